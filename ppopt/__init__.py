@@ -1,0 +1,79 @@
+"""ppopt: how good a pipeline-parallel schedule is, exactly, and what the best possible one is.
+
+Everything a user needs is here; the names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppopt.catalogue import strategies
+    from ppopt.evaluation import InternalError, evaluate, evaluate_all
+    from ppopt.schedule import Schedule
+    from reports.metrics import Figures
+    from solver.checker import Violation, violations
+    from solver.errors import DeadlockError, InputError
+    from solver.problem import Block, Placed, Problem
+    from strategies.actions import Op, parse_action
+    from strategies.pipeline import Pipeline
+    from strategies.registry import Strategy, schedule
+    from strategies.steps import B, F, I, Step, W
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ppopt.catalogue": ("strategies",),
+    "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.schedule": ("Schedule",),
+    "reports.metrics": ("Figures",),
+    "solver.checker": ("Violation", "violations"),
+    "solver.errors": ("DeadlockError", "InputError"),
+    "solver.problem": ("Block", "Placed", "Problem"),
+    "strategies.actions": ("Op", "parse_action"),
+    "strategies.pipeline": ("Pipeline",),
+    "strategies.registry": ("Strategy", "schedule"),
+    "strategies.steps": ("B", "F", "I", "Step", "W"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022  # by room, as above
+    "strategies",
+    "InternalError",
+    "evaluate",
+    "evaluate_all",
+    "Schedule",
+    "Figures",
+    "Violation",
+    "violations",
+    "DeadlockError",
+    "InputError",
+    "Block",
+    "Placed",
+    "Problem",
+    "Op",
+    "parse_action",
+    "Pipeline",
+    "Strategy",
+    "schedule",
+    "B",
+    "F",
+    "I",
+    "Step",
+    "W",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name from its room when it is first asked for."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'ppopt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

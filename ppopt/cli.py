@@ -1,0 +1,79 @@
+"""The command line. Commands are loaded when they are run, so that ``--help`` and usage errors cost nothing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from ppopt import __version__
+
+_COMMANDS = {
+    "evaluate": "Replay published schedules on your costs and print exact figures.",
+    "strategies": "List the schedules and what they ask of a pipeline.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in ``ppopt.commands``, a module each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"ppopt.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a user's mistake is told in lines, not in a traceback."""
+        from solver.errors import InputError
+
+        warnings.showwarning = _show_warning
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            for line in str(error).split("\n"):
+                click.echo(f"error: {line}", err=True)
+            ctx.exit(2)
+        except RecursionError:
+            click.echo("error: the input is nested too deeply", err=True)
+            ctx.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ppopt")
+def cli() -> None:
+    """Tell how good pipeline-parallel schedules are, on your costs."""
+
+
+def main(prog_name: str | None = None) -> None:
+    """Run ppopt; the entry point."""
+    try:
+        cli.main(prog_name=prog_name, standalone_mode=True)
+    except OSError as error:
+        _tell_output_error(error)
+
+
+def _tell_output_error(error: OSError) -> None:
+    """Say that standard output cannot be written, and keep Python from trying once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    click.echo(f"error: standard output: {error.strerror or error}", err=True)
+    sys.exit(1)

@@ -1,0 +1,57 @@
+"""``ppopt evaluate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from solver.errors import InputError
+
+
+@click.command(
+    epilog="A strategy may carry options: interleaved:group_size=2, or interleaved:stages=8 to cut the model anew."
+)
+@click.argument("strategies", nargs=-1, metavar="[STRATEGY]...")
+@pipeline_options
+@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
+@click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
+@click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
+def evaluate(
+    strategies: tuple[str, ...],
+    engine: str,
+    form: str,
+    save: str | None,
+    trace: str | None,
+    draw: bool,
+    **options: Any,
+) -> None:
+    """Replay published schedules on your costs and print exact figures.
+
+    Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
+    """
+    from ppopt.output_file import check_writable
+    from strategies.orders import parse_strategy
+
+    for name in strategies:
+        parse_strategy(name)
+    for path in filter(None, (save, trace)):
+        check_writable(path)
+    pipeline, configured = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
+    names = strategies or ((configured,) if configured else ())
+    if not names:
+        raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
+
+    from ppopt.evaluation import evaluate as evaluate_one
+    from ppopt.evaluation import evaluate_all
+    from ppopt.output import save_timelines, show, write_traces
+
+    schedules = evaluate_all(pipeline, names, engine) if len(names) > 1 else [evaluate_one(pipeline, names[0], engine)]
+    show(pipeline, schedules, form, draw=draw)
+    if save:
+        save_timelines(save, schedules)
+    if trace:
+        write_traces(trace, schedules)

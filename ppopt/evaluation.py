@@ -1,0 +1,161 @@
+"""Evaluating published schedules: replay, check, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+
+from ppopt.schedule import Schedule
+from reports.metrics import measure
+from solver.checker import violations
+from solver.errors import InputError
+from solver.problem import Placed, Problem, place
+from solver.replay import ENGINES, choose_engine, replay
+from strategies.actions import PipelineAction
+from strategies.dependencies import build_problem, split_as_in
+from strategies.orders import check_options, cut_for, make_orders, parse_strategy
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.registry import Strategy
+
+
+class InternalError(RuntimeError):
+    """ppopt made a schedule that breaks a rule; the fault is ours."""
+
+
+def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options: int) -> Schedule:
+    """Replay a published schedule on a pipeline's costs.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs. Where its number of stages does not fit the schedule, the model is cut anew (`Pipeline.recut`)
+        and a note says so.
+    strategy : str
+        The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
+    engine : {"auto", "cpsat", "graph"}
+        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 actions.
+    **options : int
+        The schedule's options, as after the colon.
+
+    Returns
+    -------
+    Schedule
+        Orders, times and figures, checked.
+
+    Raises
+    ------
+    InputError
+        If the strategy is not known, does not fit the pipeline, or deadlocks on it.
+    """
+    return _evaluate(pipeline, strategy, engine, options, base=None)
+
+
+def evaluate_all(pipeline: Pipeline, strategies: Sequence[str], engine: str = "auto") -> list[Schedule]:
+    """Replay several published schedules on the same model.
+
+    Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
+    for the smallest of them, and the model is cut anew for the others.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    strategies : sequence of str
+        As for `evaluate`.
+    engine : {"auto", "cpsat", "graph"}
+        As for `evaluate`.
+
+    Returns
+    -------
+    list of Schedule
+        In the order of the names.
+    """
+    base = min(_default_stages(pipeline, name) for name in strategies)
+    return [_evaluate(pipeline, name, engine, {}, base) for name in strategies]
+
+
+def _default_stages(pipeline: Pipeline, name: str) -> int:
+    strategy, options = parse_strategy(name)
+    return options.get("stages", strategy.requirements.default_stages(pipeline.devices))
+
+
+def _evaluate(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+    started = perf_counter()
+    if engine not in ENGINES:
+        raise InputError(f"engine: {engine!r} is not known; allowed are {', '.join(ENGINES)}")
+    strategy, written_options = parse_strategy(name)
+    check_options(strategy, options)
+    chosen = {key: value for key, value in {**written_options, **options}.items() if value is not None}
+    stages = chosen.pop("stages", None)
+    cut = cut_for(strategy, pipeline, stages=stages, base=base)
+    placement, orders = make_orders(strategy, cut, chosen)
+    notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
+    label = strategy.name + _written(chosen, stages)
+    return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+
+
+def replay_orders(
+    label: str,
+    pipeline: Pipeline,
+    placement: Placement,
+    orders: Sequence[Sequence[PipelineAction]],
+    engine: str,
+    *,
+    notes: Iterable[str] = (),
+    started: float | None = None,
+) -> Schedule:
+    """Replay given orders: times, check, figures.
+
+    Raises
+    ------
+    InputError
+        If the orders are not complete or deadlock.
+    InternalError
+        If the independent checker finds fault with the result.
+    """
+    started = perf_counter() if started is None else started
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    chosen = choose_engine(engine, len(problem.tasks))
+    try:
+        rows = place(problem, orders, replay(problem, orders, chosen))
+    except InputError as error:
+        error.args = (f"{label}: {error}",)
+        raise
+    _check(label, problem, rows)
+    figures = measure(problem, rows, pipeline.ideal)
+    seconds = perf_counter() - started
+    return Schedule(label, pipeline, figures, chosen, seconds, "replayed", problem, orders, rows, notes=tuple(notes))
+
+
+def _check(label: str, problem: Problem, rows: Sequence[Placed]) -> None:
+    """Hold the result against the problem; a replay may exceed the memory limit, and the figures say so."""
+    found = violations(problem, rows, memory=False)
+    if found:
+        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
+
+
+def _stages_as_given(pipeline: Pipeline, cut: Pipeline, base: int | None) -> int | None:
+    return pipeline.stages if pipeline.stages is not None else base or cut.stages
+
+
+def _notes(strategy: Strategy, stages_as_given: int | None, cut: Pipeline) -> list[str]:
+    notes: list[str] = []
+    if stages_as_given != cut.stages:
+        notes.append(
+            f"{strategy.name} runs {cut.stages} stages: the same model, cut anew from {stages_as_given} stages "
+            "(times and activations shared out evenly)"
+        )
+    if strategy.requirements.stages_per_device is None and cut.stages == cut.devices > 1:
+        notes.append(
+            f"{strategy.name} has only one stage a device here; "
+            f"{strategy.name}:stages={2 * cut.devices} cuts each in two"
+        )
+    return notes
+
+
+def _written(options: dict[str, int], stages: int | None) -> str:
+    parts = [f"{key}={value}" for key, value in options.items()]
+    if stages is not None:
+        parts.append(f"stages={stages}")
+    return f":{','.join(parts)}" if parts else ""

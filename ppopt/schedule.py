@@ -1,0 +1,171 @@
+"""A schedule: orders, the times at which each action starts and ends, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from reports.metrics import Figures
+from solver.problem import Placed, Problem
+from strategies.actions import PipelineAction
+from strategies.orders import actions_as_text
+from strategies.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+    from solver.problem import Action
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule:
+    """What `ppopt.evaluate` returns.
+
+    Attributes
+    ----------
+    strategy : str
+        The schedule's name, with its options.
+    pipeline : Pipeline
+        The pipeline as it was run, cut to fit the schedule.
+    figures : Figures
+        All figures; each can also be asked of the schedule itself.
+    engine : str
+        What computed the times: ``cpsat`` or ``graph``.
+    seconds : float
+        How long that took, from the pipeline to the checked figures.
+    status : str
+        ``replayed`` for a published schedule.
+    bound, gap : float or None
+        A proven lower bound of the makespan, and (T − bound) ÷ T, where one is known.
+    notes : tuple of str
+        What the user should know about this schedule, e.g. that the model was cut anew.
+    problem : Problem
+        The scheduling problem that was solved; its keys are `Op`.
+    actions : list of list of (Op or Block)
+        The actions of each device.
+    rows : list of Placed
+        When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
+    """
+
+    strategy: str
+    pipeline: Pipeline
+    figures: Figures
+    engine: str
+    seconds: float
+    status: str
+    problem: Problem
+    actions: Sequence[Sequence[PipelineAction]]
+    rows: Sequence[Placed]
+    bound: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def makespan(self) -> float:
+        """T: the last end minus the first start."""
+        return self.figures.makespan
+
+    @property
+    def span(self) -> float:
+        """S: the longest (last end − first start) of one device."""
+        return self.figures.span
+
+    @property
+    def busy(self) -> tuple[float, ...]:
+        """For each device the durations of its actions, a block counted once."""
+        return self.figures.busy
+
+    @property
+    def ideal(self) -> float:
+        """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
+        return self.figures.ideal
+
+    @property
+    def bubble_ratio(self) -> float:
+        """1 − Σ busy ÷ (devices × T)."""
+        return self.figures.bubble_ratio
+
+    @property
+    def bubble_over_ideal(self) -> float:
+        """(T − U) ÷ U; negative where overlap beats U."""
+        return self.figures.bubble_over_ideal
+
+    @property
+    def span_bubble_ratio(self) -> float:
+        """1 − U ÷ S, the Zero Bubble paper's bubble."""
+        return self.figures.span_bubble_ratio
+
+    @property
+    def peak_memory(self) -> tuple[float, ...]:
+        """For each device the most activation memory it holds at one time."""
+        return self.figures.peak_memory
+
+    @property
+    def gap(self) -> float | None:
+        """(T − bound) ÷ T; None where no bound is known."""
+        return None if self.bound is None else (self.makespan - self.bound) / self.makespan
+
+    @property
+    def limits(self) -> list[float | None]:
+        """The memory limit of each device; None where there is none."""
+        return [None if limit is None else float(limit) for limit in self.pipeline.limits]
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """One row an operation: device, stage, microbatch, op, start, end, block."""
+        from reports.timeline import timeline_frame
+
+        return timeline_frame(self.rows, self.problem.ticks_per_unit)
+
+    @cached_property
+    def orders(self) -> list[list[str]]:
+        """The actions of each device in PyTorch's grammar."""
+        return actions_as_text(self.actions)
+
+    @cached_property
+    def dag(self) -> nx.DiGraph[Action]:
+        """The graph of the fixed order, in ticks.
+
+        Nodes are the actions (`Op` or `Block`) with ``device`` and ``duration``; an edge's ``lag`` is how long after
+        its tail ends its head may start. The makespan is its longest path.
+        """
+        from solver.order_graph import order_graph
+
+        return order_graph(self.problem, self.actions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the figures as plain values, as in ``--format json``."""
+        over = [
+            device
+            for device, (peak, limit) in enumerate(zip(self.peak_memory, self.limits, strict=True))
+            if limit is not None and peak > limit
+        ]
+        return {
+            "strategy": self.strategy,
+            "devices": self.pipeline.devices,
+            "stages": self.pipeline.stages,
+            "microbatches": self.pipeline.microbatches,
+            "makespan": self.makespan,
+            "span": self.span,
+            "ideal": self.ideal,
+            "bubble_ratio": self.bubble_ratio,
+            "bubble_over_ideal": self.bubble_over_ideal,
+            "span_bubble_ratio": self.span_bubble_ratio,
+            "peak_memory": list(self.peak_memory),
+            "over_memory_limit": over,
+            "bound": self.bound,
+            "gap": self.gap,
+            "status": self.status,
+            "engine": self.engine,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        pipeline = self.pipeline
+        return (
+            f"<Schedule {self.strategy}: {pipeline.devices} devices, {pipeline.stages} stages, "
+            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}, bubble ratio {self.bubble_ratio:.4f}>"
+        )

@@ -1,0 +1,1 @@
+"""The reports room: figures, tables, timelines and traces of finished schedules."""

@@ -1,0 +1,95 @@
+"""Chrome traces: what Perfetto and chrome://tracing open.
+
+One unit of the user's time is one microsecond of the trace. Devices are threads, what crosses devices is a flow from
+the end of its producer to the start of its consumer, and activation memory is a counter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from reports.memory import memory_steps
+from reports.operation import operation
+from solver.problem import Placed, Problem
+
+_INSIDE = 0.001
+"""A flow starts this long (µs) before its producer ends: at the very end it would no longer touch it."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A schedule to be written: each becomes a process of the trace."""
+
+    name: str
+    problem: Problem
+    rows: Sequence[Placed]
+
+
+def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
+    """Write schedules as one trace in the trace-event format.
+
+    Parameters
+    ----------
+    file : text file
+        Where to write.
+    schedules : iterable of Traced
+        What to write.
+    """
+    file.write(
+        '{"displayTimeUnit": "ms", "otherData": {"unit": "1 unit of the configuration = 1 us"}, "traceEvents": [\n'
+    )
+    separator = ""
+    flows = 0
+    for process, traced in enumerate(schedules):
+        for event in _events(traced, process, flows):
+            file.write(separator + json.dumps(event, allow_nan=False))
+            separator = ",\n"
+        flows += len(traced.problem.precedences)
+    file.write("\n]}\n")
+
+
+def _events(traced: Traced, process: int, first_flow: int) -> Iterator[dict[str, Any]]:
+    yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": traced.name}}
+    for device in range(traced.problem.devices):
+        yield {"ph": "M", "pid": process, "tid": device, "name": "thread_name", "args": {"name": f"device {device}"}}
+        yield {"ph": "M", "pid": process, "tid": device, "name": "thread_sort_index", "args": {"sort_index": device}}
+    yield from _slices(traced, process)
+    yield from _flows(traced, process, first_flow)
+    yield from _counters(traced, process)
+
+
+def _slices(traced: Traced, process: int) -> Iterator[dict[str, Any]]:
+    scale = traced.problem.ticks_per_unit
+    for task, device, start, end, block in traced.rows:
+        stage, kind, microbatch = operation(task)
+        details = {"stage": stage, "microbatch": microbatch} | ({} if block is None else {"block": block})
+        yield {
+            "ph": "X", "pid": process, "tid": device, "name": kind, "cat": "op",
+            "ts": start / scale, "dur": (end - start) / scale, "args": details,
+        }  # fmt: skip
+
+
+def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[dict[str, Any]]:
+    scale = traced.problem.ticks_per_unit
+    placed = {row.task: row for row in traced.rows}
+    for number, (before, after, _) in enumerate(traced.problem.precedences, start=first_flow):
+        producer, consumer = placed[before], placed[after]
+        if producer.device == consumer.device:
+            continue
+        sent = max(producer.start / scale, producer.end / scale - _INSIDE)
+        common = {"pid": process, "cat": "p2p", "name": "p2p", "id": number}
+        yield {"ph": "s", "tid": producer.device, "ts": sent, **common}
+        yield {"ph": "f", "bp": "e", "tid": consumer.device, "ts": consumer.start / scale, **common}
+
+
+def _counters(traced: Traced, process: int) -> Iterator[dict[str, Any]]:
+    scale, amounts = traced.problem.ticks_per_unit, traced.problem.amounts_per_unit
+    for device, steps in enumerate(memory_steps(traced.problem, traced.rows)):
+        for moment, level in steps:
+            yield {
+                "ph": "C", "pid": process, "tid": device, "name": f"memory of device {device}",
+                "ts": moment / scale, "args": {"activations": level / amounts},
+            }  # fmt: skip

@@ -1,0 +1,44 @@
+"""How much memory each device holds over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from solver.problem import Placed, Problem
+
+
+def memory_steps(problem: Problem, rows: Sequence[Placed]) -> list[list[tuple[int, int]]]:
+    """Follow the memory that each device holds.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose holds say what is taken and returned.
+    rows : sequence of Placed
+        When each task runs.
+
+    Returns
+    -------
+    list of list of (int, int)
+        For each device the moments at which its level changes (ticks) with the level from then on. What is returned at
+        a moment is gone before anything is taken at it.
+    """
+    changes: list[list[tuple[int, int]]] = [[] for _ in range(problem.devices)]
+    placed = {row.task: row for row in rows}
+    for hold in problem.holds:
+        taker = placed[hold.take]
+        changes[taker.device].append((taker.start, hold.amount))
+        changes[taker.device] += [(placed[task].end, -part) for task, part in hold.returns if part]
+    return [_levels(each) for each in changes]
+
+
+def _levels(changes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    changes.sort()
+    levels: list[tuple[int, int]] = []
+    level = 0
+    for moment, together in groupby(changes, key=itemgetter(0)):
+        level += sum(change for _, change in together)
+        levels.append((moment, level))
+    return levels

@@ -1,0 +1,97 @@
+"""The figures of a schedule, by the names and definitions used everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reports.memory import memory_steps
+from solver.problem import Placed, Problem
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a schedule costs, in the user's units; each figure is rounded once, from an exact value.
+
+    Attributes
+    ----------
+    makespan : float
+        T: the last end minus the first start.
+    span : float
+        S: the longest (last end − first start) of one device.
+    busy : tuple of float
+        For each device the durations of its actions, a block counted once.
+    ideal : float
+        U: all forwards and backwards, un-overlapped, spread evenly over the devices.
+    bubble_ratio : float
+        1 − Σ busy ÷ (devices × T).
+    bubble_over_ideal : float
+        (T − U) ÷ U, the bubble of Megatron and PP-Emulation; negative where overlap beats U.
+    span_bubble_ratio : float
+        1 − U ÷ S, the Zero Bubble paper's.
+    peak_memory : tuple of float
+        For each device the most memory it holds at one time.
+    """
+
+    makespan: float
+    span: float
+    busy: tuple[float, ...]
+    ideal: float
+    bubble_ratio: float
+    bubble_over_ideal: float
+    span_bubble_ratio: float
+    peak_memory: tuple[float, ...]
+
+
+def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figures:
+    """Compute the figures of a timeline.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was scheduled.
+    rows : sequence of Placed
+        When each task runs, in ticks.
+    ideal : Fraction
+        U in the user's unit of time.
+    """
+    scale = problem.ticks_per_unit
+    first, last, busy = _extents(problem.devices, rows)
+    makespan = max(last) - min(first)
+    span = max(end - start for start, end in zip(first, last, strict=True))
+    ideal_ticks = ideal * scale
+    room = problem.devices * makespan
+    return Figures(
+        makespan=makespan / scale,
+        span=span / scale,
+        busy=tuple(each / scale for each in busy),
+        ideal=float(ideal),
+        bubble_ratio=(room - sum(busy)) / room,
+        bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
+        span_bubble_ratio=float((span - ideal_ticks) / span),
+        peak_memory=tuple(peak / problem.amounts_per_unit for peak in peak_memory(problem, rows)),
+    )
+
+
+def _extents(devices: int, rows: Sequence[Placed]) -> tuple[list[int], list[int], list[int]]:
+    """Find each device's first start, last end, and busy time."""
+    start_of_all = min(row.start for row in rows)
+    first: list[int | None] = [None] * devices
+    last = [start_of_all] * devices
+    busy = [0] * devices
+    counted: set[int] = set()
+    for _, device, start, end, block in rows:
+        earliest = first[device]
+        first[device] = start if earliest is None else min(start, earliest)
+        last[device] = max(end, last[device])
+        if block is None or block not in counted:
+            busy[device] += end - start
+        if block is not None:
+            counted.add(block)
+    return [start_of_all if start is None else start for start in first], last, busy
+
+
+def peak_memory(problem: Problem, rows: Sequence[Placed]) -> list[int]:
+    """Find the most memory that each device holds at one time, in ticks of memory."""
+    return [max((level for _, level in steps), default=0) for steps in memory_steps(problem, rows)]

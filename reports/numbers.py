@@ -1,0 +1,22 @@
+"""Numbers for people: enough digits to tell schedules apart, no exponents for ordinary sizes."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float, digits: int = 7) -> str:
+    """Write a number with about so many significant digits, never losing whole ones."""
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if not -5 <= size < 15:
+        return f"{value:.{digits - 1}g}"
+    text = f"{value:.{max(0, digits - 1 - size)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(ratio: float) -> str:
+    """Write a ratio in percent, with two decimals."""
+    text = f"{100 * ratio:.2f}%"
+    return "0.00%" if text == "-0.00%" else text

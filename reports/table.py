@@ -1,0 +1,100 @@
+"""The table of figures, for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.metrics import Figures
+from reports.numbers import number, percent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One schedule of the table.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    sizes : (int, int, int)
+        Devices, stages, microbatches.
+    figures : Figures
+        Its figures.
+    limits : sequence of float or None
+        The memory limit of each device.
+    """
+
+    name: str
+    sizes: tuple[int, int, int]
+    figures: Figures
+    limits: Sequence[float | None]
+
+    @property
+    def over(self) -> list[int]:
+        """The devices that hold more than their limit."""
+        pairs = zip(self.figures.peak_memory, self.limits, strict=True)
+        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+
+
+_HEADER = ("", "strategy", "devices", "stages", "mbatches", "makespan", "bubble", "over ideal", "peak mem")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Write the figures of schedules as a table, the best marked ``*`` and those over the memory limit ``!``."""
+    best = best_rows(rows)
+    cells = [_HEADER, *(_cells(row, row in best) for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    lines = [_line(each, widths) for each in cells]
+    return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
+
+
+def best_rows(rows: Sequence[Row]) -> list[Row]:
+    """Choose the rows with the least makespan among those that fit the memory; none of a table of one."""
+    fitting = [row for row in rows if not row.over]
+    if len(rows) < 2 or not fitting:
+        return []
+    least = min(row.figures.makespan for row in fitting)
+    return [row for row in fitting if row.figures.makespan == least]
+
+
+def _cells(row: Row, best: bool) -> tuple[str, ...]:
+    figures = row.figures
+    return (
+        "!" if row.over else "*" if best else " ",
+        row.name,
+        *map(str, row.sizes),
+        number(figures.makespan),
+        percent(figures.bubble_ratio),
+        percent(figures.bubble_over_ideal),
+        number(max(figures.peak_memory)),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    mark, name, *numbers = (
+        cell + padding if place < 2 else padding + cell
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        for padding in [" " * (width - _width(cell))]
+    )
+    return "  ".join([f"{mark} {name}", *numbers]).rstrip()
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
+    limited = any(limit is not None for row in rows for limit in row.limits)
+    notes = ["* the shortest" + (" that fits the memory limit" if limited else "")] if marked else []
+    for row in rows:
+        if row.over:
+            worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
+            peak, limit = row.figures.peak_memory[worst], row.limits[worst] or 0
+            others = f" (and {len(row.over) - 1} more)" if len(row.over) > 1 else ""
+            notes.append(
+                f"! {row.name} is over the memory limit: device {worst}{others} holds {number(peak)}, "
+                f"its limit is {number(limit)}"
+            )
+    return notes

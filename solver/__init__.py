@@ -1,0 +1,1 @@
+"""The solver room: scheduling problems, exact replay, and an independent checker."""

@@ -1,0 +1,131 @@
+"""The CP-SAT engine: a fixed order as precedences, the makespan minimised, then shifted left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from ortools.sat.python import cp_model
+
+from solver.errors import InputError
+from solver.order_graph import between_actions, check_complete, deadlock, order_graph
+from solver.problem import Action, Orders, Precedence, Problem
+
+LARGEST_HORIZON = 2**55
+"""CP-SAT's integers have 64 bits, and sums of them must not overflow."""
+
+FINEST_PER_SHORTEST = 100_000
+"""Where durations must be rounded for CP-SAT, the shortest still counts this many steps."""
+
+
+def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
+    """Find the earliest start of every action of a fixed order with CP-SAT.
+
+    Durations that are too fine for 64 bits are rounded for the solver only: its starts give an order in which
+    every action follows what it waits for, and the shift to the left along that order is exact.
+
+    Returns
+    -------
+    dict of Action to int
+        The starts in ticks; the first is 0.
+
+    Raises
+    ------
+    DeadlockError
+        If actions wait for each other in a circle.
+    InputError
+        If the durations span too many orders of magnitude for CP-SAT.
+    """
+    check_complete(problem, orders)
+    actions = [action for order in orders for action in order]
+    durations = {action: problem.duration(action) for action in actions}
+    edges = needed_edges(problem, orders)
+    step = step_size(durations.values(), (lag for _, _, lag in edges))
+    solved = solve(actions, durations, edges, step)
+    if solved is None:
+        raise deadlock(order_graph(problem, orders))
+    rough_starts, makespan = solved
+    starts = shift_left(actions, durations, edges, rough_starts)
+    if step == 1:
+        end = max(starts[action] + durations[action] for action in actions)
+        if end != makespan:
+            raise AssertionError(f"CP-SAT's makespan {makespan} differs from {end} after the shift to the left")
+    return starts
+
+
+def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
+    """Collect the precedences between actions and along each device, without those the device's order implies."""
+    position = {action: (device, place) for device, order in enumerate(orders) for place, action in enumerate(order)}
+    edges: list[Precedence] = []
+    for before, after, lag in between_actions(problem, orders):
+        tail, head = position[before], position[after]
+        if lag or tail[0] != head[0] or tail[1] >= head[1]:
+            edges.append((before, after, lag))
+    edges += [(before, after, 0) for order in orders for before, after in pairwise(order)]
+    return edges
+
+
+def step_size(durations: Iterable[int], lags: Iterable[int]) -> int:
+    """Choose how many ticks make one step of CP-SAT's time: 1 wherever the whole horizon fits."""
+    lengths = list(durations)
+    horizon = sum(lengths) + sum(lags)
+    step = -(-horizon // LARGEST_HORIZON)
+    if step > 1 and step * FINEST_PER_SHORTEST > min(lengths):
+        raise InputError(
+            "engine: cpsat cannot tell the shortest duration from rounding beside the longest "
+            f"(they add up to {horizon / min(lengths):.1e} times the shortest); use --engine graph, which is exact"
+        )
+    return step
+
+
+def solve(
+    actions: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence], step: int
+) -> tuple[dict[Action, int], int] | None:
+    """Minimise the makespan; None if the edges hold a circle."""
+    rounded = {
+        action: max(1, round(duration / step)) if step > 1 else duration for action, duration in durations.items()
+    }
+    horizon = sum(rounded.values()) + sum(-(-lag // step) for _, _, lag in edges)
+    model = cp_model.CpModel()
+    starts = {action: model.new_int_var(0, horizon, "") for action in actions}
+    for before, after, lag in edges:
+        model.add(starts[after] >= starts[before] + (rounded[before] + -(-lag // step)))
+    makespan = model.new_int_var(0, horizon, "")
+    followed = {before for before, _, _ in edges}
+    for action in actions:
+        if action not in followed:
+            model.add(makespan >= starts[action] + rounded[action])
+    model.minimize(makespan)
+    solver = cp_model.CpSolver()
+    set_parameters(solver)
+    if solver.solve(model) == cp_model.INFEASIBLE:
+        return None
+    return {action: solver.value(start) for action, start in starts.items()}, solver.value(makespan)
+
+
+def set_parameters(solver: cp_model.CpSolver) -> None:
+    """Switch off what only costs time on a model that propagation alone solves."""
+    solver.parameters.cp_model_presolve = False
+    solver.parameters.cp_model_probing_level = 0
+    solver.parameters.symmetry_level = 0
+    solver.parameters.linearization_level = 0
+    solver.parameters.num_workers = 1
+
+
+def shift_left(
+    actions: Sequence[Action],
+    durations: dict[Action, int],
+    edges: Sequence[Precedence],
+    rough_starts: dict[Action, int],
+) -> dict[Action, int]:
+    """Start every action as early as what it waits for allows, in exact ticks.
+
+    Every duration is at least one step in the solver, so a rough start is later than those of all that it waits for.
+    """
+    waits_for: dict[Action, list[tuple[Action, int]]] = {action: [] for action in actions}
+    for before, after, lag in edges:
+        waits_for[after].append((before, lag + durations[before]))
+    starts: dict[Action, int] = {}
+    for action in sorted(actions, key=rough_starts.__getitem__):
+        starts[action] = max((starts[before] + delay for before, delay in waits_for[action]), default=0)
+    return starts

@@ -1,0 +1,167 @@
+"""A scheduling problem: tasks on devices, precedences with lag, memory, and tasks that may fuse.
+
+Nothing here knows what a pipeline is. All durations, lags and amounts are whole numbers ("ticks"), so that
+replay, search, bounds and checks are exact; ``ticks_per_unit`` leads back to the user's unit of time and
+``amounts_per_unit`` to the user's unit of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Key: TypeAlias = Hashable
+"""Names a task."""
+
+
+class Task(NamedTuple):
+    """Work that occupies one device without a break.
+
+    Attributes
+    ----------
+    device : int
+        Where it runs.
+    duration : int
+        How long, in ticks; at least 1.
+    """
+
+    device: int
+    duration: int
+
+
+class Block(NamedTuple):
+    """Two tasks of one device, fused: they start together and end together."""
+
+    first: Key
+    second: Key
+
+    def __str__(self) -> str:
+        return f"({self.first};{self.second})OVERLAP_F_B"
+
+
+Action: TypeAlias = Hashable
+"""What a device runs at one time: a task (its key) or a `Block`."""
+
+Orders: TypeAlias = Sequence[Sequence[Action]]
+"""The actions of each device, in the order in which it runs them."""
+
+Precedence: TypeAlias = tuple[Key, Key, int]
+"""(before, after, lag): ``after`` starts no earlier than ``lag`` ticks after ``before`` ends."""
+
+
+class Hold(NamedTuple):
+    """Memory taken on a device when one task starts and returned when others end.
+
+    Attributes
+    ----------
+    take : Key
+        The task at whose start the memory is taken.
+    amount : int
+        How much is taken.
+    returns : tuple of (Key, int)
+        The tasks at whose ends a part is returned; the parts add up to ``amount``.
+    """
+
+    take: Key
+    amount: int
+    returns: tuple[tuple[Key, int], ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What has to be scheduled.
+
+    Attributes
+    ----------
+    devices : int
+        How many devices there are.
+    tasks : mapping of Key to Task
+        All tasks, each to be run exactly once.
+    precedences : sequence of (before, after, lag)
+        What waits for what; see `Precedence`.
+    holds : sequence of Hold
+        The memory that tasks take and return.
+    capacities : sequence of int or None
+        The memory of each device; None where it is not limited.
+    fused_durations : mapping of Key to int
+        For each task that may be the first half of a block: how long the block lasts, in ticks.
+    ticks_per_unit, amounts_per_unit : int
+        How many ticks make one unit of the user's time, and of the user's memory.
+    """
+
+    devices: int
+    tasks: Mapping[Key, Task]
+    precedences: Sequence[Precedence]
+    holds: Sequence[Hold] = ()
+    capacities: Sequence[int | None] = ()
+    fused_durations: Mapping[Key, int] = field(default_factory=dict)
+    ticks_per_unit: int = 1
+    amounts_per_unit: int = 1
+
+    def duration(self, action: Action) -> int:
+        """Tell how long a task or a block lasts, in ticks."""
+        if isinstance(action, Block):
+            return self.fused_durations[action.first]
+        return self.tasks[action].duration
+
+    def dag(self) -> nx.DiGraph[Key]:
+        """Build the precedences as a graph: nodes with ``device`` and ``duration``, edges with ``lag``."""
+        import networkx as nx
+
+        graph: nx.DiGraph[Key] = nx.DiGraph()
+        for key, task in self.tasks.items():
+            graph.add_node(key, device=task.device, duration=task.duration)
+        graph.add_edges_from((before, after, {"lag": lag}) for before, after, lag in self.precedences)
+        return graph
+
+
+class Placed(NamedTuple):
+    """When one task runs.
+
+    Attributes
+    ----------
+    task : Key
+        Which task.
+    device : int
+        Where it runs.
+    start, end : int
+        When, in ticks.
+    block : int or None
+        The same number for the two halves of a block; None outside blocks.
+    """
+
+    task: Key
+    device: int
+    start: int
+    end: int
+    block: int | None = None
+
+
+def place(problem: Problem, orders: Orders, starts: Mapping[Action, int]) -> list[Placed]:
+    """List when each task runs, device by device, from the starts of the actions.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    orders : Orders
+        The actions of each device.
+    starts : mapping of Action to int
+        When each action starts, in ticks.
+    """
+    placed: list[Placed] = []
+    blocks = 0
+    for device, order in enumerate(orders):
+        for action in order:
+            start = starts[action]
+            end = start + problem.duration(action)
+            if isinstance(action, Block):
+                placed += [Placed(task, device, start, end, blocks) for task in action]
+                blocks += 1
+            else:
+                placed.append(Placed(action, device, start, end))
+    return placed

@@ -1,0 +1,51 @@
+"""Replaying a fixed order: two engines, one answer."""
+
+from __future__ import annotations
+
+from solver.problem import Action, Orders, Problem
+
+ENGINES = ("auto", "cpsat", "graph")
+"""The names an engine may have."""
+
+LARGEST_FOR_CPSAT = 20_000
+"""Above this many actions, ``auto`` takes the graph: CP-SAT's time grows faster than the number of actions."""
+
+
+def choose_engine(engine: str, actions: int) -> str:
+    """Turn ``auto`` into the engine it stands for at this size."""
+    if engine != "auto":
+        return engine
+    return "cpsat" if actions <= LARGEST_FOR_CPSAT else "graph"
+
+
+def replay(problem: Problem, orders: Orders, engine: str = "graph") -> dict[Action, int]:
+    """Find the earliest start of every action of a fixed order.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    orders : Orders
+        The actions of each device; together they name every task once.
+    engine : {"cpsat", "graph"}
+        CP-SAT with the order as precedences, or the longest path over the networkx graph. Both give the same starts.
+
+    Returns
+    -------
+    dict of Action to int
+        The starts in ticks; the first is 0.
+
+    Raises
+    ------
+    DeadlockError
+        If actions wait for each other in a circle.
+    InputError
+        If the orders miss or repeat a task.
+    """
+    if engine == "cpsat":
+        from solver.cpsat_replay import replay_with_cpsat
+
+        return replay_with_cpsat(problem, orders)
+    from solver.longest_path import replay_on_graph
+
+    return replay_on_graph(problem, orders)

@@ -1,0 +1,1 @@
+"""The strategies room: pipelines, their dependencies, and the published schedules."""

@@ -1,0 +1,23 @@
+"""DualPipeV: DualPipe cut in half (DeepSeek-AI 2025; PyTorch's ScheduleDualPipeV)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strategies.dualpipe_programme import dualpipe_programme
+from strategies.pipeline import Pipeline
+from strategies.registry import schedule
+from strategies.steps import Step
+
+
+@schedule(
+    "dualpipe-v",
+    placement="v",
+    aliases=("ScheduleDualPipeV",),
+    splits_backward=True,
+    microbatches_per_device=2,
+    microbatches_less=1,
+)
+def dualpipe_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
+    """DualPipeV (DeepSeek-AI 2025): DualPipe's programme on one V of stages, one copy of the weights."""
+    yield from dualpipe_programme(ranks=pipeline.devices, rank=device, microbatches=pipeline.microbatches, side=(0, 1))

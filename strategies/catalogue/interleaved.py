@@ -1,0 +1,22 @@
+"""Interleaved 1F1B (Narayanan et al. 2021, arXiv 2104.04473, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strategies.interleaving import interleave
+from strategies.pipeline import Pipeline
+from strategies.registry import schedule
+from strategies.steps import B, F, Step
+
+
+@schedule("interleaved", placement="interleaved", aliases=("interleave", "ScheduleInterleaved1F1B", "1f1b-interleaved"))
+def interleaved(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
+    """Interleaved 1F1B (Narayanan et al. 2021): several chunks a device, groups of p microbatches."""
+    forwards, backwards, warmup = interleave(pipeline, device, group_size)
+    for chunk in forwards[:warmup]:
+        yield from F(chunk)
+    for forward, backward in zip(forwards[warmup:], backwards, strict=False):
+        yield from F(forward) + B(backward)
+    for chunk in backwards[len(forwards) - warmup :]:
+        yield from B(chunk)

@@ -1,0 +1,27 @@
+"""Interleaved 1F1B with overlapped pairs (as in PP-Emulation's ``1f1b_interleave_overlap`` and Megatron-Core)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strategies.interleaving import interleave
+from strategies.pipeline import Pipeline
+from strategies.registry import schedule
+from strategies.steps import B, F, Step
+
+
+@schedule(
+    "interleaved-overlap",
+    placement="interleaved",
+    aliases=("1f1b-interleave-overlap", "1f1b-interleaved-overlap", "interleave-overlap"),
+)
+def interleaved_overlap(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
+    """Interleaved 1F1B with one more warm-up forward and every steady pair overlapped."""
+    forwards, backwards, warmup = interleave(pipeline, device, group_size)
+    warmup = min(len(forwards), warmup + 1)
+    for chunk in forwards[:warmup]:
+        yield from F(chunk)
+    for forward, backward in zip(forwards[warmup:], backwards, strict=False):
+        yield from F(forward) | B(backward)
+    for chunk in backwards[len(forwards) - warmup :]:
+        yield from B(chunk)

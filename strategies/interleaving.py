@@ -1,0 +1,36 @@
+"""The walk through chunks and groups of microbatches that the interleaved schedules share."""
+
+from __future__ import annotations
+
+from solver.errors import InputError
+from strategies.pipeline import Pipeline
+
+
+def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:
+    """Walk through groups of microbatches, in each group through all chunks, in each chunk through the group.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline.
+    device : int
+        Whose walk it is.
+    group_size : int or None
+        The microbatches of a group; None for as many as there are devices. The last group may be shorter.
+
+    Returns
+    -------
+    forwards, backwards : list of int
+        The chunk of each forward, and of each backward (the same with the chunks reversed).
+    warmup : int
+        How many forwards come before the first backward.
+    """
+    devices, microbatches, chunks = pipeline.devices, pipeline.microbatches, pipeline.stages_per_device
+    group = devices if group_size is None else group_size
+    if group < 1:
+        raise InputError(f"group_size: {group} is too small; it must be at least 1")
+    sizes = [min(group, microbatches - first) for first in range(0, microbatches, group)]
+    forwards = [chunk for size in sizes for chunk in range(chunks) for _ in range(size)]
+    backwards = [chunks - 1 - chunk for chunk in forwards]
+    warmup = 2 * (devices - 1 - device) + (chunks - 1) * group if devices > 1 else 1
+    return forwards, backwards, min(len(forwards), warmup)

@@ -1,0 +1,347 @@
+"""The pipeline: devices, stages, microbatches, and what each stage costs in time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+
+from solver.errors import InputError
+from strategies.configuration import read_configuration, split_strategy
+from strategies.numbers import PerStage, read_amount, read_count, read_duration, read_each
+from strategies.validation_messages import describe
+
+MOST_OPS = 5_000_000
+"""More operations than this are refused up front."""
+
+SPLIT_TOLERANCE = Fraction(1, 10)
+"""A full backward may differ from its two halves by this part, for measured values: the kernels differ."""
+
+Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
+Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
+StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
+StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
+DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Times(_Part):
+    """How long the operations last, in any one unit of time: one number for all stages, or one each.
+
+    Attributes
+    ----------
+    forward : number, list or mapping
+        F of each stage.
+    backward : number, list or mapping
+        B of each stage; where absent, the sum of its two halves.
+    backward_input, backward_weight : number, list or mapping
+        I and W of each stage; where absent, what the other leaves of B, or half of B each.
+    overlapped_forward_backward : number, list or mapping
+        The overlapped block whose forward is on that stage; where absent, F + B.
+    """
+
+    forward: StageDurations
+    backward: StageDurations | None = None
+    backward_input: StageDurations | None = None
+    backward_weight: StageDurations | None = None
+    overlapped_forward_backward: StageDurations | None = None
+
+    @model_validator(mode="after")
+    def _backward_is_known(self) -> Self:
+        halves = (self.backward_input, self.backward_weight)
+        if self.backward is None and None in halves:
+            raise ValueError("backward is missing: give it, or both backward_input and backward_weight")
+        return self
+
+
+class Memory(_Part):
+    """The activation memory, in any one unit: what a stage keeps of a microbatch, and what a device has.
+
+    Attributes
+    ----------
+    activation : number, list or mapping
+        Taken when F starts, for each stage.
+    held_for_weight : number, list or mapping or None
+        The part of it that I leaves to W; where absent, all of it.
+    limit : number, list or mapping or None
+        What a device has; where absent, memory is not limited.
+    """
+
+    activation: StageAmounts = Fraction(1)
+    held_for_weight: StageAmounts | None = None
+    limit: DeviceAmounts | None = None
+
+
+class StageCosts(NamedTuple):
+    """What one stage costs, exactly."""
+
+    forward: Fraction
+    backward: Fraction
+    backward_input: Fraction
+    backward_weight: Fraction
+    overlapped: Fraction
+    activation: Fraction
+    held_for_weight: Fraction
+
+
+_UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
+
+
+class Pipeline(_Part):
+    """A model cut into stages, on devices, with microbatches.
+
+    Numbers are kept exactly (`fractions.Fraction`): 0.1 means one tenth.
+
+    Attributes
+    ----------
+    devices : int
+        Pipeline ranks.
+    stages : int or None
+        Slices of the model; None leaves it to the schedule.
+    microbatches : int
+        Those of one iteration, both directions of a bidirectional pipeline together.
+    times : Times
+        How long the operations last.
+    p2p_latency : number
+        The time from the end of an operation to the arrival of its result on another device.
+    memory : Memory
+        What is kept, and what the limit is.
+    """
+
+    devices: Count
+    stages: Count | None = None
+    microbatches: Count
+    times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
+    p2p_latency: Latency = Fraction(0)
+    memory: Memory = Memory()
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Pipeline:
+        """Read a pipeline from a mapping as in a configuration file, in ppopt's words or PP-Emulation's.
+
+        Raises
+        ------
+        InputError
+            With a line for each thing that is wrong.
+        """
+        try:
+            return cls.model_validate(split_strategy(mapping)[0])
+        except ValidationError as error:
+            raise InputError(describe(error, cls)) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Pipeline:
+        """Read a pipeline from a YAML or JSON file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or for each thing that is wrong in it.
+        """
+        mapping = read_configuration(path)
+        try:
+            return cls.from_mapping(mapping)
+        except InputError as error:
+            raise InputError("\n".join(f"{path}: {line}" for line in str(error).split("\n"))) from None
+
+    @model_validator(mode="after")
+    def _numbers_agree(self) -> Self:
+        self._refuse_too_large()
+        lengths = {key: len(value) for key, value in self._per_stage_values() if isinstance(value, tuple)}
+        stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
+        for key, length in lengths.items():
+            if length != stages:
+                raise ValueError(f"{key}: must have one entry for each of the {stages} stages; found {length} entries")
+        limit = self.memory.limit
+        if isinstance(limit, tuple) and len(limit) != self.devices:
+            raise ValueError(
+                f"memory.limit: must have one entry for each of the {self.devices} devices; found {len(limit)} entries"
+            )
+        if stages is not None:
+            object.__setattr__(self, "stages", stages)  # known from the lists
+        self._refuse_contradictions()
+        return self
+
+    def _refuse_too_large(self) -> None:
+        ops = 2 * (self.stages or self.devices) * self.microbatches
+        if ops > MOST_OPS or self.devices > MOST_OPS:
+            raise ValueError(
+                f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
+                f"at most {MOST_OPS:,} are taken"
+            )
+
+    def _per_stage_values(self) -> Iterator[tuple[str, PerStage | None]]:
+        for part in ("times", "memory"):
+            model = getattr(self, part)
+            yield from ((f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key != "limit")
+
+    def _refuse_contradictions(self) -> None:
+        for stage in range(self.stages or 1):
+            given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
+            held, activation = given["memory.held_for_weight"], given["memory.activation"]
+            if held is not None and activation is not None and held > activation:
+                raise ValueError(
+                    f"memory.held_for_weight: must be at most the activation {float(activation):g}; "
+                    f"found {float(held):g} on stage {stage}"
+                )
+            _refuse_backward_contradiction(
+                stage, given["times.backward"], given["times.backward_input"], given["times.backward_weight"]
+            )
+
+    @cached_property
+    def costs(self) -> tuple[StageCosts, ...]:
+        """The costs of each stage, with every default filled in."""
+        if self.stages is None:
+            raise InputError("stages: is missing; the schedule decides it, or give it")
+        return tuple(self._costs_of(stage) for stage in range(self.stages))
+
+    def _costs_of(self, stage: int) -> StageCosts:
+        given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
+        forward, activation = given["times.forward"], given["memory.activation"]
+        assert forward is not None
+        assert activation is not None
+        backward, to_input, to_weight = _split_backward(
+            given["times.backward"], given["times.backward_input"], given["times.backward_weight"]
+        )
+        overlapped, held = given["times.overlapped_forward_backward"], given["memory.held_for_weight"]
+        return StageCosts(
+            forward=forward,
+            backward=backward,
+            backward_input=to_input,
+            backward_weight=to_weight,
+            overlapped=forward + backward if overlapped is None else overlapped,
+            activation=activation,
+            held_for_weight=activation if held is None else held,
+        )
+
+    @property
+    def stages_per_device(self) -> int:
+        """How many stages each device holds, if the same on each."""
+        return (self.stages or self.devices) // self.devices
+
+    @property
+    def limits(self) -> tuple[Fraction | None, ...]:
+        """The memory limit of each device; None where there is none."""
+        return tuple(_entry(self.memory.limit, device) for device in range(self.devices))
+
+    @property
+    def ideal(self) -> Fraction:
+        """U: the time of all forwards and backwards, un-overlapped, spread evenly over the devices."""
+        per_microbatch = sum((cost.forward + cost.backward for cost in self.costs), Fraction(0))
+        return self.microbatches * per_microbatch / self.devices
+
+    def with_stages(self, stages: int) -> Pipeline:
+        """Settle an open number of stages; the times are per stage as given."""
+        return Pipeline.model_validate({**self.__dict__, "stages": stages})
+
+    def recut(self, stages: int) -> Pipeline:
+        """Cut the same model into another number of stages.
+
+        Each stage's times and memory are spread evenly over its part of the model; a new stage gets what lies in its
+        part. So a stage splits evenly, neighbours merge, and every total stays the same, exactly.
+
+        Parameters
+        ----------
+        stages : int
+            The new number of stages.
+        """
+        if stages == self.stages:
+            return self
+        columns = {key: _recut(tuple(getattr(cost, key) for cost in self.costs), stages) for key in StageCosts._fields}
+        columns["overlapped_forward_backward"] = columns.pop("overlapped")
+        memory = {key: columns[key] for key in ("activation", "held_for_weight")}
+        values = {
+            "times": {key: columns[key] for key in Times.model_fields},
+            "memory": memory if self.memory.limit is None else memory | {"limit": self.memory.limit},
+        }
+        sizes = {"devices": self.devices, "stages": stages, "microbatches": self.microbatches}
+        return Pipeline.model_validate({**sizes, **values, "p2p_latency": self.p2p_latency})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Write the pipeline as a configuration, absent values left out."""
+        mapping: dict[str, Any] = _plain(self)
+        return mapping
+
+
+def _refuse_backward_contradiction(
+    stage: int, backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None
+) -> None:
+    if backward is None:
+        return
+    for key, part in (("backward_input", to_input), ("backward_weight", to_weight)):
+        if part is not None and part >= backward:
+            raise ValueError(
+                f"times.{key}: must be less than backward, which contains it; found {float(part):g} beside "
+                f"{float(backward):g} on stage {stage}"
+            )
+    if to_input is None or to_weight is None:
+        return
+    if abs(to_input + to_weight - backward) > SPLIT_TOLERANCE * backward:
+        raise ValueError(
+            f"times.backward: contradicts backward_input + backward_weight (at most {float(SPLIT_TOLERANCE):.0%} apart); "
+            f"found {float(backward):g} beside {float(to_input + to_weight):g} on stage {stage}"
+        )
+
+
+def _split_backward(
+    backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None
+) -> tuple[Fraction, Fraction, Fraction]:
+    """Fill in what is not given of a backward and its two halves."""
+    if backward is None:
+        assert to_input is not None
+        assert to_weight is not None
+        return to_input + to_weight, to_input, to_weight
+    if to_input is None:
+        to_input = backward - to_weight if to_weight is not None else backward / 2
+    return backward, to_input, backward - to_input if to_weight is None else to_weight
+
+
+def _entry(value: PerStage | None, place: int) -> Fraction | None:
+    return value[place] if isinstance(value, tuple) else value
+
+
+def _recut(values: tuple[Fraction, ...], stages: int) -> tuple[Fraction, ...]:
+    """Spread values evenly over equal parts and gather them over other equal parts."""
+    old = len(values)
+    gathered = [Fraction(0)] * stages
+    for new in range(stages):
+        for place in range(new * old // stages, -(-(new + 1) * old // stages)):
+            first, last = max(new * old, place * stages), min((new + 1) * old, (place + 1) * stages)
+            gathered[new] += values[place] * Fraction(last - first, stages)
+    return tuple(gathered)
+
+
+def _plain(value: Any) -> Any:
+    """Turn models into mappings and exact numbers into plain ones."""
+    if isinstance(value, BaseModel):
+        items = ((key, getattr(value, key)) for key in type(value).model_fields)
+        return {key: _plain(inner) for key, inner in items if inner is not None}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Fraction):
+        return int(value) if value.denominator == 1 else float(value)
+    return value
+
+
+def _approximately(count: int) -> str:
+    return (
+        f"{count:,}"
+        if count < 10**18
+        else f"10^{len(str(count)[:4000]) - 1}"
+        if count < 10**4000
+        else "more than 10^4000"
+    )

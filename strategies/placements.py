@@ -1,0 +1,101 @@
+"""Which device holds which stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from solver.errors import InputError
+
+STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1}
+"""How many stages a placement needs for each device; None where any number will do."""
+
+
+class LocalStage(NamedTuple):
+    """A stage as one device sees it, with the microbatches that meet it there.
+
+    Attributes
+    ----------
+    stage : int
+        Which stage.
+    microbatches : range
+        Those that pass through this copy of the stage.
+    """
+
+    stage: int
+    microbatches: range
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A map from stages to devices.
+
+    Attributes
+    ----------
+    name : str
+        ``linear``, ``interleaved``, ``v`` or ``bidirectional``.
+    devices : int
+        How many devices there are.
+    microbatches : int
+        How many microbatches there are, of all directions together.
+    homes : tuple of tuple of int
+        For each direction, the device of each stage. Microbatches are split evenly between directions, the first
+        half to direction 0.
+    """
+
+    name: str
+    devices: int
+    microbatches: int
+    homes: tuple[tuple[int, ...], ...]
+
+    def directions(self) -> list[tuple[range, tuple[int, ...]]]:
+        """List each direction's microbatches with the device of each stage."""
+        first = -(-self.microbatches // len(self.homes))
+        parts = [range(first), range(first, self.microbatches)]
+        return list(zip(parts, self.homes, strict=False))
+
+    def device_of(self, stage: int, microbatch: int) -> int:
+        """Tell on which device a microbatch meets a stage."""
+        return next(homes[stage] for part, homes in self.directions() if microbatch in part)
+
+    @cached_property
+    def local_stages(self) -> tuple[tuple[LocalStage, ...], ...]:
+        """The stages of each device, in the order in which microbatches meet them, direction by direction."""
+        held: list[list[LocalStage]] = [[] for _ in range(self.devices)]
+        for part, homes in self.directions():
+            for stage, device in enumerate(homes):
+                held[device].append(LocalStage(stage, part))
+        return tuple(tuple(stages) for stages in held)
+
+
+def make_placement(name: str, devices: int, stages: int, microbatches: int) -> Placement:
+    """Lay out stages on devices.
+
+    Parameters
+    ----------
+    name : {"linear", "interleaved", "v", "bidirectional"}
+        The rule: stage s on device s; on s mod p; there and back again; two copies in opposite directions.
+    devices, stages, microbatches : int
+        The pipeline's sizes.
+
+    Raises
+    ------
+    InputError
+        If the rule does not know the name or needs another number of stages.
+    """
+    if name not in STAGES_PER_DEVICE:
+        raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}")
+    per_device = STAGES_PER_DEVICE[name]
+    if stages % devices or (per_device and stages != per_device * devices):
+        needed = f"{per_device * devices}" if per_device else f"a multiple of {devices}"
+        raise InputError(f"placement: {name} on {devices} devices needs {needed} stages, not {stages}")
+    return Placement(name, devices, microbatches, _homes(name, devices, stages))
+
+
+def _homes(name: str, devices: int, stages: int) -> tuple[tuple[int, ...], ...]:
+    if name == "v":
+        return ((*range(devices), *reversed(range(devices))),)
+    if name == "bidirectional":
+        return tuple(range(devices)), tuple(reversed(range(devices)))
+    return (tuple(stage % devices for stage in range(stages)),)

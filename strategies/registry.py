@@ -1,0 +1,174 @@
+"""Schedules and how they are found: each is one file in the catalogue, or comes from another installed package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from solver.errors import InputError
+from strategies.requirements import Requirements
+
+if TYPE_CHECKING:
+    from strategies.pipeline import Pipeline
+    from strategies.steps import Step
+
+ENTRY_POINT_GROUP = "ppopt.strategies"
+
+Rule = Callable[..., Iterable["Step"]]
+"""``rule(pipeline, device, **options)`` yields the steps of one device."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A published schedule.
+
+    Attributes
+    ----------
+    name : str
+        As users write it; case, ``-`` and ``_`` do not count.
+    placement : str
+        The placement it is made for.
+    rule : callable
+        ``rule(pipeline, device, **options)`` yields the steps of one device.
+    requirements : Requirements
+        What it asks of the pipeline.
+    aliases : tuple of str
+        Other names for it, e.g. those of PyTorch's classes.
+    splits_backward : bool
+        Whether it uses I and W.
+    options : mapping of str to int or None
+        Its own options with their defaults, read off the rule's keyword-only parameters.
+    """
+
+    name: str
+    placement: str
+    rule: Rule
+    requirements: Requirements = field(default_factory=Requirements)
+    aliases: tuple[str, ...] = ()
+    splits_backward: bool = False
+    options: dict[str, int | None] = field(default_factory=dict, hash=False)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the rule's docstring."""
+        return (inspect.getdoc(self.rule) or "").split("\n", 1)[0]
+
+    def __call__(self, pipeline: Pipeline, device: int, **options: int) -> Iterable[Step]:
+        """Yield the steps of one device."""
+        return self.rule(pipeline, device, **options)
+
+
+def schedule(
+    name: str,
+    *,
+    placement: str,
+    aliases: tuple[str, ...] = (),
+    splits_backward: bool = False,
+    **requirements: Any,
+) -> Callable[[Rule], Strategy]:
+    """Make a schedule out of the rule below it.
+
+    Parameters
+    ----------
+    name : str
+        What users call it.
+    placement : {"linear", "interleaved", "v", "bidirectional"}
+        Which device holds which stage.
+    aliases : tuple of str
+        Other names.
+    splits_backward : bool
+        Whether the rule uses I and W.
+    **requirements
+        The fields of `Requirements`; the stages follow from the placement where they are not given.
+    """
+    if placement == "interleaved":
+        requirements = {"stages_per_device": None, "default_stages_per_device": 2} | requirements
+    if placement == "v":
+        requirements = {"stages_per_device": 2} | requirements
+
+    def make(rule: Rule) -> Strategy:
+        parameters = inspect.signature(rule).parameters.values()
+        options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+        return Strategy(name, placement, rule, Requirements(**requirements), aliases, splits_backward, options)
+
+    return make
+
+
+@cache
+def all_strategies() -> dict[str, Strategy]:
+    """Find every schedule: the catalogue's, then those of other installed packages.
+
+    Returns
+    -------
+    dict of str to Strategy
+        By name, in alphabetical order.
+    """
+    found: dict[str, Strategy] = {}
+    for strategy in [*_from_catalogue(), *_from_other_packages()]:
+        if strategy.name in found:
+            warnings.warn(f"a second schedule named {strategy.name!r} is left out", stacklevel=2)
+            continue
+        found[strategy.name] = strategy
+    return dict(sorted(found.items()))
+
+
+def _from_catalogue() -> Iterator[Strategy]:
+    from strategies import catalogue
+
+    for module in pkgutil.iter_modules(catalogue.__path__):
+        yield from _in_module(importlib.import_module(f"{catalogue.__name__}.{module.name}"))
+
+
+def _in_module(module: ModuleType) -> Iterator[Strategy]:
+    yield from (each for each in vars(module).values() if isinstance(each, Strategy))
+
+
+def _from_other_packages() -> Iterator[Strategy]:
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            loaded = point.load()
+        except Exception as error:
+            # one broken package must not take the others down
+            warnings.warn(f"the schedule {point.name!r} from {point.value!r} cannot be loaded: {error}", stacklevel=2)
+            continue
+        if isinstance(loaded, ModuleType):
+            yield from _in_module(loaded)
+        elif isinstance(loaded, Strategy):
+            yield loaded
+        else:
+            warnings.warn(f"{point.value!r} ({ENTRY_POINT_GROUP}) is neither a schedule nor a module", stacklevel=2)
+
+
+def find_strategy(name: str) -> Strategy:
+    """Find a schedule by its name or an alias, without regard to case, ``-`` and ``_``.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message names the nearest and all there are.
+    """
+    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
+    wanted = plain(name)
+    if wanted in by_name:
+        return by_name[wanted]
+    near = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.5)
+    hint = f"did you mean {by_name[near[0]].name}? " if near else ""
+    raise InputError(f"strategy: {name[:60]!r} is not known; {hint}Known are {', '.join(all_strategies())}")
+
+
+def _names(strategy: Strategy) -> tuple[str, ...]:
+    return strategy.name, *strategy.aliases
+
+
+def plain(name: str) -> str:
+    """Strip from a name what does not count: case, ``-``, ``_`` and spaces."""
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
