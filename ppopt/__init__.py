@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ppopt.catalogue import strategies
     from ppopt.evaluation import InternalError, evaluate, evaluate_all
-    from ppopt.schedule import Schedule
+    from ppopt.finished import Schedule
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InputError
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ppopt.catalogue": ("strategies",),
     "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
-    "ppopt.schedule": ("Schedule",),
+    "ppopt.finished": ("Schedule",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
     "solver.errors": ("DeadlockError", "InputError"),

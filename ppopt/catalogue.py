@@ -13,8 +13,8 @@ def strategies() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        For each ``name``, ``placement``, ``devices``, ``stages``, ``microbatches`` (what it asks of them, with p devices, m
-        microbatches and whole numbers k), ``options``, ``aliases`` and ``summary``.
+        For each ``name``, ``placement``, ``devices``, ``stages``, ``microbatches`` (what it asks of them, with p
+        devices, m microbatches and whole numbers k), ``options``, ``aliases`` and ``summary``.
     """
     return [
         {

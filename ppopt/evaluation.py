@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 
-from ppopt.schedule import Schedule
+from ppopt.finished import Schedule
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
@@ -34,7 +34,7 @@ def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options:
     strategy : str
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
     engine : {"auto", "cpsat", "graph"}
-        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 actions.
+        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
     **options : int
         The schedule's options, as after the colon.
 
@@ -116,7 +116,7 @@ def replay_orders(
     """
     started = perf_counter() if started is None else started
     problem = build_problem(pipeline, placement, split_as_in(orders))
-    chosen = choose_engine(engine, len(problem.tasks))
+    chosen = choose_engine(engine, problem)
     try:
         rows = place(problem, orders, replay(problem, orders, chosen))
     except InputError as error:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from ppopt.finished import Schedule
 from ppopt.output_file import written_whole
-from ppopt.schedule import Schedule
 from reports.chrome_trace import Traced, write_trace
 from reports.table import Row, table
 from reports.terminal_timeline import draw as draw_timeline

@@ -38,7 +38,8 @@ class Row:
         return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
 
 
-_HEADER = ("", "strategy", "devices", "stages", "mbatches", "makespan", "bubble", "over ideal", "peak mem")
+_HEADER = ("", "strategy", "dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
+_LONGEST_NAME = 19
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -46,6 +47,7 @@ def table(rows: Sequence[Row]) -> str:
     best = best_rows(rows)
     cells = [_HEADER, *(_cells(row, row in best) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    widths[1] = min(widths[1], _LONGEST_NAME)
     lines = [_line(each, widths) for each in cells]
     return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
 
@@ -73,12 +75,14 @@ def _cells(row: Row, best: bool) -> tuple[str, ...]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    mark, name, *numbers = (
-        cell + padding if place < 2 else padding + cell
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        for padding in [" " * (width - _width(cell))]
-    )
-    return "  ".join([f"{mark} {name}", *numbers]).rstrip()
+    """Align a row; a name too long for its column gets a line of its own."""
+    mark, name, *numbers = cells
+    first = mark.ljust(widths[0]) + " " + name
+    if _width(name) > widths[1]:
+        first += "\n" + " " * (widths[0] + 1 + widths[1])
+    else:
+        first += " " * (widths[1] - _width(name))
+    return "  ".join([first, *(number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True))])
 
 
 def _width(text: str) -> int:

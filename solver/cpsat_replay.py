@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ortools.sat.python import cp_model
 
-from solver.errors import InputError
 from solver.order_graph import between_actions, check_complete, deadlock, order_graph
 from solver.problem import Action, Orders, Precedence, Problem
-
-LARGEST_HORIZON = 2**55
-"""CP-SAT's integers have 64 bits, and sums of them must not overflow."""
-
-FINEST_PER_SHORTEST = 100_000
-"""Where durations must be rounded for CP-SAT, the shortest still counts this many steps."""
+from solver.time_step import time_step
 
 
 def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
@@ -40,7 +34,7 @@ def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
     actions = [action for order in orders for action in order]
     durations = {action: problem.duration(action) for action in actions}
     edges = needed_edges(problem, orders)
-    step = step_size(durations.values(), (lag for _, _, lag in edges))
+    step = time_step(durations.values(), (lag for _, _, lag in edges))
     solved = solve(actions, durations, edges, step)
     if solved is None:
         raise deadlock(order_graph(problem, orders))
@@ -63,19 +57,6 @@ def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
             edges.append((before, after, lag))
     edges += [(before, after, 0) for order in orders for before, after in pairwise(order)]
     return edges
-
-
-def step_size(durations: Iterable[int], lags: Iterable[int]) -> int:
-    """Choose how many ticks make one step of CP-SAT's time: 1 wherever the whole horizon fits."""
-    lengths = list(durations)
-    horizon = sum(lengths) + sum(lags)
-    step = -(-horizon // LARGEST_HORIZON)
-    if step > 1 and step * FINEST_PER_SHORTEST > min(lengths):
-        raise InputError(
-            "engine: cpsat cannot tell the shortest duration from rounding beside the longest "
-            f"(they add up to {horizon / min(lengths):.1e} times the shortest); use --engine graph, which is exact"
-        )
-    return step
 
 
 def solve(
@@ -110,6 +91,7 @@ def set_parameters(solver: cp_model.CpSolver) -> None:
     solver.parameters.symmetry_level = 0
     solver.parameters.linearization_level = 0
     solver.parameters.num_workers = 1
+    solver.parameters.new_linear_propagation = False  # the older one follows chains of precedences in linear time
 
 
 def shift_left(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from solver.errors import InputError
 from solver.problem import Action, Orders, Problem
+from solver.time_step import time_step
 
 ENGINES = ("auto", "cpsat", "graph")
 """The names an engine may have."""
 
 LARGEST_FOR_CPSAT = 20_000
-"""Above this many actions, ``auto`` takes the graph: CP-SAT's time grows faster than the number of actions."""
+"""Above this many tasks, ``auto`` takes the graph: CP-SAT's time grows faster than their number."""
 
 
-def choose_engine(engine: str, actions: int) -> str:
-    """Turn ``auto`` into the engine it stands for at this size."""
+def choose_engine(engine: str, problem: Problem) -> str:
+    """Turn ``auto`` into the engine it stands for on a problem."""
     if engine != "auto":
         return engine
-    return "cpsat" if actions <= LARGEST_FOR_CPSAT else "graph"
+    if len(problem.tasks) > LARGEST_FOR_CPSAT:
+        return "graph"
+    try:
+        time_step((task.duration for task in problem.tasks.values()), (lag for _, _, lag in problem.precedences))
+    except InputError:
+        return "graph"
+    return "cpsat"
 
 
 def replay(problem: Problem, orders: Orders, engine: str = "graph") -> dict[Action, int]:

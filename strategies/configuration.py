@@ -121,8 +121,7 @@ def split_strategy(configuration: object) -> tuple[dict[str, Any], str | None]:
     if not isinstance(configuration, Mapping):
         raise InputError(f"configuration: must be a mapping of names to values; found {shown(configuration)}")
     mapping = _rename(configuration, _RENAMED, "")
-    for key in _OF_NO_CONCERN:
-        mapping.pop(key, None)
+    mapping = {key: value for key, value in mapping.items() if value is not None and key not in _OF_NO_CONCERN}
     if isinstance(mapping.get("times"), Mapping):
         mapping["times"] = _rename(mapping["times"], _RENAMED_TIMES, "times.")
     strategy = mapping.pop("strategy", None)
@@ -139,6 +138,7 @@ def _rename(mapping: Mapping[str, Any], names: Mapping[str, str], prefix: str) -
     for key, value in mapping.items():
         new = names.get(key, key) if isinstance(key, str) else key
         if new in renamed:
-            raise InputError(f"{prefix}{new}: is given twice, as {new} and as {key}")
+            other = next(old for old, name in names.items() if name == new)
+            raise InputError(f"{prefix}{new}: is given twice, as {new} and as {other}")
         renamed[new] = value
     return renamed

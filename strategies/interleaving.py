@@ -32,5 +32,5 @@ def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple
     sizes = [min(group, microbatches - first) for first in range(0, microbatches, group)]
     forwards = [chunk for size in sizes for chunk in range(chunks) for _ in range(size)]
     backwards = [chunks - 1 - chunk for chunk in forwards]
-    warmup = 2 * (devices - 1 - device) + (chunks - 1) * group if devices > 1 else 1
-    return forwards, backwards, min(len(forwards), warmup)
+    warmup = 2 * (devices - 1 - device) + (chunks - 1) * group
+    return forwards, backwards, min(len(forwards), max(1, warmup) if devices == 1 else warmup)

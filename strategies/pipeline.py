@@ -164,6 +164,11 @@ class Pipeline(_Part):
         lengths = {key: len(value) for key, value in self._per_stage_values() if isinstance(value, tuple)}
         stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
         for key, length in lengths.items():
+            if self.stages is None and length % self.devices:
+                raise ValueError(
+                    f"{key}: must have one entry for each stage, {self.devices} or a multiple of it; "
+                    f"found {length} entries"
+                )
             if length != stages:
                 raise ValueError(f"{key}: must have one entry for each of the {stages} stages; found {length} entries")
         limit = self.memory.limit
@@ -292,7 +297,7 @@ def _refuse_backward_contradiction(
         return
     if abs(to_input + to_weight - backward) > SPLIT_TOLERANCE * backward:
         raise ValueError(
-            f"times.backward: contradicts backward_input + backward_weight (at most {float(SPLIT_TOLERANCE):.0%} apart); "
+            f"times.backward: contradicts the sum of its halves (at most {float(SPLIT_TOLERANCE):.0%} apart); "
             f"found {float(backward):g} beside {float(to_input + to_weight):g} on stage {stage}"
         )
 

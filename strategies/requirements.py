@@ -70,7 +70,8 @@ class Requirements:
         """Write the requirements as text: for devices, stages and microbatches."""
         stages = "k·p" if self.stages_per_device is None else ("p" if self.stages_per_device == 1 else "2p")
         less = f" − {self.microbatches_less}" if self.microbatches_less else ""
-        least = f"m ≥ {self.microbatches_per_device}p{less}" if self.microbatches_per_device else ""
+        times = "" if self.microbatches_per_device == 1 else f"{self.microbatches_per_device}"
+        least = f"m ≥ {times}p{less}" if self.microbatches_per_device else ""
         parity = "m even" if self.even_microbatches else ""
         return {
             "devices": "p even" if self.even_devices else "any",

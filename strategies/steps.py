@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from solver.errors import InputError
+
 
 class Step(NamedTuple):
     """One step of a device: a kind of operation, without the microbatch, which is counted elsewhere.
@@ -39,6 +41,8 @@ class Steps(tuple[Step, ...]):
 
     def __or__(self, backward: Steps) -> Steps:
         (first,), (second,) = self, backward
+        if (first.kind, second.kind) != ("F", "B"):
+            raise InputError(f"only a forward and a full backward fuse (F | B), not {first.kind} | {second.kind}")
         return Steps((first._replace(fused_with=second),))
 
     def __call__(self, chunk: int, microbatch: int | None = None) -> Steps:

@@ -9,10 +9,13 @@ import click
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from solver.errors import InputError
 
-
-@click.command(
-    epilog="A strategy may carry options: interleaved:group_size=2, or interleaved:stages=8 to cut the model anew."
+_EPILOG = (
+    "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
+    "groups of 8 microbatches."
 )
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY]...")
 @pipeline_options
 @click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)

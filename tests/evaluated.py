@@ -1,0 +1,20 @@
+"""Evaluating in tests: every schedule that a test makes passes the independent checker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ppopt
+from ppopt import Pipeline, Schedule
+
+UNIT = {"forward": 1, "backward_input": 1, "backward_weight": 1}
+
+
+def pipeline(devices: int, microbatches: int, **more: Any) -> Pipeline:
+    return Pipeline.from_mapping({"devices": devices, "microbatches": microbatches, "times": UNIT, **more})
+
+
+def evaluated(strategy: str, costs: Pipeline, engine: str = "graph") -> Schedule:
+    schedule = ppopt.evaluate(costs, strategy, engine=engine)
+    assert ppopt.violations(schedule.problem, schedule.rows, memory=False) == []
+    return schedule

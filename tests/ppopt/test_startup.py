@@ -1,0 +1,43 @@
+"""Help and usage errors load nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("ortools", "pandas", "altair", "networkx", "numpy", "pydantic", "torch")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["evaluate", "--help"],
+        ["evaluate", "--nope"],
+        ["nope"],
+        ["evaluate", "1f1b", "--engine", "x"],
+    ],
+)
+def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom ppopt.cli import cli\n"
+        f"try: cli.main({arguments!r})\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_an_import_loads_nothing_heavy_either() -> None:
+    program = f"import sys, ppopt; print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    program = "import ppopt; print(all(hasattr(ppopt, name) for name in ppopt.__all__), callable(ppopt.schedule))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "True True"

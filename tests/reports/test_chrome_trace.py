@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from itertools import pairwise
+from typing import Any
+
+from reports.chrome_trace import Traced, write_trace
+from tests.evaluated import evaluated, pipeline
+
+
+def events(*names: str) -> list[dict[str, Any]]:
+    made = [evaluated(name, pipeline(4, 8, p2p_latency=0.5)) for name in names]
+    file = io.StringIO()
+    write_trace(file, [Traced(each.strategy, each.problem, each.rows) for each in made])
+    found: list[dict[str, Any]] = json.loads(file.getvalue())["traceEvents"]
+    return found
+
+
+def test_every_operation_is_a_slice_on_its_devices_thread() -> None:
+    made = evaluated("dualpipe", pipeline(4, 8, p2p_latency=0.5))
+    slices = [event for event in events("dualpipe") if event["ph"] == "X"]
+    assert len(slices) == len(made.rows)
+    found = {
+        (each["tid"], each["args"]["stage"], each["name"], each["args"]["microbatch"], each["ts"]) for each in slices
+    }
+    rows = made.timeline.itertuples(index=False)
+    assert found == {(row.device, row.stage, row.op, row.microbatch, row.start) for row in rows}
+
+
+def test_slices_of_one_thread_nest() -> None:
+    threads: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+    for event in events("dualpipe", "1f1b-overlap"):
+        if event["ph"] == "X":
+            threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    for slices in threads.values():
+        for (start, end), (next_start, next_end) in pairwise(sorted(slices)):
+            assert next_start >= end or (start, end) == (next_start, next_end)
+
+
+def test_flows_lead_from_inside_the_producer_to_the_start_of_the_consumer() -> None:
+    flows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    found = events("zb1p", "interleaved")
+    for event in found:
+        if event["ph"] in "sf":
+            flows[event["id"]].append(event)
+    assert flows
+    for sent, received in flows.values():
+        assert (sent["ph"], received["ph"], received["bp"]) == ("s", "f", "e")
+        assert received["ts"] - sent["ts"] >= 0.5
+        assert any(
+            e["ph"] == "X" and e["tid"] == sent["tid"] and e["ts"] <= sent["ts"] < e["ts"] + e["dur"] for e in found
+        )
+
+
+def test_memory_is_a_counter_that_ends_at_nothing() -> None:
+    levels: dict[str, list[float]] = defaultdict(list)
+    for event in events("1f1b"):
+        if event["ph"] == "C":
+            levels[event["name"]].append(event["args"]["activations"])
+    assert {name: max(found) for name, found in levels.items()} == {f"memory of device {d}": 4 - d for d in range(4)}
+    assert all(found[-1] == 0 for found in levels.values())

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ppopt
+from ppopt import InputError, Pipeline
+
+
+def pipeline(**more: Any) -> Pipeline:
+    return Pipeline.from_mapping({"devices": 2, "microbatches": 4, **more})
+
+
+def test_times_are_a_number_a_list_or_a_mapping() -> None:
+    for forward in (1.5, [1.5, 1.5], {0: 1.5, 1: 1.5}, {"1": 1.5, "0": 1.5}):
+        made = pipeline(stages=2, times={"forward": forward, "backward": 2})
+        assert [cost.forward for cost in made.costs] == [Fraction(3, 2)] * 2
+
+
+def test_decimals_are_taken_as_written() -> None:
+    made = pipeline(stages=2, times={"forward": 0.1, "backward": [1e-3, 18522.37]})
+    assert made.costs[0].forward == Fraction(1, 10)
+    assert made.costs[0].backward == Fraction(1, 1000)
+    assert made.costs[1].backward == Fraction(1852237, 100)
+
+
+@pytest.mark.parametrize(
+    ("times", "halves"),
+    [
+        ({"backward": 3}, (3, 1.5, 1.5)),
+        ({"backward": 3, "backward_input": 1}, (3, 1, 2)),
+        ({"backward": 3, "backward_weight": 1}, (3, 2, 1)),
+        ({"backward_input": 2, "backward_weight": 1}, (3, 2, 1)),
+        ({"backward": 3.1, "backward_input": 2, "backward_weight": 1}, (3.1, 2, 1)),
+    ],
+)
+def test_what_is_not_given_of_the_backward_follows(times: dict[str, float], halves: tuple[float, ...]) -> None:
+    cost = pipeline(stages=2, times={"forward": 1, **times}).costs[0]
+    assert tuple(map(float, cost[1:4])) == halves
+    assert cost.overlapped == 1 + cost.backward
+
+
+def test_activations_default_to_one_kept_until_the_weight_gradient() -> None:
+    cost = pipeline(stages=2).costs[1]
+    assert (cost.activation, cost.held_for_weight) == (1, 1)
+    cost = pipeline(stages=2, memory={"activation": [3, 4], "held_for_weight": 2}).costs[1]
+    assert (cost.activation, cost.held_for_weight) == (4, 2)
+
+
+def test_the_number_of_stages_follows_from_the_lists() -> None:
+    assert pipeline(times={"forward": [1, 2, 3, 4], "backward": 1}).stages == 4
+    assert pipeline().stages is None
+
+
+PP_EMULATION = {
+    "num_devices": 4,
+    "num_stages": 8,
+    "num_batches": 12,
+    "visualization_port": 8050,
+    "strategy": "interleave",
+    "p2p_latency": 0.5,
+    "microbatch_group_size_per_vp_stage": None,
+    "op_times": {
+        "forward": {stage: 1.0 + stage / 10 for stage in range(8)},
+        "backward": 2.0,
+        "backward_D": 1.0,
+        "backward_W": 1.0,
+        "overlapped_forward_backward": 2.5,
+    },
+}
+
+
+def test_pp_emulations_configuration_loads_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(PP_EMULATION))
+    made = Pipeline.from_file(file)
+    assert (made.devices, made.stages, made.microbatches, made.p2p_latency) == (4, 8, 12, Fraction(1, 2))
+    assert made.costs[3].forward == Fraction(13, 10)
+    assert made.costs[0].overlapped == Fraction(5, 2)
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=12),
+    st.integers(1, 24),
+)
+def test_recutting_keeps_the_model(forwards: list[int], stages: int) -> None:
+    made = pipeline(
+        devices=1, times={"forward": forwards, "backward": 2}, memory={"activation": forwards, "held_for_weight": 0.5}
+    )
+    cut = made.recut(stages)
+    assert cut.stages == stages
+    for column in (
+        "forward",
+        "backward",
+        "backward_input",
+        "backward_weight",
+        "overlapped",
+        "activation",
+        "held_for_weight",
+    ):
+        totals = [sum(getattr(cost, column) for cost in each.costs) for each in (made, cut)]
+        assert totals[0] == totals[1]
+    assert cut.recut(len(forwards)).ideal == made.ideal
+
+
+def test_recutting_splits_evenly_and_merges_neighbours() -> None:
+    made = pipeline(times={"forward": [1, 3], "backward": [2, 4]})
+    assert [float(cost.forward) for cost in made.recut(4).costs] == [0.5, 0.5, 1.5, 1.5]
+    assert made.recut(4).recut(2).costs == made.costs
+
+
+def test_what_was_written_reads_back() -> None:
+    made = pipeline(stages=2, times={"forward": [0.1, 0.2], "backward": 2}, memory={"limit": 3}, p2p_latency=0.25)
+    assert Pipeline.from_mapping(made.to_mapping()) == made
+    json.dumps(made.to_mapping(), allow_nan=False)
+
+
+def test_evaluating_alone_takes_times_per_stage_as_given_and_together_the_same_model() -> None:
+    alone = ppopt.evaluate(pipeline(), "interleaved")
+    together = ppopt.evaluate_all(pipeline(), ["1f1b", "interleaved"])
+    assert alone.ideal == 2 * together[1].ideal
+    assert together[0].ideal == together[1].ideal
+    assert any("cut anew from 2 stages" in note for note in together[1].notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"devices": 0}, "devices: must be a whole number of at least 1; found 0"),
+        ({"devices": -1}, "devices: must be a whole number of at least 1; found -1"),
+        ({"devices": 10**12}, "at least 8,000,000,000,000 operations; at most 5,000,000 are taken"),
+        ({"stages": 10**12}, "at most 5,000,000"),
+        ({"microbatches": 10**12}, "at most 5,000,000"),
+        ({"microbatches": 10**5000}, "at most 5,000,000"),
+        ({"devices": 2.0}, "devices: must be a whole number"),
+        ({"devices": True}, "devices: must be a whole number"),
+        ({"devices": None}, "devices: is missing"),
+        ({"times": {"forward": [1, 1, 1], "backward": 1}}, "one entry for each stage, 2 or a multiple of it; found 3"),
+        ({"device": 4}, "device: is not a known key; did you mean devices?"),
+        ({"times": {"forwrad": 1}}, "times.forwrad: is not a known key; did you mean forward?"),
+        ({"times": {"forward": 1}}, "times: backward is missing"),
+        ({"times": {"forward": 0, "backward": 1}}, "times.forward: must be greater than 0; found 0"),
+        ({"times": {"forward": -1.5, "backward": 1}}, "times.forward: must be greater than 0; found -1.5"),
+        ({"times": {"forward": float("nan"), "backward": 1}}, "times.forward: must be a finite number; found nan"),
+        ({"times": {"forward": float("inf"), "backward": 1}}, "times.forward: must be a finite number; found inf"),
+        ({"times": {"forward": 1e300, "backward": 1}}, "times.forward: must lie between 1e-30 and 1e30"),
+        ({"times": {"forward": "1", "backward": 1}}, "times.forward: must be a number; found '1'"),
+        ({"times": {"forward": True, "backward": 1}}, "times.forward: must be a number; found True"),
+        ({"times": {"forward": [1, "x"], "backward": 1}}, "times.forward: stage 1: must be a number; found 'x'"),
+        ({"times": {"forward": [], "backward": 1}}, "times.forward: must be a number, or one for each stage"),
+        ({"times": {"forward": {0: 1, 2: 1}, "backward": 1}}, "must name every stage from 0; stage 1 is missing"),
+        ({"times": {"forward": {0: 1}, "backward": 1}, "stages": 2}, "must have one entry for each of the 2 stages"),
+        ({"times": {"forward": [1, 1, 1], "backward": 1}, "stages": 2}, "times.forward: must have one entry for each"),
+        (
+            {"times": {"forward": [1, 1], "backward": [1, 1, 1, 1]}},
+            "times.backward: must have one entry for each of the 2",
+        ),
+        (
+            {"times": {"forward": 1, "backward": 5, "backward_input": 1, "backward_weight": 1}},
+            "times.backward: contradicts",
+        ),
+        (
+            {"times": {"forward": 1, "backward": 2, "backward_input": 3}},
+            "times.backward_input: must be less than backward",
+        ),
+        ({"times": 3}, "times: must be a mapping of forward, backward"),
+        (
+            {"memory": {"activation": 1, "held_for_weight": 2}},
+            "memory.held_for_weight: must be at most the activation 1",
+        ),
+        ({"memory": {"limit": [1, 2, 3]}}, "memory.limit: must have one entry for each of the 2 devices"),
+        ({"memory": {"limit": -1}}, "memory.limit: must be at least 0; found -1"),
+        ({"p2p_latency": -0.5}, "p2p_latency: must be at least 0; found -0.5"),
+        ({"num_devices": 2}, "devices: is given twice, as devices and as num_devices"),
+    ],
+)
+def test_a_bad_configuration_is_refused_with_its_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        pipeline(**change)
+    assert message in str(refused.value)
+
+
+def test_all_errors_are_told_at_once() -> None:
+    with pytest.raises(InputError) as refused:
+        Pipeline.from_mapping({"devices": 0, "microbatch": 3, "times": {"forward": -1, "backward": 1}})
+    lines = str(refused.value).split("\n")
+    assert [line.split(":")[0] for line in lines] == ["devices", "microbatches", "times.forward", "microbatch"]
+
+
+@pytest.mark.parametrize("wrong", [None, [], "1f1b", 3])
+def test_a_configuration_is_a_mapping(wrong: Any) -> None:
+    with pytest.raises(InputError, match="configuration: must be a mapping"):
+        Pipeline.from_mapping(wrong)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppopt import InputError
+from strategies.registry import find_strategy
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("1F1B", "1f1b"),
+        ("Schedule1F1B", "1f1b"),
+        ("ScheduleGPipe", "gpipe"),
+        ("ScheduleInterleaved1F1B", "interleaved"),
+        ("ScheduleLoopedBFS", "looped-bfs"),
+        ("ScheduleDualPipeV", "dualpipe-v"),
+        ("interleave", "interleaved"),
+        ("1f1b_overlap", "1f1b-overlap"),
+        ("1f1b_interleave_overlap", "interleaved-overlap"),
+        ("dualpipe_v", "dualpipe-v"),
+        ("ZB_H1", "zb-h1"),
+        ("zbH2", "zb-h2"),
+        ("ZB-1P", "zb1p"),
+    ],
+)
+def test_names_are_found_without_regard_to_case_and_dashes(written: str, name: str) -> None:
+    assert find_strategy(written).name == name
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"'dualpip' is not known; did you mean dualpipe\?"):
+        find_strategy("dualpip")
+
+
+PACKAGE = {
+    "pyproject.toml": """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "elsewhere"
+version = "1"
+[project.entry-points."ppopt.strategies"]
+lazy = "elsewhere:lazy"
+broken = "elsewhere.absent"
+""",
+    "elsewhere.py": '''
+from ppopt import B, F, schedule
+
+@schedule("lazy", placement="linear", aliases=("idler",))
+def lazy(pipeline, device):
+    """One microbatch after the other."""
+    yield from (F + B) * pipeline.microbatches
+''',
+}
+
+
+@pytest.mark.slow
+def test_a_schedule_of_another_package_appears_beside_ours(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "installed"
+    source.mkdir()
+    for name, text in PACKAGE.items():
+        (source / name).write_text(text)
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
+    subprocess.run([sys.executable, *install], check=True)
+    run = [sys.executable, "-c", f"import sys; sys.path.append({str(target)!r}); from ppopt.cli import main; main()"]
+
+    listed = subprocess.run([*run, "strategies"], capture_output=True, text=True, check=True)
+    assert "lazy: One microbatch after the other." in listed.stdout
+    assert "1f1b" in listed.stdout
+    assert "'broken' from 'elsewhere.absent' cannot be loaded" in listed.stderr
+
+    evaluated = subprocess.run(
+        [*run, "evaluate", "idler", "--devices", "2"], capture_output=True, text=True, check=True
+    )
+    assert "lazy" in evaluated.stdout
+    assert "24" in evaluated.stdout  # 4 microbatches, each 2 stages of F + B, one after the other

@@ -1,0 +1,53 @@
+"""The rooms know only what lies below them: solver ← strategies ← ppopt, solver ← reports ← ppopt."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("solver", "strategies", "reports", "ppopt")
+MAY_NOT = {
+    "solver": {"strategies", "reports", "ppopt", "pandas", "altair", "click", "pydantic", "yaml"},
+    "strategies": {"reports", "ppopt", "pandas", "altair", "click", "ortools", "networkx"},
+    "reports": {"strategies", "ppopt", "ortools", "click", "pydantic"},
+    "ppopt": set(),
+}
+SOLVER_DATA_TYPES = {"solver.problem", "solver.errors", "solver.exact"}
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide the direction"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_downwards(room: str) -> None:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    for file in files:
+        tops = {name.split(".")[0] for name in imports(file)}
+        assert not tops & MAY_NOT[room], f"{file.relative_to(ROOT)} imports {sorted(tops & MAY_NOT[room])}"
+
+
+@pytest.mark.parametrize("room", ["strategies", "reports"])
+def test_only_data_types_of_the_solver_are_known_above_it(room: str) -> None:
+    for file in (ROOT / room).rglob("*.py"):
+        used = {name for name in imports(file) if name.split(".")[0] == "solver"}
+        assert used <= SOLVER_DATA_TYPES, file
+
+
+def test_a_schedule_is_a_small_file() -> None:
+    for file in (ROOT / "strategies" / "catalogue").glob("*.py"):
+        assert len(file.read_text().splitlines()) <= 45, file
+
+
+def test_the_rooms_are_typed() -> None:
+    assert all((ROOT / room / "py.typed").exists() for room in ROOMS)
