@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 from ppopt.finished import Schedule
+from ppopt.garbage import collection_paused
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
@@ -80,6 +81,7 @@ def _default_stages(pipeline: Pipeline, name: str) -> int:
     return options.get("stages", strategy.requirements.default_stages(pipeline.devices))
 
 
+@collection_paused()
 def _evaluate(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
     started = perf_counter()
     if engine not in ENGINES:
