@@ -22,8 +22,9 @@ $(VENV)/installed-lint: $(VENV)/installed
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
-	$(BIN)/ppopt evaluate 1f1b zb-h1 zb1p zb-h2 interleaved -c examples/measured-1.5b.yaml \
-	  --save $(DEMO)/timeline.csv --trace $(DEMO)/trace.json | tee $(DEMO)/table.txt
+	$(BIN)/ppopt evaluate 1f1b zb-h1 zb1p zb-h2 interleaved:stages=16 -c examples/measured-1.5b.yaml \
+	  --save $(DEMO)/timeline.csv --trace $(DEMO)/trace.json > $(DEMO)/table.txt
+	@cat $(DEMO)/table.txt
 	@echo "Left in $(DEMO)/: table.txt, timeline.csv, and trace.json (open it in Perfetto)."
 
 test: $(VENV)/installed-test
