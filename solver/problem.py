@@ -43,8 +43,15 @@ class Block(NamedTuple):
         return f"({self.first};{self.second})OVERLAP_F_B"
 
 
+class Merged(NamedTuple):
+    """Two tasks of one device run as one piece of work: both end when it ends."""
+
+    first: Key
+    second: Key
+
+
 Action: TypeAlias = Hashable
-"""What a device runs at one time: a task (its key) or a `Block`."""
+"""What a device runs at one time: a task (its key), a `Merged` pair, or a `Block` (whose second half may be merged)."""
 
 Orders: TypeAlias = Sequence[Sequence[Action]]
 """The actions of each device, in the order in which it runs them."""
@@ -89,6 +96,17 @@ class Problem:
         The memory of each device; None where it is not limited.
     fused_durations : mapping of Key to int
         For each task that may be the first half of a block: how long the block lasts, in ticks.
+    seconds : frozenset of Key
+        For a search: the tasks that may be the second half of a block, with any first half on their device. One that has a
+        partner brings it along (`Merged`).
+    partners : mapping of Key to Key
+        For a search: the task that can be merged with each of these, and waits for it.
+    merged_durations : mapping of Key to int
+        For a search: how long each of these lasts when it is merged with its partner outside a block; one that is not
+        named merges only inside a block.
+    chains : sequence of sequence of Key
+        For a search: tasks that are alike in everything (device, duration, memory, and what they wait for), each in the
+        order that the precedences impose on it. Imposing it loses no solution.
     ticks_per_unit, amounts_per_unit : int
         How many ticks make one unit of the user's time, and of the user's memory.
     """
@@ -99,6 +117,10 @@ class Problem:
     holds: Sequence[Hold] = ()
     capacities: Sequence[int | None] = ()
     fused_durations: Mapping[Key, int] = field(default_factory=dict)
+    seconds: frozenset[Key] = frozenset()
+    partners: Mapping[Key, Key] = field(default_factory=dict)
+    merged_durations: Mapping[Key, int] = field(default_factory=dict)
+    chains: Sequence[Sequence[Key]] = ()
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
 
@@ -106,6 +128,8 @@ class Problem:
         """Tell how long a task or a block lasts, in ticks."""
         if isinstance(action, Block):
             return self.fused_durations[action.first]
+        if isinstance(action, Merged):
+            return self.merged_durations[action.first]
         return self.tasks[action].duration
 
     def dag(self) -> nx.DiGraph[Key]:

@@ -45,6 +45,8 @@ class Strategy:
         Other names for it, e.g. those of PyTorch's classes.
     splits_backward : bool
         Whether it uses I and W.
+    overlaps : bool
+        Whether it uses overlapped blocks.
     options : mapping of str to int or None
         Its own options with their defaults, read off the rule's keyword-only parameters.
     """
@@ -55,6 +57,7 @@ class Strategy:
     requirements: Requirements = field(default_factory=Requirements)
     aliases: tuple[str, ...] = ()
     splits_backward: bool = False
+    overlaps: bool = False
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
 
     @property
@@ -73,6 +76,7 @@ def schedule(
     placement: str,
     aliases: tuple[str, ...] = (),
     splits_backward: bool = False,
+    overlaps: bool = False,
     **requirements: Any,
 ) -> Callable[[Rule], Strategy]:
     """Make a schedule out of the rule below it.
@@ -87,6 +91,8 @@ def schedule(
         Other names.
     splits_backward : bool
         Whether the rule uses I and W.
+    overlaps : bool
+        Whether the rule fuses forwards with backwards.
     **requirements
         The fields of `Requirements`; the stages follow from the placement where they are not given.
     """
@@ -98,7 +104,8 @@ def schedule(
     def make(rule: Rule) -> Strategy:
         parameters = inspect.signature(rule).parameters.values()
         options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-        return Strategy(name, placement, rule, Requirements(**requirements), aliases, splits_backward, options)
+        needs = Requirements(**requirements)
+        return Strategy(name, placement, rule, needs, aliases, splits_backward, overlaps, options)
 
     return make
 

@@ -14,6 +14,7 @@ from strategies.steps import Step
     "dualpipe",
     placement="bidirectional",
     splits_backward=True,
+    overlaps=True,
     even_devices=True,
     even_microbatches=True,
     microbatches_per_device=2,

@@ -15,6 +15,7 @@ from strategies.steps import Step
     placement="v",
     aliases=("ScheduleDualPipeV",),
     splits_backward=True,
+    overlaps=True,
     microbatches_per_device=2,
     microbatches_less=1,
 )

@@ -13,6 +13,7 @@ from strategies.steps import B, F, Step
 @schedule(
     "interleaved-overlap",
     placement="interleaved",
+    overlaps=True,
     aliases=("1f1b-interleave-overlap", "1f1b-interleaved-overlap", "interleave-overlap"),
 )
 def interleaved_overlap(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from strategies.registry import schedule
 from strategies.steps import B, F, Step
 
 
-@schedule("1f1b-overlap", placement="linear")
+@schedule("1f1b-overlap", placement="linear", overlaps=True)
 def one_forward_one_backward_overlap(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """1F1B with every steady forward and backward overlapped: twice the warm-up of 1F1B."""
     warmup = min(pipeline.microbatches, 2 * (pipeline.devices - 1 - device) + 1)

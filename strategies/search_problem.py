@@ -1,0 +1,91 @@
+"""The scheduling problem of a search: any order, and where it is allowed, any overlapped pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from solver.exact import in_ticks
+from solver.problem import Action, Block, Key, Merged, Problem
+from strategies.actions import Op, PipelineAction
+from strategies.dependencies import build_problem
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+
+
+def build_search_problem(
+    pipeline: Pipeline, placement: Placement, *, split_backward: bool = True, overlap: bool = False
+) -> Problem:
+    """Write a pipeline as a problem to be searched.
+
+    Microbatches are alike: no cost depends on the microbatch, so those of one direction can be numbered such that every
+    (stage, kind) takes them in increasing order. That order is imposed here, as precedences, and only here; if costs
+    ever depend on the microbatch, it has to go.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With a settled number of stages.
+    placement : Placement
+        Which device holds which stage.
+    split_backward : bool
+        Whether backwards are I and W. A B outside blocks is allowed beside them where it is shorter than both.
+    overlap : bool
+        Whether any forward may run in one block with any full backward on its device.
+
+    Returns
+    -------
+    Problem
+        Its keys are `Op`; `pipeline_actions` translates what a search makes of them.
+    """
+    plain = build_problem(pipeline, placement, lambda stage, microbatch: split_backward)
+    chains = _chains(placement, "FIW" if split_backward else "FB")
+    order = [(before, after, 0) for chain in chains for before, after in pairwise(chain)]
+    ops = [op for op in plain.tasks if isinstance(op, Op)]
+    inputs = [op for op in ops if op.kind == "I"]
+    whole = [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs]
+    return replace(
+        plain,
+        precedences=[*plain.precedences, *order],
+        fused_durations=plain.fused_durations if overlap else {},
+        seconds=frozenset(op for op in ops if op.kind in "BI") if overlap else frozenset(),
+        partners={op: op._replace(kind="W") for op in inputs},
+        merged_durations={
+            op: whole[op.stage]
+            for op in inputs
+            if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
+        },
+        chains=chains,
+    )
+
+
+def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
+    """List the tasks of each (direction, stage, kind) in the order of their microbatches."""
+    return [
+        [Op(stage, kind, microbatch) for microbatch in microbatches]
+        for microbatches, homes in placement.directions()
+        for stage in range(len(homes))
+        for kind in kinds
+        if microbatches
+    ]
+
+
+def pipeline_actions(orders: Sequence[Sequence[Action]]) -> list[list[PipelineAction]]:
+    """Translate the orders of a search: an I merged with its W is a B, alone or in a block."""
+    return [[_pipeline_action(action) for action in order] for order in orders]
+
+
+def _pipeline_action(action: Action) -> PipelineAction:
+    if isinstance(action, Block):
+        return Block(action.first, _as_backward(action.second))
+    if isinstance(action, Merged):
+        return _as_backward(action)
+    assert isinstance(action, Op)
+    return action
+
+
+def _as_backward(action: Action) -> Op:
+    op = action.first if isinstance(action, Merged) else action
+    assert isinstance(op, Op)
+    return op._replace(kind="B")
