@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ppopt.catalogue import strategies
     from ppopt.evaluation import InternalError, evaluate, evaluate_all
+    from ppopt.explanation import explain
     from ppopt.finished import Schedule
+    from ppopt.infeasibility import InfeasibleError
+    from ppopt.optimization import optimize, optimize_each
+    from ppopt.search import Standing
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InputError
@@ -26,7 +30,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "ppopt.catalogue": ("strategies",),
     "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.explanation": ("explain",),
     "ppopt.finished": ("Schedule",),
+    "ppopt.infeasibility": ("InfeasibleError",),
+    "ppopt.optimization": ("optimize", "optimize_each"),
+    "ppopt.search": ("Standing",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
     "solver.errors": ("DeadlockError", "InputError"),
@@ -43,7 +51,12 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "explain",
     "Schedule",
+    "InfeasibleError",
+    "optimize",
+    "optimize_each",
+    "Standing",
     "Figures",
     "Violation",
     "violations",

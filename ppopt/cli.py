@@ -14,6 +14,7 @@ from ppopt import __version__
 
 _COMMANDS = {
     "evaluate": "Replay published schedules on your costs and print exact figures.",
+    "optimize": "Search for the best schedule on your costs and prove how good it is.",
     "strategies": "List the schedules and what they ask of a pipeline.",
 }
 

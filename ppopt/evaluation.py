@@ -106,6 +106,7 @@ def replay_orders(
     *,
     notes: Iterable[str] = (),
     started: float | None = None,
+    check_memory: bool = False,
 ) -> Schedule:
     """Replay given orders: times, check, figures.
 
@@ -124,15 +125,27 @@ def replay_orders(
     except InputError as error:
         error.args = (f"{label}: {error}",)
         raise
-    _check(label, problem, rows)
+    _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
     seconds = perf_counter() - started
-    return Schedule(label, pipeline, figures, chosen, seconds, "replayed", problem, orders, rows, notes=tuple(notes))
+    return Schedule(
+        strategy=label,
+        pipeline=pipeline,
+        placement=placement.name,
+        figures=figures,
+        engine=chosen,
+        seconds=seconds,
+        status="replayed",
+        problem=problem,
+        actions=orders,
+        rows=rows,
+        notes=tuple(notes),
+    )
 
 
-def _check(label: str, problem: Problem, rows: Sequence[Placed]) -> None:
-    """Hold the result against the problem; a replay may exceed the memory limit, and the figures say so."""
-    found = violations(problem, rows, memory=False)
+def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
+    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    found = violations(problem, rows, memory=memory)
     if found:
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from solver.bounds.bound import Bound
     from solver.problem import Action
 
 
@@ -30,6 +31,8 @@ class Schedule:
         The schedule's name, with its options.
     pipeline : Pipeline
         The pipeline as it was run, cut to fit the schedule.
+    placement : str
+        The placement's name.
     figures : Figures
         All figures; each can also be asked of the schedule itself.
     engine : str
@@ -37,9 +40,13 @@ class Schedule:
     seconds : float
         How long that took, from the pipeline to the checked figures.
     status : str
-        ``replayed`` for a published schedule.
+        ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search.
+    objective : str
+        What was minimised, and what the bound is of: ``makespan`` or ``span``.
     bound, gap : float or None
-        A proven lower bound of the makespan, and (T − bound) ÷ T, where one is known.
+        A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
+    bound_held_by : Bound or None
+        The argument that holds the bound.
     notes : tuple of str
         What the user should know about this schedule, e.g. that the model was cut anew.
     problem : Problem
@@ -52,6 +59,7 @@ class Schedule:
 
     strategy: str
     pipeline: Pipeline
+    placement: str
     figures: Figures
     engine: str
     seconds: float
@@ -59,7 +67,9 @@ class Schedule:
     problem: Problem
     actions: Sequence[Sequence[PipelineAction]]
     rows: Sequence[Placed]
+    objective: str = "makespan"
     bound: float | None = None
+    bound_held_by: Bound | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -104,8 +114,13 @@ class Schedule:
 
     @property
     def gap(self) -> float | None:
-        """(T − bound) ÷ T; None where no bound is known."""
-        return None if self.bound is None else (self.makespan - self.bound) / self.makespan
+        """(T − bound) ÷ T, or (S − bound) ÷ S where the span is the objective; None where no bound is known."""
+        return None if self.bound is None else (self.objective_value - self.bound) / self.objective_value
+
+    @property
+    def objective_value(self) -> float:
+        """The makespan, or the span where that is the objective."""
+        return self.span if self.objective == "span" else self.makespan
 
     @property
     def limits(self) -> list[float | None]:
@@ -155,6 +170,7 @@ class Schedule:
             "span_bubble_ratio": self.span_bubble_ratio,
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": over,
+            "objective": self.objective,
             "bound": self.bound,
             "gap": self.gap,
             "status": self.status,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from solver.errors import InputError
 from solver.problem import Action, Block, Merged, Orders, Problem
 from strategies.actions import Op, PipelineAction
@@ -13,8 +11,8 @@ from strategies.placements import Placement
 from strategies.registry import Strategy, all_strategies
 
 
-def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bool, overlap: bool) -> list[Strategy]:
-    """List the published schedules whose steps the search may take, on this placement and number of stages.
+def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bool) -> list[Strategy]:
+    """List the published schedules that run on this placement and number of stages.
 
     Parameters
     ----------
@@ -22,50 +20,53 @@ def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bo
         Cut as the search cuts it.
     placement : str
         The placement's name.
-    split_backward, overlap : bool
-        What the search may use.
+    split_backward : bool
+        Whether the search may use I and W.
     """
     return [
         strategy
         for strategy in all_strategies().values()
         if strategy.placement == placement
         and (split_backward or not strategy.splits_backward)
-        and (overlap or not strategy.overlaps)
         and not strategy.requirements.unmet(strategy.name, pipeline)
         and strategy.requirements.takes_stages(pipeline.stages or 0, pipeline.devices)
     ]
 
 
-def published_orders(
-    problem: Problem, pipeline: Pipeline, strategies: Sequence[Strategy]
-) -> Iterator[tuple[str, list[list[Action]]]]:
-    """Write published schedules as orders of a search problem."""
-    for strategy in strategies:
-        try:
-            _, orders = make_orders(strategy, pipeline)
-        except InputError:
-            continue
-        yield strategy.name, [[part for action in order for part in _as_searched(problem, action)] for order in orders]
+def published_orders(problem: Problem, pipeline: Pipeline, strategy: Strategy) -> list[list[Action]] | None:
+    """Write a published schedule as orders of a search problem, its blocks taken apart where none are allowed.
+
+    Returns
+    -------
+    list of list of Action or None
+        None if the rule does not work on this pipeline.
+    """
+    try:
+        _, orders = make_orders(strategy, pipeline)
+    except InputError:
+        return None
+    return [[part for action in order for part in _as_searched(problem, action)] for order in orders]
 
 
 def _as_searched(problem: Problem, action: PipelineAction) -> list[Action]:
-    """Write an action as the search knows it: a B may be an I and a W."""
-    if isinstance(action, Block):
-        (backward, *rest) = _backward(problem, action.second)
-        if action.first in problem.fused_durations:
-            second = Merged(backward, rest[0]) if rest else backward
-            return [Block(action.first, second if not isinstance(backward, Merged) else backward)]
-        return [action.first, backward, *rest]
-    return _backward(problem, action) if action.kind == "B" else [action]
+    """Write an action as the search knows it."""
+    if not isinstance(action, Block):
+        return _backward(problem, action) if action.kind == "B" else [action]
+    if action.first in problem.fused_durations:
+        return [Block(action.first, _whole_backward(problem, action.second))]
+    return [action.first, *_backward(problem, action.second)]
 
 
 def _backward(problem: Problem, op: Op) -> list[Action]:
-    if op in problem.tasks:
-        return [op]
+    """Write a B outside a block: as it is, merged, or as I and W."""
     to_input, to_weight = op._replace(kind="I"), op._replace(kind="W")
-    if to_input in problem.merged_durations:
-        return [Merged(to_input, to_weight)]
+    if op in problem.tasks or to_input in problem.merged_durations:
+        return [_whole_backward(problem, op)]
     return [to_input, to_weight]
+
+
+def _whole_backward(problem: Problem, op: Op) -> Action:
+    return op if op in problem.tasks else Merged(op._replace(kind="I"), op._replace(kind="W"))
 
 
 def one_at_a_time(placement: Placement, problem: Problem) -> Orders:

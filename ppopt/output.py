@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from ppopt.explanation import explain
 from ppopt.finished import Schedule
+from ppopt.optimization import compared_with_published
 from ppopt.output_file import written_whole
 from reports.chrome_trace import Traced, write_trace
 from reports.table import Row, table
@@ -37,10 +39,57 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
             click.echo("\n" + _drawing(schedule), err=form != "table")
 
 
+def show_optimized(
+    pipeline: Pipeline,
+    found: Sequence[Schedule],
+    form: str,
+    *,
+    draw: bool,
+    explained: bool,
+    split_backward: bool,
+    overlap: bool,
+) -> None:
+    """Print the results of a search, each followed by the published schedules on its placement."""
+    beside: list[Schedule] = []
+    for schedule in found:
+        beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
+    texts = [explain(each, split_backward=split_backward, overlap=overlap) for each in found] if explained else []
+    if form == "json":
+        rows = [schedule.to_dict() for schedule in beside]
+        for schedule, text in zip(found, texts, strict=False):
+            rows[beside.index(schedule)]["explanation"] = text
+        click.echo(json.dumps({"pipeline": pipeline.to_mapping(), "schedules": rows}, allow_nan=False))
+    else:
+        show(pipeline, beside, form)
+    if form == "table":
+        click.echo("\n".join(_search_line(schedule) for schedule in found))
+        for schedule, text in zip(found, texts, strict=False):
+            click.echo(click.wrap_text(f"{schedule.strategy}: {text}", 80))
+    if draw:
+        for schedule in found:
+            click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def _search_line(schedule: Schedule) -> str:
+    pipeline = schedule.pipeline
+    return (
+        f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
+        f"({pipeline.devices} devices, {pipeline.stages} stages, {pipeline.microbatches} microbatches)"
+    )
+
+
 def _row(schedule: Schedule) -> Row:
     pipeline = schedule.pipeline
     sizes = (pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
-    return Row(schedule.strategy, sizes, schedule.figures, schedule.limits)
+    return Row(
+        schedule.strategy,
+        sizes,
+        schedule.figures,
+        schedule.limits,
+        schedule.status,
+        schedule.objective,
+        schedule.bound,
+    )
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -24,12 +24,26 @@ class Row:
         Its figures.
     limits : sequence of float or None
         The memory limit of each device.
+    status : str
+        ``replayed``, or what a search says of its result.
+    objective : str
+        What is compared: ``makespan`` or ``span``.
+    bound : float or None
+        A lower bound of the objective.
     """
 
     name: str
     sizes: tuple[int, int, int]
     figures: Figures
     limits: Sequence[float | None]
+    status: str = "replayed"
+    objective: str = "makespan"
+    bound: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The objective's value."""
+        return self.figures.span if self.objective == "span" else self.figures.makespan
 
     @property
     def over(self) -> list[int]:
@@ -39,13 +53,22 @@ class Row:
 
 
 _HEADER = ("", "strategy", "dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
+_BOUNDED_HEADER = ("", "strategy", "makespan", "bubble", "memory", "bound", "gap", "status")
 _LONGEST_NAME = 19
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Write the figures of schedules as a table, the best marked ``*`` and those over the memory limit ``!``."""
+    """Write the figures of schedules as a table, the best marked ``*`` and those over the memory limit ``!``.
+
+    Where bounds are known, they take the place of the sizes.
+    """
     best = best_rows(rows)
-    cells = [_HEADER, *(_cells(row, row in best) for row in rows)]
+    bounded = any(row.bound is not None for row in rows)
+    header = _BOUNDED_HEADER if bounded else _HEADER
+    if bounded and rows[0].objective == "span":
+        header = tuple("span" if title == "makespan" else title for title in header)
+    write = _bounded_cells if bounded else _cells
+    cells = [header, *((_mark(row, row in best), row.name, *write(row)) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     widths[1] = min(widths[1], _LONGEST_NAME)
     lines = [_line(each, widths) for each in cells]
@@ -53,19 +76,33 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Choose the rows with the least makespan among those that fit the memory; none of a table of one."""
+    """Choose the rows with the least objective among those that fit the memory; none of a table of one."""
     fitting = [row for row in rows if not row.over]
     if len(rows) < 2 or not fitting:
         return []
-    least = min(row.figures.makespan for row in fitting)
-    return [row for row in fitting if row.figures.makespan == least]
+    least = min(row.value for row in fitting)
+    return [row for row in fitting if row.value == least]
 
 
-def _cells(row: Row, best: bool) -> tuple[str, ...]:
+def _mark(row: Row, best: bool) -> str:
+    return "!" if row.over else "*" if best else " "
+
+
+def _bounded_cells(row: Row) -> tuple[str, ...]:
+    bound = row.bound
+    return (
+        number(row.value),
+        percent(row.figures.bubble_ratio),
+        number(max(row.figures.peak_memory)),
+        "" if bound is None else number(bound),
+        "" if bound is None or row.over else percent((row.value - bound) / row.value),
+        row.status,
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
     figures = row.figures
     return (
-        "!" if row.over else "*" if best else " ",
-        row.name,
         *map(str, row.sizes),
         number(figures.makespan),
         percent(figures.bubble_ratio),

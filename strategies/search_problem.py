@@ -39,7 +39,7 @@ def build_search_problem(
     Problem
         Its keys are `Op`; `pipeline_actions` translates what a search makes of them.
     """
-    plain = build_problem(pipeline, placement, lambda stage, microbatch: split_backward)
+    plain = build_problem(pipeline, placement, lambda _stage, _microbatch: split_backward)
     chains = _chains(placement, "FIW" if split_backward else "FB")
     order = [(before, after, 0) for chain in chains for before, after in pairwise(chain)]
     ops = [op for op in plain.tasks if isinstance(op, Op)]

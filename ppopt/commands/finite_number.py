@@ -1,0 +1,24 @@
+"""A number on the command line; click's own takes nan and inf."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+
+class _Finite(click.ParamType):
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        if not 0 <= number < math.inf:
+            self.fail(f"{value} is not a finite number of at least 0.", param, ctx)
+        return number
+
+
+FINITE = _Finite()
+"""A finite number of at least 0."""

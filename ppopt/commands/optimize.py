@@ -1,0 +1,86 @@
+"""``ppopt optimize``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+
+PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
+
+
+@click.command()
+@pipeline_options
+@click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
+@click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
+@click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
+@click.option("--objective", type=click.Choice(["makespan", "span"]), default="makespan", show_default=True)
+@click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For all that is random.")
+@click.option("--explain", "explained", is_flag=True, help="Say what holds the bound and what would help.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
+@click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
+@click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
+@click.pass_context
+def optimize(
+    ctx: click.Context,
+    placement: str,
+    full_backward: bool,
+    overlap: bool,
+    objective: str,
+    time_limit: float,
+    workers: int | None,
+    seed: int,
+    explained: bool,
+    form: str,
+    save: str | None,
+    trace: str | None,
+    draw: bool,
+    **options: Any,
+) -> None:
+    """Search for the best schedule on your costs and within your memory, and prove how good it is.
+
+    The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
+    best so far.
+    """
+    from ppopt.output_file import check_writable
+
+    for path in filter(None, (save, trace)):
+        check_writable(path)
+    pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
+
+    from ppopt.commands.progress_line import ProgressLine
+    from ppopt.optimization import Schedule, optimize_each
+    from ppopt.output import save_timelines, show_optimized, write_traces
+
+    with ProgressLine() as line:
+        outcomes = list(
+            optimize_each(
+                pipeline,
+                placement=placement,
+                split_backward=not full_backward,
+                overlap=overlap,
+                objective=objective,
+                time_limit=time_limit,
+                workers=workers,
+                seed=seed,
+                progress=line.show,
+            )
+        )
+    found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
+    for outcome in outcomes:
+        if not isinstance(outcome, Schedule):
+            click.echo(str(outcome), err=True)
+    if not found:
+        ctx.exit(3)
+    allowed = {"split_backward": not full_backward, "overlap": overlap}
+    show_optimized(pipeline, found, form, draw=draw, explained=explained, **allowed)
+    if save:
+        save_timelines(save, found)
+    if trace:
+        write_traces(trace, found)

@@ -1,0 +1,45 @@
+"""A thin line of progress on a terminal; silent elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from reports.numbers import number, percent
+
+if TYPE_CHECKING:
+    from ppopt.search import Standing
+
+SHORTEST_INTERVAL = 0.1
+"""Seconds between two lines."""
+
+
+class ProgressLine:
+    """Shows how far a search has come, on one line of standard error that is wiped at the end."""
+
+    def __init__(self) -> None:
+        self.wanted = sys.stderr.isatty()
+        self.shown = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    def show(self, standing: Standing) -> None:
+        """Rewrite the line, unless it has just been written."""
+        if not self.wanted or perf_counter() - self.shown < SHORTEST_INTERVAL:
+            return
+        self.shown = perf_counter()
+        best = "–" if standing.best is None else number(standing.best)
+        gap = "–" if standing.gap is None else percent(standing.gap)
+        text = f"{standing.seconds:6.1f} s   best {best}   bound {number(standing.bound)}   gap {gap}"
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)

@@ -1,0 +1,138 @@
+"""Tasks in an order in which all precedences point forward; longest paths and reachability in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.bounds.thinned import Thinned
+
+Edge: TypeAlias = tuple[int, int, int]
+Reach: TypeAlias = NDArray[np.bool_]
+
+MOST_BITS = 2_000_000_000
+"""Reachability of all tasks at once takes this much memory at most; else it is found device by device."""
+
+
+class Cycle(Exception):  # noqa: N818 - not an error by itself: it shows that there is no schedule
+    """Precedences wait for each other in a circle."""
+
+
+class Network:
+    """The tasks with all their precedences, given and found.
+
+    Attributes
+    ----------
+    thinned : Thinned
+        The tasks.
+    edges : list of (int, int, int)
+        Before, after, lag.
+    preds, succs : list of list of (int, int)
+        For each task: its neighbours with the lag between them.
+    order : list of int
+        The tasks, each behind all that it waits for.
+    """
+
+    def __init__(self, thinned: Thinned, edges: Iterable[Edge]) -> None:
+        self.thinned = thinned
+        self.edges = list(edges)
+        size = len(thinned.keys)
+        self.preds: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+        self.succs: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+        for before, after, lag in self.edges:
+            self.preds[after].append((before, lag))
+            self.succs[before].append((after, lag))
+        self.order = self._topological_order()
+
+    def _topological_order(self) -> list[int]:
+        missing = [len(preds) for preds in self.preds]
+        order = [task for task, count in enumerate(missing) if not count]
+        for task in order:
+            for after, _ in self.succs[task]:
+                missing[after] -= 1
+                if not missing[after]:
+                    order.append(after)
+        if len(order) < len(missing):
+            raise Cycle
+        return order
+
+    def with_edges(self, edges: Iterable[Edge]) -> Network:
+        """Add precedences."""
+        return Network(self.thinned, [*self.edges, *edges])
+
+    def heads(self, least: Sequence[int] | None = None) -> list[int]:
+        """Find the earliest start of every task, by the longest path to it from starts known so far."""
+        heads = list(least) if least is not None else [0] * len(self.order)
+        lead = self.thinned.lead
+        for task in self.order:
+            head = heads[task]
+            for before, lag in self.preds[task]:
+                arrival = heads[before] + lead[before] + lag
+                if arrival > head:
+                    head = arrival
+            heads[task] = head
+        return heads
+
+    def tails(self, least: Sequence[int] | None = None) -> list[int]:
+        """Find the least time from the end of every task to the end of all."""
+        tails = list(least) if least is not None else [0] * len(self.order)
+        lead = self.thinned.lead
+        for task in reversed(self.order):
+            tail = tails[task]
+            for after, lag in self.succs[task]:
+                rest = tails[after] + lead[after] + lag
+                if rest > tail:
+                    tail = rest
+            tails[task] = tail
+        return tails
+
+    def reach(self) -> dict[int, Reach]:
+        """Find for each device which of its tasks start before (or are) which: ``reach[d][after, before]``.
+
+        The places in a matrix are those of ``thinned.members[d]``. Paths through other devices count.
+        """
+        size = len(self.order)
+        groups: list[list[int]] = [[]]
+        bits = 0
+        for device, members in self.thinned.members.items():
+            if groups[-1] and (bits + len(members)) * size > MOST_BITS:
+                groups.append([])
+                bits = 0
+            groups[-1].append(device)
+            bits += len(members)
+        found: dict[int, Reach] = {}
+        for group in groups:
+            found.update(self._reach_of(group))
+        return found
+
+    def _reach_of(self, devices: Sequence[int]) -> dict[int, Reach]:
+        members = self.thinned.members
+        offsets: dict[int, int] = {}
+        before_bits = [0] * len(self.order)
+        width = 0
+        for device in devices:
+            offsets[device] = width
+            for place, task in enumerate(members[device]):
+                before_bits[task] = 1 << (width + place)
+            width += -(-len(members[device]) // 8) * 8
+        for task in self.order:
+            bits = before_bits[task]
+            for before, _ in self.preds[task]:
+                bits |= before_bits[before]
+            before_bits[task] = bits
+        size = width // 8
+        return {
+            device: _matrix([before_bits[task] for task in members[device]], offsets[device] // 8, size)
+            for device in devices
+        }
+
+
+def _matrix(rows: Sequence[int], offset: int, size: int) -> Reach:
+    """Cut a device's bits out of long rows of bits."""
+    length = -(-len(rows) // 8)
+    cut = b"".join(row.to_bytes(size, "little")[offset : offset + length] for row in rows)
+    matrix = np.frombuffer(cut, dtype=np.uint8).reshape(len(rows), length)
+    return np.unpackbits(matrix, axis=1, bitorder="little")[:, : len(rows)].astype(bool)

@@ -1,0 +1,151 @@
+"""The plain problem behind one with blocks and merged pairs: every duration the least that it can be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from solver.problem import Hold, Key, Precedence, Problem
+
+LARGEST_TOTAL = 2**56
+"""All durations and lags together must stay below this, so that sums of a few of them fit 64 bits."""
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """Tasks by number, with two durations each.
+
+    Every schedule of the problem contains one of this plain problem. Within a merged pair (i, w) of duration m, or a
+    block (f, i with w) of duration D, give i, w and f disjoint parts of its time, i before w: all precedences still
+    hold, since whatever the action waits for ends before its start and whatever waits for it starts after its end; and
+    memory is taken no earlier and returned no later than in truth. What remains is that the parts fit:
+    work(i) + work(w) ≤ m and work(f) + work(i) + work(w) ≤ D. A part that is alone keeps (a part of) its own duration.
+
+    ``lead`` is the least duration of the action that a task can be in. A path may count it in place of ``work``, since
+    whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is no exception.
+
+    The w of a chain may be numbered by their order in time, even where the problem's own numbering (each with its i)
+    would be another: the k-th of them starts after the k-th of the i's ends, and no part differs.
+
+    Durations and lags are rounded down to steps where they are too large for 64 bits, which only shortens schedules.
+
+    Attributes
+    ----------
+    keys : list of Key
+        The tasks.
+    device, work, lead : list of int
+        For each task: where it runs, how long it keeps its device from all others, how long at least its action lasts.
+    edges : list of (int, int, int)
+        Before, after, lag.
+    step : int
+        How many ticks one unit of time is.
+    """
+
+    keys: list[Key]
+    device: list[int]
+    work: list[int]
+    lead: list[int]
+    edges: list[tuple[int, int, int]]
+    step: int
+
+    @cached_property
+    def number(self) -> dict[Key, int]:
+        """The number of each task."""
+        return {key: place for place, key in enumerate(self.keys)}
+
+    @cached_property
+    def members(self) -> dict[int, list[int]]:
+        """The tasks of each device."""
+        members: dict[int, list[int]] = defaultdict(list)
+        for task, device in enumerate(self.device):
+            members[device].append(task)
+        return members
+
+    def numbered(self, edges: list[Precedence]) -> list[tuple[int, int, int]]:
+        """Write precedences with the numbers of tasks and the lags in steps."""
+        return [(self.number[before], self.number[after], lag // self.step) for before, after, lag in edges]
+
+
+def thin(problem: Problem) -> Thinned:
+    """Make the plain problem."""
+    work = least_work(problem)
+    lead = dict(work)
+    for first, block in problem.fused_durations.items():
+        if first in problem.tasks:
+            lead[first] = min(problem.tasks[first].duration, block)
+    total = sum(task.duration for task in problem.tasks.values()) + sum(lag for _, _, lag in problem.precedences)
+    step = -(-total // LARGEST_TOTAL) or 1
+    keys = list(problem.tasks)
+    thinned = Thinned(
+        keys=keys,
+        device=[problem.tasks[key].device for key in keys],
+        work=[work[key] // step for key in keys],
+        lead=[lead[key] // step for key in keys],
+        edges=[],
+        step=step,
+    )
+    merging = {pair for pair in problem.partners.items() if can_merge(problem, pair[0])}
+    edges = [(a, b, 0 if (a, b) in merging else lag) for a, b, lag in problem.precedences]
+    thinned.edges.extend(thinned.numbered(edges))
+    return thinned
+
+
+def can_merge(problem: Problem, task: Key) -> bool:
+    """Tell whether a task with a partner can run in one action with it."""
+    return task in problem.merged_durations or (task in problem.seconds and bool(problem.fused_durations))
+
+
+def shortest_blocks(problem: Problem) -> dict[int, int]:
+    """Find how long the shortest block of each device lasts, where there can be one."""
+    hosts = {problem.tasks[second].device for second in problem.seconds}
+    shortest: dict[int, int] = {}
+    for first, block in problem.fused_durations.items():
+        device = problem.tasks[first].device
+        if device in hosts:
+            shortest[device] = min(block, shortest.get(device, block))
+    return shortest
+
+
+def least_work(problem: Problem) -> dict[Key, int]:
+    """Choose parts that fit every action: the second side of a block keeps what it can, the first has the rest."""
+    blocks = shortest_blocks(problem)
+    work = {key: task.duration for key, task in problem.tasks.items()}
+    for second in problem.seconds:
+        device = problem.tasks[second].device
+        work[second] = min(work[second], blocks.get(device, work[second]))
+    for task, partner in problem.partners.items():
+        limits = [work[task] + work[partner]]
+        if task in problem.merged_durations:
+            limits.append(problem.merged_durations[task])
+        if task in problem.seconds and problem.tasks[task].device in blocks:
+            limits.append(blocks[problem.tasks[task].device])
+        work[task] = min(work[task], *limits)
+        work[partner] = min(limits) - work[task]
+    _even_out(problem, work)
+    longest: dict[int, int] = defaultdict(int)
+    for second in problem.seconds:
+        both = work[second] + (work[problem.partners[second]] if second in problem.partners else 0)
+        longest[problem.tasks[second].device] = max(both, longest[problem.tasks[second].device])
+    for first, block in problem.fused_durations.items():
+        work[first] = min(work[first], block - longest[problem.tasks[first].device])
+    return work
+
+
+def _even_out(problem: Problem, work: dict[Key, int]) -> None:
+    """Make the partners of one chain alike, as numbering them anew demands."""
+    partners = set(problem.partners.values())
+    for chain in problem.chains:
+        if chain and chain[0] in partners:
+            least = min(work[key] for key in chain)
+            work.update(dict.fromkeys(chain, least))
+
+
+def limited_holds(problem: Problem) -> dict[int, list[Hold]]:
+    """List the holds of each device that has a limit."""
+    holds: dict[int, list[Hold]] = defaultdict(list)
+    for hold in problem.holds:
+        device = problem.tasks[hold.take].device
+        if device < len(problem.capacities) and problem.capacities[device] is not None:
+            holds[device].append(hold)
+    return holds

@@ -1,0 +1,1 @@
+"""Searching for good orders: greedy, local search, CP-SAT."""

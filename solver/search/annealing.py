@@ -1,0 +1,685 @@
+"""The inner loops of the local search: plain Python over plain lists, and the source that numba compiles.
+
+Everything is indexed by whole numbers, and nothing is allocated. Rows of devices lie one behind another in flat lists;
+``row[d]`` is where the row of device d begins. The functions in `FUNCTIONS` may use one another, the two named tuples,
+numbers, and nothing else.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import NamedTuple, TypeAlias
+
+Numbers: TypeAlias = list[int]
+"""Plain lists here; numpy arrays where numba compiles."""
+
+MOST_POSTPONED = 48
+"""A string that postpones more tokens than this at one time is given up."""
+
+PATH_AGE = 12
+"""A critical path serves this many moves."""
+
+REACH = 7
+"""How many places further a token may be moved."""
+
+SEARCH_REACH = 24
+"""How far apart the parts of a new joint action may lie."""
+
+
+class Fixed(NamedTuple):
+    """What does not change during a search: modes, chains, what waits for what, rows."""
+
+    first: Numbers
+    second: Numbers
+    third: Numbers
+    merged: Numbers
+    duration: Numbers
+    take: Numbers
+    give: Numbers
+    chain_start: Numbers
+    chain_task: Numbers
+    need_start: Numbers
+    need_chain: Numbers
+    need_count: Numbers
+    wait_start: Numbers
+    wait_task: Numbers
+    wait_lag: Numbers
+    joint_start: Numbers
+    joint_mode: Numbers
+    task_device: Numbers
+    capacity: Numbers
+    row: Numbers
+
+
+class State(NamedTuple):
+    """The schedule that is being changed, the change that is being tried, and the best schedule."""
+
+    mode: Numbers
+    task: Numbers
+    task_b: Numbers
+    task_c: Numbers
+    start: Numbers
+    idle: Numbers
+    length: Numbers
+    load: Numbers
+    end: Numbers
+    begin: Numbers
+    place: Numbers
+    new_start: Numbers
+    new_idle: Numbers
+    new_end: Numbers
+    new_begin: Numbers
+    stamp: Numbers
+    waiter: Numbers
+    pointer: Numbers
+    kept: Numbers
+    clock: Numbers
+    new_idleness: Numbers
+    blocked: Numbers
+    next_waiter: Numbers
+    stack: Numbers
+    text: Numbers
+    old_mode: Numbers
+    old_task: Numbers
+    old_task_b: Numbers
+    old_task_c: Numbers
+    postponed: Numbers
+    count: Numbers
+    path_device: Numbers
+    path_place: Numbers
+    best_mode: Numbers
+    best_length: Numbers
+    figures: Numbers
+
+
+RANDOM, STAMP, COST, WORTH, BEST, PATH, AGE, TEXT, LOW, HIGH, OLD_LENGTH, OLD_LOAD = range(12)
+"""The places in `State.figures`: random state, stamp of the try, cost and makespan (or span) of the schedule, the best
+one's, length of the path, its age, length of the text, the first and last changed places, and what a try replaced."""
+
+
+def draw(figures: Numbers, below: int) -> int:
+    """Draw a whole number below a bound (Lehmer's generator: it fits 64 bits and is the same everywhere)."""
+    figures[0] = figures[0] * 48271 % 2147483647
+    return (figures[0] >> 3) % below
+
+
+def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
+    """Tell whether a token can come next: its memory, and what must be ahead of it on its device."""
+    if fixed.take[mode] > room:
+        return False
+    first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
+    task = fixed.chain_task[fixed.chain_start[first] + count[first]]
+    for index in range(fixed.need_start[task], fixed.need_start[task + 1]):
+        if count[fixed.need_chain[index]] < fixed.need_count[index]:
+            return False
+    if second < 0:
+        return True
+    if fixed.merged[mode]:
+        last, before = (second, first) if third < 0 else (third, second)
+        if count[last] != count[before]:
+            return False
+        if third < 0:
+            return True
+    task = fixed.chain_task[fixed.chain_start[second] + count[second]]
+    for index in range(fixed.need_start[task], fixed.need_start[task + 1]):
+        if count[fixed.need_chain[index]] < fixed.need_count[index]:
+            return False
+    return True
+
+
+def put(fixed: Fixed, state: State, at: int, mode: int) -> None:
+    """Write a token into a row and count its tasks."""
+    count, starts, tasks = state.count, fixed.chain_start, fixed.chain_task
+    chain = fixed.first[mode]
+    state.mode[at] = mode
+    state.task[at] = tasks[starts[chain] + count[chain]]
+    count[chain] += 1
+    state.task_b[at] = -1
+    state.task_c[at] = -1
+    chain = fixed.second[mode]
+    if chain >= 0:
+        state.task_b[at] = tasks[starts[chain] + count[chain]]
+        count[chain] += 1
+        chain = fixed.third[mode]
+        if chain >= 0:
+            state.task_c[at] = tasks[starts[chain] + count[chain]]
+            count[chain] += 1
+
+
+def decode(fixed: Fixed, state: State, device: int) -> bool:
+    """Turn the text into the row of a device from the first changed place on; a token that does not fit comes later.
+
+    The row's old contents are kept for `restore`. False if no order of the tokens that are left was found.
+    """
+    figures, row, mode_at = state.figures, fixed.row[device], state.mode
+    low, high, size, length = figures[8], figures[9], figures[7], state.length[device]
+    count, postponed = state.count, state.postponed
+    level = forget_counts(fixed, state, device, low)
+    for place in range(low, length):
+        state.old_mode[place] = mode_at[row + place]
+        state.old_task[place] = state.task[row + place]
+        state.old_task_b[place] = state.task_b[row + place]
+        state.old_task_c[place] = state.task_c[row + place]
+    figures[10] = length
+    figures[11] = state.load[device]
+    capacity = fixed.capacity[device]
+    out, waiting = row + low, 0
+    for place in range(low, size):
+        if waiting == 0 and place > high and size == length:
+            break
+        mode = state.text[place]
+        if not fits(fixed, count, mode, capacity - level):
+            if waiting == MOST_POSTPONED:
+                state.length[device] = out - row
+                return False
+            postponed[waiting] = mode
+            waiting += 1
+            continue
+        put(fixed, state, out, mode)
+        level += fixed.take[mode] - fixed.give[mode]
+        out += 1
+        index = 0
+        while index < waiting:
+            mode = postponed[index]
+            if not fits(fixed, count, mode, capacity - level):
+                index += 1
+                continue
+            put(fixed, state, out, mode)
+            level += fixed.take[mode] - fixed.give[mode]
+            out += 1
+            waiting -= 1
+            for later in range(index, waiting):
+                postponed[later] = postponed[later + 1]
+            index = 0
+    state.length[device] = size
+    return waiting == 0
+
+
+def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
+    """Set the counts of a device's chains to those ahead of a place; return the memory held there."""
+    row, mode_at, count = fixed.row[device], state.mode, state.count
+    for at in range(row, row + state.length[device]):
+        mode = mode_at[at]
+        count[fixed.first[mode]] = 0
+        if fixed.second[mode] >= 0:
+            count[fixed.second[mode]] = 0
+            if fixed.third[mode] >= 0:
+                count[fixed.third[mode]] = 0
+    level = 0
+    for at in range(row, row + low):
+        mode = mode_at[at]
+        level += fixed.take[mode] - fixed.give[mode]
+        count[fixed.first[mode]] += 1
+        if fixed.second[mode] >= 0:
+            count[fixed.second[mode]] += 1
+            if fixed.third[mode] >= 0:
+                count[fixed.third[mode]] += 1
+    return level
+
+
+def restore(fixed: Fixed, state: State, device: int) -> None:
+    """Undo `decode`."""
+    row, figures = fixed.row[device], state.figures
+    length = figures[10]
+    for place in range(figures[8], length):
+        state.mode[row + place] = state.old_mode[place]
+        state.task[row + place] = state.old_task[place]
+        state.task_b[row + place] = state.old_task_b[place]
+        state.task_c[row + place] = state.old_task_c[place]
+    state.length[device] = length
+    state.load[device] = figures[11]
+
+
+def first_from(start: Numbers, low: int, high: int, time: int) -> int:
+    """Find the first place of a row that starts at a time or later."""
+    while low < high:
+        middle = (low + high) // 2
+        if start[middle] < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, span: bool) -> float:
+    """Compute the times behind the first changed place of a device; return the cost, or -1 if it exceeds the limit.
+
+    What starts before that place cannot depend on it and stays. Each device runs as far as it can and then waits for
+    one task, which wakes it. The cost is the lateness of the devices past the target, and that of the last one once
+    more for every device.
+    """
+    figures, rows, length = state.figures, fixed.row, state.length
+    task_at, task_b_at, task_c_at, mode_at = state.task, state.task_b, state.task_c, state.mode
+    stamps, begins, ends, new_begin, new_end = state.stamp, state.begin, state.end, state.new_begin, state.new_end
+    new_start, new_idle, waiters = state.new_start, state.new_idle, state.waiter
+    wait_start, wait_task, wait_lag, duration = fixed.wait_start, fixed.wait_task, fixed.wait_lag, fixed.duration
+    devices = len(rows)
+    figures[1] += 1
+    stamp = figures[1]
+    row = rows[device]
+    since = 0
+    if figures[8]:
+        at = row + figures[8] - 1
+        since = state.start[at] + duration[mode_at[at]]
+    total = 0.0
+    worst = 0
+    depth = 0
+    for other in range(devices):
+        begin = rows[other]
+        at = begin + figures[8] if other == device else first_from(state.start, begin, begin + length[other], since)
+        state.kept[other] = at
+        state.pointer[other] = at
+        state.blocked[other] = -1
+        if at > begin:
+            state.clock[other] = state.start[at - 1] + duration[mode_at[at - 1]]
+            state.new_idleness[other] = state.idle[at - 1]
+        else:
+            state.clock[other] = 0
+            state.new_idleness[other] = 0
+        over = state.load[other] + state.new_idleness[other] - target
+        if over > 0:
+            total += over
+            if over > worst:
+                worst = over
+        if other != device:
+            state.stack[depth] = other
+            depth += 1
+    state.stack[depth] = device
+    depth += 1
+    total += devices * worst
+    while depth and total <= limit:
+        depth -= 1
+        other = state.stack[depth]
+        at = state.pointer[other]
+        until = rows[other] + length[other]
+        clock = state.clock[other]
+        idle = state.new_idleness[other]
+        load = state.load[other]
+        while at < until:
+            ready = clock
+            missing = -1
+            task = task_at[at]
+            part = 0
+            while task >= 0:
+                for index in range(wait_start[task], wait_start[task + 1]):
+                    before = wait_task[index]
+                    if stamps[before] == stamp:
+                        arrival = new_end[before] + wait_lag[index]
+                    elif begins[before] < since:
+                        arrival = ends[before] + wait_lag[index]
+                    else:
+                        missing = before
+                        break
+                    if arrival > ready:
+                        ready = arrival
+                if missing >= 0:
+                    break
+                part += 1
+                task = task_b_at[at] if part == 1 else task_c_at[at] if part == 2 else -1
+            if missing >= 0:
+                state.blocked[other] = missing
+                state.next_waiter[other] = waiters[missing]
+                waiters[missing] = other
+                break
+            if ready > clock and not (span and at == rows[other]):
+                over = load + idle - target
+                idle += ready - clock
+                now = load + idle - target
+                if now > 0:
+                    total += now - over if over > 0 else now
+                    if now > worst:
+                        total += devices * (now - worst)
+                        worst = now
+                    if total > limit:
+                        break
+            clock = ready + duration[mode_at[at]]
+            new_start[at] = ready
+            new_idle[at] = idle
+            task = task_at[at]
+            part = 0
+            while task >= 0:
+                new_end[task] = clock
+                new_begin[task] = ready
+                stamps[task] = stamp
+                waiter = waiters[task]
+                if waiter >= 0:
+                    waiters[task] = -1
+                    while waiter >= 0:
+                        state.blocked[waiter] = -1
+                        state.stack[depth] = waiter
+                        depth += 1
+                        waiter = state.next_waiter[waiter]
+                part += 1
+                task = task_b_at[at] if part == 1 else task_c_at[at] if part == 2 else -1
+            at += 1
+        state.pointer[other] = at
+        state.clock[other] = clock
+        state.new_idleness[other] = idle
+    complete = total <= limit
+    for other in range(devices):
+        if state.blocked[other] >= 0:
+            waiters[state.blocked[other]] = -1
+            complete = False
+    return total if complete else -1.0
+
+
+def accept(fixed: Fixed, state: State, device: int) -> None:
+    """Make the replayed try the schedule."""
+    worth = 0
+    for other in range(len(fixed.row)):
+        for at in range(state.kept[other], fixed.row[other] + state.length[other]):
+            state.start[at] = state.new_start[at]
+            state.idle[at] = state.new_idle[at]
+            place = at - fixed.row[other]
+            task = state.task[at]
+            state.end[task] = state.new_end[task]
+            state.begin[task] = state.new_begin[task]
+            state.place[task] = place
+            task = state.task_b[at]
+            if task >= 0:
+                state.end[task] = state.new_end[task]
+                state.begin[task] = state.new_begin[task]
+                state.place[task] = place
+                task = state.task_c[at]
+                if task >= 0:
+                    state.end[task] = state.new_end[task]
+                    state.begin[task] = state.new_begin[task]
+                    state.place[task] = place
+        late = state.load[other] + state.new_idleness[other]
+        if late > worth:
+            worth = late
+    state.figures[3] = worth
+    state.figures[6] = PATH_AGE
+
+
+def trace_path(fixed: Fixed, state: State, span: bool) -> None:
+    """Walk one critical path back, a random one, and list its places behind a different token that holds them up."""
+    figures, worth, ties, device = state.figures, -1, 0, 0
+    for other in range(len(fixed.row)):
+        late = state.load[other] + state.idle[fixed.row[other] + state.length[other] - 1] if state.length[other] else 0
+        if late > worth:
+            worth, device, ties = late, other, 1
+        elif late == worth:
+            ties += 1
+            if draw(figures, ties) == 0:
+                device = other
+    at = fixed.row[device] + state.length[device] - 1
+    found = 0
+    while at >= 0:
+        row = fixed.row[device]
+        begin = state.start[at]
+        options = 0
+        following = -1
+        if at > row and state.start[at - 1] + fixed.duration[state.mode[at - 1]] == begin:
+            options = 1
+            following = at - 1
+        task = state.task[at]
+        part = 0
+        while task >= 0:
+            for index in range(fixed.wait_start[task], fixed.wait_start[task + 1]):
+                before = fixed.wait_task[index]
+                if state.end[before] + fixed.wait_lag[index] == begin:
+                    options += 1
+                    if draw(figures, options) == 0:
+                        following = fixed.row[fixed.task_device[before]] + state.place[before]
+            part += 1
+            task = state.task_b[at] if part == 1 else state.task_c[at] if part == 2 else -1
+        if following == at - 1 and at > row and state.mode[at] != state.mode[at - 1]:
+            state.path_device[found] = device
+            state.path_place[found] = at - row
+            found += 1
+        if following >= 0 and not row <= following < row + state.length[device]:
+            device = 0
+            while device + 1 < len(fixed.row) and fixed.row[device + 1] <= following:
+                device += 1
+        at = following
+    figures[5] = found
+    figures[6] = 0
+
+
+def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> None:
+    """Write the text of a device's row with one token moved to another place."""
+    row, text, figures = fixed.row[device], state.text, state.figures
+    low, high = (source, goal) if source < goal else (goal, source)
+    length = state.length[device]
+    moved = state.mode[row + source]
+    for place in range(low, high + 1):
+        text[place] = state.mode[row + place]
+    if source < goal:
+        for place in range(source, goal):
+            text[place] = text[place + 1]
+    else:
+        for place in range(source, goal, -1):
+            text[place] = text[place - 1]
+    text[goal] = moved
+    for place in range(high + 1, length):
+        text[place] = state.mode[row + place]
+    figures[7] = length
+    figures[8] = low
+    figures[9] = high
+
+
+def propose_shift(fixed: Fixed, state: State) -> int:
+    """Move a token across a machine-tight arc of a critical path, sometimes further, sometimes anywhere."""
+    figures = state.figures
+    if figures[5] == 0 or draw(figures, 10) == 0:
+        device = draw(figures, len(fixed.row))
+        length = state.length[device]
+        if length < 2:
+            return -1
+        source = draw(figures, length)
+        goal = source + 1 + draw(figures, 2 * REACH)
+        if draw(figures, 2):
+            goal = 2 * source - goal
+    else:
+        index = draw(figures, figures[5])
+        device, source = state.path_device[index], state.path_place[index]
+        length = state.length[device]
+        extra = draw(figures, REACH + 1) if draw(figures, 3) == 0 else 0
+        if draw(figures, 2):
+            goal = source - 1 - extra
+        else:
+            source, goal = source - 1, source + extra
+    if goal < 0 or goal >= length or source >= length or source == goal:
+        return -1
+    if state.mode[fixed.row[device] + source] == state.mode[fixed.row[device] + goal]:
+        return -1
+    shift(fixed, state, device, source, goal)
+    return device
+
+
+def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> int:
+    """Find the nearest token of a mode about a place; -1 if there is none within reach."""
+    row, length = fixed.row[device], state.length[device]
+    for distance in range(1, SEARCH_REACH + 1):
+        later = draw(state.figures, 2)
+        for side in range(2):
+            other = place + distance if side == later else place - distance
+            if 0 <= other < length and state.mode[row + other] == mode:
+                return other
+    return -1
+
+
+def propose_joint(fixed: Fixed, state: State) -> int:
+    """Fuse or merge a token with others near it, or take a joint one apart."""
+    figures = state.figures
+    if figures[5] and draw(figures, 3):
+        index = draw(figures, figures[5])
+        device, place = state.path_device[index], state.path_place[index] - draw(figures, 2)
+    else:
+        device = draw(figures, len(fixed.row))
+        if state.length[device] == 0:
+            return -1
+        place = draw(figures, state.length[device])
+    if place < 0 or place >= state.length[device]:
+        return -1
+    mode = state.mode[fixed.row[device] + place]
+    if fixed.second[mode] >= 0:
+        return split(fixed, state, device, place)
+    options = fixed.joint_start[mode + 1] - fixed.joint_start[mode]
+    if options == 0:
+        return -1
+    joint = fixed.joint_mode[fixed.joint_start[mode] + draw(figures, options)]
+    return join(fixed, state, device, place, joint)
+
+
+def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int:
+    """Write the text with the parts of a joint token, one of them at a place, made one."""
+    row, figures, text = fixed.row[device], state.figures, state.text
+    mode = state.mode[row + place]
+    spots = (-1, -1, -1)
+    for part in range(3):
+        chain = fixed.first[joint] if part == 0 else fixed.second[joint] if part == 1 else fixed.third[joint]
+        if chain < 0:
+            continue
+        spot = place if chain == mode else nearest(fixed, state, device, chain, place)
+        if spot < 0:
+            return -1
+        spots = (
+            spot if part == 0 else spots[0],
+            spot if part == 1 else spots[1],
+            spot if part == 2 else spots[2],
+        )
+    goal = spots[draw(figures, 2)]
+    low = high = place
+    size = 0
+    for other in range(state.length[device]):
+        if other in (spots[0], spots[1], spots[2]):
+            low = min(low, other)
+            high = max(high, other)
+            if other == goal:
+                text[size] = joint
+                size += 1
+            continue
+        text[size] = state.mode[row + other]
+        size += 1
+    figures[7] = size
+    figures[8] = low
+    figures[9] = high
+    return device
+
+
+def split(fixed: Fixed, state: State, device: int, place: int) -> int:
+    """Write the text with a joint token taken apart; sometimes its last part comes later."""
+    row, figures, text = fixed.row[device], state.figures, state.text
+    mode = state.mode[row + place]
+    first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
+    if third >= 0 and draw(figures, 2) or third < 0 and not fixed.merged[mode] and draw(figures, 2):
+        first, second = second, first
+    last = third if third >= 0 else second
+    later = place + draw(figures, REACH + 1) if fixed.merged[mode] and draw(figures, 2) else place
+    length = state.length[device]
+    later = min(later, length - 1)
+    size = 0
+    for other in range(length):
+        if other == place:
+            text[size] = first
+            size += 1
+            if third >= 0:
+                text[size] = second
+                size += 1
+        else:
+            text[size] = state.mode[row + other]
+            size += 1
+        if other == later:
+            text[size] = last
+            size += 1
+    figures[7] = size
+    figures[8] = place
+    figures[9] = later
+    return device
+
+
+def text_load(fixed: Fixed, state: State) -> int:
+    """Add up how long the tokens of the text last."""
+    total = 0
+    for place in range(state.figures[7]):
+        total += fixed.duration[state.text[place]]
+    return total
+
+
+def cost_of(fixed: Fixed, state: State, target: int) -> float:
+    """Compute the cost of the schedule anew, for another target."""
+    total, worst = 0.0, 0
+    for device in range(len(fixed.row)):
+        length = state.length[device]
+        idle = state.idle[fixed.row[device] + length - 1] if length else 0
+        over = state.load[device] + idle - target
+        if over > 0:
+            total += over
+            if over > worst:
+                worst = over
+    return total + len(fixed.row) * worst
+
+
+def anneal(
+    fixed: Fixed,
+    state: State,
+    moves: int,
+    hot: float,
+    cold: float,
+    slack: int,
+    goal: int,
+    joint_share: int,
+    span: bool,
+) -> int:
+    """Try some moves while the temperature falls from hot to cold; return how many were tried.
+
+    It ends early when a schedule reaches the goal. A move is accepted if its cost is at most that of the schedule plus
+    an exponentially distributed allowance, drawn beforehand so that the replay can be given up early.
+    """
+    figures = state.figures
+    target = max(goal, figures[4] - slack)
+    cost = cost_of(fixed, state, target)
+    for tried in range(moves):
+        if figures[6] >= PATH_AGE:
+            trace_path(fixed, state, span)
+        figures[6] += 1
+        joint = joint_share > 0 and draw(figures, 100) < joint_share
+        device = propose_joint(fixed, state) if joint else propose_shift(fixed, state)
+        if device < 0:
+            continue
+        load = text_load(fixed, state) if joint else state.load[device]
+        temperature = hot + (cold - hot) * tried / moves
+        limit = cost - temperature * log((draw(figures, 1000000) + 1) / 1000001)
+        possible = decode(fixed, state, device)
+        state.load[device] = load
+        found = replay(fixed, state, device, target, limit, span) if possible else -1.0
+        if found < 0:
+            restore(fixed, state, device)
+            continue
+        accept(fixed, state, device)
+        cost = found
+        if figures[3] < figures[4]:
+            figures[4] = figures[3]
+            state.best_mode[:] = state.mode
+            state.best_length[:] = state.length
+            if figures[4] <= goal:
+                return tried + 1
+            target = max(goal, figures[4] - slack)
+            cost = cost_of(fixed, state, target)
+    return moves
+
+
+FUNCTIONS = (
+    draw,
+    fits,
+    put,
+    forget_counts,
+    decode,
+    restore,
+    first_from,
+    replay,
+    accept,
+    trace_path,
+    shift,
+    propose_shift,
+    nearest,
+    join,
+    split,
+    propose_joint,
+    text_load,
+    cost_of,
+    anneal,
+)
+"""What numba compiles, each behind those that it uses."""

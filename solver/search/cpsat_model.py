@@ -1,0 +1,280 @@
+"""The CP-SAT model: its variables, and one small function for each family of constraints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from ortools.sat.python import cp_model
+
+from solver.problem import Hold, Key, Precedence, Problem
+from solver.search.cpsat_steps import can_merge
+
+Pair = tuple[Key, Key]
+"""A first and a second half that may share a block."""
+
+
+class Variables:
+    """When each task starts, and which tasks are fused or merged.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled, in steps.
+    windows : mapping of Key to (int, int)
+        The earliest and the latest start of each task.
+    pairs : iterable of (Key, Key)
+        What may share a block.
+    twins : mapping of Key to Key
+        Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_mirror`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        windows: Mapping[Key, tuple[int, int]],
+        pairs: Iterable[Pair] = (),
+        twins: Mapping[Key, Key] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.windows = windows
+        self.twins = twins or {}
+        self.model = cp_model.CpModel()
+        self.starts = {
+            key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins
+        }
+        self.pairs = {pair: self.model.new_bool_var("") for pair in pairs if not self.is_twin(pair[0])}
+        alone = {key for key in can_merge(problem) if key in problem.merged_durations and not self.is_twin(key)}
+        self.merged = {key: self.model.new_bool_var("") for key in sorted(alone, key=list(self.starts).index)}
+        self.horizon = max((last for _, last in windows.values()), default=0) + max(
+            (task.duration for task in problem.tasks.values()), default=0
+        )
+        self._ends: dict[Key, cp_model.IntVar] = {}
+        self._any: dict[tuple[int, ...], cp_model.IntVar] = {}
+
+    def is_twin(self, key: Key) -> bool:
+        """Tell whether another task stands for this one."""
+        return key in self.twins
+
+    def start(self, key: Key) -> cp_model.IntVar:
+        """Give the start of a task."""
+        return self.starts[self.twins.get(key, key)]
+
+    def end(self, key: Key) -> cp_model.LinearExprT:
+        """Give the end of a task, whatever it is fused or merged with."""
+        key = self.twins.get(key, key)
+        duration = self.problem.tasks[key].duration
+        changes = [(length - duration) * literal for literal, length in self.changes[key]]
+        return cp_model.LinearExpr.sum([self.starts[key] + duration, *changes]) if changes else self.start(key) + duration
+
+    def end_variable(self, key: Key) -> cp_model.LinearExprT:
+        """Give the end of a task in a form that intervals take."""
+        key = self.twins.get(key, key)
+        if not self.changes[key]:
+            return self.start(key) + self.problem.tasks[key].duration
+        if key not in self._ends:
+            first, last = self.windows[key]
+            longest = max(length for _, length in self.changes[key])
+            longest = max(longest, self.problem.tasks[key].duration)
+            self._ends[key] = self.model.new_int_var(first, last + longest, "")
+            self.model.add(self._ends[key] == self.end(key))
+        return self._ends[key]
+
+    @cached_property
+    def changes(self) -> defaultdict[Key, list[tuple[cp_model.IntVar, int]]]:
+        """For each task, the literals that change its duration, and what it is then."""
+        changes: defaultdict[Key, list[tuple[cp_model.IntVar, int]]] = defaultdict(list)
+        for (first, second), literal in self.pairs.items():
+            length = self.problem.fused_durations[first]
+            for task in self.parts(first, second):
+                changes[task].append((literal, length))
+        for task, literal in self.merged.items():
+            for part in self.parts(task):
+                changes[part].append((literal, self.problem.merged_durations[task]))
+        return changes
+
+    def parts(self, *tasks: Key) -> list[Key]:
+        """List tasks with the partners that they bring along."""
+        partners = [self.problem.partners[task] for task in tasks if task in self.problem.partners]
+        return [*tasks, *partners]
+
+    @cached_property
+    def blocks(self) -> defaultdict[Key, list[cp_model.IntVar]]:
+        """For each first and second half, the literals of its blocks."""
+        blocks: defaultdict[Key, list[cp_model.IntVar]] = defaultdict(list)
+        for pair, literal in self.pairs.items():
+            for half in pair:
+                blocks[half].append(literal)
+        return blocks
+
+    def together(self, task: Key) -> cp_model.IntVar | None:
+        """Tell whether a task runs with its partner; None if it never does."""
+        literals = [literal for literal, _ in self.changes[task]]
+        return self.any_of(literals) if task in self.problem.partners and literals else None
+
+    def any_of(self, literals: Sequence[cp_model.IntVar]) -> cp_model.IntVar:
+        """Tell whether one of several literals, of which two are never true, is."""
+        name = tuple(literal.index for literal in literals)
+        if len(name) == 1:
+            return literals[0]
+        if name not in self._any:
+            self._any[name] = self.model.new_bool_var("")
+            self.model.add(cp_model.LinearExpr.sum(list(literals)) == self._any[name])
+        return self._any[name]
+
+    def watched(self) -> list[cp_model.IntVar]:
+        """List the variables that make a solution."""
+        return [*self.starts.values(), *self.pairs.values(), *self.merged.values()]
+
+
+def build_model(variables: Variables, edges: Sequence[Precedence], limit: int) -> None:
+    """Add every rule of a schedule: the table of contents of this file.
+
+    Parameters
+    ----------
+    variables : Variables
+        Of the model that is built.
+    edges : sequence of Precedence
+        Precedences beside the problem's own that every schedule keeps.
+    limit : int
+        When all has ended at the latest.
+    """
+    add_precedences(variables, edges)
+    add_one_at_a_time(variables)
+    add_blocks(variables)
+    add_merging(variables)
+    add_memory(variables)
+    add_limit(variables, limit)
+
+
+def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
+    """Let every task wait for what it needs; a task merged with what it waits for does not."""
+    problem = variables.problem
+    lags: dict[Pair, int] = {}
+    for before, after, lag in (*problem.precedences, *edges):
+        if not variables.is_twin(after):
+            lags[before, after] = max(lag, lags.get((before, after), 0))
+    for (before, after), lag in lags.items():
+        waits = variables.model.add(variables.start(after) >= variables.end(before) + lag)
+        together = variables.together(before) if problem.partners.get(before) == after else None
+        if together is not None:
+            waits.only_enforce_if(~together)
+
+
+def add_one_at_a_time(variables: Variables) -> None:
+    """Let every device run one thing at a time."""
+    lanes: defaultdict[int, list[cp_model.IntervalVar]] = defaultdict(list)
+    for key in variables.starts:
+        lanes[variables.problem.tasks[key].device] += _pieces(variables, key)
+    for lane in lanes.values():
+        variables.model.add_no_overlap(lane)
+
+
+def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
+    """Yield the intervals that may occupy the device for a task; a block stands with its first half."""
+    model, start, problem = variables.model, variables.start(key), variables.problem
+    duration = problem.tasks[key].duration
+    away = [literal for literal, _ in variables.changes[key]]
+    if not away:
+        yield model.new_fixed_size_interval_var(start, duration, "")
+        return
+    yield model.new_optional_fixed_size_interval_var(start, duration, ~variables.any_of(away), "")
+    if key in variables.merged:
+        yield model.new_optional_fixed_size_interval_var(
+            start, problem.merged_durations[key], variables.merged[key], ""
+        )
+    blocks = variables.blocks.get(key)
+    if blocks and key in problem.fused_durations:
+        yield model.new_optional_fixed_size_interval_var(
+            start, problem.fused_durations[key], variables.any_of(blocks), ""
+        )
+
+
+def add_blocks(variables: Variables) -> None:
+    """Start the halves of a block together, and fuse each task once at most."""
+    for (first, second), literal in variables.pairs.items():
+        variables.model.add(variables.start(first) == variables.start(second)).only_enforce_if(literal)
+    for key in variables.starts:
+        literals = [literal for literal, _ in variables.changes[key]]
+        if len(literals) > 1:
+            variables.model.add_at_most_one(literals)
+
+
+def add_merging(variables: Variables) -> None:
+    """Start a task together with the one it is merged into."""
+    for task, partner in variables.problem.partners.items():
+        together = None if variables.is_twin(task) else variables.together(task)
+        if together is not None:
+            variables.model.add(variables.start(task) == variables.start(partner)).only_enforce_if(together)
+
+
+def add_memory(variables: Variables) -> None:
+    """Keep every device within its capacity."""
+    by_device: defaultdict[int, list[Hold]] = defaultdict(list)
+    for hold in variables.problem.holds:
+        if hold.amount and not variables.is_twin(hold.take):
+            by_device[variables.problem.tasks[hold.take].device].append(hold)
+    for device, capacity in enumerate(variables.problem.capacities):
+        if capacity is not None and sum(hold.amount for hold in by_device[device]) > capacity:
+            _add_memory_of_device(variables, by_device[device], capacity)
+
+
+def _add_memory_of_device(variables: Variables, holds: Sequence[Hold], capacity: int) -> None:
+    """Write memory as precedences where that is exact, else as a cumulative resource."""
+    queue = first_in_first_out(variables.problem, holds)
+    if queue is None:
+        _add_cumulative(variables, holds, capacity)
+        return
+    room = capacity // holds[0].amount
+    if room == 0:
+        variables.model.add_bool_or([])
+    for (_, back), (take, _) in zip(queue, queue[room:], strict=False):
+        variables.model.add(variables.start(take) >= variables.end(back))
+
+
+def first_in_first_out(problem: Problem, holds: Sequence[Hold]) -> list[Pair] | None:
+    """List take and return of holds that are alike and whose order is known; None if they are not so."""
+    place = {key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)}
+    queue: list[Pair] = []
+    for hold in holds:
+        backs = [task for task, part in hold.returns if part]
+        if len(backs) != 1 or hold.amount != holds[0].amount or not {hold.take, backs[0]} <= place.keys():
+            return None
+        queue.append((hold.take, backs[0]))
+    queue.sort(key=lambda pair: place[pair[0]])
+    chains = {tuple(place[half][0] for half in pair) for pair in queue}
+    in_order = all(place[one[1]] < place[two[1]] for one, two in zip(queue, queue[1:], strict=False))
+    return queue if len(chains) == 1 and in_order else None
+
+
+def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) -> None:
+    model = variables.model
+    pieces: list[cp_model.IntervalVar] = []
+    amounts: list[int] = []
+    for hold in holds:
+        start = variables.start(hold.take)
+        for task, part in hold.returns:
+            if part:
+                end = variables.end_variable(task)
+                pieces.append(model.new_interval_var(start, model.new_int_var(0, variables.horizon, ""), end, ""))
+                amounts.append(part)
+    model.add_cumulative(pieces, amounts, capacity)
+
+
+def add_limit(variables: Variables, limit: int) -> None:
+    """End all by a limit; for a task that is always alone, its window says so."""
+    for key in variables.starts:
+        if variables.changes[key]:
+            variables.model.add(variables.end(key) <= limit)
+
+
+def minimise_makespan(variables: Variables, edges: Iterable[Precedence], bound: int, limit: int) -> cp_model.IntVar:
+    """Make the last end the objective."""
+    makespan = variables.model.new_int_var(bound, limit, "")
+    followed = {before for before, _, _ in (*variables.problem.precedences, *edges)}
+    for key in variables.starts:
+        if key not in followed or variables.changes[key]:
+            variables.model.add(makespan >= variables.end(key))
+    variables.model.minimize(makespan)
+    return makespan

@@ -1,0 +1,89 @@
+"""From the values of a model's variables to orders, and from orders to hints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from solver.problem import Action, Block, Key, Merged
+from solver.search.cpsat_model import Variables
+from solver.search.sweep import tasks_of
+
+
+def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key, int]) -> list[list[Action]]:
+    """Read the orders from the values of the watched variables.
+
+    Parameters
+    ----------
+    variables : Variables
+        Of the model that was solved.
+    values : sequence of int
+        The values of `Variables.watched`.
+    ranks : mapping of Key to int
+        A topological order; it decides between equal starts, which only rounded durations bring about.
+    """
+    found = iter(values)
+    begins = {key: next(found) for key in variables.starts}
+    pairs = {pair for pair in variables.pairs if next(found)}
+    merged = {task for task in variables.merged if next(found)}
+    for twin, original in variables.twins.items():
+        begins[twin] = begins[original]
+    halves = _by_originals(variables, pairs)
+    lone = {task for task in variables.problem.merged_durations if variables.twins.get(task, task) in merged}
+    orders: list[list[Action]] = [[] for _ in range(variables.problem.devices)]
+    for task in _without_absorbed(variables, halves, lone, sorted(begins, key=lambda key: (begins[key], ranks[key]))):
+        action: Action = task
+        if task in halves:
+            action = Block(task, _with_partner(variables, halves[task]))
+        elif task in lone:
+            action = Merged(task, variables.problem.partners[task])
+        orders[variables.problem.tasks[task].device].append(action)
+    return orders
+
+
+def _by_originals(variables: Variables, pairs: set[tuple[Key, Key]]) -> dict[Key, Key]:
+    """Map first halves to second halves, those of twins included."""
+    twin_of = {original: twin for twin, original in variables.twins.items()}
+    twins = {twin_of[first]: twin_of[second] for first, second in pairs if first in twin_of}
+    return dict(pairs) | twins
+
+
+def _without_absorbed(
+    variables: Variables, halves: Mapping[Key, Key], lone: set[Key], tasks: Sequence[Key]
+) -> list[Key]:
+    partners = variables.problem.partners
+    seconds = set(halves.values())
+    absorbed = seconds | {partners[task] for task in seconds | lone if task in partners}
+    return [task for task in tasks if task not in absorbed]
+
+
+def _with_partner(variables: Variables, task: Key) -> Action:
+    partner = variables.problem.partners.get(task)
+    return task if partner is None else Merged(task, partner)
+
+
+def add_hint(variables: Variables, starts: Mapping[Action, int]) -> None:
+    """Hint at a known schedule, completely.
+
+    Parameters
+    ----------
+    variables : Variables
+        Of the model.
+    starts : mapping of Action to int
+        When each action starts, in steps.
+    """
+    begins = {task: start for action, start in starts.items() for task in tasks_of(action)}
+    chosen = {_name(action) for action in starts}
+    for key, variable in variables.starts.items():
+        variables.model.add_hint(variable, begins[key])
+    for pair, literal in variables.pairs.items():
+        variables.model.add_hint(literal, pair in chosen)
+    for task, literal in variables.merged.items():
+        variables.model.add_hint(literal, task in chosen)
+
+
+def _name(action: Action) -> Key | tuple[Key, Key] | None:
+    """Name an action as the model's literals are named; None for a plain task."""
+    if isinstance(action, Block):
+        second = action.second
+        return action.first, second.first if isinstance(second, Merged) else second
+    return action.first if isinstance(action, Merged) else None

@@ -1,0 +1,172 @@
+"""Time as CP-SAT sees it: whole steps of one or more ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from solver.problem import Key, Precedence, Problem, Task
+from solver.time_step import LARGEST_HORIZON
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A problem in steps.
+
+    Where a step divides all durations and lags, nothing is lost. Otherwise all are rounded down: every schedule, its
+    starts rounded down too, is then one of the problem in steps, so what is impossible there is impossible in ticks.
+
+    Attributes
+    ----------
+    problem : Problem
+        The problem in steps.
+    size : int
+        The ticks of a step.
+    exact : bool
+        Whether nothing was rounded.
+    """
+
+    problem: Problem
+    size: int
+    exact: bool
+
+    def limit(self, ticks: int) -> int:
+        """Tell which steps an objective of at most so many ticks may have."""
+        return ticks // self.size
+
+    def bound(self, ticks: int) -> int:
+        """Tell what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
+        return -(-ticks // self.size) if self.exact else 0
+
+    def ticks(self, bound: int, objective: str) -> int:
+        """Tell what a bound in steps means in ticks."""
+        lost = 0 if self.exact or objective == "makespan" else 1  # a span ends and starts between steps
+        return max(0, bound - lost) * self.size
+
+
+def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list[Precedence]]:
+    """Choose the step: as coarse as loses nothing, coarser only where CP-SAT's integers would not do."""
+    edges = list(edges)
+    lengths = [
+        *(task.duration for task in problem.tasks.values()),
+        *problem.fused_durations.values(),
+        *problem.merged_durations.values(),
+    ]
+    lags = [lag for _, _, lag in (*problem.precedences, *edges)]
+    size = math.gcd(*lengths, *lags) or 1
+    horizon = sum(lengths) + sum(lags)
+    exact = horizon // size < LARGEST_HORIZON
+    if not exact:
+        size = -(-horizon // LARGEST_HORIZON)
+    scaled = replace(
+        problem,
+        tasks={key: Task(task.device, task.duration // size) for key, task in problem.tasks.items()},
+        precedences=[(before, after, lag // size) for before, after, lag in problem.precedences],
+        fused_durations={key: duration // size for key, duration in problem.fused_durations.items()},
+        merged_durations={key: duration // size for key, duration in problem.merged_durations.items()},
+    )
+    return Steps(scaled, size, exact), [(before, after, lag // size) for before, after, lag in edges]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How early each task may start and how late it may end.
+
+    Attributes
+    ----------
+    problem : Problem
+        In steps.
+    heads, tails : mapping of Key to int
+        The least time before each task's start and after its end, in steps.
+    """
+
+    problem: Problem
+    heads: Mapping[Key, int]
+    tails: Mapping[Key, int]
+
+    @cached_property
+    def least(self) -> dict[Key, int]:
+        """How long each task lasts at least, alone, merged or fused."""
+        return least_durations(self.problem)
+
+    def starts(self, limit: int) -> dict[Key, tuple[int, int]] | None:
+        """List the earliest and latest start of each task if all ends by a limit; None if that cannot be."""
+        windows = {key: (self.heads[key], limit - self.tails[key] - self.least[key]) for key in self.problem.tasks}
+        return windows if all(first <= last for first, last in windows.values()) else None
+
+
+def least_durations(problem: Problem) -> dict[Key, int]:
+    """Tell how long each task lasts at least: alone, merged, or in a block."""
+    least = {key: task.duration for key, task in problem.tasks.items()}
+    blocks: dict[int, int] = {}
+    for first, duration in problem.fused_durations.items():
+        device = problem.tasks[first].device
+        blocks[device] = min(duration, blocks.get(device, duration))
+        if problem.seconds:
+            least[first] = min(least[first], duration)
+    for second in problem.seconds:
+        _shorten(least, problem, second, blocks.get(problem.tasks[second].device))
+    for task, duration in problem.merged_durations.items():
+        _shorten(least, problem, task, duration)
+    return least
+
+
+def _shorten(least: dict[Key, int], problem: Problem, task: Key, duration: int | None) -> None:
+    if duration is None:
+        return
+    for part in (task, problem.partners.get(task, task)):
+        least[part] = min(least[part], duration)
+
+
+def can_merge(problem: Problem) -> set[Key]:
+    """List the tasks that may be run together with their partners."""
+    return {task for task in problem.partners if task in problem.seconds or task in problem.merged_durations}
+
+
+def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[Key, int], dict[Key, int]]:
+    """Compute plain heads and tails: what the longest chains of precedences leave before and after each task.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    edges : iterable of Precedence
+        Further precedences that every schedule keeps.
+    """
+    least, merging = least_durations(problem), can_merge(problem)
+    after: dict[Key, list[tuple[Key, int]]] = {key: [] for key in problem.tasks}
+    for source, target, lag in (*problem.precedences, *edges):
+        inside = source in merging and problem.partners[source] == target
+        after[source].append((target, -least[source] if inside else lag))  # merged, the two start together
+    ranks = topological_ranks(problem, edges)
+    if ranks is None:
+        raise ValueError("the precedences hold a circle")
+    heads = dict.fromkeys(problem.tasks, 0)
+    tails = dict.fromkeys(problem.tasks, 0)
+    for source in ranks:
+        for target, lag in after[source]:
+            heads[target] = max(heads[target], heads[source] + least[source] + lag)
+    for source in reversed(ranks):
+        for target, lag in after[source]:
+            tails[source] = max(tails[source], lag + least[target] + tails[target])
+    return heads, tails
+
+
+def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int] | None:
+    """Number the tasks such that each comes after all it waits for; None if they wait in a circle."""
+    followers: dict[Key, list[Key]] = {task: [] for task in problem.tasks}
+    waiting = dict.fromkeys(problem.tasks, 0)
+    for before, after, _ in (*problem.precedences, *edges):
+        followers[before].append(after)
+        waiting[after] += 1
+    ready = [task for task, count in waiting.items() if not count]
+    for task in ready:  # grows while it is walked
+        for after in followers[task]:
+            waiting[after] -= 1
+            if not waiting[after]:
+                ready.append(after)
+    return {task: rank for rank, task in enumerate(ready)} if len(ready) == len(waiting) else None
+
+

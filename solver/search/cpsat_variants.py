@@ -1,0 +1,175 @@
+"""Which schedules a model allows: all, or only those of a kind in which good ones are found soon."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from solver.problem import Hold, Key, Precedence, Problem
+from solver.search.cpsat_model import Pair, Variables
+from solver.search.cpsat_steps import topological_ranks
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kind of schedules.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    pairs : tuple of (Key, Key)
+        What may share a block.
+    twins : mapping of Key to Key
+        The tasks that mirror others.
+    period : int or None
+        How long after one task of a chain the next follows, away from the chain's ends.
+    margin : int
+        How many tasks at either end of a chain need not keep the period.
+    lossless : bool
+        Whether all schedules are allowed, so that what is impossible is impossible altogether.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...] = ()
+    twins: Mapping[Key, Key] = field(default_factory=dict)
+    period: int | None = None
+    margin: int = 0
+    lossless: bool = False
+
+
+def all_pairs(problem: Problem, edges: Iterable[Precedence]) -> tuple[Pair, ...]:
+    """List all pairs that may share a block: those of which neither half waits for the other."""
+    if not problem.seconds:
+        return ()
+    followers = _followers(problem, edges)
+    number = {key: place for place, key in enumerate(problem.tasks)}
+    seconds = _by_device(problem, (key for key in problem.tasks if key in problem.seconds))
+    return tuple(
+        (first, second)
+        for first in problem.tasks
+        if first in problem.fused_durations
+        for second in seconds[problem.tasks[first].device]
+        if not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
+    )
+
+
+def _followers(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int]:
+    """List all that wait for each task, as the bits of a number."""
+    edges = list(edges)
+    ranks = topological_ranks(problem, edges)
+    assert ranks is not None
+    after: defaultdict[Key, list[Key]] = defaultdict(list)
+    for source, target, _ in (*problem.precedences, *edges):
+        after[source].append(target)
+    bits = {key: 1 << place for place, key in enumerate(problem.tasks)}
+    followers: dict[Key, int] = {}
+    for key in reversed(ranks):
+        reached = 0
+        for target in after[key]:
+            reached |= bits[target] | followers[target]
+        followers[key] = reached
+    return followers
+
+
+def _by_device(problem: Problem, keys: Iterable[Key]) -> defaultdict[int, list[Key]]:
+    lists: defaultdict[int, list[Key]] = defaultdict(list)
+    for key in keys:
+        lists[problem.tasks[key].device].append(key)
+    return lists
+
+
+def shifted_pairs(problem: Problem, allowed: Iterable[Pair], shifts: Iterable[int]) -> tuple[Pair, ...]:
+    """Keep the pairs whose second half is a given number of places earlier in its chain than the first half.
+
+    The halves come from chains that do not wait for each other: good schedules fuse those.
+    """
+    place = {key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)}
+    wanted = set(shifts)
+    kept: list[Pair] = []
+    for first, second in allowed:
+        if {first, second} <= place.keys() and place[first][1] - place[second][1] in wanted:
+            kept.append((first, second))
+    return tuple(kept)
+
+
+def mirror(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key]:
+    """Find for each task of the upper half of the devices its mirror image in the lower half.
+
+    Returns
+    -------
+    dict of Key to Key
+        Empty if the problem is no mirror image of itself.
+    """
+    image = _image(problem, heads, tails)
+    if image is None or problem.devices % 2 or not _is_symmetric(problem, image):
+        return {}
+    return {key: other for key, other in image.items() if problem.tasks[key].device >= problem.devices // 2}
+
+
+def _image(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key] | None:
+    """Match each chain with the one that looks the same on the opposite device."""
+    looks: defaultdict[object, list[Sequence[Key]]] = defaultdict(list)
+    for chain in problem.chains:
+        looks[_look(problem, heads, tails, chain, problem.tasks[chain[0]].device)].append(chain)
+    image: dict[Key, Key] = {}
+    for chain in problem.chains:
+        opposite = problem.devices - 1 - problem.tasks[chain[0]].device
+        matches = looks[_look(problem, heads, tails, chain, opposite)]
+        if len(matches) != 1:
+            return None
+        image.update(zip(chain, matches[0], strict=True))
+    return image if image.keys() == problem.tasks.keys() else None
+
+
+def _look(
+    problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int], chain: Sequence[Key], device: int
+) -> tuple[object, ...]:
+    first, last = chain[0], chain[-1]
+    roles = (first in problem.fused_durations, first in problem.seconds, first in problem.partners)
+    return (device, len(chain), problem.tasks[first].duration, heads[first], tails[last], *roles)
+
+
+def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
+    """Tell whether an image turns every part of a problem into another part of it."""
+    precedences = set(problem.precedences)
+    capacities = list(problem.capacities)
+    return (
+        capacities == capacities[::-1]
+        and all(problem.tasks[key].duration == problem.tasks[image[key]].duration for key in image)
+        and all((image[before], image[after], lag) in precedences for before, after, lag in precedences)
+        and _same(problem.fused_durations, image)
+        and _same(problem.merged_durations, image)
+        and {image[key] for key in problem.seconds} == set(problem.seconds)
+        and all(problem.partners.get(image[key]) == image[other] for key, other in problem.partners.items())
+        and {_written(hold, image) for hold in problem.holds} == {_written(hold) for hold in problem.holds}
+    )
+
+
+def _same(durations: Mapping[Key, int], image: Mapping[Key, Key]) -> bool:
+    return all(durations.get(image[key]) == duration for key, duration in durations.items())
+
+
+def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object, ...]:
+    names = image or {}
+    returns = frozenset((names.get(task, task), part) for task, part in hold.returns)
+    return names.get(hold.take, hold.take), hold.amount, returns
+
+
+def steady_period(problem: Problem) -> int:
+    """Tell how long the busiest device needs for one task of each of its chains."""
+    loads: defaultdict[int, int] = defaultdict(int)
+    for chain in problem.chains:
+        task = problem.tasks[chain[0]]
+        loads[task.device] += task.duration
+    return max(loads.values(), default=0)
+
+
+def add_steady_period(variables: Variables, period: int, margin: int) -> None:
+    """Let the tasks of each chain follow each other regularly, but for some at its ends."""
+    for chain in variables.problem.chains:
+        middle = [key for key in chain[margin : len(chain) - margin] if not variables.is_twin(key)]
+        for one, two in pairwise(middle):
+            variables.model.add(variables.start(two) == variables.start(one) + period)

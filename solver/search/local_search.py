@@ -1,0 +1,341 @@
+"""Local search for every placement: simulated annealing on each device's string of tokens.
+
+A move changes one device's string; a decoder postpones what does not fit the memory or comes ahead of what it needs,
+and a replay computes the new times. Moves cross the arcs of a critical path that a machine, not a precedence, makes
+tight (van Laarhoven, Aarts and Lenstra, Job shop scheduling by simulated annealing, Operations Research 40(1), 1992;
+insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). Where actions may be joined, moves also
+fuse, merge and split them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from time import perf_counter
+from types import FunctionType
+from typing import Any, Literal
+
+from solver.problem import Action, Orders, Problem
+from solver.search import annealing
+from solver.search.annealing import BEST, PATH_AGE, Fixed, State
+from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
+from solver.search.greedy import greedy_tokens
+
+LARGEST_JITTED = 1 << 55
+"""Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
+
+ELITE = 4
+"""How many good schedules are kept to start again from."""
+
+BATCH_SECONDS = 0.05
+"""About how long the search runs before it looks at the clock again."""
+
+
+def improve(
+    problem: Problem,
+    starts: Sequence[Orders],
+    *,
+    target: int,
+    deadline: float,
+    stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    found: Callable[[int, list[list[Action]]], None] | None = None,
+    objective: Literal["makespan", "span"] = "makespan",
+    compiled: bool | None = None,
+) -> tuple[int, list[list[Action]]]:
+    """Shorten schedules by simulated annealing until one is as short as the target, or time is up.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    starts : sequence of Orders
+        Schedules to start from; those that deadlock or do not fit the memory are left out. If none is left, greedy
+        schedules are made.
+    target : int
+        A lower bound: no schedule that is as short can be improved.
+    deadline : float
+        When to stop, as `time.perf_counter` tells it.
+    stop : callable, optional
+        Asked every few hundredths of a second whether to stop.
+    seed : int
+        Decides everything that is drawn. Two runs differ only in how far they come in their time.
+    found : callable, optional
+        Told of each better schedule: its length and its orders.
+    objective : {"makespan", "span"}
+        The last end, or the longest time from a device's first start to its last end (each device starts as early as
+        it can).
+    compiled : bool or None
+        Whether numba compiles the inner loops; by default if it is installed and can.
+
+    Returns
+    -------
+    (int, orders)
+        The length of the best schedule and its orders.
+
+    Raises
+    ------
+    ValueError
+        If no start is valid and greedy finds no schedule before the deadline.
+    """
+    search = _LocalSearch(compile_problem(problem), seed, objective == "span", compiled)
+
+    def over() -> bool:
+        return perf_counter() > deadline or (stop is not None and stop())
+
+    def tell() -> None:
+        if found is not None:
+            found(search.best, search.orders())
+
+    read = (tokens_from(search.problem, orders) for orders in starts)
+    search.add(tokens for tokens in read if tokens is not None)
+    if not search.elite:
+        search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=deadline, seed=seed, stop=stop)][-1:])
+    if not search.elite:
+        raise ValueError("no schedule to start from")
+    tell()
+    search.run(target, over, tell)
+    return search.best, search.orders()
+
+
+def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action]]] | None:
+    """Make given orders a start for the search.
+
+    The tasks of each chain are numbered anew in the order in which they occur; an action that must come later for its
+    memory or its inputs is put off.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    orders : Orders
+        In the problem's actions.
+
+    Returns
+    -------
+    (int, orders) or None
+        The makespan and the new orders; None if they cannot be made to fit.
+    """
+    compiled = compile_problem(problem)
+    tokens = tokens_from(compiled, orders)
+    if tokens is None:
+        return None
+    search = _LocalSearch(compiled, 0, span=False, jitted=False)
+    search.add([tokens])
+    return (search.best, search.orders()) if search.elite else None
+
+
+def _interpreted() -> dict[str, Any]:
+    return {function.__name__: function for function in annealing.FUNCTIONS}
+
+
+def _jitted() -> dict[str, Any] | None:
+    """Compile the inner loops with numba, or take them from its cache; None if that cannot be done."""
+    try:
+        numba = import_module("numba")
+        names = dict(vars(annealing))
+        for function in annealing.FUNCTIONS:
+            copy = FunctionType(function.__code__, names, function.__name__)
+            names[function.__name__] = numba.njit(cache=True)(copy)
+    except Exception:  # not installed, or no folder for its cache: the loops are correct without
+        return None
+    return names
+
+
+class _LocalSearch:
+    """The search's arrays, its best schedules, and how it is cooled and started again."""
+
+    def __init__(self, problem: CompiledProblem, seed: int, span: bool, jitted: bool | None) -> None:
+        self.problem, self.span = problem, span
+        self.functions = _interpreted()
+        self.is_jitted = False
+        longest = sum(problem.duration) + sum(lag for before in problem.predecessors for _, lag in before)
+        self.size = len(problem.keys)
+        if jitted is not False and longest * (problem.devices + 1) < LARGEST_JITTED:
+            functions = _jitted()
+            if functions is not None:
+                self.functions, self.is_jitted = functions, True
+        self.fixed = self._packed(_fixed(problem), Fixed)
+        self.state = self._packed(_state(problem), State)
+        self.state.figures[0] = seed % 2147483646 + 1
+        for _ in range(8):
+            annealing.draw(self.state.figures, 2)
+        self.elite: list[tuple[int, Tokens]] = []
+        self.mean = max(1, sum(problem.duration) // max(1, self.size))
+        self.has_joint = len(problem.modes) > len(problem.chains)
+
+    def _packed(self, lists: Any, kind: Any) -> Any:
+        if not self.is_jitted:
+            return lists
+        import numpy as np
+
+        return kind(*(np.array(numbers, dtype=np.int64) for numbers in lists))
+
+    @property
+    def best(self) -> int:
+        """The length of the best schedule."""
+        return self.elite[0][0]
+
+    def orders(self) -> list[list[Action]]:
+        """Name the actions of the best schedule."""
+        return self.problem.orders(self.elite[0][1])
+
+    def add(self, starts: Iterable[Tokens]) -> None:
+        """Keep those starts that are valid, the best first."""
+        for tokens in starts:
+            length = self.load(tokens)
+            if length is not None:
+                self.keep(length, tokens_in(self.fixed, self.state.mode, self.state.length))
+
+    def keep(self, length: int, tokens: Tokens) -> None:
+        """Keep a schedule if it is among the best ones."""
+        if all(tokens != other for _, other in self.elite):
+            self.elite.append((length, tokens))
+            self.elite.sort(key=lambda entry: entry[0])
+            del self.elite[ELITE:]
+
+    def load(self, tokens: Tokens) -> int | None:
+        """Make strings the schedule that is searched from; return its length, or None if they are not valid."""
+        fixed, state, functions = self.fixed, self.state, self.functions
+        figures = state.figures
+        state.count[:] = self._alike([0] * len(self.problem.chains))
+        for device, string in enumerate(tokens):
+            if not self._is_complete(device, string):
+                return None
+            state.length[device] = 0
+            state.load[device] = sum(self.problem.modes[mode].duration for mode in string)
+            for place, mode in enumerate(string):
+                state.text[place] = mode
+            figures[7:10] = self._alike([len(string), 0, len(string)])
+            if not functions["decode"](fixed, state, device):
+                return None
+        figures[8] = 0
+        if functions["replay"](fixed, state, 0, 0, float("inf"), self.span) < 0:
+            return None
+        functions["accept"](fixed, state, 0)
+        return int(figures[3])
+
+    def _alike(self, numbers: list[int]) -> Any:
+        if not self.is_jitted:
+            return numbers
+        import numpy as np
+
+        return np.array(numbers, dtype=np.int64)
+
+    def _is_complete(self, device: int, string: list[int]) -> bool:
+        count = dict.fromkeys(self.problem.local_chains[device], 0)
+        for mode in string:
+            for chain in self.problem.modes[mode].chains:
+                if chain not in count:
+                    return False
+                count[chain] += 1
+        return all(number == len(self.problem.chains[chain]) for chain, number in count.items())
+
+    def run(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
+        """Anneal again and again, in longer and longer rounds."""
+        figures = self.state.figures
+        per_second = 2e8 / self.size if self.is_jitted else 1.2e7 / self.size
+        batch = max(20, int(per_second * BATCH_SECONDS))
+        number = 0
+        while self.best > target and not over():
+            which = 0 if number == 0 or annealing.draw(figures, 3) else annealing.draw(figures, len(self.elite))
+            self.load(self.elite[which][1])
+            heat = (0.4, 1.0, 2.0)[number % 3]
+            batches = min(100, 10 * 2 ** (number // 3))
+            self._round(batches, batch, heat, target, over, tell)
+            number += 1
+
+    def _round(
+        self,
+        batches: int,
+        batch: int,
+        heat: float,
+        target: int,
+        over: Callable[[], bool],
+        tell: Callable[[], None],
+    ) -> None:
+        state, anneal = self.state, self.functions["anneal"]
+        state.figures[BEST] = self.best
+        cold = min(heat, 0.05)
+        for number in range(batches):
+            if over():
+                break
+            hot_now = self.mean * (heat + (cold - heat) * number / batches)
+            cold_now = self.mean * (heat + (cold - heat) * (number + 1) / batches)
+            share = 30 if self.has_joint else 0
+            anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
+            if state.figures[BEST] < self.best:
+                self.keep(int(state.figures[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
+                tell()
+                if self.best <= target:
+                    return
+        self.keep(int(state.figures[3]), tokens_in(self.fixed, state.mode, state.length))
+
+
+def tokens_in(fixed: Fixed, modes: Sequence[int], lengths: Sequence[int]) -> Tokens:
+    """Read the strings of all devices from their rows."""
+    return [
+        [int(mode) for mode in modes[row : row + length]] for row, length in zip(fixed.row, lengths, strict=True)
+    ]
+
+
+def _fixed(problem: CompiledProblem) -> Fixed:
+    modes = problem.modes
+    triples = [(*mode.chains, -1, -1)[:3] for mode in modes]
+    chain_start, chain_task = _rows(problem.chains)
+    need_start, needs = _rows(problem.needs)
+    waits = [
+        [(other, lag) for other, lag in before if lag or problem.device[other] != problem.device[task]]
+        for task, before in enumerate(problem.predecessors)
+    ]
+    wait_start, flat_waits = _rows(waits)
+    joints = [
+        [other for other, joint in enumerate(modes) if len(mode.chains) == 1 < len(joint.chains) and mode.chains[0] in joint.chains]
+        for mode in modes
+    ]
+    joint_start, joint_mode = _rows(joints)
+    sizes = [sum(len(problem.chains[chain]) for chain in local) for local in problem.local_chains]
+    return Fixed(
+        first=[triple[0] for triple in triples],
+        second=[triple[1] for triple in triples],
+        third=[triple[2] for triple in triples],
+        merged=[int(mode.merged) for mode in modes],
+        duration=[mode.duration for mode in modes],
+        take=[mode.take for mode in modes],
+        give=[mode.give for mode in modes],
+        chain_start=chain_start,
+        chain_task=chain_task,
+        need_start=need_start,
+        need_chain=[chain for chain, _ in needs],
+        need_count=[count for _, count in needs],
+        wait_start=wait_start,
+        wait_task=[task for task, _ in flat_waits],
+        wait_lag=[lag for _, lag in flat_waits],
+        joint_start=joint_start,
+        joint_mode=joint_mode,
+        task_device=list(problem.device),
+        capacity=list(problem.capacities),
+        row=[sum(sizes[:device]) for device in range(problem.devices)],
+    )
+
+
+def _rows(lists: Sequence[Sequence[Any]]) -> tuple[list[int], list[Any]]:
+    """Put lists one behind another; tell where each begins, and where the last one ends."""
+    starts = [0]
+    flat: list[Any] = []
+    for numbers in lists:
+        flat += numbers
+        starts.append(len(flat))
+    return starts, flat
+
+
+def _state(problem: CompiledProblem) -> State:
+    size, devices = len(problem.keys), problem.devices
+    lengths = dict.fromkeys(State._fields, size) | {
+        name: devices
+        for name in "length load pointer kept clock new_idleness blocked next_waiter stack best_length".split()
+    }
+    lengths |= {"postponed": annealing.MOST_POSTPONED + 1, "count": len(problem.chains), "figures": 12}
+    lists = {name: [-1 if name == "waiter" else 0] * length for name, length in lengths.items()}
+    lists["figures"][annealing.AGE] = PATH_AGE
+    return State(**lists)

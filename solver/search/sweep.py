@@ -1,0 +1,111 @@
+"""Earliest starts and memory of a search's orders, by one sweep over the devices."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from solver.problem import Action, Block, Key, Merged, Orders, Problem
+
+
+def tasks_of(action: Action) -> tuple[Key, ...]:
+    """List the tasks of an action: one, the two of a merged pair, or those of both halves of a block."""
+    if isinstance(action, Block):
+        return (action.first, *tasks_of(action.second))
+    return tuple(action) if isinstance(action, Merged) else (action,)
+
+
+class Sweeper:
+    """What a problem's sweeps share: who waits for whom, and who takes and returns memory.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.waits: dict[Key, list[tuple[Key, int]]] = {task: [] for task in problem.tasks}
+        for before, after, lag in problem.precedences:
+            self.waits[after].append((before, lag))
+        self.taken: dict[Key, int] = dict.fromkeys(problem.tasks, 0)
+        self.returned: dict[Key, int] = dict.fromkeys(problem.tasks, 0)
+        for hold in problem.holds:
+            self.taken[hold.take] += hold.amount
+            for task, part in hold.returns:
+                self.returned[task] += part
+
+    def starts(self, orders: Orders) -> dict[Action, int] | None:
+        """Find the earliest start of every action; None if they wait for each other in a circle."""
+        ends: dict[Key, int] = {}
+        starts: dict[Action, int] = {}
+        free = [0] * len(orders)
+        places = [0] * len(orders)
+        awake = deque(range(len(orders)))
+        asleep: dict[Key, list[int]] = {}
+        while awake:
+            device = awake.popleft()
+            order = orders[device]
+            while places[device] < len(order):
+                action = order[places[device]]
+                tasks = tasks_of(action)
+                start = self._earliest(tasks, ends, free[device])
+                if start is None:
+                    asleep.setdefault(self._missing(tasks, ends), []).append(device)
+                    break
+                starts[action] = start
+                free[device] = end = start + self.problem.duration(action)
+                places[device] += 1
+                for task in tasks:
+                    ends[task] = end
+                    awake.extend(asleep.pop(task, ()))
+        complete = all(place == len(order) for place, order in zip(places, orders, strict=True))
+        return starts if complete else None
+
+    def _earliest(self, tasks: Sequence[Key], ends: Mapping[Key, int], free: int) -> int | None:
+        for task in tasks:
+            for before, lag in self.waits[task]:
+                if self.problem.partners.get(before) == task and before in tasks:
+                    continue  # the two run as one piece
+                end = ends.get(before)
+                if end is None:
+                    return None
+                free = max(free, end + lag)
+        return free
+
+    def _missing(self, tasks: Sequence[Key], ends: Mapping[Key, int]) -> Key:
+        return next(
+            before
+            for task in tasks
+            for before, _ in self.waits[task]
+            if before not in ends and not (before in tasks and self.problem.partners.get(before) == task)
+        )
+
+    def fits_memory(self, orders: Orders) -> bool:
+        """Tell whether every device stays within its capacity; its order alone decides that."""
+        return all(
+            capacity is None or self._peak(order) <= capacity
+            for order, capacity in zip(orders, self.problem.capacities, strict=True)
+        )
+
+    def _peak(self, order: Sequence[Action]) -> int:
+        level = peak = 0
+        for action in order:
+            tasks = tasks_of(action)
+            level += sum(self.taken[task] for task in tasks)
+            peak = max(peak, level)
+            level -= sum(self.returned[task] for task in tasks)
+        return peak
+
+    def objective(self, orders: Orders, objective: str) -> int | None:
+        """Compute the makespan or the span (ticks) at the earliest starts; None for a deadlock."""
+        starts = self.starts(orders)
+        if starts is None:
+            return None
+        spans = [
+            (starts[order[0]], starts[order[-1]] + self.problem.duration(order[-1])) for order in orders if order
+        ]
+        if objective == "makespan":
+            return max(end for _, end in spans)
+        return max(end - start for start, end in spans)
