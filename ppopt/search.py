@@ -104,6 +104,11 @@ class Search:
         """Whether the best schedule meets the bound."""
         return self.best is not None and self.best <= self.bound
 
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the time."""
+        return max(0.0, self.deadline - perf_counter())
+
     def until(self, seconds: float) -> float:
         """Compute the deadline of a tool that may take so many seconds."""
         return min(self.deadline, perf_counter() + seconds)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from ppopt.search import Search
-from solver.bounds.bound import Bound
+from ppopt.span import first_span_bound
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
@@ -19,12 +20,105 @@ from strategies.placements import Placement
 GREEDY_SHARE = 0.15
 """The part of the time that list schedules may take before the search proper."""
 
-FIRST_ROUND = 3.0
+FIRST_ROUND = 2.0
 """Seconds that each tool has in the first round; every round doubles them."""
+
+Tool = Callable[[float], None]
+"""``tool(deadline)`` works on a search until then."""
 
 
 def run_tools(search: Search, pipeline: Pipeline, placement: Placement, workers: int, seed: int) -> None:
-    """Bound, build, then let CP-SAT and local search alternate until the schedule meets the bound or time is up."""
-    search.proven(first_bound(search, pipeline, placement))
+    """Bound, build, then let the tools take turns until the schedule meets the bound or time is up.
+
+    Parameters
+    ----------
+    search : Search
+        Where they report.
+    pipeline : Pipeline
+        What is searched, for the bounds that know it.
+    placement : Placement
+        Likewise.
+    workers, seed : int
+        For CP-SAT, and for all that is random.
+    """
+    if search.objective == "span":
+        search.proven(first_span_bound(pipeline, placement, search.problem))
+    else:
+        search.proven(makespan_bound(search.problem, deadline=search.deadline))
     if search.done():
         return
+    _list_schedules(search, seed)
+    seconds = FIRST_ROUND
+    tools = _tools(search, placement, workers, seed)
+    while not search.done():
+        for tool in tools:
+            if not search.done():
+                tool(search.until(seconds))
+        seconds *= 2
+
+
+def _list_schedules(search: Search, seed: int) -> None:
+    deadline = search.until(GREEDY_SHARE * search.seconds_left)
+    for _, orders in greedy_schedules(search.problem, deadline=deadline, seed=seed, stop=search.done):
+        search.offer(orders)
+        if search.done():
+            return
+
+
+def _tools(search: Search, placement: Placement, workers: int, seed: int) -> list[Tool]:
+    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
+    cpsat = partial(_run_cpsat, search, workers, _counted(seed))
+    local = partial(_run_local_search, search, _counted(seed))
+    if search.objective == "span":
+        return [cpsat, local]
+    relaxed = partial(_run_relaxation, search, workers, seed)
+    return [local, cpsat, relaxed] if placement.name == "linear" else [local, relaxed, local, cpsat]
+
+
+def _counted(seed: int) -> Iterator[int]:
+    """Give each turn of a tool another seed, the same in every run."""
+    while True:
+        yield seed
+        seed += 1
+
+
+def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
+    edges = memory_edges(search.problem, deadline=deadline)
+    heads, tails = heads_and_tails(search.problem, edges, deadline=deadline)
+    search_with_cpsat(
+        search.problem,
+        edges=edges,
+        heads=heads,
+        tails=tails,
+        bound=search.bound,
+        incumbent=None if search.best is None else (search.best, search.orders),
+        objective=search.objective,
+        deadline=deadline,
+        stop=search.done,
+        workers=workers,
+        seed=next(seeds),
+        found=search.found,
+        raised=search.raised,
+    )
+
+
+def _run_local_search(search: Search, seeds: Iterator[int], deadline: float) -> None:
+    improve(
+        search.problem,
+        [search.orders],
+        target=search.bound,
+        deadline=deadline,
+        stop=search.done,
+        seed=next(seeds),
+        found=search.found,
+        objective="span" if search.objective == "span" else "makespan",
+    )
+
+
+def _run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
+    held = search.held_by
+    assert held is not None
+    bound = relaxed_bound(
+        search.problem, held, deadline=deadline, upper=search.best, workers=workers, seed=seed, stop=search.done
+    )
+    search.proven(bound)
