@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
@@ -13,6 +14,7 @@ from ppopt.finished import Schedule
 from ppopt.garbage import collection_paused
 from ppopt.incumbents import fitting_strategies, one_at_a_time, published_orders
 from ppopt.infeasibility import InfeasibleError, refuse_infeasible
+from ppopt.interrupt import interrupt_noted
 from ppopt.search import Progress, Search
 from ppopt.searching import run_tools
 from solver.errors import InputError
@@ -179,13 +181,10 @@ def _optimize_one(
     problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=overlap)
     search = Search(problem, objective, seconds - (perf_counter() - started), progress)
     search.offer(one_at_a_time(placement, problem))
-    interrupted = False
-    try:
+    with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         _offer_published(search, problem, pipeline, name, split_backward)
         run_tools(search, pipeline, placement, workers or min(2, os.cpu_count() or 1), seed)
-    except KeyboardInterrupt:
-        interrupted = True
-    return _finish(search, pipeline, placement, started, interrupted)
+    return _finish(search, pipeline, placement, started)
 
 
 def _offer_published(
@@ -196,7 +195,7 @@ def _offer_published(
             search.offer(orders)
 
 
-def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float, interrupted: bool) -> Schedule:
+def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float) -> Schedule:
     """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
     orders = pipeline_actions(search.orders)
     label = f"optimized-{placement.name}"
@@ -208,7 +207,7 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
-    notes = ("the search was interrupted; this is the best schedule it had found",) if interrupted else ()
+    notes = ("the search was interrupted; this is the best schedule it had found",) if search.interrupted else ()
     return replace(
         made,
         objective=search.objective,

@@ -25,8 +25,7 @@ _COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVE
 
 def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: bool = False) -> None:
     """Print schedules: a table, JSON or CSV on standard output, notes on standard error."""
-    for note in dict.fromkeys(note for schedule in schedules for note in schedule.notes):
-        click.echo(f"note: {note}", err=True)
+    _tell_notes(schedules)
     if form == "json":
         whole = {"pipeline": pipeline.to_mapping(), "schedules": [schedule.to_dict() for schedule in schedules]}
         click.echo(json.dumps(whole, allow_nan=False))
@@ -55,6 +54,7 @@ def show_optimized(
         beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
     texts = [explain(each, split_backward=split_backward, overlap=overlap) for each in found] if explained else []
     if form == "json":
+        _tell_notes(beside)
         rows = [schedule.to_dict() for schedule in beside]
         for schedule, text in zip(found, texts, strict=False):
             rows[beside.index(schedule)]["explanation"] = text
@@ -68,6 +68,11 @@ def show_optimized(
     if draw:
         for schedule in found:
             click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def _tell_notes(schedules: Sequence[Schedule]) -> None:
+    for note in dict.fromkeys(note for schedule in schedules for note in schedule.notes):
+        click.echo(f"note: {note}", err=True)
 
 
 def _search_line(schedule: Schedule) -> str:

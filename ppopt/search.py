@@ -38,6 +38,9 @@ class Standing:
         return None if self.best is None else (self.best - self.bound) / self.best
 
 
+NEGLIGIBLE = 10**12
+"""A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
+
 Progress = Callable[[Standing], None]
 """Called whenever the best schedule or the bound has moved."""
 
@@ -68,6 +71,11 @@ class Search:
         self.orders: Orders = ()
         self.bound = 0
         self.held_by: Bound | None = None
+        self.interrupted = False
+
+    def interrupt(self) -> None:
+        """End the search."""
+        self.interrupted = True
 
     def offer(self, orders: Orders) -> None:
         """Take orders if they fit the memory, run, and are better than the best."""
@@ -96,8 +104,11 @@ class Search:
         self.proven(Bound(value, "search"))
 
     def done(self) -> bool:
-        """Tell whether nothing is left to do: proven, or out of time."""
-        return self.closed or perf_counter() >= self.deadline
+        """Tell whether nothing is left to do, or no time."""
+        return self.interrupted or self._nothing_to_gain() or perf_counter() >= self.deadline
+
+    def _nothing_to_gain(self) -> bool:
+        return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
 
     @property
     def closed(self) -> bool:

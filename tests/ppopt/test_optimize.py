@@ -172,7 +172,8 @@ def test_a_stage_a_thousand_times_as_long_and_seventeen_digits() -> None:
     made = optimized(
         Pipeline.from_mapping({"devices": 4, "microbatches": 6, "times": times, "memory": {"limit": 3}}), 10
     )
-    assert made.status == "optimal"
+    assert made.gap is not None
+    assert made.gap < 1e-12
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
@@ -241,11 +242,12 @@ def test_infeasible_exits_with_3_and_bad_arguments_with_2() -> None:
         assert run(*arguments).exit_code == 2
 
 
-def test_ctrl_c_returns_the_best_so_far() -> None:
+@pytest.mark.parametrize("seconds", [3, 5, 8])
+def test_ctrl_c_returns_the_best_so_far(seconds: float) -> None:
     arguments = ["optimize", "--devices", "8", "--microbatches", "32", "--placement", "v", "--memory-limit", "5"]
     command = [sys.executable, "-m", "ppopt", *arguments, "--format", "json", "--time-limit", "60"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(8)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     pressed = time.perf_counter()
     output, told = process.communicate(timeout=20)

@@ -1,0 +1,31 @@
+"""Ctrl-C during a search: the first press ends it, with the best so far."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def interrupt_noted(note: Callable[[], None]) -> Iterator[None]:
+    """Call ``note`` before Ctrl-C raises KeyboardInterrupt.
+
+    The exception alone is not enough: raised in a callback of compiled code, it is lost. Outside the main thread, where
+    Python delivers no signals, nothing changes.
+    """
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        note()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
