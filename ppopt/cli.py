@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -44,6 +45,8 @@ class LazyGroup(click.Group):
         from solver.errors import InputError
 
         warnings.showwarning = _show_warning
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -70,10 +73,18 @@ def main(prog_name: str | None = None) -> None:
     try:
         cli.main(prog_name=prog_name, standalone_mode=True)
     except OSError as error:
-        _tell_output_error(error)
+        if _is_of_output(error):
+            _tell_output_error(error)
+        click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+        sys.exit(1)
 
 
-def _tell_output_error(error: OSError) -> None:
+def _is_of_output(error: OSError) -> bool:
+    """Tell whether it comes from printing, which click.echo alone does here."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _tell_output_error(error: OSError) -> NoReturn:
     """Say that standard output cannot be written, and keep Python from trying once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     click.echo(f"error: standard output: {error.strerror or error}", err=True)

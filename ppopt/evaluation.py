@@ -14,7 +14,9 @@ from solver.problem import Placed, Problem, place
 from solver.replay import ENGINES, choose_engine, replay
 from strategies.actions import PipelineAction
 from strategies.dependencies import build_problem, split_as_in
-from strategies.orders import check_options, cut_for, make_orders, parse_strategy
+from strategies.interleaving import pytorchs_groups
+from strategies.numbers import shown
+from strategies.orders import check_options, cut_for, least_stages, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
@@ -52,7 +54,7 @@ def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options:
     return _evaluate(pipeline, strategy, engine, options, base=None)
 
 
-def evaluate_all(pipeline: Pipeline, strategies: Sequence[str], engine: str = "auto") -> list[Schedule]:
+def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "auto") -> list[Schedule]:
     """Replay several published schedules on the same model.
 
     Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
@@ -62,7 +64,7 @@ def evaluate_all(pipeline: Pipeline, strategies: Sequence[str], engine: str = "a
     ----------
     pipeline : Pipeline
         The costs.
-    strategies : sequence of str
+    strategies : iterable of str
         As for `evaluate`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`.
@@ -71,30 +73,52 @@ def evaluate_all(pipeline: Pipeline, strategies: Sequence[str], engine: str = "a
     -------
     list of Schedule
         In the order of the names.
+
+    Raises
+    ------
+    InputError
+        As for `evaluate`, and if no strategy is named.
     """
-    base = min(_default_stages(pipeline, name) for name in strategies)
-    return [_evaluate(pipeline, name, engine, {}, base) for name in strategies]
+    _check_pipeline(pipeline)
+    if isinstance(strategies, str) or not isinstance(strategies, Iterable):
+        raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
+    names = list(strategies)
+    if not names:
+        raise InputError("strategies: name at least one")
+    base = least_stages(names, pipeline.devices)
+    return [_evaluate(pipeline, name, engine, {}, base) for name in names]
 
 
-def _default_stages(pipeline: Pipeline, name: str) -> int:
-    strategy, options = parse_strategy(name)
-    return options.get("stages", strategy.requirements.default_stages(pipeline.devices))
+def _check_pipeline(pipeline: object) -> None:
+    if not isinstance(pipeline, Pipeline):
+        raise InputError(f"pipeline: must be a Pipeline, see Pipeline.from_mapping; found {shown(pipeline)}")
 
 
 @collection_paused()
 def _evaluate(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
     started = perf_counter()
+    _check_pipeline(pipeline)
     if engine not in ENGINES:
-        raise InputError(f"engine: {engine!r} is not known; allowed are {', '.join(ENGINES)}")
-    strategy, written_options = parse_strategy(name)
-    check_options(strategy, options)
-    chosen = {key: value for key, value in {**written_options, **options}.items() if value is not None}
+        raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
+    strategy, chosen = _with_options(name, options)
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
     notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
+    groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
+    if groups and "group_size" not in chosen:
+        notes.append(groups)
     label = strategy.name + _written(chosen, stages)
     return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+
+
+def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
+    """Read a strategy with the options after its colon and those given beside it."""
+    strategy, written = parse_strategy(name)
+    given = check_options(strategy, options)
+    if twice := sorted(written.keys() & given):
+        raise InputError(f"{strategy.name}:{twice[0]}: is given twice, after the colon and as an argument")
+    return strategy, written | given
 
 
 def replay_orders(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from solver.errors import InputError
 from solver.problem import Action, Block, Merged, Orders, Problem
 from strategies.actions import Op, PipelineAction
@@ -53,8 +55,8 @@ def _as_searched(problem: Problem, action: PipelineAction) -> list[Action]:
     if not isinstance(action, Block):
         return _backward(problem, action) if action.kind == "B" else [action]
     if action.first in problem.fused_durations:
-        return [Block(action.first, _whole_backward(problem, action.second))]
-    return [action.first, *_backward(problem, action.second)]
+        return [Block(action.first, _whole_backward(problem, cast("Op", action.second)))]
+    return [action.first, *_backward(problem, cast("Op", action.second))]
 
 
 def _backward(problem: Problem, op: Op) -> list[Action]:

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from solver.errors import InputError
+
+
+def check_outputs(paths: Mapping[str, str | None]) -> None:
+    """Refuse outputs that cannot be written, or would overwrite each other.
+
+    Parameters
+    ----------
+    paths : mapping of str to str or None
+        The options with their files, those that are not given as None.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be written, or two are the same file.
+    """
+    taken: dict[str, str] = {}
+    for option, path in paths.items():
+        if path is None:
+            continue
+        if not path:
+            raise InputError(f"{option}: {path!r} names no file")
+        check_writable(path)
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option and not _is_special(Path(path)):
+            raise InputError(f"{option}: {_name(path)} is the file of {other}, too; name another")
 
 
 def check_writable(path: str | Path) -> None:
@@ -20,18 +46,42 @@ def check_writable(path: str | Path) -> None:
     InputError
         If it is a folder, or its folder does not exist or cannot be written to.
     """
-    target = Path(path)
+    name, target = _name(path), _target(Path(path))
     if target.is_dir():
-        raise InputError(f"{path}: is a folder; name a file")
+        raise InputError(f"{name}: is a folder; name a file")
     if not target.parent.is_dir():
-        raise InputError(f"{path}: the folder {target.parent} does not exist")
+        raise InputError(f"{name}: the folder {_name(target.parent)} does not exist")
     if not os.access(target if _is_special(target) else target.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {target.parent} cannot be written to")
+        raise InputError(f"{name}: the folder {_name(target.parent)} cannot be written to")
+
+
+def _target(path: Path) -> Path:
+    """Follow links, so that it is their target that is replaced; refuse what the system refuses as a name."""
+    try:
+        _mode(path)
+        return path if _is_special(path) or not path.is_symlink() else Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{_name(path)}: cannot be written: {reason}") from None
+
+
+def _name(path: str | Path) -> str:
+    return " ".join(str(path).splitlines())
+
+
+def _mode(path: Path) -> int | None:
+    """Tell a file's kind and permissions; None where there is none."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _is_special(target: Path) -> bool:
-    """Tell whether it is a device or a pipe, which must not be replaced by a file."""
-    return target.exists() and not target.is_file()
+    """Tell whether it is a device or a pipe, which must not be replaced by a file, or a link such as /dev/stdout."""
+    mode = _mode(target)
+    by_link = target.is_symlink() and target.absolute().is_relative_to("/dev")
+    return mode is not None and (by_link or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)))
 
 
 @contextmanager
@@ -43,8 +93,8 @@ def written_whole(path: str | Path) -> Iterator[IO[str]]:
     InputError
         If it cannot be written; nothing is left behind.
     """
-    target = Path(path)
-    check_writable(target)
+    check_writable(path)
+    target = _target(Path(path))
     try:
         if _is_special(target):
             with target.open("w", encoding="utf-8") as file:
@@ -53,7 +103,7 @@ def written_whole(path: str | Path) -> Iterator[IO[str]]:
         with _renamed_when_done(target) as file:
             yield file
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{_name(path)}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -62,7 +112,8 @@ def _renamed_when_done(target: Path) -> Iterator[IO[str]]:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())
+        before = _mode(target)
+        os.chmod(temporary, 0o666 & ~_umask() if before is None else stat.S_IMODE(before))
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

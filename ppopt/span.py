@@ -49,14 +49,14 @@ def least_loads(problem: Problem) -> list[int]:
     for task in problem.tasks.values():
         loads[task.device] += task.duration
     longest_second = [0] * problem.devices
-    for task in problem.seconds:
-        device, duration = problem.tasks[task]
-        longest_second[device] = max(longest_second[device], duration + _duration_of_partner(problem, task))
-    for task, merged in problem.merged_durations.items():
-        device, duration = problem.tasks[task]
-        loads[device] -= max(0, duration + _duration_of_partner(problem, task) - merged)
-    for task, fused in problem.fused_durations.items():
-        device, duration = problem.tasks[task]
+    for key in problem.seconds:
+        device, duration = problem.tasks[key]
+        longest_second[device] = max(longest_second[device], duration + _duration_of_partner(problem, key))
+    for key, merged in problem.merged_durations.items():
+        device, duration = problem.tasks[key]
+        loads[device] -= max(0, duration + _duration_of_partner(problem, key) - merged)
+    for key, fused in problem.fused_durations.items():
+        device, duration = problem.tasks[key]
         loads[device] -= max(0, duration + longest_second[device] - fused)
     return [max(0, load) for load in loads]
 

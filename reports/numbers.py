@@ -6,17 +6,19 @@ import math
 
 
 def number(value: float, digits: int = 7) -> str:
-    """Write a number with about so many significant digits, never losing whole ones."""
+    """Write a number with about so many significant digits, never losing whole ones of up to a dozen."""
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))
-    if not -5 <= size < 15:
+    if not -5 <= size < 12:
         return f"{value:.{digits - 1}g}"
     text = f"{value:.{max(0, digits - 1 - size)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def percent(ratio: float) -> str:
-    """Write a ratio in percent, with two decimals."""
+    """Write a ratio in percent, with two decimals; with an exponent where that takes too much room."""
+    if abs(ratio) >= 1e4:
+        return f"{100 * ratio:.2e}%"
     text = f"{100 * ratio:.2f}%"
     return "0.00%" if text == "-0.00%" else text

@@ -64,7 +64,7 @@ def table(rows: Sequence[Row]) -> str:
     """
     best = best_rows(rows)
     bounded = any(row.bound is not None for row in rows)
-    header = _BOUNDED_HEADER if bounded else _HEADER
+    header: tuple[str, ...] = _BOUNDED_HEADER if bounded else _HEADER
     if bounded and rows[0].objective == "span":
         header = tuple("span" if title == "makespan" else title for title in header)
     write = _bounded_cells if bounded else _cells

@@ -31,7 +31,7 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
     -------
     str
         One line a device; an operation shows its kind and microbatch as far as there is room, an overlapped block both
-        halves with ``|`` between, and idle time dots.
+        halves with ``|`` between, or ``X`` where it has no room for them, and idle time dots.
     """
     label_width = len(f"device {devices - 1} ")
     columns = max(8, width - label_width)
@@ -77,5 +77,5 @@ def _ticks_per_column(rows: Sequence[Placed], length: int, columns: int) -> floa
 def _fit(text: str, columns: int) -> str:
     """Cut a text to its room, or fill it up with a rule."""
     if len(text) > columns:
-        text = text[:1]
+        text = "X" if "|" in text else text[:1]
     return text + "─" * (columns - len(text) - 1) + ("╴" if columns > len(text) else "")

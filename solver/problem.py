@@ -97,16 +97,16 @@ class Problem:
     fused_durations : mapping of Key to int
         For each task that may be the first half of a block: how long the block lasts, in ticks.
     seconds : frozenset of Key
-        For a search: the tasks that may be the second half of a block, with any first half on their device. One that has a
-        partner brings it along (`Merged`).
+        For a search: the tasks that may be the second half of a block, with any first half on their device. One that
+        has a partner brings it along (`Merged`).
     partners : mapping of Key to Key
         For a search: the task that can be merged with each of these, and waits for it.
     merged_durations : mapping of Key to int
         For a search: how long each of these lasts when it is merged with its partner outside a block; one that is not
         named merges only inside a block.
     chains : sequence of sequence of Key
-        For a search: tasks that are alike in everything (device, duration, memory, and what they wait for), each in the
-        order that the precedences impose on it. Imposing it loses no solution.
+        For a search: tasks that are alike in everything (device, duration, memory, and what they wait for), each in an
+        order that a heuristic may impose. Where the precedences impose it too, it loses no solution.
     ticks_per_unit, amounts_per_unit : int
         How many ticks make one unit of the user's time, and of the user's memory.
     """

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from solver.errors import InputError
 from solver.problem import Block
+from strategies.numbers import shown
 
 KINDS = ("F", "B", "I", "W")
 """Forward, full backward, backward for the input, backward for the weights."""
@@ -35,6 +36,7 @@ class Op(NamedTuple):
 
 PipelineAction: TypeAlias = Op | Block
 
+_ALLOWED = "allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B"
 _OP = re.compile(r"(\d+)([FBIW])(\d+)", re.ASCII)
 _BLOCK = re.compile(r"\((\d+F\d+);(\d+B\d+)\)OVERLAP_F_B", re.ASCII)
 
@@ -52,6 +54,8 @@ def parse_action(text: str) -> PipelineAction:
     InputError
         If it is neither.
     """
+    if not isinstance(text, str):
+        raise InputError(f"{shown(text)} is not an action; {_ALLOWED}")
     block = _BLOCK.fullmatch(text)
     if block:
         return Block(_parse_op(block[1]), _parse_op(block[2]))
@@ -61,5 +65,5 @@ def parse_action(text: str) -> PipelineAction:
 def _parse_op(text: str) -> Op:
     found = _OP.fullmatch(text)
     if not found or max(len(found[1]), len(found[3])) > 9:
-        raise InputError(f"{text!r} is not an action; allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B")
+        raise InputError(f"{shown(text)} is not an action; {_ALLOWED}")
     return Op(int(found[1]), found[2], int(found[3]))

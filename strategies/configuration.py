@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from solver.errors import InputError
-from strategies.numbers import shown
+from strategies.numbers import in_one_line, read_count, shown, written_number
 
 LARGEST_FILE = 4_000_000
 """Bytes; a configuration is a page of text, and one number for each of many stages is still far below."""
 
 _RENAMED = {"num_devices": "devices", "num_stages": "stages", "num_batches": "microbatches", "op_times": "times"}
 _RENAMED_TIMES = {"backward_D": "backward_input", "backward_W": "backward_weight"}
-_OF_NO_CONCERN = ("visualization_port",)
+_OF_NO_CONCERN = ("visualization_port", "defaults", "hydra")  # PP-Emulation's server, and Hydra's own keys
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,6 +34,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[object] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                problem = "merge keys (<<) are not allowed"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in keys:
                 problem = f"the key {shown(key)} is there twice" if isinstance(key, Hashable) else "a key is not a name"
@@ -40,37 +44,64 @@ class _Loader(yaml.SafeLoader):
             keys.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_exact_number(self, node: yaml.ScalarNode) -> Any:
+        text = str(node.value).replace("_", "")
+        return written_number(text) if _DECIMAL.fullmatch(text) else self.construct_yaml_float(node)
 
+
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_exact_number)
 _Loader.add_implicit_resolver(  # YAML 1.1 takes 1e3 for text
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
 )
 
 
 def read_configuration(path: str | Path) -> Any:
-    """Read a YAML file, or a JSON file where the name ends in ``.json``.
+    """Read a YAML file, or a JSON file where the name ends in ``.json``; decimals are read exactly.
 
     Raises
     ------
     InputError
         If it cannot be read or is not well formed; the message names the file and the place.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"configuration: must be the path of a file; found {shown(path)}")
+    if not str(path):
+        raise InputError(f"configuration: {str(path)!r} names no file")
     text = _read_text(Path(path))
+    path = in_one_line(path)
     try:
-        if str(path).lower().endswith(".json"):
-            return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+        if path.lower().endswith(".json"):
+            return parse_json(text)
         return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader that allows less
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{where}: {_one_line(error.problem or error)}") from None
+        raise InputError(f"{path}{where}: {_yaml_problem(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: {_one_line(error)}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
 
 
-def _read_text(path: Path) -> str:
+def parse_json(text: str) -> Any:
+    """Read JSON: decimals exactly; duplicate keys, NaN and infinities are refused.
+
+    Raises
+    ------
+    InputError
+        If a key is there twice.
+    ValueError
+        If it is not well formed otherwise.
+    """
+    return json.loads(
+        text, parse_float=written_number, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
+    )
+
+
+def _read_text(file_path: Path) -> str:
+    path = in_one_line(file_path)
     try:
-        with path.open("rb") as file:
+        with file_path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -90,6 +121,12 @@ def _one_line(message: object) -> str:
     return " ".join(str(message).split())[:300]
 
 
+def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
+    if error.problem == "but found another document":
+        return "a second document (---) is not allowed"
+    return _one_line(error.problem or error)
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a finite number")
 
@@ -98,12 +135,30 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key, value in pairs:
         if key in mapping:
-            raise ValueError(f"the key {shown(key)} is there twice")
+            raise InputError(f"the key {shown(key)} is there twice")
         mapping[key] = value
     return mapping
 
 
-def split_strategy(configuration: object) -> tuple[dict[str, Any], str | None]:
+class Split(NamedTuple):
+    """A configuration in its parts.
+
+    Attributes
+    ----------
+    mapping : dict
+        The pipeline in ppopt's words.
+    strategy : str or None
+        The strategy it names.
+    group_size : int or None
+        PP-Emulation's ``microbatch_group_size_per_vp_stage``, an option of the interleaved strategies.
+    """
+
+    mapping: dict[str, Any]
+    strategy: str | None
+    group_size: int | None
+
+
+def split_strategy(configuration: object) -> Split:
     """Translate PP-Emulation's names and take the strategy out of a configuration.
 
     Parameters
@@ -111,12 +166,10 @@ def split_strategy(configuration: object) -> tuple[dict[str, Any], str | None]:
     configuration : mapping
         In ppopt's words, or PP-Emulation's (``num_devices``, ``op_times``, ``backward_D``, ``strategy`` …).
 
-    Returns
-    -------
-    mapping : dict
-        The pipeline in ppopt's words.
-    strategy : str or None
-        The strategy it names, with PP-Emulation's group size as an option.
+    Raises
+    ------
+    InputError
+        If it is not a mapping, names a value twice, or what is taken out of it is wrong.
     """
     if not isinstance(configuration, Mapping):
         raise InputError(f"configuration: must be a mapping of names to values; found {shown(configuration)}")
@@ -127,10 +180,16 @@ def split_strategy(configuration: object) -> tuple[dict[str, Any], str | None]:
     strategy = mapping.pop("strategy", None)
     if strategy is not None and not isinstance(strategy, str):
         raise InputError(f"strategy: must be a name; found {shown(strategy)}")
-    group_size = mapping.pop("microbatch_group_size_per_vp_stage", None)
-    if group_size is not None and strategy is not None and "interleave" in strategy:
-        strategy = f"{strategy}:group_size={group_size}"
-    return mapping, strategy
+    return Split(mapping, strategy, _take_group_size(mapping))
+
+
+def _take_group_size(mapping: dict[str, Any]) -> int | None:
+    key = "microbatch_group_size_per_vp_stage"
+    value = mapping.pop(key, None)
+    try:
+        return None if value is None else read_count(value)
+    except ValueError as error:
+        raise InputError(f"{key}: {error}") from None
 
 
 def _rename(mapping: Mapping[str, Any], names: Mapping[str, str], prefix: str) -> dict[str, Any]:

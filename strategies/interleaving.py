@@ -4,6 +4,33 @@ from __future__ import annotations
 
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
+from strategies.registry import plain
+
+_PYTORCHS_CLASS = "ScheduleInterleaved1F1B"
+
+
+def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
+    """Say how PyTorch's class would group the microbatches, where that is not p each.
+
+    Parameters
+    ----------
+    name : str
+        What the user called the schedule.
+    devices, microbatches : int
+        The pipeline's sizes.
+
+    Returns
+    -------
+    str or None
+        The sentence; None where another name is used or the groups are the same.
+    """
+    if plain(name) != plain(_PYTORCHS_CLASS) or microbatches % devices == 0:
+        return None
+    groups = max(1, microbatches // devices)
+    if microbatches % groups:
+        return f"PyTorch's class does not take {microbatches} microbatches here: {groups} equal groups are not possible"
+    size = microbatches // groups
+    return f"PyTorch's class takes groups of {size} here: interleaved:group_size={size}"
 
 
 def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from numbers import Rational
+from numbers import Integral, Rational, Real
 from typing import TypeAlias
 
 from solver.exact import exact
@@ -17,12 +19,40 @@ PerStage: TypeAlias = Fraction | tuple[Fraction, ...]
 """One number for all, or one each."""
 
 
+class _Shortened(reprlib.Repr):
+    def repr_Decimal(self, value: Decimal, _level: int) -> str:  # noqa: N802  # reprlib asks for the type's name
+        text = str(value)
+        return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_SHORTENED = _Shortened()
+
+
 def shown(value: object) -> str:
-    """Write a value that was found, shortened, for a message."""
+    """Write a value that was found, shortened and in one line, for a message."""
     try:
-        return reprlib.repr(value)
+        return in_one_line(_SHORTENED.repr(value))
     except ValueError:  # Python refuses to write integers of thousands of digits
         return "an integer of thousands of digits"
+
+
+def in_one_line(text: object) -> str:
+    """Write a text without line breaks, so that a message stays one line."""
+    return " ".join(str(text).splitlines())
+
+
+def written_number(text: str) -> Decimal:
+    """Read a number with every digit that was written; a float would round it, and the smallest ones to 0.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number, or its exponent has too many digits to be one.
+    """
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:40]!r} is not a number between 1e-30 and 1e30") from None
 
 
 def refusal(expected: str, value: object) -> ValueError:
@@ -32,21 +62,31 @@ def refusal(expected: str, value: object) -> ValueError:
 
 def read_count(value: object) -> int:
     """Read a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise refusal("must be a whole number of at least 1", value)
-    return value
+    return int(value)
 
 
 def read_number(value: object) -> Fraction:
     """Read a finite number exactly."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, Rational)):
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise refusal("must be a number", value)
-    if isinstance(value, float) and not abs(value) < float("inf"):
+    if not (value.is_finite() if isinstance(value, Decimal) else isinstance(value, Rational) or math.isfinite(value)):
         raise refusal("must be a finite number", value)
-    number = exact(value)
-    if number and not SMALLEST <= abs(number) <= LARGEST:
+    if not value:
+        return Fraction(0)
+    # before it is written out exactly, which takes as many digits as the exponent says
+    far_off = isinstance(value, Decimal) and abs(value.adjusted()) > 31
+    number = None if far_off else _exactly(value)
+    if number is None or not SMALLEST <= abs(number) <= LARGEST:
         raise refusal("must lie between 1e-30 and 1e30", value)
     return number
+
+
+def _exactly(value: Real | Decimal) -> Fraction:
+    if isinstance(value, (float, Rational, Decimal)):
+        return exact(value)
+    return Fraction(str(value))  # such as NumPy's float32: the shortest decimal form, as for a float
 
 
 def read_duration(value: object) -> Fraction:
@@ -95,7 +135,7 @@ def _read_entry(read: Callable[[object], Fraction], where: str, value: object) -
 def _entries(value: object, what: str) -> list[object] | None:
     """List the entries of a list or mapping; None for a single value."""
     if isinstance(value, Mapping):
-        return _in_order({_place(key, what): entry for key, entry in value.items()}, what)
+        return _in_order(_by_place(value, what), what)
     if not isinstance(value, (list, tuple)):
         return None
     if not value:
@@ -103,12 +143,22 @@ def _entries(value: object, what: str) -> list[object] | None:
     return list(value)
 
 
+def _by_place(value: Mapping[object, object], what: str) -> dict[int, object]:
+    entries: dict[int, object] = {}
+    for key, entry in value.items():
+        place = _place(key, what)
+        if place in entries:
+            raise ValueError(f"must name each {what} once; {what} {place} is there twice")
+        entries[place] = entry
+    return entries
+
+
 def _place(key: object, what: str) -> int:
     if isinstance(key, str) and key.isdecimal() and len(key) < 10:
         return int(key)
-    if isinstance(key, bool) or not isinstance(key, int) or key < 0:
+    if isinstance(key, bool) or not isinstance(key, Integral) or key < 0:
         raise ValueError(f"must name each {what} by a whole number from 0; found {shown(key)}")
-    return key
+    return int(key)
 
 
 def _in_order(entries: dict[int, object], what: str) -> list[object]:

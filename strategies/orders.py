@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from solver.errors import InputError
 from strategies.actions import PipelineAction
 from strategies.counting import count_microbatches
+from strategies.numbers import in_one_line, read_count, shown
 from strategies.pipeline import MOST_OPS, Pipeline
 from strategies.placements import Placement, make_placement
 from strategies.registry import Strategy, find_strategy
@@ -28,24 +29,65 @@ def parse_strategy(text: str) -> tuple[Strategy, dict[str, int]]:
     InputError
         If the name or an option is not known, or a value is not a whole number of at least 1.
     """
+    if not isinstance(text, str):
+        raise InputError(f"strategy: must be a name; found {shown(text)}")
     name, _, tail = text.partition(":")
     strategy = find_strategy(name)
     options: dict[str, int] = {}
-    for part in filter(None, tail.split(",")):
-        key, _, value = part.partition("=")
-        options[key.strip().replace("-", "_")] = _whole_number(f"{strategy.name}:{key}", value)
-    check_options(strategy, options)
-    return strategy, options
+    for part in filter(str.strip, tail.split(",")):
+        written, _, value = part.partition("=")
+        key = in_one_line(written.strip().replace("-", "_"))
+        if key in options:
+            raise InputError(f"{strategy.name}:{key}: is given twice")
+        options[key] = _whole_number(f"{strategy.name}:{key}", value.strip())
+    return strategy, check_options(strategy, options)
 
 
-def check_options(strategy: Strategy, options: dict[str, Any]) -> None:
-    """Refuse options that a schedule does not take."""
+def with_group_size(text: str, group_size: int | None) -> str:
+    """Give a strategy groups of microbatches, where it has such an option and does not set it itself.
+
+    Parameters
+    ----------
+    text : str
+        The strategy, maybe with options: ``interleaved:stages=8``.
+    group_size : int or None
+        The microbatches of a group.
+    """
+    strategy, options = parse_strategy(text)
+    if group_size is None or "group_size" not in strategy.options or "group_size" in options:
+        return text
+    joint = "," if options else "" if ":" in text else ":"
+    return f"{text}{joint}group_size={group_size}"
+
+
+def least_stages(names: Iterable[str], devices: int) -> int:
+    """Tell for how many stages times are meant where that is left open: the least that a strategy takes.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The strategies, maybe with options; at least one.
+    devices : int
+        How many devices there are.
+    """
+    strategies = [parse_strategy(name) for name in names]
+    return min(options.get("stages", each.requirements.default_stages(devices)) for each, options in strategies)
+
+
+def check_options(strategy: Strategy, options: dict[str, Any]) -> dict[str, int]:
+    """Refuse options that a schedule does not take; those that are None are left out."""
     allowed = [*strategy.options, "stages"]
+    checked: dict[str, int] = {}
     for key, value in options.items():
         if key not in allowed:
             raise InputError(f"{strategy.name}:{key}: is not an option; allowed are {', '.join(allowed)}")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{strategy.name}:{key}: must be a whole number of at least 1; found {value!r}")
+        if value is None:
+            continue
+        try:
+            checked[key] = read_count(value)
+        except ValueError as error:
+            raise InputError(f"{strategy.name}:{key}: {error}") from None
+    return checked
 
 
 def _whole_number(where: str, text: str) -> int:
@@ -81,6 +123,7 @@ def cut_for(strategy: Strategy, pipeline: Pipeline, *, stages: int | None = None
         fits = needs.default_stages(pipeline.devices)
         raise InputError(f"{strategy.name}:stages: {stages} do not fit {pipeline.devices} devices; {fits} do")
     wanted = stages or needs.default_stages(pipeline.devices)
+    refuse_too_large(strategy, wanted, pipeline.microbatches)
     if pipeline.stages is None:
         return pipeline.with_stages(base or wanted).recut(wanted)
     if stages is None and needs.takes_stages(pipeline.stages, pipeline.devices):

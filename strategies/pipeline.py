@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from solver.errors import InputError
 from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import PerStage, read_amount, read_count, read_duration, read_each
+from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each
 from strategies.validation_messages import describe
 
 MOST_OPS = 5_000_000
@@ -138,8 +138,12 @@ class Pipeline(_Part):
         InputError
             With a line for each thing that is wrong.
         """
+        return cls._read(split_strategy(mapping).mapping)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any]) -> Self:
         try:
-            return cls.model_validate(split_strategy(mapping)[0])
+            return cls.model_validate(values)
         except ValidationError as error:
             raise InputError(describe(error, cls)) from None
 
@@ -156,11 +160,11 @@ class Pipeline(_Part):
         try:
             return cls.from_mapping(mapping)
         except InputError as error:
-            raise InputError("\n".join(f"{path}: {line}" for line in str(error).split("\n"))) from None
+            raise InputError("\n".join(f"{in_one_line(path)}: {line}" for line in str(error).split("\n"))) from None
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
-        self._refuse_too_large()
+        _refuse_too_large(self.devices, self.stages or self.devices, self.microbatches)
         lengths = {key: len(value) for key, value in self._per_stage_values() if isinstance(value, tuple)}
         stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
         for key, length in lengths.items():
@@ -180,14 +184,6 @@ class Pipeline(_Part):
             object.__setattr__(self, "stages", stages)  # known from the lists
         self._refuse_contradictions()
         return self
-
-    def _refuse_too_large(self) -> None:
-        ops = 2 * (self.stages or self.devices) * self.microbatches
-        if ops > MOST_OPS or self.devices > MOST_OPS:
-            raise ValueError(
-                f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
-                f"at most {MOST_OPS:,} are taken"
-            )
 
     def _per_stage_values(self) -> Iterator[tuple[str, PerStage | None]]:
         for part in ("times", "memory"):
@@ -250,8 +246,27 @@ class Pipeline(_Part):
         return self.microbatches * per_microbatch / self.devices
 
     def with_stages(self, stages: int) -> Pipeline:
-        """Settle an open number of stages; the times are per stage as given."""
-        return Pipeline.model_validate({**self.__dict__, "stages": stages})
+        """Settle an open number of stages; the times are per stage as given.
+
+        Raises
+        ------
+        InputError
+            If it is not a whole number of at least 1, too large, or not what the lists of times have.
+        """
+        return self.model_copy(update={"stages": _stage_count(stages)})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the pipeline; with changes, the whole is read and checked anew.
+
+        Raises
+        ------
+        InputError
+            For each thing that is wrong with the changes.
+        """
+        if not update:
+            return super().model_copy(deep=deep)
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        return self._read(fields | dict(update))  # the costs, kept beside the fields, stay behind
 
     def recut(self, stages: int) -> Pipeline:
         """Cut the same model into another number of stages.
@@ -263,23 +278,48 @@ class Pipeline(_Part):
         ----------
         stages : int
             The new number of stages.
+
+        Raises
+        ------
+        InputError
+            If it is not a whole number of at least 1 or too large, or the pipeline leaves its own open.
         """
+        stages = _stage_count(stages)
         if stages == self.stages:
             return self
+        try:
+            _refuse_too_large(self.devices, stages, self.microbatches)
+        except ValueError as error:
+            raise InputError(str(error)) from None
         columns = {key: _recut(tuple(getattr(cost, key) for cost in self.costs), stages) for key in StageCosts._fields}
         columns["overlapped_forward_backward"] = columns.pop("overlapped")
-        memory = {key: columns[key] for key in ("activation", "held_for_weight")}
-        values = {
-            "times": {key: columns[key] for key in Times.model_fields},
-            "memory": memory if self.memory.limit is None else memory | {"limit": self.memory.limit},
-        }
-        sizes = {"devices": self.devices, "stages": stages, "microbatches": self.microbatches}
-        return Pipeline.model_validate({**sizes, **values, "p2p_latency": self.p2p_latency})
+        kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight")}
+        durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields}
+        # not read like a user's numbers: parts may be smaller than those may be, and sums larger
+        times = Times.model_construct(**durations)
+        memory = Memory.model_construct(**kept, limit=self.memory.limit)
+        return self.model_copy(update={"stages": stages, "times": times, "memory": memory})
 
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration, absent values left out."""
         mapping: dict[str, Any] = _plain(self)
         return mapping
+
+
+def _stage_count(stages: object) -> int:
+    try:
+        return read_count(stages)
+    except ValueError as error:
+        raise InputError(f"stages: {error}") from None
+
+
+def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
+    ops = 2 * stages * microbatches
+    if ops > MOST_OPS or devices > MOST_OPS:
+        raise ValueError(
+            f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
+            f"at most {MOST_OPS:,} are taken"
+        )
 
 
 def _refuse_backward_contradiction(

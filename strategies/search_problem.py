@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 from solver.exact import in_ticks
 from solver.problem import Action, Block, Key, Merged, Problem
@@ -21,7 +22,8 @@ def build_search_problem(
 
     Microbatches are alike: no cost depends on the microbatch, so those of one direction can be numbered such that every
     (stage, kind) takes them in increasing order. That order is imposed here, as precedences, and only here; if costs
-    ever depend on the microbatch, it has to go.
+    ever depend on the microbatch, it has to go. Where an I can be merged with its W, only the W's that are not merged
+    can be numbered so, and their order is left open: I1 B2 W1 is not to be lost.
 
     Parameters
     ----------
@@ -41,21 +43,28 @@ def build_search_problem(
     """
     plain = build_problem(pipeline, placement, lambda _stage, _microbatch: split_backward)
     chains = _chains(placement, "FIW" if split_backward else "FB")
-    order = [(before, after, 0) for chain in chains for before, after in pairwise(chain)]
     ops = [op for op in plain.tasks if isinstance(op, Op)]
     inputs = [op for op in ops if op.kind == "I"]
     whole = [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs]
+    merged: dict[Key, int] = {
+        op: whole[op.stage]
+        for op in inputs
+        if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
+    }
+    ordered = "FBI" if overlap or merged else "FBIW"
+    order = [
+        (before, after, 0)
+        for chain in chains
+        if cast("Op", chain[0]).kind in ordered
+        for before, after in pairwise(chain)
+    ]
     return replace(
         plain,
         precedences=[*plain.precedences, *order],
         fused_durations=plain.fused_durations if overlap else {},
         seconds=frozenset(op for op in ops if op.kind in "BI") if overlap else frozenset(),
         partners={op: op._replace(kind="W") for op in inputs},
-        merged_durations={
-            op: whole[op.stage]
-            for op in inputs
-            if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
-        },
+        merged_durations=merged,
         chains=chains,
     )
 

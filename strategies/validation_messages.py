@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 
-from strategies.numbers import shown
+from strategies.numbers import in_one_line, shown
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Write all errors of a validation, a line each."""
     lines: list[str] = []
     for found in error.errors(include_url=False):
-        where = ".".join(shown(part) if not isinstance(part, str) else part[:60] for part in found["loc"])
+        where = ".".join(shown(part) if not isinstance(part, str) else in_one_line(part[:60]) for part in found["loc"])
         message = _message(found["type"], found["msg"], found["loc"], found["input"], model)
         if cause := found.get("ctx", {}).get("error"):
             message = str(cause)
@@ -23,7 +23,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _message(kind: str, text: str, where: tuple[int | str, ...], value: object, model: type[BaseModel]) -> str:
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         return _unknown_key(str(where[-1]), keys_at(model, where[:-1]))
     if kind == "missing":
         return "is missing"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from solver.errors import InputError
 
 _EPILOG = (
@@ -36,15 +36,10 @@ def evaluate(
 
     Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
     """
-    from ppopt.output_file import check_writable
-    from strategies.orders import parse_strategy
+    from ppopt.output_file import check_outputs
 
-    for name in strategies:
-        parse_strategy(name)
-    for path in filter(None, (save, trace)):
-        check_writable(path)
-    pipeline, configured = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
-    names = strategies or ((configured,) if configured else ())
+    check_outputs({"--save": save, "--trace": trace})
+    pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
 
@@ -54,7 +49,7 @@ def evaluate(
 
     schedules = evaluate_all(pipeline, names, engine) if len(names) > 1 else [evaluate_one(pipeline, names[0], engine)]
     show(pipeline, schedules, form, draw=draw)
-    if save:
+    if save is not None:
         save_timelines(save, schedules)
-    if trace:
+    if trace is not None:
         write_traces(trace, schedules)

@@ -7,7 +7,7 @@ import math
 import click
 
 
-class _Finite(click.ParamType):
+class _Finite(click.ParamType[float]):
     name = "number"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:

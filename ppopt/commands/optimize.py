@@ -29,6 +29,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 @click.pass_context
 def optimize(
     ctx: click.Context,
+    /,
     placement: str,
     full_backward: bool,
     overlap: bool,
@@ -55,7 +56,8 @@ def optimize(
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.optimization import Schedule, optimize_each
+    from ppopt.finished import Schedule
+    from ppopt.optimization import optimize_each
     from ppopt.output import save_timelines, show_optimized, write_traces
 
     with ProgressLine() as line:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +11,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    from strategies.configuration import Split
     from strategies.pipeline import Pipeline
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,16 +43,15 @@ def pipeline_options(command: Command) -> Command:
     return command
 
 
-def read_pipeline(
-    config: str | None,
-    devices: int | None,
-    stages: int | None,
-    microbatches: int | None,
-    times: tuple[str, ...],
-    p2p_latency: str | None,
-    memory_limit: str | None,
-) -> tuple[Pipeline, str | None]:
+def read_pipeline(config: str | None, **options: Any) -> tuple[Pipeline, str | None]:
     """Make the pipeline from the configuration file and the options, which override it.
+
+    Parameters
+    ----------
+    config : str or None
+        The configuration file.
+    **options
+        The other parameters that `pipeline_options` adds.
 
     Returns
     -------
@@ -60,75 +60,177 @@ def read_pipeline(
     strategy : str or None
         The strategy that the configuration names, if any.
     """
+    split = _read_split(config)
+    return _make_pipeline(split.mapping, config is None, (), **options), split.strategy
+
+
+def read_with_strategies(
+    strategies: Sequence[str], config: str | None, **options: Any
+) -> tuple[Pipeline, tuple[str, ...]]:
+    """Make the pipeline as `read_pipeline` does, together with the strategies to be run on it.
+
+    Parameters
+    ----------
+    strategies : sequence of str
+        Those named on the command line.
+    config : str or None
+        The configuration file.
+    **options
+        The other parameters that `pipeline_options` adds.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        The pipeline.
+    strategies : tuple of str
+        Those named, else the one that the configuration names, if any; with the configuration's group size.
+    """
+    from strategies.orders import parse_strategy, with_group_size
+
+    for name in strategies:
+        parse_strategy(name)
+    split = _read_split(config)
+    named = strategies or ((split.strategy,) if split.strategy is not None else ())
+    names = tuple(with_group_size(name, split.group_size) for name in named)
+    return _make_pipeline(split.mapping, config is None, names, **options), names
+
+
+def _read_split(config: str | None) -> Split:
     from strategies.configuration import read_configuration, split_strategy
+
+    return split_strategy({} if config is None else read_configuration(config))
+
+
+def _make_pipeline(
+    mapping: dict[str, Any],
+    on_defaults: bool,
+    strategies: tuple[str, ...],
+    *,
+    devices: int | None,
+    stages: int | None,
+    microbatches: int | None,
+    times: tuple[str, ...],
+    p2p_latency: str | None,
+    memory_limit: str | None,
+) -> Pipeline:
+    """Override a configuration with the options and read it."""
     from strategies.pipeline import Pipeline
 
-    mapping, strategy = split_strategy({} if config is None else read_configuration(config))
     sizes = {"devices": devices, "stages": stages, "microbatches": microbatches}
-    mapping |= {key: value for key, value in sizes.items() if value is not None}
+    mapping = mapping | {key: value for key, value in sizes.items() if value is not None}
     if p2p_latency is not None:
-        mapping["p2p_latency"] = _value(p2p_latency)
+        mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
     if memory_limit is not None:
+        limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}
-        mapping["memory"] = {**memory, "limit": _value(memory_limit)} if isinstance(memory, Mapping) else memory
-    if config is None:
+        mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
+    if on_defaults:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
+    open_times = "times" not in mapping
+    overrides = _TimeOverrides(mapping, strategies, open_times)
     for time in times:
-        _override_time(mapping, time)
-    if config is None:
+        overrides.apply(time)
+    if open_times:
         _fill_in_times(mapping)
-    return Pipeline.from_mapping(mapping), strategy
+    return Pipeline.from_mapping(mapping)
 
 
-def _value(text: str) -> Any:
+def _value(option: str, text: str) -> Any:
     """Read a number or a list of numbers; what is neither stays text and is refused with its key."""
+    from strategies.configuration import parse_json
+
     try:
-        return json.loads(text)
+        return parse_json(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
     except (ValueError, RecursionError):
         return text
 
 
-def _override_time(mapping: dict[str, Any], text: str) -> None:
-    """Apply ``forward=1.5`` or ``forward.3=2``."""
-    key, equals, written = text.partition("=")
-    if not equals:
-        raise InputError(f"--time: must be KEY=VALUE, e.g. forward=1.5; found {text[:40]!r}")
-    key, dot, stage = key.strip().partition(".")
-    times = mapping.setdefault("times", {})
-    if not isinstance(times, dict):
-        return  # refused when the whole is read
-    key = {"backward_D": "backward_input", "backward_W": "backward_weight"}.get(key, key)
-    times[key] = _with_stage(mapping, key, stage, _value(written)) if dot else _value(written)
+_PP_EMULATIONS = {"backward_D": "backward_input", "backward_W": "backward_weight"}
 
 
-def _with_stage(mapping: Mapping[str, Any], key: str, stage: str, value: object) -> Any:
-    """Change one stage of what a key says."""
-    if not (stage.isascii() and stage.isdecimal() and len(stage) < 10):
-        raise InputError(f"times.{key}.{stage[:40]}: must name a stage by a whole number from 0")
-    current = mapping["times"].get(key, 1 if not mapping["times"] else None)
-    if current is None:
-        raise InputError(f"times.{key}.{stage}: the other stages have no {key}; give {key} as well")
-    if isinstance(current, Mapping):
-        return {**current, next((each for each in current if str(each) == str(int(stage))), int(stage)): value}
-    entries = list(current) if isinstance(current, (list, tuple)) else [current] * _count_stages(mapping)
-    if int(stage) >= len(entries):
-        raise InputError(f"times.{key}.{stage}: there are only {len(entries)} stages, 0 to {len(entries) - 1}")
-    entries[int(stage)] = value
-    return entries
+@dataclass
+class _TimeOverrides:
+    """The options ``--time``, one after the other; what one says, no later one may take back."""
+
+    mapping: dict[str, Any]
+    strategies: tuple[str, ...]
+    open_times: bool
+    given: dict[tuple[str, int | None], str] = field(default_factory=dict)
+
+    def apply(self, text: str) -> None:
+        """Apply ``forward=1.5`` or ``forward.3=2``."""
+        text = " ".join(text.splitlines())
+        written, equals, value = text.partition("=")
+        name, dot, place = written.strip().partition(".")
+        if not equals or not name:
+            raise InputError(f"--time: must be KEY=VALUE, e.g. forward=1.5; found {text[:40]!r}")
+        times = self.mapping.setdefault("times", {})
+        if not isinstance(times, dict):
+            return  # refused when the whole is read
+        key = _PP_EMULATIONS.get(name, name)
+        stage = _stage(key, place) if dot else None
+        self._take(key, stage, written.strip())
+        read = _value(f"--time {written.strip()}", value)
+        times[key] = read if stage is None else self._with_stage(key, stage, read)
+
+    def _take(self, key: str, stage: int | None, written: str) -> None:
+        if other := self.given.get((key, stage)):
+            names = f", as {other} and as {written}" if other != written else ""
+            raise InputError(f"--time: {written} is given twice{names}")
+        single = next((name for (given, place), name in self.given.items() if given == key and place is not None), None)
+        if stage is None and single:
+            raise InputError(f"--time: {written} would take back {single}; give {written} first")
+        self.given[key, stage] = written
+
+    def _with_stage(self, key: str, stage: int, value: object) -> Any:
+        """Change one stage of what a key says."""
+        current = self.mapping["times"].get(key, self._default(key))
+        if current is None:
+            raise InputError(f"times.{key}.{stage}: the other stages have no {key}; give {key} as well")
+        if isinstance(current, Mapping):
+            return {**current, next((each for each in current if str(each) == str(stage)), stage): value}
+        entries = list(current) if isinstance(current, (list, tuple)) else [current] * self._count_stages()
+        if stage >= len(entries):
+            raise InputError(f"times.{key}.{stage}: there are only {len(entries)} stages, 0 to {len(entries) - 1}")
+        entries[stage] = value
+        return entries
+
+    def _default(self, key: str) -> int | None:
+        """Give what `_fill_in_times` will give to a key."""
+        whole = "backward" in self.mapping["times"]
+        filled_in = ("forward",) if whole else ("forward", "backward_input", "backward_weight")
+        return 1 if self.open_times and key in filled_in else None
+
+    def _count_stages(self) -> int:
+        """Tell how many stages a configuration means: from its number, its lists, or what the strategies take."""
+        stages = self.mapping.get("stages") or next(self._lengths(), None) or self.mapping.get("devices")
+        if not isinstance(stages, int) or stages < 1:
+            return 1
+        if self._is_open() and self.strategies:
+            from strategies.orders import least_stages
+
+            stages = least_stages(self.strategies, stages)
+        return min(stages, 1_000_000)
+
+    def _is_open(self) -> bool:
+        return not self.mapping.get("stages") and next(self._lengths(), None) is None
+
+    def _lengths(self) -> Iterator[int]:
+        parts = [part for part in (self.mapping.get("times"), self.mapping.get("memory")) if isinstance(part, Mapping)]
+        for part in parts:
+            yield from (len(value) for key, value in part.items() if key != "limit" and hasattr(value, "__len__"))
 
 
-def _count_stages(mapping: Mapping[str, Any]) -> int:
-    """Tell how many stages a configuration means, from its numbers or its lists."""
-    parts = [part for part in (mapping.get("times"), mapping.get("memory")) if isinstance(part, Mapping)]
-    lengths = [
-        len(value) for part in parts for key, value in part.items() if key != "limit" and hasattr(value, "__len__")
-    ]
-    stages = mapping.get("stages") or next(iter(lengths), None) or mapping.get("devices")
-    return min(stages, 1_000_000) if isinstance(stages, int) and stages > 0 else 1
+def _stage(key: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InputError(f"times.{key}.{text[:40]}: must name a stage by a whole number from 0")
+    return int(text)
 
 
 def _fill_in_times(mapping: dict[str, Any]) -> None:
-    """Where no file was given, every time that no option gives is 1."""
+    """Where no file gives times, every time that no option gives is 1."""
     times = mapping.setdefault("times", {})
     times.setdefault("forward", 1)
     if "backward" not in times:

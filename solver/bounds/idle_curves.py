@@ -138,10 +138,8 @@ def back_curve(tails: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) 
     if pool is None:
         return _staircase(points, done.sum(axis=1))
     free, values = _split(done, pool)
-    suffixes = np.cumsum(values[:, :, :0:-1], axis=2)[:, :, ::-1]
-    whole = values.sum(axis=2)
+    options = np.cumsum(values[:, :, ::-1], axis=2)
     inside = points[:, None] >= (tails + lead)[pool.takes]
-    options = np.concatenate([suffixes[:, :, ::-1], whole[:, :, None]], axis=2)
     weights = np.concatenate([pool.suffix_weights[:, ::-1], pool.suffix_weights[:, :1]], axis=1)
     weights = np.where(inside[:, :, None], 0, weights[None])
     return _staircase(points, free + _knapsack(options, weights, pool.capacity))
@@ -174,21 +172,21 @@ def _knapsack(values: Numbers, weights: Numbers, capacity: int) -> Numbers:
     For every λ ≥ 0 it is at most λ·capacity + Σ max(0, value − λ·weight). λ is the rate at which a greedy choice would
     run out of capacity; any other would be as true.
     """
-    free = values.max(axis=2, initial=0).sum(axis=1)
+    free: Numbers = values.max(axis=2, initial=0).sum(axis=1)
     largest = int(values.max(initial=0)) * int(max(weights.max(initial=0), 1)) * values.shape[1]
     if largest + int(values.max(initial=0)) * capacity >= LARGEST_PRODUCT:
         return free
     gain, cost = _rates(values, weights, capacity)
     rests = values * cost[:, None, None] - weights * gain[:, None, None]
-    bound = (capacity * gain + rests.max(axis=2, initial=0).sum(axis=1)) // cost
-    return np.minimum(free, bound)
+    bound: Numbers = np.minimum(free, (capacity * gain + rests.max(axis=2, initial=0).sum(axis=1)) // cost)
+    return bound
 
 
 def _rates(values: Numbers, weights: Numbers, capacity: int) -> tuple[Numbers, Numbers]:
     """Choose λ = gain ÷ cost for each point: the last step that a greedy choice by rate would take."""
     gains, costs = _steps(values, weights)
     rates = np.where(costs > 0, gains / np.maximum(costs, 1), 0.0)
-    order = np.argsort(-rates, axis=1, kind="stable")
+    order = np.argsort(-rates.astype(np.float32), axis=1)
     used = np.cumsum(np.take_along_axis(costs, order, axis=1), axis=1)
     over = used > capacity
     first = np.where(over.any(axis=1), over.argmax(axis=1), 0)

@@ -81,9 +81,7 @@ def with_memory_edges(
     return network, found
 
 
-def _extended(
-    network: Network, edges: Mapping[int, Sequence[Edge]], limits: Mapping[int, LimitedMemory]
-) -> Network:
+def _extended(network: Network, edges: Mapping[int, Sequence[Edge]], limits: Mapping[int, LimitedMemory]) -> Network:
     try:
         return network.with_edges(edge for implied in edges.values() for edge in implied)
     except Cycle:
@@ -115,9 +113,7 @@ def limited_memories(problem: Problem, network: Network) -> dict[int, LimitedMem
 
 def _limited_memory(network: Network, device: int, capacity: int, holds: Sequence[Hold]) -> LimitedMemory:
     place = {network.thinned.keys[task]: at for at, task in enumerate(network.thinned.members[device])}
-    parts = [
-        (place[hold.take], place[task], part) for hold in holds for task, part in hold.returns if task in place
-    ]
+    parts = [(place[hold.take], place[task], part) for hold in holds for task, part in hold.returns if task in place]
     takes, returns, amounts = zip(*parts, strict=True) if parts else ((), (), ())
     exact: Any = np.float32 if sum(amounts) < LARGEST_SINGLE else np.float64
     return LimitedMemory(
@@ -164,9 +160,7 @@ class LimitedMemory:
         if not new.any():
             return []
         direct = new & ~_through(reach, takes, returns, new)
-        return [
-            (self.members[returns[y]], self.members[takes[x]], 0) for x, y in np.argwhere(direct).tolist()
-        ]
+        return [(self.members[returns[y]], self.members[takes[x]], 0) for x, y in np.argwhere(direct).tolist()]
 
     def _held(self, reach: Reach, takes: NDArray[np.int64], returns: NDArray[np.int64]) -> NDArray[Any]:
         """Count what is held at one moment if a take (row) starts before a return (column) ends."""

@@ -27,15 +27,15 @@ def raised_heads(heads: Times, work: Times, before: Reach) -> Times:
     """
     if not len(heads):
         return heads
+    exact: Any = np.int32 if int(heads.max()) + int(work.sum()) < 2**31 else np.int64
     latest_first = np.argsort(-heads, kind="stable")
-    ordered = before[:, latest_first]
-    done = np.cumsum(np.where(ordered, work[latest_first], 0), axis=1)
-    arrivals = np.where(ordered, done + heads[latest_first], 0)
+    done = np.cumsum(before[:, latest_first] * work[latest_first].astype(exact), axis=1, dtype=exact)
+    arrivals = (done + heads[latest_first].astype(exact)) * (done > 0)
     raised: Times = np.maximum(heads, arrivals.max(axis=1))
     return raised
 
 
 def total_before(work: Times, before: Reach) -> Times:
     """Sum the work of each task's predecessors on the device."""
-    total: Any = np.where(before, work, 0).sum(axis=1)
-    return np.asarray(total, dtype=np.int64)
+    total: Times = (before * work).sum(axis=1)
+    return total

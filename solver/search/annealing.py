@@ -22,6 +22,12 @@ PATH_AGE = 12
 REACH = 7
 """How many places further a token may be moved."""
 
+FOREVER = 1 << 62
+"""Later than every time."""
+
+STUCK = -2
+"""Devices wait for each other."""
+
 SEARCH_REACH = 24
 """How far apart the parts of a new joint action may lie."""
 
@@ -44,6 +50,8 @@ class Fixed(NamedTuple):
     wait_start: Numbers
     wait_task: Numbers
     wait_lag: Numbers
+    then_start: Numbers
+    then_task: Numbers
     joint_start: Numbers
     joint_mode: Numbers
     task_device: Numbers
@@ -78,13 +86,14 @@ class State(NamedTuple):
     blocked: Numbers
     next_waiter: Numbers
     stack: Numbers
+    until: Numbers
     text: Numbers
     old_mode: Numbers
     old_task: Numbers
     old_task_b: Numbers
     old_task_c: Numbers
     postponed: Numbers
-    count: Numbers
+    counts: Numbers
     path_device: Numbers
     path_place: Numbers
     best_mode: Numbers
@@ -92,7 +101,7 @@ class State(NamedTuple):
     figures: Numbers
 
 
-RANDOM, STAMP, COST, WORTH, BEST, PATH, AGE, TEXT, LOW, HIGH, OLD_LENGTH, OLD_LOAD = range(12)
+RANDOM, STAMP, COST, WORTH, BEST, PATH, AGE, TEXT, LOW, HIGH, OLD_LENGTH, OLD_LOAD, CHANGED, WORST = range(14)
 """The places in `State.figures`: random state, stamp of the try, cost and makespan (or span) of the schedule, the best
 one's, length of the path, its age, length of the text, the first and last changed places, and what a try replaced."""
 
@@ -129,7 +138,7 @@ def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
 
 def put(fixed: Fixed, state: State, at: int, mode: int) -> None:
     """Write a token into a row and count its tasks."""
-    count, starts, tasks = state.count, fixed.chain_start, fixed.chain_task
+    count, starts, tasks = state.counts, fixed.chain_start, fixed.chain_task
     chain = fixed.first[mode]
     state.mode[at] = mode
     state.task[at] = tasks[starts[chain] + count[chain]]
@@ -153,7 +162,7 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
     """
     figures, row, mode_at = state.figures, fixed.row[device], state.mode
     low, high, size, length = figures[8], figures[9], figures[7], state.length[device]
-    count, postponed = state.count, state.postponed
+    count, postponed = state.counts, state.postponed
     level = forget_counts(fixed, state, device, low)
     for place in range(low, length):
         state.old_mode[place] = mode_at[row + place]
@@ -192,12 +201,13 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
                 postponed[later] = postponed[later + 1]
             index = 0
     state.length[device] = size
+    figures[12] = out - row  # behind it, the row is as it was
     return waiting == 0
 
 
 def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
     """Set the counts of a device's chains to those ahead of a place; return the memory held there."""
-    row, mode_at, count = fixed.row[device], state.mode, state.count
+    row, mode_at, count = fixed.row[device], state.mode, state.counts
     for at in range(row, row + state.length[device]):
         mode = mode_at[at]
         count[fixed.first[mode]] = 0
@@ -244,34 +254,74 @@ def first_from(start: Numbers, low: int, high: int, time: int) -> int:
 def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, span: bool) -> float:
     """Compute the times behind the first changed place of a device; return the cost, or -1 if it exceeds the limit.
 
-    What starts before that place cannot depend on it and stays. Each device runs as far as it can and then waits for
-    one task, which wakes it. The cost is the lateness of the devices past the target, and that of the last one once
-    more for every device.
+    What starts before that place cannot depend on it and stays. The rest is swept in windows of the old start times,
+    each longer than the one before, until nothing in the next one waits for a changed time. The cost is the
+    lateness of the devices past the target, and that of the last one once more for every device.
     """
     figures, rows, length = state.figures, fixed.row, state.length
-    task_at, task_b_at, task_c_at, mode_at = state.task, state.task_b, state.task_c, state.mode
-    stamps, begins, ends, new_begin, new_end = state.stamp, state.begin, state.end, state.new_begin, state.new_end
-    new_start, new_idle, waiters = state.new_start, state.new_idle, state.waiter
-    wait_start, wait_task, wait_lag, duration = fixed.wait_start, fixed.wait_task, fixed.wait_lag, fixed.duration
-    devices = len(rows)
     figures[1] += 1
-    stamp = figures[1]
-    row = rows[device]
     since = 0
     if figures[8]:
-        at = row + figures[8] - 1
-        since = state.start[at] + duration[mode_at[at]]
-    total = 0.0
-    worst = 0
+        at = rows[device] + figures[8] - 1
+        since = state.start[at] + fixed.duration[state.mode[at]]
+    total = keep_prefix(fixed, state, device, since, target)
+    # where a device's row has another length or load, places do not compare, and all is swept
+    alike = not span and length[device] == figures[10] and state.load[device] == figures[11] and figures[8] > 0
+    horizon, width, reach = FOREVER, 0, FOREVER
+    if alike:
+        high = rows[device] + figures[12] - 1
+        width = 8 * fixed.duration[state.mode[high]]
+        horizon = max(since, state.start[high]) + width
+        reach = -1
+    while total <= limit:
+        depth = open_windows(fixed, state, device, horizon)
+        total, reach = sweep(fixed, state, depth, since, reach, target, total, limit, span)
+        if reach == STUCK:
+            return -1.0
+        at = rows[device] + figures[12]
+        if alike and state.pointer[device] == at and at < rows[device] + length[device]:
+            reach = max(reach, state.begin[state.task[at]])  # the first one in its old place decides
+        if reach < horizon or not alike:
+            break
+        horizon = max(reach + 1, horizon + width)
+        width *= 2
+    if total > limit:
+        return -1.0
+    return cost_of(fixed, state, target, True)
+
+
+def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
+    """Stack the devices with something left ahead of an old start time, the changed one on top; tell how many."""
     depth = 0
-    for other in range(devices):
+    for other in range(len(fixed.row)):
+        until = fixed.row[other] + state.length[other]
+        if horizon < FOREVER:
+            last = until
+            until = first_from(state.start, state.pointer[other], last, horizon)
+            if other == device:
+                until = max(until, min(fixed.row[device] + state.figures[12], last))
+        state.until[other] = until
+        if other != device and state.pointer[other] < until:
+            state.stack[depth] = other
+            depth += 1
+    state.stack[depth] = device
+    return depth + 1
+
+
+def keep_prefix(fixed: Fixed, state: State, device: int, since: int, target: int) -> float:
+    """Set all devices back to a time, one to its first changed place; return the cost so far."""
+    rows, length = fixed.row, state.length
+    total, worst = 0.0, 0
+    for other in range(len(rows)):
         begin = rows[other]
-        at = begin + figures[8] if other == device else first_from(state.start, begin, begin + length[other], since)
+        at = begin + state.figures[8]
+        if other != device:
+            at = first_from(state.start, begin, begin + length[other], since)
         state.kept[other] = at
         state.pointer[other] = at
         state.blocked[other] = -1
         if at > begin:
-            state.clock[other] = state.start[at - 1] + duration[mode_at[at - 1]]
+            state.clock[other] = state.start[at - 1] + fixed.duration[state.mode[at - 1]]
             state.new_idleness[other] = state.idle[at - 1]
         else:
             state.clock[other] = 0
@@ -279,22 +329,42 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
         over = state.load[other] + state.new_idleness[other] - target
         if over > 0:
             total += over
-            if over > worst:
-                worst = over
-        if other != device:
-            state.stack[depth] = other
-            depth += 1
-    state.stack[depth] = device
-    depth += 1
-    total += devices * worst
+            worst = max(worst, over)
+    state.figures[13] = worst
+    return total + len(rows) * worst
+
+
+def sweep(  # noqa: C901 - the innermost loop: a call for each step would cost more than the step
+    fixed: Fixed,
+    state: State,
+    depth: int,
+    since: int,
+    reach: int,
+    target: int,
+    total: float,
+    limit: float,
+    span: bool,
+) -> tuple[float, int]:
+    """Run the stacked devices as far as their windows go; one that waits for a task is woken by it.
+
+    Returns the cost so far, and the latest old start of what waits for a changed time; `STUCK` in its place if the
+    devices wait for each other.
+    """
+    rows, stack = fixed.row, state.stack
+    task_at, task_b_at, task_c_at, mode_at = state.task, state.task_b, state.task_c, state.mode
+    stamps, begins, ends, new_begin, new_end = state.stamp, state.begin, state.end, state.new_begin, state.new_end
+    new_start, new_idle, waiters = state.new_start, state.new_idle, state.waiter
+    wait_start, wait_task, wait_lag, duration = fixed.wait_start, fixed.wait_task, fixed.wait_lag, fixed.duration
+    stamp, worst, devices = state.figures[1], state.figures[13], len(rows)
     while depth and total <= limit:
         depth -= 1
-        other = state.stack[depth]
+        other = stack[depth]
         at = state.pointer[other]
-        until = rows[other] + length[other]
+        until = state.until[other]
         clock = state.clock[other]
         idle = state.new_idleness[other]
         load = state.load[other]
+        changed = False
         while at < until:
             ready = clock
             missing = -1
@@ -338,6 +408,12 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
             task = task_at[at]
             part = 0
             while task >= 0:
+                changed = ends[task] != clock
+                if changed:
+                    for index in range(fixed.then_start[task], fixed.then_start[task + 1]):
+                        behind = begins[fixed.then_task[index]]
+                        if behind > reach:
+                            reach = behind
                 new_end[task] = clock
                 new_begin[task] = ready
                 stamps[task] = stamp
@@ -346,28 +422,45 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
                     waiters[task] = -1
                     while waiter >= 0:
                         state.blocked[waiter] = -1
-                        state.stack[depth] = waiter
+                        stack[depth] = waiter
                         depth += 1
                         waiter = state.next_waiter[waiter]
                 part += 1
                 task = task_b_at[at] if part == 1 else task_c_at[at] if part == 2 else -1
             at += 1
+        if changed and at < rows[other] + state.length[other] and begins[task_at[at]] > reach:
+            reach = begins[task_at[at]]
         state.pointer[other] = at
         state.clock[other] = clock
         state.new_idleness[other] = idle
-    complete = total <= limit
+    state.figures[13] = worst
+    stuck = False
     for other in range(devices):
         if state.blocked[other] >= 0:
             waiters[state.blocked[other]] = -1
-            complete = False
-    return total if complete else -1.0
+            stuck = True
+    return total, STUCK if stuck or total > limit else reach
 
 
-def accept(fixed: Fixed, state: State, device: int) -> None:
+def cost_of(fixed: Fixed, state: State, target: int, tried: bool) -> float:
+    """Compute the cost of the schedule, or of the try that was just replayed, for a target."""
+    total, worst = 0.0, 0
+    for device in range(len(fixed.row)):
+        until = fixed.row[device] + state.length[device]
+        if not tried or state.pointer[device] < until:
+            state.new_idleness[device] = state.idle[until - 1] if until > fixed.row[device] else 0
+        over = state.load[device] + state.new_idleness[device] - target
+        if over > 0:
+            total += over
+            worst = max(worst, over)
+    return total + len(fixed.row) * worst
+
+
+def accept(fixed: Fixed, state: State) -> None:
     """Make the replayed try the schedule."""
     worth = 0
     for other in range(len(fixed.row)):
-        for at in range(state.kept[other], fixed.row[other] + state.length[other]):
+        for at in range(state.kept[other], state.pointer[other]):
             state.start[at] = state.new_start[at]
             state.idle[at] = state.new_idle[at]
             place = at - fixed.row[other]
@@ -392,7 +485,7 @@ def accept(fixed: Fixed, state: State, device: int) -> None:
     state.figures[6] = PATH_AGE
 
 
-def trace_path(fixed: Fixed, state: State, span: bool) -> None:
+def trace_path(fixed: Fixed, state: State) -> None:  # noqa: C901 - a call for each step would cost more than the step
     """Walk one critical path back, a random one, and list its places behind a different token that holds them up."""
     figures, worth, ties, device = state.figures, -1, 0, 0
     for other in range(len(fixed.row)):
@@ -564,7 +657,7 @@ def split(fixed: Fixed, state: State, device: int, place: int) -> int:
     row, figures, text = fixed.row[device], state.figures, state.text
     mode = state.mode[row + place]
     first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
-    if third >= 0 and draw(figures, 2) or third < 0 and not fixed.merged[mode] and draw(figures, 2):
+    if (third >= 0 or not fixed.merged[mode]) and draw(figures, 2):
         first, second = second, first
     last = third if third >= 0 else second
     later = place + draw(figures, REACH + 1) if fixed.merged[mode] and draw(figures, 2) else place
@@ -598,20 +691,6 @@ def text_load(fixed: Fixed, state: State) -> int:
     return total
 
 
-def cost_of(fixed: Fixed, state: State, target: int) -> float:
-    """Compute the cost of the schedule anew, for another target."""
-    total, worst = 0.0, 0
-    for device in range(len(fixed.row)):
-        length = state.length[device]
-        idle = state.idle[fixed.row[device] + length - 1] if length else 0
-        over = state.load[device] + idle - target
-        if over > 0:
-            total += over
-            if over > worst:
-                worst = over
-    return total + len(fixed.row) * worst
-
-
 def anneal(
     fixed: Fixed,
     state: State,
@@ -630,10 +709,10 @@ def anneal(
     """
     figures = state.figures
     target = max(goal, figures[4] - slack)
-    cost = cost_of(fixed, state, target)
+    cost = cost_of(fixed, state, target, False)
     for tried in range(moves):
         if figures[6] >= PATH_AGE:
-            trace_path(fixed, state, span)
+            trace_path(fixed, state)
         figures[6] += 1
         joint = joint_share > 0 and draw(figures, 100) < joint_share
         device = propose_joint(fixed, state) if joint else propose_shift(fixed, state)
@@ -648,7 +727,7 @@ def anneal(
         if found < 0:
             restore(fixed, state, device)
             continue
-        accept(fixed, state, device)
+        accept(fixed, state)
         cost = found
         if figures[3] < figures[4]:
             figures[4] = figures[3]
@@ -657,7 +736,7 @@ def anneal(
             if figures[4] <= goal:
                 return tried + 1
             target = max(goal, figures[4] - slack)
-            cost = cost_of(fixed, state, target)
+            cost = cost_of(fixed, state, target, False)
     return moves
 
 
@@ -669,6 +748,10 @@ FUNCTIONS = (
     decode,
     restore,
     first_from,
+    open_windows,
+    keep_prefix,
+    sweep,
+    cost_of,
     replay,
     accept,
     trace_path,
@@ -679,7 +762,6 @@ FUNCTIONS = (
     split,
     propose_joint,
     text_load,
-    cost_of,
     anneal,
 )
 """What numba compiles, each behind those that it uses."""

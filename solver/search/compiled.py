@@ -317,10 +317,10 @@ def _needs(
     for task in topological:
         row = behind[task]
         own = chain[task]
-        before = [other for other, _ in predecessors[task]]
+        earlier = [other for other, _ in predecessors[task]]
         if position[task]:
-            before.append(chains[own][position[task] - 1])
-        for other in before:
+            earlier.append(chains[own][position[task] - 1])
+        for other in earlier:
             np.maximum(row, behind[other], out=row)
         indices = local[device[task]]
         needs[task] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 from ortools.sat.python import cp_model
 
@@ -41,9 +42,7 @@ class Variables:
         self.windows = windows
         self.twins = twins or {}
         self.model = cp_model.CpModel()
-        self.starts = {
-            key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins
-        }
+        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins}
         self.pairs = {pair: self.model.new_bool_var("") for pair in pairs if not self.is_twin(pair[0])}
         alone = {key for key in can_merge(problem) if key in problem.merged_durations and not self.is_twin(key)}
         self.merged = {key: self.model.new_bool_var("") for key in sorted(alone, key=list(self.starts).index)}
@@ -66,7 +65,9 @@ class Variables:
         key = self.twins.get(key, key)
         duration = self.problem.tasks[key].duration
         changes = [(length - duration) * literal for literal, length in self.changes[key]]
-        return cp_model.LinearExpr.sum([self.starts[key] + duration, *changes]) if changes else self.start(key) + duration
+        return (
+            cp_model.LinearExpr.sum([self.starts[key] + duration, *changes]) if changes else self.start(key) + duration
+        )
 
     def end_variable(self, key: Key) -> cp_model.LinearExprT:
         """Give the end of a task in a form that intervals take."""
@@ -234,17 +235,25 @@ def _add_memory_of_device(variables: Variables, holds: Sequence[Hold], capacity:
 
 
 def first_in_first_out(problem: Problem, holds: Sequence[Hold]) -> list[Pair] | None:
-    """List take and return of holds that are alike and whose order is known; None if they are not so."""
-    place = {key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)}
+    """List take and return of holds that are alike and whose order is known; None if they are not so.
+
+    The order of tasks that others may be merged with is not: a merged pair may overtake.
+    """
+    overtaken = {problem.partners[key] for key in can_merge(problem)}
+    place = {
+        key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)
+    }
     queue: list[Pair] = []
     for hold in holds:
         backs = [task for task, part in hold.returns if part]
-        if len(backs) != 1 or hold.amount != holds[0].amount or not {hold.take, backs[0]} <= place.keys():
+        if len(backs) != 1 or backs[0] in overtaken or hold.amount != holds[0].amount:
+            return None
+        if not {hold.take, backs[0]} <= place.keys():
             return None
         queue.append((hold.take, backs[0]))
     queue.sort(key=lambda pair: place[pair[0]])
     chains = {tuple(place[half][0] for half in pair) for pair in queue}
-    in_order = all(place[one[1]] < place[two[1]] for one, two in zip(queue, queue[1:], strict=False))
+    in_order = all(place[one[1]] < place[two[1]] for one, two in pairwise(queue))
     return queue if len(chains) == 1 and in_order else None
 
 
@@ -263,9 +272,9 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
 
 
 def add_limit(variables: Variables, limit: int) -> None:
-    """End all by a limit; for a task that is always alone, its window says so."""
-    for key in variables.starts:
-        if variables.changes[key]:
+    """End all by a limit; where nothing can be fused or merged, the windows of the starts say so."""
+    if variables.problem.seconds or variables.problem.merged_durations:
+        for key in variables.starts:
             variables.model.add(variables.end(key) <= limit)
 
 
@@ -278,3 +287,41 @@ def minimise_makespan(variables: Variables, edges: Iterable[Precedence], bound: 
             variables.model.add(makespan >= variables.end(key))
     variables.model.minimize(makespan)
     return makespan
+
+
+def tie_to_span(variables: Variables, span: cp_model.IntVar | int) -> None:
+    """Let every device end what it does within a span from its first start."""
+    firsts: dict[int, cp_model.IntVar] = {}
+    for key in variables.starts:
+        device = variables.problem.tasks[key].device
+        if device not in firsts:
+            firsts[device] = variables.model.new_int_var(0, variables.horizon, "")
+        variables.model.add(firsts[device] <= variables.start(key))
+        variables.model.add(variables.end(key) <= firsts[device] + span)
+
+
+def minimise_span(variables: Variables, bound: int, limit: int) -> cp_model.IntVar:
+    """Make the longest span of a device the objective."""
+    span = variables.model.new_int_var(bound, limit, "")
+    tie_to_span(variables, span)
+    variables.model.minimize(span)
+    return span
+
+
+def cut_by_load(variables: Variables, heads: Mapping[Key, int], tails: Mapping[Key, int], limit: int) -> None:
+    """Fuse and merge at least so much that every device's work fits between its first head and its last tail."""
+    problem = variables.problem
+    lanes: defaultdict[int, list[Key]] = defaultdict(list)
+    for key in variables.starts:
+        lanes[problem.tasks[key].device].append(key)
+    savings: defaultdict[int, list[cp_model.LinearExprT]] = defaultdict(list)
+    for (first, second), literal in variables.pairs.items():
+        alone = sum(problem.tasks[key].duration for key in variables.parts(first, second))
+        savings[problem.tasks[first].device].append((alone - problem.fused_durations[first]) * literal)
+    for task, literal in variables.merged.items():
+        alone = sum(problem.tasks[key].duration for key in variables.parts(task))
+        savings[problem.tasks[task].device].append((alone - problem.merged_durations[task]) * literal)
+    for device, saved in savings.items():
+        load = sum(problem.tasks[key].duration for key in lanes[device])
+        around = min(heads[key] for key in lanes[device]) + min(tails[key] for key in lanes[device])
+        variables.model.add(cp_model.LinearExpr.sum(saved) >= load + around - limit)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from solver.problem import Key, Precedence, Problem, Task
 from solver.time_step import LARGEST_HORIZON
@@ -125,6 +126,13 @@ def can_merge(problem: Problem) -> set[Key]:
     return {task for task in problem.partners if task in problem.seconds or task in problem.merged_durations}
 
 
+def in_chain_order(problem: Problem) -> Iterator[Precedence]:
+    """Order every chain, also where that loses schedules."""
+    for chain in problem.chains:
+        for before, after in pairwise(chain):
+            yield before, after, 0
+
+
 def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[Key, int], dict[Key, int]]:
     """Compute plain heads and tails: what the longest chains of precedences leave before and after each task.
 
@@ -155,7 +163,7 @@ def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[K
 
 
 def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int] | None:
-    """Number the tasks such that each comes after all it waits for; None if they wait in a circle."""
+    """Give each task a number above those of all it waits for; None if tasks wait in a circle."""
     followers: dict[Key, list[Key]] = {task: [] for task in problem.tasks}
     waiting = dict.fromkeys(problem.tasks, 0)
     for before, after, _ in (*problem.precedences, *edges):
@@ -168,5 +176,3 @@ def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key
             if not waiting[after]:
                 ready.append(after)
     return {task: rank for rank, task in enumerate(ready)} if len(ready) == len(waiting) else None
-
-

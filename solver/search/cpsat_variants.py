@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from solver.problem import Hold, Key, Precedence, Problem
 from solver.search.cpsat_model import Pair, Variables
-from solver.search.cpsat_steps import topological_ranks
+from solver.search.cpsat_steps import Windows, topological_ranks
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Variant:
         How long after one task of a chain the next follows, away from the chain's ends.
     margin : int
         How many tasks at either end of a chain need not keep the period.
+    early : bool
+        For spans: whether every device starts as early as it can.
     lossless : bool
         Whether all schedules are allowed, so that what is impossible is impossible altogether.
     """
@@ -37,7 +39,63 @@ class Variant:
     twins: Mapping[Key, Key] = field(default_factory=dict)
     period: int | None = None
     margin: int = 0
+    early: bool = False
     lossless: bool = False
+
+    def windows(self, windows: Windows, limit: int, horizon: int) -> dict[Key, tuple[int, int]] | None:
+        """List the earliest and the latest start of each task if every device's span keeps a limit."""
+        problem, heads = windows.problem, windows.heads
+        if not self.early:
+            return {key: (head, max(head, horizon - windows.least[key])) for key, head in heads.items()}
+        firsts = _first_tasks(problem, heads)
+        found = {
+            key: (head, heads[firsts[problem.tasks[key].device]] + limit - windows.least[key])
+            for key, head in heads.items()
+        }
+        found |= {key: (heads[key], heads[key]) for key in firsts.values()}
+        return found if all(first <= last for first, last in found.values()) else None
+
+
+def _first_tasks(problem: Problem, heads: Mapping[Key, int]) -> dict[int, Key]:
+    """Find the task of each device that may start first."""
+    firsts: dict[int, Key] = {}
+    for key, task in problem.tasks.items():
+        if task.device not in firsts or heads[key] < heads[firsts[task.device]]:
+            firsts[task.device] = key
+    return firsts
+
+
+def variants(problem: Problem, edges: list[Precedence], windows: Windows, objective: str) -> list[Variant]:
+    """List the kinds of schedules worth trying, the most promising first."""
+    pairs = all_pairs(problem, edges)
+    if objective == "span":
+        return _for_span(problem, pairs)
+    whole = Variant("all", pairs, lossless=True)
+    if pairs:
+        return [*_for_fusing(problem, pairs, windows), whole]
+    return [whole, *_steady(problem, pairs)]
+
+
+def _for_span(problem: Problem, pairs: tuple[Pair, ...]) -> list[Variant]:
+    early = Variant("early", pairs, early=True)
+    return [early, *_steady(problem, pairs, early=True), Variant("all", pairs, lossless=True)]
+
+
+def _for_fusing(problem: Problem, pairs: tuple[Pair, ...], windows: Windows) -> list[Variant]:
+    half = problem.devices // 2
+    twins = mirror(problem, windows.heads, windows.tails)
+    some = {name: shifted_pairs(problem, pairs, [shift]) for name, shift in (("half", half), ("more", half + 1))}
+    mirrored = [Variant(f"{name}, mirrored", kept, twins) for name, kept in some.items() if kept and twins]
+    free = [Variant(name, kept) for name, kept in some.items() if kept]
+    return [*mirrored, free[0]] if mirrored else free
+
+
+def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> list[Variant]:
+    length = min((len(chain) for chain in problem.chains), default=0)
+    margin = min(problem.devices, length // 3)
+    if length - 2 * margin < 4:
+        return []
+    return [Variant("steady", pairs, period=steady_period(problem), margin=margin, early=early)]
 
 
 def all_pairs(problem: Problem, edges: Iterable[Precedence]) -> tuple[Pair, ...]:
@@ -82,17 +140,16 @@ def _by_device(problem: Problem, keys: Iterable[Key]) -> defaultdict[int, list[K
 
 
 def shifted_pairs(problem: Problem, allowed: Iterable[Pair], shifts: Iterable[int]) -> tuple[Pair, ...]:
-    """Keep the pairs whose second half is a given number of places earlier in its chain than the first half.
-
-    The halves come from chains that do not wait for each other: good schedules fuse those.
-    """
-    place = {key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)}
+    """Keep the pairs whose second half is a given number of places earlier in its chain than the first half."""
+    place = {
+        key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)
+    }
     wanted = set(shifts)
-    kept: list[Pair] = []
-    for first, second in allowed:
-        if {first, second} <= place.keys() and place[first][1] - place[second][1] in wanted:
-            kept.append((first, second))
-    return tuple(kept)
+    return tuple(
+        (first, second)
+        for first, second in allowed
+        if {first, second} <= place.keys() and place[first][1] - place[second][1] in wanted
+    )
 
 
 def mirror(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key]:

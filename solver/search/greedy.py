@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import product
+from itertools import count, product
 from math import ceil
 from time import perf_counter
 from typing import NamedTuple
@@ -57,6 +57,23 @@ class Rule(NamedTuple):
     room: float | None = None
     merge: float = -0.5
     window: int | None = None
+
+
+PROVEN_RULES = (
+    Rule(),
+    Rule(tail=-2.0, take=-0.5, wait=4.0, room=1.5),
+    Rule(take=-0.5, room=1.0),
+    Rule(take=-2.0, tail=-2.0, relief=1.5),
+    Rule(take=-0.5, fill=0.75, tail=-2.0, wait=4.0),
+    Rule(take=0.5, fill=0.75, room=1.5),
+    Rule(take=-0.5, tail=-2.0, wait=4.0, relief=1.5, room=1.0),
+    Rule(take=0.5, fill=0.75, tail=-2.0, wait=4.0, relief=1.5),
+    Rule(take=-0.5, wait=4.0, relief=1.5),
+    Rule(take=0.5, fill=0.75, tail=2.0, wait=4.0, relief=1.5, room=1.0),
+    Rule(take=0.5, wait=4.0, room=0.7),
+    Rule(take=-0.5, tail=-6.0, wait=4.0),
+)
+"""These were the best ones for some placement, limit or durations; the first ones suit most."""
 
 
 @dataclass
@@ -125,20 +142,33 @@ def _rules(
     compiled: CompiledProblem, results: list[tuple[int, Rule]], rng: random.Random
 ) -> Iterator[tuple[Rule, random.Random | None]]:
     """List the rules worth trying, then vary the best ones without end."""
-    yield Rule(), None
-    yield Rule(take=-0.5, room=1.0), None
-    grid = product((0.5, -0.5, -2.0), (None, 1.0, 1.5, 0.7, 2.0), (1.0, 4.0, 0.4), (2.0, 0.75), (0.0, 2.0), (0.0, 1.5))
-    for take, room, wait, fill, tail, relief in grid:
-        yield Rule(take, fill, tail, wait, relief, room, -0.5), None
-    merging = len(compiled.modes) > len(compiled.chains)
-    for take, tail, window in product((0.5, -0.5, -2.0), (0.0, -2.0, 2.0), (None, 2, 4, 8)):
-        yield Rule(take, 2.0, tail, 1.0, 0.0, None, 1.0 if merging else -0.5, window), None
-    if not results:
-        yield Rule(window=1), None
-    while results:
-        results.sort(key=lambda result: result[0])
-        del results[4 * RULES_TO_VARY :]
-        yield _varied(rng.choice(results[:RULES_TO_VARY])[1], rng), (rng if rng.random() < 0.5 else None)
+    for rule in PROVEN_RULES:
+        yield rule, None
+    for window in (16, 8, 4, 2, 1):
+        if not results:  # all came to a halt: let less be under way at one time
+            yield Rule(take=-0.5, window=window), None
+    grid = [
+        Rule(take, fill, tail, wait, relief, room, merge)
+        for take, room, wait, fill, tail, relief, merge in product(
+            (0.5, -0.5, -2.0),
+            (None, 1.0, 1.5, 0.7),
+            (1.0, 4.0, 0.4),
+            (2.0, 0.75),
+            (0.0, -2.0, 2.0, -1.0, -4.0),
+            (0.0, 1.5),
+            (-0.5, 1.0) if len(compiled.modes) > len(compiled.chains) else (-0.5,),
+        )
+    ]
+    rng.shuffle(grid)
+    for number in count():
+        if number % 3 == 0 and grid:
+            yield grid.pop(), None
+        elif results:
+            results.sort(key=lambda result: result[0])
+            del results[4 * RULES_TO_VARY :]
+            yield _varied(rng.choice(results[:RULES_TO_VARY])[1], rng), (rng if rng.random() < 0.5 else None)
+        elif not grid:
+            return
 
 
 def _varied(rule: Rule, rng: random.Random) -> Rule:
@@ -190,7 +220,7 @@ def _tables(compiled: CompiledProblem) -> _Tables:
 
 
 def _groups(compiled: CompiledProblem) -> list[int]:
-    """Number the groups of tasks that only the order inside chains connects, by their first places in chains."""
+    """Find the group of each task: what precedences connect, the order inside chains aside. Early ones come first."""
     leader = list(range(len(compiled.keys)))
 
     def find(task: int) -> int:
@@ -331,7 +361,7 @@ class _ListSchedule:
                 return None
         if any(count < len(tasks) for count, tasks in zip(self.head, self.compiled.chains, strict=True)):
             return None
-        return max(self.free), self.tokens
+        return _earliest_end(self.compiled, self.tokens), self.tokens
 
     def _look_at_head(self, chain: int) -> None:
         """See when the next task of a chain can start; wake its device if that is known."""
@@ -444,3 +474,28 @@ class _ListSchedule:
                 self.open_groups += 1
                 for device in range(self.compiled.devices):
                     heappush(self.events, (max(end, self.free[device]), device))
+
+
+def _earliest_end(compiled: CompiledProblem, tokens: Tokens) -> int:
+    """Replay strings; one that waited in vain for something better may end earlier than it was made to."""
+    ends = [-1] * len(compiled.keys)
+    count = [0] * len(compiled.chains)
+    clock = [0] * compiled.devices
+    place = [0] * compiled.devices
+    active = list(range(compiled.devices))
+    while active:
+        device = active.pop()
+        while place[device] < len(tokens[device]):
+            mode = compiled.modes[tokens[device][place[device]]]
+            tasks = [compiled.chains[chain][count[chain]] for chain in mode.chains]
+            before = [pair for task in tasks for pair in compiled.predecessors[task] if pair[0] not in tasks]
+            if any(ends[other] < 0 for other, _ in before):
+                break
+            ready = max((ends[other] + lag for other, lag in before), default=0)
+            clock[device] = max(clock[device], ready) + mode.duration
+            place[device] += 1
+            for chain, task in zip(mode.chains, tasks, strict=True):
+                count[chain] += 1
+                ends[task] = clock[device]
+            active += {compiled.device[other] for task in tasks for other, _ in compiled.successors[task]} - {device}
+    return max(clock)

@@ -3,14 +3,15 @@
 A move changes one device's string; a decoder postpones what does not fit the memory or comes ahead of what it needs,
 and a replay computes the new times. Moves cross the arcs of a critical path that a machine, not a precedence, makes
 tight (van Laarhoven, Aarts and Lenstra, Job shop scheduling by simulated annealing, Operations Research 40(1), 1992;
-insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). Where actions may be joined, moves also
-fuse, merge and split them.
+insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). Where actions may be joined, moves
+also fuse, merge and split them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from time import perf_counter
 from types import FunctionType
 from typing import Any, Literal
@@ -23,6 +24,15 @@ from solver.search.greedy import greedy_tokens
 
 LARGEST_JITTED = 1 << 55
 """Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
+
+SECONDS_TO_COMPILE = 40.0
+"""With less time than this, numba's cache is used, but nothing is compiled: the first time takes 10 to 20."""
+
+PER_DEVICE = (
+    *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
+    "best_length",
+)
+"""The lists of `State` with an entry a device."""
 
 ELITE = 4
 """How many good schedules are kept to start again from."""
@@ -78,7 +88,7 @@ def improve(
     ValueError
         If no start is valid and greedy finds no schedule before the deadline.
     """
-    search = _LocalSearch(compile_problem(problem), seed, objective == "span", compiled)
+    search = _LocalSearch(compile_problem(problem), seed, objective == "span", compiled, deadline - perf_counter())
 
     def over() -> bool:
         return perf_counter() > deadline or (stop is not None and stop())
@@ -90,12 +100,29 @@ def improve(
     read = (tokens_from(search.problem, orders) for orders in starts)
     search.add(tokens for tokens in read if tokens is not None)
     if not search.elite:
-        search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=deadline, seed=seed, stop=stop)][-1:])
+        search.add(_greedy_start(search.problem, target, seed, deadline, stop))
     if not search.elite:
         raise ValueError("no schedule to start from")
     tell()
     search.run(target, over, tell)
     return search.best, search.orders()
+
+
+def _greedy_start(
+    problem: CompiledProblem, target: int, seed: int, deadline: float, stop: Callable[[], bool] | None
+) -> list[Tokens]:
+    """Make a greedy schedule: the best one of a tenth of the time, or the first one behind it."""
+    enough = perf_counter() + min(2.0, 0.1 * (deadline - perf_counter()))
+    best: list[Tokens] = []
+
+    def over() -> bool:
+        return bool(best and perf_counter() > enough) or (stop is not None and stop())
+
+    for makespan, tokens in greedy_tokens(problem, deadline=deadline, seed=seed, stop=over):
+        best = [tokens]
+        if makespan <= target:
+            break
+    return best
 
 
 def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action]]] | None:
@@ -129,7 +156,7 @@ def _interpreted() -> dict[str, Any]:
     return {function.__name__: function for function in annealing.FUNCTIONS}
 
 
-def _jitted() -> dict[str, Any] | None:
+def _jitted(*, may_compile: bool) -> dict[str, Any] | None:
     """Compile the inner loops with numba, or take them from its cache; None if that cannot be done."""
     try:
         numba = import_module("numba")
@@ -137,6 +164,8 @@ def _jitted() -> dict[str, Any] | None:
         for function in annealing.FUNCTIONS:
             copy = FunctionType(function.__code__, names, function.__name__)
             names[function.__name__] = numba.njit(cache=True)(copy)
+        if not may_compile and not any(Path(names["anneal"].stats.cache_path).glob("annealing.anneal-*.nbi")):
+            return None
     except Exception:  # not installed, or no folder for its cache: the loops are correct without
         return None
     return names
@@ -145,14 +174,21 @@ def _jitted() -> dict[str, Any] | None:
 class _LocalSearch:
     """The search's arrays, its best schedules, and how it is cooled and started again."""
 
-    def __init__(self, problem: CompiledProblem, seed: int, span: bool, jitted: bool | None) -> None:
+    def __init__(
+        self,
+        problem: CompiledProblem,
+        seed: int,
+        span: bool,
+        jitted: bool | None,
+        seconds: float = float("inf"),
+    ) -> None:
         self.problem, self.span = problem, span
         self.functions = _interpreted()
         self.is_jitted = False
         longest = sum(problem.duration) + sum(lag for before in problem.predecessors for _, lag in before)
         self.size = len(problem.keys)
         if jitted is not False and longest * (problem.devices + 1) < LARGEST_JITTED:
-            functions = _jitted()
+            functions = _jitted(may_compile=bool(jitted) or seconds > SECONDS_TO_COMPILE)
             if functions is not None:
                 self.functions, self.is_jitted = functions, True
         self.fixed = self._packed(_fixed(problem), Fixed)
@@ -198,7 +234,7 @@ class _LocalSearch:
         """Make strings the schedule that is searched from; return its length, or None if they are not valid."""
         fixed, state, functions = self.fixed, self.state, self.functions
         figures = state.figures
-        state.count[:] = self._alike([0] * len(self.problem.chains))
+        state.counts[:] = self._alike([0] * len(self.problem.chains))
         for device, string in enumerate(tokens):
             if not self._is_complete(device, string):
                 return None
@@ -212,7 +248,7 @@ class _LocalSearch:
         figures[8] = 0
         if functions["replay"](fixed, state, 0, 0, float("inf"), self.span) < 0:
             return None
-        functions["accept"](fixed, state, 0)
+        functions["accept"](fixed, state)
         return int(figures[3])
 
     def _alike(self, numbers: list[int]) -> Any:
@@ -240,8 +276,9 @@ class _LocalSearch:
         while self.best > target and not over():
             which = 0 if number == 0 or annealing.draw(figures, 3) else annealing.draw(figures, len(self.elite))
             self.load(self.elite[which][1])
-            heat = (0.4, 1.0, 2.0)[number % 3]
-            batches = min(100, 10 * 2 ** (number // 3))
+            batches = min(100, 20 * 2 ** (number // 3))
+            # the more moves a round has for each task, the hotter it may start and still settle
+            heat = min(8.0, max(0.4, batches * batch / self.size / 40)) * (1.0, 0.5, 0.25)[number % 3]
             self._round(batches, batch, heat, target, over, tell)
             number += 1
 
@@ -274,9 +311,7 @@ class _LocalSearch:
 
 def tokens_in(fixed: Fixed, modes: Sequence[int], lengths: Sequence[int]) -> Tokens:
     """Read the strings of all devices from their rows."""
-    return [
-        [int(mode) for mode in modes[row : row + length]] for row, length in zip(fixed.row, lengths, strict=True)
-    ]
+    return [[int(mode) for mode in modes[row : row + length]] for row, length in zip(fixed.row, lengths, strict=True)]
 
 
 def _fixed(problem: CompiledProblem) -> Fixed:
@@ -289,10 +324,16 @@ def _fixed(problem: CompiledProblem) -> Fixed:
         for task, before in enumerate(problem.predecessors)
     ]
     wait_start, flat_waits = _rows(waits)
-    joints = [
-        [other for other, joint in enumerate(modes) if len(mode.chains) == 1 < len(joint.chains) and mode.chains[0] in joint.chains]
-        for mode in modes
-    ]
+    then: list[list[int]] = [[] for _ in waits]
+    for task, before in enumerate(waits):
+        for other, _ in before:
+            then[other].append(task)
+    then_start, then_task = _rows(then)
+    joints: list[list[int]] = [[] for _ in modes]
+    for number, mode in enumerate(modes):
+        if len(mode.chains) > 1:
+            for chain in mode.chains:
+                joints[chain].append(number)
     joint_start, joint_mode = _rows(joints)
     sizes = [sum(len(problem.chains[chain]) for chain in local) for local in problem.local_chains]
     return Fixed(
@@ -311,6 +352,8 @@ def _fixed(problem: CompiledProblem) -> Fixed:
         wait_start=wait_start,
         wait_task=[task for task, _ in flat_waits],
         wait_lag=[lag for _, lag in flat_waits],
+        then_start=then_start,
+        then_task=then_task,
         joint_start=joint_start,
         joint_mode=joint_mode,
         task_device=list(problem.device),
@@ -331,11 +374,8 @@ def _rows(lists: Sequence[Sequence[Any]]) -> tuple[list[int], list[Any]]:
 
 def _state(problem: CompiledProblem) -> State:
     size, devices = len(problem.keys), problem.devices
-    lengths = dict.fromkeys(State._fields, size) | {
-        name: devices
-        for name in "length load pointer kept clock new_idleness blocked next_waiter stack best_length".split()
-    }
-    lengths |= {"postponed": annealing.MOST_POSTPONED + 1, "count": len(problem.chains), "figures": 12}
+    lengths = dict.fromkeys(State._fields, size) | dict.fromkeys(PER_DEVICE, devices)
+    lengths |= {"postponed": annealing.MOST_POSTPONED + 1, "counts": len(problem.chains), "figures": 14}
     lists = {name: [-1 if name == "waiter" else 0] * length for name, length in lengths.items()}
     lists["figures"][annealing.AGE] = PATH_AGE
     return State(**lists)

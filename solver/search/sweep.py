@@ -103,9 +103,7 @@ class Sweeper:
         starts = self.starts(orders)
         if starts is None:
             return None
-        spans = [
-            (starts[order[0]], starts[order[-1]] + self.problem.duration(order[-1])) for order in orders if order
-        ]
+        spans = [(starts[order[0]], starts[order[-1]] + self.problem.duration(order[-1])) for order in orders if order]
         if objective == "makespan":
             return max(end for _, end in spans)
         return max(end - start for start, end in spans)

@@ -10,7 +10,11 @@ from strategies.registry import schedule
 from strategies.steps import B, F, Step
 
 
-@schedule("interleaved", placement="interleaved", aliases=("interleave", "ScheduleInterleaved1F1B", "1f1b-interleaved"))
+@schedule(
+    "interleaved",
+    placement="interleaved",
+    aliases=("interleave", "ScheduleInterleaved1F1B", "1f1b-interleaved", "1f1b-interleave"),
+)
 def interleaved(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
     """Interleaved 1F1B (Narayanan et al. 2021): several chunks a device, groups of p microbatches."""
     forwards, backwards, warmup = interleave(pipeline, device, group_size)

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
 import ppopt
-from ppopt.cli import cli
+from ppopt.cli import cli, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +107,80 @@ def test_one_stage_of_a_configuration_is_overridden(tmp_path: Path) -> None:
     assert whole["pipeline"]["microbatches"] == 6
 
 
+def test_one_stage_is_changed_of_as_many_as_the_strategy_takes() -> None:
+    def sizes(*arguments: str) -> list[int]:
+        whole = json.loads(run("evaluate", *arguments, "--time", "forward.1=2", "--format", "json").stdout)
+        return [whole["pipeline"]["stages"], *(schedule["stages"] for schedule in whole["schedules"])]
+
+    assert sizes("interleaved") == [8, 8]
+    assert sizes("interleaved:stages=12") == [12, 12]
+    assert sizes("1f1b", "interleaved") == sizes("1f1b", "interleaved", "--time", "backward_input=1") == [4, 4, 8]
+    assert sizes("interleaved", "--stages", "4") == [4, 4]
+
+
+def test_the_smallest_times_can_be_cut_anew() -> None:
+    assert run("evaluate", "1f1b", "interleaved", "--time", "forward=1e-30").exit_code == 0
+
+
+@pytest.mark.parametrize("named", [[], ["Interleaved"], ["INTERLEAVED:stages=8"]])
+def test_pp_emulations_group_size_is_for_interleaved_strategies(tmp_path: Path, named: list[str]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "defaults: [_self_]\nnum_devices: 4\nnum_batches: 12\nstrategy: 1F1B_Interleave\n"
+        "microbatch_group_size_per_vp_stage: 6\nop_times: {forward: 1.0, backward: 2.0}\n"
+    )
+    assert "interleaved:group_size=6" in run("evaluate", *named, "-c", str(file)).stdout
+    assert "group_size=4" in run("evaluate", "interleaved:group_size=4", "-c", str(file)).stdout
+    assert "group_size" not in run("evaluate", "1f1b", "-c", str(file)).stdout
+
+
+def test_pytorchs_groups_are_noted_under_its_name() -> None:
+    def told(name: str, microbatches: int) -> str:
+        return run("evaluate", name, "--microbatches", str(microbatches)).stderr
+
+    assert "PyTorch's class takes groups of 6 here: interleaved:group_size=6" in told("ScheduleInterleaved1F1B", 6)
+    assert "PyTorch's class does not take 11 microbatches here" in told("scheduleinterleaved1f1b", 11)
+    assert told("interleaved", 6) == told("ScheduleInterleaved1F1B", 8) == ""
+    assert told("ScheduleInterleaved1F1B:group_size=6", 6) == ""
+
+
+@pytest.mark.parametrize(("variable", "value", "coloured"), [
+    ("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False), ("TERM", "xterm", True),
+])  # fmt: skip
+def test_colours_can_be_switched_off(variable: str, value: str, coloured: bool) -> None:
+    environment = {"NO_COLOR": "", "TERM": "xterm"} | {variable: value}
+    result = CliRunner(env=environment).invoke(cli, ["evaluate", "1f1b", "--draw"], color=True)
+    assert ("\x1b[" in result.stdout) == coloured
+
+
+def test_a_saved_file_keeps_its_link_and_mode(tmp_path: Path) -> None:
+    target, link = tmp_path / "kept" / "timeline.csv", tmp_path / "link.csv"
+    target.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    assert run("evaluate", "1f1b", "--save", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("device,")
+    assert target.stat().st_mode & 0o777 == 0o640
+    target.unlink()
+    assert run("evaluate", "1f1b", "--save", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert target.exists()
+
+
+def test_only_printing_is_called_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "no such luck", "some.file")
+
+    monkeypatch.setattr("ppopt.evaluation.evaluate", fail)
+    monkeypatch.setattr(sys, "argv", ["ppopt", "evaluate", "1f1b"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: [Errno 5] no such luck: 'some.file'\n"
+
+
 def test_a_strategy_named_by_the_configuration_is_run(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
@@ -154,7 +229,7 @@ def test_a_pipe_that_closes_early_is_silent() -> None:
 
 
 def test_a_full_disk_is_told_in_a_line() -> None:
-    for target in ("> /dev/full", "--save /dev/full", "--trace /dev/full"):
+    for target in ("> /dev/full", "--format json --devices 512 > /dev/full", "--save /dev/full", "--trace /dev/full"):
         command = f"{sys.executable} -m ppopt evaluate 1f1b {target}"
         result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert result.returncode in (1, 2)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
+import numpy as np
 import pytest
 
 import ppopt
-from ppopt import Pipeline
+from ppopt import InputError, Pipeline
 from tests.evaluated import evaluated, pipeline
 
 
@@ -68,3 +71,50 @@ def test_the_zero_bubble_papers_ratios() -> None:
         for name, published in (("1f1b", "1F1B"), ("zb-h1", "ZB-H1"), ("zb-h2", "ZB-H2"), ("zb1p", "ZB-1p")):
             ratio = evaluated(name, costs).span_bubble_ratio
             assert ratio == pytest.approx(row["span_bubble_ratio"][published], abs=5.1e-5), (row["model"], name)
+
+
+def test_several_names_come_from_any_iterable() -> None:
+    made = ppopt.evaluate_all(pipeline(2, 4), (name for name in ("1f1b", "gpipe")))
+    assert [schedule.strategy for schedule in made] == ["1f1b", "gpipe"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "strategies: name at least one"),
+        (iter(()), "strategies: name at least one"),
+        ("1f1b", "strategies: must be a list of names; found '1f1b'"),
+        (None, "strategies: must be a list of names; found None"),
+        ([None], "strategy: must be a name; found None"),
+    ],
+)
+def test_several_names_are_a_list_of_names(names: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ppopt.evaluate_all(pipeline(2, 4), names)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: ppopt.evaluate(None, "1f1b"), "pipeline: must be a Pipeline"),  # type: ignore[arg-type]
+        (lambda: ppopt.evaluate({}, "1f1b"), "pipeline: must be a Pipeline"),  # type: ignore[arg-type]
+        (lambda: ppopt.evaluate_all({}, ["1f1b"]), "pipeline: must be a Pipeline"),  # type: ignore[arg-type]
+        (lambda: ppopt.evaluate(pipeline(2, 4), None), "strategy: must be a name; found None"),  # type: ignore[arg-type]
+        (lambda: ppopt.evaluate(pipeline(2, 4), 3), "strategy: must be a name; found 3"),  # type: ignore[arg-type]
+        (lambda: Pipeline.from_file(None), "configuration: must be the path of a file; found None"),  # type: ignore[arg-type]
+        (lambda: ppopt.parse_action(None), "None is not an action"),  # type: ignore[arg-type]
+        (
+            lambda: ppopt.evaluate(pipeline(2, 4), "interleaved:stages=4", stages=4),
+            "interleaved:stages: is given twice",
+        ),
+        (lambda: ppopt.evaluate(pipeline(2, 4), "interleaved", stages=True), "must be a whole number of at least 1"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_refused(wrong: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        wrong()
+
+
+def test_numpys_integers_are_options() -> None:
+    made = ppopt.evaluate(pipeline(2, 4), "interleaved", stages=np.int64(8))  # type: ignore[arg-type]
+    assert made.strategy == "interleaved:stages=8"

@@ -25,6 +25,11 @@ def test_percent() -> None:
     assert [percent(ratio) for ratio in (0, 0.27272, -0.0123, -1e-9)] == ["0.00%", "27.27%", "-1.23%", "0.00%"]
 
 
+def test_huge_values_keep_the_columns_narrow() -> None:
+    assert [percent(ratio) for ratio in (1234.5, 1e4, -1e30)] == ["123450.00%", "1.00e+06%", "-1.00e+32%"]
+    assert number(123456789012345.0) == "1.23457e+14"
+
+
 def row(name: str, makespan: float, peak: float = 1, limit: float | None = None) -> Row:
     return Row(name, (4, 4, 8), Figures(makespan, makespan, (1.0,), 1, 0.1, 0.1, 0.1, (peak,)), (limit,))
 
@@ -63,3 +68,10 @@ def test_a_drawing_fits_its_width(name: str, width: int) -> None:
     made = evaluated(name, pipeline(4, 8, p2p_latency=0.3))
     for line in draw(made.rows, 4, width).splitlines():
         assert len(line) <= max(width, len("device 0 ") + 8)
+
+
+def test_an_overlapped_block_without_room_is_told_apart_from_a_forward() -> None:
+    made = evaluated("1f1b-overlap", pipeline(2, 20))
+    drawing = draw(made.rows, 2, 70)
+    assert "X" in drawing
+    assert "X" not in draw(made.rows, 2, 400)

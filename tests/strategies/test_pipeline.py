@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from ppopt import InputError, Pipeline
 
 
 def pipeline(**more: Any) -> Pipeline:
-    return Pipeline.from_mapping({"devices": 2, "microbatches": 4, **more})
+    return Pipeline.from_mapping({"devices": 2, "microbatches": 4} | more)
 
 
 def test_times_are_a_number_a_list_or_a_mapping() -> None:
@@ -177,12 +179,19 @@ def test_evaluating_alone_takes_times_per_stage_as_given_and_together_the_same_m
         ({"memory": {"limit": [1, 2, 3]}}, "memory.limit: must have one entry for each of the 2 devices"),
         ({"memory": {"limit": -1}}, "memory.limit: must be at least 0; found -1"),
         ({"p2p_latency": -0.5}, "p2p_latency: must be at least 0; found -0.5"),
+        ({"times": {"forward": {0: 1, "0": 1}, "backward": 1}}, "must name each stage once; stage 0 is there twice"),
+        ({"times": {"forward": Decimal("1e-400"), "backward": 1}}, "times.forward: must lie between 1e-30 and 1e30"),
+        ({"times": {"forward": Decimal("1e999999"), "backward": 1}}, "times.forward: must lie between"),
+        ({"times": {"forward": Decimal("NaN"), "backward": 1}}, "times.forward: must be a finite number; found NaN"),
+        ({"devices": Decimal("2.5")}, "devices: must be a whole number of at least 1; found 2.5"),
+        ({1: 2}, "1: is not a known key; Allowed are devices"),
+        ({"times": {2: 1}}, "times.2: is not a known key; Allowed are forward"),
         ({"num_devices": 2}, "devices: is given twice, as devices and as num_devices"),
     ],
 )
 def test_a_bad_configuration_is_refused_with_its_key(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as refused:
-        pipeline(**change)
+        Pipeline.from_mapping({"devices": 2, "microbatches": 4} | change)
     assert message in str(refused.value)
 
 
@@ -197,3 +206,49 @@ def test_all_errors_are_told_at_once() -> None:
 def test_a_configuration_is_a_mapping(wrong: Any) -> None:
     with pytest.raises(InputError, match="configuration: must be a mapping"):
         Pipeline.from_mapping(wrong)
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    times = {"forward": np.float32(0.1), "backward": [np.float64(0.2), Decimal("0.3")]}
+    made = pipeline(devices=np.int64(2), times=times, p2p_latency=np.int32(1))
+    assert type(made.devices) is int
+    assert [cost.backward for cost in made.costs] == [Fraction(1, 5), Fraction(3, 10)]
+    assert (made.costs[0].forward, made.p2p_latency) == (Fraction(1, 10), 1)
+
+
+def test_a_copy_has_its_own_costs() -> None:
+    made = pipeline(stages=2)
+    assert made.costs[0].forward == 1
+    copy = made.model_copy(update={"times": {"forward": 5, "backward": 2}})
+    assert [cost.forward for cost in copy.costs] == [5, 5]
+    assert made.model_copy() == made
+    with pytest.raises(InputError, match="device: is not a known key; did you mean devices"):
+        made.model_copy(update={"device": 3})
+
+
+def test_stages_are_settled_after_the_costs_were_asked_for() -> None:
+    made = pipeline(stages=2)
+    assert len(made.costs) == 2
+    assert len(made.with_stages(4).costs) == 4
+
+
+@pytest.mark.parametrize("stages", [0, -1, True, 2.0, None, "2", 10**12])
+def test_a_wrong_number_of_stages_is_refused(stages: Any) -> None:
+    for change in (pipeline(stages=2).recut, pipeline().with_stages):
+        with pytest.raises(
+            InputError, match=r"stages: must be a whole number of at least 1; found|are too many together"
+        ):
+            change(stages)
+
+
+def test_lists_hold_against_another_number_of_stages() -> None:
+    with pytest.raises(InputError, match=r"times\.forward: must have one entry for each of the 4 stages"):
+        pipeline(times={"forward": [1, 1], "backward": 1}).with_stages(4)
+
+
+def test_a_cut_may_leave_the_range_of_what_is_written() -> None:
+    made = pipeline(stages=2, times={"forward": 1e-30, "backward": 1e30}, memory={"activation": 1e30, "limit": [1, 2]})
+    assert made.recut(8).costs[0].forward == Fraction(1, 4 * 10**30)
+    assert made.recut(1).costs[0].activation == 2 * 10**30
+    assert made.recut(4).memory.limit == (1, 2)
+    assert made.recut(8).recut(2).costs == made.costs

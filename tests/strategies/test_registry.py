@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ppopt import InputError
+from strategies.orders import parse_strategy, with_group_size
 from strategies.registry import find_strategy
 
 
@@ -20,6 +21,7 @@ from strategies.registry import find_strategy
         ("ScheduleLoopedBFS", "looped-bfs"),
         ("ScheduleDualPipeV", "dualpipe-v"),
         ("interleave", "interleaved"),
+        ("1f1b_interleave", "interleaved"),
         ("1f1b_overlap", "1f1b-overlap"),
         ("1f1b_interleave_overlap", "interleaved-overlap"),
         ("dualpipe_v", "dualpipe-v"),
@@ -80,3 +82,28 @@ def test_a_schedule_of_another_package_appears_beside_ours(tmp_path: Path) -> No
     )
     assert "lazy" in evaluated.stdout
     assert "24" in evaluated.stdout  # 4 microbatches, each 2 stages of F + B, one after the other
+
+
+def test_options_may_have_spaces() -> None:
+    assert parse_strategy("interleaved: stages = 8 , group-size = 2")[1] == {"stages": 8, "group_size": 2}
+
+
+@pytest.mark.parametrize("written", ["interleaved:stages=8,stages=12", "interleaved:group_size=1,group-size=1"])
+def test_an_option_is_given_once(written: str) -> None:
+    with pytest.raises(InputError, match=r"^interleaved:(stages|group_size): is given twice$"):
+        parse_strategy(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        ("Interleave", "Interleave:group_size=3"),
+        ("1F1B_INTERLEAVE_OVERLAP:stages=8", "1F1B_INTERLEAVE_OVERLAP:stages=8,group_size=3"),
+        ("interleaved:", "interleaved:group_size=3"),
+        ("interleaved:group_size=2", "interleaved:group_size=2"),
+        ("1f1b", "1f1b"),
+    ],
+)
+def test_a_group_size_is_given_to_the_strategies_that_take_one(written: str, whole: str) -> None:
+    assert with_group_size(written, 3) == whole
+    assert with_group_size(written, None) == written

@@ -1,0 +1,241 @@
+"""What blocks can save, and what they cannot: the ends of a schedule hold tasks that have nothing to fuse with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from solver.bounds.analysis import Analysis, DeviceView
+from solver.bounds.bound import Bound
+from solver.bounds.idle_curves import Numbers
+from solver.bounds.thinned import limited_holds
+from solver.problem import Hold, Key, Problem
+
+MOST_PAIRS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two sides of a device's blocks, in steps.
+
+    Attributes
+    ----------
+    firsts, blocks : list of int
+        How long each first side takes alone, and how long a block with it lasts.
+    seconds : list of int
+        How long each second side takes outside blocks, with its partner.
+    partners : list of int
+        How much of that the partner takes, for those that have one.
+    others : int
+        How long everything else on the device takes.
+    """
+
+    firsts: list[int]
+    blocks: list[int]
+    seconds: list[int]
+    partners: list[int]
+    others: int
+
+
+def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound | None:
+    """Bound the makespan from one device on which first and second sides may fuse.
+
+    A second side counts with its partner. No second side starts before e, the least head of them; every first side ends
+    at least g, the least tail of them, before the end of the schedule. Let a first sides start before any second side,
+    and let b second sides (or their partners) end after the last first side has ended, x blocks be formed.
+
+    - Those a and b are in no block, so x ≤ nF − a and x ≤ nB − b. They are all live at one moment each, so memory
+      limits a and b. If the memory is full with the a < nF, the first second side is in no block either. Either it is
+      none of the b, and x ≤ nB − b − 1; or it is one of them by its partner, which alone lies behind the last first.
+    - In [0, e] the device runs nothing but those a and what is no side; in the last g nothing but those b and that.
+      What remains is idle. Both count where the windows are disjoint, which they are if e + g < the bound with both.
+    - The load is that of all tasks alone less the savings of x blocks: a sum of the x largest, for each side by itself.
+    - All blocks lie between e and T − g.
+    - a = nF implies b = nB. (Not the converse, where partners run by themselves.)
+
+    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks).
+    """
+    sides = _sides(problem, found, view)
+    if sides is None:
+        return None
+    window = _Windows(problem, found, view)
+    savings, shortest = _savings(sides), [0, *accumulate(sorted(sides.blocks))]
+    most_a, most_b = window.most_firsts(), window.most_seconds()
+    if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
+        return None
+    load = sum(sides.firsts) + sum(sides.seconds) + sides.others
+    front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
+    late = window.back_idle_of_partner(most_b, sides)
+    shortest = [0, *(window.e + window.g + total for total in shortest[1 : len(savings)])]
+    times = (load - np.array(savings, dtype=np.int64), np.array(shortest, dtype=np.int64))
+    least: int | None = None
+    for a in range(most_a + 1):
+        full = a == most_a < len(sides.firsts)
+        values = [_least_for(a, full, (int(front[a]), back), times, sides, window)]
+        if full and late is not None:
+            values.append(_least_for(a, False, (int(front[a]), late), times, sides, window))
+        least = min((value for value in (least, *values) if value is not None), default=None)
+    if least is None:
+        return None
+    step = found.network.thinned.step
+    return Bound(least * step, "blocks", view.device, {"load": load * step})
+
+
+def _least_for(
+    a: int,
+    full: bool,
+    idle: tuple[int, Numbers],
+    times: tuple[Numbers, Numbers],
+    sides: Sides,
+    window: _Windows,
+) -> int | None:
+    """Find the least bound over all b and x for one a."""
+    rest, inside = times
+    firsts, seconds = len(sides.firsts), len(sides.seconds)
+    b = np.arange(len(idle[1]), dtype=np.int64)
+    allowed = seconds - b
+    if full:
+        allowed = allowed - 1
+    if a == firsts:
+        b, allowed = b[b == seconds], allowed[b == seconds]
+    back = idle[1][b]
+    x = np.arange(len(rest), dtype=np.int64)[None, :]
+    both = rest + idle[0] + back[:, None]
+    apart = window.e + window.g < both
+    value = np.maximum(np.where(apart, both, rest + np.maximum(idle[0], back)[:, None]), inside)
+    usable = (x <= firsts - a) & (x <= allowed[:, None])
+    return int(value[usable].min()) if usable.any() else None
+
+
+def _sides(problem: Problem, found: Analysis, view: DeviceView) -> Sides | None:
+    """Measure a device's tasks outside blocks; None where there can be no block."""
+    step = found.network.thinned.step
+    keys = [found.network.thinned.keys[task] for task in view.members.tolist()]
+    firsts = [key for key in keys if key in problem.fused_durations]
+    seconds = [key for key in keys if key in problem.seconds]
+    if not firsts or not seconds:
+        return None
+    partners = [problem.partners[key] for key in seconds if key in problem.partners]
+    sided = {*firsts, *seconds, *partners}
+    thin = dict(zip(view.members.tolist(), view.work.tolist(), strict=True))
+    number = found.network.thinned.number
+    return Sides(
+        firsts=[problem.tasks[key].duration // step for key in firsts],
+        blocks=[problem.fused_durations[key] // step for key in firsts],
+        seconds=[sum(_alone(problem, key, step)) for key in seconds],
+        partners=[_alone(problem, key, step)[1] for key in seconds if key in problem.partners],
+        others=sum(thin[number[key]] for key in keys if key not in sided),
+    )
+
+
+def _alone(problem: Problem, second: Key, step: int) -> tuple[int, int]:
+    """Tell how long a second side and its partner take at least outside blocks, in steps."""
+    duration = problem.tasks[second].duration
+    if second not in problem.partners:
+        return duration // step, 0
+    both = duration + problem.tasks[problem.partners[second]].duration
+    both = min(both, problem.merged_durations.get(second, both))
+    return min(duration, both) // step, (both - min(duration, both)) // step
+
+
+def _savings(sides: Sides) -> list[int]:
+    """Bound what 0, 1, 2, … blocks save."""
+    by_first = sorted((f - d for f, d in zip(sides.firsts, sides.blocks, strict=True)), reverse=True)
+    by_second = sorted(sides.seconds, reverse=True)
+    return [0, *accumulate(f + s for f, s in zip(by_first, by_second, strict=False))]
+
+
+class _Windows:
+    """The time before any second side and after all first sides."""
+
+    def __init__(self, problem: Problem, found: Analysis, view: DeviceView) -> None:
+        keys = [found.network.thinned.keys[task] for task in view.members.tolist()]
+        heads, tails = found.of(view)
+        self.problem = problem
+        self.device = view.device
+        self.firsts = np.array([key in problem.fused_durations for key in keys])
+        self.seconds = np.array([key in problem.seconds for key in keys])
+        self.heads, self.tails, self.work = heads, tails, view.work
+        self.e = int(heads[self.seconds].min())
+        self.g = int(tails[self.firsts].min())
+        self.step = found.network.thinned.step
+        self.keys = keys
+        self.place = {key: place for place, key in enumerate(keys)}
+
+    def most_firsts(self) -> int:
+        """Tell how many first sides can start before any second side."""
+        firsts = {key for key, is_first in zip(self.keys, self.firsts, strict=True) if is_first}
+        amounts: dict[Key, int] = dict.fromkeys(firsts, 0)
+        for hold in self._holds():
+            if hold.take in firsts and all(self._behind_second(task) for task, _ in hold.returns):
+                amounts[hold.take] += hold.amount
+        return self._fit(list(amounts.values()))
+
+    def most_seconds(self) -> int:
+        """Tell how many second sides or partners can end after the last first side."""
+        seconds = [key for key, is_second in zip(self.keys, self.seconds, strict=True) if is_second]
+        parts: dict[Key, int] = dict.fromkeys(seconds, 0)
+        partner_of = {self.problem.partners[key]: key for key in seconds if key in self.problem.partners}
+        for hold in self._holds():
+            last, part = hold.returns[-1]
+            second = partner_of.get(last, last)
+            ends_with = last in partner_of or last not in self.problem.partners
+            if second in parts and ends_with and self.firsts[self.place[hold.take]]:
+                parts[second] += part
+        return self._fit(list(parts.values()))
+
+    def _holds(self) -> list[Hold]:
+        return limited_holds(self.problem).get(self.device, [])
+
+    def _behind_second(self, task: Key) -> bool:
+        return task in self.problem.seconds or task in self.problem.partners.values()
+
+    def _fit(self, amounts: Sequence[int]) -> int:
+        capacity = self.problem.capacities[self.device] if self.device < len(self.problem.capacities) else None
+        if capacity is None:
+            return len(amounts)
+        return sum(total <= capacity for total in accumulate(sorted(amounts)))
+
+    def front_idle(self, most: int, sides: Sides) -> Numbers:
+        """Bound the idle time in [0, e] for each a."""
+        heads = self.heads[self.firsts]
+        long = np.array(sides.firsts, dtype=np.int64)
+        others = self._others(self.heads, self.e)
+        return _idle(heads, long, most, self.e, others, int(self.heads.min()))
+
+    def back_idle(self, most: int, sides: Sides, more: int = 0) -> Numbers:
+        """Bound the idle time in the last g for each b, where more work than theirs is done there."""
+        seconds = np.flatnonzero(self.seconds)
+        keys = [self.keys[place] for place in seconds.tolist()]
+        single = np.array([key not in self.problem.partners for key in keys])
+        tails = np.where(single, self.tails[seconds], self.tails.min())  # the tails of partners may change places
+        long = np.array(sides.seconds, dtype=np.int64)
+        others = self._others(self.tails, self.g) + more
+        return _idle(tails, long, most, self.g, others, int(self.tails.min()))
+
+    def back_idle_of_partner(self, most: int, sides: Sides) -> Numbers | None:
+        """Bound the idle time in the last g for each b of which one takes part with its partner only.
+
+        None where no second side has one. For b = 0, which cannot be, the idle time is that of b = 1.
+        """
+        if not sides.partners or not most:
+            return None
+        fewer = self.back_idle(most - 1, sides, max(sides.partners))
+        return np.concatenate([fewer[:1], fewer])
+
+    def _others(self, starts: Numbers, end: int) -> int:
+        sided = self.firsts | self.seconds  # a new array
+        for key in (key for key in self.keys if key in self.problem.seconds and key in self.problem.partners):
+            sided[self.place[self.problem.partners[key]]] = True
+        return int(np.clip(end - starts[~sided], 0, self.work[~sided]).sum())
+
+
+def _idle(starts: Numbers, long: Numbers, most: int, end: int, others: int, least: int) -> Numbers:
+    """Bound the idle time within a window for 0, 1, … of the tasks in it: those that can do most there."""
+    done = np.sort(np.clip(end - starts, 0, long))[::-1]
+    sums = np.concatenate([[0], np.cumsum(done)])[: most + 1]
+    idle: Numbers = np.maximum(np.maximum(end - sums - others, min(least, end)), 0)
+    return idle

@@ -1,0 +1,113 @@
+"""Searching with CP-SAT: asking again and again whether a schedule exists within a limit.
+
+Asked whether a schedule exists within the known bound, CP-SAT is far better than asked for the best one: it finds the
+schedule, or proves that there is none and so lifts the bound. So every kind of schedules (`Variant`) is asked for
+limits between the bound and the best known schedule, for longer and longer; minimising comes last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+from solver.problem import Action, Key, Orders, Precedence, Problem
+from solver.search.cpsat_lane import Lane, Shared
+from solver.search.cpsat_run import POLL_SECONDS
+from solver.search.cpsat_state import State
+from solver.search.cpsat_steps import Windows, in_steps, topological_ranks
+from solver.search.cpsat_variants import variants
+
+
+def search(
+    problem: Problem,
+    *,
+    edges: list[Precedence],
+    heads: Mapping[Key, int],
+    tails: Mapping[Key, int],
+    bound: int,
+    incumbent: tuple[int, Orders] | None,
+    objective: str,
+    deadline: float,
+    stop: Callable[[], bool],
+    workers: int,
+    seed: int,
+    found: Callable[[int, list[list[Action]]], None],
+    raised: Callable[[int], None],
+) -> str:
+    """Search for better schedules and better bounds until they meet, or time is up.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    edges : list of Precedence
+        Precedences beside the problem's own that every schedule keeps, e.g. for memory.
+    heads, tails : mapping of Key to int
+        The least time before each task's start and after its end, in ticks.
+    bound : int
+        What the objective is known to be at least, in ticks.
+    incumbent : (int, Orders) or None
+        The best schedule known: its objective in ticks, and its orders.
+    objective : {"makespan", "span"}
+        What is minimised, always at the earliest starts that the orders allow.
+    deadline : float
+        When to stop, on the clock of `time.monotonic`.
+    stop : callable
+        Asked often whether to stop.
+    workers, seed : int
+        How many solves run side by side, each of one thread; and CP-SAT's seed.
+    found : callable
+        Told the objective (ticks) and the orders of every better schedule.
+    raised : callable
+        Told every better bound (ticks), proven for all schedules.
+
+    Returns
+    -------
+    str
+        ``optimal``, ``infeasible``, ``feasible`` or ``unknown``.
+    """
+    state = State(problem, objective, bound, deadline)
+    if incumbent is not None:
+        state.best, state.orders = incumbent
+    steps, scaled_edges = in_steps(problem, edges)
+    ranks = topological_ranks(steps.problem, scaled_edges)
+    if ranks is None:
+        return "infeasible"
+    windows = Windows(
+        steps.problem,
+        {key: head // steps.size for key, head in heads.items()},
+        {key: tail // steps.size for key, tail in tails.items()},
+    )
+    kinds = variants(steps.problem, scaled_edges, windows, objective)
+    shared = Shared(state, steps, scaled_edges, windows, ranks)
+    lanes = [
+        Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)
+        for number in range(max(1, workers))
+    ]
+    _run_side_by_side(lanes, state, stop, found, raised)
+    return state.status()
+
+
+def _run_side_by_side(
+    lanes: list[Lane],
+    state: State,
+    stop: Callable[[], bool],
+    found: Callable[[int, list[list[Action]]], None],
+    raised: Callable[[int], None],
+) -> None:
+    """Run the lanes in threads; ask, and tell the news, in the thread that called."""
+    threads = [threading.Thread(target=lane.search, name="cp-sat lane", daemon=True) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads) and not stop() and monotonic() < state.deadline:
+            state.tell(found, raised, POLL_SECONDS)
+    finally:
+        state.cancelled.set()
+        for thread in threads:
+            thread.join()
+    state.tell(found, raised, 0.0)
+    for lane in lanes:
+        if lane.failure is not None:
+            raise lane.failure

@@ -1,0 +1,88 @@
+"""What a search knows so far, shared by the threads that search."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from solver.problem import Action, Orders, Problem
+from solver.search.sweep import Sweeper
+
+Found = Callable[[int, list[list[Action]]], None]
+Raised = Callable[[int], None]
+
+
+class State:
+    """The best schedule and the best bound, in ticks.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    objective : {"makespan", "span"}
+        What is minimised.
+    bound : int
+        What the objective is known to be at least.
+    deadline : float
+        When to stop, on the clock of `time.monotonic`.
+    """
+
+    def __init__(self, problem: Problem, objective: str, bound: int, deadline: float) -> None:
+        self.objective = objective
+        self.bound = bound
+        self.deadline = deadline
+        self.best: int | None = None
+        self.orders: Orders | None = None
+        self.infeasible = False
+        self.cancelled = threading.Event()
+        self._sweeper = Sweeper(problem)
+        self._lock = threading.Lock()
+        self._news: queue.SimpleQueue[int | tuple[int, list[list[Action]]]] = queue.SimpleQueue()
+
+    def over(self) -> bool:
+        """Tell whether there is nothing left to do, or no time."""
+        return self.infeasible or self.proven() or self.cancelled.is_set() or monotonic() >= self.deadline
+
+    def proven(self) -> bool:
+        """Tell whether the best schedule meets the bound."""
+        return self.best is not None and self.best <= self.bound
+
+    def status(self) -> str:
+        """Name what is known."""
+        if self.infeasible:
+            return "infeasible"
+        if self.best is None:
+            return "unknown"
+        return "optimal" if self.proven() else "feasible"
+
+    def raise_bound(self, bound: int) -> None:
+        """Take note of a bound."""
+        with self._lock:
+            if bound > self.bound and (self.best is None or bound <= self.best):
+                self.bound = bound
+                self._news.put(bound)
+
+    def consider(self, orders: list[list[Action]]) -> None:
+        """Replay orders exactly, and take note of them if they are the best."""
+        value = self._sweeper.objective(orders, self.objective)
+        if value is None or not self._sweeper.fits_memory(orders):
+            return  # rounded durations can mislead
+        with self._lock:
+            if self.best is None or value < self.best:
+                self.best, self.orders = value, orders
+                self._news.put((value, orders))
+
+    def tell(self, found: Found, raised: Raised, patience: float) -> None:
+        """Pass on what is new; wait for it at most so many seconds."""
+        try:
+            news = self._news.get(timeout=patience) if patience else self._news.get_nowait()
+            while True:
+                if isinstance(news, int):
+                    raised(news)
+                else:
+                    found(*news)
+                news = self._news.get_nowait()
+        except queue.Empty:
+            return

@@ -1,0 +1,71 @@
+"""Small random problems of every kind that a search is given."""
+
+from __future__ import annotations
+
+import random
+
+from solver.problem import Problem
+from strategies.pipeline import Pipeline
+from strategies.placements import make_placement
+from strategies.search_problem import build_search_problem
+
+
+def random_problem(seed: int) -> tuple[Problem, str]:
+    draw = random.Random(seed)
+    name = draw.choice(["linear", "v", "interleaved", "bidirectional"])
+    devices = 2 if name in ("v", "interleaved") else draw.choice([2, 2, 3])
+    devices = 1 if draw.random() < 0.03 else devices
+    stages = 2 * devices if name in ("v", "interleaved") else devices
+    microbatches = draw.randint(1, 4 if stages == 2 else 3)
+    if name == "bidirectional":
+        microbatches = draw.choice([2, 4]) if devices == 2 else 2
+    uneven = draw.random() < 0.5
+    top = draw.choice([1, 4, 12])
+    split = draw.random() < 0.65
+    overlap = draw.random() < (0.7 if name == "bidirectional" else 0.3)
+
+    def times(least: int = 1) -> list[int]:
+        values = [draw.randint(least, least + top - 1) for _ in range(stages)]
+        return values if uneven else values[:1] * stages
+
+    costs: dict[str, list[float]] = {"forward": [*times()]}
+    costs["backward_input"], costs["backward_weight"] = [*times()], [*times()]
+    both = [a + b for a, b in zip(costs["backward_input"], costs["backward_weight"], strict=True)]
+    if draw.random() < 0.4:
+        part = draw.choice([0.9, 0.95, 1.05, 1.1])
+        costs["backward"] = [round(part * value, 2) for value in both]
+        if any(
+            abs(b - whole) * 10 > b or b <= max(i, w)
+            for b, whole, i, w in zip(
+                costs["backward"], both, costs["backward_input"], costs["backward_weight"], strict=True
+            )
+        ):
+            del costs["backward"]
+    if overlap:
+        most = draw.choice([0.4, 0.7, 0.8, 1.0, 1.2])
+        costs["overlapped_forward_backward"] = [
+            max(1, round(most * (f + b))) for f, b in zip(costs["forward"], both, strict=True)
+        ]
+    sizes = [draw.randint(1, 3) for _ in range(stages)]
+    sizes = sizes if draw.random() < 0.4 else [1] * stages
+    memory: dict[str, object] = {"activation": sizes}
+    if draw.random() < 0.4:
+        memory["held_for_weight"] = [draw.choice([0, size / 2, size]) for size in sizes]
+    if draw.random() < 0.8:
+        least = max(sizes) * (stages // devices if name in ("v", "interleaved") else 1)
+        memory["limit"] = [least + draw.randint(0, 2 * max(sizes)) for _ in range(devices)]
+        if draw.random() < 0.5:
+            memory["limit"] = min(memory["limit"])  # type: ignore[call-overload]
+    pipeline = Pipeline.from_mapping(
+        {
+            "devices": devices,
+            "stages": stages,
+            "microbatches": microbatches,
+            "times": costs,
+            "p2p_latency": draw.choice([0, 0, 1, 3]),
+            "memory": memory,
+        }
+    )
+    placement = make_placement(name, devices, stages, microbatches)
+    problem = build_search_problem(pipeline, placement, split_backward=split, overlap=overlap)
+    return problem, f"seed {seed}: {name} split={split} overlap={overlap} {pipeline.to_mapping()}"

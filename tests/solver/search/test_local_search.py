@@ -1,0 +1,90 @@
+"""The local search returns valid schedules, never worse than where it started, and finds known optima."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from time import perf_counter
+
+import pytest
+
+from solver.problem import Action
+from solver.search.greedy import greedy_schedules
+from solver.search.local_search import improve, orders_from
+from tests.solver.search.search_cases import CASES, case, faults
+
+LOOPS = [False, pytest.param(True, marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba"))]
+
+
+def greedy(name: str) -> tuple[int, list[list[Action]]]:
+    return next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 1))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_schedule_told_of_is_valid(name: str) -> None:
+    tried = CASES[name]
+    start, orders = greedy(name)
+    told: list[tuple[int, list[list[Action]]]] = []
+    deadline = perf_counter() + 0.4
+    made = improve(
+        tried.problem, [orders], target=0, deadline=deadline, found=lambda *it: told.append(it), compiled=False
+    )
+    assert made == told[-1]
+    assert made[0] <= start
+    for makespan, better in told:
+        assert faults(tried, makespan, better) == []
+
+
+@pytest.mark.parametrize("compiled", LOOPS)
+def test_a_known_optimum_is_found(compiled: bool) -> None:
+    tried = CASES["linear"]
+    limit = perf_counter() + 60
+    made, orders = improve(tried.problem, [greedy("linear")[1]], target=31, deadline=limit, compiled=compiled)
+    assert made == 31
+    assert faults(tried, made, orders) == []
+
+
+def test_without_starts_it_makes_its_own() -> None:
+    tried = case("linear", 2, 4)
+    made, orders = improve(tried.problem, [], target=13, deadline=perf_counter() + 1, compiled=False)
+    assert faults(tried, made, orders) == []
+
+
+def test_the_span_is_no_longer_than_the_makespan() -> None:
+    tried = CASES["linear"]
+    deadline = perf_counter() + 0.4
+    start, orders = greedy("linear")
+    span, _ = improve(tried.problem, [orders], target=0, deadline=deadline, objective="span", compiled=False)
+    assert 24 <= span <= start
+
+
+def test_stop_is_obeyed() -> None:
+    started = perf_counter()
+    start, orders = greedy("v")
+    made, _ = improve(CASES["v"].problem, [orders], target=0, deadline=started + 60, stop=lambda: True, compiled=False)
+    assert made == start
+    assert perf_counter() - started < 5
+
+
+def test_orders_with_their_numbers_mixed_up_are_numbered_anew() -> None:
+    tried = CASES["linear"]
+    start, orders = greedy("linear")
+    swapped = [list(reversed(order)) for order in orders]
+    numbered: list[list[Action]] = []
+    for order, backwards in zip(orders, swapped, strict=True):
+        by_kind = {kind: [a for a in backwards if a.kind == kind] for kind in "FIW"}  # type: ignore[attr-defined]
+        numbered.append([by_kind[a.kind].pop(0) for a in order])  # type: ignore[attr-defined]
+    assert numbered != orders
+    assert orders_from(tried.problem, numbered) == (start, orders)
+
+
+def test_orders_that_miss_a_task_are_no_start() -> None:
+    orders = greedy("linear")[1]
+    assert orders_from(CASES["linear"].problem, [orders[0][:-1], *orders[1:]]) is None
+
+
+def test_orders_that_exceed_the_memory_are_put_right() -> None:
+    roomy = case("linear", 4, 8)
+    _, orders = next(greedy_schedules(roomy.problem, deadline=perf_counter() + 1))
+    tight = CASES["linear"]
+    made = orders_from(tight.problem, orders)
+    assert made is None or faults(tight, *made) == []
