@@ -80,7 +80,7 @@ def check_options(strategy: Strategy, options: dict[str, Any]) -> dict[str, int]
     checked: dict[str, int] = {}
     for key, value in options.items():
         if key not in allowed:
-            raise InputError(f"{strategy.name}:{key}: is not an option; allowed are {', '.join(allowed)}")
+            raise InputError(f"{strategy.name}:{in_one_line(key)}: is not an option; allowed are {', '.join(allowed)}")
         if value is None:
             continue
         try:

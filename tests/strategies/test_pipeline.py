@@ -235,9 +235,7 @@ def test_stages_are_settled_after_the_costs_were_asked_for() -> None:
 @pytest.mark.parametrize("stages", [0, -1, True, 2.0, None, "2", 10**12])
 def test_a_wrong_number_of_stages_is_refused(stages: Any) -> None:
     for change in (pipeline(stages=2).recut, pipeline().with_stages):
-        with pytest.raises(
-            InputError, match=r"stages: must be a whole number of at least 1; found|are too many together"
-        ):
+        with pytest.raises(InputError, match=r"stages: must be a whole number of at least 1|are too many together"):
             change(stages)
 
 
