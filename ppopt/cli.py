@@ -70,6 +70,7 @@ def cli() -> None:
 
 def main(prog_name: str | None = None) -> None:
     """Run ppopt; the entry point."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
     try:
         cli.main(prog_name=prog_name, standalone_mode=True)
     except OSError as error:

@@ -86,9 +86,11 @@ def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool) ->
 def _changes(pipeline: Pipeline) -> Iterator[tuple[str, Pipeline]]:
     limit = pipeline.memory.limit
     if limit is not None:
-        more = tuple(each + 1 for each in limit) if isinstance(limit, tuple) else limit + 1
+        one = max(cost.activation for cost in pipeline.costs)
+        more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
         memory = Memory.model_validate({**pipeline.memory.__dict__, "limit": more})
-        yield "With a memory limit greater by 1,", Pipeline.model_validate({**_fields(pipeline), "memory": memory})
+        text = f"With room for one more activation (a limit greater by {number(float(one))}),"
+        yield text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
     if pipeline.p2p_latency:
         yield "Without latency,", Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)})
 

@@ -18,10 +18,19 @@ from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
 GREEDY_SHARE = 0.15
-"""The part of the time that list schedules may take before the search proper."""
+"""The part of the time that list schedules may take at most before the search proper."""
 
-FIRST_ROUND = 2.0
+GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
+"""What they need to try every rule once."""
+
+FIRST_ROUND = 1.0
 """Seconds that each tool has in the first round; every round doubles them."""
+
+SMALL = 150
+"""Up to so many tasks CP-SAT has its turn first: it tries everything."""
+
+WORTH_COMPILING = 40.0
+"""With more seconds left than this, local search may take a dozen of them to compile itself, where numba is there."""
 
 Tool = Callable[[float], None]
 """``tool(deadline)`` works on a search until then."""
@@ -58,7 +67,8 @@ def run_tools(search: Search, pipeline: Pipeline, placement: Placement, workers:
 
 
 def _list_schedules(search: Search, seed: int) -> None:
-    deadline = search.until(GREEDY_SHARE * search.seconds_left)
+    enough = GREEDY_SECONDS + GREEDY_SECONDS_PER_TASK * len(search.problem.tasks)
+    deadline = search.until(min(enough, GREEDY_SHARE * search.seconds_left))
     for _, orders in greedy_schedules(search.problem, deadline=deadline, seed=seed, stop=search.done):
         search.offer(orders)
         if search.done():
@@ -72,6 +82,8 @@ def _tools(search: Search, placement: Placement, workers: int, seed: int) -> lis
     if search.objective == "span":
         return [cpsat, local]
     relaxed = partial(_run_relaxation, search, workers, seed)
+    if len(search.problem.tasks) <= SMALL:
+        return [cpsat, local]
     return [local, cpsat, relaxed] if placement.name == "linear" else [local, relaxed, local, cpsat]
 
 
@@ -112,6 +124,7 @@ def _run_local_search(search: Search, seeds: Iterator[int], deadline: float) -> 
         seed=next(seeds),
         found=search.found,
         objective="span" if search.objective == "span" else "makespan",
+        compiled=True if search.seconds_left > WORTH_COMPILING else None,
     )
 
 

@@ -49,10 +49,9 @@ def optimize(
     The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.output_file import check_writable
+    from ppopt.output_file import check_outputs
 
-    for path in filter(None, (save, trace)):
-        check_writable(path)
+    check_outputs({"--save": save, "--trace": trace})
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
     from ppopt.commands.progress_line import ProgressLine

@@ -103,7 +103,8 @@ def stages_of(placement: str, p: int, stages: int) -> list[list[int]]:
 @pytest.mark.parametrize(("split", "overlap"), [(True, False), (False, False), (True, True), (False, True)])
 def test_small_optima_are_those_of_an_exhaustive_search(placement: str, split: bool, overlap: bool) -> None:
     chance = random.Random(f"{placement} {split} {overlap}")
-    for p, m in ((1, 3), (2, 2), (3, 2)) if placement in ("linear", "bidirectional") else ((1, 2), (2, 2)):
+    several_chunks = placement in ("interleaved", "v")
+    for p, m in ((1, 2), (2, 1 if split and overlap else 2)) if several_chunks else ((1, 3), (2, 2), (3, 2)):
         costs = random_costs(chance, placement, p, m)
         best = optimum(costs, placement, split=split, overlap=overlap)
         made = optimized(costs, 30, placement=placement, split_backward=split, overlap=overlap)
@@ -111,6 +112,21 @@ def test_small_optima_are_those_of_an_exhaustive_search(placement: str, split: b
         assert Fraction(made.bound).limit_denominator(1000) <= best
         assert made.makespan == float(best), costs.to_mapping()
         assert made.status == "optimal", (made.makespan, made.bound, costs.to_mapping())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [0, 2])
+@pytest.mark.parametrize("factor", [1, 1.5, 2])
+def test_never_worse_than_the_zero_bubble_schedules_on_their_own_profiles(data: Path, row: int, factor: float) -> None:
+    profile = json.loads((data / "zero_bubble_profiles.json").read_text())["rows"][row]
+    times = tuple(profile[key] for key in ("forward", "backward_input", "backward_weight"))
+    limit = factor * profile["devices"]
+    costs = costs_of(profile["devices"], profile["microbatches"], times, profile["p2p_latency"], limit=limit)
+    made = optimized(costs, 3)
+    for name in ("zb-h1", "zb-h2", "zb1p"):
+        published = ppopt.evaluate(costs, name, engine="graph")
+        if max(published.peak_memory) <= limit:
+            assert made.makespan <= published.makespan
 
 
 @st.composite
@@ -223,7 +239,7 @@ def test_the_table_puts_the_published_schedules_beside_it() -> None:
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[:2] == ["*", "optimized-linear"]
     assert any(line.startswith("! 1f1b") for line in lines)
-    assert "With a memory limit greater by 1, the quick bound" in " ".join(lines)
+    assert "With room for one more activation (a limit greater by 1), the quick bound" in " ".join(lines)
 
 
 def test_json_carries_bound_gap_and_explanation() -> None:
@@ -242,7 +258,7 @@ def test_infeasible_exits_with_3_and_bad_arguments_with_2() -> None:
         assert run(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("seconds", [3, 5, 8])
+@pytest.mark.parametrize("seconds", [3, 6])
 def test_ctrl_c_returns_the_best_so_far(seconds: float) -> None:
     arguments = ["optimize", "--devices", "8", "--microbatches", "32", "--placement", "v", "--memory-limit", "5"]
     command = [sys.executable, "-m", "ppopt", *arguments, "--format", "json", "--time-limit", "60"]
