@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ppopt.explanation import explain
     from ppopt.finished import Schedule
     from ppopt.infeasibility import InfeasibleError
-    from ppopt.optimization import optimize, optimize_each
+    from ppopt.optimization import SearchOptions, optimize, optimize_each
     from ppopt.search import Standing
     from reports.metrics import Figures
     from solver.checker import Violation, violations
@@ -33,7 +33,7 @@ _HOMES = {
     "ppopt.explanation": ("explain",),
     "ppopt.finished": ("Schedule",),
     "ppopt.infeasibility": ("InfeasibleError",),
-    "ppopt.optimization": ("optimize", "optimize_each"),
+    "ppopt.optimization": ("SearchOptions", "optimize", "optimize_each"),
     "ppopt.search": ("Standing",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
@@ -54,6 +54,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "explain",
     "Schedule",
     "InfeasibleError",
+    "SearchOptions",
     "optimize",
     "optimize_each",
     "Standing",

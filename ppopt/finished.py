@@ -47,6 +47,8 @@ class Schedule:
         A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
     bound_held_by : Bound or None
         The argument that holds the bound.
+    interrupted : bool
+        Whether Ctrl-C ended the search.
     notes : tuple of str
         What the user should know about this schedule, e.g. that the model was cut anew.
     problem : Problem
@@ -70,6 +72,7 @@ class Schedule:
     objective: str = "makespan"
     bound: float | None = None
     bound_held_by: Bound | None = None
+    interrupted: bool = False
     notes: tuple[str, ...] = ()
 
     @property

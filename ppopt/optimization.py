@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from ppopt.evaluation import InternalError, evaluate, replay_orders
@@ -26,6 +26,9 @@ from strategies.search_problem import build_search_problem, pipeline_actions
 OBJECTIVES = ("makespan", "span")
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
+
+FINISHING_SECONDS_PER_OP = 2e-5
+"""What replaying, checking and measuring the result takes; a search leaves that much of its time."""
 
 
 def optimize(
@@ -77,10 +80,7 @@ def optimize(
     InputError
         If an argument is wrong.
     """
-    found: list[Schedule] = []
-    infeasible: InfeasibleError | None = None
-    for outcome in optimize_each(
-        pipeline,
+    options = SearchOptions(
         placement=placement,
         split_backward=split_backward,
         overlap=overlap,
@@ -89,29 +89,57 @@ def optimize(
         workers=workers,
         seed=seed,
         progress=progress,
-    ):
-        if isinstance(outcome, Schedule):
-            found.append(outcome)
-        else:
-            infeasible = outcome
+    )
+    outcomes = list(optimize_each(pipeline, options))
+    found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
-        assert infeasible is not None
-        raise infeasible
+        raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
     return min(found, key=lambda schedule: schedule.objective_value)
 
 
-def optimize_each(
-    pipeline: Pipeline,
-    *,
-    placement: str = "linear",
-    split_backward: bool = True,
-    overlap: bool = False,
-    objective: str = "makespan",
-    time_limit: float = 60.0,
-    workers: int | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Iterator[Schedule | InfeasibleError]:
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What `optimize` takes besides the pipeline; the same names and meanings.
+
+    Raises
+    ------
+    InputError
+        If a value is wrong.
+    """
+
+    placement: str = "linear"
+    split_backward: bool = True
+    overlap: bool = False
+    objective: str = "makespan"
+    time_limit: float = 60.0
+    workers: int | None = None
+    seed: int = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.placement not in (*STAGES_PER_DEVICE, "all"):
+            known = ", ".join([*STAGES_PER_DEVICE, "all"])
+            raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
+        limit, workers = self.time_limit, self.workers
+        if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
+            raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+
+    @property
+    def placements(self) -> list[str]:
+        """The placements to be searched."""
+        return list(STAGES_PER_DEVICE) if self.placement == "all" else [self.placement]
+
+    @property
+    def threads(self) -> int:
+        """CP-SAT's."""
+        return self.workers or min(2, os.cpu_count() or 1)
+
+
+def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedule | InfeasibleError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
 
     Yields
@@ -119,28 +147,18 @@ def optimize_each(
     Schedule or InfeasibleError
         The best found on a placement, or why there is none.
     """
-    names = list(STAGES_PER_DEVICE) if placement == "all" else [placement]
-    _check_arguments(names, objective, time_limit, workers)
-    cuts = _cuts(pipeline, names)
-    ends = perf_counter() + time_limit
+    cuts = _cuts(pipeline, options.placements)
+    ends = perf_counter() + options.time_limit
     for place, (name, cut) in enumerate(cuts.items()):
         seconds = max(0.0, ends - perf_counter()) / (len(cuts) - place)
         try:
-            yield _optimize_one(cut, name, split_backward, overlap, objective, seconds, workers, seed, progress)
+            made = _optimize_one(cut, name, options, seconds)
         except InfeasibleError as error:
             yield error
-
-
-def _check_arguments(placements: list[str], objective: str, time_limit: float, workers: int | None) -> None:
-    for name in placements:
-        if name not in STAGES_PER_DEVICE:
-            raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}, all")
-    if objective not in OBJECTIVES:
-        raise InputError(f"objective: {objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
-    if not (isinstance(time_limit, (int, float)) and 0 <= time_limit < math.inf):
-        raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {time_limit!r}")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 256):
-        raise InputError(f"workers: must be a whole number from 1 to 256; found {workers!r}")
+            continue
+        yield made
+        if made.interrupted:
+            return
 
 
 def _cuts(pipeline: Pipeline, placements: list[str]) -> dict[str, Pipeline]:
@@ -161,29 +179,21 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
 
 
 @collection_paused()
-def _optimize_one(
-    pipeline: Pipeline,
-    name: str,
-    split_backward: bool,
-    overlap: bool,
-    objective: str,
-    seconds: float,
-    workers: int | None,
-    seed: int,
-    progress: Progress | None,
-) -> Schedule:
+def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds: float) -> Schedule:
     started = perf_counter()
+    split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
     if ops > MOST_SEARCHED_OPS:
         raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     refuse_infeasible(pipeline, placement)
-    problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=overlap)
-    search = Search(problem, objective, seconds - (perf_counter() - started), progress)
+    problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
+    left = seconds - (perf_counter() - started) - FINISHING_SECONDS_PER_OP * ops
+    search = Search(problem, options.objective, left, options.progress)
     search.offer(one_at_a_time(placement, problem))
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         _offer_published(search, problem, pipeline, name, split_backward)
-        run_tools(search, pipeline, placement, workers or min(2, os.cpu_count() or 1), seed)
+        run_tools(search, pipeline, placement, options.threads, options.seed)
     return _finish(search, pipeline, placement, started)
 
 
@@ -191,6 +201,8 @@ def _offer_published(
     search: Search, problem: Problem, pipeline: Pipeline, placement: str, split_backward: bool
 ) -> None:
     for strategy in fitting_strategies(pipeline, placement, split_backward=split_backward):
+        if search.done():
+            return
         if (orders := published_orders(problem, pipeline, strategy)) is not None:
             search.offer(orders)
 
@@ -215,6 +227,7 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
         bound_held_by=search.held_by,
         status="optimal" if search.closed else "feasible",
         seconds=perf_counter() - started,
+        interrupted=search.interrupted,
         notes=(*made.notes, *notes),
     )
 

@@ -56,23 +56,21 @@ def optimize(
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.finished import Schedule
-    from ppopt.optimization import optimize_each
+    from ppopt.optimization import SearchOptions, optimize_each
     from ppopt.output import save_timelines, show_optimized, write_traces
 
     with ProgressLine() as line:
-        outcomes = list(
-            optimize_each(
-                pipeline,
-                placement=placement,
-                split_backward=not full_backward,
-                overlap=overlap,
-                objective=objective,
-                time_limit=time_limit,
-                workers=workers,
-                seed=seed,
-                progress=line.show,
-            )
+        wanted = SearchOptions(
+            placement=placement,
+            split_backward=not full_backward,
+            overlap=overlap,
+            objective=objective,
+            time_limit=time_limit,
+            workers=workers,
+            seed=seed,
+            progress=line.show,
         )
+        outcomes = list(optimize_each(pipeline, wanted))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     for outcome in outcomes:
         if not isinstance(outcome, Schedule):
