@@ -77,10 +77,11 @@ def _tell_notes(schedules: Sequence[Schedule]) -> None:
 
 def _search_line(schedule: Schedule) -> str:
     pipeline = schedule.pipeline
-    return (
+    text = (
         f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
         f"({pipeline.devices} devices, {pipeline.stages} stages, {pipeline.microbatches} microbatches)"
     )
+    return click.wrap_text(text, 80, subsequent_indent="  ")
 
 
 def _row(schedule: Schedule) -> Row:

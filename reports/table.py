@@ -54,7 +54,7 @@ class Row:
 
 _HEADER = ("", "strategy", "dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
 _BOUNDED_HEADER = ("", "strategy", "makespan", "bubble", "memory", "bound", "gap", "status")
-_LONGEST_NAME = 19
+_LONGEST_NAME, _LONGEST_BOUNDED_NAME = 19, 23
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -70,7 +70,7 @@ def table(rows: Sequence[Row]) -> str:
     write = _bounded_cells if bounded else _cells
     cells = [header, *((_mark(row, row in best), row.name, *write(row)) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    widths[1] = min(widths[1], _LONGEST_NAME)
+    widths[1] = min(widths[1], _LONGEST_BOUNDED_NAME if bounded else _LONGEST_NAME)
     lines = [_line(each, widths) for each in cells]
     return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
 

@@ -273,6 +273,18 @@ def test_ctrl_c_returns_the_best_so_far(seconds: float) -> None:
     assert json.loads(output)["schedules"][0]["status"] == "feasible"
 
 
+def test_a_command_that_does_not_exist_is_answered_with_the_nearest() -> None:
+    result = CliRunner().invoke(cli, ["optimise"])
+    assert result.exit_code == 2
+    assert "Did you mean 'optimize'?" in result.stderr
+
+
+def test_all_placements_fit_80_columns() -> None:
+    result = run("--placement", "all", "--time-limit", "8")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "optimized-bidirectional  " in result.stdout
+
+
 def test_files_are_written(tmp_path: Path) -> None:
     result = run("--devices", "2", "--save", str(tmp_path / "t.csv"), "--trace", str(tmp_path / "t.json"), "--draw")
     assert result.exit_code == 0
