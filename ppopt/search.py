@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
 
+from solver.bounds.bound import Bound
 from solver.problem import Orders, Problem
 from solver.search.sweep import Sweeper
-
-if TYPE_CHECKING:
-    from solver.bounds.bound import Bound
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,6 @@ class Search:
 
     def raised(self, value: int) -> None:
         """Keep a bound that CP-SAT has proven."""
-        from solver.bounds.bound import Bound
-
         self.proven(Bound(value, "search"))
 
     def done(self) -> bool:

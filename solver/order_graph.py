@@ -8,7 +8,7 @@ from itertools import pairwise
 import networkx as nx
 
 from solver.errors import DeadlockError, InputError
-from solver.problem import Action, Block, Key, Orders, Precedence, Problem
+from solver.problem import Action, Block, Key, Orders, Precedence, Problem, tasks_of
 
 
 def order_graph(problem: Problem, orders: Orders) -> nx.DiGraph[Action]:
@@ -49,7 +49,7 @@ def check_complete(problem: Problem, orders: Orders) -> None:
     seen: set[Key] = set()
     for device, order in enumerate(orders):
         for action in order:
-            for task in halves(action):
+            for task in tasks_of(action):
                 if task not in problem.tasks:
                     raise InputError(f"device {device}: {task} is not an action of this schedule")
                 if problem.tasks[task].device != device:
@@ -61,11 +61,6 @@ def check_complete(problem: Problem, orders: Orders) -> None:
         missing = next(task for task in problem.tasks if task not in seen)
         device = problem.tasks[missing].device
         raise InputError(f"device {device}: {missing} is missing ({len(problem.tasks) - len(seen)} in all)")
-
-
-def halves(action: Action) -> tuple[Key, ...]:
-    """List the tasks of an action: two for a block, else the one."""
-    return tuple(action) if isinstance(action, Block) else (action,)
 
 
 def between_actions(problem: Problem, orders: Orders) -> Iterator[Precedence]:

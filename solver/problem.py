@@ -132,6 +132,11 @@ class Problem:
             return self.merged_durations[action.first]
         return self.tasks[action].duration
 
+    def can_merge(self, task: Key) -> bool:
+        """Tell whether a search may run a task in one piece with its partner, alone or in a block."""
+        in_block = task in self.seconds and bool(self.fused_durations)
+        return task in self.partners and (task in self.merged_durations or in_block)
+
     def dag(self) -> nx.DiGraph[Key]:
         """Build the precedences as a graph: nodes with ``device`` and ``duration``, edges with ``lag``."""
         import networkx as nx
@@ -141,6 +146,13 @@ class Problem:
             graph.add_node(key, device=task.device, duration=task.duration)
         graph.add_edges_from((before, after, {"lag": lag}) for before, after, lag in self.precedences)
         return graph
+
+
+def tasks_of(action: Action) -> tuple[Key, ...]:
+    """List the tasks of an action: one, the two of a merged pair, or those of both halves of a block."""
+    if isinstance(action, Block):
+        return (action.first, *tasks_of(action.second))
+    return tuple(action) if isinstance(action, Merged) else (action,)
 
 
 class Placed(NamedTuple):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from solver.bounds.analysis import analyse
 from solver.bounds.memory_edges import plain_network
-from solver.bounds.thinned import can_merge
 from solver.problem import Key, Precedence, Problem
 
 
@@ -41,7 +40,7 @@ def heads_and_tails(
     heads = {key: head * thinned.step for key, head in zip(thinned.keys, found.heads, strict=True)}
     tails = {key: tail * thinned.step for key, tail in zip(thinned.keys, found.tails, strict=True)}
     for task, partner in problem.partners.items():
-        if can_merge(problem, task):
+        if problem.can_merge(task):
             heads[partner] = min(heads[partner], heads[task])
             tails[task] = max(tails[partner], tails[task] - thinned.work[thinned.number[partner]] * thinned.step)
     return heads, tails

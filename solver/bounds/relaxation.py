@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,15 +15,16 @@ from ortools.sat.python import cp_model
 from solver.bounds.analysis import Analysis, analyse
 from solver.bounds.bound import Bound, best, is_over
 from solver.bounds.idle_curves import joined
-from solver.bounds.interruptible import solve
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.makespan import implied_network
 from solver.bounds.network import Network
 from solver.bounds.thinned import limited_holds
+from solver.cpsat_run import run
 from solver.problem import Problem
 
 LARGEST_HORIZON = 2**50
 MOST_TASKS = 2000
+PARAMETERS = {"cp_model_probing_level": 0}
 NONE = -(2**60)
 
 
@@ -228,20 +228,25 @@ def _prove(
     half = (time.perf_counter() + until) / 2
     model, makespan = _model(relaxation, least, max(least, top))
     model.minimize(makespan)
-    solver, status = solve(model, deadline=half, workers=workers, seed=seed, stop=stop)
-    if status == cp_model.INFEASIBLE:
+    asking: dict[str, Any] = {
+        "stop": stop or (lambda: False),
+        "workers": workers,
+        "seed": seed,
+        "parameters": PARAMETERS,
+    }
+    result = run(model, [makespan], deadline=half, **asking)
+    if result.status == "infeasible":
         return max(known, (max(least, top) + 1) * unit) if upper is not None else known
-    proven = math.floor(solver.best_objective_bound) if math.isfinite(solver.best_objective_bound) else least
+    proven = least if result.bound is None else result.bound
     low = max(least, min(proven, max(least, top)))
-    if status == cp_model.OPTIMAL:
+    if result.status == "optimal":
         return max(known, low * unit)
-    high = int(solver.value(makespan)) if status == cp_model.FEASIBLE else max(least, top)
+    high = max(least, top) if result.values is None else result.values[0]
     while low < high and not is_over(until) and not (stop is not None and stop()):
         middle = (low + high) // 2
         asked, _ = _model(relaxation, low, middle)
         now = time.perf_counter()
-        _, status = solve(asked, deadline=now + (until - now) / 2, workers=workers, seed=seed, stop=stop)
-        if status == cp_model.INFEASIBLE:
+        if run(asked, deadline=now + (until - now) / 2, **asking).status == "infeasible":
             low = middle + 1
         else:
             high = middle  # possible, or not shown to be impossible: less is easier to refute

@@ -85,15 +85,10 @@ def thin(problem: Problem) -> Thinned:
         edges=[],
         step=step,
     )
-    merging = {pair for pair in problem.partners.items() if can_merge(problem, pair[0])}
+    merging = {pair for pair in problem.partners.items() if problem.can_merge(pair[0])}
     edges = [(a, b, 0 if (a, b) in merging else lag) for a, b, lag in problem.precedences]
     thinned.edges.extend(thinned.numbered(edges))
     return thinned
-
-
-def can_merge(problem: Problem, task: Key) -> bool:
-    """Tell whether a task with a partner can run in one action with it."""
-    return task in problem.merged_durations or (task in problem.seconds and bool(problem.fused_durations))
 
 
 def shortest_blocks(problem: Problem) -> dict[int, int]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solver.problem import Action, Block, Key, Merged, Orders, Problem
+from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
 
 LARGEST_CLOSURE = 200_000_000
 """Tasks times chains; beyond it only direct predecessors are known to be ahead on a device."""
@@ -360,7 +360,7 @@ def tokens_from(compiled: CompiledProblem, orders: Orders) -> Tokens | None:
     for order in orders:
         string: list[int] = []
         for action in order:
-            names = _names(action)
+            names = tasks_of(action)
             if any(name not in number for name in names):
                 return None
             chains = tuple(compiled.chain[number[name]] for name in names)
@@ -368,9 +368,3 @@ def tokens_from(compiled: CompiledProblem, orders: Orders) -> Tokens | None:
             string += [mode] if mode is not None else chains  # a block that saves nothing: its parts, in a row
         tokens.append(string)
     return tokens
-
-
-def _names(action: Action) -> list[Key]:
-    if isinstance(action, Block | Merged):
-        return [action.first, *_names(action.second)]
-    return [action]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from time import monotonic
+from time import perf_counter
 
+from solver.cpsat_run import Result, Values, run
 from solver.problem import Key, Precedence
 from solver.search.cpsat_model import Variables, build_model, cut_by_load, minimise_makespan, minimise_span, tie_to_span
-from solver.search.cpsat_run import Result, Values, run
 from solver.search.cpsat_solution import add_hint, read_orders
 from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Steps, Windows, in_chain_order
@@ -88,7 +88,7 @@ class Lane:
     def search(self) -> None:
         """Go round by round, each twice as long as the one before."""
         try:
-            seconds = min(MOST_FIRST_SECONDS, (self.shared.state.deadline - monotonic()) / FIRST_SHARE)
+            seconds = min(MOST_FIRST_SECONDS, (self.shared.state.deadline - perf_counter()) / FIRST_SHARE)
             while not self.shared.state.over():
                 self._go_round(seconds)
                 seconds *= 2
@@ -109,8 +109,8 @@ class Lane:
     def _climb(self, variant: Variant, seconds: float) -> None:
         """Ask for limits from the lowest upwards while the answers come, then for some further up."""
         jump = 1
-        until = monotonic() + 4 * seconds
-        while not self._over(variant) and monotonic() < until:
+        until = perf_counter() + 4 * seconds
+        while not self._over(variant) and perf_counter() < until:
             limit = min(self._floor(variant) + jump - 1, self._largest())
             answer = self._ask(variant, limit, seconds)
             if answer == "unknown" and jump == 1:
@@ -222,7 +222,7 @@ class Lane:
         return run(
             variables.model,
             variables.watched(),
-            deadline=min(state.deadline, monotonic() + seconds),
+            deadline=min(state.deadline, perf_counter() + seconds),
             stop=state.over,
             seed=self.seed,
             on_solution=lambda values: self._take(variables, values),

@@ -10,7 +10,6 @@ from itertools import pairwise
 from ortools.sat.python import cp_model
 
 from solver.problem import Hold, Key, Precedence, Problem
-from solver.search.cpsat_steps import can_merge
 
 Pair = tuple[Key, Key]
 """A first and a second half that may share a block."""
@@ -44,8 +43,7 @@ class Variables:
         self.model = cp_model.CpModel()
         self.starts = {key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins}
         self.pairs = {pair: self.model.new_bool_var("") for pair in pairs if not self.is_twin(pair[0])}
-        alone = {key for key in can_merge(problem) if key in problem.merged_durations and not self.is_twin(key)}
-        self.merged = {key: self.model.new_bool_var("") for key in sorted(alone, key=list(self.starts).index)}
+        self.merged = {key: self.model.new_bool_var("") for key in self.starts if key in problem.merged_durations}
         self.horizon = max((last for _, last in windows.values()), default=0) + max(
             (task.duration for task in problem.tasks.values()), default=0
         )
@@ -239,7 +237,7 @@ def first_in_first_out(problem: Problem, holds: Sequence[Hold]) -> list[Pair] | 
 
     The order of tasks that others may be merged with is not: a merged pair may overtake.
     """
-    overtaken = {problem.partners[key] for key in can_merge(problem)}
+    overtaken = {partner for key, partner in problem.partners.items() if problem.can_merge(key)}
     place = {
         key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)
     }

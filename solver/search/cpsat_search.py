@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from time import monotonic
+from time import perf_counter
 
+from solver.cpsat_run import POLL_SECONDS
 from solver.problem import Action, Key, Orders, Precedence, Problem
 from solver.search.cpsat_lane import Lane, Shared
-from solver.search.cpsat_run import POLL_SECONDS
 from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Windows, in_steps, topological_ranks
 from solver.search.cpsat_variants import variants
@@ -52,7 +52,7 @@ def search(
     objective : {"makespan", "span"}
         What is minimised, always at the earliest starts that the orders allow.
     deadline : float
-        When to stop, on the clock of `time.monotonic`.
+        When to stop, on the clock of `time.perf_counter`.
     stop : callable
         Asked often whether to stop.
     workers, seed : int
@@ -101,7 +101,7 @@ def _run_side_by_side(
     for thread in threads:
         thread.start()
     try:
-        while any(thread.is_alive() for thread in threads) and not stop() and monotonic() < state.deadline:
+        while any(thread.is_alive() for thread in threads) and not stop() and perf_counter() < state.deadline:
             state.tell(found, raised, POLL_SECONDS)
     finally:
         state.cancelled.set()

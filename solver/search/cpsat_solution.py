@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from solver.problem import Action, Block, Key, Merged
+from solver.problem import Action, Block, Key, Merged, tasks_of
 from solver.search.cpsat_model import Variables
-from solver.search.sweep import tasks_of
 
 
 def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key, int]) -> list[list[Action]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from time import monotonic
+from time import perf_counter
 
 from solver.problem import Action, Orders, Problem
 from solver.search.sweep import Sweeper
@@ -26,7 +26,7 @@ class State:
     bound : int
         What the objective is known to be at least.
     deadline : float
-        When to stop, on the clock of `time.monotonic`.
+        When to stop, on the clock of `time.perf_counter`.
     """
 
     def __init__(self, problem: Problem, objective: str, bound: int, deadline: float) -> None:
@@ -43,7 +43,7 @@ class State:
 
     def over(self) -> bool:
         """Tell whether there is nothing left to do, or no time."""
-        return self.infeasible or self.proven() or self.cancelled.is_set() or monotonic() >= self.deadline
+        return self.infeasible or self.proven() or self.cancelled.is_set() or perf_counter() >= self.deadline
 
     def proven(self) -> bool:
         """Tell whether the best schedule meets the bound."""

@@ -121,11 +121,6 @@ def _shorten(least: dict[Key, int], problem: Problem, task: Key, duration: int |
         least[part] = min(least[part], duration)
 
 
-def can_merge(problem: Problem) -> set[Key]:
-    """List the tasks that may be run together with their partners."""
-    return {task for task in problem.partners if task in problem.seconds or task in problem.merged_durations}
-
-
 def in_chain_order(problem: Problem) -> Iterator[Precedence]:
     """Order every chain, also where that loses schedules."""
     for chain in problem.chains:
@@ -143,10 +138,10 @@ def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[K
     edges : iterable of Precedence
         Further precedences that every schedule keeps.
     """
-    least, merging = least_durations(problem), can_merge(problem)
+    least = least_durations(problem)
     after: dict[Key, list[tuple[Key, int]]] = {key: [] for key in problem.tasks}
     for source, target, lag in (*problem.precedences, *edges):
-        inside = source in merging and problem.partners[source] == target
+        inside = problem.partners.get(source) == target and problem.can_merge(source)
         after[source].append((target, -least[source] if inside else lag))  # merged, the two start together
     ranks = topological_ranks(problem, edges)
     if ranks is None:

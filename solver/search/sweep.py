@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from solver.problem import Action, Block, Key, Merged, Orders, Problem
-
-
-def tasks_of(action: Action) -> tuple[Key, ...]:
-    """List the tasks of an action: one, the two of a merged pair, or those of both halves of a block."""
-    if isinstance(action, Block):
-        return (action.first, *tasks_of(action.second))
-    return tuple(action) if isinstance(action, Merged) else (action,)
+from solver.problem import Action, Key, Orders, Problem, tasks_of
 
 
 class Sweeper:
