@@ -1,4 +1,4 @@
-# make demo: install and evaluate a real example. make test: install and run all tests.
+# make demo: install and compare all schedules on a real example. make test: install and run all tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,10 +22,9 @@ $(VENV)/installed-lint: $(VENV)/installed
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
-	$(BIN)/ppopt evaluate 1f1b zb-h1 zb1p zb-h2 interleaved:stages=16 -c examples/measured-1.5b.yaml \
-	  --save $(DEMO)/timeline.csv --trace $(DEMO)/trace.json > $(DEMO)/table.txt
+	$(BIN)/ppopt compare -c examples/measured-1.5b.yaml --time-limit 30 --report $(DEMO)/report.html > $(DEMO)/table.txt
 	@cat $(DEMO)/table.txt
-	@echo "Left in $(DEMO)/: table.txt, timeline.csv, and trace.json (open it in Perfetto)."
+	@echo "Left in $(DEMO)/: table.txt and report.html. Open $(CURDIR)/$(DEMO)/report.html in a browser."
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)

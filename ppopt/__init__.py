@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppopt.catalogue import strategies
+    from ppopt.charts import bubble_chart, device_idle_chart, idle_chart, ladder_chart, memory_chart, timeline_chart
+    from ppopt.comparison import Comparison, compare
     from ppopt.evaluation import InternalError, evaluate, evaluate_all
     from ppopt.explanation import explain
     from ppopt.finished import Schedule
@@ -29,6 +31,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ppopt.catalogue": ("strategies",),
+    "ppopt.charts": (
+        "bubble_chart",
+        "device_idle_chart",
+        "idle_chart",
+        "ladder_chart",
+        "memory_chart",
+        "timeline_chart",
+    ),
+    "ppopt.comparison": ("Comparison", "compare"),
     "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
     "ppopt.explanation": ("explain",),
     "ppopt.finished": ("Schedule",),
@@ -48,6 +59,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # by room, as above
     "strategies",
+    "bubble_chart",
+    "device_idle_chart",
+    "idle_chart",
+    "ladder_chart",
+    "memory_chart",
+    "timeline_chart",
+    "Comparison",
+    "compare",
     "InternalError",
     "evaluate",
     "evaluate_all",

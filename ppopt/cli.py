@@ -15,6 +15,7 @@ import click
 from ppopt import __version__
 
 _COMMANDS = {
+    "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",
     "strategies": "List the schedules and what they ask of a pipeline.",

@@ -182,6 +182,18 @@ class Schedule:
             "notes": list(self.notes),
         }
 
+    def _repr_html_(self) -> str:
+        """Show the timeline in a notebook, as a picture that needs no network."""
+        from ppopt.notebook import timeline_html
+
+        return timeline_html(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """Offer a notebook the timeline as a picture, as a chart, and in words."""
+        from ppopt.notebook import mimebundle
+
+        return mimebundle(self)
+
     def __repr__(self) -> str:
         pipeline = self.pipeline
         return (

@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
+from ppopt.comparison import Comparison, with_name
 from ppopt.explanation import explain
 from ppopt.finished import Schedule
 from ppopt.optimization import compared_with_published
 from ppopt.output_file import written_whole
 from reports.chrome_trace import Traced, write_trace
-from reports.table import Row, table
+from reports.table import Row, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from strategies.pipeline import Pipeline
 
@@ -38,9 +39,18 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
             click.echo("\n" + _drawing(schedule), err=form != "table")
 
 
+def with_published(found: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> list[Schedule]:
+    """Put the published schedules on its placement behind each result of a search."""
+    beside: list[Schedule] = []
+    for schedule in found:
+        beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
+    return beside
+
+
 def show_optimized(
     pipeline: Pipeline,
     found: Sequence[Schedule],
+    beside: Sequence[Schedule],
     form: str,
     *,
     draw: bool,
@@ -48,10 +58,7 @@ def show_optimized(
     split_backward: bool,
     overlap: bool,
 ) -> None:
-    """Print the results of a search, each followed by the published schedules on its placement."""
-    beside: list[Schedule] = []
-    for schedule in found:
-        beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
+    """Print the results of a search among all that `with_published` puts beside them."""
     texts = [explain(each, split_backward=split_backward, overlap=overlap) for each in found] if explained else []
     if form == "json":
         _tell_notes(beside)
@@ -68,6 +75,58 @@ def show_optimized(
     if draw:
         for schedule in found:
             click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], form: str) -> None:
+    """Print comparisons: tables, JSON or CSV on standard output, notes on standard error."""
+    _tell_notes([schedule for comparison in comparisons for schedule in comparison.schedules])
+    if any(each.interrupted and not any(made.interrupted for made in each.schedules) for each in comparisons):
+        click.echo("note: the search was interrupted before it had found anything", err=True)
+    if form == "json":
+        whole = [comparison.to_dict() for comparison in comparisons]
+        click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
+    elif form == "csv":
+        click.echo(_comparisons_as_csv(comparisons, titles), nl=False)
+    else:
+        texts = [_comparison_text(comparison) for comparison in comparisons]
+        if len(texts) > 1:
+            texts = [f"{title}:\n{text}" for title, text in zip(titles, texts, strict=True)]
+        click.echo("\n\n".join(texts))
+    for comparison in comparisons:
+        if form != "table" or comparison.winner is None:
+            for message in comparison.infeasible:
+                click.echo(message, err=True)
+
+
+def _comparison_text(comparison: Comparison) -> str:
+    rows = [_row(schedule) for schedule in comparison.schedules]
+    lines = [ranking(rows, comparison.bound)] if rows else []
+    reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
+    infeasible = comparison.infeasible if comparison.winner else ()
+    wrapped = [click.wrap_text(text, 80, subsequent_indent="  ") for text in (*reasons, *infeasible)]
+    return "\n".join([*lines, *wrapped])
+
+
+def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
+    rows = [
+        ({"configuration": title} if len(titles) > 1 else {}) | _flat(figures)
+        for comparison, title in zip(comparisons, titles, strict=True)
+        for figures in comparison.figures()
+    ]
+    return _as_csv(rows) if rows else ""
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Write the entries of the ladder as figures of their own."""
+    plain = {key: value for key, value in figures.items() if key != "ladder"}
+    return plain | {f"ladder_{step}": value for step, value in figures["ladder"].items()}
+
+
+def tell_files(form: str, **files: Sequence[str]) -> None:
+    """Say which files were written, away from data on standard output."""
+    for kind, paths in files.items():
+        for path in paths:
+            click.echo(f"{kind}: {path}", err=form != "table")
 
 
 def _tell_notes(schedules: Sequence[Schedule]) -> None:

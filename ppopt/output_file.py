@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
@@ -93,11 +94,25 @@ def written_whole(path: str | Path) -> Iterator[IO[str]]:
     InputError
         If it cannot be written; nothing is left behind.
     """
+    with bytes_written_whole(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+        yield file
+        file.flush()
+
+
+@contextmanager
+def bytes_written_whole(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under its name only when all of it is written.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; nothing is left behind.
+    """
     check_writable(path)
     target = _target(Path(path))
     try:
         if _is_special(target):
-            with target.open("w", encoding="utf-8") as file:
+            with target.open("wb") as file:
                 yield file
             return
         with _renamed_when_done(target) as file:
@@ -107,10 +122,10 @@ def written_whole(path: str | Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _renamed_when_done(target: Path) -> Iterator[IO[str]]:
+def _renamed_when_done(target: Path) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "wb") as file:
             yield file
         before = _mode(target)
         os.chmod(temporary, 0o666 & ~_umask() if before is None else stat.S_IMODE(before))

@@ -16,6 +16,14 @@ def number(value: float, digits: int = 7) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def grouped(value: float, digits: int = 7) -> str:
+    """Write a number as `number` does, its thousands set apart by commas."""
+    whole, point, rest = number(value, digits).partition(".")
+    if "e" in whole:
+        return whole + point + rest
+    return f"{int(whole):,}{point}{rest}" if abs(int(whole)) >= 1000 else whole + point + rest
+
+
 def percent(ratio: float) -> str:
     """Write a ratio in percent, with two decimals; with an exponent where that takes too much room."""
     if abs(ratio) >= 1e4:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from reports.metrics import Figures
 from reports.numbers import number, percent
@@ -75,6 +77,27 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
 
 
+def ranking(rows: Sequence[Row], bound: float | None) -> str:
+    """Write ranked schedules as a table, each with its own bound and gap, and the bound of them all as the last line.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Best first.
+    bound : float or None
+        What no schedule can beat that fits the memory.
+    """
+    best = best_rows(rows)
+    cells = [_BOUNDED_HEADER, *((_mark(row, row in best), row.name, *_bounded_cells(row, of_own=True)) for row in rows)]
+    if bound is not None:
+        cells.append(("", "lower bound", number(bound), *[""] * (len(_BOUNDED_HEADER) - 3)))
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    widths[1] = min(widths[1], _LONGEST_BOUNDED_NAME)
+    lines = [_line(each, widths).rstrip() for each in cells]
+    notes = (textwrap.wrap(note, 80, subsequent_indent="  ") for note in _footnotes(rows, bool(best)))
+    return "\n".join([*lines, *chain.from_iterable(notes)])
+
+
 def best_rows(rows: Sequence[Row]) -> list[Row]:
     """Choose the rows with the least objective among those that fit the memory; none of a table of one."""
     fitting = [row for row in rows if not row.over]
@@ -88,14 +111,15 @@ def _mark(row: Row, best: bool) -> str:
     return "!" if row.over else "*" if best else " "
 
 
-def _bounded_cells(row: Row) -> tuple[str, ...]:
+def _bounded_cells(row: Row, *, of_own: bool = False) -> tuple[str, ...]:
+    """Write a row with bound and gap; what is proven within the memory limit says nothing of a row over it."""
     bound = row.bound
     return (
         number(row.value),
         percent(row.figures.bubble_ratio),
         number(max(row.figures.peak_memory)),
         "" if bound is None else number(bound),
-        "" if bound is None or row.over else percent((row.value - bound) / row.value),
+        "" if bound is None or (row.over and not of_own) else percent((row.value - bound) / row.value),
         row.status,
     )
 

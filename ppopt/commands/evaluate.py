@@ -22,6 +22,7 @@ _EPILOG = (
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
+@click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
 def evaluate(
     strategies: tuple[str, ...],
@@ -29,6 +30,7 @@ def evaluate(
     form: str,
     save: str | None,
     trace: str | None,
+    report: str | None,
     draw: bool,
     **options: Any,
 ) -> None:
@@ -38,7 +40,7 @@ def evaluate(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace})
+    check_outputs({"--save": save, "--trace": trace, "--report": report})
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
@@ -53,3 +55,7 @@ def evaluate(
         save_timelines(save, schedules)
     if trace is not None:
         write_traces(trace, schedules)
+    if report is not None:
+        from ppopt.commands.reporting import report_schedules
+
+        report_schedules(report, form, options["config"], pipeline, schedules)

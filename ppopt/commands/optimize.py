@@ -25,6 +25,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
+@click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
 @click.pass_context
 def optimize(
@@ -41,6 +42,7 @@ def optimize(
     form: str,
     save: str | None,
     trace: str | None,
+    report: str | None,
     draw: bool,
     **options: Any,
 ) -> None:
@@ -51,13 +53,13 @@ def optimize(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace})
+    check_outputs({"--save": save, "--trace": trace, "--report": report})
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.finished import Schedule
     from ppopt.optimization import SearchOptions, optimize_each
-    from ppopt.output import save_timelines, show_optimized, write_traces
+    from ppopt.output import save_timelines, show_optimized, with_published, write_traces
 
     with ProgressLine() as line:
         wanted = SearchOptions(
@@ -78,8 +80,13 @@ def optimize(
     if not found:
         ctx.exit(3)
     allowed = {"split_backward": not full_backward, "overlap": overlap}
-    show_optimized(pipeline, found, form, draw=draw, explained=explained, **allowed)
+    beside = with_published(found, **allowed)
+    show_optimized(pipeline, found, beside, form, draw=draw, explained=explained, **allowed)
     if save:
         save_timelines(save, found)
     if trace:
         write_traces(trace, found)
+    if report is not None:
+        from ppopt.commands.reporting import report_schedules
+
+        report_schedules(report, form, options["config"], pipeline, beside, **allowed)

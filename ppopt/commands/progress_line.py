@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from time import perf_counter
 from types import TracebackType
@@ -19,11 +20,12 @@ SHORTEST_INTERVAL = 0.1
 
 
 class ProgressLine:
-    """Shows how far a search has come, on one line of standard error that is wiped at the end."""
+    """Shows what is being done and how far a search has come, on one line of standard error, wiped at the end."""
 
     def __init__(self) -> None:
         self.wanted = sys.stderr.isatty()
         self.shown = 0.0
+        self.said = ""
 
     def __enter__(self) -> Self:
         return self
@@ -34,6 +36,13 @@ class ProgressLine:
         if self.shown:
             click.echo("\r\x1b[K", err=True, nl=False)
 
+    def say(self, text: str) -> None:
+        """Put what is being done on the line; what a search tells goes behind it."""
+        self.said = text
+        if self.wanted:
+            self.shown = perf_counter()
+            self._write(text)
+
     def show(self, standing: Standing) -> None:
         """Rewrite the line, unless it has just been written."""
         if not self.wanted or perf_counter() - self.shown < SHORTEST_INTERVAL:
@@ -42,4 +51,8 @@ class ProgressLine:
         best = "–" if standing.best is None else number(standing.best)
         gap = "–" if standing.gap is None else percent(standing.gap)
         text = f"{standing.seconds:6.1f} s   best {best}   bound {number(standing.bound)}   gap {gap}"
-        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+        self._write(f"{self.said}   {text}" if self.said else text)
+
+    def _write(self, text: str) -> None:
+        columns = shutil.get_terminal_size((80, 24)).columns
+        click.echo(f"\r\x1b[K{text[: columns - 1]}", err=True, nl=False)

@@ -1,0 +1,167 @@
+"""``ppopt compare``."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from ppopt.commands.optimize import PLACEMENTS
+from ppopt.commands.pipeline_options import _OPTIONS, OPTION_NAMES, Command, read_with_strategies
+from ppopt.commands.reporting import DEFAULTS, command_line
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.comparison import Comparison
+
+_EPILOG = (
+    "Strategies are named as for `ppopt evaluate`, with options after a colon: "
+    "--strategies 1f1b,interleaved:stages=16,group_size=8,zb1p names three."
+)
+
+
+def _overriding_options(command: Command) -> Command:
+    """Add the options that describe a pipeline, all but the configuration."""
+    for option in reversed(_OPTIONS[1:]):
+        command = option(command)
+    return command
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "-c",
+    "--config",
+    "configs",
+    metavar="FILE",
+    multiple=True,
+    help="Configuration, YAML or JSON; several are compared one after the other.",
+)
+@_overriding_options
+@click.option(
+    "--strategies", "named", multiple=True, metavar="A,B,…", help="Published schedules.  [default: all that there are]"
+)
+@click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
+@click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
+@click.option(
+    "--overlap/--no-overlap",
+    default=None,
+    help="Whether the search may run forwards and backwards in one block.  [default: where blocks save time]",
+)
+@click.option(
+    "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
+)
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For all that is random.")
+@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)
+@click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
+@click.option(
+    "--chart",
+    "charts",
+    metavar="FILE.png|svg",
+    multiple=True,
+    help="Write a picture, named after its chart: bubbles.svg.",
+)
+@click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    /,
+    configs: tuple[str, ...],
+    named: tuple[str, ...],
+    report: str | None,
+    charts: tuple[str, ...],
+    opened: bool,
+    form: str,
+    **options: Any,
+) -> None:
+    """Rank published and searched schedules on your costs.
+
+    Each has the lower bound of its placement beside it. What does not fit the pipeline is left out, with the reason.
+    Ctrl-C ends the search with the best so far.
+    """
+    if opened and report is None:
+        raise InputError("--open: opens the page of --report FILE.html; give that as well")
+    names = tuple(name for text in named for name in split_strategies(text))
+    if named and not names:
+        raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
+    _check_files(report, charts)
+    comparisons, titles = _compare_each(configs or (None,), names, options)
+
+    from ppopt.output import show_comparisons, tell_files
+
+    show_comparisons(comparisons, titles, form)
+    _write_files(comparisons, titles, report, charts)
+    tell_files(form, chart=charts, report=[] if report is None else [report])
+    if opened and report is not None:
+        webbrowser.open(Path(report).absolute().as_uri())
+    if any(comparison.infeasible and comparison.winner is None for comparison in comparisons):
+        ctx.exit(3)
+
+
+def split_strategies(text: str) -> Iterator[str]:
+    """Split a list of strategies at its commas, except for those between the options of one.
+
+    A part with ``=`` behind a strategy with a colon is an option of that.
+    """
+    name = ""
+    for part in text.split(","):
+        if ":" in name and ":" not in part and "=" in part:
+            name += f",{part}"
+            continue
+        if name.strip():
+            yield name.strip()
+        name = part
+    if name.strip():
+        yield name.strip()
+
+
+def _check_files(report: str | None, charts: Sequence[str]) -> None:
+    """Refuse files that cannot be written before any work is done."""
+    from ppopt.output_file import check_outputs
+
+    numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
+    check_outputs({"--report": report, **numbered})
+    if charts:
+        from ppopt.report import check_chart
+
+        for path in charts:
+            check_chart(path)
+
+
+def _compare_each(
+    configs: Sequence[str | None], names: tuple[str, ...], options: dict[str, Any]
+) -> tuple[list[Comparison], list[str]]:
+    """Compare on each configuration, all of which are read before the first is compared."""
+    from strategies.registry import all_strategies
+
+    overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
+    wanted = names or tuple(all_strategies())
+    read = [read_with_strategies(wanted, config, **overriding) for config in configs]
+
+    from ppopt.commands.progress_line import ProgressLine
+    from ppopt.comparison import compare as compare_one
+
+    comparisons: list[Comparison] = []
+    with ProgressLine() as line:
+        for pipeline, strategies in read:
+            made = compare_one(pipeline, strategies, **options, progress=line.show, told=line.say)
+            comparisons.append(made)
+    return comparisons, [config or DEFAULTS for config in configs]
+
+
+def _write_files(
+    comparisons: Sequence[Comparison], titles: Sequence[str], report: str | None, charts: Sequence[str]
+) -> None:
+    if report is None and not charts:
+        return
+    from ppopt.report import write_chart, write_report
+
+    for path in charts:
+        write_chart(path, comparisons, titles)
+    if report is not None:
+        write_report(report, comparisons, titles, command_line())

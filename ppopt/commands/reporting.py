@@ -1,0 +1,55 @@
+"""The page of a command that was not asked to compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ppopt.finished import Schedule
+    from strategies.pipeline import Pipeline
+
+DEFAULTS = "defaults"
+"""What a pipeline without a configuration file is called."""
+
+
+def command_line() -> list[str]:
+    """Give the command that was typed."""
+    return ["ppopt", *sys.argv[1:]]
+
+
+def report_schedules(
+    path: str,
+    form: str,
+    config: str | None,
+    pipeline: Pipeline,
+    schedules: Sequence[Schedule],
+    *,
+    split_backward: bool = True,
+    overlap: bool = False,
+) -> None:
+    """Write schedules as a page, and say so.
+
+    Parameters
+    ----------
+    path : str
+        The page's file.
+    form : str
+        What is printed besides: ``table``, ``json`` or ``csv``.
+    config : str or None
+        The configuration file.
+    pipeline : Pipeline
+        The model.
+    schedules : sequence of Schedule
+        What is shown.
+    split_backward, overlap : bool
+        What was allowed to those that a search found.
+    """
+    from ppopt.comparison import comparison_of
+    from ppopt.output import tell_files
+    from ppopt.report import write_report
+
+    comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap)
+    write_report(path, [comparison], [config or DEFAULTS], command_line())
+    tell_files(form, report=[path])

@@ -1,0 +1,1 @@
+"""The charts, a module each; every function returns an Altair chart."""

@@ -1,0 +1,142 @@
+"""Bubbles side by side: a bar for each schedule, with the optimum and the bound as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from reports.charts import palette
+from reports.charts.records import OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
+from reports.content import Presented, Section
+
+FIGURES = {"bubble_ratio": "bubble ratio", "bubble_over_ideal": "bubble over ideal", "makespan": "makespan"}
+ROW_HEIGHT = 26
+
+STATE_COLOURS = alt.Scale(
+    domain=[PUBLISHED, SEARCHED, OVER_LIMIT],
+    range=[palette.PUBLISHED, palette.SEARCHED, palette.OVER_LIMIT],
+)
+
+
+def bubble_chart(section: Section) -> alt.LayerChart:
+    """Draw the bubble ratio of every schedule; bubble over ideal and makespan can be chosen instead.
+
+    Parameters
+    ----------
+    section : Section
+        The schedules and the bound.
+
+    Returns
+    -------
+    altair.LayerChart
+        Bars in the order of the schedules. Those over the memory limit are pale with a dashed outline. The best
+        schedule that the search found and the bound are lines across.
+    """
+    figure = alt.param(
+        name="figure",
+        value="bubble_ratio",
+        bind=alt.binding_select(options=list(FIGURES), labels=list(FIGURES.values()), name="Figure "),
+    )
+    layers = [*_bars(section.schedules), *_lines(reference_lines(section))]
+    height = ROW_HEIGHT * max(2, len(section.schedules))
+    return alt.LayerChart(layer=layers, width="container", height=height).add_params(figure)
+
+
+_VALUE_TEXT = "figure == 'makespan' ? format(datum.value, ',.7~r') : format(datum.value, '.1%')"
+
+
+def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
+    base = alt.Chart(alt.InlineData(values=schedule_records(schedules)))
+    base = base.transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
+    y = alt.Y("name:N", sort=[label(each) for each in schedules], title=None)
+    x = alt.X("value:Q", title=None, axis=alt.Axis(labelExpr=_AXIS_TEXT, tickCount=6), scale=_room_for_texts(schedules))
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(
+        y=y,
+        x=x,
+        color=alt.Color(
+            "state:N", scale=STATE_COLOURS, title=None, legend=alt.Legend(orient="top", symbolType="square")
+        ),
+        fillOpacity=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value(0.25), alt.value(1)),
+        strokeDash=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value([4, 3]), alt.value([1, 0])),
+        stroke=alt.Stroke("state:N", scale=STATE_COLOURS),
+        tooltip=tooltips("name", "state", "bubble_ratio", "bubble_over_ideal", "makespan", "peak_memory"),
+    )
+    right = "datum.value >= 0 ? 'left' : 'right'"
+    texts = base.mark_text(align=alt.ExprRef(right), dx=alt.ExprRef("datum.value >= 0 ? 4 : -4")).encode(
+        y=y, x=x, text="text:N"
+    )
+    return [bars, texts]
+
+
+_AXIS_TEXT = "figure == 'makespan' ? format(datum.value, ',.6~r') : format(datum.value, '.0%')"
+
+
+def _room_for_texts(schedules: Sequence[Presented]) -> alt.Scale:
+    """Let the axis end behind the longest bar, such that its text has room."""
+    highest = {name: max(getattr(each.row.figures, name) for each in schedules) for name in FIGURES}
+    ends = ", ".join(f"{name}: {1.2 * value if value > 0 else 0.01!r}" for name, value in highest.items())
+    return alt.Scale(domainMax=alt.ExprRef(f"({{{ends}}})[figure]"))
+
+
+_RATIOS = {"bubble_ratio": ".2%", "bubble_over_ideal": ".2%", "share": ".2%", "share_of_limit": ".1%"}
+_AMOUNTS = dict.fromkeys(("makespan", "peak_memory", "time", "from", "to", "ideal"), ",.9~r")
+_FORMATS = _RATIOS | _AMOUNTS
+
+
+def tooltips(*fields: str) -> list[alt.Tooltip]:
+    """List tooltips of a chart's fields, numbers with the digits that tell schedules apart."""
+    return [_tooltip(field) for field in fields]
+
+
+def _tooltip(field: str) -> alt.Tooltip:
+    title = field.replace("_", " ")
+    if field in _FORMATS:
+        return alt.Tooltip(f"{field}:Q", title=title, format=_FORMATS[field])
+    return alt.Tooltip(f"{field}:N", title=title)
+
+
+def reference_lines(section: Section) -> list[dict[str, Any]]:
+    """Make a row for the best schedule that the search found, and one for the bound, in all figures.
+
+    The bound's bubbles are those of a schedule that is as short as the bound and does no more work than it must.
+    """
+    lines: list[dict[str, Any]] = []
+    found = next((each for each in section.schedules if each.searched), None)
+    if found is not None:
+        lines.append({"line": f"{found.row.name}", "align": "left", **_figures_of(found)})
+    held = next((each.ladder for each in section.schedules if _holds(each, section.bound)), None)
+    if section.bound is not None and held is not None:
+        bound = section.bound
+        lines.append(
+            {
+                "line": "lower bound",
+                "align": "right",
+                "makespan": bound,
+                "bubble_ratio": 1 - float(held.ideal - held.saved) / bound,
+                "bubble_over_ideal": bound / float(held.ideal) - 1,
+            }
+        )
+    return lines
+
+
+def _holds(presented: Presented, bound: float | None) -> bool:
+    ladder = presented.ladder
+    return ladder is not None and ladder.limited and float(ladder.bound) == bound
+
+
+def _figures_of(presented: Presented) -> dict[str, float]:
+    return {name: getattr(presented.row.figures, name) for name in FIGURES}
+
+
+def _lines(lines: Sequence[dict[str, Any]]) -> list[alt.Chart]:
+    if not lines:
+        return []
+    base = alt.Chart(alt.InlineData(values=list(lines))).transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
+    dashes = alt.condition("datum.align == 'right'", alt.value([5, 4]), alt.value([1, 0]))
+    rules = base.mark_rule(strokeWidth=1.5).encode(x="value:Q", strokeDash=dashes, tooltip=["line:N", "text:N"])
+    texts = base.mark_text(
+        align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.align == 'left' ? 4 : -4"), baseline="bottom", dy=-3
+    ).encode(x="value:Q", y=alt.value(0), text="line:N")
+    return [rules, texts]

@@ -1,0 +1,150 @@
+"""Where the time goes: the ladder of each schedule, and what its devices wait for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from reports.charts import palette
+from reports.charts.bubbles import ROW_HEIGHT, tooltips
+from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records
+from reports.content import Section
+from reports.numbers import grouped
+
+_STEP_COLOURS = alt.Scale(domain=list(STEP_TITLES.values()), range=[palette.STEPS[step] for step in STEP_TITLES])
+_CAUSE_COLOURS = alt.Scale(domain=list(CAUSE_TITLES.values()), range=[palette.CAUSES[cause] for cause in CAUSE_TITLES])
+
+
+def ladder_chart(section: Section) -> alt.LayerChart:
+    """Draw each schedule's ladder: a bar from the ideal time to its makespan, cut into what is lost to what.
+
+    Parameters
+    ----------
+    section : Section
+        Schedules with ladders; those without are left out.
+    """
+    records = ladder_records(section.schedules)
+    ends: list[dict[str, Any]] = [
+        {
+            "name": label(each),
+            "rank": rank,
+            "ideal": float(each.ladder.ideal),
+            "low": float(each.ladder.ideal - each.ladder.saved),
+            "makespan": float(each.ladder.makespan),
+            "text": grouped(float(each.ladder.makespan)),
+        }
+        for rank, each in enumerate(section.schedules)
+        if each.ladder is not None
+    ]
+    low, high = min((each["low"] for each in ends), default=0), max((each["makespan"] for each in ends), default=1)
+    domain = alt.Scale(domain=[low - (high - low or high) * 0.02, high + (high - low or high) * 0.14], nice=False)
+    x = alt.X("from:Q", title="time", scale=domain, axis=alt.Axis(format=",.6~r", tickCount=8))
+    y = alt.Y("name:N", sort=_ranked(section), title=None)
+    bars = (
+        alt.Chart(alt.InlineData(values=[each for each in records if each["time"] > 0]))
+        .mark_bar(stroke="white", strokeWidth=0.5)
+        .encode(
+            y=y,
+            x=x,
+            x2="to:Q",
+            color=alt.Color(
+                "step:N", scale=_STEP_COLOURS, sort=list(STEP_TITLES.values()), title=None, legend=_legend(5)
+            ),
+            tooltip=tooltips("name", "step", "time", "share", "from", "to"),
+        )
+    )
+    base = alt.Chart(alt.InlineData(values=ends))
+    texts = base.mark_text(align="left", dx=5).encode(y=y, x=alt.X("makespan:Q", scale=domain), text="text:N")
+    ideal = base.mark_tick(thickness=2, bandSize=ROW_HEIGHT).encode(
+        y=y, x=alt.X("ideal:Q", scale=domain), tooltip=tooltips("name", "ideal")
+    )
+    height = ROW_HEIGHT * max(2, len(ends))
+    return alt.LayerChart(layer=[bars, ideal, texts], width="container", height=height)
+
+
+def idle_chart(section: Section) -> alt.Chart:
+    """Draw how long a device of each schedule idles on average, by what it waits for.
+
+    Parameters
+    ----------
+    section : Section
+        The schedules.
+    """
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData(values=_averages(section)))
+        .mark_bar()
+        .encode(
+            y=alt.Y("name:N", sort=_ranked(section), title=None),
+            x=alt.X(
+                "share:Q",
+                stack=True,
+                title="idle part of the step, average of the devices",
+                axis=alt.Axis(format="~%", tickCount=6),
+            ),
+            order="place:O",
+            color=alt.Color(
+                "cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), title=None, legend=_legend(3)
+            ),
+            tooltip=tooltips("name", "cause", "time", "share"),
+        )
+        .properties(width="container", height=ROW_HEIGHT * max(2, len(section.schedules)))
+    )
+    return chart
+
+
+def _averages(section: Section) -> list[dict[str, object]]:
+    gathered: dict[tuple[str, int, str, int], list[float]] = {}
+    makespans = {label(each): each.row.figures.makespan for each in section.schedules}
+    for each in idle_records(section.schedules):
+        gathered.setdefault((each["name"], each["rank"], each["cause"], each["place"]), []).append(each["time"])
+    return [
+        {
+            "name": name,
+            "rank": rank,
+            "cause": cause,
+            "place": place,
+            "time": sum(times) / len(times),
+            "share": sum(times) / len(times) / makespans[name],
+        }
+        for (name, rank, cause, place), times in gathered.items()
+    ]
+
+
+def device_idle_chart(section: Section) -> alt.Chart:
+    """Draw how long each device of one schedule, which can be chosen, idles, by what it waits for.
+
+    Parameters
+    ----------
+    section : Section
+        The schedules; the first is shown until another is chosen.
+    """
+    names = [label(each) for each in section.schedules]
+    chosen = alt.param(
+        name="schedule", value=names[0] if names else "", bind=alt.binding_select(options=names, name="Schedule ")
+    )
+    devices = max((each.problem.devices for each in section.schedules), default=1)
+    height = max(400, ROW_HEIGHT * len(names))
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData(values=idle_records(section.schedules)))
+        .transform_filter("datum.name == schedule")
+        .mark_bar()
+        .encode(
+            y=alt.Y("device:O", title="device"),
+            x=alt.X("share:Q", stack=True, title="idle part of the step", axis=alt.Axis(format="~%", tickCount=6)),
+            order="place:O",
+            color=alt.Color("cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), legend=None),
+            tooltip=tooltips("device", "cause", "time", "share"),
+        )
+        .add_params(chosen)
+        .properties(width="container", height=max(12, min(40, height // devices)) * max(2, devices))
+    )
+    return chart
+
+
+def _ranked(section: Section) -> list[str]:
+    return [label(each) for each in section.schedules]
+
+
+def _legend(columns: int) -> alt.Legend:
+    return alt.Legend(orient="top", symbolType="square", columns=columns, labelLimit=220)

@@ -1,0 +1,151 @@
+"""What is drawn of a schedule with too many operations for a timeline: how busy each device is over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import altair as alt
+import numpy as np
+
+from reports.charts.timeline_layout import row_height
+from reports.charts.timelines import AXIS_WIDTH, timeline_chart, timeline_start
+from reports.content import Presented
+from solver.problem import Placed
+
+LONGEST_TIMELINE = 20_000
+"""A schedule of more operations is shown by its idle shares."""
+
+BINS = 400
+"""Into how many parts the time is cut."""
+
+WINDOW_BARS = 1_500
+"""About how many operations a window shows."""
+
+
+def idle_shares(presented: Presented) -> list[list[float]]:
+    """Compute which part of each of `BINS` equal stretches of time each device idles.
+
+    Returns
+    -------
+    list of list of float
+        For each device a number from 0 to 1 for each stretch.
+    """
+    rows = _each_action_once(presented.rows)
+    first = min(row.start for row in rows)
+    length = max(row.end for row in rows) - first
+    edges = np.linspace(0.0, float(length), BINS + 1)
+    shares: list[list[float]] = []
+    for device in range(presented.problem.devices):
+        here = [row for row in rows if row.device == device]
+        starts = np.array([row.start - first for row in here], dtype=float)
+        ends = np.array([row.end - first for row in here], dtype=float)
+        done = _work_until(edges, starts, ends)
+        shares.append([round(float(each), 3) for each in 1 - np.diff(done) / (length / BINS)])
+    return shares
+
+
+def _each_action_once(rows: Sequence[Placed]) -> list[Placed]:
+    """Leave out the second halves of blocks."""
+    seen: set[int] = set()
+    kept = []
+    for row in rows:
+        if row.block is None or row.block not in seen:
+            kept.append(row)
+        if row.block is not None:
+            seen.add(row.block)
+    return kept
+
+
+Moments: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+
+
+def _work_until(edges: Moments, starts: Moments, ends: Moments) -> Moments:
+    """Tell how much work is done by each moment; the actions do not overlap and come in order."""
+    if not len(starts):
+        return np.zeros_like(edges)
+    moments = np.stack([starts, ends], axis=1).ravel()
+    worked = np.cumsum(ends - starts)
+    amounts = np.stack([np.concatenate([[0.0], worked[:-1]]), worked], axis=1).ravel()
+    until: Moments = np.interp(edges, moments, amounts)
+    return until
+
+
+def overview_chart(presented: Presented) -> alt.Chart:
+    """Draw the idle part of every device over time.
+
+    Parameters
+    ----------
+    presented : Presented
+        The schedule.
+    """
+    start, width = timeline_start(presented), presented.row.figures.makespan / BINS
+    values = [
+        {"device": device, "from": start + place * width, "to": start + (place + 1) * width, "idle": share}
+        for device, shares in enumerate(idle_shares(presented))
+        for place, share in enumerate(shares)
+    ]
+    return overview_layer(presented, alt.InlineData(values=values))
+
+
+def overview_layer(presented: Presented, data: Any) -> alt.Chart:
+    """Draw the rows that `overview_chart` makes, from any data."""
+    start, makespan = timeline_start(presented), presented.row.figures.makespan
+    devices = presented.problem.devices
+    chart: alt.Chart = (
+        alt.Chart(data)
+        .mark_rect(aria=False)
+        .encode(
+            x=alt.X("from:Q", title="time", scale=alt.Scale(domain=[start, start + makespan], nice=False)),
+            x2="to:Q",
+            y=alt.Y(
+                "device:O",
+                title=None,
+                axis=alt.Axis(
+                    labelExpr="'device ' + datum.value",
+                    labelOverlap=True,
+                    ticks=False,
+                    domain=False,
+                    minExtent=AXIS_WIDTH,
+                    maxExtent=AXIS_WIDTH,
+                ),
+            ),
+            color=alt.Color(
+                "idle:Q",
+                scale=alt.Scale(domain=[0, 1], range=["#0072B2", "#F7F3E8", "#E69F00"]),
+                legend=alt.Legend(orient="top", format=".0%", title="idle part", gradientLength=200),
+            ),
+            tooltip=[
+                alt.Tooltip("device:O"),
+                alt.Tooltip("from:Q", format=",.7~r"),
+                alt.Tooltip("idle:Q", format=".0%"),
+            ],
+        )
+        .properties(width="container", height=max(8, row_height(devices) // 2) * devices)
+    )
+    return chart
+
+
+def windows(presented: Presented) -> list[tuple[str, float, float]]:
+    """Choose three stretches that a timeline can show: warm-up, a steady one in the middle, and cool-down.
+
+    Returns
+    -------
+    list of (str, float, float)
+        What it is called, when it begins and when it ends.
+    """
+    start, makespan = timeline_start(presented), presented.row.figures.makespan
+    width = min(makespan / 3, makespan * WINDOW_BARS / len(presented.rows))
+    middle = start + makespan / 2
+    return [
+        ("warm-up", start, start + width),
+        ("steady", middle - width / 2, middle + width / 2),
+        ("cool-down", start + makespan - width, start + makespan),
+    ]
+
+
+def any_timeline_chart(presented: Presented) -> alt.LayerChart | alt.Chart:
+    """Draw the timeline of a schedule, or its idle shares where it has more operations than can be told apart."""
+    if len(presented.rows) > LONGEST_TIMELINE:
+        return overview_chart(presented).properties(title=presented.row.name)
+    return timeline_chart(presented)

@@ -1,0 +1,60 @@
+"""Colours: Okabe and Ito's, which readers with any colour vision can tell apart."""
+
+from __future__ import annotations
+
+KINDS = {"F": "#0072B2", "B": "#E69F00", "I": "#F0E442", "W": "#009E73"}
+"""Of the kinds of operation; the first stage of a device has the full colour."""
+
+CAUSES = {
+    "filling": "#56B4E9",
+    "data": "#D55E00",
+    "latency": "#CC79A7",
+    "order": "#F0E442",
+    "draining": "#0072B2",
+}
+"""Of what a device waits for."""
+
+STEPS = {
+    "imbalance": "#CC79A7",
+    "filling_and_draining": "#56B4E9",
+    "latency": "#E69F00",
+    "memory": "#009E73",
+    "order": "#D55E00",
+}
+"""Of the steps of a ladder."""
+
+PUBLISHED, SEARCHED, OVER_LIMIT = "#56B4E9", "#009E73", "#D55E00"
+
+MICROBATCHES = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1", "#999999", "#6A9A3B",
+)  # fmt: skip
+"""Microbatches take these in turn."""
+
+_LIGHTEST = 0.55
+
+
+def shaded(colour: str, place: int, places: int) -> str:
+    """Lighten a colour: place 0 of so many keeps it, the last becomes the lightest.
+
+    Parameters
+    ----------
+    colour : str
+        ``#rrggbb``.
+    place, places : int
+        Which of how many shades.
+    """
+    share = _LIGHTEST * place / max(1, places - 1) if places > 2 else 0.42 * place
+    channels = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(each + (255 - each) * share):02X}" for each in channels)
+
+
+def ink_on(colour: str) -> str:
+    """Choose black or white for text on a colour, whichever reads better (WCAG's contrast)."""
+    light = _luminance(colour)
+    return "#FFFFFF" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

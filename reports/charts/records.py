@@ -1,0 +1,104 @@
+"""What the charts of a section draw, as plain rows: one a schedule, one a step, one a device and cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.content import Presented
+from reports.idle import CAUSES
+from reports.ladder import STEPS
+
+STEP_TITLES = {
+    "imbalance": "imbalance",
+    "filling_and_draining": "filling and draining",
+    "latency": "latency",
+    "memory": "memory",
+    "order": "order",
+}
+
+CAUSE_TITLES = {
+    "filling": "filling",
+    "data": "data of another device",
+    "latency": "latency",
+    "order": "nothing: the order leaves it",
+    "draining": "draining",
+}
+
+PUBLISHED, SEARCHED, OVER_LIMIT = "published", "found by the search", "over the memory limit"
+
+
+def label(presented: Presented) -> str:
+    """Name a schedule as everywhere in a report: with ``!`` in front where it is over the memory limit."""
+    return f"! {presented.row.name}" if presented.row.over else presented.row.name
+
+
+def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
+    """Make a row for each schedule: its name, rank, figures and state."""
+    return [
+        {
+            "name": label(each),
+            "rank": rank,
+            "makespan": each.row.figures.makespan,
+            "bubble_ratio": each.row.figures.bubble_ratio,
+            "bubble_over_ideal": each.row.figures.bubble_over_ideal,
+            "peak_memory": max(each.row.figures.peak_memory),
+            "share_of_limit": share_of_limit(each),
+            "state": OVER_LIMIT if each.row.over else SEARCHED if each.searched else PUBLISHED,
+        }
+        for rank, each in enumerate(schedules)
+    ]
+
+
+def share_of_limit(presented: Presented) -> float | None:
+    """Tell the largest part of its limit that any device holds at one time; None where nothing is limited."""
+    pairs = zip(presented.row.figures.peak_memory, presented.row.limits, strict=True)
+    shares = [peak / limit if limit else float(peak > 0) for peak, limit in pairs if limit is not None]
+    return max(shares, default=None)
+
+
+def ladder_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
+    """Make a row for each step of each ladder: from where to where it reaches, and its part of the makespan."""
+    records: list[dict[str, Any]] = []
+    for rank, each in enumerate(schedules):
+        if each.ladder is None:
+            continue
+        reached = each.ladder.ideal - each.ladder.saved
+        for place, step in enumerate(STEPS):
+            height = getattr(each.ladder, step)
+            records.append(
+                {
+                    "name": label(each),
+                    "rank": rank,
+                    "step": STEP_TITLES[step],
+                    "place": place,
+                    "from": float(reached),
+                    "to": float(reached + height),
+                    "time": float(height),
+                    "share": float(height / each.ladder.makespan),
+                }
+            )
+            reached += height
+    return records
+
+
+def idle_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
+    """Make a row for each schedule, device and cause: how long the device idles for it."""
+    records: list[dict[str, Any]] = []
+    for rank, each in enumerate(schedules):
+        scale, makespan = each.problem.ticks_per_unit, each.row.figures.makespan
+        for device, idle in enumerate(each.waiting.devices):
+            for place, cause in enumerate(CAUSES):
+                time = getattr(idle, cause) / scale
+                records.append(
+                    {
+                        "name": label(each),
+                        "rank": rank,
+                        "device": device,
+                        "cause": CAUSE_TITLES[cause],
+                        "place": place,
+                        "time": time,
+                        "share": time / makespan,
+                    }
+                )
+    return records

@@ -1,0 +1,264 @@
+"""How a timeline lies on the page: rows of devices, halves of blocks, shades of stages, memory strips.
+
+One layout serves both the chart of a notebook, whose rows are made here, and the page, whose rows are made in the
+browser from the same columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.charts import palette
+from reports.content import Presented
+from reports.critical_path import critical_path
+from reports.memory import memory_steps
+from reports.numbers import grouped
+from reports.operation import operation
+from solver.problem import Key
+
+BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.06, 0.66, 0.71, 0.96
+"""Where a device's bars and its memory strip lie in its row, as parts of the row's height."""
+
+DIGITS = 10
+"""Significant digits of the times that are drawn; the figures beside them have all."""
+
+
+def columns(presented: Presented) -> dict[str, Any]:
+    """Write a timeline as columns, as small as it goes, for JSON.
+
+    Returns
+    -------
+    dict
+        ``devices``; ``counts`` (rows of each device, which come device by device); ``stage``, ``microbatch``,
+        ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its device's stages
+        it is on; ``blocks``, the index of each block's first half (the second follows); ``critical``, indices on the
+        critical path; ``waits``, for each operation that was waited for: its index, idle time before it, how much of
+        that was for data, latency, and the order itself, and the binding input as text (empty for none); ``memory``,
+        for each device moments and levels; ``limits``; ``colours`` for each kind and place, with that of the text.
+    """
+    operations = [operation(row.task) for row in presented.rows]
+    places = _places(presented)
+    homes = {row.task: row.device for row in presented.rows}
+    scale = presented.problem.ticks_per_unit
+    counts = [0] * presented.problem.devices
+    for row in presented.rows:
+        counts[row.device] += 1
+    return {
+        "devices": presented.problem.devices,
+        "counts": counts,
+        "stage": [each.stage for each in operations],
+        "microbatch": [each.microbatch for each in operations],
+        "kind": "".join(each.kind for each in operations),
+        "place": places,
+        "start": [_short(row.start / scale) for row in presented.rows],
+        "end": [_short(row.end / scale) for row in presented.rows],
+        "blocks": _first_halves(presented),
+        "critical": list(critical_path(presented.problem, presented.rows)),
+        "waits": [
+            [
+                at,
+                *(_short(part / scale) for part in (wait.idle, wait.data, wait.latency, wait.order)),
+                _source(wait.producer, homes),
+            ]
+            for at, wait in enumerate(presented.waiting.before)
+            if wait.idle
+        ],
+        "memory": _memory(presented),
+        "limits": list(presented.row.limits),
+        "colours": _colours(max(places, default=0) + 1),
+    }
+
+
+def _source(task: Key | None, homes: dict[Key, int]) -> str:
+    if task is None:
+        return ""
+    stage, kind, microbatch = operation(task)
+    return f"{stage}{kind}{microbatch} of device {homes[task]}"
+
+
+def _short(value: float) -> float | int:
+    """Cut a number to the digits that are drawn."""
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short.is_integer() and abs(short) < 2**53 else short
+
+
+def _places(presented: Presented) -> list[int]:
+    """Tell for each operation on which of its device's stages it runs, counted in the order of the model."""
+    known: dict[tuple[int, int], list[tuple[range, int]]] = {}
+    for device, stages in enumerate(presented.local_stages):
+        for place, (stage, microbatches) in enumerate(stages):
+            known.setdefault((device, stage), []).append((microbatches, place))
+    places = []
+    for row in presented.rows:
+        stage, _, microbatch = operation(row.task)
+        here = known.get((row.device, stage), ())
+        places.append(next((place for part, place in here if microbatch in part), 0))
+    return places
+
+
+def _first_halves(presented: Presented) -> list[int]:
+    seen: set[int] = set()
+    first: list[int] = []
+    for at, row in enumerate(presented.rows):
+        if row.block is not None and row.block not in seen:
+            seen.add(row.block)
+            first.append(at)
+    return first
+
+
+def _memory(presented: Presented) -> list[dict[str, list[float | int]]]:
+    scale, amounts = presented.problem.ticks_per_unit, presented.problem.amounts_per_unit
+    return [
+        {
+            "time": [_short(moment / scale) for moment, _ in steps],
+            "level": [_short(level / amounts) for _, level in steps],
+        }
+        for steps in memory_steps(presented.problem, presented.rows)
+    ]
+
+
+def _colours(places: int) -> dict[str, list[list[str]]]:
+    shades = {
+        kind: [palette.shaded(colour, place, places) for place in range(places)]
+        for kind, colour in palette.KINDS.items()
+    }
+    return {kind: [[colour, palette.ink_on(colour)] for colour in each] for kind, each in shades.items()}
+
+
+def row_height(devices: int) -> int:
+    """Choose how many pixels a device's row is high."""
+    return 50 if devices <= 8 else 36 if devices <= 16 else 26 if devices <= 32 else 20
+
+
+def bar_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Make the rows that a timeline chart draws, one a bar, with texts for tooltips."""
+    rows = [_bar(timeline, at, device) for at, device in enumerate(_devices(timeline["counts"]))]
+    middle = (BAR_TOP + BAR_BOTTOM) / 2
+    for at in timeline["blocks"]:
+        rows[at]["bottom"] = rows[at]["device"] + middle
+        rows[at + 1]["top"] = rows[at + 1]["device"] + middle
+    for at in timeline["critical"]:
+        rows[at]["critical"] = True
+    for at, *wait in timeline["waits"]:
+        rows[at]["waited"] = waiting_text(*wait)
+        rows[at]["idle"] = wait[0]
+    return rows
+
+
+def _devices(counts: Sequence[int]) -> list[int]:
+    return [device for device, count in enumerate(counts) for _ in range(count)]
+
+
+def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
+    kind, stage, microbatch = timeline["kind"][at], timeline["stage"][at], timeline["microbatch"][at]
+    fill, ink = timeline["colours"][kind][timeline["place"][at]]
+    tint = palette.MICROBATCHES[microbatch % len(palette.MICROBATCHES)]
+    return {
+        "action": f"{stage}{kind}{microbatch}",
+        "device": device,
+        "stage": stage,
+        "microbatch": microbatch,
+        "start": timeline["start"][at],
+        "end": timeline["end"][at],
+        "top": device + BAR_TOP,
+        "bottom": device + BAR_BOTTOM,
+        "fill": fill,
+        "ink": ink,
+        "tint": tint,
+        "tintInk": palette.ink_on(tint),
+        "critical": False,
+        "idle": 0,
+        "waited": "nothing",
+    }
+
+
+def waiting_text(idle: float, data: float, latency: float, order: float, source: str) -> str:
+    """Say what an operation was waited for, and how the idle time before it divides.
+
+    Parameters
+    ----------
+    idle, data, latency, order : float
+        The idle time and its parts; a device's first operation has none of them.
+    source : str
+        The binding input; empty for none.
+    """
+    named = [("data", data), ("latency", latency), ("other work was ready", order)]
+    parts = ", ".join(f"{name} {grouped(part)}" for name, part in named if part)
+    return f"{source or 'its turn'} ({parts or f'filling {grouped(idle)}'})"
+
+
+def memory_rows(timeline: dict[str, Any], end: float) -> list[dict[str, Any]]:
+    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit."""
+    highest = memory_scale(timeline)
+    return [
+        _strip(device, time, level, _drawn_limit(timeline, device, highest), highest)
+        for device, steps in enumerate(timeline["memory"])
+        for time, level in [*zip(steps["time"], steps["level"], strict=True), (end, 0)]
+    ]
+
+
+def _strip(device: int, time: float, level: float, limit: float | None, highest: float) -> dict[str, Any]:
+    return {
+        "device": device,
+        "time": time,
+        "level": level,
+        "top": device + strip_height(level / highest),
+        "base": device + STRIP_BOTTOM,
+        "over": None if limit is None else device + strip_height(max(level, limit) / highest),
+        "limit": None if limit is None else device + strip_height(limit / highest),
+    }
+
+
+def _drawn_limit(timeline: dict[str, Any], device: int, highest: float) -> float | None:
+    limit = timeline["limits"][device]
+    return None if limit is None or limit > highest else float(limit)
+
+
+def memory_scale(timeline: dict[str, Any]) -> float:
+    """Choose the level that fills a strip: the highest peak, or the highest limit unless far above all peaks."""
+    peak = max((level for steps in timeline["memory"] for level in steps["level"]), default=0)
+    limits = [limit for limit in timeline["limits"] if limit is not None and limit <= 2 * peak]
+    return max([peak, *limits]) or 1
+
+
+def strip_height(share: float) -> float:
+    """Turn a part of a full strip into a height within its row."""
+    return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * share
+
+
+def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any]:
+    """Cut a stretch of time out of a timeline's columns.
+
+    Parameters
+    ----------
+    timeline : dict
+        As `columns` makes them.
+    start, end : float
+        What touches this stretch is kept.
+    """
+    spans = zip(timeline["start"], timeline["end"], strict=True)
+    kept = [at for at, (begins, ends) in enumerate(spans) if ends > start and begins < end]
+    renumbered = {at: new for new, at in enumerate(kept)}
+    devices = _devices(timeline["counts"])
+    counts = [0] * timeline["devices"]
+    for at in kept:
+        counts[devices[at]] += 1
+    return timeline | {
+        "counts": counts,
+        **{key: [timeline[key][at] for at in kept] for key in ("stage", "microbatch", "place", "start", "end")},
+        "kind": "".join(timeline["kind"][at] for at in kept),
+        "blocks": [renumbered[at] for at in timeline["blocks"] if at in renumbered],
+        "critical": [renumbered[at] for at in timeline["critical"] if at in renumbered],
+        "waits": [[renumbered[at], *wait] for at, *wait in timeline["waits"] if at in renumbered],
+        "memory": [_cut_steps(steps, start, end) for steps in timeline["memory"]],
+    }
+
+
+def _cut_steps(steps: dict[str, list[Any]], start: float, end: float) -> dict[str, list[Any]]:
+    pairs = list(zip(steps["time"], steps["level"], strict=True))
+    before = [(start, level) for time, level in pairs if time <= start][-1:]
+    inside = [pair for pair in pairs if start < pair[0] < end]
+    after = [(end, level) for _, level in [*before, *inside][-1:]]
+    times, levels = zip(*(before + inside + after), strict=True) if before + inside else ((), ())
+    return {"time": list(times), "level": list(levels)}

@@ -1,0 +1,135 @@
+"""Timelines: devices as rows, operations as bars, memory as a strip beneath; and what is left of very long ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from reports.charts.timeline_layout import bar_rows, columns, memory_rows, row_height
+from reports.content import Presented
+
+AXIS_WIDTH = 76
+"""Pixels that the axis of devices takes in every timeline, so that their times stand below each other."""
+
+OVER_COLOUR, MEMORY_COLOUR = "#D55E00", "#8D99A6"
+
+
+def timeline_chart(presented: Presented) -> alt.LayerChart:
+    """Draw a schedule's timeline, with a strip of memory beneath each device.
+
+    Parameters
+    ----------
+    presented : Presented
+        The schedule.
+
+    Returns
+    -------
+    altair.LayerChart
+        It can be dragged and, with the control key, zoomed by the wheel. The parameters ``colour_by`` (``kind`` or
+        ``microbatch``) and ``critical_path`` are bound to a menu and a checkbox.
+    """
+    timeline = columns(presented)
+    makespan = presented.row.figures.makespan
+    start = timeline_start(presented)
+    chart = timeline_layers(
+        timeline["devices"],
+        start,
+        start + makespan,
+        bars=alt.InlineData(values=bar_rows(timeline)),
+        memory=alt.InlineData(values=memory_rows(timeline, start + makespan)),
+        tooltip=[
+            alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch", "start", "end", "waited")
+        ],
+    )
+    return chart.add_params(
+        alt.param(
+            name="colour_by", value="kind", bind=alt.binding_select(options=["kind", "microbatch"], name="Colour by ")
+        ),
+        alt.param(name="critical_path", value=False, bind=alt.binding_checkbox(name="Critical path ")),
+    ).properties(title=presented.row.name)
+
+
+def timeline_start(presented: Presented) -> float:
+    """Tell when the first operation starts."""
+    return min(row.start for row in presented.rows) / presented.problem.ticks_per_unit
+
+
+def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any) -> alt.LayerChart:
+    """Lay bars, labels and memory over each other.
+
+    Parameters
+    ----------
+    devices : int
+        How many rows there are.
+    start, end : float
+        The time that is shown at first.
+    bars, memory : altair data
+        Rows as `bar_rows` and `memory_rows` make them.
+    tooltip : altair tooltip
+        What is shown over a bar.
+
+    Returns
+    -------
+    altair.LayerChart
+        Its expressions need the parameters ``colour_by`` and ``critical_path``.
+    """
+    x = alt.X(
+        "start:Q",
+        title="time",
+        scale=alt.Scale(domain=[start, end], nice=False),
+        axis=alt.Axis(grid=False, format=",.6~r"),
+    )
+    y = alt.Y(
+        "top:Q",
+        title=None,
+        scale=alt.Scale(domain=[0, devices], reverse=True, nice=False),
+        axis=alt.Axis(
+            values=[device + 0.37 for device in range(devices)],
+            labelExpr="'device ' + floor(datum.value)",
+            ticks=False,
+            domain=False,
+            grid=False,
+            minExtent=AXIS_WIDTH,
+            maxExtent=AXIS_WIDTH,
+        ),
+    )
+    zoom = alt.selection_interval(
+        name="zoom", bind="scales", encodings=["x"], zoom="wheel![event.ctrlKey || event.metaKey]"
+    )
+    shown = f"(zoom.start ? zoom.start[1] - zoom.start[0] : {end - start!r})"
+    visible = "!zoom.start || datum.end >= zoom.start[0] && datum.start <= zoom.start[1]"
+    wide = f"(datum.end - datum.start) * width > {{}} * {shown}"
+    drawn = alt.Chart(bars).mark_rect(
+        fill=alt.ExprRef("colour_by == 'kind' ? datum.fill : datum.tint"),
+        fillOpacity=alt.ExprRef(_FADED.format(1, 0.13)),
+        stroke=alt.ExprRef("critical_path && datum.critical ? '#D81B60' : '#FFFFFF'"),
+        strokeWidth=alt.ExprRef(f"critical_path && datum.critical ? 1.5 : {wide.format(4)} ? 0.6 : 0"),
+        aria=False,
+    )
+    texts = alt.Chart(bars).mark_text(
+        fill=alt.ExprRef("colour_by == 'kind' ? datum.ink : datum.tintInk"),
+        opacity=alt.ExprRef(_FADED.format(1, 0.35)),
+        fontSize=min(11, row_height(devices) // 3),
+        clip=True,
+        aria=False,
+    )
+    rects = drawn.encode(x=x, x2="end:Q", y=y, y2="bottom:Q", tooltip=tooltip).transform_filter(visible)
+    labels = (
+        texts.encode(x=alt.X("centre:Q"), y="middle:Q", text="microbatch:N")
+        .transform_filter(f"({visible}) && {wide.format('(4 + 6.4 * length(toString(datum.microbatch)))')}")
+        .transform_calculate(centre="(datum.start + datum.end) / 2", middle="(datum.top + datum.bottom) / 2")
+    )
+    layers = [rects.add_params(zoom), *_memory_layers(memory), labels]
+    return alt.LayerChart(layer=layers, width="container", height=row_height(devices) * devices)
+
+
+_FADED = "critical_path && !datum.critical ? {1} : {0}"
+
+
+def _memory_layers(memory: Any) -> list[alt.Chart]:
+    base = alt.Chart(memory).encode(x=alt.X("time:Q"), detail="device:N")
+    level = base.mark_area(interpolate="step-after", color=MEMORY_COLOUR, aria=False).encode(y="top:Q", y2="base:Q")
+    over = base.mark_area(interpolate="step-after", color=OVER_COLOUR, aria=False).encode(y="over:Q", y2="limit:Q")
+    limit = base.mark_line(color=OVER_COLOUR, strokeWidth=1, aria=False).encode(y="limit:Q")
+    return [level, over, limit]

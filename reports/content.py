@@ -1,0 +1,87 @@
+"""What a report shows: schedules with all that is said about them, gathered by configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reports.idle import Waiting, explain_idle
+from reports.ladder import Ladder
+from reports.table import Row
+from solver.problem import Placed, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Presented:
+    """One schedule of a report.
+
+    Attributes
+    ----------
+    row : Row
+        Its name, sizes and figures.
+    placement : str
+        The placement's name.
+    local_stages : sequence of sequence of (int, range)
+        For each device the stages that it holds, in the order in which microbatches meet them, each with the
+        microbatches that meet it there (those of one direction in a bidirectional pipeline).
+    problem : Problem
+        What was scheduled; its tasks are (stage, kind, microbatch).
+    rows : sequence of Placed
+        When each task runs; device by device in the order of time, the halves of a block one after the other.
+    orders : sequence of sequence of str
+        The actions of each device in PyTorch's grammar.
+    ladder : Ladder or None
+        Where its time goes.
+    searched : bool
+        Whether a search found it; else it is published.
+    notes : tuple of str
+        What the reader should know about it.
+    figures : mapping
+        The same plain values as in ``--format json``.
+    """
+
+    row: Row
+    placement: str
+    local_stages: Sequence[Sequence[tuple[int, range]]]
+    problem: Problem
+    rows: Sequence[Placed]
+    orders: Sequence[Sequence[str]]
+    ladder: Ladder | None
+    searched: bool
+    notes: tuple[str, ...]
+    figures: Mapping[str, Any]
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """What the devices wait for, and for how long."""
+        return explain_idle(self.problem, self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """The schedules of one configuration.
+
+    Attributes
+    ----------
+    title : str
+        What it is called: the configuration's file.
+    pipeline : mapping
+        The configuration as plain values.
+    schedules : sequence of Presented
+        Best first; those over the memory limit after those that fit.
+    left_out : sequence of (str, str)
+        Schedules that do not fit the pipeline, with the reason.
+    bound : float or None
+        A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+    search : str
+        One sentence on what was searched and how it ended; empty where nothing was.
+    """
+
+    title: str
+    pipeline: Mapping[str, Any]
+    schedules: Sequence[Presented]
+    left_out: Sequence[tuple[str, str]] = ()
+    bound: float | None = None
+    search: str = ""

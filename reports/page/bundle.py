@@ -1,0 +1,51 @@
+"""Vega, Vega-Lite and Vega-Embed as one script: taken from vl-convert once for each of its versions, then cached."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+_COMPLETE = "/* complete */"
+_EXPORTS = "window.vegaEmbed = vegaEmbed;"
+
+
+def vega_script() -> str:
+    """Give the script that defines ``window.vegaEmbed``, fit to stand in an HTML page.
+
+    It is kept in the user's cache folder, since making it takes a second; where that cannot be written, it is made
+    each time.
+    """
+    cached = _cache_file()
+    with suppress(OSError, UnicodeDecodeError):
+        text = cached.read_text(encoding="utf-8")
+        if text.endswith(_COMPLETE):
+            return text
+    text = _made()
+    with suppress(OSError):
+        _keep(cached, text)
+    return text
+
+
+def _cache_file() -> Path:
+    folder = platformdirs.user_cache_path("ppopt", appauthor=False)
+    return folder / f"vega-{version('vl-convert-python')}.js"
+
+
+def _made() -> str:
+    import vl_convert
+
+    script = vl_convert.javascript_bundle(_EXPORTS).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return f"(function () {{\n{script}\n}})();\n{_COMPLETE}"  # its names must not meet those of the page
+
+
+def _keep(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    with os.fdopen(handle, "w", encoding="utf-8") as part:
+        part.write(text)
+    os.replace(temporary, file)

@@ -1,0 +1,287 @@
+(function () {
+  "use strict";
+
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const darkness = window.matchMedia("(prefers-color-scheme: dark)");
+  const [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM] = data.layout;
+  const views = new Map();
+  const windows = new Map();
+  const settings = new Map();
+  const tip = document.body.appendChild(document.createElement("div"));
+  tip.id = "tip";
+  tip.hidden = true;
+
+  const number = (value) => Number(value.toPrecision(7)).toLocaleString("en", { maximumFractionDigits: 6 });
+
+  // ---- rows of timelines, from columns
+
+  function barRows(timeline) {
+    const rows = [];
+    let at = 0;
+    timeline.counts.forEach((count, device) => {
+      for (const end = at + count; at < end; at += 1) rows.push(barRow(timeline, at, device));
+    });
+    const middle = (BAR_TOP + BAR_BOTTOM) / 2;
+    for (const first of timeline.blocks) {
+      rows[first].bottom = rows[first].device + middle;
+      rows[first + 1].top = rows[first + 1].device + middle;
+    }
+    for (const each of timeline.critical) rows[each].critical = true;
+    for (const [each, ...wait] of timeline.waits) rows[each].wait = wait;
+    return rows;
+  }
+
+  function barRow(timeline, at, device) {
+    const kind = timeline.kind[at];
+    const microbatch = timeline.microbatch[at];
+    const [fill, ink] = timeline.colours[kind][timeline.place[at]];
+    const [tint, tintInk] = data.tints[microbatch % data.tints.length];
+    return {
+      device, kind, microbatch, fill, ink, tint, tintInk, stage: timeline.stage[at], start: timeline.start[at],
+      end: timeline.end[at], top: device + BAR_TOP, bottom: device + BAR_BOTTOM, critical: false, wait: null,
+    };
+  }
+
+  function memoryRows(timeline) {
+    const height = (level) => STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * (level / timeline.scale);
+    return timeline.memory.flatMap((steps, device) => {
+      const given = timeline.limits[device];
+      const limit = given === null || given > timeline.scale ? null : given;
+      const row = (time, level) => ({
+        device, time, level, top: device + height(level), base: device + STRIP_BOTTOM,
+        over: limit === null ? null : device + height(Math.max(level, limit)),
+        limit: limit === null ? null : device + height(limit),
+      });
+      const rows = steps.time.map((time, at) => row(time, steps.level[at]));
+      return rows.length ? [...rows, row(timeline.to, 0)] : rows;
+    });
+  }
+
+  function shareRows(shares) {
+    const width = shares.makespan / shares.idle[0].length;
+    return shares.idle.flatMap((each, device) => each.map((idle, at) => (
+      { device, idle, from: shares.start + at * width, to: shares.start + (at + 1) * width }
+    )));
+  }
+
+  // ---- tooltips of timelines
+
+  function waitingText(wait) {
+    if (wait === null) return "did not wait";
+    const [idle, forData, latency, order, source] = wait;
+    const parts = [["data", forData], ["latency", latency], ["other work was ready", order]]
+      .filter(([, part]) => part > 0).map(([name, part]) => `${name} ${number(part)}`);
+    const why = parts.length ? parts.join(", ") : `filling ${number(idle)}`;
+    return `idle ${number(idle)} before it (${why})` + (source ? `, waiting for ${source}` : "");
+  }
+
+  function showTip(_handler, event, _item, value) {
+    const row = value && _item.datum;
+    tip.hidden = !row || row.kind === undefined;
+    if (tip.hidden) return;
+    tip.replaceChildren();
+    const lines = [
+      `${row.stage}${row.kind}${row.microbatch}`,
+      `device ${row.device}, stage ${row.stage}, microbatch ${row.microbatch}`,
+      `${number(row.start)} to ${number(row.end)} (${number(row.end - row.start)})`,
+      waitingText(row.wait),
+    ];
+    if (row.critical) lines.push("on the critical path");
+    lines.forEach((line, at) => {
+      tip.appendChild(document.createElement(at ? "div" : "b")).textContent = line;
+    });
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, window.innerWidth - box.width - 6))}px`;
+    const below = event.clientY + 16;
+    tip.style.top = `${below + box.height > window.innerHeight ? event.clientY - box.height - 10 : below}px`;
+  }
+
+  // ---- drawing
+
+  function theme() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const [ink, quiet, grid, line] = ["--ink", "--quiet", "--grid", "--line"].map(colour);
+    const font = getComputedStyle(document.body).fontFamily;
+    return {
+      background: "transparent", font, view: { stroke: null },
+      axis: {
+        labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12,
+        titleFontSize: 12, titleFontWeight: "normal", labelLimit: 210, labelOverlap: true,
+      },
+      legend: { labelColor: ink, titleColor: quiet, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+      text: { color: ink, fontSize: 12 }, rule: { color: ink }, tick: { color: ink },
+    };
+  }
+
+  function fitted(spec, element) {
+    const narrow = element.clientWidth < 480;
+    const copy = structuredClone(spec);
+    copy.config = Object.assign({}, copy.config, theme());
+    if (narrow) {
+      copy.config.axis.labelLimit = 110;
+      copy.config.legend.columns = 1;
+    }
+    return copy;
+  }
+
+  async function draw(element) {
+    const key = element.dataset.chart;
+    const timeline = data.timelines[key];
+    const options = { actions: false, renderer: "canvas", ast: false };
+    if (timeline) options.tooltip = showTip;
+    const { view } = await window.vegaEmbed(element, fitted(data.charts[timeline ? timeline.chart : key], element), options);
+    views.set(key, view);
+    if (timeline) await fill(key, view, timeline);
+    if (data.shares[key]) await view.data("shares", shareRows(data.shares[key])).runAsync();
+  }
+
+  async function fill(key, view, timeline) {
+    view.data("bars", barRows(timeline)).data("memory", memoryRows(timeline));
+    const { colour, critical } = settings.get(groupOf(key)) || {};
+    if (colour) view.signal("colour_by", colour);
+    if (critical) view.signal("critical_path", true);
+    const shown = windows.get(key);
+    if (shown) view.signal("zoom_start", shown);
+    await view.runAsync();
+    view.addSignalListener("zoom_start", (_name, value) => moved(key, value));
+  }
+
+  async function drawAll() {
+    for (const element of document.querySelectorAll("[data-chart]")) await draw(element);
+    document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  }
+
+  async function redrawAll() {
+    delete document.documentElement.dataset.drawn;
+    for (const view of views.values()) view.finalize();
+    views.clear();
+    await drawAll();
+  }
+
+  // ---- timelines that move together
+
+  const groupOf = (key) => Number(key.split("-")[1]);
+  const isLinked = (key) => data.timelines[key].group !== null;
+  const linkedTo = (key) => Object.keys(data.timelines).filter(
+    (other) => other !== key && isLinked(other) && data.timelines[other].group === data.timelines[key].group,
+  );
+  const same = (one, other) => one === other || (one && other && one[0] === other[0] && one[1] === other[1]);
+  let following = null;
+
+  function moved(key, value) {
+    if (same(windows.get(key) || null, value)) return;
+    windows.set(key, value);
+    if (!isLinked(key)) return;
+    for (const other of linkedTo(key)) windows.set(other, value);
+    if (following) return;
+    following = requestAnimationFrame(async () => {
+      const late = linkedTo(key).filter((other) => !isVisible(other));
+      await Promise.all(linkedTo(key).filter(isVisible).map(follow));
+      following = null;
+      for (const other of late) await follow(other);
+    });
+  }
+
+  function isVisible(key) {
+    const box = views.get(key).container().getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
+  }
+
+  function follow(key) {
+    const view = views.get(key);
+    const wanted = windows.get(key) || null;
+    return same(view.signal("zoom_start") || null, wanted) ? null : view.signal("zoom_start", wanted).runAsync();
+  }
+
+  function change(group, how) {
+    for (const key of Object.keys(data.timelines).filter((each) => groupOf(each) === group && views.has(each))) {
+      const { from, to } = data.timelines[key];
+      const [low, high] = windows.get(key) || [from, to];
+      const next = how(low, high, from, to);
+      const value = next && same(next, [from, to]) ? null : next;
+      windows.set(key, value);
+      views.get(key).signal("zoom_start", value).runAsync();
+    }
+  }
+
+  const around = (factor) => (low, high, from, to) => {
+    const width = Math.min(to - from, (high - low) * factor);
+    const start = Math.min(Math.max(from, (low + high - width) / 2), to - width);
+    return [start, start + width];
+  };
+  const aside = (part) => (low, high, from, to) => {
+    const start = Math.min(Math.max(from, low + (high - low) * part), Math.max(from, to - (high - low)));
+    return [start, start + (high - low)];
+  };
+  const moves = { in: around(0.5), out: around(2), all: () => null, earlier: aside(-0.5), later: aside(0.5) };
+
+  function setting(group, name, signal, value) {
+    settings.set(group, Object.assign({}, settings.get(group), { [name]: value }));
+    for (const [key, view] of views) {
+      if (data.timelines[key] && groupOf(key) === group) view.signal(signal, value).runAsync();
+    }
+  }
+
+  for (const toolbar of document.querySelectorAll("[data-group]")) {
+    const group = Number(toolbar.dataset.group);
+    toolbar.addEventListener("click", (event) => {
+      const move = moves[event.target.dataset.do];
+      if (move) change(group, move);
+    });
+    toolbar.addEventListener("change", (event) => {
+      const { target } = event;
+      if (target.dataset.do === "colour") setting(group, "colour", "colour_by", target.value);
+      if (target.dataset.do === "critical") setting(group, "critical", "critical_path", target.checked);
+    });
+  }
+
+  // ---- tables and copying
+
+  function sort(button) {
+    const head = button.closest("th");
+    const place = [...head.parentNode.children].indexOf(head);
+    const ascending = head.getAttribute("aria-sort") !== "ascending";
+    for (const each of head.parentNode.children) each.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    const body = head.closest("table").tBodies[0];
+    const value = (row) => row.children[place].dataset.value;
+    const compared = (one, other) => (
+      Number.isNaN(Number(one)) || Number.isNaN(Number(other)) ? one.localeCompare(other) : Number(one) - Number(other)
+    );
+    const rows = [...body.rows].sort((one, other) => compared(value(one), value(other)) * (ascending ? 1 : -1));
+    body.append(...rows);
+  }
+
+  const asText = (element) => (
+    element.tagName !== "TABLE" ? element.textContent
+      : [...element.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()).join("\t")).join("\n")
+  );
+
+  async function copy(button) {
+    const text = asText(document.getElementById(button.dataset.copy));
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      copyBySelection(text);
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 1200);
+  }
+
+  function copyBySelection(text) {
+    const area = document.body.appendChild(document.createElement("textarea"));
+    area.value = text;
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+
+  document.addEventListener("click", (event) => {
+    if (event.target.matches(".sortable th button")) sort(event.target);
+    if (event.target.dataset.copy) copy(event.target);
+  });
+  darkness.addEventListener("change", redrawAll);
+  drawAll();
+}());

@@ -1,0 +1,95 @@
+"""The page: a section for each configuration, every chart with the sentence that says what is to be seen in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import date
+from importlib.resources import files
+from typing import IO, Any
+
+import jinja2
+
+from reports.charts import palette
+from reports.charts.overview import LONGEST_TIMELINE
+from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, STRIP_BOTTOM, STRIP_TOP
+from reports.content import Presented, Section
+from reports.page.bundle import vega_script
+from reports.page.section_view import ChartData, SectionView
+from reports.page.tables import NUMBERS
+
+MOST_BARS = 60_000
+"""All timelines of a page together draw at most so many operations; beyond, the longest are shown like that, too."""
+
+
+def write_page(file: IO[str], sections: Sequence[Section], *, command: str, version: str) -> None:
+    """Write a page that needs nothing but a browser.
+
+    Parameters
+    ----------
+    file : text file
+        Where to write, in UTF-8.
+    sections : sequence of Section
+        What to show; at least one.
+    command : str
+        The command that makes the page again.
+    version : str
+        ppopt's.
+    """
+    whole = _drawn_whole(each for section in sections for each in section.schedules)
+    data = ChartData()
+    views = [SectionView(section, place) for place, section in enumerate(sections)]
+    for view in views:
+        view.gather(data, whole)
+    template = _environment().get_template("page.html.j2")
+    file.write(
+        template.render(
+            views=views,
+            command=command,
+            version=version,
+            today=date.today().isoformat(),
+            data=embedded(_for_script(data, sections)),
+            vega=vega_script(),
+            script=_source("page.js"),
+            style=_source("page.css"),
+            kinds=palette.KINDS,
+            columns=NUMBERS,
+        )
+    )
+
+
+def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
+    """Choose the schedules whose timelines are drawn whole (by id): the shortest first, as long as there is room."""
+    room = MOST_BARS
+    whole: set[int] = set()
+    for each in sorted(schedules, key=lambda each: len(each.rows)):
+        if len(each.rows) <= min(room, LONGEST_TIMELINE):
+            whole.add(id(each))
+            room -= len(each.rows)
+    return whole
+
+
+def _for_script(data: ChartData, sections: Sequence[Section]) -> dict[str, Any]:
+    return {
+        "charts": data.charts,
+        "timelines": data.timelines,
+        "shares": data.shares,
+        "layout": [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM],
+        "tints": [[colour, palette.ink_on(colour)] for colour in palette.MICROBATCHES],
+        "figures": [[dict(each.figures) for each in section.schedules] for section in sections],
+    }
+
+
+def embedded(data: Any) -> str:
+    """Write data as JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FunctionLoader(_source)
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+def _source(name: str) -> str:
+    return files("reports.page").joinpath(name).read_text(encoding="utf-8")

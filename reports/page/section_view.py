@@ -1,0 +1,242 @@
+"""One section of the page: its charts, their data, and what the template says beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import altair as alt
+import yaml
+
+from reports.charts.bubbles import bubble_chart
+from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
+from reports.charts.overview import idle_shares, overview_layer, windows
+from reports.charts.records import label
+from reports.charts.timeline_layout import columns, cut_out, memory_scale
+from reports.charts.timelines import timeline_layers, timeline_start
+from reports.charts.trade import memory_chart
+from reports.content import Presented, Section
+from reports.numbers import grouped, percent
+from reports.page import sentences, tables
+
+
+class Figure(NamedTuple):
+    """A chart of the page, with its text alternative."""
+
+    key: str
+    title: str
+    sentence: str
+    table: tables.Table
+
+
+class Drawn(NamedTuple):
+    """A timeline of the page: one chart, or, for a long schedule, the idle shares and three windows.
+
+    Attributes
+    ----------
+    key, name, sentence : str
+        What names it in the page, the schedule's name, and what is to be seen.
+    parts : list of (str, str)
+        The keys of its charts with a caption each.
+    order : str
+        The actions of each device, a line each.
+    notes : tuple of str
+        What the reader should know about the schedule.
+    """
+
+    key: str
+    name: str
+    sentence: str
+    parts: list[tuple[str, str]]
+    order: str
+    notes: tuple[str, ...]
+
+
+@dataclass
+class ChartData:
+    """What the page's script reads: specifications by key, and the data of timelines."""
+
+    charts: dict[str, Any] = field(default_factory=dict)
+    timelines: dict[str, Any] = field(default_factory=dict)
+    shares: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SectionView:
+    """One section as the template asks for it.
+
+    Attributes
+    ----------
+    section : Section
+        What is shown.
+    place : int
+        Which section of the page it is.
+    figures : dict of str to Figure
+        Its charts but the timelines.
+    drawn : list of Drawn
+        Its timelines.
+    """
+
+    section: Section
+    place: int
+    figures: dict[str, Figure] = field(default_factory=dict)
+    drawn: list[Drawn] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """Who wins."""
+        return sentences.verdict(self.section)
+
+    @property
+    def tiles(self) -> list[tuple[str, str, str]]:
+        """The verdict's numbers: title, value, remark."""
+        best = sentences.winner(self.section) or sentences.fastest(self.section)
+        if best is None:
+            return []
+        figures, bound = best.row.figures, self.section.bound
+        fits = "over the memory limit" if best.row.over else best.placement + " placement"
+        tiles = [
+            ("winner", best.row.name, fits),
+            ("makespan", grouped(figures.makespan), f"{percent(figures.bubble_ratio)} of the device time idle"),
+        ]
+        if bound is not None and not best.row.over:
+            lost = max(0.0, figures.makespan - bound)
+            remark = f"{percent(lost / figures.makespan)} of the step; bound {grouped(bound)}"
+            tiles.append(("lost against the bound", grouped(lost), remark))
+        peak = max(figures.peak_memory)
+        device = figures.peak_memory.index(peak)
+        limit = best.row.limits[device]
+        remark = f"device {device}" if limit is None else f"device {device}, limit {grouped(limit)}"
+        tiles.append(("peak memory", grouped(peak), remark))
+        return tiles
+
+    @property
+    def costs(self) -> list[tuple[str, str]]:
+        """The costs assumed, in a few words each."""
+        return list(_costs(self.section.pipeline))
+
+    @property
+    def configuration(self) -> str:
+        """The configuration as YAML."""
+        return yaml.safe_dump(dict(self.section.pipeline), sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+    @property
+    def numbers(self) -> list[list[tables.Cell]]:
+        """All figures, a row a schedule."""
+        return tables.numbers(self.section)
+
+    def gather(self, data: ChartData, whole: set[int]) -> None:
+        """Make all charts and hand their data over.
+
+        Parameters
+        ----------
+        data : ChartData
+            Where they go.
+        whole : set of int
+            The schedules (by id) whose timelines are drawn whole.
+        """
+        for name, make in _FIGURES.items():
+            if not self._can_draw(name):
+                continue
+            key = f"{name}-{self.place}"
+            data.charts[key] = make.chart(self.section).to_dict()
+            self.figures[name] = Figure(key, make.title, make.sentence(self.section), make.table(self.section))
+        drawer = _Timelines(self.section, self.place, data, whole)
+        self.drawn = [drawer.draw(rank, each) for rank, each in enumerate(self.section.schedules)]
+
+    def _can_draw(self, name: str) -> bool:
+        schedules = self.section.schedules
+        return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
+
+
+class _Make(NamedTuple):
+    title: str
+    chart: Callable[[Section], alt.LayerChart | alt.Chart]
+    sentence: Callable[[Section], str]
+    table: Callable[[Section], tables.Table]
+
+
+_FIGURES = {
+    "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
+    "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
+    "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
+    "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
+    "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
+}
+
+
+class _Timelines:
+    """Draws the timelines of a section on one time axis."""
+
+    def __init__(self, section: Section, place: int, data: ChartData, whole: set[int]) -> None:
+        self.place, self.data, self.whole = place, data, whole
+        linked = [each for each in section.schedules if id(each) in whole]
+        self.start = min(map(timeline_start, linked), default=0.0)
+        self.end = max((timeline_start(each) + each.row.figures.makespan for each in linked), default=1.0)
+
+    def draw(self, rank: int, presented: Presented) -> Drawn:
+        key = f"timeline-{self.place}-{rank}"
+        whole = id(presented) in self.whole
+        timeline = columns(presented)
+        if whole:
+            self._add(key, timeline, self.start, self.end, linked=True)
+            parts = [(key, "")]
+        else:
+            parts = self._add_overview(key, presented, timeline)
+        sentence = sentences.timeline(presented, whole=whole)
+        order = "\n".join(",".join(actions) for actions in presented.orders) if whole else ""
+        return Drawn(key, label(presented), sentence, parts, order, presented.notes)
+
+    def _add(self, key: str, timeline: dict[str, Any], start: float, end: float, *, linked: bool) -> None:
+        devices = timeline["devices"]
+        chart = f"timeline of {devices} devices, {start!r} to {end!r}"
+        if chart not in self.data.charts:
+            self.data.charts[chart] = _timeline_chart(devices, start, end)
+        more = {"from": start, "to": end, "scale": memory_scale(timeline), "group": self.place if linked else None}
+        self.data.timelines[key] = timeline | more | {"chart": chart}
+
+    def _add_overview(self, key: str, presented: Presented, timeline: dict[str, Any]) -> list[tuple[str, str]]:
+        shares = f"{key}-shares"
+        self.data.charts[shares] = overview_layer(presented, alt.NamedData(name="shares")).to_dict()
+        self.data.shares[shares] = {
+            "start": timeline_start(presented),
+            "makespan": presented.row.figures.makespan,
+            "idle": idle_shares(presented),
+        }
+        parts = [(shares, "The whole step: which part of the time each device idles")]
+        for name, start, end in windows(presented):
+            self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
+            parts.append((f"{key}-{name}", f"{name.capitalize()}: from {grouped(start)} to {grouped(end)}"))
+        return parts
+
+
+def _timeline_chart(devices: int, start: float, end: float) -> dict[str, Any]:
+    """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
+    bars, memory = alt.NamedData(name="bars"), alt.NamedData(name="memory")
+    chart = timeline_layers(devices, start, end, bars=bars, memory=memory, tooltip=alt.value(" "))
+    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
+    specification: dict[str, Any] = chart.add_params(*settings).to_dict()
+    return specification
+
+
+def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    times, memory = pipeline.get("times", {}), pipeline.get("memory", {})
+    parts = [
+        ("devices", str(pipeline["devices"])),
+        ("stages", str(pipeline.get("stages", "as the schedule needs"))),
+        ("microbatches", str(pipeline["microbatches"])),
+        *((name.replace("_", " "), _amount(value)) for name, value in times.items()),
+        ("latency", _amount(pipeline.get("p2p_latency", 0))),
+        ("activation", _amount(memory.get("activation", 1))),
+    ]
+    if "held_for_weight" in memory:
+        parts.append(("held for weight", _amount(memory["held_for_weight"])))
+    return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
+
+
+def _amount(value: Any) -> str:
+    if not isinstance(value, list):
+        return grouped(value)
+    low, high = min(value), max(value)
+    return grouped(low) if low == high else f"{grouped(low)} to {grouped(high)}"

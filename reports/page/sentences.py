@@ -1,0 +1,195 @@
+"""What is to be seen in each chart, said in one sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.charts.records import STEP_TITLES
+from reports.content import Presented, Section
+from reports.idle import CAUSES
+from reports.ladder import STEPS
+from reports.numbers import grouped, percent
+
+
+def winner(section: Section) -> Presented | None:
+    """Choose the shortest schedule that fits the memory; None where none does."""
+    return next((each for each in section.schedules if not each.row.over), None)
+
+
+def fastest(section: Section) -> Presented | None:
+    """Choose the shortest schedule, whether it fits or not; a fitting one where two are alike."""
+    return min(section.schedules, key=lambda each: each.row.figures.makespan, default=None)
+
+
+def verdict(section: Section) -> str:
+    """Say which schedule wins, how far it is from the bound, and what stands in the way of a faster one."""
+    best, first = winner(section), fastest(section)
+    if first is None:
+        return "No schedule fits this pipeline."
+    if best is None:
+        return f"No schedule fits the memory limit. {first.row.name} is the fastest of all, but {_excess(first)}."
+    if first is best:
+        return f"{best.row.name} is the fastest{_that_fits(section)}{_above_bound(best, section.bound)}."
+    return (
+        f"{first.row.name} is the fastest of all, but {_excess(first)}; {best.row.name} is the fastest that fits"
+        f"{_above_bound(best, section.bound)}."
+    )
+
+
+def _that_fits(section: Section) -> str:
+    limited = any(limit is not None for each in section.schedules for limit in each.row.limits)
+    return " of all and fits the memory limit" if limited and len(section.schedules) > 1 else ""
+
+
+def _excess(presented: Presented) -> str:
+    row = presented.row
+    worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
+    return f"needs {grouped(row.figures.peak_memory[worst])} of {grouped(row.limits[worst] or 0)} on device {worst}"
+
+
+def _above_bound(presented: Presented, bound: float | None) -> str:
+    if bound is None:
+        return ""
+    makespan = presented.row.figures.makespan
+    if makespan <= bound:
+        return ", and it is proven that none is shorter"
+    return f", {percent((makespan - bound) / bound)} above the proven bound"
+
+
+def bubbles(section: Section) -> str:
+    """Say how much the best and the worst schedule idle."""
+    ranked = sorted(section.schedules, key=lambda each: each.row.figures.bubble_ratio)
+    best, worst = ranked[0], ranked[-1]
+    if best is worst:
+        return f"{best.row.name} leaves {percent(best.row.figures.bubble_ratio)} of the device time idle."
+    if best.row.figures.bubble_ratio == worst.row.figures.bubble_ratio:
+        return f"All schedules leave {percent(best.row.figures.bubble_ratio)} of the device time idle."
+    return (
+        f"{best.row.name} leaves {percent(best.row.figures.bubble_ratio)} of the device time idle, "
+        f"{worst.row.name} {percent(worst.row.figures.bubble_ratio)}."
+    )
+
+
+def trade(section: Section) -> str:
+    """Say what the least memory costs in time."""
+    fitting = [each for each in section.schedules if not each.row.over]
+    limited = any(limit is not None for each in section.schedules for limit in each.row.limits)
+    text = f"{len(fitting)} of {len(section.schedules)} schedules fit the memory limit. " if limited else ""
+    best = winner(section)
+    if best is None:
+        return text.strip()
+    frugal = min(fitting, key=lambda each: (_peak(each), each.row.figures.makespan))
+    if _peak(frugal) >= _peak(best):
+        return f"{text}None of them holds less than {best.row.name}: {grouped(_peak(best))} on its fullest device."
+    longer = frugal.row.figures.makespan / best.row.figures.makespan - 1
+    return (
+        f"{text}{best.row.name} holds {grouped(_peak(best))} on its fullest device; {frugal.row.name} makes do with "
+        f"{grouped(_peak(frugal))} and takes {percent(longer)} longer."
+    )
+
+
+def _peak(presented: Presented) -> float:
+    return max(presented.row.figures.peak_memory)
+
+
+_REMEDIES = {
+    "imbalance": "which only another partition of the model changes",
+    "filling_and_draining": "which more microbatches or more stages a device would spread thinner",
+    "latency": "which a faster network would shorten",
+    "memory": "which a higher memory limit would give back",
+    "order": "which another order may still gain",
+}
+
+
+def ladder(section: Section) -> str:
+    """Say what the winner loses most to, and which schedule loses most to its order."""
+    best = winner(section) or fastest(section)
+    if best is None or best.ladder is None:
+        return "No bounds are known for these schedules."
+    steps = best.ladder
+    step = max(STEPS, key=lambda name: getattr(steps, name))
+    lost = getattr(steps, step)
+    if not lost:
+        return f"{best.row.name} loses nothing: its step is as long as the work, spread evenly over the devices."
+    text = (
+        f"Of each step of {best.row.name}, {percent(float(lost / steps.makespan))} go to {STEP_TITLES[step]}, "
+        f"{_REMEDIES[step]}."
+    )
+    return text + _worst_order(section)
+
+
+def _worst_order(section: Section) -> str:
+    shares = [(float(each.ladder.order / each.ladder.makespan), each) for each in section.schedules if each.ladder]
+    share, worst = max(shares, key=lambda pair: pair[0])
+    if share < 0.0005 or len(shares) < 2:
+        return ""
+    return f" {worst.row.name} could gain most by another order on the same placement: up to {percent(share)}."
+
+
+def idle(section: Section) -> str:
+    """Say what the winner's devices wait for most, and which of them idles most."""
+    best = winner(section) or fastest(section)
+    if best is None:
+        return ""
+    totals = {cause: sum(getattr(each, cause) for each in best.waiting.devices) for cause in CAUSES}
+    cause = max(CAUSES, key=lambda name: totals[name])
+    if not totals[cause]:
+        return f"The devices of {best.row.name} never wait."
+    devices = best.waiting.devices
+    length = best.row.figures.makespan * best.problem.ticks_per_unit
+    per_device = [sum(getattr(each, name) for name in CAUSES) for each in devices]
+    worst = max(range(len(devices)), key=per_device.__getitem__)
+    return (
+        f"The devices of {best.row.name} idle {percent(sum(per_device) / len(devices) / length)} of the step on "
+        f"average, most of it {_CAUSES[cause]} ({percent(totals[cause] / len(devices) / length)})"
+        + (f"; device {worst} idles most, {percent(per_device[worst] / length)}." if len(set(per_device)) > 1 else ".")
+    )
+
+
+_CAUSES = {
+    "filling": "before their first work",
+    "data": "for data that another device still computes",
+    "latency": "for data under way",
+    "order": "although other work was ready",
+    "draining": "after their last work",
+}
+
+
+def timeline(presented: Presented, *, whole: bool) -> str:
+    """Say how long a schedule takes, how much it idles, and what was proven of it."""
+    figures = presented.row.figures
+    text = f"Makespan {grouped(figures.makespan)}, {percent(figures.bubble_ratio)} idle"
+    text += f", peak memory {grouped(_peak(presented))}"
+    if presented.row.over:
+        text += (
+            f"; it {_excess(presented)}"
+            if len(presented.row.over) == 1
+            else (f"; it {_excess(presented)}, and {len(presented.row.over) - 1} more devices are over their limits")
+        )
+    if not whole:
+        text += (
+            f". With {len(presented.rows):,} operations it is too long to be drawn whole: what follows is the idle "
+            "part of each device over time, and three stretches in full"
+        )
+    return text + "."
+
+
+def names(schedules: Sequence[Presented]) -> str:
+    """List schedules by name."""
+    return ", ".join(each.row.name for each in schedules)
+
+
+def devices(section: Section) -> str:
+    """Say which device of the winner idles most and which least."""
+    best = winner(section) or fastest(section)
+    if best is None:
+        return ""
+    length = best.row.figures.makespan * best.problem.ticks_per_unit
+    shares = [sum(getattr(each, name) for name in CAUSES) / length for each in best.waiting.devices]
+    least, most = min(shares), max(shares)
+    if least == most:
+        return f"All devices of {best.row.name} idle {percent(most)} of the step. Choose another schedule in the menu."
+    return (
+        f"In {best.row.name}, device {shares.index(least)} idles least, {percent(least)} of the step, and device "
+        f"{shares.index(most)} most, {percent(most)}. Choose another schedule in the menu."
+    )

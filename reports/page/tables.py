@@ -1,0 +1,117 @@
+"""The numbers behind each chart, as tables: what the chart says to those who do not see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, share_of_limit
+from reports.content import Section
+from reports.numbers import grouped, percent
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of the same length; the first cell names the row."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+def bubbles(section: Section) -> Table:
+    """Put the three figures of each schedule into a table."""
+    header = ["schedule", "bubble ratio", "bubble over ideal", "makespan"]
+    rows = []
+    for each in section.schedules:
+        figures = each.row.figures
+        ratios = percent(figures.bubble_ratio), percent(figures.bubble_over_ideal)
+        rows.append([label(each), *ratios, grouped(figures.makespan)])
+    return Table(header, rows)
+
+
+def memory(section: Section) -> Table:
+    """Put makespan, peak memory and the part of the limit into a table."""
+    rows = []
+    for each in section.schedules:
+        share = share_of_limit(each)
+        peak = grouped(max(each.row.figures.peak_memory))
+        limit = "no limit" if share is None else percent(share)
+        rows.append([label(each), grouped(each.row.figures.makespan), peak, limit])
+    return Table(["schedule", "makespan", "peak memory", "of the limit"], rows)
+
+
+def ladder(section: Section) -> Table:
+    """Put the steps of each ladder into a table."""
+    header = ["schedule", "ideal", "saved", *STEP_TITLES.values(), "makespan", "memory limit"]
+    rows = [
+        [
+            label(each),
+            grouped(float(each.ladder.ideal)),
+            grouped(-float(each.ladder.saved)),
+            *(grouped(float(getattr(each.ladder, step))) for step in STEP_TITLES),
+            grouped(float(each.ladder.makespan)),
+            "counted" if each.ladder.limited else "exceeded, not counted",
+        ]
+        for each in section.schedules
+        if each.ladder is not None
+    ]
+    return Table(header, rows)
+
+
+def idle(section: Section) -> Table:
+    """Put the average idle time of a device, by cause, into a table."""
+    rows = []
+    for each in section.schedules:
+        length = each.row.figures.makespan * each.problem.ticks_per_unit * each.problem.devices
+        totals = [sum(getattr(device, cause) for device in each.waiting.devices) for cause in CAUSE_TITLES]
+        rows.append([label(each), *(percent(total / length) for total in [*totals, sum(totals)])])
+    return Table(["schedule", *CAUSE_TITLES.values(), "all"], rows)
+
+
+def devices(section: Section) -> Table:
+    """Put the idle time of every device, by cause, into a table."""
+    gathered: dict[tuple[str, int], list[str]] = {}
+    for each in idle_records(section.schedules):
+        gathered.setdefault((each["name"], each["device"]), []).append(grouped(each["time"]))
+    rows = [[f"{name}, device {device}", *times] for (name, device), times in gathered.items()]
+    return Table(["schedule and device", *CAUSE_TITLES.values()], rows)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of numbers: its text, and the value that it is sorted by."""
+
+    text: str
+    value: float | str
+
+
+NUMBERS = (
+    "schedule", "placement", "stages", "makespan", "span", "bubble ratio", "over ideal", "span bubble", "peak memory",
+    "bound", "gap", "status",
+)  # fmt: skip
+"""The header of the table of numbers."""
+
+
+def numbers(section: Section) -> list[list[Cell]]:
+    """Put all figures of each schedule into cells that can be sorted."""
+    return [_cells(section, rank) for rank in range(len(section.schedules))]
+
+
+def _cells(section: Section, rank: int) -> list[Cell]:
+    presented = section.schedules[rank]
+    row, figures = presented.row, presented.row.figures
+    gap = None if row.bound is None else (row.value - row.bound) / row.value
+    none = Cell("", float("1e999"))
+    return [
+        Cell(label(presented), row.name),
+        Cell(presented.placement, presented.placement),
+        Cell(str(row.sizes[1]), row.sizes[1]),
+        *(Cell(grouped(value), value) for value in (figures.makespan, figures.span)),
+        *(
+            Cell(percent(value), value)
+            for value in (figures.bubble_ratio, figures.bubble_over_ideal, figures.span_bubble_ratio)
+        ),
+        Cell(grouped(max(figures.peak_memory)), max(figures.peak_memory)),
+        none if row.bound is None else Cell(grouped(row.bound), row.bound),
+        none if gap is None else Cell(percent(gap), gap),
+        Cell(row.status, row.status),
+    ]

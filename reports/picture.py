@@ -1,0 +1,39 @@
+"""Charts as pictures, made without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WIDTH = 760
+"""Pixels, for charts that fill whatever width they get."""
+
+_CONFIG = {"background": "white", "view": {"stroke": None}, "axis": {"labelLimit": 240, "labelOverlap": True}}
+
+
+def picture(chart: Any, form: str) -> bytes:
+    """Render a chart.
+
+    Parameters
+    ----------
+    chart : altair.Chart
+        Any kind of chart. Where it fills its container, it becomes `WIDTH` pixels wide.
+    form : {"png", "svg"}
+        What to render; PNG with twice as many pixels in each direction, for print.
+
+    Returns
+    -------
+    bytes
+        The file's content.
+    """
+    import vl_convert
+
+    specification = _with_width(chart.to_dict())
+    specification["config"] = specification.get("config", {}) | _CONFIG
+    if form == "svg":
+        return str(vl_convert.vegalite_to_svg(specification)).encode()
+    return bytes(vl_convert.vegalite_to_png(specification, scale=2))
+
+
+def _with_width(part: dict[str, Any]) -> dict[str, Any]:
+    inner = {"vconcat": [_with_width(each) for each in part["vconcat"]]} if "vconcat" in part else {}
+    return part | inner | ({"width": WIDTH} if part.get("width") == "container" else {})

@@ -1,0 +1,254 @@
+"""A real browser without a network, and what tests ask of a page in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ppopt.report import write_report
+from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, row_height
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+    from ppopt.comparison import Comparison
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SECONDS = 20_000
+"""How long a test waits for a page, in milliseconds."""
+
+
+def launched() -> Iterator[Browser]:
+    """Start Chromium; skip, saying how to get it, where it is missing."""
+    missing = "needs a browser: `apt-get install chromium` and `pip install 'ppopt[test]'`"
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip(f"Chromium is not installed; {missing}")
+    playwright = pytest.importorskip("playwright.sync_api", reason=f"playwright is not installed; {missing}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def page_of(folder: Path, *comparisons: Comparison, titles: Sequence[str] = (), command: Sequence[str] = ()) -> Path:
+    path = folder / f"page-{len(list(folder.iterdir()))}.html"
+    names = [*titles, *(f"part {place}" for place in range(len(titles), len(comparisons)))]
+    write_report(str(path), comparisons, names, command or ["ppopt", "compare"])
+    return path
+
+
+_RECORD_TEXTS = """
+window.drawnTexts = new Set();
+const fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+  window.drawnTexts.add(String(text));
+  return fillText.call(this, text, ...more);
+};
+"""
+
+_COLOURS = """key => {
+  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const counts = {};
+  for (let at = 0; at < bytes.length; at += 4) {
+    if (bytes[at + 3] !== 255) continue;
+    const colour = "#" + [0, 1, 2].map((c) => bytes[at + c].toString(16).padStart(2, "0")).join("").toUpperCase();
+    counts[colour] = (counts[colour] || 0) + 1;
+  }
+  return counts;
+}"""
+
+_PICTURE = """key => document.querySelector(`[data-chart="${key}"] canvas`).toDataURL()"""
+
+_PIXELS = """([key, places]) => {
+  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return places.map(([x, y]) => {
+    const at = 4 * (Math.round(y) * canvas.width + Math.round(x));
+    return [...bytes.slice(at, at + 4)];
+  });
+}"""
+
+_AXIS = """key => {
+  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+  const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+  const wanted = [1, 3, 5].map((at) => parseInt(line.slice(at, at + 2), 16));
+  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let best = [0, 0, 0];
+  for (let y = 0; y < canvas.height; y += 1) {
+    let run = 0;
+    for (let x = 0; x < canvas.width; x += 1) {
+      const at = 4 * (y * canvas.width + x);
+      const here = bytes[at + 3] === 255 && wanted.every((value, channel) => bytes[at + channel] === value);
+      run = here ? run + 1 : 0;
+      if (run > best[1] - best[0]) best = [x + 1 - run, x + 1, y];
+    }
+  }
+  return best;
+}"""
+
+_SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60))))"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Where a timeline lies on its canvas, found by its axis of time."""
+
+    left: float
+    right: float
+    bottom: float
+    devices: int
+    start: float
+    end: float
+
+    @property
+    def top(self) -> float:
+        return self.bottom - row_height(self.devices) * self.devices
+
+    def x(self, time: float) -> float:
+        return self.left + (time - self.start) / (self.end - self.start) * (self.right - self.left)
+
+    def y(self, place: float) -> float:
+        return self.top + place * row_height(self.devices)
+
+    def bar(self, row: Any, half: str = "") -> tuple[float, float]:
+        """Give the centre of a bar; of a block's half, the upper or the lower one's."""
+        low, high = {"": (BAR_TOP, BAR_BOTTOM), "upper": (BAR_TOP, _MIDDLE), "lower": (_MIDDLE, BAR_BOTTOM)}[half]
+        return self.x((row.start + row.end) / 2), self.y(row.device + (low + high) / 2)
+
+    def corner(self, row: Any) -> tuple[float, float]:
+        """Give a place in a bar that its label leaves free."""
+        return self.x(row.start) + 3, self.y(row.device + BAR_TOP) + 3
+
+
+_MIDDLE = (BAR_TOP + BAR_BOTTOM) / 2
+
+
+class Sheet:
+    """A page in the browser, and everything that goes wrong in it."""
+
+    def __init__(self, context: BrowserContext, path: Path) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(SECONDS)
+        self.url = path.as_uri()
+        self.faults: list[str] = []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("dialog", self._asked_back)
+        self.page.add_init_script(_RECORD_TEXTS)
+        self.page.goto(self.url)
+        self.wait_until_drawn()
+
+    def _heard(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console {message.type}: {message.text}")
+
+    def _asked(self, url: str) -> None:
+        if url.partition("#")[0] != self.url:
+            self.faults.append(f"request: {url[:200]}")
+
+    def _asked_back(self, dialog: Any) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def wait_until_drawn(self) -> None:
+        self.page.wait_for_function("document.documentElement.dataset.drawn")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until everything is drawn that was asked for by now."""
+        self.page.evaluate(_SETTLED)
+
+    def ask(self, script: str, argument: Any = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    @property
+    def charts(self) -> list[str]:
+        found: list[str] = self.ask("[...document.querySelectorAll('[data-chart]')].map((each) => each.dataset.chart)")
+        return found
+
+    @property
+    def timelines(self) -> list[str]:
+        return [key for key in self.charts if key.startswith("timeline")]
+
+    @property
+    def text(self) -> str:
+        """All text that the page shows, that in charts and closed details included."""
+        drawn: str = self.ask(
+            "[...document.querySelectorAll('header, main, footer')].map((each) => each.textContent).join(' ')"
+            " + ' ' + [...window.drawnTexts].join(' ')"
+        )
+        return " ".join(drawn.split())
+
+    def colours(self, key: str) -> dict[str, int]:
+        found: dict[str, int] = self.ask(_COLOURS, key)
+        return found
+
+    def picture(self, key: str) -> str:
+        found: str = self.ask(_PICTURE, key)
+        return found
+
+    def pictures(self, keys: Sequence[str] | None = None) -> dict[str, str]:
+        return {key: self.picture(key) for key in (self.timelines if keys is None else keys)}
+
+    def pixels(self, key: str, places: Sequence[tuple[float, float]]) -> list[str]:
+        """Read colours, as ``#RRGGBB``, with the opacity behind where it is not whole."""
+        found: list[list[int]] = self.ask(_PIXELS, [key, [list(place) for place in places]])
+        return [
+            f"#{red:02X}{green:02X}{blue:02X}" + ("" if opacity == 255 else f"{opacity:02X}")
+            for red, green, blue, opacity in found
+        ]
+
+    def plot(self, key: str, devices: int, start: float, end: float) -> Plot:
+        left, right, bottom = self.ask(_AXIS, key)
+        return Plot(left, right, bottom, devices, start, end)
+
+    def to_screen(self, key: str, place: tuple[float, float]) -> tuple[float, float]:
+        """Scroll a chart into view and turn a place on its canvas into one in the window."""
+        canvas = self.page.locator(f'[data-chart="{key}"] canvas')
+        canvas.evaluate("(element) => element.scrollIntoView({ block: 'center', behavior: 'instant' })")
+        box = canvas.bounding_box()
+        assert box is not None
+        return box["x"] + place[0], box["y"] + place[1]
+
+    def centre(self, key: str) -> tuple[float, float]:
+        width, height = self.ask(
+            "(key) => { const c = document.querySelector(`[data-chart='${key}'] canvas`);"
+            " return [c.width, c.height]; }",
+            key,
+        )
+        return self.to_screen(key, (0.5 * width, 0.4 * height))
+
+    def wait_for_change(self, key: str, before: str) -> None:
+        self.page.wait_for_function(
+            f"([key, before]) => ({_PICTURE})(key) !== before", arg=[key, before], timeout=SECONDS
+        )
+        self.settle()
+
+
+Opener = Callable[..., Sheet]
+
+
+def opener(browser: Browser) -> Iterator[Opener]:
+    """Give a function that opens pages; in the end, nothing may have gone wrong in any."""
+    opened: list[tuple[BrowserContext, Sheet]] = []
+
+    def open_page(path: Path, *, width: int = 1280, height: int = 900, **more: Any) -> Sheet:
+        context = browser.new_context(offline=True, viewport={"width": width, "height": height}, **more)
+        sheet = Sheet(context, path)
+        opened.append((context, sheet))
+        return sheet
+
+    yield open_page
+    faults = [fault for _, sheet in opened for fault in sheet.faults]
+    for context, _ in opened:
+        context.close()
+    assert faults == []

@@ -1,0 +1,674 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ppopt
+from ppopt.comparison import Comparison
+from reports.charts import palette
+from reports.charts.timeline_layout import columns
+from reports.critical_path import critical_path
+from reports.idle import Wait, explain_idle
+from tests.evaluated import pipeline
+from tests.reports.browser import Opener, Plot, Sheet, page_of
+
+STRATEGIES = ["1f1b", "zb-h1", "dualpipe", "gpipe", "1f1b-overlap"]
+TWIN = "a twin of zb-h1"
+LIGHT_INK, DARK_INK = "#1B2430", "#E8ECF1"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def published(*strategies: str, **more: Any) -> Comparison:
+    sizes = {"devices": 4, "microbatches": 8} | more
+    return ppopt.compare(pipeline(**sizes), strategies or ["1f1b", "zb-h1"], optimize=False, engine="graph")
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    """Schedules of every kind: published and found, blocks and whole backwards, over the limit, and two alike."""
+    costs = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 6})
+    made = ppopt.compare(costs, STRATEGIES, time_limit=0.5, placement="linear")
+    place = next(at for at, each in enumerate(made.schedules) if each.strategy == "zb-h1")
+    twin = replace(made.schedules[place], strategy=TWIN)
+    schedules = (*made.schedules[: place + 1], twin, *made.schedules[place + 1 :])
+    return replace(made, schedules=schedules, ladders=(*made.ladders[: place + 1], *made.ladders[place:]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def path(folder: Path, comparison: Comparison) -> Path:
+    return page_of(folder, comparison, titles=["examples/some.yaml"])
+
+
+@pytest.fixture
+def sheet(open_page: Opener, path: Path) -> Sheet:
+    return open_page(path)
+
+
+def key_of(comparison: Comparison, strategy: str) -> str:
+    place = next(at for at, each in enumerate(comparison.schedules) if each.strategy == strategy)
+    return f"timeline-0-{place}"
+
+
+def timelines(comparison: Comparison) -> Iterator[tuple[str, ppopt.Schedule]]:
+    for place, schedule in enumerate(comparison.schedules):
+        yield f"timeline-0-{place}", schedule
+
+
+def plot_of(sheet: Sheet, comparison: Comparison, key: str) -> Plot:
+    """Find a timeline's plot at first, when it shows the time from the first start to the last end of all."""
+    frames = [schedule.timeline for schedule in comparison.schedules]
+    start, end = min(frame.start.min() for frame in frames), max(frame.end.max() for frame in frames)
+    return sheet.plot(key, comparison.pipeline.devices, float(start), float(end))
+
+
+def assert_drawn(sheet: Sheet) -> None:
+    assert sheet.charts
+    for key in sheet.charts:
+        colours = sheet.colours(key)
+        assert len(colours) > 4, f"{key} is blank: {colours}"
+        assert sum(colours.values()) > 500, key
+
+
+def ctrl_wheel(sheet: Sheet, key: str, turns: int = -300) -> None:
+    sheet.page.mouse.move(*sheet.centre(key))
+    sheet.page.keyboard.down("Control")
+    sheet.page.mouse.wheel(0, turns)
+    sheet.page.keyboard.up("Control")
+
+
+# ---- drawn, without a network
+
+
+def test_every_chart_is_drawn(sheet: Sheet, comparison: Comparison) -> None:
+    kinds = ["bubbles", "memory", "ladder", "idle", "devices"]
+    timelines = [f"timeline-0-{place}" for place in range(len(comparison.schedules))]
+    assert sheet.charts == [*(f"{kind}-0" for kind in kinds), *timelines]
+    assert_drawn(sheet)
+
+
+def test_timelines_show_the_colours_of_what_runs(sheet: Sheet, comparison: Comparison) -> None:
+    for key, schedule in timelines(comparison):
+        colours = sheet.colours(key)
+        for kind in schedule.timeline.op.unique():
+            assert colours.get(palette.KINDS[kind], 0) > 100, (key, kind)
+
+
+def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sheet, comparison: Comparison) -> None:
+    for key, schedule in timelines(comparison):
+        plot = plot_of(sheet, comparison, key)
+        frame = schedule.timeline
+        rows = [row for row in frame.itertuples() if row.block is frame.block.dtype.na_value]
+        ours = next(each for each in made_columns(comparison) if each["name"] == schedule.strategy)
+        expected = [ours["colours"][row.op][ours["place"][row.Index]][0] for row in rows]
+        assert sheet.pixels(key, [plot.corner(row) for row in rows]) == expected, key
+        assert rows
+
+
+def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
+    from ppopt.presentation import presented
+
+    return [columns(presented(each)) | {"name": each.strategy} for each in comparison.schedules]
+
+
+def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(sheet: Sheet, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    markup = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//""", markup)
+    assert "url(" not in markup
+    assert sheet.ask("performance.getEntriesByType('resource').length") == 0
+    assert "default-src 'none'" in text
+
+
+def test_the_pages_data_are_the_figures_of_the_json_format(sheet: Sheet, comparison: Comparison) -> None:
+    found = json.loads(sheet.ask("document.getElementById('data').textContent"))["figures"]
+    assert found == [json.loads(json.dumps(comparison.to_dict()["schedules"]))]
+
+
+def test_every_chart_has_a_role_and_is_named_by_its_sentence(sheet: Sheet) -> None:
+    for key in sheet.charts:
+        role, sentence = sheet.ask(
+            """key => { const chart = document.querySelector(`[data-chart="${key}"]`);
+            return [chart.getAttribute("role"),
+              document.getElementById(chart.getAttribute("aria-labelledby")).textContent]; }""",
+            key,
+        )
+        assert role
+        assert len(sentence.split()) > 4
+    assert sheet.ask("[...document.querySelectorAll('[id]')].map((each) => each.id).filter((id, at, all) => "
+                     "all.indexOf(id) !== at)") == []  # fmt: skip
+
+
+def test_every_chart_but_the_timelines_has_its_numbers_as_a_table(sheet: Sheet) -> None:
+    for key in set(sheet.charts) - set(sheet.timelines):
+        rows = sheet.page.locator(f"#{key} details table tbody tr")
+        assert rows.count() >= len(sheet.timelines)
+        assert all(text.strip() for text in rows.locator("th, td").all_text_contents())
+
+
+# ---- moving
+
+
+def test_ctrl_and_the_wheel_zoom_all_timelines_together(sheet: Sheet, comparison: Comparison) -> None:
+    zoomed, twin = key_of(comparison, "zb-h1"), key_of(comparison, TWIN)
+    before = sheet.pictures()
+    assert before[zoomed] == before[twin]
+    sheet.ask("addEventListener('wheel', (event) => setTimeout(() => { window.kept = event.defaultPrevented; }), true)")
+    ctrl_wheel(sheet, zoomed)
+    for key in sheet.timelines:
+        sheet.wait_for_change(key, before[key])
+    after = sheet.pictures()
+    assert after[zoomed] == after[twin]
+    assert sheet.ask("window.kept"), "the browser zooms the page as well"
+
+
+def test_the_plain_wheel_scrolls_and_changes_no_chart(sheet: Sheet) -> None:
+    key = sheet.timelines[0]
+    sheet.page.mouse.move(*sheet.centre(key))
+    before, height = sheet.pictures(), sheet.ask("window.scrollY")
+    sheet.page.mouse.wheel(0, 200)
+    sheet.page.wait_for_function("(height) => window.scrollY > height + 100", arg=height)
+    sheet.settle()
+    assert sheet.pictures() == before
+
+
+def test_the_buttons_zoom_and_move_all_and_whole_step_takes_it_back(sheet: Sheet, comparison: Comparison) -> None:
+    first, seen = sheet.timelines[0], [sheet.pictures()]
+    for name in ("Zoom in", "Later", "Earlier", "Zoom out"):
+        sheet.page.get_by_role("button", name=name, exact=True).click()
+        sheet.wait_for_change(first, seen[-1][first])
+        seen.append(sheet.pictures())
+        assert seen[-1][key_of(comparison, "zb-h1")] == seen[-1][key_of(comparison, TWIN)]
+    zoomed, whole = seen[1], seen[0]
+    assert all(zoomed[key] != whole[key] for key in sheet.timelines)
+    sheet.page.get_by_role("button", name="Zoom in", exact=True).click()
+    sheet.settle()
+    sheet.page.get_by_role("button", name="Whole step", exact=True).click()
+    sheet.settle()
+    assert sheet.pictures() == whole
+
+
+def test_zooming_out_of_the_whole_step_changes_nothing(sheet: Sheet) -> None:
+    before = sheet.pictures()
+    for name in ("Zoom out", "Earlier", "Later"):
+        sheet.page.get_by_role("button", name=name, exact=True).click()
+        sheet.settle()
+        assert sheet.pictures() == before, name
+
+
+def test_zooming_in_shows_the_middle_at_twice_the_size(sheet: Sheet, comparison: Comparison) -> None:
+    key, strategy = key_of(comparison, "1f1b"), "1f1b"
+    schedule = next(each for each in comparison.schedules if each.strategy == strategy)
+    plot, before = plot_of(sheet, comparison, key), sheet.picture(key)
+    sheet.page.get_by_role("button", name="Zoom in", exact=True).click()
+    sheet.wait_for_change(key, before)
+    quarter = (plot.end - plot.start) / 4
+    closer = replace(plot, start=plot.start + quarter, end=plot.end - quarter)
+    rows = [row for row in schedule.timeline.itertuples() if closer.start < row.start and row.end < closer.end]
+    assert rows
+    assert sheet.pixels(key, [closer.corner(row) for row in rows]) == [palette.KINDS[row.op] for row in rows]
+
+
+def test_dragging_moves_all_and_a_double_click_resets_all(sheet: Sheet, comparison: Comparison) -> None:
+    key, twin = key_of(comparison, "zb-h1"), key_of(comparison, TWIN)
+    whole = sheet.pictures()
+    ctrl_wheel(sheet, key, -400)
+    sheet.wait_for_change(twin, whole[twin])
+    zoomed = sheet.pictures()
+    x, y = sheet.centre(key)
+    sheet.page.mouse.move(x, y)
+    sheet.page.mouse.down()
+    sheet.page.mouse.move(x + 60, y, steps=4)
+    sheet.page.mouse.up()
+    for each in sheet.timelines:
+        sheet.wait_for_change(each, zoomed[each])
+    assert sheet.picture(key) == sheet.picture(twin)
+    sheet.page.mouse.dblclick(x, y)
+    for each in sheet.timelines:
+        sheet.page.wait_for_function(
+            "([key, whole]) => document.querySelector(`[data-chart='${key}'] canvas`).toDataURL() === whole",
+            arg=[each, whole[each]],
+        )
+
+
+# ---- tooltips
+
+
+def expected_tip(schedule: ppopt.Schedule, row: Any, wait: Wait) -> list[str]:
+    scale, devices = schedule.problem.ticks_per_unit, {each.task: each.device for each in schedule.rows}
+    lines = [
+        f"{row.stage}{row.op}{row.microbatch}",
+        f"device {row.device}, stage {row.stage}, microbatch {row.microbatch}",
+        f"{row.start:g} to {row.end:g} ({row.end - row.start:g})",
+    ]
+    if not wait.idle:
+        return [*lines, "did not wait"]
+    named = [("data", wait.data), ("latency", wait.latency), ("other work was ready", wait.order)]
+    parts = [f"{name} {part / scale:g}" for name, part in named if part] or [f"filling {wait.idle / scale:g}"]
+    text = f"idle {wait.idle / scale:g} before it ({', '.join(parts)})"
+    if wait.producer is not None:
+        stage, kind, microbatch = wait.producer
+        text += f", waiting for {stage}{kind}{microbatch} of device {devices[wait.producer]}"
+    return [*lines, text]
+
+
+@pytest.mark.parametrize("strategy", ["zb-h1", "1f1b-overlap", "dualpipe", "gpipe"])
+def test_a_tooltip_says_what_runs_and_what_was_waited_for(sheet: Sheet, comparison: Comparison, strategy: str) -> None:
+    key = key_of(comparison, strategy)
+    schedule = next(each for each in comparison.schedules if each.strategy == strategy)
+    plot, frame = plot_of(sheet, comparison, key), schedule.timeline
+    waits = explain_idle(schedule.problem, schedule.rows).before
+    halves = {first: "upper" for first in frame[frame.block.duplicated(keep="last") & frame.block.notna()].index}
+    halves |= {second: "lower" for second in frame[frame.block.duplicated() & frame.block.notna()].index}
+    chosen: dict[Any, Any] = {}  # one of each sort
+    for row, wait in zip(frame.itertuples(), waits, strict=True):
+        sort = (row.op, halves.get(row.Index), wait.data > 0, wait.latency > 0, wait.order > 0, wait.producer is None)
+        chosen.setdefault(sort, (row, wait))
+    assert len(chosen) > 3
+    for row, wait in chosen.values():
+        sheet.page.mouse.move(*sheet.to_screen(key, plot.bar(row, halves.get(row.Index, ""))))
+        expected = expected_tip(schedule, row, wait)
+        sheet.page.wait_for_function("(first) => document.querySelector('#tip b')?.textContent === first", arg=expected[0])
+        assert sheet.page.locator("#tip").is_visible()
+        lines = sheet.page.locator("#tip > *").all_text_contents()
+        on_path = row.Index in critical_path(schedule.problem, schedule.rows)
+        assert lines == [*expected, *(["on the critical path"] if on_path else [])]
+    sheet.page.mouse.move(*sheet.to_screen(key, (plot.left - 40, plot.top + 10)))
+    sheet.page.wait_for_function("document.getElementById('tip').hidden")
+
+
+def test_a_tooltip_stays_within_the_window(sheet: Sheet, comparison: Comparison) -> None:
+    key = max(sheet.timelines, key=lambda each: comparison.schedules[int(each.split("-")[2])].makespan)
+    schedule = comparison.schedules[int(key.split("-")[2])]
+    row = max(schedule.timeline.itertuples(), key=lambda each: each.end)
+    x, y = sheet.to_screen(key, plot_of(sheet, comparison, key).bar(row))
+    sheet.ask("(dy) => window.scrollBy({ top: dy, behavior: 'instant' })", y - 880)
+    at = sheet.ask("(y) => document.elementFromPoint(y[0], y[1]).tagName", [x, 880])
+    assert at == "CANVAS"
+    sheet.page.mouse.move(x, 880)
+    sheet.page.wait_for_selector("#tip:not([hidden])")
+    box = sheet.page.locator("#tip").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["y"] >= 0
+    assert box["x"] + box["width"] <= 1280
+    assert box["y"] + box["height"] <= 900
+
+
+# ---- colours
+
+
+@pytest.mark.parametrize("strategy", ["1f1b", "zb-h1"])
+def test_the_critical_path_keeps_its_colours_and_the_rest_fades(
+    sheet: Sheet, comparison: Comparison, strategy: str
+) -> None:
+    key = key_of(comparison, strategy)
+    schedule = next(each for each in comparison.schedules if each.strategy == strategy)
+    plot, before = plot_of(sheet, comparison, key), sheet.picture(key)
+    path = set(critical_path(schedule.problem, schedule.rows))
+    rows = list(schedule.timeline.itertuples())
+    places = [plot.corner(row) for row in rows]
+    colours = [palette.KINDS[row.op] for row in rows]
+    assert sheet.pixels(key, places) == colours
+    sheet.page.get_by_label("Critical path").check()
+    sheet.wait_for_change(key, before)
+    for row, now, full in zip(rows, sheet.pixels(key, places), colours, strict=True):
+        assert (now == full) == (row.Index in path), row
+        assert row.Index in path or int(now[7:], 16) < 64
+    sheet.page.get_by_label("Critical path").uncheck()
+    sheet.settle()
+    assert sheet.picture(key) == before
+
+
+def test_coloured_by_microbatch_each_microbatch_has_one_colour(sheet: Sheet, comparison: Comparison) -> None:
+    before = sheet.pictures()
+    sheet.page.get_by_label("Colour by").select_option("microbatch")
+    for key, schedule in timelines(comparison):
+        sheet.wait_for_change(key, before[key])
+        plot, frame = plot_of(sheet, comparison, key), schedule.timeline
+        rows = [row for row in frame.itertuples() if row.Index not in frame.index[frame.block.notna()]]
+        expected = [palette.MICROBATCHES[row.microbatch % len(palette.MICROBATCHES)] for row in rows]
+        assert sheet.pixels(key, [plot.corner(row) for row in rows]) == expected
+    sheet.page.get_by_label("Colour by").select_option("kind")
+    sheet.settle()
+    assert sheet.pictures() == before
+
+
+def brightness(sheet: Sheet, element: str, which: str) -> float:
+    text = sheet.ask(f"() => getComputedStyle(document.querySelector({element!r})).{which}")
+    return sum(int(part) for part in re.findall(r"\d+", text)[:3]) / (3 * 255)
+
+
+def assert_dark(sheet: Sheet) -> None:
+    assert brightness(sheet, "body", "backgroundColor") < 0.15
+    assert brightness(sheet, "figure", "backgroundColor") < 0.2
+    assert brightness(sheet, "body", "color") > 0.8
+    for key in sheet.charts:
+        colours = sheet.colours(key)
+        assert colours.get(DARK_INK, 0) > 20, key
+        assert colours.get(LIGHT_INK, 0) == 0, key
+
+
+def assert_light(sheet: Sheet) -> None:
+    assert brightness(sheet, "body", "backgroundColor") > 0.9
+    assert brightness(sheet, "body", "color") < 0.25
+    for key in sheet.charts:
+        colours = sheet.colours(key)
+        assert colours.get(LIGHT_INK, 0) > 20, key
+        assert colours.get(DARK_INK, 0) == 0, key
+
+
+def test_in_dark_mode_page_and_charts_are_dark(open_page: Opener, path: Path) -> None:
+    sheet = open_page(path, color_scheme="dark")
+    assert_dark(sheet)
+    assert_drawn(sheet)
+
+
+def test_switching_to_dark_and_back_redraws_and_keeps_what_was_chosen(sheet: Sheet) -> None:
+    assert_light(sheet)
+    before = sheet.picture(sheet.timelines[0])
+    sheet.page.get_by_role("button", name="Zoom in", exact=True).click()
+    sheet.page.get_by_label("Critical path").check()
+    sheet.wait_for_change(sheet.timelines[0], before)
+    chosen = sheet.pictures(sheet.charts)
+    sheet.page.emulate_media(color_scheme="dark")
+    sheet.wait_until_drawn()
+    assert_dark(sheet)
+    sheet.page.emulate_media(color_scheme="light")
+    sheet.wait_until_drawn()
+    assert_light(sheet)
+    assert sheet.pictures(sheet.charts) == chosen
+
+
+def test_switching_to_dark_and_back_at_once_ends_light(sheet: Sheet) -> None:
+    before = sheet.pictures(sheet.charts)
+    sheet.page.emulate_media(color_scheme="dark")
+    sheet.page.emulate_media(color_scheme="light")
+    sheet.page.wait_for_timeout(1500)
+    sheet.wait_until_drawn()
+    assert_light(sheet)
+    assert sheet.pictures(sheet.charts) == before
+
+
+# ---- the table
+
+
+def column(sheet: Sheet, place: int) -> list[str]:
+    cells = sheet.page.locator(f"#numbers-0 tbody tr > :nth-child({place + 1})")
+    return [text.strip() for text in cells.all_text_contents()]
+
+
+def test_a_click_on_a_title_sorts_by_number_up_and_then_down(sheet: Sheet, comparison: Comparison) -> None:
+    title = sheet.page.get_by_role("button", name="makespan", exact=True)
+    for direction, reverse in (("ascending", False), ("descending", True), ("ascending", False)):
+        title.click()
+        assert sheet.page.locator("#numbers-0 thead th").nth(3).get_attribute("aria-sort") == direction
+        found = [float(text.replace(",", "")) for text in column(sheet, 3)]
+        assert found == sorted((each.makespan for each in comparison.schedules), reverse=reverse)
+    others = sheet.page.locator("#numbers-0 thead th:not([aria-sort=none])")
+    assert others.count() == 1
+
+
+def test_numbers_of_different_length_are_sorted_as_numbers(open_page: Opener, folder: Path) -> None:
+    sheet = open_page(page_of(folder, published("gpipe", "1f1b", "zb-h2", microbatches=40)))
+    sheet.page.get_by_role("button", name="peak memory", exact=True).click()
+    found = [float(text) for text in column(sheet, 8)]
+    assert found == sorted(found)
+    assert min(found) < 10 < max(found)
+
+
+def test_names_are_sorted_as_words_also_by_the_keyboard(sheet: Sheet, comparison: Comparison) -> None:
+    title = sheet.page.locator("#numbers-0 thead button").first
+    title.focus()
+    names = sorted(each.strategy for each in comparison.schedules)
+    for wanted, key in ((names, "Enter"), (names[::-1], "Space")):
+        sheet.page.keyboard.press(key)
+        assert [text.removeprefix("! ") for text in column(sheet, 0)] == wanted
+
+
+def test_the_table_is_copied_with_tabs_between_its_cells(open_page: Opener, path: Path, comparison: Comparison) -> None:
+    sheet = open_page(path, permissions=["clipboard-read", "clipboard-write"])
+    button = sheet.page.get_by_role("button", name="Copy the table")
+    button.click()
+    sheet.page.wait_for_function("[...document.querySelectorAll('button')].some((b) => b.textContent === 'Copied')")
+    lines = [line.split("\t") for line in sheet.ask("navigator.clipboard.readText()").split("\n")]
+    assert [len(line) for line in lines] == [12] * (1 + len(comparison.schedules))
+    assert [line[0] for line in lines[1:]] == column(sheet, 0)
+    assert lines[0][:4] == ["schedule", "placement", "stages", "makespan"]
+
+
+def test_without_the_clipboard_a_selection_is_copied(open_page: Opener, path: Path, comparison: Comparison) -> None:
+    sheet = open_page(path)
+    sheet.ask("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))")
+    sheet.ask("document.addEventListener('copy', () => { window.copied = document.activeElement.value; })")
+    sheet.page.get_by_role("button", name="Copy the table").click()
+    sheet.page.wait_for_function("window.copied")
+    assert len(sheet.ask("window.copied").split("\n")) == 1 + len(comparison.schedules)
+    assert sheet.page.locator("textarea").count() == 0
+
+
+def test_orders_and_configuration_are_copied_as_they_are(open_page: Opener, path: Path, comparison: Comparison) -> None:
+    sheet = open_page(path, permissions=["clipboard-read", "clipboard-write"])
+    sheet.page.locator("details.order summary").first.click()
+    sheet.page.locator("details.order button").first.click()
+    sheet.page.wait_for_function("[...document.querySelectorAll('button')].some((b) => b.textContent === 'Copied')")
+    orders = comparison.schedules[0].orders
+    assert sheet.ask("navigator.clipboard.readText()") == "\n".join(",".join(actions) for actions in orders)
+
+
+# ---- what others wrote
+
+
+def test_names_from_outside_are_shown_as_text(open_page: Opener, folder: Path) -> None:
+    made = published("1f1b", "zb-h1", "gpipe")
+    names = [f"{HOSTILE} — 1", "Zeitplan Ü 日本語 🚀 {{ 7 * 7 }}", "\"' onmouseover=alert(1) x='"]
+    schedules = [
+        replace(each, strategy=name, notes=(f"note {HOSTILE}",))
+        for each, name in zip(made.schedules, names, strict=True)
+    ]
+    hostile = replace(
+        made,
+        schedules=tuple(schedules),
+        left_out=((f"left {HOSTILE}", f"reason {HOSTILE}"),),
+        infeasible=(f"infeasible {HOSTILE}",),
+    )
+    title, command = f"{HOSTILE} 配置 🛠.yaml", ["ppopt", "compare", "-c", HOSTILE]
+    sheet = open_page(page_of(folder, hostile, hostile, titles=[title, title], command=command))
+    assert_drawn(sheet)
+    for text in (*names, f"note {HOSTILE}", f"left {HOSTILE}", f"reason {HOSTILE}", f"infeasible {HOSTILE}", title):
+        assert text in sheet.text
+    assert sheet.ask("document.querySelectorAll('img').length") == 0
+    assert sheet.ask("document.querySelectorAll('script').length") == 3
+    assert sheet.ask("document.querySelectorAll('[onmouseover], [onerror]').length") == 0
+    sheet.page.mouse.move(*sheet.centre("bubbles-0"))
+    sheet.settle()
+    assert sheet.ask("document.querySelectorAll('img').length") == 0
+    assert HOSTILE in sheet.page.locator("#command").text_content()
+
+
+def test_chart_tooltips_show_names_as_text(open_page: Opener, folder: Path) -> None:
+    made = published("1f1b")
+    named = replace(made, schedules=(replace(made.schedules[0], strategy=HOSTILE),))
+    sheet = open_page(page_of(folder, named))
+    width, _ = sheet.ask("(() => { const c = document.querySelector('#ladder-0 canvas'); return [c.width, 0]; })()")
+    sheet.page.mouse.move(*sheet.to_screen("ladder-0", (0.5 * width, 60)))
+    sheet.page.wait_for_selector("#vg-tooltip-element.visible")
+    assert HOSTILE in (sheet.page.locator("#vg-tooltip-element").text_content() or "")
+    assert sheet.ask("document.querySelectorAll('img').length") == 0
+
+
+# ---- sizes, focus, print
+
+
+@pytest.mark.parametrize("width", [400, 1280, 1920])
+def test_the_page_fits_the_window(open_page: Opener, path: Path, width: int) -> None:
+    sheet = open_page(path, width=width)
+    assert_fits(sheet, width)
+    assert_drawn(sheet)
+
+
+def assert_fits(sheet: Sheet, width: int) -> None:
+    assert sheet.ask("document.documentElement.scrollWidth") <= width
+    beyond = sheet.ask("""[...document.querySelectorAll("[data-chart]")].filter((each) => {
+      const [chart, card] = [each.querySelector("canvas"), each.closest("figure")].map((e) => e.getBoundingClientRect());
+      return chart.right > card.right || chart.left < card.left || chart.width < 0.8 * each.clientWidth;
+    }).map((each) => each.dataset.chart)""")
+    assert beyond == []
+
+
+def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
+    for width in (400, 1280):
+        sheet.page.set_viewport_size({"width": width, "height": 800})
+        sheet.settle()
+        sheet.page.wait_for_timeout(300)
+        assert_fits(sheet, width)
+        assert_drawn(sheet)
+
+
+def test_focus_is_visible_wherever_the_keyboard_goes(sheet: Sheet) -> None:
+    seen = set()
+    for _ in range(20):
+        sheet.page.keyboard.press("Tab")
+        name, style, width = sheet.ask(
+            "(() => { const at = document.activeElement, style = getComputedStyle(at);"
+            " return [at.tagName + at.textContent.trim(), style.outlineStyle, parseFloat(style.outlineWidth)]; })()"
+        )
+        assert style != "none", name
+        assert width >= 2
+        seen.add(name)
+    assert {"BUTTONZoom in", "BUTTONWhole step"} <= seen
+
+
+def test_print_shows_the_page_without_its_controls(sheet: Sheet) -> None:
+    before = sheet.pictures(sheet.charts)
+    sheet.page.emulate_media(media="print")
+    sheet.settle()
+    assert not sheet.page.locator(".toolbar").first.is_visible()
+    assert sheet.page.locator("button:visible").count() == 0
+    assert sheet.ask("getComputedStyle(document.querySelector('figure')).printColorAdjust") == "exact"
+    assert sheet.pictures(sheet.charts) == before
+    assert sheet.ask("document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_page_printed_in_dark_mode_can_be_read(open_page: Opener, path: Path) -> None:
+    sheet = open_page(path, color_scheme="dark")
+    sheet.page.emulate_media(media="print")
+    sheet.page.wait_for_timeout(500)
+    sheet.wait_until_drawn()
+    ink = LIGHT_INK if brightness(sheet, "figure", "backgroundColor") > 0.5 else DARK_INK
+    assert sheet.ask("getComputedStyle(document.querySelector('figure')).printColorAdjust") == "exact"
+    assert sheet.colours("ladder-0").get(ink, 0) > 20
+
+
+# ---- long schedules
+
+
+@pytest.mark.slow
+def test_a_schedule_too_long_to_draw_is_shown_by_its_idle_shares_and_three_windows(
+    open_page: Opener, folder: Path
+) -> None:
+    made = published("zb1p", devices=8, microbatches=1000)
+    path = page_of(folder, made)
+    assert path.stat().st_size < 3_000_000
+    sheet = open_page(path)
+    parts = ["shares", "warm-up", "steady", "cool-down"]
+    assert sheet.timelines == [f"timeline-0-0-{part}" for part in parts]
+    assert_drawn(sheet)
+    text = sheet.text
+    assert "With 24,000 operations it is too long to be drawn whole" in text
+    assert "too long for a page; --save writes it" in text
+    before = sheet.pictures()
+    ctrl_wheel(sheet, "timeline-0-0-steady")
+    sheet.wait_for_change("timeline-0-0-steady", before["timeline-0-0-steady"])
+    others = [key for key in sheet.timelines if not key.endswith("steady")]
+    assert sheet.pictures(others) == {key: before[key] for key in others}
+    sheet.page.get_by_role("button", name="Whole step", exact=True).click()
+    sheet.settle()
+    assert sheet.pictures() == before
+
+
+# ---- pages of all sorts
+
+
+def _infeasible() -> Comparison:
+    return ppopt.compare(pipeline(2, 4, memory={"limit": 0.5}), [], placement="linear", time_limit=0.5)
+
+
+def _nothing_published_fits() -> Comparison:
+    costs = pipeline(4, 4, memory={"limit": 1, "held_for_weight": 0.5})
+    return ppopt.compare(costs, ["1f1b", "gpipe"], placement="linear", time_limit=0.5)
+
+
+BUSIER = {"forward": [1, 1, 9, 1], "backward_input": [1, 1, 9, 1], "backward_weight": [1, 1, 9, 1]}
+TINY = {"forward": 1.5e-7, "backward_input": 1e-7, "backward_weight": 1e-7}
+HUGE = {"forward": 3.25e11, "backward_input": 1e11, "backward_weight": 1e11}
+
+SORTS: dict[str, Callable[[], Comparison]] = {
+    "one device": lambda: published("1f1b", "zb-h1", devices=1),
+    "one microbatch": lambda: published("1f1b", "gpipe", microbatches=1),
+    "one of both": lambda: published("1f1b", devices=1, microbatches=1),
+    "a searched one alone": lambda: ppopt.compare(pipeline(2, 2), [], placement="linear", time_limit=0.5),
+    "latency": lambda: published("1f1b", "dualpipe", p2p_latency=2.5),
+    "64 devices": lambda: published("1f1b", devices=64, microbatches=4),
+    "one device much busier": lambda: published("1f1b", "zb-h1", times=BUSIER),
+    "a limit that all keep": lambda: published(memory={"limit": 100}),
+    "a limit of nothing": lambda: published(memory={"limit": 0}),
+    "no activations": lambda: published(memory={"activation": 0}),
+    "no activations and no room": lambda: published(memory={"activation": 0, "limit": 0}),
+    "limits that differ": lambda: published(memory={"limit": [4, 3, 2, 1]}),
+    "nothing published fits": _nothing_published_fits,
+    "nothing fits, nothing searched": lambda: published("1f1b", "gpipe", memory={"limit": 0.5}),
+    "nothing at all": _infeasible,
+    "tiny times": lambda: published(times=TINY),
+    "huge times": lambda: published(times=HUGE),
+    "blocks that save time": lambda: published(
+        "1f1b-overlap", "dualpipe", times={"forward": 1, "backward": 2, "overlapped_forward_backward": 2.25}
+    ),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_pages_of_all_sorts_read_well(open_page: Opener, folder: Path, sort: str) -> None:
+    made = SORTS[sort]()
+    sheet = open_page(page_of(folder, made, titles=[sort]))
+    text = sheet.text
+    assert not re.findall(r"(?i)\b(?:nan|undefined|null|infinity|inf)\b|\bNone\b|\[object", text)
+    assert not re.findall(r"Fraction\(|Placed\(|\bFalse\b|\bTrue\b", text)
+    if made.schedules:
+        assert_drawn(sheet)
+        assert sheet.page.locator("#numbers-0 tbody tr").count() == len(made.schedules)
+    else:
+        assert sheet.charts == []
+        assert "No schedule fits" in text
+    assert sheet.ask("document.documentElement.scrollWidth") <= 1280
+
+
+def test_without_a_search_the_page_says_so(open_page: Opener, folder: Path) -> None:
+    assert "Nothing was searched" in open_page(page_of(folder, published("1f1b"))).text
+
+
+def test_several_configurations_have_a_section_each_and_links_to_them(open_page: Opener, folder: Path) -> None:
+    sheet = open_page(page_of(folder, published(), published(devices=2), published("gpipe"), titles=["a", "b", "c"]))
+    assert_drawn(sheet)
+    links = sheet.page.locator("nav a")
+    assert links.all_text_contents() == ["a", "b", "c"]
+    for place in (2, 0, 1):
+        links.nth(place).click()
+        top = sheet.ask("(id) => document.getElementById(id).getBoundingClientRect().top", f"section-{place}")
+        assert 0 <= top < 450
+    before = sheet.pictures()
+    toolbar = sheet.page.locator("[data-group='1']")
+    toolbar.get_by_role("button", name="Zoom in", exact=True).click()
+    sheet.wait_for_change("timeline-1-0", before["timeline-1-0"])
+    after = sheet.pictures()
+    assert {key for key in before if before[key] != after[key]} == {"timeline-1-0", "timeline-1-1"}
