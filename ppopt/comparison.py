@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation import _check_pipeline, _evaluate
+from ppopt.evaluation import check_pipeline, evaluate_with
 from ppopt.finished import Schedule
 from ppopt.infeasibility import InfeasibleError
-from ppopt.ladder_bounds import SEARCHED, measure_ladders
+from ppopt.ladder_bounds import measure_ladders
 from ppopt.optimization import SearchOptions, optimize_each
 from ppopt.search import Progress
 from reports.ladder import STEPS, Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
 from strategies.numbers import shown
-from strategies.orders import least_stages, parse_strategy
+from strategies.orders import least_stages, parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
@@ -66,7 +66,7 @@ class Comparison:
     @property
     def winner(self) -> Schedule | None:
         """The shortest schedule that fits the memory, if any does."""
-        return next((schedule for schedule in self.schedules if fits(schedule)), None)
+        return next((schedule for schedule in self.schedules if schedule.fits), None)
 
     @property
     def fastest(self) -> Schedule | None:
@@ -95,31 +95,20 @@ class Comparison:
         return f"<Comparison of {len(self.schedules)} schedules: {names}>"
 
 
-def fits(schedule: Schedule) -> bool:
-    """Tell whether a schedule keeps every memory limit."""
-    pairs = zip(schedule.peak_memory, schedule.limits, strict=True)
-    return all(limit is None or peak <= limit for peak, limit in pairs)
-
-
-def is_searched(schedule: Schedule) -> bool:
-    """Tell whether a search found a schedule; else it is published."""
-    return schedule.status in SEARCHED
-
-
 def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:
     steps = {step: float(getattr(ladder, step)) for step in ("ideal", "saved", *STEPS)}
     return {
         **schedule.to_dict(),
         "placement": schedule.placement,
-        "searched": is_searched(schedule),
+        "searched": schedule.is_searched,
         "ladder": {**steps, "limited": ladder.limited},
     }
 
 
 def _idle(schedule: Schedule) -> list[dict[str, float]]:
-    from reports.idle import CAUSES, explain_idle
+    from reports.idle import CAUSES
 
-    devices = explain_idle(schedule.problem, schedule.rows).devices
+    devices = schedule.waiting.devices
     scale = schedule.problem.ticks_per_unit
     return [{cause: getattr(idle, cause) / scale for cause in CAUSES} for idle in devices]
 
@@ -145,7 +134,8 @@ def compare(
     pipeline : Pipeline
         The costs and the memory limit.
     strategies : iterable of str, optional
-        Names as for `evaluate`; by default every schedule that there is. What does not fit is left out, with a reason.
+        Names as for `evaluate`; by default every schedule that there is, those that take any number of stages a
+        device with two where the pipeline has one. What does not fit is left out, with a reason.
     optimize : bool
         Whether to search, too, with split backwards.
     placement : {"linear", "interleaved", "v", "bidirectional", "all"}
@@ -201,11 +191,11 @@ def _tell_nobody(_text: str) -> None:
 
 def _checked(pipeline: Pipeline, strategies: Iterable[str] | None, engine: str) -> list[str]:
     """Refuse wrong arguments before any work; list the names."""
-    _check_pipeline(pipeline)
+    check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if strategies is None:
-        return list(all_strategies())
+        return [with_virtual_stages(name, pipeline) for name in all_strategies()]
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
     names = list(strategies)
@@ -241,7 +231,7 @@ class _Gathered:
         for place, name in enumerate(names, 1):
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
-                self.schedules.append(_evaluate(pipeline, name, engine, {}, base))
+                self.schedules.append(evaluate_with(pipeline, name, engine, {}, base))
             except InputError as error:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
 
@@ -298,7 +288,7 @@ def comparison_of(
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
-    found = list(_first_of_each(schedule for schedule in schedules if is_searched(schedule)))
+    found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
     return replace(
         _ranked(settled, schedules, split_backward=split_backward, overlap=overlap),
         searched=tuple(schedule.placement for schedule in found),
@@ -314,7 +304,7 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> Comparison:
     """Rank schedules and lay their ladders: those that fit come first, then the shorter, the searched, by name."""
-    ranked = sorted(schedules, key=lambda each: (not fits(each), each.makespan, not is_searched(each), each.strategy))
+    ranked = sorted(schedules, key=lambda each: (not each.fits, each.makespan, not each.is_searched, each.strategy))
     measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap)
     return Comparison(
         pipeline=pipeline,
@@ -329,7 +319,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     held = schedule.bound_held_by
     same = held is not None and ladder.bound * schedule.problem.ticks_per_unit == held.value
     status = schedule.status
-    if is_searched(schedule):
+    if schedule.is_searched:
         status = "feasible" if ladder.order else "optimal"
     return replace(
         schedule,

@@ -51,7 +51,7 @@ def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options:
     InputError
         If the strategy is not known, does not fit the pipeline, or deadlocks on it.
     """
-    return _evaluate(pipeline, strategy, engine, options, base=None)
+    return evaluate_with(pipeline, strategy, engine, options, base=None)
 
 
 def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "auto") -> list[Schedule]:
@@ -79,25 +79,42 @@ def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "a
     InputError
         As for `evaluate`, and if no strategy is named.
     """
-    _check_pipeline(pipeline)
+    check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
     names = list(strategies)
     if not names:
         raise InputError("strategies: name at least one")
     base = least_stages(names, pipeline.devices)
-    return [_evaluate(pipeline, name, engine, {}, base) for name in names]
+    return [evaluate_with(pipeline, name, engine, {}, base) for name in names]
 
 
-def _check_pipeline(pipeline: object) -> None:
+def check_pipeline(pipeline: object) -> None:
+    """Refuse what is not a pipeline.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"pipeline: must be a Pipeline, see Pipeline.from_mapping; found {shown(pipeline)}")
 
 
 @collection_paused()
-def _evaluate(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+def evaluate_with(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+    """Replay a published schedule, as `evaluate` does.
+
+    Parameters
+    ----------
+    pipeline, name, engine, options
+        As for `evaluate`.
+    base : int or None
+        For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
+        takes.
+    """
     started = perf_counter()
-    _check_pipeline(pipeline)
+    check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     strategy, chosen = _with_options(name, options)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from reports.idle import Waiting
     from solver.bounds.bound import Bound
     from solver.problem import Action
 
@@ -130,6 +131,22 @@ class Schedule:
         """The memory limit of each device; None where there is none."""
         return [None if limit is None else float(limit) for limit in self.pipeline.limits]
 
+    @property
+    def fits(self) -> bool:
+        """Whether every device keeps its memory limit."""
+        return not self.over_limit
+
+    @property
+    def over_limit(self) -> list[int]:
+        """The devices that hold more than their limit."""
+        pairs = zip(self.peak_memory, self.limits, strict=True)
+        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search found it; else its order was given."""
+        return self.status in ("optimal", "feasible")
+
     @cached_property
     def timeline(self) -> pd.DataFrame:
         """One row an operation: device, stage, microbatch, op, start, end, block."""
@@ -141,6 +158,13 @@ class Schedule:
     def orders(self) -> list[list[str]]:
         """The actions of each device in PyTorch's grammar."""
         return actions_as_text(self.actions)
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """What the devices wait for, and for how long, in ticks."""
+        from reports.idle import explain_idle
+
+        return explain_idle(self.problem, self.rows)
 
     @cached_property
     def dag(self) -> nx.DiGraph[Action]:
@@ -155,11 +179,6 @@ class Schedule:
 
     def to_dict(self) -> dict[str, Any]:
         """Write the figures as plain values, as in ``--format json``."""
-        over = [
-            device
-            for device, (peak, limit) in enumerate(zip(self.peak_memory, self.limits, strict=True))
-            if limit is not None and peak > limit
-        ]
         return {
             "strategy": self.strategy,
             "devices": self.pipeline.devices,
@@ -172,7 +191,7 @@ class Schedule:
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,
             "peak_memory": list(self.peak_memory),
-            "over_memory_limit": over,
+            "over_memory_limit": self.over_limit,
             "objective": self.objective,
             "bound": self.bound,
             "gap": self.gap,
@@ -188,7 +207,7 @@ class Schedule:
 
         return timeline_html(self)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_what: object) -> dict[str, Any]:
         """Offer a notebook the timeline as a picture, as a chart, and in words."""
         from ppopt.notebook import mimebundle
 

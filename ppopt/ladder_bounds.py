@@ -35,9 +35,6 @@ SECONDS_FOR_ALL = 3.0
 MOST_BOUNDED_OPS, MOST_BOUNDED_PAIRS = 50_000, 150_000_000
 """Beyond so many operations, or pairs of operations of one device, only paths and loads are looked at."""
 
-SEARCHED = ("optimal", "feasible")
-"""The states of a search's result."""
-
 
 class Freedom(NamedTuple):
     """What a schedule is free to do; its bounds hold for every schedule with this freedom or less.
@@ -157,7 +154,7 @@ def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool
     pipeline, placement = schedule.pipeline, schedule.placement
     if placement == "interleaved" and pipeline.stages == pipeline.devices:
         placement = "linear"  # the same map, so that a search of one tells of the other
-    if schedule.status in SEARCHED:
+    if schedule.is_searched:
         return Freedom(pipeline, placement, split_backward, overlap)
     split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
     plain = Freedom(pipeline, placement, split, overlap=False)
@@ -174,7 +171,7 @@ def _saves_by_blocks(schedule: Schedule, freedom: Freedom) -> bool:
 def _proven(schedule: Schedule) -> Fraction:
     """Look up, exactly, what a search has proven of the makespan."""
     held = schedule.bound_held_by
-    if schedule.status not in SEARCHED or schedule.objective != "makespan" or held is None:
+    if not schedule.is_searched or schedule.objective != "makespan" or held is None:
         return Fraction(0)
     return Fraction(held.value, schedule.problem.ticks_per_unit)
 

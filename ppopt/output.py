@@ -16,8 +16,9 @@ from ppopt.explanation import explain
 from ppopt.finished import Schedule
 from ppopt.optimization import compared_with_published
 from ppopt.output_file import written_whole
+from ppopt.presentation import table_row
 from reports.chrome_trace import Traced, write_trace
-from reports.table import Row, ranking, table
+from reports.table import ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from strategies.pipeline import Pipeline
 
@@ -33,7 +34,7 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
     elif form == "csv":
         click.echo(_as_csv([schedule.to_dict() for schedule in schedules]), nl=False)
     else:
-        click.echo(table([_row(schedule) for schedule in schedules]))
+        click.echo(table([table_row(schedule) for schedule in schedules]))
     if draw:
         for schedule in schedules:
             click.echo("\n" + _drawing(schedule), err=form != "table")
@@ -99,7 +100,7 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
 
 
 def _comparison_text(comparison: Comparison) -> str:
-    rows = [_row(schedule) for schedule in comparison.schedules]
+    rows = [table_row(schedule) for schedule in comparison.schedules]
     lines = [ranking(rows, comparison.bound)] if rows else []
     reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
     infeasible = comparison.infeasible if comparison.winner else ()
@@ -141,20 +142,6 @@ def _search_line(schedule: Schedule) -> str:
         f"({pipeline.devices} devices, {pipeline.stages} stages, {pipeline.microbatches} microbatches)"
     )
     return click.wrap_text(text, 80, subsequent_indent="  ")
-
-
-def _row(schedule: Schedule) -> Row:
-    pipeline = schedule.pipeline
-    sizes = (pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
-    return Row(
-        schedule.strategy,
-        sizes,
-        schedule.figures,
-        schedule.limits,
-        schedule.status,
-        schedule.objective,
-        schedule.bound,
-    )
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -49,9 +49,10 @@ def presented(schedule: Schedule, ladder: Ladder | None = None, figures: dict[st
         local_stages=placement.local_stages,
         problem=schedule.problem,
         rows=schedule.rows,
+        waiting=schedule.waiting,
         orders=schedule.orders,
         ladder=ladder,
-        searched=schedule.status in ("optimal", "feasible"),
+        searched=schedule.is_searched,
         notes=schedule.notes,
         figures=schedule.to_dict() if figures is None else figures,
     )
@@ -72,7 +73,7 @@ def section(comparison: Comparison, title: str) -> Section:
 
 
 def _search_sentences(comparison: Comparison) -> Iterable[str]:
-    found = [each for each in comparison.schedules if each.status in ("optimal", "feasible")]
+    found = [each for each in comparison.schedules if each.is_searched]
     yield from comparison.infeasible
     if not comparison.searched:
         yield "Nothing was searched: the bound is a quick one, and better schedules may exist."

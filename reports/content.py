@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from reports.idle import Waiting, explain_idle
+from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.table import Row
 from solver.problem import Placed, Problem
@@ -30,6 +29,8 @@ class Presented:
         What was scheduled; its tasks are (stage, kind, microbatch).
     rows : sequence of Placed
         When each task runs; device by device in the order of time, the halves of a block one after the other.
+    waiting : Waiting
+        What the devices wait for, and for how long.
     orders : sequence of sequence of str
         The actions of each device in PyTorch's grammar.
     ladder : Ladder or None
@@ -47,16 +48,12 @@ class Presented:
     local_stages: Sequence[Sequence[tuple[int, range]]]
     problem: Problem
     rows: Sequence[Placed]
+    waiting: Waiting
     orders: Sequence[Sequence[str]]
     ladder: Ladder | None
     searched: bool
     notes: tuple[str, ...]
     figures: Mapping[str, Any]
-
-    @cached_property
-    def waiting(self) -> Waiting:
-        """What the devices wait for, and for how long."""
-        return explain_idle(self.problem, self.rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,8 +56,31 @@ def with_group_size(text: str, group_size: int | None) -> str:
     strategy, options = parse_strategy(text)
     if group_size is None or "group_size" not in strategy.options or "group_size" in options:
         return text
+    return _with_option(text, options, f"group_size={group_size}")
+
+
+def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
+    """Give a strategy that takes any number of stages a device its usual one, where the pipeline has only one.
+
+    Parameters
+    ----------
+    text : str
+        The strategy, maybe with options.
+    pipeline : Pipeline
+        The model; what leaves its stages open is left to the strategy.
+    """
+    strategy, options = parse_strategy(text)
+    stages = strategy.requirements.default_stages(pipeline.devices)
+    if "stages" in options or strategy.requirements.stages_per_device is not None:
+        return text
+    if not pipeline.stages == pipeline.devices < stages:
+        return text
+    return _with_option(text, options, f"stages={stages}")
+
+
+def _with_option(text: str, options: dict[str, int], option: str) -> str:
     joint = "," if options else "" if ":" in text else ":"
-    return f"{text}{joint}group_size={group_size}"
+    return f"{text}{joint}{option}"
 
 
 def least_stages(names: Iterable[str], devices: int) -> int:

@@ -11,7 +11,7 @@ import click
 
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
-from ppopt.commands.pipeline_options import _OPTIONS, OPTION_NAMES, Command, read_with_strategies
+from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line
 from solver.errors import InputError
 
@@ -24,13 +24,6 @@ _EPILOG = (
 )
 
 
-def _overriding_options(command: Command) -> Command:
-    """Add the options that describe a pipeline, all but the configuration."""
-    for option in reversed(_OPTIONS[1:]):
-        command = option(command)
-    return command
-
-
 @click.command(epilog=_EPILOG)
 @click.option(
     "-c",
@@ -40,7 +33,7 @@ def _overriding_options(command: Command) -> Command:
     multiple=True,
     help="Configuration, YAML or JSON; several are compared one after the other.",
 )
-@_overriding_options
+@overriding_options
 @click.option(
     "--strategies", "named", multiple=True, metavar="A,B,…", help="Published schedules.  [default: all that there are]"
 )
@@ -137,11 +130,14 @@ def _compare_each(
     configs: Sequence[str | None], names: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
+    from strategies.orders import with_virtual_stages
     from strategies.registry import all_strategies
 
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     wanted = names or tuple(all_strategies())
     read = [read_with_strategies(wanted, config, **overriding) for config in configs]
+    if not names:
+        read = [(pipeline, tuple(with_virtual_stages(name, pipeline) for name in every)) for pipeline, every in read]
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison import compare as compare_one

@@ -38,7 +38,12 @@ OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_lat
 
 def pipeline_options(command: Command) -> Command:
     """Add the options that describe a pipeline to a command."""
-    for option in reversed(_OPTIONS):
+    return _OPTIONS[0](overriding_options(command))
+
+
+def overriding_options(command: Command) -> Command:
+    """Add the options that describe a pipeline, all but the configuration that they override."""
+    for option in reversed(_OPTIONS[1:]):
         command = option(command)
     return command
 
