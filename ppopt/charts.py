@@ -106,7 +106,7 @@ def timeline_chart(schedule: Schedule) -> alt.LayerChart | alt.Chart:
 def _section(shown: Shown) -> Section:
     if isinstance(shown, Comparison):
         return section(shown, "")
-    schedules = [shown] if isinstance(shown, Schedule) else list(shown)
+    schedules = [shown] if isinstance(shown, Schedule) else list(shown) if isinstance(shown, Sequence) else []
     if not schedules or not all(isinstance(each, Schedule) for each in schedules):
         raise InputError("schedules: must be a Comparison, a Schedule or a list of Schedules")
     return section(comparison_of(schedules[0].pipeline, schedules), "")

@@ -67,6 +67,7 @@ def section(comparison: Comparison, title: str) -> Section:
         pipeline=comparison.pipeline.to_mapping(),
         schedules=[presented(schedule, ladder, values) for schedule, ladder, values in parts],
         left_out=comparison.left_out,
+        infeasible=comparison.infeasible,
         bound=comparison.bound,
         search=" ".join(_search_sentences(comparison)),
     )
@@ -74,7 +75,6 @@ def section(comparison: Comparison, title: str) -> Section:
 
 def _search_sentences(comparison: Comparison) -> Iterable[str]:
     found = [each for each in comparison.schedules if each.is_searched]
-    yield from comparison.infeasible
     if not comparison.searched:
         yield "Nothing was searched: the bound is a quick one, and better schedules may exist."
         return

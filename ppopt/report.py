@@ -44,9 +44,14 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     """
     from reports.page.page import write_page
 
-    shown = sections(comparisons, titles)
+    shown = sections(comparisons, [_readable(title) for title in titles])
     with written_whole(path) as file:
-        write_page(file, shown, command=shlex.join(command), version=__version__)
+        write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+
+
+def _readable(text: str) -> str:
+    """Replace what is not text: a file's name can be any bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def check_chart(path: str) -> None:
@@ -89,7 +94,11 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
 
     check_chart(path)
     draw = _drawing(_chart_named(path))
-    charts = [draw(each).properties(title=each.title) for each in sections(comparisons, titles) if each.schedules]
+    charts = [
+        draw(each).properties(title=each.title)
+        for each in sections(comparisons, [_readable(each) for each in titles])
+        if each.schedules
+    ]
     if not charts:
         raise InputError(f"--chart: {path!r}: there is no schedule to be drawn")
     chart = charts[0] if len(charts) == 1 else alt.vconcat(*charts)

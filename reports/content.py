@@ -70,6 +70,8 @@ class Section:
         Best first; those over the memory limit after those that fit.
     left_out : sequence of (str, str)
         Schedules that do not fit the pipeline, with the reason.
+    infeasible : sequence of str
+        Why nothing fits the memory, for each placement of which that is so.
     bound : float or None
         A makespan that no schedule can beat that fits the memory, on any of the placements shown.
     search : str
@@ -80,5 +82,6 @@ class Section:
     pipeline: Mapping[str, Any]
     schedules: Sequence[Presented]
     left_out: Sequence[tuple[str, str]] = ()
+    infeasible: Sequence[str] = ()
     bound: float | None = None
     search: str = ""

@@ -39,7 +39,7 @@ def bubble_chart(section: Section) -> alt.LayerChart:
         value="bubble_ratio",
         bind=alt.binding_select(options=list(FIGURES), labels=list(FIGURES.values()), name="Figure "),
     )
-    layers = [*_bars(section.schedules), *_lines(reference_lines(section))]
+    layers = [*_bars(section.schedules), *_lines(reference_lines(section), _axis_end(section.schedules))]
     height = ROW_HEIGHT * max(2, len(section.schedules))
     return alt.LayerChart(layer=layers, width="container", height=height).add_params(figure)
 
@@ -51,12 +51,17 @@ def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
     base = alt.Chart(alt.InlineData(values=schedule_records(schedules)))
     base = base.transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
     y = alt.Y("name:N", sort=[label(each) for each in schedules], title=None)
-    x = alt.X("value:Q", title=None, axis=alt.Axis(labelExpr=_AXIS_TEXT, tickCount=6), scale=_room_for_texts(schedules))
+    x = alt.X(
+        "value:Q",
+        title=None,
+        axis=alt.Axis(labelExpr=_AXIS_TEXT, tickCount=6),
+        scale=alt.Scale(domainMax=alt.ExprRef(_axis_end(schedules))),
+    )
     bars = base.mark_bar(cornerRadiusEnd=2).encode(
         y=y,
         x=x,
         color=alt.Color(
-            "state:N", scale=STATE_COLOURS, title=None, legend=alt.Legend(orient="top", symbolType="square")
+            "state:N", scale=STATE_COLOURS, title=None, legend=alt.Legend(orient="top", symbolType="square", offset=32)
         ),
         fillOpacity=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value(0.25), alt.value(1)),
         strokeDash=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value([4, 3]), alt.value([1, 0])),
@@ -73,11 +78,11 @@ def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
 _AXIS_TEXT = "figure == 'makespan' ? format(datum.value, ',.6~r') : format(datum.value, '.0%')"
 
 
-def _room_for_texts(schedules: Sequence[Presented]) -> alt.Scale:
-    """Let the axis end behind the longest bar, such that its text has room."""
+def _axis_end(schedules: Sequence[Presented]) -> str:
+    """Let the axis end behind the longest bar, such that its text has room; as an expression of the figure."""
     highest = {name: max(getattr(each.row.figures, name) for each in schedules) for name in FIGURES}
     ends = ", ".join(f"{name}: {1.2 * value if value > 0 else 0.01!r}" for name, value in highest.items())
-    return alt.Scale(domainMax=alt.ExprRef(f"({{{ends}}})[figure]"))
+    return f"({{{ends}}})[figure]"
 
 
 _RATIOS = {"bubble_ratio": ".2%", "bubble_over_ideal": ".2%", "share": ".2%", "share_of_limit": ".1%"}
@@ -105,14 +110,14 @@ def reference_lines(section: Section) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     found = next((each for each in section.schedules if each.searched), None)
     if found is not None:
-        lines.append({"line": f"{found.row.name}", "align": "left", **_figures_of(found)})
-    held = next((each.ladder for each in section.schedules if _holds(each, section.bound)), None)
+        lines.append({"line": f"{found.row.name}", "place": 0, **_figures_of(found)})
+    held = next((each.ladder for each in section.schedules if _has_bound(each, section.bound)), None)
     if section.bound is not None and held is not None:
         bound = section.bound
         lines.append(
             {
                 "line": "lower bound",
-                "align": "right",
+                "place": 1,
                 "makespan": bound,
                 "bubble_ratio": 1 - float(held.ideal - held.saved) / bound,
                 "bubble_over_ideal": bound / float(held.ideal) - 1,
@@ -121,22 +126,26 @@ def reference_lines(section: Section) -> list[dict[str, Any]]:
     return lines
 
 
-def _holds(presented: Presented, bound: float | None) -> bool:
-    ladder = presented.ladder
-    return ladder is not None and ladder.limited and float(ladder.bound) == bound
+def _has_bound(presented: Presented, bound: float | None) -> bool:
+    return presented.ladder is not None and not presented.row.over and float(presented.ladder.bound) == bound
 
 
 def _figures_of(presented: Presented) -> dict[str, float]:
     return {name: getattr(presented.row.figures, name) for name in FIGURES}
 
 
-def _lines(lines: Sequence[dict[str, Any]]) -> list[alt.Chart]:
+def _lines(lines: Sequence[dict[str, Any]], axis_end: str) -> list[alt.Chart]:
+    """Draw the lines, with their names one above the other on the side that has room."""
     if not lines:
         return []
     base = alt.Chart(alt.InlineData(values=list(lines))).transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
-    dashes = alt.condition("datum.align == 'right'", alt.value([5, 4]), alt.value([1, 0]))
+    dashes = alt.condition("datum.place == 1", alt.value([5, 4]), alt.value([1, 0]))
     rules = base.mark_rule(strokeWidth=1.5).encode(x="value:Q", strokeDash=dashes, tooltip=["line:N", "text:N"])
+    is_far = f"datum.value > 0.5 * {axis_end}"
     texts = base.mark_text(
-        align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.align == 'left' ? 4 : -4"), baseline="bottom", dy=-3
+        align=alt.ExprRef(f"{is_far} ? 'right' : 'left'"),
+        dx=alt.ExprRef(f"{is_far} ? 3 : -3"),
+        dy=alt.ExprRef("-4 - 13 * datum.place"),
+        baseline="bottom",
     ).encode(x="value:Q", y=alt.value(0), text="line:N")
     return [rules, texts]

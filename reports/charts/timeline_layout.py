@@ -188,13 +188,13 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
     return f"{source or 'its turn'} ({parts or f'filling {grouped(idle)}'})"
 
 
-def memory_rows(timeline: dict[str, Any], end: float) -> list[dict[str, Any]]:
+def memory_rows(timeline: dict[str, Any], start: float, end: float) -> list[dict[str, Any]]:
     """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit."""
     highest = memory_scale(timeline)
     return [
         _strip(device, time, level, _drawn_limit(timeline, device, highest), highest)
         for device, steps in enumerate(timeline["memory"])
-        for time, level in [*zip(steps["time"], steps["level"], strict=True), (end, 0)]
+        for time, level in [(start, 0), *zip(steps["time"], steps["level"], strict=True), (end, 0)]
     ]
 
 

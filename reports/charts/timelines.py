@@ -37,7 +37,7 @@ def timeline_chart(presented: Presented) -> alt.LayerChart:
         start,
         start + makespan,
         bars=alt.InlineData(values=bar_rows(timeline)),
-        memory=alt.InlineData(values=memory_rows(timeline, start + makespan)),
+        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan)),
         tooltip=[
             alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch", "start", "end", "waited")
         ],

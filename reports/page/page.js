@@ -53,7 +53,7 @@
         limit: limit === null ? null : device + height(limit),
       });
       const rows = steps.time.map((time, at) => row(time, steps.level[at]));
-      return rows.length ? [...rows, row(timeline.to, 0)] : rows;
+      return [row(timeline.from, 0), ...rows, row(timeline.to, 0)];
     });
   }
 
@@ -104,7 +104,7 @@
     const [ink, quiet, grid, line] = ["--ink", "--quiet", "--grid", "--line"].map(colour);
     const font = getComputedStyle(document.body).fontFamily;
     return {
-      background: "transparent", font, view: { stroke: null },
+      background: colour("--card"), font, view: { stroke: null },
       axis: {
         labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12,
         titleFontSize: 12, titleFontWeight: "normal", labelLimit: 210, labelOverlap: true,
@@ -120,9 +120,15 @@
     copy.config = Object.assign({}, copy.config, theme());
     if (narrow) {
       copy.config.axis.labelLimit = 110;
-      copy.config.legend.columns = 1;
+      putLegendsInOneColumn(copy);
     }
     return copy;
+  }
+
+  function putLegendsInOneColumn(part) {
+    if (part === null || typeof part !== "object") return;
+    if (part.legend && typeof part.legend === "object") part.legend.columns = 1;
+    Object.values(part).forEach(putLegendsInOneColumn);
   }
 
   async function draw(element) {

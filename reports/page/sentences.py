@@ -25,7 +25,7 @@ def verdict(section: Section) -> str:
     """Say which schedule wins, how far it is from the bound, and what stands in the way of a faster one."""
     best, first = winner(section), fastest(section)
     if first is None:
-        return "No schedule fits this pipeline."
+        return "No schedule fits the memory limit." if section.infeasible else "No schedule fits this pipeline."
     if best is None:
         return f"No schedule fits the memory limit. {first.row.name} is the fastest of all, but {_excess(first)}."
     if first is best:
@@ -78,14 +78,14 @@ def trade(section: Section) -> str:
     best = winner(section)
     if best is None:
         return text.strip()
+    held = f"{text}{best.row.name} holds {grouped(_peak(best))} on its fullest device"
     frugal = min(fitting, key=lambda each: (_peak(each), each.row.figures.makespan))
+    if len(fitting) == 1:
+        return f"{held}."
     if _peak(frugal) >= _peak(best):
-        return f"{text}None of them holds less than {best.row.name}: {grouped(_peak(best))} on its fullest device."
+        return f"{held}, and no other makes do with less."
     longer = frugal.row.figures.makespan / best.row.figures.makespan - 1
-    return (
-        f"{text}{best.row.name} holds {grouped(_peak(best))} on its fullest device; {frugal.row.name} makes do with "
-        f"{grouped(_peak(frugal))} and takes {percent(longer)} longer."
-    )
+    return f"{held}; {frugal.row.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
 
 
 def _peak(presented: Presented) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, share_of_limit
-from reports.content import Section
+from reports.content import Presented, Section
 from reports.numbers import grouped, percent
 
 
@@ -49,12 +49,18 @@ def ladder(section: Section) -> Table:
             grouped(-float(each.ladder.saved)),
             *(grouped(float(getattr(each.ladder, step))) for step in STEP_TITLES),
             grouped(float(each.ladder.makespan)),
-            "counted" if each.ladder.limited else "exceeded, not counted",
+            _limit_counts(each),
         ]
         for each in section.schedules
         if each.ladder is not None
     ]
     return Table(header, rows)
+
+
+def _limit_counts(presented: Presented) -> str:
+    if all(limit is None for limit in presented.row.limits):
+        return "none"
+    return "counted" if presented.ladder and presented.ladder.limited else "exceeded, not counted"
 
 
 def idle(section: Section) -> Table:
@@ -85,8 +91,8 @@ class Cell:
 
 
 NUMBERS = (
-    "schedule", "placement", "stages", "makespan", "span", "bubble ratio", "over ideal", "span bubble", "peak memory",
-    "bound", "gap", "status",
+    "schedule", "makespan", "bound", "gap", "status", "bubble ratio", "over ideal", "span", "span bubble",
+    "peak memory", "placement", "stages",
 )  # fmt: skip
 """The header of the table of numbers."""
 
@@ -100,18 +106,26 @@ def _cells(section: Section, rank: int) -> list[Cell]:
     presented = section.schedules[rank]
     row, figures = presented.row, presented.row.figures
     gap = None if row.bound is None else (row.value - row.bound) / row.value
-    none = Cell("", float("1e999"))
+    none = Cell("", "Infinity")
     return [
         Cell(label(presented), row.name),
+        _amount(figures.makespan),
+        none if row.bound is None else _amount(row.bound),
+        none if gap is None else _ratio(gap),
+        Cell(row.status, row.status),
+        _ratio(figures.bubble_ratio),
+        _ratio(figures.bubble_over_ideal),
+        _amount(figures.span),
+        _ratio(figures.span_bubble_ratio),
+        _amount(max(figures.peak_memory)),
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
-        *(Cell(grouped(value), value) for value in (figures.makespan, figures.span)),
-        *(
-            Cell(percent(value), value)
-            for value in (figures.bubble_ratio, figures.bubble_over_ideal, figures.span_bubble_ratio)
-        ),
-        Cell(grouped(max(figures.peak_memory)), max(figures.peak_memory)),
-        none if row.bound is None else Cell(grouped(row.bound), row.bound),
-        none if gap is None else Cell(percent(gap), gap),
-        Cell(row.status, row.status),
     ]
+
+
+def _amount(value: float) -> Cell:
+    return Cell(grouped(value), value)
+
+
+def _ratio(value: float) -> Cell:
+    return Cell(percent(value), value)

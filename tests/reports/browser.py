@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SECONDS = 5_000
+SECONDS = 20_000
 """How long a test waits for a page, in milliseconds."""
 
 
@@ -44,7 +44,24 @@ def page_of(folder: Path, *comparisons: Comparison, titles: Sequence[str] = (), 
     return path
 
 
-_RECORD_TEXTS = """
+_PREPARE = """
+window.readCanvas = (key) => {  // from a copy: Chromium warns of reading the canvas itself
+  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+  const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  Object.assign(copy.canvas, { width: canvas.width, height: canvas.height });
+  copy.drawImage(canvas, 0, 0);
+  return copy.getImageData(0, 0, canvas.width, canvas.height);
+};
+window.allCharts = () => [...document.querySelectorAll("[data-chart]")].map((each) => each.dataset.chart);
+window.kept = [];
+window.keep = () => window.kept.push(new Map(allCharts().map((key) => [key, readCanvas(key)]))) - 1;
+window.alike = (one, other) => {  // but for the edges of a few bars, which depend on what was drawn first
+  if (one.width !== other.width || one.height !== other.height) return false;
+  let different = 0;
+  for (let at = 0; at < one.data.length; at += 1) different += Math.abs(one.data[at] - other.data[at]) > 48;
+  return different <= 400;
+};
+window.changed = (kept) => allCharts().filter((key) => !alike(window.kept[kept].get(key), readCanvas(key)));
 window.drawnTexts = new Set();
 const fillText = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
@@ -53,9 +70,8 @@ CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
 };
 """
 
-_COLOURS = """key => {
-  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
-  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+_COLOURS = """(key) => {
+  const bytes = readCanvas(key).data;
   const counts = {};
   for (let at = 0; at < bytes.length; at += 4) {
     if (bytes[at + 3] !== 255) continue;
@@ -65,33 +81,28 @@ _COLOURS = """key => {
   return counts;
 }"""
 
-_PICTURE = """key => document.querySelector(`[data-chart="${key}"] canvas`).toDataURL()"""
-
 _PIXELS = """([key, places]) => {
-  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
-  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const image = readCanvas(key);
   return places.map(([x, y]) => {
-    const at = 4 * (Math.round(y) * canvas.width + Math.round(x));
-    return [...bytes.slice(at, at + 4)];
+    const at = 4 * (Math.round(y) * image.width + Math.round(x));
+    return [...image.data.slice(at, at + 4)];
   });
 }"""
 
-_AXIS = """key => {
-  const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+_AXIS = """(key) => {  // the line of pixels in which most have the axis's colour; ticks and the like interrupt it
+  const image = readCanvas(key);
   const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
   const wanted = [1, 3, 5].map((at) => parseInt(line.slice(at, at + 2), 16));
-  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  let best = [0, 0, 0];
-  for (let y = 0; y < canvas.height; y += 1) {
-    let run = 0;
-    for (let x = 0; x < canvas.width; x += 1) {
-      const at = 4 * (y * canvas.width + x);
-      const here = bytes[at + 3] === 255 && wanted.every((value, channel) => bytes[at + channel] === value);
-      run = here ? run + 1 : 0;
-      if (run > best[1] - best[0]) best = [x + 1 - run, x + 1, y];
+  let best = [];
+  for (let y = 0; y < image.height; y += 1) {
+    const found = [];
+    for (let x = 0; x < image.width; x += 1) {
+      const at = 4 * (y * image.width + x);
+      if (wanted.every((value, channel) => image.data[at + channel] === value)) found.push([x, y]);
     }
+    if (found.length > best.length) best = found;
   }
-  return best;
+  return [best[0][0], best.at(-1)[0] + 1, best[0][1]];
 }"""
 
 _SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60))))"
@@ -143,7 +154,7 @@ class Sheet:
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("dialog", self._asked_back)
-        self.page.add_init_script(_RECORD_TEXTS)
+        self.page.add_init_script(_PREPARE)
         self.page.goto(self.url)
         self.wait_until_drawn()
 
@@ -172,7 +183,7 @@ class Sheet:
 
     @property
     def charts(self) -> list[str]:
-        found: list[str] = self.ask("[...document.querySelectorAll('[data-chart]')].map((each) => each.dataset.chart)")
+        found: list[str] = self.ask("allCharts()")
         return found
 
     @property
@@ -192,12 +203,19 @@ class Sheet:
         found: dict[str, int] = self.ask(_COLOURS, key)
         return found
 
-    def picture(self, key: str) -> str:
-        found: str = self.ask(_PICTURE, key)
+    def keep(self) -> int:
+        """Keep how all charts look now."""
+        kept: int = self.ask("keep()")
+        return kept
+
+    def changed(self, kept: int) -> list[str]:
+        """Tell which charts look different from then."""
+        found: list[str] = self.ask("(kept) => changed(kept)", kept)
         return found
 
-    def pictures(self, keys: Sequence[str] | None = None) -> dict[str, str]:
-        return {key: self.picture(key) for key in (self.timelines if keys is None else keys)}
+    def alike(self, one: str, other: str) -> bool:
+        found: bool = self.ask("([one, other]) => alike(readCanvas(one), readCanvas(other))", [one, other])
+        return found
 
     def pixels(self, key: str, places: Sequence[tuple[float, float]]) -> list[str]:
         """Read colours, as ``#RRGGBB``, with the opacity behind where it is not whole."""
@@ -227,10 +245,15 @@ class Sheet:
         )
         return self.to_screen(key, (0.5 * width, 0.4 * height))
 
-    def wait_for_change(self, key: str, before: str) -> None:
-        self.page.wait_for_function(
-            f"([key, before]) => ({_PICTURE})(key) !== before", arg=[key, before], timeout=SECONDS
-        )
+    def wait_for_change(self, kept: int, keys: Sequence[str]) -> None:
+        """Wait until these charts look different from then."""
+        script = "([kept, keys]) => { const now = changed(kept); return keys.every((key) => now.includes(key)); }"
+        self.page.wait_for_function(script, arg=[kept, list(keys)])
+        self.settle()
+
+    def wait_for_return(self, kept: int) -> None:
+        """Wait until all charts look as they did then."""
+        self.page.wait_for_function("(kept) => changed(kept).length === 0", arg=kept)
         self.settle()
 
 

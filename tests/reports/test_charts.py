@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import ppopt
+from ppopt.comparison import Comparison
+from ppopt.presentation import presented, section
+from reports.charts.bubbles import bubble_chart, reference_lines
+from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
+from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart, windows
+from reports.charts.timeline_layout import (
+    BAR_BOTTOM,
+    BAR_TOP,
+    STRIP_BOTTOM,
+    STRIP_TOP,
+    bar_rows,
+    columns,
+    cut_out,
+    memory_rows,
+)
+from reports.charts.timelines import timeline_chart
+from reports.charts.trade import memory_chart
+from reports.critical_path import critical_path
+from reports.picture import picture
+from tests.evaluated import pipeline
+
+STRATEGIES = ["1f1b", "zb-h1", "dualpipe", "1f1b-overlap", "interleaved:stages=8"]
+OF_SECTIONS = [bubble_chart, memory_chart, ladder_chart, idle_chart, device_idle_chart]
+OF_SCHEDULES = [timeline_chart, overview_chart]
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    costs = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 6})
+    return ppopt.compare(costs, STRATEGIES, optimize=False, engine="graph")
+
+
+@pytest.fixture(params=STRATEGIES)
+def schedule(request: pytest.FixtureRequest, comparison: Comparison) -> ppopt.Schedule:
+    return next(each for each in comparison.schedules if each.strategy == request.param)
+
+
+def texts(svg: bytes) -> list[str]:
+    return [text for each in ElementTree.fromstring(svg).iter() for text in [each.text] if text and text.strip()]
+
+
+@pytest.mark.parametrize("draw", OF_SECTIONS)
+def test_charts_of_sections_are_valid_and_name_every_schedule(comparison: Comparison, draw: Callable[..., Any]) -> None:
+    chart = draw(section(comparison, "t"))
+    assert chart.to_dict()["$schema"]
+    found = " ".join(texts(picture(chart, "svg")))
+    shown = comparison.schedules if draw is not device_idle_chart else []
+    for each in shown:
+        assert each.strategy in found
+    if draw is device_idle_chart:
+        assert all(str(device) in found for device in range(4))
+
+
+@pytest.mark.parametrize("draw", OF_SCHEDULES)
+def test_charts_of_schedules_are_valid_and_label_every_device(
+    schedule: ppopt.Schedule, draw: Callable[..., Any]
+) -> None:
+    chart = draw(presented(schedule))
+    assert chart.to_dict()["$schema"]
+    found = texts(picture(chart, "svg"))
+    assert {f"device {device}" for device in range(4)} <= set(found)
+    if draw is timeline_chart:
+        assert schedule.strategy in found
+        assert {str(microbatch) for microbatch in range(8)} <= set(found)
+
+
+def test_pngs_are_pngs(comparison: Comparison) -> None:
+    content = picture(bubble_chart(section(comparison, "t")), "png")
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(content) > 5_000
+
+
+@pytest.mark.parametrize("draw", [*OF_SECTIONS[:4], any_timeline_chart])
+def test_names_with_markup_are_text_in_a_picture(draw: Callable[..., Any]) -> None:
+    made = ppopt.compare(pipeline(2, 3), ["1f1b"], optimize=False, engine="graph")
+    name = "<script>&\"'日本"
+    hostile = replace(made, schedules=(replace(made.schedules[0], strategy=name),))
+    shown = section(hostile, "t")
+    svg = picture(draw(shown.schedules[0] if draw is any_timeline_chart else shown), "svg")
+    assert b"<script" not in svg
+    assert any(name in text for text in texts(svg))
+
+
+@pytest.mark.parametrize("more", [{"memory": {"limit": [4, 3, 2, 1]}}, {"memory": {"limit": 0}}, {"devices": 1}, {}])
+def test_charts_of_unusual_pipelines_are_drawn(more: dict[str, Any]) -> None:
+    sizes = {"devices": 4, "microbatches": 3} | more
+    made = ppopt.compare(pipeline(**sizes), ["1f1b"], optimize=False, engine="graph")
+    for draw in OF_SECTIONS:
+        assert not any("NaN" in text or "null" in text for text in texts(picture(draw(section(made, "t")), "svg")))
+
+
+@pytest.mark.parametrize("memory", [{}, {"limit": 6}])
+def test_the_bound_is_a_line_across_the_bubbles_with_and_without_a_limit(memory: dict[str, Any]) -> None:
+    made = ppopt.compare(pipeline(4, 8, memory=memory), ["1f1b", "zb-h1"], optimize=False, engine="graph")
+    (line,) = reference_lines(section(made, "t"))
+    assert line["line"] == "lower bound"
+    assert line["makespan"] == made.bound
+    assert line["bubble_ratio"] == pytest.approx(1 - made.schedules[0].ideal / made.schedules[0].makespan)
+
+
+# ---- timelines
+
+
+def test_bars_are_the_timeline(schedule: ppopt.Schedule) -> None:
+    bars = bar_rows(columns(presented(schedule)))
+    frame = schedule.timeline
+    found = [(bar["device"], bar["stage"], bar["microbatch"], bar["action"], bar["start"], bar["end"]) for bar in bars]
+    assert found == [
+        (row.device, row.stage, row.microbatch, f"{row.stage}{row.op}{row.microbatch}", row.start, row.end)
+        for row in frame.itertuples()
+    ]
+    path = set(critical_path(schedule.problem, schedule.rows))
+    assert {at for at, bar in enumerate(bars) if bar["critical"]} == path
+
+
+def test_halves_of_a_block_lie_above_each_other_and_whole_bars_fill_the_row(schedule: ppopt.Schedule) -> None:
+    bars, blocks = bar_rows(columns(presented(schedule))), schedule.timeline.block
+    whole = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if lone]
+    halved = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if not lone]
+    for bar in whole:
+        assert (bar["top"], bar["bottom"]) == (bar["device"] + BAR_TOP, bar["device"] + BAR_BOTTOM)
+    for upper, lower in zip(halved[::2], halved[1::2], strict=True):
+        assert upper["device"] == lower["device"]
+        assert upper["device"] + BAR_TOP == upper["top"] < upper["bottom"] <= lower["top"] < lower["bottom"]
+        assert lower["bottom"] == lower["device"] + BAR_BOTTOM
+    assert bool(halved) == (schedule.strategy in {"dualpipe", "1f1b-overlap"})
+
+
+def test_bars_of_one_device_do_not_cover_each_other(schedule: ppopt.Schedule) -> None:
+    bars = bar_rows(columns(presented(schedule)))
+    for one, following in pairwise(bars):
+        apart = one["device"] != following["device"] or one["end"] <= following["start"]
+        assert apart or one["bottom"] <= following["top"]
+
+
+def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -> None:
+    end = schedule.timeline.end.max()
+    strips = memory_rows(columns(presented(schedule)), float(end))
+    for device, peak in enumerate(schedule.peak_memory):
+        here = [strip for strip in strips if strip["device"] == device]
+        assert max(strip["level"] for strip in here) == pytest.approx(peak)
+        assert [strip["time"] for strip in here] == sorted(strip["time"] for strip in here)
+        assert here[-1]["level"] == 0
+        for strip in here:
+            assert device + STRIP_TOP - 1e-9 <= strip["top"] <= strip["base"] == device + STRIP_BOTTOM
+        highest = min(here, key=lambda strip: strip["top"])
+        assert highest["level"] == pytest.approx(peak)
+
+
+def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> None:
+    for schedule in comparison.schedules:
+        strips = memory_rows(columns(presented(schedule)), float(schedule.timeline.end.max()))
+        over = {strip["device"] for strip in strips if strip["limit"] is not None and strip["over"] < strip["limit"]}
+        assert over == {device for device, peak in enumerate(schedule.peak_memory) if peak > 6}
+
+
+def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:
+    shown = presented(schedule)
+    bars, scale = bar_rows(columns(shown)), schedule.problem.ticks_per_unit
+    for bar, wait in zip(bars, shown.waiting.before, strict=True):
+        assert bar["idle"] == wait.idle / scale
+        assert (bar["waited"] == "nothing") == (wait.idle == 0)
+        if wait.idle and wait.producer is not None:
+            stage, kind, microbatch = wait.producer
+            assert bar["waited"].startswith(f"{stage}{kind}{microbatch} of device ")
+
+
+# ---- long schedules
+
+
+def test_the_idle_shares_average_to_the_idle_time_of_each_device(schedule: ppopt.Schedule) -> None:
+    shares = idle_shares(presented(schedule))
+    for busy, each in zip(schedule.busy, shares, strict=True):
+        assert len(each) == BINS
+        assert all(-1e-9 <= share <= 1 + 1e-9 for share in each)
+        assert sum(each) / BINS == pytest.approx(1 - busy / schedule.makespan, abs=6e-4)
+
+
+def test_windows_lie_within_the_step_one_after_the_other(schedule: ppopt.Schedule) -> None:
+    frame = schedule.timeline
+    names, starts, ends = zip(*windows(presented(schedule)), strict=True)
+    assert names == ("warm-up", "steady", "cool-down")
+    assert starts[0] == frame.start.min()
+    assert ends[-1] == pytest.approx(frame.end.max())
+    edges = [edge for pair in zip(starts, ends, strict=True) for edge in pair]
+    assert all(one <= following + 1e-9 for one, following in pairwise(edges))
+
+
+@pytest.mark.parametrize("part", [(0.0, 0.25), (0.4, 0.6), (0.75, 1.0), (0.0, 1.0), (0.31, 0.3101)])
+def test_a_cut_keeps_exactly_what_touches_it(schedule: ppopt.Schedule, part: tuple[float, float]) -> None:
+    frame, whole = schedule.timeline, columns(presented(schedule))
+    low, high = frame.start.min(), frame.end.max()
+    start, end = (float(low + share * (high - low)) for share in part)
+    cut = cut_out(whole, start, end)
+    kept = frame[(frame.end > start) & (frame.start < end)]
+    bars = bar_rows(cut)
+    assert [(bar["device"], bar["action"], bar["start"]) for bar in bars] == [
+        (row.device, f"{row.stage}{row.op}{row.microbatch}", row.start) for row in kept.itertuples()
+    ]
+    every = bar_rows(whole)
+    same = [every[at] for at in kept.index]
+    for key in ("top", "bottom", "fill", "critical", "waited"):
+        assert [bar[key] for bar in bars] == [bar[key] for bar in same]
+    for steps, before in zip(cut["memory"], whole["memory"], strict=True):
+        assert steps["time"] == sorted(steps["time"])
+        assert all(start <= time <= end for time in steps["time"])
+        for time, level in zip(steps["time"][:-1], steps["level"][:-1], strict=True):
+            earlier = [known for at, known in zip(before["time"], before["level"], strict=True) if at <= time]
+            assert level == earlier[-1]
+
+
+def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() -> None:
+    long = presented(ppopt.evaluate(pipeline(2, 5_001), "1f1b", engine="graph"))
+    assert len(long.rows) == 20_004
+    chart = any_timeline_chart(long).to_dict()
+    assert chart["mark"]["type"] == "rect"
+    (values,) = chart["datasets"].values()
+    assert len(values) == 2 * BINS
+    for _, start, end in windows(long):
+        assert end - start < long.row.figures.makespan / 10
+    assert any_timeline_chart(presented(ppopt.evaluate(pipeline(2, 5), "1f1b"))).to_dict()["layer"]
