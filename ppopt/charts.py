@@ -109,4 +109,12 @@ def _section(shown: Shown) -> Section:
     schedules = [shown] if isinstance(shown, Schedule) else list(shown) if isinstance(shown, Sequence) else []
     if not schedules or not all(isinstance(each, Schedule) for each in schedules):
         raise InputError("schedules: must be a Comparison, a Schedule or a list of Schedules")
+    if len({_model(each) for each in schedules}) > 1:
+        raise InputError("schedules: must be of one model: the same devices, microbatches, work, latency and limits")
     return section(comparison_of(schedules[0].pipeline, schedules), "")
+
+
+def _model(schedule: Schedule) -> tuple[object, ...]:
+    """Write what stays the same when a model is cut anew."""
+    pipeline = schedule.pipeline
+    return pipeline.devices, pipeline.microbatches, pipeline.ideal, pipeline.p2p_latency, pipeline.limits

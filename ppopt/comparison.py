@@ -49,6 +49,9 @@ class Comparison:
         The placements that were searched; with an interruption, up to the one that it fell on.
     interrupted : bool
         Whether Ctrl-C ended the search.
+    bounds_cut_short : bool
+        Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
+        higher in another run.
     seconds : float
         How long all of it took.
     """
@@ -61,6 +64,7 @@ class Comparison:
     infeasible: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
     interrupted: bool = False
+    bounds_cut_short: bool = False
     seconds: float = 0.0
 
     @property
@@ -87,6 +91,7 @@ class Comparison:
             "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
             "infeasible": list(self.infeasible),
             "bound": self.bound,
+            "bounds_cut_short": self.bounds_cut_short,
             "search": search,
         }
 
@@ -160,6 +165,8 @@ def compare(
         If an argument is wrong, or nothing remains to be shown.
     """
     started = perf_counter()
+    if overlap is not None and not isinstance(overlap, bool):
+        raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
     options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
     names = _checked(pipeline, strategies, engine)
     placements = options.placements if optimize else []
@@ -196,12 +203,27 @@ def _checked(pipeline: Pipeline, strategies: Iterable[str] | None, engine: str) 
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if strategies is None:
         return [with_virtual_stages(name, pipeline) for name in all_strategies()]
-    if isinstance(strategies, str) or not isinstance(strategies, Iterable):
+    if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    names = list(strategies)
+    return list(_each_once(strategies))
+
+
+def _each_once(names: Iterable[str]) -> Iterator[str]:
+    """Leave out what names the same schedule with the same options once more; refuse all that is wrong."""
+    seen: set[tuple[str, frozenset[tuple[str, int]]]] = set()
+    mistakes: list[str] = []
     for name in names:
-        parse_strategy(name)
-    return list(dict.fromkeys(names))
+        try:
+            strategy, options = parse_strategy(name)
+        except InputError as error:
+            mistakes.append(str(error))
+            continue
+        written = (strategy.name, frozenset(options.items()))
+        if written not in seen:
+            seen.add(written)
+            yield name
+    if mistakes:
+        raise InputError("\n".join(mistakes))
 
 
 def _base(pipeline: Pipeline, names: Sequence[str], placements: Sequence[str]) -> int:
@@ -311,6 +333,7 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward
         schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),
         ladders=measured.ladders,
         bound=None if measured.bound is None else float(measured.bound),
+        bounds_cut_short=measured.cut_short,
     )
 
 

@@ -26,10 +26,10 @@ from strategies.pipeline import Pipeline, StageCosts
 from strategies.placements import Placement, make_placement
 from strategies.search_problem import build_search_problem
 
-SECONDS_PER_BOUND = 1.0
+SECONDS_PER_BOUND = 4.0
 """A quick bound that takes longer ends with what it has."""
 
-SECONDS_FOR_ALL = 3.0
+SECONDS_FOR_ALL = 12.0
 """All quick bounds of a comparison together; each has its share of what is left."""
 
 MOST_BOUNDED_OPS, MOST_BOUNDED_PAIRS = 50_000, 150_000_000
@@ -118,10 +118,14 @@ class Measured:
     bound : Fraction or None
         What nothing that fits the memory can beat, on any of the placements and with any of the freedoms; None where
         nothing fits.
+    cut_short : bool
+        Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
+        higher in another run.
     """
 
     ladders: tuple[Ladder, ...]
     bound: Fraction | None
+    cut_short: bool
 
 
 @collection_paused()
@@ -142,7 +146,7 @@ def measure_ladders(schedules: Sequence[Schedule], *, split_backward: bool = Tru
     bounds = {freedom: find_bounds(freedom, known, clock) for freedom in distinct}
     ladders = tuple(make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
     highest = (each.limited for each in bounds.values() if each.limited is not None)
-    return Measured(ladders, min(highest, default=None))
+    return Measured(ladders, min(highest, default=None), clock.was_over)
 
 
 def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool = False) -> Freedom:
@@ -212,6 +216,7 @@ class _Clock:
     def __init__(self, bounds: int) -> None:
         self.left = bounds
         self.ends = perf_counter() + SECONDS_FOR_ALL
+        self.was_over = False
 
     def next_deadline(self) -> float:
         """Give the next bound its share."""
@@ -268,8 +273,12 @@ def _without_latency(problem: Problem) -> Problem:
 
 def _quick_bound(problem: Problem | None, clock: _Clock) -> Fraction:
     if problem is None:
+        clock.was_over = True
         return Fraction(0)
-    return Fraction(makespan_bound(problem, deadline=clock.next_deadline()).value, problem.ticks_per_unit)
+    deadline = clock.next_deadline()
+    bound = makespan_bound(problem, deadline=deadline)
+    clock.was_over |= perf_counter() >= deadline
+    return Fraction(bound.value, problem.ticks_per_unit)
 
 
 def _limited_bound(freedom: Freedom, problem: Problem | None, clock: _Clock) -> Fraction | None:

@@ -125,6 +125,8 @@ class SearchOptions:
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
@@ -200,9 +202,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds
 def _offer_published(
     search: Search, problem: Problem, pipeline: Pipeline, placement: str, split_backward: bool
 ) -> None:
+    """Start from every published schedule, whatever the clock says: the result is never worse than one of them."""
     for strategy in fitting_strategies(pipeline, placement, split_backward=split_backward):
-        if search.done():
-            return
         if (orders := published_orders(problem, pipeline, strategy)) is not None:
             search.offer(orders)
 

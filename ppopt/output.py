@@ -80,9 +80,8 @@ def show_optimized(
 
 def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], form: str) -> None:
     """Print comparisons: tables, JSON or CSV on standard output, notes on standard error."""
-    _tell_notes([schedule for comparison in comparisons for schedule in comparison.schedules])
-    if any(each.interrupted and not any(made.interrupted for made in each.schedules) for each in comparisons):
-        click.echo("note: the search was interrupted before it had found anything", err=True)
+    for comparison, title in zip(comparisons, titles, strict=True):
+        _tell_comparison(comparison, f"{title}: " if len(titles) > 1 else "")
     if form == "json":
         whole = [comparison.to_dict() for comparison in comparisons]
         click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
@@ -91,12 +90,22 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
     else:
         texts = [_comparison_text(comparison) for comparison in comparisons]
         if len(texts) > 1:
-            texts = [f"{title}:\n{text}" for title, text in zip(titles, texts, strict=True)]
+            texts = [f"{' '.join(title.splitlines())}:\n{text}" for title, text in zip(titles, texts, strict=True)]
         click.echo("\n\n".join(texts))
-    for comparison in comparisons:
+    for comparison, title in zip(comparisons, titles, strict=True):
         if form != "table" or comparison.winner is None:
             for message in comparison.infeasible:
-                click.echo(message, err=True)
+                click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+
+
+def _tell_comparison(comparison: Comparison, prefix: str) -> None:
+    """Tell what should be known of a comparison, with its configuration in front where there are several."""
+    _tell_notes(comparison.schedules, prefix)
+    if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
+        click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
+    if comparison.bounds_cut_short:
+        text = "some bounds were cut short; all are true, but another run may find higher ones"
+        click.echo(f"note: {prefix}{text}", err=True)
 
 
 def _comparison_text(comparison: Comparison) -> str:
@@ -130,9 +139,9 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
             click.echo(f"{kind}: {path}", err=form != "table")
 
 
-def _tell_notes(schedules: Sequence[Schedule]) -> None:
+def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
     for note in dict.fromkeys(note for schedule in schedules for note in schedule.notes):
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {prefix}{note}", err=True)
 
 
 def _search_line(schedule: Schedule) -> str:

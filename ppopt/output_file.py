@@ -33,7 +33,10 @@ def check_outputs(paths: Mapping[str, str | None]) -> None:
             continue
         if not path:
             raise InputError(f"{option}: {path!r} names no file")
-        check_writable(path)
+        try:
+            check_writable(path)
+        except InputError as error:
+            raise InputError(f"{option}: {error}") from None
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option and not _is_special(Path(path)):
             raise InputError(f"{option}: {_name(path)} is the file of {other}, too; name another")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
 
 def _readable(text: str) -> str:
     """Replace what is not text: a file's name can be any bytes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return " ".join(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
 
 
 def check_chart(path: str) -> None:
@@ -72,7 +73,8 @@ def _chart_named(path: str) -> str:
     name = {"bubble": "bubbles", "timelines": "timeline"}.get(name, name)
     if name not in CHARTS:
         near = difflib.get_close_matches(name, CHARTS, n=1)
-        hint = f"; did you mean {near[0]}{Path(path).suffix}?" if near else ""
+        rest = Path(path).name[len(name) :]
+        hint = f"; did you mean {near[0]}{rest}?" if near else ""
         allowed = ", ".join(CHARTS)
         raise InputError(f"--chart: {path!r} must be named after a chart: {allowed} (or {CHARTS[0]}-anything){hint}")
     return name
@@ -94,15 +96,14 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
 
     check_chart(path)
     draw = _drawing(_chart_named(path))
-    charts = [
-        draw(each).properties(title=each.title)
-        for each in sections(comparisons, [_readable(each) for each in titles])
-        if each.schedules
-    ]
-    if not charts:
+    shown = [each for each in sections(comparisons, [_readable(title) for title in titles]) if each.schedules]
+    if not shown:
         raise InputError(f"--chart: {path!r}: there is no schedule to be drawn")
-    chart = charts[0] if len(charts) == 1 else alt.vconcat(*charts)
-    content = picture(chart, Path(path).suffix.lower().removeprefix("."))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Automatically deduplicated")  # a picture does not zoom anyway
+        charts = [draw(each).properties(title=each.title) for each in shown]
+        chart = charts[0] if len(charts) == 1 else alt.vconcat(*charts)
+        content = picture(chart, Path(path).suffix.lower().removeprefix("."))
     with bytes_written_whole(path) as file:
         file.write(content)
 

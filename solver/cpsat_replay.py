@@ -79,8 +79,11 @@ def solve(
     model.minimize(makespan)
     solver = cp_model.CpSolver()
     set_parameters(solver)
-    if solver.solve(model) == cp_model.INFEASIBLE:
+    status = solver.solve(model)
+    if status == cp_model.INFEASIBLE:
         return None
+    if status != cp_model.OPTIMAL:
+        raise AssertionError(f"CP-SAT ended a replay with {solver.status_name(status)}")
     return {action: solver.value(start) for action, start in starts.items()}, solver.value(makespan)
 
 
@@ -91,6 +94,7 @@ def set_parameters(solver: cp_model.CpSolver) -> None:
     solver.parameters.symmetry_level = 0
     solver.parameters.linearization_level = 0
     solver.parameters.num_workers = 1
+    solver.parameters.catch_sigint_signal = False  # else Ctrl-C would end the solve, not the program
     solver.parameters.new_linear_propagation = False  # the older one follows chains of precedences in linear time
 
 

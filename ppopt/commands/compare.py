@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.comparison import Comparison
+    from strategies.pipeline import Pipeline
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon: "
@@ -135,7 +137,16 @@ def _compare_each(
 
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     wanted = names or tuple(all_strategies())
-    read = [read_with_strategies(wanted, config, **overriding) for config in configs]
+    titles = [config or DEFAULTS for config in configs]
+    mistakes: list[str] = []
+    read: list[tuple[Pipeline, tuple[str, ...]]] = []
+    for config, title in zip(configs, titles, strict=True):
+        try:
+            read.append(read_with_strategies(wanted, config, **overriding))
+        except InputError as error:
+            mistakes += _about(title, error, several=len(configs) > 1)
+    if mistakes:
+        raise InputError("\n".join(dict.fromkeys(mistakes)))
     if not names:
         read = [(pipeline, tuple(with_virtual_stages(name, pipeline) for name in every)) for pipeline, every in read]
 
@@ -143,11 +154,24 @@ def _compare_each(
     from ppopt.comparison import compare as compare_one
 
     comparisons: list[Comparison] = []
+    was_wanted = options["optimize"]
     with ProgressLine() as line:
-        for pipeline, strategies in read:
-            made = compare_one(pipeline, strategies, **options, progress=line.show, told=line.say)
-            comparisons.append(made)
-    return comparisons, [config or DEFAULTS for config in configs]
+        for (pipeline, strategies), title in zip(read, titles, strict=True):
+            if any(made.interrupted for made in comparisons):
+                options["optimize"] = False
+            try:
+                made = compare_one(pipeline, strategies, **options, progress=line.show, told=line.say)
+            except InputError as error:
+                raise InputError("\n".join(_about(title, error, several=len(configs) > 1))) from None
+            comparisons.append(made if options["optimize"] or not was_wanted else replace(made, interrupted=True))
+    return comparisons, titles
+
+
+def _about(title: str, error: InputError, *, several: bool) -> list[str]:
+    """Write the lines of an error, with the configuration in front where there are several."""
+    lines = str(error).split("\n")
+    name = " ".join(title.splitlines())
+    return [line if not several or line.startswith(name) else f"{name}: {line}" for line in lines]
 
 
 def _write_files(
@@ -157,7 +181,10 @@ def _write_files(
         return
     from ppopt.report import write_chart, write_report
 
-    for path in charts:
-        write_chart(path, comparisons, titles)
     if report is not None:
         write_report(report, comparisons, titles, command_line())
+    if charts and not any(comparison.schedules for comparison in comparisons):
+        click.echo("note: there is no schedule to be drawn, so no chart was written", err=True)
+        return
+    for path in charts:
+        write_chart(path, comparisons, titles)

@@ -23,7 +23,7 @@ class ProgressLine:
     """Shows what is being done and how far a search has come, on one line of standard error, wiped at the end."""
 
     def __init__(self) -> None:
-        self.wanted = sys.stderr.isatty()
+        self.wanted = sys.stderr is not None and sys.stderr.isatty()  # it is None where it is closed
         self.shown = 0.0
         self.said = ""
 

@@ -120,14 +120,12 @@ def device_idle_chart(section: Section) -> alt.Chart:
         The schedules; the first is shown until another is chosen.
     """
     names = [label(each) for each in section.schedules]
-    chosen = alt.param(
-        name="schedule", value=names[0] if names else "", bind=alt.binding_select(options=names, name="Schedule ")
-    )
+    chosen = alt.param(value=names[0] if names else "", bind=alt.binding_select(options=names, name="Schedule "))
     devices = max((each.problem.devices for each in section.schedules), default=1)
     height = max(400, ROW_HEIGHT * len(names))
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=idle_records(section.schedules)))
-        .transform_filter("datum.name == schedule")
+        .transform_filter(f"datum.name == {chosen.name}")
         .mark_bar()
         .encode(
             y=alt.Y("device:O", title="device"),

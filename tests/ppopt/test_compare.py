@@ -83,8 +83,9 @@ def test_without_a_search_the_bounds_are_there_all_the_same() -> None:
 def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
     arguments = ["--strategies", "1f1b,zb-h1", "--placement", "linear", "--p2p-latency", "0.5", "--format", "json"]
     whole = json.loads(run(*arguments, "--time-limit", "3").stdout)
-    assert set(whole) == {"pipeline", "schedules", "left_out", "infeasible", "bound", "search"}
+    assert set(whole) == {"pipeline", "schedules", "left_out", "infeasible", "bound", "bounds_cut_short", "search"}
     assert whole["pipeline"]["stages"] == 4
+    assert whole["bounds_cut_short"] is False
     assert whole["search"] == {"placements": ["linear"], "interrupted": False}
     assert [row["searched"] for row in whole["schedules"]] == [True, False, False]
     for row in whole["schedules"]:
@@ -156,7 +157,7 @@ def test_unknown_strategies_are_refused_before_any_work() -> None:
     [
         (["--strategies", ","], "error: --strategies: must name at least one; found ','"),
         (["--open"], "error: --open: opens the page of --report FILE.html; give that as well"),
-        (["--report", "/nowhere/page.html"], "error: /nowhere/page.html: the folder /nowhere does not exist"),
+        (["--report", "/nowhere/page.html"], "error: --report: /nowhere/page.html: the folder /nowhere does not exist"),
     ],
 )
 def test_wrong_options_are_told_in_a_line(arguments: list[str], told: str) -> None:
@@ -299,6 +300,7 @@ def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
     assert process.returncode == 0, told
     assert "note: the search was interrupted" in told
     whole = json.loads(output)
+    assert whole["bounds_cut_short"] is False
     assert whole["search"] == {"placements": ["v"], "interrupted": True}
     assert {row["strategy"] for row in whole["schedules"]} == {"optimized-v", "dualpipe-v", "1f1b"}
 
@@ -338,3 +340,102 @@ def test_the_span_and_whole_backwards_bring_no_bound_that_does_not_hold() -> Non
     )
     assert shown_whole.bound == whole.bound == 33
     assert shown_halves.bound == 27
+
+
+def test_names_of_one_schedule_are_one_row() -> None:
+    names = ["1f1b", "1F1B", "Schedule1F1B", "interleaved:stages=8", "Interleaved:stages=8"]
+    made = ppopt.compare(pipeline(), names, optimize=False)
+    assert sorted(schedule.strategy for schedule in made.schedules) == ["1f1b", "interleaved:stages=8"]
+
+
+def test_all_unknown_strategies_are_told() -> None:
+    result = run("--strategies", "1f1bb,gpip,zb1p")
+    assert result.exit_code == 2
+    assert "1f1bb" in result.stderr
+    assert "gpip" in result.stderr
+
+
+def test_mistakes_in_several_configurations_name_their_files(tmp_path: Path) -> None:
+    good, bad, odd = (tmp_path / f"{name}.yaml" for name in ("good", "bad", "odd"))
+    good.write_text("{devices: 2, microbatches: 4}")
+    bad.write_text("{devices: 2}")
+    odd.write_text("{devices: 3, microbatches: 4}")
+    result = run("-c", str(good), "-c", str(bad), "-c", str(tmp_path / "missing.yaml"))
+    assert result.exit_code == 2
+    assert f"{bad}: microbatches: is missing" in result.stderr
+    assert "missing.yaml" in result.stderr
+    result = run("-c", str(good), "-c", str(odd), "--no-optimize", "--strategies", "dualpipe")
+    assert f"{odd}: dualpipe needs an even number of devices" in result.stderr
+
+
+def test_a_result_is_never_worse_than_a_published_schedule_even_without_time() -> None:
+    made = ppopt.compare(pipeline(2, 4), ["1f1b", "zb-h1"], placement="linear", time_limit=0)
+    found = next(schedule for schedule in made.schedules if schedule.is_searched)
+    assert found.makespan <= min(schedule.makespan for schedule in made.schedules)
+
+
+@pytest.mark.parametrize("options", [{"overlap": "no"}, {"seed": "x"}, {"strategies": b"1f1b"}])
+def test_wrong_types_are_told_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))}: must be"):
+        ppopt.compare(pipeline(2, 2), **options)
+
+
+def test_it_works_with_standard_error_closed() -> None:
+    command = f"{sys.executable} -m ppopt compare --no-optimize --devices 2 --microbatches 4 --strategies 1f1b 2>&-"
+    result = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert result.returncode == 0
+    assert "lower bound" in result.stdout
+
+
+def test_a_chart_of_nothing_leaves_the_page_and_the_status(tmp_path: Path) -> None:
+    page, chart = tmp_path / "page.html", tmp_path / "bubbles.svg"
+    options = ["--strategies", "dualpipe", "--devices", "3", "--memory-limit", "0", "--time-limit", "1"]
+    result = run(*options, "--report", str(page), "--chart", str(chart))
+    assert result.exit_code == 3
+    assert page.exists()
+    assert not chart.exists()
+    assert "no chart was written" in result.stderr
+
+
+def test_pictures_of_several_configurations_say_nothing_of_how_they_are_made(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("{devices: 2, microbatches: 4}")
+    other.write_text("{devices: 4, microbatches: 4}")
+    charts = [tmp_path / f"{name}.svg" for name in ("timeline", "devices-both", "bubbles")]
+    options = [text for chart in charts for text in ("--chart", str(chart))]
+    result = run("-c", str(one), "-c", str(other), "--no-optimize", "--strategies", "1f1b,gpipe", *options)
+    assert result.exit_code == 0
+    assert "warning" not in result.stderr
+    assert all(chart.read_text().startswith("<svg") for chart in charts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["cpsat", "graph"])
+def test_ctrl_c_before_the_search_ends_it_without_a_traceback(engine: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ppopt", "compare", "--no-optimize", "--devices", "8", "--microbatches", "300"]
+    options = ["--engine", engine, "--report", str(tmp_path / "page.html")]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told.endswith("Aborted!\n")
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_searches_of_all_configurations(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.yaml" for name in "ab"]
+    for file in files:
+        file.write_text("{devices: 6, microbatches: 20, p2p_latency: 0.3, memory: {limit: 4}}")
+    options = [text for file in files for text in ("-c", str(file))]
+    command = [sys.executable, "-m", "ppopt", "compare", *options, "--format", "json", "--strategies", "1f1b"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    both = json.loads(printed)["comparisons"]
+    assert both[0]["search"]["interrupted"]
+    assert both[1]["search"] is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -267,10 +266,8 @@ def test_an_excess_that_floats_hide_does_not_make_a_step_negative() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("p", "m", "strategy"), [(64, 1024, "zb1p"), (8, 800, "zb-h1")])
-def test_large_pipelines_are_bounded_in_seconds(p: int, m: int, strategy: str) -> None:
+def test_large_pipelines_are_bounded(p: int, m: int, strategy: str) -> None:
     schedule = ppopt.evaluate(pipeline(p, m, latency=0.5, limit=2 * p), strategy, "graph")
-    started = time.perf_counter()
     measured = measure_ladders([schedule])
-    assert time.perf_counter() - started < 6  # three, and as much for a busy machine
     check_ladder(schedule, measured.ladders[0])
     assert measured.ladders[0].order / measured.ladders[0].makespan < 0.1

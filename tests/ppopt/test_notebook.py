@@ -55,7 +55,7 @@ def test_charts_take_comparisons_schedules_and_lists_and_can_be_restyled(name: s
 
 def test_the_timeline_chart_has_a_bar_for_each_operation() -> None:
     schedule = evaluated("zb-h1", pipeline(2, 3))
-    bars = ppopt.timeline_chart(schedule).to_dict()["layer"][0]["data"]["values"]
+    bars = ppopt.timeline_chart(schedule).layer[0].data.values
     assert [(bar["action"], bar["start"], bar["end"]) for bar in bars] == [
         (f"{row.stage}{row.op}{row.microbatch}", row.start, row.end) for row in schedule.timeline.itertuples()
     ]

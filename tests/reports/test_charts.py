@@ -146,7 +146,7 @@ def test_bars_of_one_device_do_not_cover_each_other(schedule: ppopt.Schedule) ->
 
 def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -> None:
     end = schedule.timeline.end.max()
-    strips = memory_rows(columns(presented(schedule)), float(end))
+    strips = memory_rows(columns(presented(schedule)), 0.0, float(end))
     for device, peak in enumerate(schedule.peak_memory):
         here = [strip for strip in strips if strip["device"] == device]
         assert max(strip["level"] for strip in here) == pytest.approx(peak)
@@ -160,7 +160,7 @@ def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -
 
 def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> None:
     for schedule in comparison.schedules:
-        strips = memory_rows(columns(presented(schedule)), float(schedule.timeline.end.max()))
+        strips = memory_rows(columns(presented(schedule)), 0.0, float(schedule.timeline.end.max()))
         over = {strip["device"] for strip in strips if strip["limit"] is not None and strip["over"] < strip["limit"]}
         assert over == {device for device, peak in enumerate(schedule.peak_memory) if peak > 6}
 
