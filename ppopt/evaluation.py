@@ -172,7 +172,7 @@ def replay_orders(
     return Schedule(
         strategy=label,
         pipeline=pipeline,
-        placement=placement.name,
+        layout=placement,
         figures=figures,
         engine=chosen,
         seconds=seconds,

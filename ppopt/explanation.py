@@ -9,7 +9,7 @@ from typing import Any
 from ppopt.finished import Schedule
 from reports.numbers import number, percent
 from strategies.pipeline import Memory, Pipeline
-from strategies.placements import make_placement
+from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
 
@@ -74,9 +74,9 @@ def _detail(schedule: Schedule, value: Any) -> str:
 def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool) -> Iterator[str]:
     """Compare the quick bound of changed pipelines with that of this one; bounds cost nothing."""
     pipeline = schedule.pipeline
-    today = _quick_bound(pipeline, schedule.placement, split_backward, overlap)
+    today = _quick_bound(pipeline, schedule.layout, split_backward, overlap)
     for condition, changed in _changes(pipeline):
-        bound = _quick_bound(changed, schedule.placement, split_backward, overlap)
+        bound = _quick_bound(changed, schedule.layout, split_backward, overlap)
         if bound < today:
             yield f"{condition} the quick bound falls from {number(today)} to {number(bound)}."
         else:
@@ -99,9 +99,8 @@ def _fields(pipeline: Pipeline) -> dict[str, Any]:
     return {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
 
 
-def _quick_bound(pipeline: Pipeline, placement: str, split_backward: bool, overlap: bool) -> float:
+def _quick_bound(pipeline: Pipeline, layout: Placement, split_backward: bool, overlap: bool) -> float:
     from solver.bounds.makespan import makespan_bound
 
-    layout = make_placement(placement, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
     return makespan_bound(problem).value / problem.ticks_per_unit

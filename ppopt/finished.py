@@ -12,6 +12,7 @@ from solver.problem import Placed, Problem
 from strategies.actions import PipelineAction
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
+from strategies.placements import Placement
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -32,8 +33,8 @@ class Schedule:
         The schedule's name, with its options.
     pipeline : Pipeline
         The pipeline as it was run, cut to fit the schedule.
-    placement : str
-        The placement's name.
+    layout : Placement
+        Which device holds which stage.
     figures : Figures
         All figures; each can also be asked of the schedule itself.
     engine : str
@@ -62,7 +63,7 @@ class Schedule:
 
     strategy: str
     pipeline: Pipeline
-    placement: str
+    layout: Placement
     figures: Figures
     engine: str
     seconds: float
@@ -75,6 +76,11 @@ class Schedule:
     bound_held_by: Bound | None = None
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def placement(self) -> str:
+        """The placement's name; ``custom`` for one that is none of the usual."""
+        return self.layout.name
 
     @property
     def makespan(self) -> float:

@@ -23,7 +23,7 @@ from solver.bounds.memory_edges import plain_network
 from solver.problem import Block, Problem
 from strategies.actions import Op
 from strategies.pipeline import Pipeline, StageCosts
-from strategies.placements import Placement, make_placement
+from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
 SECONDS_PER_BOUND = 4.0
@@ -43,8 +43,8 @@ class Freedom(NamedTuple):
     ----------
     pipeline : Pipeline
         The costs, with a settled number of stages.
-    placement : str
-        Which device holds which stage.
+    layout : Placement
+        Which device holds which stage, without a name: the same map is the same freedom.
     split_backward : bool
         Whether backwards may be I and W.
     overlap : bool
@@ -52,20 +52,14 @@ class Freedom(NamedTuple):
     """
 
     pipeline: Pipeline
-    placement: str
+    layout: Placement
     split_backward: bool
     overlap: bool
 
     def includes(self, other: Freedom) -> bool:
         """Tell whether a bound with this freedom holds with the other, too."""
-        same = self.placement == other.placement and self.pipeline == other.pipeline
+        same = self.layout == other.layout and self.pipeline == other.pipeline
         return same and self.split_backward >= other.split_backward and self.overlap >= other.overlap
-
-    @property
-    def layout(self) -> Placement:
-        """The placement itself."""
-        pipeline = self.pipeline
-        return make_placement(self.placement, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
 
     @property
     def limited(self) -> bool:
@@ -74,11 +68,11 @@ class Freedom(NamedTuple):
 
     def problem(self, microbatches: int) -> Problem:
         """Write what is to be scheduled, with so many microbatches."""
-        pipeline = self.pipeline
+        pipeline, layout = self.pipeline, self.layout
         if microbatches != pipeline.microbatches:
             pipeline = pipeline.model_copy(update={"microbatches": microbatches})
-        placement = self._replace(pipeline=pipeline).layout
-        return build_search_problem(pipeline, placement, split_backward=self.split_backward, overlap=self.overlap)
+            layout = replace(layout, microbatches=microbatches)
+        return build_search_problem(pipeline, layout, split_backward=self.split_backward, overlap=self.overlap)
 
     def backward(self, cost: StageCosts) -> Fraction:
         """Tell how long a backward takes at least."""
@@ -155,13 +149,11 @@ def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool
     Blocks that save nothing are no freedom: their halves one after the other take no longer, hold no more, and are
     done no later.
     """
-    pipeline, placement = schedule.pipeline, schedule.placement
-    if placement == "interleaved" and pipeline.stages == pipeline.devices:
-        placement = "linear"  # the same map, so that a search of one tells of the other
+    pipeline, layout = schedule.pipeline, replace(schedule.layout, name="")
     if schedule.is_searched:
-        return Freedom(pipeline, placement, split_backward, overlap)
+        return Freedom(pipeline, layout, split_backward, overlap)
     split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
-    plain = Freedom(pipeline, placement, split, overlap=False)
+    plain = Freedom(pipeline, layout, split, overlap=False)
     return plain._replace(overlap=_saves_by_blocks(schedule, plain))
 
 

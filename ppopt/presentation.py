@@ -9,7 +9,6 @@ from ppopt.finished import Schedule
 from reports.content import Presented, Section
 from reports.ladder import Ladder
 from reports.table import Row
-from strategies.placements import make_placement
 
 if TYPE_CHECKING:
     from ppopt.comparison import Comparison
@@ -41,12 +40,10 @@ def presented(schedule: Schedule, ladder: Ladder | None = None, figures: dict[st
     figures : dict, optional
         Its plain values, where there are more than its own.
     """
-    pipeline = schedule.pipeline
-    placement = make_placement(schedule.placement, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     return Presented(
         row=table_row(schedule),
         placement=schedule.placement,
-        local_stages=placement.local_stages,
+        local_stages=schedule.layout.local_stages,
         problem=schedule.problem,
         rows=schedule.rows,
         waiting=schedule.waiting,

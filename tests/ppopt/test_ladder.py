@@ -20,6 +20,7 @@ from ppopt.garbage import collection_paused
 from ppopt.ladder_bounds import Bounds, Freedom, find_bounds, freedom_of, least_loads, make_ladder, measure_ladders
 from reports.ladder import STEPS, Ladder
 from solver.bounds.bound import Bound
+from strategies.placements import make_placement
 from strategies.registry import all_strategies
 from tests.brute_force import optimum
 from tests.conftest import DATA
@@ -150,7 +151,8 @@ def test_no_bound_is_above_the_true_optimum(
     chunks = 2 if placement in ("v", "interleaved") else 1
     for m in (1,) if chunks == 2 else (1, 2):
         costs = random_costs(chance, 2, 2 * chunks, m)
-        bounds = find_bounds(Freedom(costs, placement, split, overlap))
+        layout = make_placement(placement, costs.devices, costs.stages, costs.microbatches)
+        bounds = find_bounds(Freedom(costs, layout, split, overlap))
         free, still = without(costs, limit=True), without(costs, limit=True, latency=True)
         best, delayed, plain = (optimum(each, placement, split=split, overlap=overlap) for each in (costs, free, still))
         assert plain is not None

@@ -1,0 +1,67 @@
+"""What was measured on real devices: when each action of each step ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class MeasuredAction(NamedTuple):
+    """One operation of one step, as it ran.
+
+    Attributes
+    ----------
+    step : int
+        Which step, 0-based, as counted by its device.
+    device : int
+        The pipeline rank.
+    stage : int
+        The stage.
+    kind : str
+        ``F``, ``B``, ``I`` or ``W``.
+    microbatch : int
+        The microbatch.
+    start, end : float
+        When, in milliseconds of one clock, with the time that it waited for its inputs left out of the front.
+    waited : float or None
+        Milliseconds that it waited for its inputs before ``start``, where that is known.
+    block : int or None
+        The same number for the halves of an overlapped block of a device and step, where they ran as one.
+    """
+
+    step: int
+    device: int
+    stage: int
+    kind: str
+    microbatch: int
+    start: float
+    end: float
+    waited: float | None = None
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A run of a pipeline.
+
+    Attributes
+    ----------
+    devices, stages, microbatches : int
+        Its sizes.
+    actions : tuple of MeasuredAction
+        All that was measured, of all steps.
+    skipped : dict of int to str
+        Steps that do not count, with the reason, such as warm-up.
+    offsets : tuple of float
+        For each device the milliseconds that were added to its clock.
+    notes : tuple of str
+        What a reader should know, e.g. which ranks were taken for copies of a device.
+    """
+
+    devices: int
+    stages: int
+    microbatches: int
+    actions: tuple[MeasuredAction, ...]
+    skipped: dict[int, str]
+    offsets: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()

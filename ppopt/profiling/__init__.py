@@ -1,0 +1,1 @@
+"""Costs from what was measured: traces and timer logs."""

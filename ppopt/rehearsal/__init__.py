@@ -1,0 +1,1 @@
+"""Rehearsing an order on real processes; only the workers import torch."""
