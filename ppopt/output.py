@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import shutil
@@ -15,7 +16,7 @@ from ppopt.comparison import Comparison, with_name
 from ppopt.explanation import explain
 from ppopt.finished import Schedule
 from ppopt.optimization import compared_with_published
-from ppopt.output_file import written_whole
+from ppopt.output_file import bytes_written_whole, written_whole
 from ppopt.presentation import table_row
 from reports.chrome_trace import Traced, write_trace
 from reports.table import ranking, table
@@ -184,6 +185,15 @@ def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
 
 
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write schedules as one Chrome trace, a process each."""
-    with written_whole(path) as file:
-        write_trace(file, (Traced(each.strategy, each.problem, each.rows) for each in schedules))
+    """Write schedules as one Chrome trace, a process each; compressed where the name ends in ``.gz``."""
+    traced = (Traced(each.strategy, each.problem, each.rows) for each in schedules)
+    if not path.endswith(".gz"):
+        with written_whole(path) as file:
+            write_trace(file, traced)
+        return
+    with (
+        bytes_written_whole(path) as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
+    ):
+        write_trace(file, traced)

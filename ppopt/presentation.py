@@ -11,6 +11,7 @@ from reports.ladder import Ladder
 from reports.table import Row
 
 if TYPE_CHECKING:
+    from ppopt.against import Against
     from ppopt.comparison import Comparison
 
 
@@ -67,6 +68,22 @@ def section(comparison: Comparison, title: str) -> Section:
         infeasible=comparison.infeasible,
         bound=comparison.bound,
         search=" ".join(_search_sentences(comparison)),
+    )
+
+
+def against_section(against: Against, title: str) -> Section:
+    """Take what a report shows of a prediction and the measurement beside it."""
+    from ppopt.comparison import comparison_of
+
+    predicted, measured = against.predicted, against.measured
+    comparison = comparison_of(predicted.pipeline, [predicted])
+    return Section(
+        title=title,
+        pipeline=predicted.pipeline.to_mapping(),
+        schedules=[presented(comparison.schedules[0], comparison.ladders[0]), presented(measured)],
+        bound=comparison.bound,
+        headline=f"Predicted above, measured below. {against.differences[0]}",
+        differences=against.differences[1:],
     )
 
 

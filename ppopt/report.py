@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ppopt import __version__
 from ppopt.output_file import bytes_written_whole, written_whole
-from ppopt.presentation import sections
+from ppopt.presentation import against_section, sections
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    from ppopt.against import Against
     from ppopt.comparison import Comparison
     from reports.content import Section
 
@@ -48,6 +49,25 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     shown = sections(comparisons, [_readable(title) for title in titles])
     with written_whole(path) as file:
         write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+
+
+def write_against(path: str, against: Against, title: str, command: Sequence[str]) -> None:
+    """Write a prediction with the measurement beneath it as one HTML page.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    against : Against
+        The prediction and the measurement.
+    title : str
+        What it is called.
+    """
+    from reports.page.page import write_page
+
+    with written_whole(path) as file:
+        shown = against_section(against, _readable(title))
+        write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
 
 
 def _readable(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from reports.memory import memory_steps
 from reports.operation import operation
@@ -45,34 +45,37 @@ def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
     flows = 0
     for process, traced in enumerate(schedules):
         for event in _events(traced, process, flows):
-            file.write(separator + json.dumps(event, allow_nan=False))
+            file.write(separator + event)
             separator = ",\n"
         flows += len(traced.problem.precedences)
     file.write("\n]}\n")
 
 
-def _events(traced: Traced, process: int, first_flow: int) -> Iterator[dict[str, Any]]:
-    yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": traced.name}}
+def _events(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
+    """Write the events as JSON; all but the names are numbers, so that a template does."""
+    yield json.dumps({"ph": "M", "pid": process, "name": "process_name", "args": {"name": traced.name}})
     for device in range(traced.problem.devices):
-        yield {"ph": "M", "pid": process, "tid": device, "name": "thread_name", "args": {"name": f"device {device}"}}
-        yield {"ph": "M", "pid": process, "tid": device, "name": "thread_sort_index", "args": {"sort_index": device}}
+        thread = {"ph": "M", "pid": process, "tid": device}
+        yield json.dumps({**thread, "name": "thread_name", "args": {"name": f"device {device}"}})
+        yield json.dumps({**thread, "name": "thread_sort_index", "args": {"sort_index": device}})
     yield from _slices(traced, process)
     yield from _flows(traced, process, first_flow)
     yield from _counters(traced, process)
 
 
-def _slices(traced: Traced, process: int) -> Iterator[dict[str, Any]]:
+def _slices(traced: Traced, process: int) -> Iterator[str]:
     scale = traced.problem.ticks_per_unit
     for task, device, start, end, block in traced.rows:
         stage, kind, microbatch = operation(task)
-        details = {"stage": stage, "microbatch": microbatch} | ({} if block is None else {"block": block})
-        yield {
-            "ph": "X", "pid": process, "tid": device, "name": kind, "cat": "op",
-            "ts": start / scale, "dur": (end - start) / scale, "args": details,
-        }  # fmt: skip
+        fused = "" if block is None else f', "block": {block}'
+        yield (
+            f'{{"ph": "X", "pid": {process}, "tid": {device}, "name": "{kind}", "cat": "op", '
+            f'"ts": {start / scale!r}, "dur": {(end - start) / scale!r}, '
+            f'"args": {{"stage": {stage}, "microbatch": {microbatch}{fused}}}}}'
+        )
 
 
-def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[dict[str, Any]]:
+def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
     scale = traced.problem.ticks_per_unit
     placed = {row.task: row for row in traced.rows}
     for number, (before, after, _) in enumerate(traced.problem.precedences, start=first_flow):
@@ -80,16 +83,14 @@ def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[dict[str, 
         if producer.device == consumer.device:
             continue
         sent = max(producer.start / scale, producer.end / scale - _INSIDE)
-        common = {"pid": process, "cat": "p2p", "name": "p2p", "id": number}
-        yield {"ph": "s", "tid": producer.device, "ts": sent, **common}
-        yield {"ph": "f", "bp": "e", "tid": consumer.device, "ts": consumer.start / scale, **common}
+        common = f'"pid": {process}, "cat": "p2p", "name": "p2p", "id": {number}'
+        yield f'{{"ph": "s", "tid": {producer.device}, "ts": {sent!r}, {common}}}'
+        yield f'{{"ph": "f", "bp": "e", "tid": {consumer.device}, "ts": {consumer.start / scale!r}, {common}}}'
 
 
-def _counters(traced: Traced, process: int) -> Iterator[dict[str, Any]]:
+def _counters(traced: Traced, process: int) -> Iterator[str]:
     scale, amounts = traced.problem.ticks_per_unit, traced.problem.amounts_per_unit
     for device, steps in enumerate(memory_steps(traced.problem, traced.rows)):
+        common = f'"ph": "C", "pid": {process}, "tid": {device}, "name": "memory of device {device}"'
         for moment, level in steps:
-            yield {
-                "ph": "C", "pid": process, "tid": device, "name": f"memory of device {device}",
-                "ts": moment / scale, "args": {"activations": level / amounts},
-            }  # fmt: skip
+            yield f'{{{common}, "ts": {moment / scale!r}, "args": {{"activations": {level / amounts!r}}}}}'

@@ -74,6 +74,10 @@ class Section:
         Why nothing fits the memory, for each placement of which that is so.
     bound : float or None
         A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+    headline : str
+        The verdict; where empty, it is made from the schedules.
+    differences : sequence of str
+        How what was measured differs from what was predicted.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
     """
@@ -84,4 +88,6 @@ class Section:
     left_out: Sequence[tuple[str, str]] = ()
     infeasible: Sequence[str] = ()
     bound: float | None = None
+    headline: str = ""
+    differences: Sequence[str] = ()
     search: str = ""

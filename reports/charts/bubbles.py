@@ -8,16 +8,32 @@ from typing import Any
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.records import OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
+from reports.charts.records import MEASURED, OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
 from reports.content import Presented, Section
 
 FIGURES = {"bubble_ratio": "bubble ratio", "bubble_over_ideal": "bubble over ideal", "makespan": "makespan"}
 ROW_HEIGHT = 26
 
-STATE_COLOURS = alt.Scale(
-    domain=[PUBLISHED, SEARCHED, OVER_LIMIT],
-    range=[palette.PUBLISHED, palette.SEARCHED, palette.OVER_LIMIT],
-)
+_STATES = {
+    PUBLISHED: (palette.PUBLISHED, "circle"),
+    SEARCHED: (palette.SEARCHED, "diamond"),
+    OVER_LIMIT: (palette.OVER_LIMIT, "cross"),
+    MEASURED: (palette.MEASURED, "square"),
+}
+
+
+def state_scales(records: Sequence[dict[str, Any]]) -> tuple[alt.Scale, alt.Scale]:
+    """Give colours and shapes of the states of schedules, those that occur.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        As `schedule_records` makes them.
+    """
+    there = {record["state"] for record in records}
+    shown = {state: looks for state, looks in _STATES.items() if state in there}
+    colours, shapes = zip(*shown.values(), strict=True)
+    return alt.Scale(domain=list(shown), range=list(colours)), alt.Scale(domain=list(shown), range=list(shapes))
 
 
 def bubble_chart(section: Section) -> alt.LayerChart:
@@ -48,7 +64,9 @@ _VALUE_TEXT = "figure == 'makespan' ? format(datum.value, ',.7~r') : format(datu
 
 
 def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
-    base = alt.Chart(alt.InlineData(values=schedule_records(schedules)))
+    records = schedule_records(schedules)
+    colours, _ = state_scales(records)
+    base = alt.Chart(alt.InlineData(values=records))
     base = base.transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
     y = alt.Y("name:N", sort=[label(each) for each in schedules], title=None)
     x = alt.X(
@@ -61,11 +79,11 @@ def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
         y=y,
         x=x,
         color=alt.Color(
-            "state:N", scale=STATE_COLOURS, title=None, legend=alt.Legend(orient="top", symbolType="square", offset=32)
+            "state:N", scale=colours, title=None, legend=alt.Legend(orient="top", symbolType="square", offset=32)
         ),
         fillOpacity=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value(0.25), alt.value(1)),
         strokeDash=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value([4, 3]), alt.value([1, 0])),
-        stroke=alt.Stroke("state:N", scale=STATE_COLOURS),
+        stroke=alt.Stroke("state:N", scale=colours),
         tooltip=tooltips("name", "state", "bubble_ratio", "bubble_over_ideal", "makespan", "peak_memory"),
     )
     right = "datum.value >= 0 ? 'left' : 'right'"

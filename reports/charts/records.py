@@ -26,6 +26,7 @@ CAUSE_TITLES = {
 }
 
 PUBLISHED, SEARCHED, OVER_LIMIT = "published", "found by the search", "over the memory limit"
+MEASURED = "measured"
 
 
 def label(presented: Presented) -> str:
@@ -44,10 +45,18 @@ def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
             "bubble_over_ideal": each.row.figures.bubble_over_ideal,
             "peak_memory": max(each.row.figures.peak_memory),
             "share_of_limit": share_of_limit(each),
-            "state": OVER_LIMIT if each.row.over else SEARCHED if each.searched else PUBLISHED,
+            "state": _state(each),
         }
         for rank, each in enumerate(schedules)
     ]
+
+
+def _state(presented: Presented) -> str:
+    if presented.row.over:
+        return OVER_LIMIT
+    if presented.row.status == MEASURED:
+        return MEASURED
+    return SEARCHED if presented.searched else PUBLISHED
 
 
 def share_of_limit(presented: Presented) -> float | None:

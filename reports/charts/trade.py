@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-from reports.charts.bubbles import STATE_COLOURS, tooltips
+from reports.charts.bubbles import state_scales, tooltips
 from reports.charts.records import schedule_records
 from reports.content import Section
 from reports.numbers import grouped
@@ -52,6 +52,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
 def _points(
     section: Section, records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, limit: float | None
 ) -> list[alt.Chart]:
+    colours, shapes = state_scales(records)
     points = alt.Chart(alt.InlineData(values=records)).mark_point(filled=True, size=110, opacity=1)
     details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)))
     texts = alt.Chart(alt.InlineData(values=_labels(records, field, limit, section.bound))).mark_text(
@@ -65,15 +66,12 @@ def _points(
         points.encode(
             x=x,
             y=y,
-            color=alt.Color("state:N", scale=STATE_COLOURS, title=None, legend=alt.Legend(orient="top")),
-            shape=alt.Shape("state:N", scale=_SHAPES, title=None),
+            color=alt.Color("state:N", scale=colours, title=None, legend=alt.Legend(orient="top")),
+            shape=alt.Shape("state:N", scale=shapes, title=None),
             tooltip=details,
         ),
         texts.encode(x=x, y=y, text="name:N"),
     ]
-
-
-_SHAPES = alt.Scale(domain=list(STATE_COLOURS["domain"]), range=["circle", "diamond", "cross"])
 
 
 def _lines(x: alt.X, y: alt.Y, field: str, limit: float | None, bound: float | None) -> list[alt.Chart]:

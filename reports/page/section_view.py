@@ -86,7 +86,7 @@ class SectionView:
     @property
     def verdict(self) -> str:
         """Who wins."""
-        return sentences.verdict(self.section)
+        return self.section.headline or sentences.verdict(self.section)
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
