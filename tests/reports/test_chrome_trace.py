@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import math
 from collections import defaultdict
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+import ppopt
+from ppopt.against import hold_against
+from ppopt.measurement import MeasuredAction
+from ppopt.output import write_traces
 from reports.chrome_trace import Traced, write_trace
 from tests.evaluated import evaluated, pipeline
 
@@ -61,3 +70,35 @@ def test_memory_is_a_counter_that_ends_at_nothing() -> None:
             levels[event["name"]].append(event["args"]["activations"])
     assert {name: max(found) for name, found in levels.items()} == {f"memory of device {d}": 4 - d for d in range(4)}
     assert all(found[-1] == 0 for found in levels.values())
+
+
+def test_a_compressed_trace_is_the_same(tmp_path: Path) -> None:
+    schedules = [evaluated("dualpipe", pipeline(4, 8, p2p_latency=0.5))]
+    plain, packed = tmp_path / "trace.json", tmp_path / "trace.json.gz"
+    write_traces(str(plain), schedules)
+    write_traces(str(packed), schedules)
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+
+
+def test_searched_and_measured_schedules_are_traces_in_the_event_format() -> None:
+    found = ppopt.optimize(pipeline(2, 4, p2p_latency=0.5), time_limit=2)
+    actions = [
+        MeasuredAction(0, row.device, row.stage, row.op, row.microbatch, row.start * 1.013, row.end * 1.013)
+        for row in found.timeline.itertuples()
+    ]
+    shown = [found, hold_against(found, actions).measured]
+    file = io.StringIO()
+    write_trace(file, [Traced(each.strategy, each.problem, each.rows) for each in shown])
+    whole = json.loads(file.getvalue())
+    assert whole["displayTimeUnit"] == "ms"
+    for event in whole["traceEvents"]:
+        assert event["ph"] in "XMCsf"
+        assert isinstance(event["pid"], int)
+        assert event["ph"] == "M" or math.isfinite(event["ts"])
+        assert event["ph"] != "X" or event["dur"] > 0
+    ids = [(event["ph"], event["id"]) for event in whole["traceEvents"] if event["ph"] in "sf"]
+    assert len(ids) == len(set(ids))
+    assert {number for phase, number in ids if phase == "s"} == {number for phase, number in ids if phase == "f"}
+    for process, schedule in enumerate(shown):
+        slices = [event for event in whole["traceEvents"] if event["ph"] == "X" and event["pid"] == process]
+        assert max(each["ts"] + each["dur"] for each in slices) == pytest.approx(schedule.makespan)
