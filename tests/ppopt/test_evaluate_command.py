@@ -229,7 +229,12 @@ def test_a_pipe_that_closes_early_is_silent() -> None:
 
 
 def test_a_full_disk_is_told_in_a_line() -> None:
-    for target in ("> /dev/full", "--format json --devices 512 > /dev/full", "--save /dev/full", "--trace /dev/full"):
+    for target in (
+        "> /dev/full",
+        "--format json --devices 512 --microbatches 2 > /dev/full",
+        "--save /dev/full",
+        "--trace /dev/full",
+    ):
         command = f"{sys.executable} -m ppopt evaluate 1f1b {target}"
         result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert result.returncode in (1, 2)
