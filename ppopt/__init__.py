@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ppopt.finished import Schedule
     from ppopt.infeasibility import InfeasibleError
     from ppopt.optimization import SearchOptions, optimize, optimize_each
+    from ppopt.profile_result import Profile, profile
+    from ppopt.rehearsal.crew import RehearsalError
+    from ppopt.rehearsal.outcome import Rehearsal
+    from ppopt.rehearsal.rehearsing import rehearse, rehearse_all
     from ppopt.search import Standing
     from reports.metrics import Figures
     from solver.checker import Violation, violations
@@ -45,6 +49,10 @@ _HOMES = {
     "ppopt.finished": ("Schedule",),
     "ppopt.infeasibility": ("InfeasibleError",),
     "ppopt.optimization": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.profile_result": ("Profile", "profile"),
+    "ppopt.rehearsal.crew": ("RehearsalError",),
+    "ppopt.rehearsal.outcome": ("Rehearsal",),
+    "ppopt.rehearsal.rehearsing": ("rehearse", "rehearse_all"),
     "ppopt.search": ("Standing",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
@@ -76,6 +84,12 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "SearchOptions",
     "optimize",
     "optimize_each",
+    "Profile",
+    "profile",
+    "RehearsalError",
+    "Rehearsal",
+    "rehearse",
+    "rehearse_all",
     "Standing",
     "Figures",
     "Violation",

@@ -174,11 +174,6 @@ def timeline(presented: Presented, *, whole: bool) -> str:
     return text + "."
 
 
-def names(schedules: Sequence[Presented]) -> str:
-    """List schedules by name."""
-    return ", ".join(each.row.name for each in schedules)
-
-
 def devices(section: Section) -> str:
     """Say which device of the winner idles most and which least."""
     best = winner(section) or fastest(section)

@@ -26,3 +26,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
         )
         assert "1f1b" in run.stdout
         assert "33" in run.stdout
+    page = tmp_path / "page.html"
+    options = ["--no-optimize", "--strategies", "1f1b", "--report", page]
+    subprocess.run([python, "-m", "ppopt", "compare", *options], check=True, cwd=tmp_path, env=environment)
+    assert "</html>" in page.read_text()

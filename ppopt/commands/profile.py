@@ -1,0 +1,100 @@
+"""``ppopt profile``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.profile_result import Profile
+
+
+@click.command()
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
+@click.option("-o", "--output", metavar="FILE.yaml", help="Write the configuration there.  [default: standard output]")
+@click.option("--spread", metavar="FILE", help="Write how the times vary, as .yaml or .csv.")
+@click.option("--order", metavar="FILE.csv", help="Write the order that was run, as PyTorch reads it.")
+@click.option("--skip", type=click.IntRange(min=0), metavar="N", help="First steps that do not count.  [default: 1]")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="What the configuration is written as.")
+def profile(
+    traces: tuple[str, ...],
+    output: str | None,
+    spread: str | None,
+    order: str | None,
+    skip: int | None,
+    form: str | None,
+) -> None:
+    """Take costs from traces of a pipeline that ran.
+
+    TRACE is a file or a folder of files, one a rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
+    or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
+    """
+    from ppopt.output_file import check_outputs
+
+    check_outputs({"--output": output, "--spread": spread, "--order": order})
+    form = _form(form, output)
+    spread_form = _spread_form(spread)
+
+    from ppopt.output_file import written_whole
+    from ppopt.profile_result import profile as take_profile
+
+    found = take_profile(traces, skip=skip)
+    texts = {
+        output: found.to_yaml() if form == "yaml" else _json(found),
+        spread: found.spread_csv() if spread_form == "csv" else found.spread_yaml(),
+        order: found.order_csv(),
+    }
+    for path, text in texts.items():
+        if path is not None:
+            with written_whole(path) as file:
+                file.write(text)
+    if output is None:
+        click.echo(found.to_yaml() if form == "yaml" else _json(found), nl=False)
+    _report(found, {"costs": output, "spread": spread, "order": order}, to_errors=output is None)
+
+
+def _form(form: str | None, output: str | None) -> str:
+    """Choose by the file's name, since a configuration is read by its name, too."""
+    named = "json" if output is not None and output.lower().endswith(".json") else "yaml"
+    if output is not None and form is not None and form != named:
+        ending = "a name that ends in .json" if form == "json" else "one that does not end in .json"
+        raise InputError(f"--format: {form} does not go with {output!r}, which would be read as {named}; take {ending}")
+    return form or named
+
+
+def _spread_form(spread: str | None) -> str:
+    if spread is not None and not spread.lower().endswith((".csv", ".yaml", ".yml")):
+        raise InputError(f"--spread: {spread!r} must end in .csv or .yaml")
+    return "csv" if spread is not None and spread.lower().endswith(".csv") else "yaml"
+
+
+def _json(found: Profile) -> str:
+    import json
+
+    return json.dumps(found.pipeline.to_mapping(), indent=2) + "\n"
+
+
+def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) -> None:
+    sizes = found.measurement
+    latency = f"{found.latency.median:.4g} ms ({found.latency})" if found.latency else "not measured"
+    steps = len(found.steps)
+    lines = [
+        f"{sizes.devices} devices, {sizes.stages} stages ({found.placement}), {sizes.microbatches} microbatches",
+        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {found.step_time:.6g} ms",
+        *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
+        *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
+        f"p2p_latency: {latency}",
+        *(f"{what}: {path}" for what, path in files.items() if path is not None),
+    ]
+    for line in lines:
+        click.echo(line, err=to_errors)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _listed(found: Profile, key: str) -> str:
+    medians = [f"{each.median:.4g}" for each in found.spreads[key].values()]
+    return ", ".join(medians[:16]) + (f" and {len(medians) - 16} more" if len(medians) > 16 else "")

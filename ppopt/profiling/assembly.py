@@ -1,0 +1,104 @@
+"""From what the ranks recorded to one measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.profiling.clocks import bounds, estimate_offsets
+from ppopt.profiling.ranks import choose_devices
+from ppopt.profiling.runs import Run
+from ppopt.profiling.steps import Step, choose_steps, first_is_the_first, number_steps, share_clock
+from ppopt.profiling.transfers import transfers
+
+
+def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
+    """Put the ranks together: devices, steps, one clock.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Those of all files.
+    skip : int or None
+        How many of the first steps are warm-up; None to decide.
+
+    Raises
+    ------
+    InputError
+        If a rank is there twice, or a stage was run by no rank.
+    """
+    devices, told = choose_devices(runs)
+    steps, step_notes = number_steps(devices)
+    skipped, choice_notes = choose_steps(steps, skip=skip, may_warm_up=first_is_the_first(devices))
+    actions = _actions(steps)
+    counted = [action for action in actions if action.step not in skipped]
+    blind = {device for device, run in enumerate(devices) if run.may_hold_waits}
+    parted = {device for device, run in enumerate(devices) if run.parts_blocks}
+    pairs = bounds(
+        transfers(counted),
+        lambda action: action.device in blind or (action.device in parted and action.block is not None),
+    )
+    clocks = estimate_offsets(len(devices), pairs, shared=share_clock(devices))
+    moved = _without_waits(_on_one_clock(actions, clocks.offsets), blind)
+    if blind and pairs:
+        step_notes.append(
+            f"device {min(blind)} has no receives in its trace: what its actions waited was judged by the ends of what "
+            "they waited for, and a transfer counts as work"
+        )
+    notes = [*told, *(note for run in devices for note in run.notes), *step_notes, *choice_notes, *clocks.notes]
+    return Measurement(
+        devices=len(devices),
+        stages=1 + max(action.stage for action in actions),
+        microbatches=1 + max(action.microbatch for action in actions),
+        actions=tuple(moved),
+        skipped=skipped,
+        offsets=clocks.offsets,
+        notes=tuple(notes),
+    )
+
+
+def _actions(steps: Sequence[Mapping[int, Step]]) -> list[MeasuredAction]:
+    actions: list[MeasuredAction] = []
+    for device, each in enumerate(steps):
+        for number, step in each.items():
+            for place, (ops, start, end, waited) in enumerate(step):
+                block = place if len(ops) > 1 else None
+                actions += [
+                    MeasuredAction(number, device, op.stage, op.kind, op.microbatch, start, end, waited, block)
+                    for op in ops
+                ]
+    return actions
+
+
+def _on_one_clock(actions: Sequence[MeasuredAction], offsets: Sequence[float]) -> list[MeasuredAction]:
+    """Add the offsets, and count from the first start."""
+    first = min(action.start + offsets[action.device] for action in actions)
+    moved = [
+        action._replace(
+            start=action.start + offsets[action.device] - first, end=action.end + offsets[action.device] - first
+        )
+        for action in actions
+    ]
+    return sorted(moved, key=lambda action: (action.step, action.device, action.start, action.end))
+
+
+def _without_waits(actions: Sequence[MeasuredAction], blind: set[int]) -> Sequence[MeasuredAction]:
+    """Let no action of these devices start before the end of what it waits for."""
+    if not blind:
+        return actions
+    ready: dict[tuple[int, int, float], float] = {}
+    for transfer in transfers(actions):
+        key = _moment(transfer.consumer)
+        ready[key] = max(transfer.producer.end, ready.get(key, transfer.producer.end))
+    return [_started_by(action, ready.get(_moment(action)) if action.device in blind else None) for action in actions]
+
+
+def _moment(action: MeasuredAction) -> tuple[int, int, float]:
+    return action.step, action.device, action.start
+
+
+def _started_by(action: MeasuredAction, ready: float | None) -> MeasuredAction:
+    if ready is None or ready <= action.start:
+        return action
+    start = min(ready, action.end)
+    return action._replace(start=start, waited=start - action.start)

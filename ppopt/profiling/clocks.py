@@ -1,0 +1,143 @@
+"""Clock offsets between ranks, from what cannot have happened before what.
+
+A consumer cannot start before its producer has ended, on whatever device. Each such pair says how far one clock may be
+ahead of the other; pairs in both directions bracket the offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import networkx as nx
+
+from ppopt.measurement import MeasuredAction
+from ppopt.profiling.transfers import Transfer
+
+Pairs = dict[tuple[int, int], float]
+"""For (i, j): by how much the clock of i may at most be moved forward against that of j."""
+
+NEGLIGIBLE = 1e-6
+
+
+class Clocks(NamedTuple):
+    """The milliseconds to add to each device's clock, and what should be known of them."""
+
+    offsets: tuple[float, ...]
+    notes: list[str]
+
+
+def bounds(found: Iterable[Transfer], only_ends: Callable[[MeasuredAction], bool] = lambda _: False) -> Pairs:
+    """Gather how far clocks may be moved: i before j at most by the least time from an end on i to a start on j.
+
+    Parameters
+    ----------
+    found : iterable of Transfer
+        What went between devices.
+    only_ends : callable
+        Tells of which consumers only the end says something: their start may lie before what they waited for.
+    """
+    pairs: Pairs = {}
+    for transfer in found:
+        pair = (transfer.producer.device, transfer.consumer.device)
+        consumer = transfer.consumer
+        slack = consumer.end - transfer.producer.end if only_ends(consumer) else transfer.slack
+        pairs[pair] = min(slack, pairs.get(pair, slack))
+    return pairs
+
+
+def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
+    """Find offsets that put every consumer behind its producer.
+
+    Parameters
+    ----------
+    devices : int
+        How many there are.
+    pairs : dict
+        As `bounds` gives them.
+    shared : bool
+        Whether all times are of one clock already. Then the offsets are 0 where nothing speaks against it; else they
+        are the middle of what is possible, as if transfers took as long there as back.
+    """
+    notes: list[str] = []
+    offsets = [0.0] * devices if shared else _middles(devices, pairs, notes)
+    left = {(i, j): bound - (offsets[i] - offsets[j]) for (i, j), bound in pairs.items()}
+    if all(bound >= -NEGLIGIBLE for bound in left.values()):
+        if not shared:
+            notes.append(_described(offsets, pairs))
+        return Clocks(tuple(offsets), notes)
+    changes = _least_changes(devices, left)
+    if changes is None:
+        notes.append(
+            "no clock offsets make every action start after the end of what it waits for; it is "
+            f"{-min(left.values()):.4g} ms short at worst"
+        )
+        return Clocks(tuple(offsets), notes)
+    offsets = [offset + change for offset, change in zip(offsets, changes, strict=True)]
+    if not shared:
+        offsets = [offset - offsets[0] for offset in offsets]
+    notes.append(_described(offsets, pairs))
+    return Clocks(tuple(offsets), notes)
+
+
+def _middles(devices: int, pairs: Mapping[tuple[int, int], float], notes: list[str]) -> list[float]:
+    """Walk from device to device over the tightest brackets, and take the middle of each."""
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_nodes_from(range(devices))
+    loose = 1 + sum(abs(bound) for bound in pairs.values())
+    for i, j in pairs:
+        both = (j, i) in pairs
+        graph.add_edge(i, j, width=pairs[i, j] + pairs[j, i] if both else loose)
+    tree = nx.minimum_spanning_tree(graph, weight="width")
+    offsets = [0.0] * devices
+    reached: set[int] = set()
+    for root in range(devices):
+        if root in reached:
+            continue
+        reached.add(root)
+        for i, j in nx.bfs_edges(tree, root):
+            reached.add(j)
+            offsets[j] = offsets[i] + _middle(pairs.get((j, i)), pairs.get((i, j)))
+    one_way = sorted((i, j) for i, j in pairs if (j, i) not in pairs and tree.has_edge(i, j))
+    if one_way:
+        i, j = one_way[0]
+        notes.append(
+            f"nothing goes from device {j} to device {i}: their clock offset has a limit on one side only, and "
+            "was taken as if the fastest transfer took no time"
+        )
+    return offsets
+
+
+def _middle(upper: float | None, at_least: float | None) -> float:
+    """Give the middle of −at_least … upper, or the one end that there is."""
+    if upper is None:
+        return -(at_least or 0.0)
+    return upper if at_least is None else (upper - at_least) / 2
+
+
+def _least_changes(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[float] | None:
+    """Move clocks back, or forward, by no more than they must, whichever is less; None if nothing helps."""
+    back = _moved_back(devices, pairs)
+    forward = _moved_back(devices, {(j, i): bound for (i, j), bound in pairs.items()})
+    if back is None or forward is None:
+        return None
+    return min(back, [-change for change in forward], key=lambda changes: sum(map(abs, changes)))
+
+
+def _moved_back(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[float] | None:
+    """Find the changes of at most 0 nearest to it that keep all bounds: shortest paths; None where there are none."""
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_weighted_edges_from((-1, device, 0.0) for device in range(devices))
+    graph.add_weighted_edges_from((j, i, bound) for (i, j), bound in pairs.items())
+    try:
+        lengths = nx.single_source_bellman_ford_path_length(graph, -1)
+    except nx.NetworkXUnbounded:
+        return None
+    return [lengths[device] for device in range(devices)]
+
+
+def _described(offsets: Iterable[float], pairs: Mapping[tuple[int, int], float]) -> str:
+    listed = ", ".join(f"{offset:+.4g}" for offset in offsets)
+    brackets = [(pairs[i, j] + pairs[j, i]) / 2 for i, j in pairs if i < j and (j, i) in pairs]
+    sure = f"; transfers in both directions hold them to ± {max(brackets):.3g} ms" if brackets else ""
+    return f"clock offsets added to the devices, from what waited for what: {listed} ms{sure}"

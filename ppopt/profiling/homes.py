@@ -1,0 +1,44 @@
+"""Which placement a measured pipeline has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ppopt.measurement import MeasuredAction, Measurement
+
+CUSTOM = "custom"
+
+
+def stages_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[int]]:
+    """List the stages of each device."""
+    return [sorted({action.stage for action in actions if action.device == device}) for device in range(devices)]
+
+
+def placement_of(measurement: Measurement) -> str:
+    """Name the placement: linear, interleaved, v, bidirectional, or custom for any other."""
+    homes: dict[int, dict[int, set[int]]] = {}
+    for action in measurement.actions:
+        homes.setdefault(action.stage, {}).setdefault(action.device, set()).add(action.microbatch)
+    p, stages = measurement.devices, measurement.stages
+    if all(len(where) == 1 for where in homes.values()):
+        return _name([next(iter(homes[stage])) for stage in sorted(homes)], p)
+    return "bidirectional" if stages == p and _is_bidirectional(homes, measurement) else CUSTOM
+
+
+def _name(homes: Sequence[int], p: int) -> str:
+    if list(homes) == list(range(p)):
+        return "linear"
+    if list(homes) == [*range(p), *reversed(range(p))]:
+        return "v"
+    is_loop = len(homes) % p == 0 and all(home == stage % p for stage, home in enumerate(homes))
+    return "interleaved" if is_loop else CUSTOM
+
+
+def _is_bidirectional(homes: Mapping[int, Mapping[int, set[int]]], measurement: Measurement) -> bool:
+    half = measurement.microbatches // 2
+    first, second = set(range(half)), set(range(half, measurement.microbatches))
+    p = measurement.devices
+    return all(
+        where.get(stage, set()) <= first and where.get(p - 1 - stage, set()) <= second and len(where) == 2
+        for stage, where in homes.items()
+    )

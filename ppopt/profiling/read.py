@@ -1,0 +1,70 @@
+"""Reading a measurement from files, whatever wrote them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from ppopt.measurement import Measurement
+from ppopt.profiling.assembly import assemble
+from ppopt.profiling.files import find_files
+from ppopt.profiling.kineto import first_base, read_trace
+from ppopt.profiling.megatron import read_timer_logs
+from ppopt.profiling.recognition import REHEARSAL, TIMERS, Recognised, recognise
+from ppopt.profiling.rehearsed import read_rehearsal
+from solver.errors import InputError
+from strategies.numbers import in_one_line, shown
+
+Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
+    """Read what was measured.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files, or folders of files: one a rank for traces of torch.profiler (plain or gzipped) and Megatron timer logs,
+        one for all for what ``ppopt rehearse`` wrote.
+    skip : int or None
+        How many of the first steps are warm-up and do not count; None for the first, where others are left.
+
+    Raises
+    ------
+    InputError
+        If a file is none of these or cannot be read, they do not belong together, or a rank is missing.
+    """
+    if skip is not None and (isinstance(skip, bool) or not isinstance(skip, int) or skip < 0):
+        raise InputError(f"skip: must be a whole number of at least 0; found {shown(skip)}")
+    found = [recognise(path) for path in find_files(paths)]
+    kind = _kind_of(found)
+    if kind == REHEARSAL:
+        return _rehearsed(found, skip)
+    if kind == TIMERS:
+        return assemble(read_timer_logs([(str(file.path), file.head) for file in found]), skip)
+    base = first_base([file.head for file in found])
+    return assemble([read_trace(file, base) for file in found], skip)
+
+
+def _kind_of(found: Sequence[Recognised]) -> str:
+    first = found[0]
+    for file in found:
+        if file.kind != first.kind:
+            raise InputError(
+                f"{in_one_line(file.path)}: is a {file.kind}, but {in_one_line(first.path)} is a {first.kind}; "
+                "give files of one kind, from one run"
+            )
+    return first.kind
+
+
+def _rehearsed(found: Sequence[Recognised], skip: int | None) -> Measurement:
+    if len(found) > 1:
+        raise InputError(f"{in_one_line(found[1].path)}: is a second {REHEARSAL}; one file holds all ranks")
+    measurement = read_rehearsal(str(found[0].path), found[0].head)
+    if skip is None:
+        return measurement
+    numbers = sorted({action.step for action in measurement.actions})
+    others = {step: why for step, why in measurement.skipped.items() if not why.startswith("warm-up")}
+    return replace(measurement, skipped=dict.fromkeys(numbers[:skip], "warm-up, as asked") | others)

@@ -1,0 +1,81 @@
+"""One step of a measurement that stands for all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ppopt.measurement import MeasuredAction, Measurement
+from solver.errors import InputError
+from solver.problem import Block
+from strategies.actions import Op, PipelineAction
+
+
+def counted(measurement: Measurement) -> list[MeasuredAction]:
+    """List the actions of the steps that count.
+
+    Raises
+    ------
+    InputError
+        If none does.
+    """
+    actions = [action for action in measurement.actions if action.step not in measurement.skipped]
+    if not actions:
+        raise InputError("trace: no step is left to measure; skip fewer steps, or record more")
+    return actions
+
+
+def representative_step(measurement: Measurement) -> list[MeasuredAction]:
+    """Give the actions of the step of median duration, in order of time; an incomplete step only if there is no other.
+
+    Raises
+    ------
+    InputError
+        If no step counts.
+    """
+    steps: dict[int, list[MeasuredAction]] = defaultdict(list)
+    for action in counted(measurement):
+        steps[action.step].append(action)
+    most = max(len(actions) for actions in steps.values())
+    whole = [actions for actions in steps.values() if len(actions) == most]
+    by_length = sorted(whole, key=_length)
+    return sorted(
+        by_length[(len(by_length) - 1) // 2], key=lambda action: (action.start, action.end, action.kind != "F")
+    )
+
+
+def _in_time(action: MeasuredAction) -> tuple[float, float, bool]:
+    return action.start, action.end, action.kind != "F"
+
+
+def _length(actions: Sequence[MeasuredAction]) -> float:
+    return max(action.end for action in actions) - min(action.start for action in actions)
+
+
+def orders_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[PipelineAction]]:
+    """Write down what each device did in a step, in order of time.
+
+    Parameters
+    ----------
+    actions : sequence of MeasuredAction
+        Those of one step.
+    devices : int
+        How many devices there are.
+    """
+    in_time = sorted(actions, key=_in_time)
+    halves: dict[tuple[int, int], list[Op]] = defaultdict(list)
+    for action in in_time:
+        if action.block is not None:
+            halves[action.device, action.block].append(_op(action))
+    orders: list[list[PipelineAction]] = [[] for _ in range(devices)]
+    for action in in_time:
+        pair = halves.get((action.device, action.block), []) if action.block is not None else []
+        if len(pair) != 2:
+            orders[action.device].append(_op(action))
+        elif _op(action) == pair[0]:
+            orders[action.device].append(Block(*pair))
+    return orders
+
+
+def _op(action: MeasuredAction) -> Op:
+    return Op(action.stage, action.kind, action.microbatch)
