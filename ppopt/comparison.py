@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from os.path import realpath
 from time import perf_counter
 from typing import Any
 
 from ppopt.evaluation import check_pipeline, evaluate_with
 from ppopt.finished import Schedule
+from ppopt.given_order import GivenOrder, Named, read_named, refuse_contradictions, stages_meant
 from ppopt.infeasibility import InfeasibleError
 from ppopt.ladder_bounds import measure_ladders
 from ppopt.optimization import SearchOptions, optimize_each
@@ -17,7 +20,7 @@ from reports.ladder import STEPS, Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
 from strategies.numbers import shown
-from strategies.orders import least_stages, parse_strategy, with_virtual_stages
+from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
@@ -120,7 +123,7 @@ def _idle(schedule: Schedule) -> list[dict[str, float]]:
 
 def compare(
     pipeline: Pipeline,
-    strategies: Iterable[str] | None = None,
+    strategies: Iterable[str | PathLike[str] | GivenOrder] | None = None,
     *,
     optimize: bool = True,
     placement: str = "all",
@@ -138,9 +141,9 @@ def compare(
     ----------
     pipeline : Pipeline
         The costs and the memory limit.
-    strategies : iterable of str, optional
-        Names as for `evaluate`; by default every schedule that there is, those that take any number of stages a
-        device with two where the pipeline has one. What does not fit is left out, with a reason.
+    strategies : iterable of str or path, optional
+        Names and schedule files as for `evaluate`; by default every schedule that there is, those that take any number
+        of stages a device with two where the pipeline has one. What does not fit is left out, with a reason.
     optimize : bool
         Whether to search, too, with split backwards.
     placement : {"linear", "interleaved", "v", "bidirectional", "all"}
@@ -196,7 +199,7 @@ def _tell_nobody(_text: str) -> None:
     pass
 
 
-def _checked(pipeline: Pipeline, strategies: Iterable[str] | None, engine: str) -> list[str]:
+def _checked(pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str) -> list[Named]:
     """Refuse wrong arguments before any work; list the names."""
     check_pipeline(pipeline)
     if engine not in ENGINES:
@@ -205,31 +208,40 @@ def _checked(pipeline: Pipeline, strategies: Iterable[str] | None, engine: str) 
         return [with_virtual_stages(name, pipeline) for name in all_strategies()]
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    return list(_each_once(strategies))
+    names = list(_each_once(strategies))
+    refuse_contradictions(pipeline, names)
+    return names
 
 
-def _each_once(names: Iterable[str]) -> Iterator[str]:
+def _each_once(names: Iterable[Any]) -> Iterator[Named]:
     """Leave out what names the same schedule with the same options once more; refuse all that is wrong."""
-    seen: set[tuple[str, frozenset[tuple[str, int]]]] = set()
+    seen: set[Hashable] = set()
     mistakes: list[str] = []
     for name in names:
         try:
-            strategy, options = parse_strategy(name)
+            read = read_named(name)
         except InputError as error:
             mistakes.append(str(error))
             continue
-        written = (strategy.name, frozenset(options.items()))
-        if written not in seen:
-            seen.add(written)
-            yield name
+        key = _identity(read)
+        if key not in seen:
+            seen.add(key)
+            yield read
     if mistakes:
         raise InputError("\n".join(mistakes))
 
 
-def _base(pipeline: Pipeline, names: Sequence[str], placements: Sequence[str]) -> int:
+def _identity(name: Named) -> Hashable:
+    if isinstance(name, GivenOrder):
+        return realpath(name.name)
+    strategy, options = parse_strategy(name)
+    return strategy.name, frozenset(options.items())
+
+
+def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
     """Tell for how many stages times are meant where that is left open: the least that anything shown takes."""
     searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
-    published = [least_stages(names, pipeline.devices)] if names else []
+    published = [stages_meant(names, pipeline.devices)] if names else []
     return min([*searched, *published])
 
 
@@ -248,14 +260,14 @@ class _Gathered:
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def evaluate(self, pipeline: Pipeline, names: Sequence[str], engine: str, base: int) -> None:
+    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int) -> None:
         """Evaluate each schedule; leave out what does not fit."""
         for place, name in enumerate(names, 1):
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
                 self.schedules.append(evaluate_with(pipeline, name, engine, {}, base))
             except InputError as error:
-                self.left_out.append((name, "; ".join(str(error).split("\n"))))
+                self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""

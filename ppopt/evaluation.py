@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from time import perf_counter
 
 from ppopt.finished import Schedule
 from ppopt.garbage import collection_paused
+from ppopt.given_order import GivenOrder, Named, cut_for_file, read_each, read_named, stages_meant
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
@@ -16,7 +18,7 @@ from strategies.actions import PipelineAction
 from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
 from strategies.numbers import shown
-from strategies.orders import check_options, cut_for, least_stages, make_orders, parse_strategy
+from strategies.orders import check_options, cut_for, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
@@ -26,16 +28,20 @@ class InternalError(RuntimeError):
     """ppopt made a schedule that breaks a rule; the fault is ours."""
 
 
-def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options: int) -> Schedule:
-    """Replay a published schedule on a pipeline's costs.
+def evaluate(
+    pipeline: Pipeline, strategy: str | PathLike[str] | GivenOrder, engine: str = "auto", **options: int
+) -> Schedule:
+    """Replay a published schedule, or one from a file, on a pipeline's costs.
 
     Parameters
     ----------
     pipeline : Pipeline
         The costs. Where its number of stages does not fit the schedule, the model is cut anew (`Pipeline.recut`)
         and a note says so.
-    strategy : str
+    strategy : str or path
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
+        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md), whose devices, stages and microbatches
+        must be the pipeline's; text is a path if it ends in ``.csv``, or holds a separator and exists.
     engine : {"auto", "cpsat", "graph"}
         What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
     **options : int
@@ -49,13 +55,16 @@ def evaluate(pipeline: Pipeline, strategy: str, engine: str = "auto", **options:
     Raises
     ------
     InputError
-        If the strategy is not known, does not fit the pipeline, or deadlocks on it.
+        If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
     """
-    return evaluate_with(pipeline, strategy, engine, options, base=None)
+    check_pipeline(pipeline)
+    return evaluate_with(pipeline, read_named(strategy), engine, options, base=None)
 
 
-def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "auto") -> list[Schedule]:
-    """Replay several published schedules on the same model.
+def evaluate_all(
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+) -> list[Schedule]:
+    """Replay several schedules, published ones and files, on the same model.
 
     Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
     for the smallest of them, and the model is cut anew for the others.
@@ -64,7 +73,7 @@ def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "a
     ----------
     pipeline : Pipeline
         The costs.
-    strategies : iterable of str
+    strategies : iterable of str or path
         As for `evaluate`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`.
@@ -82,10 +91,10 @@ def evaluate_all(pipeline: Pipeline, strategies: Iterable[str], engine: str = "a
     check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    names = list(strategies)
+    names = read_each(strategies)
     if not names:
         raise InputError("strategies: name at least one")
-    base = least_stages(names, pipeline.devices)
+    base = stages_meant(names, pipeline.devices)
     return [evaluate_with(pipeline, name, engine, {}, base) for name in names]
 
 
@@ -102,13 +111,15 @@ def check_pipeline(pipeline: object) -> None:
 
 
 @collection_paused()
-def evaluate_with(pipeline: Pipeline, name: str, engine: str, options: dict[str, int], base: int | None) -> Schedule:
-    """Replay a published schedule, as `evaluate` does.
+def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+    """Replay a schedule, as `evaluate` does.
 
     Parameters
     ----------
-    pipeline, name, engine, options
+    pipeline, engine, options
         As for `evaluate`.
+    name : str or GivenOrder
+        A published schedule, or what was read from a file.
     base : int or None
         For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
         takes.
@@ -117,6 +128,8 @@ def evaluate_with(pipeline: Pipeline, name: str, engine: str, options: dict[str,
     check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
+    if isinstance(name, GivenOrder):
+        return _replay_given(pipeline, name, engine, options, base)
     strategy, chosen = _with_options(name, options)
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
@@ -127,6 +140,15 @@ def evaluate_with(pipeline: Pipeline, name: str, engine: str, options: dict[str,
         notes.append(groups)
     label = strategy.name + _written(chosen, stages)
     return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+
+
+def _replay_given(
+    pipeline: Pipeline, given: GivenOrder, engine: str, options: dict[str, int], base: int | None
+) -> Schedule:
+    if options:
+        raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
+    cut, notes = cut_for_file(pipeline, given, base)
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes))
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:

@@ -15,6 +15,8 @@ from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import networkx as nx
     import pandas as pd
 
@@ -206,6 +208,35 @@ class Schedule:
             "seconds": self.seconds,
             "notes": list(self.notes),
         }
+
+    def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
+        """Write the order as a file that PyTorch's pipeline runtime loads.
+
+        Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong
+        gradients. No time changes.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears when all of it is written.
+        force_order_only : bool
+            Whether a bidirectional order, which PyTorch cannot run, is written all the same.
+
+        Returns
+        -------
+        tuple of str
+            What should be known of the file.
+
+        Raises
+        ------
+        InputError
+            If the order is bidirectional and that is not forced, or the file cannot be written.
+        """
+        from ppopt.export import exported, write_order
+
+        order = exported(self, force_order_only=force_order_only)
+        write_order(path, order)
+        return order.notes
 
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""

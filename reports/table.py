@@ -99,9 +99,9 @@ def ranking(rows: Sequence[Row], bound: float | None) -> str:
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Choose the rows with the least objective among those that fit the memory; none of a table of one."""
+    """Choose the rows with the least objective among those that fit; none of one, or beside a measurement."""
     fitting = [row for row in rows if not row.over]
-    if len(rows) < 2 or not fitting:
+    if len(rows) < 2 or not fitting or any(row.status == "measured" for row in rows):
         return []
     least = min(row.value for row in fitting)
     return [row for row in fitting if row.value == least]

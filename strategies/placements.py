@@ -34,7 +34,7 @@ class Placement:
     Attributes
     ----------
     name : str
-        ``linear``, ``interleaved``, ``v`` or ``bidirectional``.
+        ``linear``, ``interleaved``, ``v`` or ``bidirectional``; ``custom`` for what is none of these.
     devices : int
         How many devices there are.
     microbatches : int
@@ -99,3 +99,21 @@ def _homes(name: str, devices: int, stages: int) -> tuple[tuple[int, ...], ...]:
     if name == "bidirectional":
         return tuple(range(devices)), tuple(reversed(range(devices)))
     return (tuple(stage % devices for stage in range(stages)),)
+
+
+def recognise_placement(devices: int, microbatches: int, homes: tuple[tuple[int, ...], ...]) -> Placement:
+    """Name a placement that was read off an order: one of the usual where it equals it, else ``custom``.
+
+    Parameters
+    ----------
+    devices, microbatches : int
+        The pipeline's sizes.
+    homes : tuple of tuple of int
+        For each direction, the device of each stage.
+    """
+    stages = len(homes[0])
+    names = [
+        name for name, per_device in STAGES_PER_DEVICE.items() if stages == (per_device or stages // devices) * devices
+    ]
+    usual = (name for name in names if _homes(name, devices, stages) == homes)
+    return Placement(next(usual, "custom"), devices, microbatches, homes)

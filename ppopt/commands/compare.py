@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ppopt.commands.exporting import check_forced, force_option, tell_notes
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
@@ -18,6 +19,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.comparison import Comparison
+    from ppopt.given_order import Named
     from strategies.pipeline import Pipeline
 
 _EPILOG = (
@@ -37,7 +39,11 @@ _EPILOG = (
 )
 @overriding_options
 @click.option(
-    "--strategies", "named", multiple=True, metavar="A,B,…", help="Published schedules.  [default: all that there are]"
+    "--strategies",
+    "named",
+    multiple=True,
+    metavar="A,B,…",
+    help="Published schedules, and files of your own.  [default: all published ones]",
 )
 @click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
@@ -60,6 +66,8 @@ _EPILOG = (
     multiple=True,
     help="Write a picture, named after its chart: bubbles.svg.",
 )
+@click.option("--export-dir", metavar="DIR", help="Write each order for PyTorch into a folder (see docs/orders.md).")
+@force_option
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.pass_context
@@ -70,6 +78,8 @@ def compare(
     named: tuple[str, ...],
     report: str | None,
     charts: tuple[str, ...],
+    export_dir: str | None,
+    forced: bool,
     opened: bool,
     form: str,
     **options: Any,
@@ -85,13 +95,16 @@ def compare(
     if named and not names:
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
     _check_files(report, charts)
+    check_forced("--export-dir DIR", export_dir, forced)
+    _check_folder(export_dir)
     comparisons, titles = _compare_each(configs or (None,), names, options)
 
     from ppopt.output import show_comparisons, tell_files
 
     show_comparisons(comparisons, titles, form)
     _write_files(comparisons, titles, report, charts)
-    tell_files(form, chart=charts, report=[] if report is None else [report])
+    orders = [] if export_dir is None else _write_orders(export_dir, comparisons, titles, forced=forced)
+    tell_files(form, chart=charts, report=[] if report is None else [report], export=orders)
     if opened and report is not None:
         webbrowser.open(Path(report).absolute().as_uri())
     if any(comparison.infeasible and comparison.winner is None for comparison in comparisons):
@@ -128,18 +141,38 @@ def _check_files(report: str | None, charts: Sequence[str]) -> None:
             check_chart(path)
 
 
+def _check_folder(folder: str | None) -> None:
+    if folder is not None:
+        from ppopt.export import check_folder
+
+        check_folder("--export-dir", folder)
+
+
+def _write_orders(folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], *, forced: bool) -> list[str]:
+    """Write the orders of all schedules, with their configurations in front where there are several."""
+    from ppopt.export import write_orders
+
+    several = len(comparisons) > 1
+    parts = zip(comparisons, titles, strict=True)
+    named = [(title if several else "", schedule) for comparison, title in parts for schedule in comparison.schedules]
+    paths, notes = write_orders(folder, named, force_order_only=forced)
+    tell_notes(notes)
+    return paths
+
+
 def _compare_each(
     configs: Sequence[str | None], names: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
+    from ppopt.given_order import read_each
     from strategies.orders import with_virtual_stages
     from strategies.registry import all_strategies
 
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
-    wanted = names or tuple(all_strategies())
+    wanted = read_each(names or all_strategies())
     titles = [config or DEFAULTS for config in configs]
     mistakes: list[str] = []
-    read: list[tuple[Pipeline, tuple[str, ...]]] = []
+    read: list[tuple[Pipeline, tuple[Named, ...]]] = []
     for config, title in zip(configs, titles, strict=True):
         try:
             read.append(read_with_strategies(wanted, config, **overriding))
@@ -148,7 +181,9 @@ def _compare_each(
     if mistakes:
         raise InputError("\n".join(dict.fromkeys(mistakes)))
     if not names:
-        read = [(pipeline, tuple(with_virtual_stages(name, pipeline) for name in every)) for pipeline, every in read]
+        read = [
+            (pipeline, tuple(with_virtual_stages(str(name), pipeline) for name in every)) for pipeline, every in read
+        ]
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison import compare as compare_one

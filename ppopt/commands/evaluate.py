@@ -6,23 +6,28 @@ from typing import Any
 
 import click
 
+from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
+from ppopt.commands.measuring import check_measuring, held_against, measuring_options, tell_differences
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from solver.errors import InputError
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
-    "groups of 8 microbatches."
+    "groups of 8 microbatches. What ends in .csv, or is the path of a file, is a schedule in PyTorch's format."
 )
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("strategies", nargs=-1, metavar="[STRATEGY]...")
+@click.argument("strategies", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
 @click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
+@export_option
+@force_option
+@measuring_options
 @click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
 def evaluate(
     strategies: tuple[str, ...],
@@ -31,31 +36,52 @@ def evaluate(
     save: str | None,
     trace: str | None,
     report: str | None,
+    export: str | None,
+    forced: bool,
+    against: tuple[str, ...],
+    unit: str | None,
     draw: bool,
     **options: Any,
 ) -> None:
-    """Replay published schedules on your costs and print exact figures.
+    """Replay published schedules, or your own from files, on your costs and print exact figures.
 
     Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace, "--report": report})
+    check_outputs({"--save": save, "--trace": trace, "--report": report, "--export": export})
+    check_forced("--export FILE.csv", export, forced)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
+    check_measuring(against, unit, names)
+    if export is not None and len(names) > 1:
+        raise InputError(
+            f"--export: takes one schedule; found {len(names)}. `ppopt compare --export-dir` takes several"
+        )
 
     from ppopt.evaluation import evaluate as evaluate_one
     from ppopt.evaluation import evaluate_all
     from ppopt.output import save_timelines, show, write_traces
 
     schedules = evaluate_all(pipeline, names, engine) if len(names) > 1 else [evaluate_one(pipeline, names[0], engine)]
+    order = None if export is None else prepared(schedules[0], forced=forced)
+    held = held_against(schedules[0], against, unit) if against else None
+    if held is not None:
+        schedules.append(held.measured)
     show(pipeline, schedules, form, draw=draw)
+    if held is not None:
+        tell_differences(held, form)
     if save is not None:
         save_timelines(save, schedules)
     if trace is not None:
         write_traces(trace, schedules)
+    if export is not None and order is not None:
+        write_prepared(export, order, form)
     if report is not None:
-        from ppopt.commands.reporting import report_schedules
+        from ppopt.commands.reporting import report_against, report_schedules
 
-        report_schedules(report, form, options["config"], pipeline, schedules)
+        if held is not None:
+            report_against(report, form, held)
+        else:
+            report_schedules(report, form, options["config"], pipeline, schedules)

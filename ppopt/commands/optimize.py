@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from solver.errors import InputError
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 
@@ -26,6 +28,8 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
+@export_option
+@force_option
 @click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
 @click.pass_context
 def optimize(
@@ -43,6 +47,8 @@ def optimize(
     save: str | None,
     trace: str | None,
     report: str | None,
+    export: str | None,
+    forced: bool,
     draw: bool,
     **options: Any,
 ) -> None:
@@ -53,7 +59,8 @@ def optimize(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace, "--report": report})
+    check_outputs({"--save": save, "--trace": trace, "--report": report, "--export": export})
+    _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
     from ppopt.commands.progress_line import ProgressLine
@@ -86,7 +93,20 @@ def optimize(
         save_timelines(save, found)
     if trace:
         write_traces(trace, found)
+    if export is not None:
+        write_prepared(export, prepared(found[0], forced=forced), form)
     if report is not None:
         from ppopt.commands.reporting import report_schedules
 
         report_schedules(report, form, options["config"], pipeline, beside, **allowed)
+
+
+def _check_export(export: str | None, placement: str, forced: bool) -> None:
+    """Refuse before the search what could not be exported after it."""
+    check_forced("--export FILE.csv", export, forced)
+    if export is not None and placement == "all":
+        raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
+    if export is not None and placement == "bidirectional" and not forced:
+        raise InputError(
+            "--export: PyTorch's runtime cannot run bidirectional schedules; --force-order-only writes the order anyway"
+        )

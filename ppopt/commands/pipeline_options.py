@@ -11,6 +11,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    from ppopt.given_order import GivenOrder, Named
     from strategies.configuration import Split
     from strategies.pipeline import Pipeline
 
@@ -66,18 +67,20 @@ def read_pipeline(config: str | None, **options: Any) -> tuple[Pipeline, str | N
         The strategy that the configuration names, if any.
     """
     split = _read_split(config)
-    return _make_pipeline(split.mapping, config is None, (), **options), split.strategy
+    return _make_pipeline(split.mapping, config, (), **options), split.strategy
 
 
 def read_with_strategies(
-    strategies: Sequence[str], config: str | None, **options: Any
-) -> tuple[Pipeline, tuple[str, ...]]:
+    strategies: Sequence[Named], config: str | None, **options: Any
+) -> tuple[Pipeline, tuple[Named, ...]]:
     """Make the pipeline as `read_pipeline` does, together with the strategies to be run on it.
+
+    Schedule files among them settle the sizes that are left open.
 
     Parameters
     ----------
-    strategies : sequence of str
-        Those named on the command line.
+    strategies : sequence of str or GivenOrder
+        Those named on the command line, schedule files included, or what was read of them.
     config : str or None
         The configuration file.
     **options
@@ -87,17 +90,40 @@ def read_with_strategies(
     -------
     pipeline : Pipeline
         The pipeline.
-    strategies : tuple of str
+    strategies : tuple of str or GivenOrder
         Those named, else the one that the configuration names, if any; with the configuration's group size.
     """
-    from strategies.orders import parse_strategy, with_group_size
+    from ppopt.given_order import read_each
+    from strategies.orders import with_group_size
 
-    for name in strategies:
-        parse_strategy(name)
+    named = read_each(strategies)
     split = _read_split(config)
-    named = strategies or ((split.strategy,) if split.strategy is not None else ())
-    names = tuple(with_group_size(name, split.group_size) for name in named)
-    return _make_pipeline(split.mapping, config is None, names, **options), names
+    if not named and split.strategy is not None:
+        named = read_each([split.strategy])
+    names = tuple(with_group_size(name, split.group_size) if isinstance(name, str) else name for name in named)
+    return _make_pipeline(split.mapping, config, names, **options), names
+
+
+def pipelines_for_files(config: str | None, memory_limit: str | None) -> Callable[[GivenOrder], Pipeline]:
+    """Read a configuration that schedule files are to be held against.
+
+    Parameters
+    ----------
+    config, memory_limit : str or None
+        The configuration file, and the option that overrides its memory limit.
+
+    Returns
+    -------
+    callable
+        Gives the pipeline for a file, which settles what the configuration leaves open.
+    """
+    mapping = _read_split(config).mapping
+    unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {"times": (), "memory_limit": memory_limit}
+
+    def pipeline_for(given: GivenOrder) -> Pipeline:
+        return _make_pipeline(mapping, config, (given,), **unset)
+
+    return pipeline_for
 
 
 def _read_split(config: str | None) -> Split:
@@ -108,8 +134,8 @@ def _read_split(config: str | None) -> Split:
 
 def _make_pipeline(
     mapping: dict[str, Any],
-    on_defaults: bool,
-    strategies: tuple[str, ...],
+    config: str | None,
+    strategies: tuple[Named, ...],
     *,
     devices: int | None,
     stages: int | None,
@@ -122,14 +148,20 @@ def _make_pipeline(
     from strategies.pipeline import Pipeline
 
     sizes = {"devices": devices, "stages": stages, "microbatches": microbatches}
-    mapping = mapping | {key: value for key, value in sizes.items() if value is not None}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    mapping = mapping | given
+    if strategies:
+        from ppopt.given_order import settle_sizes
+
+        sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
+        mapping = settle_sizes(mapping, sources, strategies)
     if p2p_latency is not None:
         mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
     if memory_limit is not None:
         limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}
         mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
-    if on_defaults:
+    if config is None:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
     open_times = "times" not in mapping
     overrides = _TimeOverrides(mapping, strategies, open_times)
@@ -160,7 +192,7 @@ class _TimeOverrides:
     """The options ``--time``, one after the other; what one says, no later one may take back."""
 
     mapping: dict[str, Any]
-    strategies: tuple[str, ...]
+    strategies: tuple[Named, ...]
     open_times: bool
     given: dict[tuple[str, int | None], str] = field(default_factory=dict)
 
@@ -214,9 +246,9 @@ class _TimeOverrides:
         if not isinstance(stages, int) or stages < 1:
             return 1
         if self._is_open() and self.strategies:
-            from strategies.orders import least_stages
+            from ppopt.given_order import stages_meant
 
-            stages = least_stages(self.strategies, stages)
+            stages = stages_meant(self.strategies, stages)
         return min(stages, 1_000_000)
 
     def _is_open(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ppopt.against import Against
     from ppopt.finished import Schedule
     from strategies.pipeline import Pipeline
 
@@ -52,4 +53,21 @@ def report_schedules(
 
     comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap)
     write_report(path, [comparison], [config or DEFAULTS], command_line())
+    tell_files(form, report=[path])
+
+
+def report_against(path: str, form: str, against: Against) -> None:
+    """Write a prediction and the measurement beneath it as a page, and say so.
+
+    Parameters
+    ----------
+    path, form
+        As for `report_schedules`.
+    against : Against
+        The prediction and the measurement.
+    """
+    from ppopt.output import tell_files
+    from ppopt.report import write_against
+
+    write_against(path, against, against.predicted.strategy, command_line())
     tell_files(form, report=[path])

@@ -1,0 +1,67 @@
+"""The options that put a measurement beside a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.against import Against
+    from ppopt.finished import Schedule
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--against",
+        multiple=True,
+        metavar="TRACE",
+        help="Traces or logs of the same order, as for `ppopt profile`: shows the measured step beside the predicted.",
+    ),
+    click.option(
+        "--unit", type=click.Choice(["s", "ms", "us"]), help="The unit of your times, for --against.  [default: ms]"
+    ),
+)
+
+
+def measuring_options(command: Command) -> Command:
+    """Add them to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_measuring(against: Sequence[str], unit: str | None, names: Sequence[object]) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    InputError
+        If a unit is given without a measurement, or several schedules with one.
+    """
+    if unit is not None and not against:
+        raise InputError("--unit: says in what unit of time your costs are, for --against TRACE; give that as well")
+    if against and len(names) > 1:
+        raise InputError(f"--against: takes one schedule, the one that was measured; found {len(names)}")
+
+
+def held_against(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
+    """Read a measurement and put its middle step beside the prediction."""
+    from ppopt.against import hold_against
+    from ppopt.profiling.read import read_measurement
+    from ppopt.profiling.timeline import representative_step
+
+    measurement = read_measurement(against)
+    for note in measurement.notes:
+        click.echo(f"note: {note}", err=True)
+    return hold_against(predicted, representative_step(measurement), unit or "ms")
+
+
+def tell_differences(against: Against, form: str) -> None:
+    """Print how the measurement differs, after a table; elsewhere on standard error."""
+    for text in against.differences:
+        click.echo(click.wrap_text(text, 80, subsequent_indent="  "), err=form != "table")

@@ -1,0 +1,88 @@
+"""``ppopt rehearse``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.rehearsal.outcome import Rehearsal
+
+
+@click.command()
+@click.argument("schedule", metavar="SCHEDULE")
+@pipeline_options
+@click.option("--processes", type=int, metavar="N", help="Local processes, one a pipeline rank: the same as --devices.")
+@click.option("--steps", type=int, default=3, show_default=True, metavar="N", help="Measured steps, after a warm-up.")
+@click.option("--unit", type=click.Choice(["us", "ms", "s"]), default="ms", show_default=True, help="Of your times.")
+@click.option(
+    "--timeout",
+    type=FINITE,
+    metavar="S",
+    help="Seconds after which processes are ended.  [default: 60 and five times the predicted time]",
+)
+@click.option("--save", metavar="FILE.json", help="Write everything, for `ppopt profile`.")
+@click.option("--trace-dir", metavar="DIR", help="Write a trace of each rank by PyTorch's profiler.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_context
+def rehearse(
+    ctx: click.Context,
+    /,
+    schedule: str,
+    processes: int | None,
+    steps: int,
+    unit: str,
+    timeout: float | None,
+    save: str | None,
+    trace_dir: str | None,
+    form: str,
+    **options: Any,
+) -> None:
+    """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
+
+    SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. Compared are the predicted and the measured
+    time of a step, the gradients with those of a single process, and the activation memory (see docs/rehearse.md).
+    """
+    from ppopt.output_file import check_outputs
+
+    check_outputs({"--save": save})
+    if processes is not None:
+        if options["devices"] not in (None, processes):
+            raise InputError(f"--processes: must be the number of devices, {options['devices']}; found {processes}")
+        options["devices"] = processes
+    pipeline, (named,) = read_with_strategies((schedule,), **{name: options[name] for name in OPTION_NAMES})
+
+    from ppopt.rehearsal.crew import RehearsalError
+    from ppopt.rehearsal.rehearsing import rehearse as run
+
+    try:
+        made = run(pipeline, named, steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)
+    except RehearsalError as error:
+        for line in str(error).split("\n"):
+            click.echo(f"error: {line}", err=True)
+        ctx.exit(1)
+    _show(made, form, save)
+
+
+def _show(made: Rehearsal, form: str, save: str | None) -> None:
+    import json
+
+    from ppopt.output_file import written_whole
+
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    if form == "json":
+        click.echo(json.dumps(made.to_dict(), allow_nan=False))
+    else:
+        from ppopt.rehearsal.summary import summary
+
+        click.echo(summary(made))
+    if save is not None:
+        with written_whole(save) as file:
+            json.dump(made.to_dict(), file, allow_nan=False)
+            file.write("\n")

@@ -1,0 +1,162 @@
+"""Costs from one step of a rehearsal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from statistics import fmean
+from typing import cast
+
+from ppopt.measurement import MeasuredAction
+from ppopt.rehearsal.prediction import with_costs
+from solver.problem import Problem
+from strategies.actions import Op
+from strategies.pipeline import SPLIT_TOLERANCE, Pipeline
+
+CLEARLY = 1.0
+"""Milliseconds: a result that was sent this much earlier than it was asked for has been waiting to be taken."""
+
+HAIR = 1e-6
+"""A relative difference that keeps the parts of a backward apart from the whole."""
+
+
+@dataclass
+class Calibration:
+    """What one step tells about the costs, in milliseconds.
+
+    Attributes
+    ----------
+    durations : dict of (int, str) to float
+        The mean for each stage and kind.
+    between : dict of (int, str) to float
+        What the runtime does after such an action before the next one on the device can start: it sends results and
+        posts receives. A trimmed mean.
+    latency : float
+        From then on, how long a result takes to the device that waits for it. A trimmed mean.
+    """
+
+    durations: dict[tuple[int, str], float]
+    between: dict[tuple[int, str], float]
+    latency: float
+
+    def lasts(self, stage: int, kind: str) -> float | None:
+        """Tell how long an action occupies its device, what comes after it included."""
+        duration = self.durations.get((stage, kind))
+        return None if duration is None else duration + self.between[stage, kind]
+
+
+@dataclass
+class _Gaps:
+    """The gaps between actions, by what fills them."""
+
+    between: dict[tuple[int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    under_way: list[tuple[tuple[int, str], float]] = field(default_factory=list)
+
+
+def calibrate(actions: Sequence[MeasuredAction], problem: Problem, least_latency: float) -> Calibration:
+    """Read the costs off one step.
+
+    Parameters
+    ----------
+    actions : sequence of MeasuredAction
+        All of the step.
+    problem : Problem
+        What waits for what.
+    least_latency : float
+        The latency that was asked for, in milliseconds.
+    """
+    durations: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for each in actions:
+        durations[each.stage, each.kind].append(each.end - each.start)
+    gaps = _gaps(actions, problem, CLEARLY + least_latency)
+    everything = [gap for each in gaps.between.values() for gap in each]
+    usual = trimmed_mean(everything) if everything else 0.0
+    between = {key: trimmed_mean(gaps.between.get(key) or [usual]) for key in durations}
+    transfers = [gap - between[key] for key, gap in gaps.under_way]
+    return Calibration(
+        durations={key: fmean(values) for key, values in durations.items()},
+        between=between,
+        latency=max(0.0, trimmed_mean(transfers)) if transfers else least_latency,
+    )
+
+
+def trimmed_mean(values: Sequence[float]) -> float:
+    """Average, the largest and the smallest eighth left out.
+
+    A path through the schedule adds these times up, which a median underrates where most are short and some long.
+    """
+    left_out = len(values) // 8
+    return fmean(sorted(values)[left_out : len(values) - left_out])
+
+
+def _gaps(actions: Sequence[MeasuredAction], problem: Problem, clearly: float) -> _Gaps:
+    measured = {Op(each.stage, each.kind, each.microbatch): each for each in actions}
+    source = {
+        after: measured[cast("Op", before)]
+        for before, after, _ in problem.precedences
+        if problem.tasks[before].device != problem.tasks[after].device
+    }
+    gaps = _Gaps()
+    for before, after in _neighbours(actions):
+        producer = source.get(Op(after.stage, after.kind, after.microbatch))
+        if producer is not None and producer.end > before.end:
+            gaps.under_way.append(((producer.stage, producer.kind), after.start - producer.end))
+        elif producer is None or producer.end < before.end - clearly:
+            gaps.between[before.stage, before.kind].append(after.start - before.end)
+    return gaps
+
+
+def _neighbours(actions: Sequence[MeasuredAction]) -> Iterator[tuple[MeasuredAction, MeasuredAction]]:
+    by_device: dict[int, list[MeasuredAction]] = defaultdict(list)
+    for each in actions:
+        by_device[each.device].append(each)
+    for of_device in by_device.values():
+        yield from pairwise(sorted(of_device, key=lambda each: each.start))
+
+
+def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: float) -> Pipeline:
+    """Put measured costs into a pipeline.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Whose sizes and memory are kept.
+    calibration : Calibration
+        The costs, in milliseconds.
+    unit : float
+        How many milliseconds the pipeline's unit of time has.
+    """
+    times: dict[str, list[Fraction]] = defaultdict(list)
+    for stage in range(len(pipeline.costs)):
+        parts = _backward_of(calibration, stage)
+        forward = calibration.lasts(stage, "F")
+        assert forward is not None
+        for key, value in zip(_KEYS, (forward, *parts), strict=True):
+            times[key].append(_exact(value, unit))
+    changed = with_costs(pipeline, dict(times))
+    return changed.model_copy(update={"p2p_latency": _exact(calibration.latency, unit)})
+
+
+_KEYS = ("forward", "backward", "backward_input", "backward_weight")
+
+
+def _backward_of(calibration: Calibration, stage: int) -> tuple[float, float, float]:
+    """Give B, I and W of a stage; what did not run is filled in, and what a pipeline refuses is brought into bounds."""
+    whole, to_input, to_weight = (calibration.lasts(stage, kind) for kind in "BIW")
+    if to_input is None or to_weight is None:
+        assert whole is not None
+        return whole, whole / 2, whole / 2
+    both = to_input + to_weight
+    if whole is None:
+        return both, to_input, to_weight
+    tolerance = float(SPLIT_TOLERANCE)
+    least = max(both / (1 + tolerance), max(to_input, to_weight)) * (1 + HAIR)
+    return min(max(whole, least), both / (1 - tolerance) * (1 - HAIR)), to_input, to_weight
+
+
+def _exact(milliseconds: float, unit: float) -> Fraction:
+    """Give a time in a pipeline's unit, to the nanosecond: exact replays need small denominators."""
+    return Fraction(max(0, round(milliseconds * 1e6))) / (Fraction(unit) * 10**6)

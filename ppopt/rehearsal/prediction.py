@@ -1,0 +1,111 @@
+"""What ppopt expects of a schedule where PyTorch's runtime runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from time import perf_counter
+from typing import Any
+
+from ppopt.finished import Schedule
+from reports.metrics import measure
+from solver.problem import Block, Placed, Precedence, Problem, place
+from solver.replay import replay
+from strategies.actions import Op, PipelineAction
+from strategies.dependencies import build_problem, split_as_in
+from strategies.pipeline import Pipeline
+
+TINY = Fraction(1, 1_000_000)
+"""Durations must be greater than 0: what takes no time is given this part of the shortest duration."""
+
+
+def splits_first_stage(schedule: Schedule) -> bool:
+    """Tell whether the schedule has a backward for the input on stage 0."""
+    return any(isinstance(op, Op) and op.kind == "I" and op.stage == 0 for order in schedule.actions for op in order)
+
+
+def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipeline:
+    """Charge stage 0 as PyTorch runs it.
+
+    Parameters
+    ----------
+    costs : Pipeline
+        With a settled number of stages.
+    how : {"zero", "as given"}
+        ``zero``: the I of stage 0 does nothing, since nothing needs the gradient of the input; its W runs the whole
+        backward, takes the time of B, and only it returns memory. ``as given``: as the costs say.
+    """
+    if how == "as given":
+        return costs
+    columns: dict[str, list[Fraction]] = {
+        key: [getattr(cost, key) for cost in costs.costs]
+        for key in ("forward", "backward", "backward_input", "backward_weight", "held_for_weight")
+    }
+    shortest = min(min(values) for key, values in columns.items() if key != "held_for_weight")
+    columns["backward_input"][0] = shortest * TINY
+    columns["backward_weight"][0] = columns["backward"][0] - shortest * TINY
+    held = columns.pop("held_for_weight")
+    held[0] = costs.costs[0].activation
+    return with_costs(costs, columns, held_for_weight=held)
+
+
+def with_costs(pipeline: Pipeline, times: dict[str, list[Fraction]], **memory: Any) -> Pipeline:
+    """Change what a pipeline's stages cost; blocks have no duration of their own."""
+    changed: dict[str, Any] = {"times": times}
+    if memory:
+        kept = {key: getattr(pipeline.memory, key) for key in type(pipeline.memory).model_fields}
+        given = {key: value for key, value in (kept | memory).items() if value is not None}
+        changed["memory"] = given
+    return pipeline.model_copy(update=changed)
+
+
+def predict(schedule: Schedule, costs: Pipeline) -> Schedule:
+    """Replay a schedule's order on costs, blocks as PyTorch's runtime runs them.
+
+    It runs the forward of a block and then its backward, each as soon as its own input is there, and sends both
+    results to other devices when the whole block is over.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Whose order is run.
+    costs : Pipeline
+        The costs, for its number of stages.
+    """
+    started = perf_counter()
+    orders = [list(_one_after_the_other(order)) for order in schedule.actions]
+    problem = build_problem(costs, schedule.layout, split_as_in(orders))
+    blocks = [action for order in schedule.actions for action in order if isinstance(action, Block)]
+    problem = replace(problem, precedences=list(_sent_after_blocks(problem, blocks)))
+    rows: list[Placed] = place(problem, orders, replay(problem, orders, "graph"))
+    return Schedule(
+        strategy=schedule.strategy,
+        pipeline=costs,
+        layout=schedule.layout,
+        figures=measure(problem, rows, costs.ideal),
+        engine="graph",
+        seconds=perf_counter() - started,
+        status="replayed",
+        problem=problem,
+        actions=orders,
+        rows=rows,
+    )
+
+
+def _one_after_the_other(order: Sequence[PipelineAction]) -> Iterator[Op]:
+    for action in order:
+        if isinstance(action, Block):
+            assert isinstance(action.first, Op)
+            assert isinstance(action.second, Op)
+            yield from (action.first, action.second)
+        else:
+            yield action
+
+
+def _sent_after_blocks(problem: Problem, blocks: Sequence[Block]) -> Iterator[Precedence]:
+    """Let what leaves the device of a block's forward leave when the block's backward ends."""
+    last_of = {block.first: block.second for block in blocks}
+    for before, after, lag in problem.precedences:
+        leaves = before in last_of and problem.tasks[before].device != problem.tasks[after].device
+        yield (last_of[before] if leaves else before), after, lag

@@ -1,0 +1,122 @@
+"""When each action of a worker runs, and how long it has to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter_ns, sleep
+from typing import Any
+
+SPIN = 150_000
+"""Nanoseconds: a sleep ends late by about 0.1 ms, so that the rest is spent looking at the clock."""
+
+
+def wait_until(moment: int) -> None:
+    """Return at a moment of `perf_counter_ns`, to within microseconds where the machine is not busy."""
+    while (left := moment - perf_counter_ns()) > SPIN:
+        sleep((left - SPIN) / 1e9)
+    while perf_counter_ns() < moment:
+        pass
+
+
+class NotedPops(dict[Any, Any]):
+    """Receives under way; the runtime takes one out when it starts to wait for it, and the time is noted."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def pop(self, *key: Any) -> Any:
+        """Take one out."""
+        self.recorder.asked = perf_counter_ns()
+        return super().pop(*key)
+
+
+@dataclass
+class Recorder:
+    """Times of a worker's actions.
+
+    Attributes
+    ----------
+    durations : list of dict
+        For each stage the nanoseconds that F, B, I and W should take.
+    latency : int
+        Nanoseconds from the departure of a result to its arrival, at least.
+    departures : mapping or None
+        Where all processes note when they sent what; None where there is no such latency.
+    peers : list of int
+        For each stage the rank that holds it.
+    """
+
+    durations: list[dict[str, int]]
+    latency: int = 0
+    departures: Any = None
+    peers: list[int] = field(default_factory=list)
+    on: bool = False
+    asked: int | None = None
+    deadline: int = 0
+    running: tuple[int, str, int] | None = None
+    started: int = 0
+    rows: list[tuple[int, str, int, int, int, int]] = field(default_factory=list)
+
+    def wait(self) -> None:
+        """Wait until the running action has lasted as long as it should."""
+        if self.on:
+            wait_until(self.deadline)
+
+    def begin(self, stage: int, kind: str, microbatch: int) -> None:
+        """Note that an action has its inputs and starts."""
+        self.running = (stage, kind, microbatch)
+        if not self.on:
+            return
+        if self.latency and kind != "W":
+            self._await_arrival(stage, kind, microbatch)
+        self.started = perf_counter_ns()
+        self.deadline = self.started + self.durations[stage][kind]
+
+    def end(self) -> None:
+        """Note that the running action has ended."""
+        ended = perf_counter_ns()
+        if self.on and self.running is not None:
+            asked = self.started if self.asked is None else self.asked
+            self.rows.append((*self.running, asked, self.started, ended))
+        self.asked = self.running = None
+
+    def depart(self, stage: int, kind: str, microbatch: int) -> None:
+        """Note that a result is sent."""
+        if self.departures is not None:
+            self.departures[self._place(stage, kind, microbatch)] = perf_counter_ns()
+
+    def _await_arrival(self, stage: int, kind: str, microbatch: int) -> None:
+        source = stage - 1 if kind == "F" else stage + 1
+        if 0 <= source < len(self.peers) and self.peers[source] != self.peers[stage]:
+            wait_until(self.departures[self._place(source, kind, microbatch)] + self.latency)
+
+    def _place(self, stage: int, kind: str, microbatch: int) -> int:
+        stages = len(self.peers)
+        return ((microbatch * stages) + stage) * 2 + (kind != "F")
+
+
+def record_stage(stage: Any, recorder: Recorder) -> None:
+    """Have a stage of the runtime tell the recorder what it does."""
+    index = stage.stage_index
+    forward, backward, weight = stage.forward_one_chunk, stage.backward_one_chunk, stage.backward_weight_one_chunk
+    send_forward, send_backward = stage.get_fwd_send_ops, stage.get_bwd_send_ops
+
+    def recorded(kind: str, call: Any, microbatch: int, arguments: Any, named: Any) -> Any:
+        recorder.begin(index, kind, microbatch)
+        result = call(microbatch, *arguments, **named)
+        recorder.end()
+        return result
+
+    def sent(kind: str, call: Any, microbatch: int) -> Any:
+        recorder.depart(index, kind, microbatch)
+        return call(microbatch)
+
+    def backward_recorded(microbatch: int, *arguments: Any, **named: Any) -> Any:
+        return recorded("B" if named.get("full_backward", True) else "I", backward, microbatch, arguments, named)
+
+    stage.forward_one_chunk = lambda chunk, *rest, **named: recorded("F", forward, chunk, rest, named)
+    stage.backward_one_chunk = backward_recorded
+    stage.backward_weight_one_chunk = lambda chunk, *rest, **named: recorded("W", weight, chunk, rest, named)
+    stage.get_fwd_send_ops = lambda chunk: sent("F", send_forward, chunk)
+    stage.get_bwd_send_ops = lambda chunk: sent("I", send_backward, chunk)

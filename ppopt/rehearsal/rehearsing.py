@@ -1,0 +1,284 @@
+"""Rehearsing schedules on local processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ppopt.evaluation import check_pipeline, evaluate
+from ppopt.finished import Schedule
+from ppopt.given_order import GivenOrder
+from ppopt.measurement import Measurement
+from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
+from ppopt.rehearsal.crew import Crew, RehearsalError
+from ppopt.rehearsal.outcome import MILLISECONDS, Rehearsal, measured_actions
+from ppopt.rehearsal.prediction import predict, splits_first_stage, with_first_stage_input_backward
+from solver.errors import InputError
+from solver.problem import Block, tasks_of
+from strategies.actions import Op
+from strategies.exported_order import export_order
+from strategies.numbers import read_count, shown
+from strategies.pipeline import Pipeline
+
+Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
+
+START_SECONDS = 60.0
+PATIENCE = 5.0
+"""Without a time-out, processes may take `START_SECONDS` and as many times the predicted time."""
+
+SHORT = 5.0
+"""Milliseconds: with shorter operations, what the runtime itself does counts."""
+
+MOST_PROCESSES = 64
+
+
+def rehearse(
+    pipeline: Pipeline,
+    schedule: Rehearsable,
+    *,
+    steps: int = 3,
+    unit: str = "ms",
+    timeout: float | None = None,
+    trace_dir: str | Path | None = None,
+) -> Rehearsal:
+    """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    schedule : str, path or Schedule
+        What `ppopt.evaluate` takes: a strategy or an order's file; or a schedule, whose order is run on these costs.
+    steps : int
+        How many steps are measured, after a warm-up.
+    unit : {"us", "ms", "s"}
+        The unit of the pipeline's times.
+    timeout : float, optional
+        Seconds after which processes that have not finished are ended, their start included; by default a minute and
+        five times the predicted time.
+    trace_dir : str or Path, optional
+        A folder for a trace of each rank by PyTorch's profiler, ``rank0.json`` and so on.
+
+    Returns
+    -------
+    Rehearsal
+        Measured and predicted times, gradients and memory side by side.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, or PyTorch's runtime cannot run the schedule.
+    RehearsalError
+        If PyTorch is missing, or a process fails, ends or hangs.
+    """
+    return rehearse_all(pipeline, [schedule], steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)[0]
+
+
+def rehearse_all(
+    pipeline: Pipeline,
+    schedules: Iterable[Rehearsable],
+    *,
+    steps: int = 3,
+    unit: str = "ms",
+    timeout: float | None = None,
+    trace_dir: str | Path | None = None,
+) -> list[Rehearsal]:
+    """Rehearse several schedules on the same processes, one after the other; see `rehearse`.
+
+    Parameters
+    ----------
+    pipeline, steps, unit
+        As for `rehearse`.
+    schedules : iterable of str, path or Schedule
+        As for `rehearse`; for the pipeline's number of devices.
+    timeout : float, optional
+        Seconds for each schedule.
+    trace_dir : str or Path, optional
+        As for `rehearse`; with several schedules, each has a folder of its own in it: ``0``, ``1`` and so on.
+
+    Returns
+    -------
+    list of Rehearsal
+        In the order of the schedules.
+    """
+    check_pipeline(pipeline)
+    if isinstance(schedules, (str, Schedule)) or not isinstance(schedules, Iterable):
+        raise InputError(f"schedules: must be a list; found {shown(schedules)}")
+    given = list(schedules)
+    if not given:
+        raise InputError("schedules: name at least one")
+    options = Options(steps, unit, timeout, None if trace_dir is None else Path(trace_dir))
+    plans = [Plan(pipeline, each, options) for each in given]
+    _refuse_missing_torch()
+    folders = _trace_folders(options.trace_dir, len(plans))
+    with Crew(pipeline.devices) as crew:
+        return [plan.run(crew, folder) for plan, folder in zip(plans, folders, strict=True)]
+
+
+def _refuse_missing_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise RehearsalError("PyTorch is not installed, and a rehearsal runs on it: pip install 'ppopt[torch]'")
+
+
+def _trace_folders(folder: Path | None, count: int) -> Sequence[Path | None]:
+    if folder is None:
+        return [None] * count
+    folders = [folder] if count == 1 else [folder / str(place) for place in range(count)]
+    try:
+        for each in folders:
+            each.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"trace_dir: {shown(str(folder))} cannot be made: {error.strerror or error}") from None
+    return folders
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `rehearse` takes besides the pipeline and the schedule.
+
+    Raises
+    ------
+    InputError
+        If a value is wrong.
+    """
+
+    steps: int
+    unit: str
+    timeout: float | None
+    trace_dir: Path | None
+
+    def __post_init__(self) -> None:
+        try:
+            read_count(self.steps)
+        except ValueError as error:
+            raise InputError(f"steps: {error}") from None
+        if self.unit not in MILLISECONDS:
+            raise InputError(f"unit: {shown(self.unit)} is not known; allowed are {', '.join(MILLISECONDS)}")
+        seconds = self.timeout
+        if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
+            raise InputError(f"timeout: must be a number of seconds greater than 0; found {shown(seconds)}")
+
+
+class Plan:
+    """A schedule that is to be rehearsed.
+
+    Raises
+    ------
+    InputError
+        If PyTorch's runtime cannot run it, or it is for another pipeline.
+    """
+
+    def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
+        self.options = options
+        self.schedule = schedule if isinstance(schedule, Schedule) else evaluate(pipeline, schedule)
+        _refuse(pipeline, self.schedule)
+        self.notes = list(self.schedule.notes)
+        self.costs = self._costs(pipeline)
+        self.predicted = predict(self.schedule, self.costs)
+        self.microbatches = _in_order_of_last_stage(self.schedule)
+        self.homes = list(self.schedule.layout.homes[0])
+
+    def _costs(self, pipeline: Pipeline) -> Pipeline:
+        costs = self.schedule.pipeline if pipeline.stages is None else pipeline.recut(len(self.schedule.pipeline.costs))
+        if splits_first_stage(self.schedule):
+            costs = with_first_stage_input_backward(costs, "zero")
+            self.notes.append("PyTorch runs nothing for the I of stage 0 and the whole backward in its W: predicted so")
+        if any(isinstance(action, Block) for order in self.schedule.actions for action in order):
+            self.notes.append("PyTorch runs the two halves of an overlapped block one after the other: predicted so")
+        shortest = min(min(cost.forward, cost.backward) for cost in costs.costs)
+        if shortest * self._unit < SHORT:
+            self.notes.append(
+                f"operations of {float(shortest * self._unit):g} ms are short beside what the runtime itself does: "
+                "expect the nominal prediction to be too short"
+            )
+        return costs
+
+    @property
+    def _unit(self) -> float:
+        return MILLISECONDS[self.options.unit]
+
+    def run(self, crew: Crew, traces: Path | None) -> Rehearsal:
+        """Run it and compare."""
+        predicted_seconds = self.predicted.makespan * self._unit / 1e3
+        seconds = self.options.timeout or START_SECONDS + PATIENCE * predicted_seconds * (self.options.steps + 1)
+        answers = crew.run(self.job(crew.folder, traces), seconds)
+        blocks = _blocks(self.schedule)
+        measurement = Measurement(
+            devices=self.costs.devices,
+            stages=len(self.costs.costs),
+            microbatches=self.costs.microbatches,
+            actions=measured_actions(answers, self.microbatches),
+            skipped={},
+            offsets=(0.0,) * self.costs.devices,
+            notes=(f"rehearsed by PyTorch {crew.torch}; stages wait",) + (() if not blocks else (_BLOCKS,)),
+        )
+        first = [action for action in measurement.actions if action.step == 0]
+        latency = float(self.costs.p2p_latency) * self._unit
+        calibrated = calibrated_pipeline(self.costs, calibrate(first, self.predicted.problem, latency), self._unit)
+        return Rehearsal(
+            schedule=self.schedule,
+            predicted_nominal=self.predicted,
+            predicted_calibrated=predict(self.schedule, calibrated),
+            calibrated=calibrated,
+            measurement=measurement,
+            unit=self.options.unit,
+            gradient_difference=max(answer["gradient_difference"] for answer in answers),
+            torch=crew.torch,
+            notes=tuple(self.notes),
+        )
+
+    def job(self, folder: Path, traces: Path | None) -> dict[str, Any]:
+        """Write what a worker needs to know, its files into a folder."""
+        order, departures = folder / "order.csv", folder / "departures"
+        order.write_text(export_order(self.schedule.actions, self.schedule.layout).text)
+        departures.write_bytes(bytes(8 * 2 * len(self.homes) * len(self.microbatches)))
+        return {
+            "order": str(order),
+            "homes": self.homes,
+            "microbatches": len(self.microbatches),
+            "durations": [self._nanoseconds(stage) for stage in range(len(self.homes))],
+            "latency": round(float(self.costs.p2p_latency) * self._unit * 1e6),
+            "departures": str(departures),
+            "steps": self.options.steps,
+            "trace": None if traces is None else str(traces.absolute()),
+        }
+
+    def _nanoseconds(self, stage: int) -> dict[str, int]:
+        cost = self.costs.costs[stage]
+        durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
+        return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
+
+
+_BLOCKS = "the halves of overlapped blocks ran one after the other"
+
+
+def _refuse(pipeline: Pipeline, schedule: Schedule) -> None:
+    """Refuse what PyTorch's runtime cannot run, and a schedule for another pipeline."""
+    if len(schedule.layout.homes) > 1:
+        raise InputError(
+            f"{schedule.strategy}: is bidirectional, with two copies of each stage; PyTorch's runtime has one device "
+            "for each stage"
+        )
+    for size in ("devices", "microbatches"):
+        ours, its = getattr(pipeline, size), getattr(schedule.pipeline, size)
+        if ours != its:
+            raise InputError(f"{schedule.strategy}: is for {its} {size}; the pipeline has {ours}")
+    if pipeline.devices > MOST_PROCESSES:
+        raise InputError(f"devices: at most {MOST_PROCESSES} processes are started; found {pipeline.devices}")
+
+
+def _in_order_of_last_stage(schedule: Schedule) -> list[int]:
+    """List the microbatches as the last stage runs their forwards: as `export_order` renumbers them."""
+    last = len(schedule.layout.homes[0]) - 1
+    order = schedule.actions[schedule.layout.homes[0][last]]
+    ops = [op for action in order for op in tasks_of(action) if isinstance(op, Op)]
+    return [op.microbatch for op in ops if op.kind == "F" and op.stage == last]
+
+
+def _blocks(schedule: Schedule) -> bool:
+    return any(isinstance(action, Block) for order in schedule.actions for action in order)
