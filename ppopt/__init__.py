@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ppopt.comparison import Comparison, compare
     from ppopt.evaluation import InternalError, evaluate, evaluate_all
     from ppopt.explanation import explain
+    from ppopt.file_check import CheckReport, check_schedule_file
     from ppopt.finished import Schedule
     from ppopt.infeasibility import InfeasibleError
     from ppopt.optimization import SearchOptions, optimize, optimize_each
@@ -46,6 +47,7 @@ _HOMES = {
     "ppopt.comparison": ("Comparison", "compare"),
     "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
     "ppopt.explanation": ("explain",),
+    "ppopt.file_check": ("CheckReport", "check_schedule_file"),
     "ppopt.finished": ("Schedule",),
     "ppopt.infeasibility": ("InfeasibleError",),
     "ppopt.optimization": ("SearchOptions", "optimize", "optimize_each"),
@@ -79,6 +81,8 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "evaluate",
     "evaluate_all",
     "explain",
+    "CheckReport",
+    "check_schedule_file",
     "Schedule",
     "InfeasibleError",
     "SearchOptions",

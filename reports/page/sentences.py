@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from reports.charts.records import STEP_TITLES
 from reports.content import Presented, Section
 from reports.idle import CAUSES

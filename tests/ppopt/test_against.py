@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ppopt.against import hold_against
 from ppopt.measurement import MeasuredAction
 from ppopt.report import write_against
 from tests.evaluated import evaluated, pipeline
+from tests.running import run_ppopt
 
 COSTS = pipeline(4, 8, p2p_latency=0.5, memory={"limit": 4})
 
@@ -71,3 +73,55 @@ def test_the_page_shows_the_prediction_above_the_measurement(tmp_path: Path) -> 
     assert "(+10.00%)" in against.differences[0]
     assert text.index("<h4>zb-h1</h4>") < text.index("<h4>zb-h1 (measured)</h4>")
     assert "zb-h1 &lt;measured&gt;" in text
+
+
+def rehearsed(schedule: Schedule, path: Path) -> None:
+    """Write a schedule as if a rehearsal had run it, one step of warm-up and two that count."""
+    actions = [
+        [
+            step,
+            each.device,
+            each.stage,
+            each.kind,
+            each.microbatch,
+            each.start + 1000 * step,
+            each.end + 1000 * step,
+            0,
+            None,
+        ]
+        for step in range(3)
+        for each in measured(schedule, stretch=1.02)
+    ]
+    sizes = {"devices": 4, "stages": 4, "microbatches": 8}
+    whole = {**sizes, "actions": actions, "skipped": {"0": "warm-up"}, "offsets": [0, 0, 0, 0], "notes": []}
+    path.write_text(json.dumps({"format": "ppopt-rehearsal-1", "measurement": whole}))
+
+
+def test_the_command_shows_both_and_names_the_differences(tmp_path: Path) -> None:
+    run, page = tmp_path / "run.json", tmp_path / "page.html"
+    costs = ["--devices", "4", "--microbatches", "8", "--p2p-latency", "0.5"]
+    rehearsed(evaluate(pipeline(4, 8, p2p_latency=0.5), "zb-h1"), run)
+    result = run_ppopt("evaluate", "zb-h1", *costs, "--against", str(run), "--report", str(page))
+    assert result.returncode == 0, result.stderr
+    assert "zb-h1 (measured)" in result.stdout
+    assert "The step takes" in result.stdout
+    assert "(+2.00%)" in result.stdout
+    assert "* the shortest" not in result.stdout
+    assert "Predicted above, measured below" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["1f1b", "--unit", "ms"], "error: --unit: "),
+        (["1f1b", "zb1p", "--against", "run.json"], "error: --against: takes one schedule"),
+        (["1f1b", "--against", "missing.json"], "error: missing.json"),
+        (["1f1b", "--devices", "4", "--microbatches", "8", "--against", "run.json"], "error: 1f1b: "),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_a_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    rehearsed(evaluate(pipeline(4, 8, p2p_latency=0.5), "zb-h1"), tmp_path / "run.json")
+    result = run_ppopt("evaluate", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(told)
+    assert "Traceback" not in result.stderr
