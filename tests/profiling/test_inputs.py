@@ -52,7 +52,7 @@ def edit(path: Path, change: Any) -> None:
         (b"hello", "is not a trace: lexical error"),
         (b"\x00\xff\xfe", "is not a trace: "),
         (b"\x1f\x8bnot really", "is not a trace: "),
-        (gzip.compress(b""), "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
         (b"{}", "is JSON, but not a trace"),
         (b"3", "is JSON, but not a trace"),
         (b'{"a": NaN}', "is not a trace: "),
