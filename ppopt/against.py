@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import cast
 
 from ppopt.finished import Schedule
 from ppopt.measurement import MeasuredAction
 from reports.metrics import measure
 from reports.numbers import grouped, percent
 from solver.errors import InputError
-from solver.problem import Placed, Problem, Task
-from strategies.actions import Op
+from solver.problem import Block, Placed, Problem, Task, tasks_of
+from strategies.actions import Op, PipelineAction
 
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """In one unit of time of a configuration, by the unit's name."""
@@ -61,7 +62,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     """
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
-    _check_same_actions(predicted, actions)
+    _check_same_order(predicted, actions)
     problem = _with_finer_ticks(predicted.problem)
     rows = _rows(actions, problem.ticks_per_unit / MILLISECONDS[unit])
     measured = replace(
@@ -78,6 +79,25 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         notes=(),
     )
     return Against(predicted, measured, tuple(_differences(predicted, measured)))
+
+
+def _check_same_order(predicted: Schedule, actions: Sequence[MeasuredAction]) -> None:
+    """Refuse a measurement of other actions, or of the same in another order."""
+    _check_same_actions(predicted, actions)
+    ran: dict[int, list[Op]] = defaultdict(list)
+    for each in sorted(actions, key=lambda each: (each.start, each.end)):
+        ran[each.device].append(Op(each.stage, each.kind, each.microbatch))
+    for device, order in enumerate(predicted.actions):
+        place = 0
+        for action in order:
+            expected = [cast("Op", task) for task in tasks_of(action)]  # the halves of a block may run in either order
+            found = ran[device][place : place + len(expected)]
+            if set(found) != set(expected):
+                raise InputError(
+                    f"{predicted.strategy}: device {device} ran {found[0]} at place {place}, where its order has "
+                    f"{action}; `ppopt profile TRACE --order FILE.csv` writes the order that ran"
+                )
+            place += len(expected)
 
 
 def _check_same_actions(predicted: Schedule, actions: Iterable[MeasuredAction]) -> None:
@@ -111,22 +131,36 @@ def _with_finer_ticks(problem: Problem) -> Problem:
 
 
 def _rows(actions: Sequence[MeasuredAction], ticks: float) -> list[Placed]:
-    """Place the actions from time 0 on; a device's clock may not let two of them overlap."""
+    """Place the actions from time 0 on; a device's clock may not let two of them overlap, but the halves of a block."""
     first = min(each.start for each in actions)
     rows: list[Placed] = []
     ends: dict[int, int] = defaultdict(int)
-    for each in sorted(actions, key=lambda each: (each.device, each.start, each.end)):
-        start = max(ends[each.device], round((each.start - first) * ticks))
-        end = max(start + 1, round((each.end - first) * ticks))
-        ends[each.device] = end
-        rows.append(Placed(Op(each.stage, each.kind, each.microbatch), each.device, start, end))
+    for number, halves in enumerate(_as_they_ran(actions)):
+        device = halves[0].device
+        start = max(ends[device], round((min(each.start for each in halves) - first) * ticks))
+        end = max(start + 1, round((max(each.end for each in halves) - first) * ticks))
+        ends[device] = end
+        block = number if len(halves) > 1 else None
+        rows += [Placed(Op(each.stage, each.kind, each.microbatch), device, start, end, block) for each in halves]
     return rows
 
 
-def _orders(rows: Sequence[Placed], devices: int) -> list[list[Op]]:
-    orders: list[list[Op]] = [[] for _ in range(devices)]
-    for row in rows:
-        orders[row.device].append(_op(row))
+def _as_they_ran(actions: Sequence[MeasuredAction]) -> list[list[MeasuredAction]]:
+    """List what ran as one, device by device in the order of time: an action, or the halves of a block, F first."""
+    together: dict[tuple[int, object], list[MeasuredAction]] = defaultdict(list)
+    for place, each in enumerate(actions):
+        together[each.device, ("alone", place) if each.block is None else each.block].append(each)
+    groups = [sorted(group, key=lambda each: each.kind != "F") for group in together.values()]
+    return sorted(groups, key=lambda group: (group[0].device, min(each.start for each in group), group[0].end))
+
+
+def _orders(rows: Sequence[Placed], devices: int) -> list[list[PipelineAction]]:
+    orders: list[list[PipelineAction]] = [[] for _ in range(devices)]
+    for place, row in enumerate(rows):
+        if row.block is not None and place and rows[place - 1].block == row.block:
+            orders[row.device][-1] = Block(orders[row.device][-1], _op(row))
+        else:
+            orders[row.device].append(_op(row))
     return orders
 
 
@@ -136,6 +170,8 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
         f"The step takes {grouped(measured.makespan)} instead of {grouped(predicted.makespan)} ({_signed(longer)}); "
         f"{percent(measured.bubble_ratio)} of the device time are idle instead of {percent(predicted.bubble_ratio)}."
     )
+    if not 0.01 < longer + 1 < 100:
+        yield "The times are of another order of magnitude: is the unit of the costs the one that --unit says?"
     yield from _by_stage_and_kind(predicted, measured)
     yield from _by_wait(predicted, measured)
 
@@ -146,20 +182,31 @@ def _signed(ratio: float) -> str:
 
 def _by_stage_and_kind(predicted: Schedule, measured: Schedule) -> list[str]:
     """Name the kinds of action whose measured durations add most to, or take most from, a device's work."""
-    durations: dict[tuple[int, str], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for place, schedule in enumerate((predicted, measured)):
-        scale = schedule.problem.ticks_per_unit
-        for row in schedule.rows:
-            durations[_op(row).stage, _op(row).kind][place].append((row.end - row.start) / scale)
+    before, after = _durations(predicted), _durations(measured)
     changes = []
-    for (stage, kind), (before, after) in durations.items():
-        was, now = median(before), median(after)
-        changes.append((abs(now - was) * len(after), stage, kind, was, now))
+    for what in before.keys() & after.keys():
+        was, now = median(before[what]), median(after[what])
+        changes.append((abs(now - was) * len(after[what]), what, was, now))
     return [
-        f"{kind} of stage {stage} takes {grouped(now)} instead of {grouped(was)} ({_signed(now / was - 1)})."
-        for effect, stage, kind, was, now in sorted(changes, reverse=True)[:NAMED]
+        f"{what} takes {grouped(now)} instead of {grouped(was)} ({_signed(now / was - 1)})."
+        for effect, what, was, now in sorted(changes, reverse=True)[:NAMED]
         if effect > 0.001 * predicted.makespan
     ]
+
+
+def _durations(schedule: Schedule) -> dict[str, list[float]]:
+    """List the durations of each kind of action on each stage; a block counts once, by its two stages."""
+    scale = schedule.problem.ticks_per_unit
+    durations: dict[str, list[float]] = defaultdict(list)
+    for place, row in enumerate(schedule.rows):
+        if row.block is None:
+            name = f"{_op(row).kind} of stage {_op(row).stage}"
+        elif place + 1 < len(schedule.rows) and schedule.rows[place + 1].block == row.block:
+            name = f"a block of F of stage {_op(row).stage} and B of stage {_op(schedule.rows[place + 1]).stage}"
+        else:
+            continue
+        durations[name].append((row.end - row.start) / scale)
+    return durations
 
 
 def _by_wait(predicted: Schedule, measured: Schedule) -> list[str]:

@@ -205,7 +205,9 @@ def cut_for_file(pipeline: Pipeline, given: GivenOrder, base: int | None) -> tup
     return pipeline.with_stages(base).recut(stages), (note,)
 
 
-def settle_sizes(mapping: dict[str, Any], sources: Mapping[str, str], named: Sequence[Named]) -> dict[str, Any]:
+def settle_sizes(
+    mapping: dict[str, Any], sources: Mapping[str, str], named: Sequence[Named], *, recut: bool = False
+) -> dict[str, Any]:
     """Take from files what a configuration leaves open, and refuse what contradicts it.
 
     Parameters
@@ -216,6 +218,8 @@ def settle_sizes(mapping: dict[str, Any], sources: Mapping[str, str], named: Seq
         Where its ``devices``, ``stages``, ``microbatches`` and all else (``""``) come from.
     named : sequence of str or GivenOrder
         What is to be run.
+    recut : bool
+        Whether the model may be cut anew, so that another number of stages is no contradiction.
 
     Raises
     ------
@@ -231,18 +235,23 @@ def settle_sizes(mapping: dict[str, Any], sources: Mapping[str, str], named: Seq
         if not given and key != "stages":
             given = [(key, files[0].sizes[key], files[0].name)]
         mistakes += [
-            f"{what}: {value} from {source}, but {each.sizes[key]} from {each.name}"
+            f"{what}: {value} from {source}, but {each.sizes[key]} from {each.name}" + _WAY_OUT.get(key, "")
             for what, value, source in given
             for each in files
-            if value != each.sizes[key]
+            if value != each.sizes[key] and not (recut and key == "stages")
         ]
         # beside published schedules, or files with other numbers, open stages stay open: all are cuts of one model
+        if recut and key == "stages" and given:
+            continue
         alone = len(files) == len(named) and len({each.sizes[key] for each in files}) == 1
         if given or alone:
             settled.setdefault(key, files[0].sizes[key])
     if mistakes:
         raise InputError("\n".join(dict.fromkeys(mistakes)))
     return settled
+
+
+_WAY_OUT = {"stages": "; --recut cuts the model anew into as many"}
 
 
 def _given(key: str, mapping: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:

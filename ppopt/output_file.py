@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -14,20 +15,23 @@ from typing import IO
 from solver.errors import InputError
 
 
-def check_outputs(paths: Mapping[str, str | None]) -> None:
-    """Refuse outputs that cannot be written, or would overwrite each other.
+def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()) -> None:
+    """Refuse outputs that cannot be written, or would overwrite each other or what is read.
 
     Parameters
     ----------
     paths : mapping of str to str or None
         The options with their files, those that are not given as None.
+    inputs : iterable
+        What is read: paths, and names that may be paths.
 
     Raises
     ------
     InputError
-        If one of them cannot be written, or two are the same file.
+        If one of them cannot be written, two are the same file, or one is an input.
     """
     taken: dict[str, str] = {}
+    read = {os.path.realpath(name): name for name in inputs if isinstance(name, str) and "\0" not in name and name}
     for option, path in paths.items():
         if path is None:
             continue
@@ -37,9 +41,19 @@ def check_outputs(paths: Mapping[str, str | None]) -> None:
             check_writable(path)
         except InputError as error:
             raise InputError(f"{option}: {error}") from None
+        if (source := _read_from(path, read)) is not None and not _is_special(Path(path)):
+            raise InputError(f"{option}: {_name(path)} is what {_name(str(source))} is read from; name another file")
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option and not _is_special(Path(path)):
             raise InputError(f"{option}: {_name(path)} is the file of {other}, too; name another")
+
+
+def _read_from(path: str, read: Mapping[str, object]) -> object | None:
+    """Find the input that an output would overwrite: the same file, or a file that is there in a folder of inputs."""
+    target = os.path.realpath(path)
+    if target in read:
+        return read[target]
+    return read.get(str(Path(target).parent)) if Path(target).exists() else None
 
 
 def check_writable(path: str | Path) -> None:
@@ -115,13 +129,22 @@ def bytes_written_whole(path: str | Path) -> Iterator[IO[bytes]]:
     target = _target(Path(path))
     try:
         if _is_special(target):
-            with target.open("wb") as file:
+            with _opened_special(target) as file:
                 yield file
             return
         with _renamed_when_done(target) as file:
             yield file
     except OSError as error:
         raise InputError(f"{_name(path)}: cannot be written: {error.strerror or error}") from None
+
+
+def _opened_special(target: Path) -> IO[bytes]:
+    """Open a device or a pipe; standard output goes on where it is, for opened anew it would begin at its start."""
+    with suppress(OSError, ValueError, AttributeError):
+        if os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno())):
+            sys.stdout.flush()
+            return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    return target.open("wb")
 
 
 @contextmanager

@@ -19,15 +19,18 @@ _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
 @click.argument("files", nargs=-1, required=True, metavar="FILE.csv...")
 @click.option("-c", "--config", metavar="FILE", help="Configuration that the files must agree with, YAML or JSON.")
 @click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list.")
+@click.option("--recut", is_flag=True, help="Cut the model anew into as many stages as the file has.")
 @click.pass_context
-def check(ctx: click.Context, /, files: tuple[str, ...], config: str | None, memory_limit: str | None) -> None:
+def check(
+    ctx: click.Context, /, files: tuple[str, ...], config: str | None, memory_limit: str | None, recut: bool
+) -> None:
     """Check schedule files: every fault with its row and column.
 
     A microbatch holds one unit of memory on a stage where no configuration says otherwise.
     """
     from ppopt.file_check import check_schedule_file
 
-    costs = None if config is None and memory_limit is None else pipelines_for_files(config, memory_limit)
+    costs = None if config is None and memory_limit is None else pipelines_for_files(config, memory_limit, recut=recut)
     failed = False
     for file in files:
         try:

@@ -94,7 +94,7 @@ def compare(
     names = tuple(name for text in named for name in split_strategies(text))
     if named and not names:
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
-    _check_files(report, charts)
+    _check_files(report, charts, [*configs, *names])
     check_forced("--export-dir DIR", export_dir, forced)
     _check_folder(export_dir)
     comparisons, titles = _compare_each(configs or (None,), names, options)
@@ -128,12 +128,12 @@ def split_strategies(text: str) -> Iterator[str]:
         yield name.strip()
 
 
-def _check_files(report: str | None, charts: Sequence[str]) -> None:
+def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str]) -> None:
     """Refuse files that cannot be written before any work is done."""
     from ppopt.output_file import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
-    check_outputs({"--report": report, **numbered})
+    check_outputs({"--report": report, **numbered}, inputs)
     if charts:
         from ppopt.report import check_chart
 

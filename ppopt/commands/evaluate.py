@@ -49,7 +49,10 @@ def evaluate(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace, "--report": report, "--export": export})
+    check_outputs(
+        {"--save": save, "--trace": trace, "--report": report, "--export": export},
+        [options["config"], *strategies, *against],
+    )
     check_forced("--export FILE.csv", export, forced)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     if not names:

@@ -59,7 +59,8 @@ def optimize(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save, "--trace": trace, "--report": report, "--export": export})
+    outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
+    check_outputs(outputs, [options["config"]])
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 

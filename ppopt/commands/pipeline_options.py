@@ -31,9 +31,10 @@ _OPTIONS = (
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
     click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list."),
+    click.option("--recut", is_flag=True, help="Cut the model anew into as many stages as a schedule file has."),
 )
 
-OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit")
+OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
 """The parameters that `pipeline_options` adds, as `read_pipeline` takes them."""
 
 
@@ -104,13 +105,17 @@ def read_with_strategies(
     return _make_pipeline(split.mapping, config, names, **options), names
 
 
-def pipelines_for_files(config: str | None, memory_limit: str | None) -> Callable[[GivenOrder], Pipeline]:
+def pipelines_for_files(
+    config: str | None, memory_limit: str | None, *, recut: bool = False
+) -> Callable[[GivenOrder], Pipeline]:
     """Read a configuration that schedule files are to be held against.
 
     Parameters
     ----------
     config, memory_limit : str or None
         The configuration file, and the option that overrides its memory limit.
+    recut : bool
+        Whether the model is cut anew into as many stages as the file has.
 
     Returns
     -------
@@ -118,7 +123,11 @@ def pipelines_for_files(config: str | None, memory_limit: str | None) -> Callabl
         Gives the pipeline for a file, which settles what the configuration leaves open.
     """
     mapping = _read_split(config).mapping
-    unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {"times": (), "memory_limit": memory_limit}
+    unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {
+        "times": (),
+        "memory_limit": memory_limit,
+        "recut": recut,
+    }
 
     def pipeline_for(given: GivenOrder) -> Pipeline:
         return _make_pipeline(mapping, config, (given,), **unset)
@@ -143,6 +152,7 @@ def _make_pipeline(
     times: tuple[str, ...],
     p2p_latency: str | None,
     memory_limit: str | None,
+    recut: bool,
 ) -> Pipeline:
     """Override a configuration with the options and read it."""
     from strategies.pipeline import Pipeline
@@ -154,7 +164,7 @@ def _make_pipeline(
         from ppopt.given_order import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
-        mapping = settle_sizes(mapping, sources, strategies)
+        mapping = settle_sizes(mapping, sources, strategies, recut=recut)
     if p2p_latency is not None:
         mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
     if memory_limit is not None:
@@ -169,7 +179,26 @@ def _make_pipeline(
         overrides.apply(time)
     if open_times:
         _fill_in_times(mapping)
-    return Pipeline.from_mapping(mapping)
+    pipeline = Pipeline.from_mapping(mapping)
+    return _recut_for_files(pipeline, strategies) if recut else pipeline
+
+
+def _recut_for_files(pipeline: Pipeline, strategies: tuple[Named, ...]) -> Pipeline:
+    """Cut a model into as many stages as the schedule files have."""
+    wanted = sorted({name.sizes["stages"] for name in strategies if not isinstance(name, str)})
+    if not wanted:
+        raise InputError("--recut: cuts the model for a schedule file; none is given")
+    if len(wanted) > 1:
+        numbers = ", ".join(map(str, wanted))
+        raise InputError(f"--recut: the files must have the same number of stages; found {numbers}")
+    if pipeline.stages is None or pipeline.stages == wanted[0]:
+        return pipeline
+    click.echo(
+        f"note: the model was cut anew from {pipeline.stages} into {wanted[0]} stages "
+        "(times and activations shared out evenly)",
+        err=True,
+    )
+    return pipeline.recut(wanted[0])
 
 
 def _value(option: str, text: str) -> Any:

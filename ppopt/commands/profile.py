@@ -34,7 +34,7 @@ def profile(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--output": output, "--spread": spread, "--order": order})
+    check_outputs({"--output": output, "--spread": spread, "--order": order}, traces)
     form = _form(form, output)
     spread_form = _spread_form(spread)
 

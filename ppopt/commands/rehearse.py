@@ -50,7 +50,7 @@ def rehearse(
     """
     from ppopt.output_file import check_outputs
 
-    check_outputs({"--save": save})
+    check_outputs({"--save": save}, [options["config"], schedule])
     if processes is not None:
         if options["devices"] not in (None, processes):
             raise InputError(f"--processes: must be the number of devices, {options['devices']}; found {processes}")

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from pandas import NA
 
 from ppopt import InputError, Pipeline, Schedule, evaluate
 from ppopt.against import hold_against
 from ppopt.measurement import MeasuredAction
 from ppopt.report import write_against
-from tests.evaluated import evaluated, pipeline
+from tests.evaluated import UNIT, evaluated, pipeline
 from tests.running import run_ppopt
 
 COSTS = pipeline(4, 8, p2p_latency=0.5, memory={"limit": 4})
@@ -61,6 +62,45 @@ def test_the_order_that_ran_must_be_the_predicted_one() -> None:
         hold_against(predicted, measured(evaluated("zb-h1", COSTS)))
     with pytest.raises(InputError, match="unit: must be one of s, ms, us; found 'min'"):
         hold_against(predicted, actions, "min")
+
+
+def test_a_block_is_compared_with_a_block_and_lone_actions_with_their_like() -> None:
+    predicted = evaluated("dualpipe-v", pipeline(2, 6, times={**UNIT, "overlapped_forward_backward": 2.5}))
+    actions = [
+        each._replace(block=None if block is NA else block)
+        for each, block in zip(measured(predicted), predicted.timeline.block, strict=True)
+    ]
+    together = hold_against(predicted, actions)
+    assert together.measured.figures == predicted.figures
+    assert together.measured.orders == predicted.orders
+    assert len(together.differences) == 1
+    apart = hold_against(predicted, [each._replace(block=None) for each in in_turn(actions)])
+    assert apart.measured.makespan > predicted.makespan
+    assert not any("1e-" in text or "(−" in text for text in apart.differences)
+
+
+def in_turn(actions: list[MeasuredAction]) -> list[MeasuredAction]:
+    """Let the halves of each block run one after the other, and all that follows later."""
+    late: dict[int, float] = {}
+    shifted = []
+    for each in actions:
+        delay = late.get(each.device, 0.0)
+        if each.block is not None and each.kind == "B":
+            late[each.device] = delay = delay + each.end - each.start
+        shifted.append(each._replace(start=each.start + delay, end=each.end + delay))
+    return shifted
+
+
+def test_another_order_of_the_same_actions_is_refused() -> None:
+    predicted = evaluated("gpipe", COSTS)
+    with pytest.raises(InputError, match="gpipe: device 0 ran 0B0 at place 4, where its order has 0F4"):
+        hold_against(predicted, measured(evaluated("1f1b", COSTS)))
+
+
+def test_a_unit_that_cannot_be_right_is_pointed_out() -> None:
+    predicted = evaluated("1f1b", COSTS)
+    assert "--unit" in hold_against(predicted, measured(predicted), "us").differences[1]
+    assert "--unit" not in " ".join(hold_against(predicted, measured(predicted)).differences)
 
 
 def test_the_page_shows_the_prediction_above_the_measurement(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_a_configuration_that_contradicts_is_told_with_both_values() -> None:
     Path("c.yaml").write_text("devices: 4\ntimes: {forward: [1, 2, 3, 4], backward: 2}\n")
     expected = (
         "devices: 4 from c.yaml, but 2 from my.csv\n"
-        "stages (the entries of times.forward): 4 from c.yaml, but 2 from my.csv\n"
+        "stages (the entries of times.forward): 4 from c.yaml, but 2 from my.csv; "
+        "--recut cuts the model anew into as many\n"
     )
     result = run("check", "my.csv", "-c", "c.yaml")
     assert (result.exit_code, result.stdout) == (2, expected)

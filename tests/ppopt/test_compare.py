@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -290,16 +289,35 @@ def test_it_is_silent_in_a_pipe() -> None:
     assert result.stderr == ""
 
 
+_PRESSED_WHILE_SEARCHING = """
+import os, signal, sys, threading
+from ppopt.cli import main
+from ppopt.commands.progress_line import ProgressLine
+
+pressed = []
+
+def show(line, standing):
+    if not pressed:
+        pressed.append(True)
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+ProgressLine.show = show
+sys.argv = ["ppopt", "compare", *sys.argv[1:]]
+main()
+"""
+
+
+def pressed_while_searching(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _PRESSED_WHILE_SEARCHING, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
 def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
-    arguments = ["compare", "--devices", "8", "--microbatches", "32", "--memory-limit", "5", "--placement", "v"]
-    command = [sys.executable, "-m", "ppopt", *arguments, "--strategies", "dualpipe-v,1f1b", "--format", "json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    output, told = process.communicate(timeout=20)
-    assert process.returncode == 0, told
-    assert "note: the search was interrupted" in told
-    whole = json.loads(output)
+    arguments = ["--devices", "8", "--microbatches", "32", "--memory-limit", "5", "--placement", "v"]
+    result = pressed_while_searching(*arguments, "--strategies", "dualpipe-v,1f1b", "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert "note: the search was interrupted" in result.stderr
+    whole = json.loads(result.stdout)
     assert whole["bounds_cut_short"] is False
     assert whole["search"] == {"placements": ["v"], "interrupted": True}
     assert {row["strategy"] for row in whole["schedules"]} == {"optimized-v", "dualpipe-v", "1f1b"}
@@ -447,12 +465,8 @@ def test_ctrl_c_ends_the_searches_of_all_configurations(tmp_path: Path) -> None:
     for file in files:
         file.write_text("{devices: 6, microbatches: 20, p2p_latency: 0.3, memory: {limit: 4}}")
     options = [text for file in files for text in ("-c", str(file))]
-    command = [sys.executable, "-m", "ppopt", "compare", *options, "--format", "json", "--strategies", "1f1b"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(4)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    both = json.loads(printed)["comparisons"]
+    result = pressed_while_searching(*options, "--format", "json", "--strategies", "1f1b")
+    assert result.returncode == 0, result.stderr
+    both = json.loads(result.stdout)["comparisons"]
     assert both[0]["search"]["interrupted"]
     assert both[1]["search"] is None
