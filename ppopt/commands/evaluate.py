@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.measuring import check_measuring, held_against, measuring_options, tell_differences
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from ppopt.commands.reporting import report_against, report_schedules
 from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.finished import Schedule
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
@@ -65,7 +70,7 @@ def evaluate(
 
     from ppopt.evaluation import evaluate as evaluate_one
     from ppopt.evaluation import evaluate_all
-    from ppopt.output import save_timelines, show, write_traces
+    from ppopt.output import show
 
     schedules = evaluate_all(pipeline, names, engine) if len(names) > 1 else [evaluate_one(pipeline, names[0], engine)]
     order = None if export is None else prepared(schedules[0], forced=forced)
@@ -75,16 +80,19 @@ def evaluate(
     show(pipeline, schedules, form, draw=draw)
     if held is not None:
         tell_differences(held, form)
+    _write_timelines(schedules, save, trace)
+    if export is not None and order is not None:
+        write_prepared(export, order, form)
+    if report is not None and held is not None:
+        report_against(report, form, held)
+    elif report is not None:
+        report_schedules(report, form, options["config"], pipeline, schedules)
+
+
+def _write_timelines(schedules: Sequence[Schedule], save: str | None, trace: str | None) -> None:
+    from ppopt.output import save_timelines, write_traces
+
     if save is not None:
         save_timelines(save, schedules)
     if trace is not None:
         write_traces(trace, schedules)
-    if export is not None and order is not None:
-        write_prepared(export, order, form)
-    if report is not None:
-        from ppopt.commands.reporting import report_against, report_schedules
-
-        if held is not None:
-            report_against(report, form, held)
-        else:
-            report_schedules(report, form, options["config"], pipeline, schedules)
