@@ -9,15 +9,13 @@ from statistics import median
 from typing import cast
 
 from ppopt.finished import Schedule
-from ppopt.measurement import MeasuredAction
+from ppopt.measurement import MILLISECONDS, MeasuredAction
+from ppopt.profiling.timeline import orders_of
 from reports.metrics import measure
 from reports.numbers import grouped, percent
 from solver.errors import InputError
-from solver.problem import Block, Placed, Problem, Task, tasks_of
-from strategies.actions import Op, PipelineAction
-
-MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
-"""In one unit of time of a configuration, by the unit's name."""
+from solver.problem import Placed, Problem, Task, tasks_of
+from strategies.actions import Op
 
 FINEST = 1_000_000
 """Ticks in one unit of time, at least: measured times do not fall on the prediction's own."""
@@ -72,7 +70,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         engine="measured",
         status="measured",
         problem=problem,
-        actions=_orders(rows, problem.devices),
+        actions=orders_of(actions, problem.devices),
         rows=rows,
         bound=None,
         bound_held_by=None,
@@ -152,16 +150,6 @@ def _as_they_ran(actions: Sequence[MeasuredAction]) -> list[list[MeasuredAction]
         together[each.device, ("alone", place) if each.block is None else each.block].append(each)
     groups = [sorted(group, key=lambda each: each.kind != "F") for group in together.values()]
     return sorted(groups, key=lambda group: (group[0].device, min(each.start for each in group), group[0].end))
-
-
-def _orders(rows: Sequence[Placed], devices: int) -> list[list[PipelineAction]]:
-    orders: list[list[PipelineAction]] = [[] for _ in range(devices)]
-    for place, row in enumerate(rows):
-        if row.block is not None and place and rows[place - 1].block == row.block:
-            orders[row.device][-1] = Block(orders[row.device][-1], _op(row))
-        else:
-            orders[row.device].append(_op(row))
-    return orders
 
 
 def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+"""In one unit of time of a configuration, by the unit's name."""
+
 
 class MeasuredAction(NamedTuple):
     """One operation of one step, as it ran.

@@ -39,9 +39,7 @@ def representative_step(measurement: Measurement) -> list[MeasuredAction]:
     most = max(len(actions) for actions in steps.values())
     whole = [actions for actions in steps.values() if len(actions) == most]
     by_length = sorted(whole, key=_length)
-    return sorted(
-        by_length[(len(by_length) - 1) // 2], key=lambda action: (action.start, action.end, action.kind != "F")
-    )
+    return sorted(by_length[(len(by_length) - 1) // 2], key=_in_time)
 
 
 def _in_time(action: MeasuredAction) -> tuple[float, float, bool]:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from ppopt.finished import Schedule
-from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.measurement import MILLISECONDS, MeasuredAction, Measurement
 from reports.metrics import peak_memory
 from solver.problem import Placed
 from strategies.actions import Op
@@ -18,9 +18,6 @@ from strategies.pipeline import Pipeline
 
 FORMAT = "ppopt-rehearsal-1"
 """What `Rehearsal.to_dict` says it is."""
-
-MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-"""How many milliseconds each unit of time has."""
 
 
 class StartDeviation(NamedTuple):

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 from ppopt.evaluation import check_pipeline, evaluate
 from ppopt.finished import Schedule
 from ppopt.given_order import GivenOrder
-from ppopt.measurement import Measurement
+from ppopt.measurement import MILLISECONDS, Measurement
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
-from ppopt.rehearsal.outcome import MILLISECONDS, Rehearsal, measured_actions
+from ppopt.rehearsal.outcome import Rehearsal, measured_actions
 from ppopt.rehearsal.prediction import predict, splits_first_stage, with_first_stage_input_backward
 from solver.errors import InputError
 from solver.problem import Block, tasks_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import altair as alt
@@ -11,7 +10,7 @@ import numpy as np
 from reports.charts.timeline_layout import row_height
 from reports.charts.timelines import AXIS_WIDTH, timeline_chart, timeline_start
 from reports.content import Presented
-from solver.problem import Placed
+from reports.idle import leading_rows
 
 LONGEST_TIMELINE = 20_000
 """A schedule of more operations is shown by its idle shares."""
@@ -31,30 +30,20 @@ def idle_shares(presented: Presented) -> list[list[float]]:
     list of list of float
         For each device a number from 0 to 1 for each stretch.
     """
-    rows = _each_action_once(presented.rows)
+    rows = [presented.rows[at] for at in sorted(set(leading_rows(presented.rows)))]  # each action once
     first = min(row.start for row in rows)
     length = max(row.end for row in rows) - first
     edges = np.linspace(0.0, float(length), BINS + 1)
-    shares: list[list[float]] = []
-    for device in range(presented.problem.devices):
-        here = [row for row in rows if row.device == device]
-        starts = np.array([row.start - first for row in here], dtype=float)
-        ends = np.array([row.end - first for row in here], dtype=float)
-        done = _work_until(edges, starts, ends)
-        shares.append([round(float(each), 3) for each in 1 - np.diff(done) / (length / BINS)])
-    return shares
-
-
-def _each_action_once(rows: Sequence[Placed]) -> list[Placed]:
-    """Leave out the second halves of blocks."""
-    seen: set[int] = set()
-    kept = []
+    spans: list[list[tuple[int, int]]] = [[] for _ in range(presented.problem.devices)]
     for row in rows:
-        if row.block is None or row.block not in seen:
-            kept.append(row)
-        if row.block is not None:
-            seen.add(row.block)
-    return kept
+        spans[row.device].append((row.start - first, row.end - first))
+    return [_idle_shares(edges, np.array(each, dtype=float).reshape(-1, 2)) for each in spans]
+
+
+def _idle_shares(edges: Moments, spans: Moments) -> list[float]:
+    """Tell which part of each stretch between two edges no span covers; spans are (start, end)."""
+    done = _work_until(edges, spans[:, 0], spans[:, 1])
+    return [round(float(each), 3) for each in 1 - np.diff(done) / np.diff(edges)]
 
 
 Moments: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"

@@ -12,6 +12,7 @@ from typing import Any
 from reports.charts import palette
 from reports.content import Presented
 from reports.critical_path import critical_path
+from reports.idle import leading_rows
 from reports.memory import memory_steps
 from reports.numbers import grouped
 from reports.operation import operation
@@ -98,13 +99,7 @@ def _places(presented: Presented) -> list[int]:
 
 
 def _first_halves(presented: Presented) -> list[int]:
-    seen: set[int] = set()
-    first: list[int] = []
-    for at, row in enumerate(presented.rows):
-        if row.block is not None and row.block not in seen:
-            seen.add(row.block)
-            first.append(at)
-    return first
+    return [lead for at, lead in enumerate(leading_rows(presented.rows)) if lead != at]
 
 
 def _memory(presented: Presented) -> list[dict[str, list[float | int]]]:
