@@ -8,6 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ppopt.name_clash import refuse_name_clash
+
+refuse_name_clash()
+
 if TYPE_CHECKING:
     from ppopt.catalogue import strategies
     from ppopt.charts import bubble_chart, device_idle_chart, idle_chart, ladder_chart, memory_chart, timeline_chart
