@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from solver.problem import Block
 from strategies.actions import Op, PipelineAction
 from strategies.pipeline import Pipeline
+
+_RULES = (
+    "times.overlapped_forward_backward goes by the stage of the forward only; the key overlap (0 to 1) in its place "
+    "goes by both halves"
+)
 
 
 def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineAction]]) -> str | None:
@@ -33,9 +38,17 @@ def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineA
     alone, longer = max(halves)
     return (
         f"a block of {forward}F and {backward}B lasts {float(pipeline.block_duration(forward, backward)):g}, but "
-        f"{longer} alone takes {float(alone):g}: times.overlapped_forward_backward goes by the stage of the forward "
-        "only; the key overlap (0 to 1) in its place goes by both halves"
+        f"{longer} alone takes {float(alone):g}: {_RULES}"
     )
+
+
+def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
+    """Keep the first of several notes on short blocks, and all others."""
+    told = False
+    for note in notes:
+        if not (told and note.endswith(_RULES)):
+            yield note
+        told = told or note.endswith(_RULES)
 
 
 def _part_of_half(pipeline: Pipeline, forward: int, backward: int) -> float:

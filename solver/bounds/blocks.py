@@ -59,7 +59,8 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
     - All blocks lie between e and T − g.
     - a = nF implies b = nB. (Not the converse, where partners run by themselves.)
 
-    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks).
+    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks). Where these are too
+    many, T ≥ the least head, the load less the most that blocks save, and the least tail.
     """
     sides = _sides(problem, found, view)
     if sides is None:
@@ -67,9 +68,11 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
     window = _Windows(problem, found, view)
     savings, shortest = sides.pairing.savings(), sides.pairing.shortest()
     most_a, most_b = window.most_firsts(), window.most_seconds()
-    if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        return None
     load = sum(sides.firsts) + sum(sides.seconds) + sides.others
+    step = found.network.thinned.step
+    if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
+        rest = load - sides.pairing.most_saved() + window.around
+        return Bound(rest * step, "blocks", view.device, {"load": load * step})
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
     shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
@@ -83,7 +86,6 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
         least = min((value for value in (least, *values) if value is not None), default=None)
     if least is None:
         return None
-    step = found.network.thinned.step
     return Bound(least * step, "blocks", view.device, {"load": load * step})
 
 
@@ -163,6 +165,7 @@ class _Windows:
         self.heads, self.tails, self.work = heads, tails, view.work
         self.e = int(heads[self.seconds].min())
         self.g = int(tails[self.firsts].min())
+        self.around = int(heads.min() + tails.min())
         self.step = found.network.thinned.step
         self.keys = keys
         self.partners = {problem.partners[key] for key in problem.fusing.seconds if key in problem.partners}
