@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,15 @@ def test_overlap_that_saves_nothing_is_no_freedom_of_a_search() -> None:
         plain = ppopt.optimize(pipeline, placement="v", time_limit=15)
         assert (made.makespan, made.bound, made.status) == (plain.makespan, plain.bound, plain.status)
         assert block_durations(made) == {}
+
+
+@pytest.mark.parametrize(("share", "noted"), [("0", True), ("0.5", False)])
+def test_overlap_asked_for_that_saves_nothing_is_noted(tmp_path: Path, share: str, noted: bool) -> None:
+    file = tmp_path / "costs.yaml"
+    file.write_text(f"devices: 2\nmicrobatches: 2\noverlap: {share}\n")
+    result = CliRunner().invoke(cli, ["optimize", "--overlap", "-c", str(file), "--time-limit", "5"])
+    assert result.exit_code == 0
+    assert ("note: --overlap: no block is shorter" in result.stderr) == noted
 
 
 def test_what_a_share_saves_is_found() -> None:
