@@ -109,7 +109,7 @@ def prose_block(text: str, section: str = "") -> Block:
 
 
 def table_blocks(path: Path, table: str) -> Iterator[Block]:
-    """Give the cells of a table; options in its first column are of the command in its header or else the document's."""
+    """Give the cells of a table; those of its first column are of the header's command or the document's."""
     header, _, *rows = table.strip().splitlines()
     named = re.findall(r"`ppopt (\w+)`", header)
     owner = named[0] if named else path.stem if path.stem in COMMANDS else ""
