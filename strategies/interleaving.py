@@ -6,7 +6,7 @@ from solver.errors import InputError
 from strategies.pipeline import Pipeline
 from strategies.registry import plain
 
-_PYTORCHS_CLASS = "ScheduleInterleaved1F1B"
+_PYTORCHS_NAMES = ("ScheduleInterleaved1F1B", "Interleaved1F1B")
 
 
 def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
@@ -24,7 +24,7 @@ def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
     str or None
         The sentence; None where another name is used or the groups are the same.
     """
-    if plain(name) != plain(_PYTORCHS_CLASS) or microbatches % devices == 0:
+    if plain(name) not in map(plain, _PYTORCHS_NAMES) or microbatches % devices == 0:
         return None
     groups = max(1, microbatches // devices)
     if microbatches % groups:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from strategies.steps import Step
 
 ENTRY_POINT_GROUP = "ppopt.strategies"
+PYTORCHS_PREFIX = "Schedule"
+"""What the names of PyTorch's classes begin with; torchtitan and PyTorch's own look-up leave it out."""
 
 Rule = Callable[..., Iterable["Step"]]
 """``rule(pipeline, device, **options)`` yields the steps of one device."""
@@ -59,6 +61,15 @@ class Strategy:
     splits_backward: bool = False
     overlaps: bool = False
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it may be called, its own name first; names of PyTorch's classes also without their prefix."""
+        known: dict[str, str] = {}
+        for each in (self.name, *self.aliases):
+            for name in (each, each.removeprefix(PYTORCHS_PREFIX)):
+                known.setdefault(plain(name), name)
+        return tuple(known.values())
 
     @property
     def summary(self) -> str:
@@ -163,17 +174,13 @@ def find_strategy(name: str) -> Strategy:
     InputError
         If there is none; the message names the nearest and all there are.
     """
-    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
+    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in strategy.names}
     wanted = plain(name)
     if wanted in by_name:
         return by_name[wanted]
     near = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.5)
     hint = f"did you mean {by_name[near[0]].name}? " if near else ""
     raise InputError(f"strategy: {name[:60]!r} is not known; {hint}Known are {', '.join(all_strategies())}")
-
-
-def _names(strategy: Strategy) -> tuple[str, ...]:
-    return strategy.name, *strategy.aliases
 
 
 def plain(name: str) -> str:

@@ -139,6 +139,7 @@ def test_pytorchs_groups_are_noted_under_its_name() -> None:
         return run("evaluate", name, "--microbatches", str(microbatches)).stderr
 
     assert "PyTorch's class takes groups of 6 here: interleaved:group_size=6" in told("ScheduleInterleaved1F1B", 6)
+    assert "PyTorch's class takes groups of 6 here" in told("Interleaved1F1B", 6)
     assert "PyTorch's class does not take 11 microbatches here" in told("scheduleinterleaved1f1b", 11)
     assert told("interleaved", 6) == told("ScheduleInterleaved1F1B", 8) == ""
     assert told("ScheduleInterleaved1F1B:group_size=6", 6) == ""
