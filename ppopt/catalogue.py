@@ -22,7 +22,7 @@ def strategies() -> list[dict[str, Any]]:
             "placement": strategy.placement,
             **strategy.requirements.describe(),
             "options": sorted(strategy.options),
-            "aliases": list(strategy.names[1:]),
+            "aliases": list(strategy.aliases),
             "summary": strategy.summary,
         }
         for strategy in all_strategies().values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from time import perf_counter
 
@@ -11,7 +11,7 @@ from ppopt.garbage import collection_paused
 from ppopt.given_order import GivenOrder, Named, cut_for_file, read_each, read_named, stages_meant
 from reports.metrics import measure
 from solver.checker import violations
-from solver.errors import InputError
+from solver.errors import DeadlockError, InputError
 from solver.problem import Placed, Problem, place
 from solver.replay import ENGINES, choose_engine, replay
 from strategies.actions import PipelineAction
@@ -22,6 +22,7 @@ from strategies.orders import check_options, cut_for, make_orders, parse_strateg
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
+from strategies.running_options import values_that_run
 
 
 class InternalError(RuntimeError):
@@ -88,6 +89,29 @@ def evaluate_all(
     InputError
         As for `evaluate`, and if no strategy is named.
     """
+    made: list[Schedule] = []
+    for outcome in evaluate_each(pipeline, strategies, engine):
+        if isinstance(outcome, InputError):
+            raise outcome
+        made.append(outcome)
+    return made
+
+
+def evaluate_each(
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+) -> Iterator[Schedule | InputError]:
+    """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
+
+    Yields
+    ------
+    Schedule or InputError
+        For each name its schedule, or why it does not fit the pipeline or deadlocks on it.
+
+    Raises
+    ------
+    InputError
+        If a name is not known, an argument is wrong, or no strategy is named.
+    """
     check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
@@ -95,7 +119,11 @@ def evaluate_all(
     if not names:
         raise InputError("strategies: name at least one")
     base = stages_meant(names, pipeline.devices)
-    return [evaluate_with(pipeline, name, engine, {}, base) for name in names]
+    for name in names:
+        try:
+            yield evaluate_with(pipeline, name, engine, {}, base)
+        except InputError as error:
+            yield error
 
 
 def check_pipeline(pipeline: object) -> None:
@@ -111,7 +139,9 @@ def check_pipeline(pipeline: object) -> None:
 
 
 @collection_paused()
-def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+def evaluate_with(
+    pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None, *, cured: bool = True
+) -> Schedule:
     """Replay a schedule, as `evaluate` does.
 
     Parameters
@@ -123,6 +153,8 @@ def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[st
     base : int or None
         For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
         takes.
+    cured : bool
+        Whether a deadlock is told with what would run, which takes up to a second to find.
     """
     started = perf_counter()
     check_pipeline(pipeline)
@@ -139,7 +171,19 @@ def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[st
     if groups and "group_size" not in chosen:
         notes.append(groups)
     label = strategy.name + _written(chosen, stages)
-    return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+    try:
+        return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+    except DeadlockError as error:
+        error.args = ("; ".join([str(error), *_cures(strategy, cut, chosen)]),) if cured else error.args
+        raise
+
+
+def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
+    """Say why an order deadlocks, where its schedule knows, and what would run."""
+    if strategy.why_deadlocked and (why := strategy.why_deadlocked(pipeline, **chosen)):
+        yield why
+    for option, values in values_that_run(strategy, pipeline, chosen).items():
+        yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
 
 
 def _replay_given(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from ppopt.evaluation import InternalError, evaluate, replay_orders
+from ppopt.evaluation import InternalError, evaluate_with, replay_orders
 from ppopt.finished import Schedule
 from ppopt.garbage import collection_paused
 from ppopt.incumbents import fitting_strategies, one_at_a_time, published_orders
@@ -249,7 +249,7 @@ def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap
         if strategy.overlaps and not overlap:
             continue
         try:
-            made = evaluate(schedule.pipeline, strategy.name, "graph")
+            made = evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
         except InputError:
             continue
         compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))

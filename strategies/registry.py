@@ -28,6 +28,9 @@ PYTORCHS_PREFIX = "Schedule"
 Rule = Callable[..., Iterable["Step"]]
 """``rule(pipeline, device, **options)`` yields the steps of one device."""
 
+Proposal = Callable[["Pipeline"], Iterable[int]]
+"""``propose(pipeline)`` yields values of an option that are worth trying, the best first."""
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -51,6 +54,10 @@ class Strategy:
         Whether it uses overlapped blocks.
     options : mapping of str to int or None
         Its own options with their defaults, read off the rule's keyword-only parameters.
+    proposals : mapping of str to callable
+        For an option, the values that are worth trying where the order deadlocks.
+    why_deadlocked : callable or None
+        ``why_deadlocked(pipeline, **options)`` says in a few words why the order deadlocks; empty where it cannot.
     """
 
     name: str
@@ -61,15 +68,8 @@ class Strategy:
     splits_backward: bool = False
     overlaps: bool = False
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All that it may be called, its own name first; names of PyTorch's classes also without their prefix."""
-        known: dict[str, str] = {}
-        for each in (self.name, *self.aliases):
-            for name in (each, each.removeprefix(PYTORCHS_PREFIX)):
-                known.setdefault(plain(name), name)
-        return tuple(known.values())
+    proposals: dict[str, Proposal] = field(default_factory=dict, hash=False)
+    why_deadlocked: Callable[..., str] | None = None
 
     @property
     def summary(self) -> str:
@@ -88,6 +88,8 @@ def schedule(
     aliases: tuple[str, ...] = (),
     splits_backward: bool = False,
     overlaps: bool = False,
+    proposals: dict[str, Proposal] | None = None,
+    why_deadlocked: Callable[..., str] | None = None,
     **requirements: Any,
 ) -> Callable[[Rule], Strategy]:
     """Make a schedule out of the rule below it.
@@ -104,6 +106,10 @@ def schedule(
         Whether the rule uses I and W.
     overlaps : bool
         Whether the rule fuses forwards with backwards.
+    proposals : dict of str to callable, optional
+        For an option, ``propose(pipeline)`` yields values to be tried where the order deadlocks.
+    why_deadlocked : callable, optional
+        ``why_deadlocked(pipeline, **options)`` says in a few words why it does.
     **requirements
         The fields of `Requirements`; the stages follow from the placement where they are not given.
     """
@@ -116,7 +122,18 @@ def schedule(
         parameters = inspect.signature(rule).parameters.values()
         options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
         needs = Requirements(**requirements)
-        return Strategy(name, placement, rule, needs, aliases, splits_backward, overlaps, options)
+        return Strategy(
+            name=name,
+            placement=placement,
+            rule=rule,
+            requirements=needs,
+            aliases=aliases,
+            splits_backward=splits_backward,
+            overlaps=overlaps,
+            options=options,
+            proposals=proposals or {},
+            why_deadlocked=why_deadlocked,
+        )
 
     return make
 
@@ -174,13 +191,19 @@ def find_strategy(name: str) -> Strategy:
     InputError
         If there is none; the message names the nearest and all there are.
     """
-    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in strategy.names}
+    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
     wanted = plain(name)
     if wanted in by_name:
         return by_name[wanted]
     near = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.5)
     hint = f"did you mean {by_name[near[0]].name}? " if near else ""
     raise InputError(f"strategy: {name[:60]!r} is not known; {hint}Known are {', '.join(all_strategies())}")
+
+
+def _names(strategy: Strategy) -> tuple[str, ...]:
+    """List all that it may be called; names of PyTorch's classes also without their prefix."""
+    names = (strategy.name, *strategy.aliases)
+    return tuple(dict.fromkeys(each for name in names for each in (name, name.removeprefix(PYTORCHS_PREFIX))))
 
 
 def plain(name: str) -> str:
