@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
@@ -14,9 +15,10 @@ from solver.checker import violations
 from solver.errors import DeadlockError, InputError
 from solver.problem import Placed, Problem, place
 from solver.replay import ENGINES, choose_engine, replay
-from strategies.actions import PipelineAction
+from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
+from strategies.model_notes import chunks_notes, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.orders import check_options, cut_for, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
@@ -166,7 +168,7 @@ def evaluate_with(
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
-    notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
+    notes = list(_notes(strategy, pipeline, cut, placement, base, as_given=stages is None))
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
@@ -186,13 +188,43 @@ def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> It
         yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
 
 
+def first_variant_that_runs(pipeline: Pipeline, name: str, engine: str, base: int | None) -> Schedule | None:
+    """Replay a schedule that fails with its default options with the first of those it proposes that run.
+
+    Parameters
+    ----------
+    pipeline, engine, base
+        As for `evaluate_with`.
+    name : str
+        A published schedule.
+
+    Returns
+    -------
+    Schedule or None
+        None if no options run, or the name comes with options of the schedule's own.
+    """
+    strategy, chosen = parse_strategy(name)
+    if chosen.keys() - {"stages"}:
+        return None
+    try:
+        cut = cut_for(strategy, pipeline, stages=chosen.get("stages"), base=base)
+    except InputError:
+        return None
+    for options in filter(None, strategy.variants(cut)):
+        with suppress(InputError):
+            return evaluate_with(pipeline, name, engine, options, base, cured=False)
+    return None
+
+
 def _replay_given(
     pipeline: Pipeline, given: GivenOrder, engine: str, options: dict[str, int], base: int | None
 ) -> Schedule:
     if options:
         raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
     cut, notes = cut_for_file(pipeline, given, base)
-    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes))
+    splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
+    halves = halves_notes(pipeline) if splits else ()
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes, *halves))
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -257,23 +289,15 @@ def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
 
 
-def _stages_as_given(pipeline: Pipeline, cut: Pipeline, base: int | None) -> int | None:
-    return pipeline.stages if pipeline.stages is not None else base or cut.stages
-
-
-def _notes(strategy: Strategy, stages_as_given: int | None, cut: Pipeline) -> list[str]:
-    notes: list[str] = []
-    if stages_as_given != cut.stages:
-        notes.append(
-            f"{strategy.name} runs {cut.stages} stages: the same model, cut anew from {stages_as_given} stages "
-            "(times and activations shared out evenly)"
-        )
-    if strategy.requirements.stages_per_device is None and cut.stages == cut.devices > 1:
-        notes.append(
-            f"{strategy.name} has only one stage a device here; "
-            f"{strategy.name}:stages={2 * cut.devices} cuts each in two"
-        )
-    return notes
+def _notes(
+    strategy: Strategy, pipeline: Pipeline, cut: Pipeline, placement: Placement, base: int | None, *, as_given: bool
+) -> Iterator[str]:
+    """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
+    before = pipeline if pipeline.stages is not None else pipeline.with_stages(base or cut.stages or 0)
+    yield from recut_notes(strategy.name, before, placement)
+    yield from chunks_notes(strategy, cut, as_given=as_given)
+    if strategy.splits_backward:
+        yield from halves_notes(pipeline)
 
 
 def _written(options: dict[str, int], stages: int | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ Rule = Callable[..., Iterable["Step"]]
 
 Proposal = Callable[["Pipeline"], Iterable[int]]
 """``propose(pipeline)`` yields values of an option that are worth trying, the best first."""
+
+MOST_VARIANTS = 5
+"""A search starts from so many values of an option."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Strategy:
     options : mapping of str to int or None
         Its own options with their defaults, read off the rule's keyword-only parameters.
     proposals : mapping of str to callable
-        For an option, the values that are worth trying where the order deadlocks.
+        For an option, the values that are worth trying: by a search, and where the order deadlocks.
     why_deadlocked : callable or None
         ``why_deadlocked(pipeline, **options)`` says in a few words why the order deadlocks; empty where it cannot.
     """
@@ -70,6 +74,12 @@ class Strategy:
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
     proposals: dict[str, Proposal] = field(default_factory=dict, hash=False)
     why_deadlocked: Callable[..., str] | None = None
+
+    def variants(self, pipeline: Pipeline) -> Iterator[dict[str, int]]:
+        """List the options that a search tries: none, which means the defaults, then the first values proposed."""
+        yield {}
+        for option, propose in self.proposals.items():
+            yield from ({option: value} for value in islice(propose(pipeline), MOST_VARIANTS))
 
     @property
     def summary(self) -> str:
@@ -107,7 +117,8 @@ def schedule(
     overlaps : bool
         Whether the rule fuses forwards with backwards.
     proposals : dict of str to callable, optional
-        For an option, ``propose(pipeline)`` yields values to be tried where the order deadlocks.
+        For an option, ``propose(pipeline)`` yields values that are worth trying, the best first: a search starts from
+        the first five, and where the order deadlocks, those that run are named.
     why_deadlocked : callable, optional
         ``why_deadlocked(pipeline, **options)`` says in a few words why it does.
     **requirements
