@@ -9,7 +9,7 @@ from os.path import realpath
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation import check_pipeline, evaluate_with
+from ppopt.evaluation import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.finished import Schedule
 from ppopt.given_order import GivenOrder, Named, read_named, refuse_contradictions, stages_meant
 from ppopt.infeasibility import InfeasibleError
@@ -38,8 +38,8 @@ class Comparison:
     pipeline : Pipeline
         The model, with the number of stages that its times are meant for.
     schedules : tuple of Schedule
-        Best first: those that fit the memory by their makespans, then those that do not. The bound of each is its
-        ladder's.
+        Best first: those that fit the memory by their makespans, of equal ones that with the least memory
+        (`Schedule.memory_taken`) first, then those that do not. The bound of each is its ladder's.
     ladders : tuple of Ladder
         For each schedule, where its time goes.
     bound : float or None
@@ -181,7 +181,7 @@ def compare(
     gathered = _Gathered(told or _tell_nobody)
     gathered.evaluate(pipeline, names, engine, base)
     if placements:
-        gathered.search(settled, replace(options, overlap=allowed))
+        gathered.search(settled, replace(options, overlap=allowed, starts=tuple(gathered.starts)))
     gathered.refuse_nothing()
     gathered.told("computing lower bounds")
     ranked = _ranked(settled, gathered.schedules, split_backward=True, overlap=allowed)
@@ -251,19 +251,26 @@ class _Gathered:
 
     told: Told
     schedules: list[Schedule] = field(default_factory=list)
+    starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int) -> None:
-        """Evaluate each schedule; leave out what does not fit."""
+        """Evaluate each schedule; leave out what does not fit, and show what does in its place if there are options."""
         for place, name in enumerate(names, 1):
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
-                self.schedules.append(evaluate_with(pipeline, name, engine, {}, base))
+                made = evaluate_with(pipeline, name, engine, {}, base)
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+                if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
+                    self.schedules.append(other)
+                continue
+            self.schedules.append(made)
+            if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
+                self.starts.append(made)  # a search starts from the others by itself
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""
@@ -333,8 +340,8 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> Comparison:
-    """Rank schedules and lay their ladders: those that fit come first, then the shorter, the searched, by name."""
-    ranked = sorted(schedules, key=lambda each: (not each.fits, each.makespan, not each.is_searched, each.strategy))
+    """Rank schedules and lay their ladders."""
+    ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap)
     return Comparison(
         pipeline=pipeline,
@@ -343,6 +350,12 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward
         bound=None if measured.bound is None else float(measured.bound),
         bounds_cut_short=measured.cut_short,
     )
+
+
+def _rank(schedule: Schedule) -> tuple[Any, ...]:
+    """Those that fit come first, then the shorter, those with less memory, the searched, by name."""
+    searched = schedule.is_searched
+    return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:

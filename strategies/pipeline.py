@@ -270,6 +270,12 @@ class Pipeline(_Part):
         return forward.forward + backward - (self.overlap or 0) * shorter
 
     @property
+    def halves_are_assumed(self) -> bool:
+        """Whether backwards are given and neither of their halves, so that I and W are taken to be half of B each."""
+        times = self.times
+        return times.backward is not None and times.backward_input is None and times.backward_weight is None
+
+    @property
     def stages_per_device(self) -> int:
         """How many stages each device holds, if the same on each."""
         return (self.stages or self.devices) // self.devices
@@ -337,6 +343,8 @@ class Pipeline(_Part):
             columns["overlapped_forward_backward"] = columns.pop("overlapped")
         kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight")}
         durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
+        if self.halves_are_assumed:  # as they are of the new cut
+            durations |= {"backward_input": None, "backward_weight": None}
         # not read like a user's numbers: parts may be smaller than those may be, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)
