@@ -10,7 +10,7 @@ import altair as alt
 from reports.charts.bubbles import state_scales, tooltips
 from reports.charts.records import schedule_records
 from reports.content import Section
-from reports.numbers import grouped
+from reports.numbers import grouped, titled, with_unit
 
 HEIGHT = 300
 
@@ -41,11 +41,11 @@ def memory_chart(section: Section) -> alt.LayerChart:
     )
     y = alt.Y(
         "makespan:Q",
-        title="makespan",
+        title=titled("makespan", section.unit),
         scale=alt.Scale(domain=_padded([each["makespan"] for each in records], section.bound), nice=False),
         axis=alt.Axis(format=",.6~r", tickCount=6),
     )
-    layers = [*_lines(x, y, field, limit, section.bound), *_points(section, records, x, y, field, limit)]
+    layers = [*_lines(x, y, field, limit, section), *_points(section, records, x, y, field, limit)]
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
 
 
@@ -54,7 +54,7 @@ def _points(
 ) -> list[alt.Chart]:
     colours, shapes = state_scales(records)
     points = alt.Chart(alt.InlineData(values=records)).mark_point(filled=True, size=110, opacity=1)
-    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)))
+    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)), unit=section.unit)
     texts = alt.Chart(alt.InlineData(values=_labels(records, field, limit, section.bound))).mark_text(
         align=alt.ExprRef("datum.align"),
         dx=alt.ExprRef("datum.dx"),
@@ -74,7 +74,7 @@ def _points(
     ]
 
 
-def _lines(x: alt.X, y: alt.Y, field: str, limit: float | None, bound: float | None) -> list[alt.Chart]:
+def _lines(x: alt.X, y: alt.Y, field: str, limit: float | None, section: Section) -> list[alt.Chart]:
     lines: list[alt.Chart] = []
     if limit is not None:
         at = alt.Chart(alt.InlineData(values=[{field: limit, "text": "memory limit"}]))
@@ -82,8 +82,10 @@ def _lines(x: alt.X, y: alt.Y, field: str, limit: float | None, bound: float | N
             at.mark_rule(color="#D55E00", strokeWidth=1.5).encode(x=x),
             at.mark_text(align="right", dx=-4, baseline="top", dy=4).encode(x=x, y=alt.value(0), text="text:N"),
         ]
+    bound = section.bound
     if bound is not None:
-        at = alt.Chart(alt.InlineData(values=[{"makespan": bound, "text": f"lower bound {grouped(bound)}"}]))
+        text = f"lower bound {with_unit(grouped(bound), section.unit)}"
+        at = alt.Chart(alt.InlineData(values=[{"makespan": bound, "text": text}]))
         lines += [
             at.mark_rule(strokeDash=[5, 4], strokeWidth=1.5).encode(y=y),
             at.mark_text(align="right", dx=-4, baseline="top", dy=4).encode(y=y, x=alt.value("width"), text="text:N"),
