@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from solver.errors import InputError
 from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each, read_share
+from strategies.numbers import (
+    PerStage,
+    in_one_line,
+    read_amount,
+    read_count,
+    read_duration,
+    read_each,
+    read_share,
+    read_unit,
+)
 from strategies.validation_messages import describe
 
 MOST_OPS = 5_000_000
@@ -26,6 +35,7 @@ Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
 Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
+UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
 
 
@@ -129,6 +139,8 @@ class Pipeline(_Part):
         Slices of the model; None leaves it to the schedule.
     microbatches : int
         Those of one iteration, both directions of a bidirectional pipeline together.
+    unit : str or None
+        What the unit of time is called: it labels figures and changes none.
     times : Times
         How long the operations last.
     p2p_latency : number
@@ -143,6 +155,7 @@ class Pipeline(_Part):
     devices: Count
     stages: Count | None = None
     microbatches: Count
+    unit: UnitOfTime | None = None
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
     overlap: Share | None = None
