@@ -20,7 +20,7 @@ from reports.ladder import STEPS, Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
 from strategies.numbers import shown
-from strategies.orders import with_virtual_stages
+from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
