@@ -6,8 +6,8 @@ import base64
 from html import escape
 from typing import Any
 
-from ppopt.charts import timeline_chart
-from ppopt.finished import Schedule
+from ppopt.comparison.charts import timeline_chart
+from ppopt.result import Schedule
 from reports.numbers import grouped, percent, with_unit
 
 MOST_DRAWN = 3_000

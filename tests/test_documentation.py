@@ -16,7 +16,7 @@ import click
 import pytest
 
 import ppopt
-from ppopt.cli import cli
+from ppopt.commands.cli import cli
 from tests.test_rooms import ROOMS, ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

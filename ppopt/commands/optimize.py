@@ -12,7 +12,7 @@ from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.finished import Schedule
+    from ppopt.result import Schedule
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 
@@ -60,17 +60,17 @@ def optimize(
     The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"]])
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
+    from ppopt.commands.printing import save_timelines, show_optimized, with_published, write_traces
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.finished import Schedule
-    from ppopt.optimization import SearchOptions, optimize_each
-    from ppopt.output import save_timelines, show_optimized, with_published, write_traces
+    from ppopt.optimization.optimize import SearchOptions, optimize_each
+    from ppopt.result import Schedule
 
     with ProgressLine() as line:
         wanted = SearchOptions(

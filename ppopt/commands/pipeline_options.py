@@ -11,7 +11,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.given_order import GivenOrder, Named
+    from ppopt.evaluation.order_files import GivenOrder, Named
     from strategies.configuration import Split
     from strategies.pipeline import Pipeline
 
@@ -94,7 +94,7 @@ def read_with_strategies(
     strategies : tuple of str or GivenOrder
         Those named, else the one that the configuration names, if any; with the configuration's group size.
     """
-    from ppopt.given_order import read_each
+    from ppopt.evaluation.order_files import read_each
     from strategies.orders import with_group_size
 
     named = read_each(strategies)
@@ -163,7 +163,7 @@ def _make_pipeline(
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from ppopt.given_order import settle_sizes
+        from ppopt.evaluation.order_files import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -280,7 +280,7 @@ class _TimeOverrides:
         if not isinstance(stages, int) or stages < 1:
             return 1
         if self._is_open() and self.strategies:
-            from ppopt.given_order import stages_meant
+            from ppopt.evaluation.order_files import stages_meant
 
             stages = stages_meant(self.strategies, stages)
         return min(stages, 1_000_000)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppopt.measurement import MeasuredAction
+from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
 from solver.errors import InputError
 from strategies.pipeline import SPLIT_TOLERANCE

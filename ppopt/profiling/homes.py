@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.profiling.measurement import MeasuredAction, Measurement
 
 CUSTOM = "custom"
 

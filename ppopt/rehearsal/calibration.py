@@ -10,7 +10,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import cast
 
-from ppopt.measurement import MeasuredAction
+from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.prediction import with_costs
 from solver.problem import Problem
 from strategies.actions import Op

@@ -8,7 +8,7 @@ from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
-from ppopt.finished import Schedule
+from ppopt.result import Schedule
 from reports.metrics import measure
 from solver.problem import Block, Placed, Precedence, Problem, place
 from solver.replay import replay

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 import ppopt
-from ppopt.comparison import Comparison
-from ppopt.presentation import presented, section
+from ppopt.comparison.compare import Comparison
+from ppopt.comparison.sections import presented, section
 from reports.charts.bubbles import bubble_chart, reference_lines
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart, windows

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ppopt
-from ppopt.comparison import Comparison
-from ppopt.presentation import section
-from ppopt.report import write_report
+from ppopt.commands.pages import write_report
+from ppopt.comparison.compare import Comparison
+from ppopt.comparison.sections import section
 from reports.charts.records import label
 from reports.content import Section
 from reports.page import page, sentences, tables

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.comparison import Comparison
+from ppopt.comparison.compare import Comparison
 from reports.charts import palette
 from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
 from reports.charts.timelines import MEMORY_COLOUR
@@ -129,7 +129,7 @@ def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sh
 
 
 def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
-    from ppopt.presentation import presented
+    from ppopt.comparison.sections import presented
 
     return [columns(presented(each)) | {"name": each.strategy} for each in comparison.schedules]
 

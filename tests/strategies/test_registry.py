@@ -101,7 +101,11 @@ def test_a_schedule_of_another_package_appears_beside_ours(tmp_path: Path) -> No
         (source / name).write_text(text)
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
     subprocess.run([sys.executable, *install], check=True)
-    run = [sys.executable, "-c", f"import sys; sys.path.append({str(target)!r}); from ppopt.cli import main; main()"]
+    run = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.append({str(target)!r}); from ppopt.commands.cli import main; main()",
+    ]
 
     listed = subprocess.run([*run, "strategies"], capture_output=True, text=True, check=True)
     assert "lazy: One microbatch after the other." in listed.stdout
