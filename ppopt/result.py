@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ppopt.evaluation.export import exported, write_order
 from reports.metrics import Figures
 from solver.problem import Placed, Problem
 from strategies.actions import PipelineAction
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from reports.content import Presented
     from reports.idle import Waiting
+    from reports.ladder import Ladder
+    from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
 
@@ -237,23 +241,63 @@ class Schedule:
         InputError
             If the order is bidirectional and that is not forced, or the file cannot be written.
         """
-        from ppopt.evaluation.export import exported, write_order
-
         order = exported(self, force_order_only=force_order_only)
         write_order(path, order)
         return order.notes
 
+    def table_row(self) -> Row:
+        """Take what a table shows of the schedule."""
+        from reports.table import Row
+
+        pipeline = self.pipeline
+        return Row(
+            self.strategy,
+            (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
+            self.figures,
+            self.limits,
+            self.status,
+            self.objective,
+            self.bound,
+            pipeline.unit or "",
+        )
+
+    def presented(self, ladder: Ladder | None = None, figures: dict[str, Any] | None = None) -> Presented:
+        """Take what a report shows of the schedule.
+
+        Parameters
+        ----------
+        ladder : Ladder, optional
+            Where its time goes.
+        figures : dict, optional
+            Its plain values, where there are more than its own.
+        """
+        from reports.content import Presented
+
+        return Presented(
+            row=self.table_row(),
+            placement=self.placement,
+            local_stages=self.layout.local_stages,
+            problem=self.problem,
+            rows=self.rows,
+            waiting=self.waiting,
+            orders=self.orders,
+            ladder=ladder,
+            searched=self.is_searched,
+            notes=self.notes,
+            figures=self.to_dict() if figures is None else figures,
+        )
+
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""
-        from ppopt.notebook import timeline_html
+        from reports.notebook import timeline_html
 
-        return timeline_html(self)
+        return timeline_html(self.presented())
 
     def _repr_mimebundle_(self, **_what: object) -> dict[str, Any]:
         """Offer a notebook the timeline as a picture, as a chart, and in words."""
-        from ppopt.notebook import mimebundle
+        from reports.notebook import mimebundle
 
-        return mimebundle(self)
+        return mimebundle(self.presented(), repr(self))
 
     def __repr__(self) -> str:
         pipeline = self.pipeline

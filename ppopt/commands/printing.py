@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from ppopt.comparison.compare import Comparison, with_name
-from ppopt.comparison.sections import table_row
 from ppopt.optimization.explain import explain
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.result import Schedule
@@ -39,7 +38,7 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
     elif form == "csv":
         click.echo(_as_csv([schedule.to_dict() for schedule in schedules]), nl=False)
     else:
-        click.echo(table([table_row(schedule) for schedule in schedules], _width()))
+        click.echo(table([schedule.table_row() for schedule in schedules], _width()))
     if draw:
         for schedule in schedules:
             click.echo("\n" + _drawing(schedule), err=form != "table")
@@ -125,8 +124,8 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 
 def _comparison_text(comparison: Comparison) -> str:
-    rows = [table_row(schedule) for schedule in comparison.schedules]
-    baseline = None if comparison.baseline is None else table_row(comparison.baseline)
+    rows = [schedule.table_row() for schedule in comparison.schedules]
+    baseline = None if comparison.baseline is None else comparison.baseline.table_row()
     lines = []
     if rows:
         headline = verdict(rows, comparison.bound, baseline)

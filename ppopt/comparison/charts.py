@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from ppopt.comparison.compare import Comparison, comparison_of
-from ppopt.comparison.sections import presented, section
+from ppopt.comparison.sections import section
 from ppopt.result import Schedule
 from solver.errors import InputError
 from strategies.numbers import shown as name_value
@@ -100,7 +100,7 @@ def timeline_chart(schedule: Schedule) -> alt.LayerChart | alt.Chart:
 
     if not isinstance(schedule, Schedule):
         raise InputError(f"schedule: must be a Schedule, see ppopt.evaluate; found {name_value(schedule)}")
-    return any_timeline_chart(presented(schedule))
+    return any_timeline_chart(schedule.presented())
 
 
 def _section(shown: Shown) -> Section:

@@ -1,60 +1,12 @@
-"""From results to what reports show."""
+"""From comparisons to the sections of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
-from ppopt.result import Schedule
-from reports.content import Presented, Section
-from reports.ladder import Ladder
-from reports.table import Row
-
-if TYPE_CHECKING:
-    from ppopt.comparison.compare import Comparison
-    from ppopt.profiling.against import Against
-
-
-def table_row(schedule: Schedule) -> Row:
-    """Take what a table shows of a schedule."""
-    pipeline = schedule.pipeline
-    return Row(
-        schedule.strategy,
-        (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
-        schedule.figures,
-        schedule.limits,
-        schedule.status,
-        schedule.objective,
-        schedule.bound,
-        pipeline.unit or "",
-    )
-
-
-def presented(schedule: Schedule, ladder: Ladder | None = None, figures: dict[str, Any] | None = None) -> Presented:
-    """Take what a report shows of a schedule.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        The schedule.
-    ladder : Ladder, optional
-        Where its time goes.
-    figures : dict, optional
-        Its plain values, where there are more than its own.
-    """
-    return Presented(
-        row=table_row(schedule),
-        placement=schedule.placement,
-        local_stages=schedule.layout.local_stages,
-        problem=schedule.problem,
-        rows=schedule.rows,
-        waiting=schedule.waiting,
-        orders=schedule.orders,
-        ladder=ladder,
-        searched=schedule.is_searched,
-        notes=schedule.notes,
-        figures=schedule.to_dict() if figures is None else figures,
-    )
+from ppopt.comparison.compare import Comparison, comparison_of
+from ppopt.profiling.against import Against
+from reports.content import Section
 
 
 def section(comparison: Comparison, title: str) -> Section:
@@ -64,25 +16,23 @@ def section(comparison: Comparison, title: str) -> Section:
     return Section(
         title=title,
         pipeline=comparison.pipeline.to_mapping(),
-        schedules=[presented(schedule, ladder, values) for schedule, ladder, values in parts],
+        schedules=[schedule.presented(ladder, values) for schedule, ladder, values in parts],
         left_out=comparison.left_out,
         infeasible=comparison.infeasible,
         bound=comparison.bound,
-        baseline=None if comparison.baseline is None else table_row(comparison.baseline),
+        baseline=None if comparison.baseline is None else comparison.baseline.table_row(),
         search=" ".join(_search_sentences(comparison)),
     )
 
 
 def against_section(against: Against, title: str) -> Section:
     """Take what a report shows of a prediction and the measurement beside it."""
-    from ppopt.comparison.compare import comparison_of
-
     predicted, measured = against.predicted, against.measured
     comparison = comparison_of(predicted.pipeline, [predicted])
     return Section(
         title=title,
         pipeline=predicted.pipeline.to_mapping(),
-        schedules=[presented(comparison.schedules[0], comparison.ladders[0]), presented(measured)],
+        schedules=[comparison.schedules[0].presented(comparison.ladders[0]), measured.presented()],
         bound=comparison.bound,
         headline=f"Predicted above, measured below. {against.differences[0]}",
         differences=against.differences[1:],

@@ -6,18 +6,33 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ppopt.whole_files import written_whole
 from solver.errors import InputError
+from strategies.actions import PipelineAction
 from strategies.exported_order import ExportedOrder, export_order
 from strategies.numbers import in_one_line
-
-if TYPE_CHECKING:
-    from ppopt.result import Schedule
+from strategies.placements import Placement
 
 
-def exported(schedule: Schedule, *, force_order_only: bool = False) -> ExportedOrder:
+class NamedOrder(Protocol):
+    """What can be exported: the order of each device, under a name; a `Schedule` is one."""
+
+    @property
+    def strategy(self) -> str:
+        """The name."""
+
+    @property
+    def actions(self) -> Sequence[Sequence[PipelineAction]]:
+        """The actions of each device."""
+
+    @property
+    def layout(self) -> Placement:
+        """Which device holds which stage."""
+
+
+def exported(schedule: NamedOrder, *, force_order_only: bool = False) -> ExportedOrder:
     """Prepare a schedule's order for a file; the notes name the schedule.
 
     Raises
@@ -68,7 +83,7 @@ def check_folder(option: str, path: str) -> None:
 
 
 def write_orders(
-    folder: str, schedules: Iterable[tuple[str, Schedule]], *, force_order_only: bool = False
+    folder: str, schedules: Iterable[tuple[str, NamedOrder]], *, force_order_only: bool = False
 ) -> tuple[list[str], list[str]]:
     """Write a file for each schedule that PyTorch's runtime can run; the folder is made where it is not there.
 
@@ -76,7 +91,7 @@ def write_orders(
     ----------
     folder : str
         Where they are written; files of the same names are replaced.
-    schedules : iterable of (str, Schedule)
+    schedules : iterable of (str, NamedOrder)
         Each with what its file's name begins with, in front of its own name; empty for nothing.
     force_order_only : bool
         Whether bidirectional orders are written, too.

@@ -129,9 +129,8 @@ def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sh
 
 
 def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
-    from ppopt.comparison.sections import presented
 
-    return [columns(presented(each)) | {"name": each.strategy} for each in comparison.schedules]
+    return [columns(each.presented()) | {"name": each.strategy} for each in comparison.schedules]
 
 
 def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(sheet: Sheet, path: Path) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import ppopt
 from ppopt import InputError, Pipeline
 from ppopt.commands.cli import cli
-from ppopt.comparison.sections import presented, section
+from ppopt.comparison.sections import section
 from ppopt.profiling.against import hold_against
 from ppopt.profiling.measurement import unit_of_times
 from reports.charts.timeline_layout import bar_rows, columns
@@ -118,7 +118,7 @@ def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
 def test_notebook_charts_and_their_bars_name_it() -> None:
     made = evaluated("1f1b", pipeline(2, 4, unit="ms"))
     assert "start, ms" in titles(ppopt.timeline_chart(made).to_dict())
-    waits = {row["waited"] for row in bar_rows(columns(presented(made)))}
+    waits = {row["waited"] for row in bar_rows(columns(made.presented()))}
     assert any(re.search(r"\(data \d+ ms\)", wait) for wait in waits)
     assert "makespan 15 ms, " in made._repr_html_()
     assert "makespan 15 ms, " in repr(made)
