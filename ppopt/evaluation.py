@@ -21,6 +21,7 @@ from strategies.numbers import shown
 from strategies.orders import check_options, cut_for, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
 
@@ -166,7 +167,7 @@ def evaluate_with(
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
-    notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
+    notes = [*doubts(pipeline), *_notes(strategy, _stages_as_given(pipeline, cut, base), cut)]
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
@@ -192,7 +193,8 @@ def _replay_given(
     if options:
         raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
     cut, notes = cut_for_file(pipeline, given, base)
-    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes))
+    told = (*doubts(pipeline), *given.notes, *notes)
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=told)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:

@@ -21,6 +21,7 @@ from solver.errors import InputError
 from solver.problem import Problem
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.plausibility import doubts
 from strategies.search_problem import build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
@@ -158,7 +159,7 @@ def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedu
         except InfeasibleError as error:
             yield error
             continue
-        yield made
+        yield replace(made, notes=(*doubts(pipeline), *made.notes))
         if made.interrupted:
             return
 
