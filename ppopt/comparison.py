@@ -110,9 +110,21 @@ class Comparison:
             "search": search,
         }
 
+    @property
+    def verdict(self) -> str:
+        """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
+        from ppopt.presentation import verdict_of
+
+        return verdict_of(self)
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the table in a notebook."""
+        from ppopt.notebook import comparison_html
+
+        return comparison_html(self)
+
     def __repr__(self) -> str:
-        names = ", ".join(f"{schedule.strategy} {schedule.makespan:g}" for schedule in self.schedules)
-        return f"<Comparison of {len(self.schedules)} schedules: {names}>"
+        return f"<Comparison of {len(self.schedules)} schedules: {self.verdict}>"
 
 
 def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:

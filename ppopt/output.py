@@ -18,12 +18,11 @@ from ppopt.explanation import explain
 from ppopt.finished import Schedule
 from ppopt.optimization import compared_with_published
 from ppopt.output_file import bytes_written_whole, written_whole
-from ppopt.presentation import table_row
+from ppopt.presentation import baseline_row, table_row
 from reports.chrome_trace import Traced, write_trace
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
-from reports.verdict import verdict
 from strategies.pipeline import Pipeline
 from strategies.short_blocks import one_on_short_blocks
 
@@ -126,11 +125,10 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 def _comparison_text(comparison: Comparison) -> str:
     rows = [table_row(schedule) for schedule in comparison.schedules]
-    baseline = None if comparison.baseline is None else table_row(comparison.baseline)
     lines = []
     if rows:
-        headline = verdict(rows, comparison.bound, baseline)
-        lines = [_wrapped(headline, indent=""), "", ranking(rows, comparison.bound, baseline, _width())]
+        table_lines = ranking(rows, comparison.bound, baseline_row(comparison), _width())
+        lines = [_wrapped(comparison.verdict, indent=""), "", table_lines]
     reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
     infeasible = comparison.infeasible if comparison.winner else ()
     return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])
