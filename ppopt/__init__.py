@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         memory_chart,
         timeline_chart,
     )
-    from ppopt.comparison.compare import Comparison, compare
+    from ppopt.comparison.compare import compare
+    from ppopt.comparison.comparison import Comparison
+    from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
     from ppopt.optimization.explain import explain
@@ -55,7 +57,9 @@ _HOMES = {
         "memory_chart",
         "timeline_chart",
     ),
-    "ppopt.comparison.compare": ("Comparison", "compare"),
+    "ppopt.comparison.compare": ("compare",),
+    "ppopt.comparison.comparison": ("Comparison",),
+    "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
@@ -96,6 +100,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "check_schedule_file",
     "Schedule",
     "InfeasibleError",
+    "show_offline",
     "SearchOptions",
     "optimize",
     "optimize_each",

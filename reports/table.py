@@ -61,7 +61,9 @@ TERMINAL_WIDTH = 80
 
 _SHORTEST_NAME = 12
 _LONGEST_TITLE = 10
-_TIMES = ("makespan", "span", "bound")
+TIMES = ("makespan", "span", "bound")
+"""The titles of columns that hold times."""
+
 _BOUNDED = ("bubble", "memory", "bound", "gap")
 
 
@@ -93,7 +95,7 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
 
 def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
     """Write the unit in a second line, below the titles of times: beside them, it would take the room of names."""
-    return [titles, [unit if title in _TIMES else "" for title in titles]] if unit else [titles]
+    return [titles, [unit if title in TIMES else "" for title in titles]] if unit else [titles]
 
 
 def ranking(
@@ -114,9 +116,7 @@ def ranking(
     """
     titles, *cells = ranking_cells(rows, bound, baseline)
     lines = [line.rstrip() for line in _lines([*_header(titles, rows[0].unit), *cells], width)]
-    notes = _footnotes(rows, bool(best_rows(rows)))
-    if baseline is not None and baseline.name not in versus(baseline):
-        notes.insert(0, f"{versus(baseline)}: against {baseline.name}")
+    notes = ranking_notes(rows, baseline)
     if width is not None:
         notes = [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
     return "\n".join([*lines, *notes])
@@ -141,6 +141,13 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
         blank = [""] * len(_BOUNDED)
         cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
     return cells
+
+
+def ranking_notes(rows: Sequence[Row], baseline: Row | None) -> list[str]:
+    """Say what the marks of a ranking mean, and what a baseline with a long name is."""
+    is_short = baseline is None or baseline.name in versus(baseline)
+    notes = [] if is_short or baseline is None else [f"{versus(baseline)}: against {baseline.name}"]
+    return [*notes, *_footnotes(rows, bool(best_rows(rows)))]
 
 
 def versus(baseline: Row) -> str:

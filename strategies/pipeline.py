@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
@@ -22,6 +23,7 @@ from strategies.numbers import (
     read_share,
     read_unit,
 )
+from strategies.pipeline_text import describe_costs, describe_sizes
 from strategies.validation_messages import describe
 
 MOST_OPS = 5_000_000
@@ -48,6 +50,10 @@ class _Part(BaseModel):
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """List what is shown: what was given, as plain numbers."""
+        yield from _plain(self).items()
 
 
 class Times(_Part):
@@ -367,6 +373,15 @@ class Pipeline(_Part):
         """Write the pipeline as a configuration, absent values left out."""
         mapping: dict[str, Any] = _plain(self)
         return mapping
+
+    def __repr__(self) -> str:
+        return f"<Pipeline: {describe_sizes(self)};\n {describe_costs(self)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Show the sizes and the costs in a notebook, a line each."""
+        return f"<div><b>{escape(describe_sizes(self))}</b><br>{escape(describe_costs(self))}</div>"
 
 
 def _stage_count(stages: object) -> int:

@@ -18,7 +18,7 @@ from ppopt.commands.reporting import DEFAULTS, command_line
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.comparison.compare import Comparison
+    from ppopt.comparison.comparison import Comparison
     from ppopt.evaluation.order_files import Named
     from strategies.pipeline import Pipeline
 

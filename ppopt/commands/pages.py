@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppopt import __version__
-from ppopt.comparison.sections import against_section, sections
+from ppopt.comparison.against_section import against_section
 from ppopt.whole_files import bytes_written_whole, written_whole
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.comparison.compare import Comparison
+    from ppopt.comparison.comparison import Comparison
     from ppopt.profiling.against import Against
     from reports.content import Section
 
@@ -46,7 +46,7 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     """
     from reports.page.page import write_page
 
-    shown = sections(comparisons, [_readable(title) for title in titles])
+    shown = _sections(comparisons, titles)
     with written_whole(path) as file:
         write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
 
@@ -68,6 +68,11 @@ def write_against(path: str, against: Against, title: str, command: Sequence[str
     with written_whole(path) as file:
         shown = against_section(against, _readable(title))
         write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
+
+
+def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
+    pairs = zip(comparisons, titles, strict=True)
+    return [comparison.section(_readable(title)) for comparison, title in pairs]
 
 
 def _readable(text: str) -> str:
@@ -116,7 +121,7 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
 
     check_chart(path)
     draw = _drawing(_chart_named(path))
-    shown = [each for each in sections(comparisons, [_readable(title) for title in titles]) if each.schedules]
+    shown = [each for each in _sections(comparisons, titles) if each.schedules]
     if not shown:
         raise InputError(f"--chart: {path!r}: there is no schedule to be drawn")
     with warnings.catch_warnings():

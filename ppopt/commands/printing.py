@@ -13,16 +13,16 @@ from typing import Any
 
 import click
 
-from ppopt.comparison.compare import Comparison, with_name
+from ppopt.comparison.comparison import Comparison
 from ppopt.optimization.explain import explain
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.result import Schedule
 from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
+from reports.content import with_name
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
-from reports.verdict import verdict
 from strategies.pipeline import Pipeline
 from strategies.short_blocks import one_on_short_blocks
 
@@ -125,11 +125,10 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 def _comparison_text(comparison: Comparison) -> str:
     rows = [schedule.table_row() for schedule in comparison.schedules]
-    baseline = None if comparison.baseline is None else comparison.baseline.table_row()
     lines = []
     if rows:
-        headline = verdict(rows, comparison.bound, baseline)
-        lines = [_wrapped(headline, indent=""), "", ranking(rows, comparison.bound, baseline, _width())]
+        table_lines = ranking(rows, comparison.bound, comparison.baseline_row, _width())
+        lines = [_wrapped(comparison.verdict, indent=""), "", table_lines]
     reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
     infeasible = comparison.infeasible if comparison.winner else ()
     return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ppopt.comparison.compare import Comparison, comparison_of
-from ppopt.comparison.sections import section
+from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.comparison import Comparison
 from ppopt.result import Schedule
 from solver.errors import InputError
 from strategies.numbers import shown as name_value
@@ -105,13 +105,13 @@ def timeline_chart(schedule: Schedule) -> alt.LayerChart | alt.Chart:
 
 def _section(shown: Shown) -> Section:
     if isinstance(shown, Comparison):
-        return section(shown, "")
+        return shown.section()
     schedules = [shown] if isinstance(shown, Schedule) else list(shown) if isinstance(shown, Sequence) else []
     if not schedules or not all(isinstance(each, Schedule) for each in schedules):
         raise InputError("schedules: must be a Comparison, a Schedule or a list of Schedules")
     if len({_model(each) for each in schedules}) > 1:
         raise InputError("schedules: must be of one model: the same devices, microbatches, work, latency and limits")
-    return section(comparison_of(schedules[0].pipeline, schedules), "")
+    return comparison_of(schedules[0].pipeline, schedules).section()
 
 
 def _model(schedule: Schedule) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
+from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.ladders import measure_ladders
 from ppopt.comparison.selection import (
     DEFAULT_BASELINE,
@@ -24,7 +25,8 @@ from ppopt.optimization.least_memory import InfeasibleError
 from ppopt.optimization.optimize import SearchOptions, optimize_each
 from ppopt.optimization.search import Progress
 from ppopt.result import Schedule
-from reports.ladder import STEPS, Ladder
+from reports.content import with_name
+from reports.ladder import Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
 from strategies.numbers import shown
@@ -35,110 +37,6 @@ from strategies.registry import all_strategies
 
 Told = Callable[[str], None]
 """Called with a few words on what is being done."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """What `ppopt.compare` returns.
-
-    Attributes
-    ----------
-    pipeline : Pipeline
-        The model, with the number of stages that its times are meant for.
-    schedules : tuple of Schedule
-        Best first: those that fit the memory by their makespans, of equal ones that with the least memory
-        (`Schedule.memory_taken`) first, then those that do not. The bound of each is its ladder's.
-    ladders : tuple of Ladder
-        For each schedule, where its time goes.
-    bound : float or None
-        A makespan that no schedule can beat that fits the memory, on any of the placements shown.
-    baseline : Schedule or None
-        The one among them that all are compared with.
-    left_out : tuple of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
-    infeasible : tuple of str
-        Why no schedule fits the memory, for each placement of which that is so.
-    searched : tuple of str
-        The placements that were searched; with an interruption, up to the one that it fell on.
-    interrupted : bool
-        Whether Ctrl-C ended the search.
-    bounds_cut_short : bool
-        Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
-        higher in another run.
-    seconds : float
-        How long all of it took.
-    notes : tuple of str
-        What the user should know of the comparison as such.
-    """
-
-    pipeline: Pipeline
-    schedules: tuple[Schedule, ...]
-    ladders: tuple[Ladder, ...]
-    bound: float | None
-    baseline: Schedule | None = None
-    left_out: tuple[tuple[str, str], ...] = ()
-    infeasible: tuple[str, ...] = ()
-    searched: tuple[str, ...] = ()
-    interrupted: bool = False
-    bounds_cut_short: bool = False
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def winner(self) -> Schedule | None:
-        """The shortest schedule that fits the memory, if any does."""
-        return next((schedule for schedule in self.schedules if schedule.fits), None)
-
-    @property
-    def fastest(self) -> Schedule | None:
-        """The shortest schedule, whatever memory it takes."""
-        return min(self.schedules, key=lambda schedule: schedule.makespan, default=None)
-
-    def figures(self) -> list[dict[str, Any]]:
-        """Write the figures of each schedule as plain values, the ladder as one of them."""
-        pairs = zip(self.schedules, self.ladders, strict=True)
-        return [{**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0])} for pair in pairs]
-
-    def vs_baseline(self, schedule: Schedule) -> float | None:
-        """Tell by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
-        return None if self.baseline is None else schedule.makespan / self.baseline.makespan - 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write the comparison as plain values, as in ``--format json``."""
-        search = {"placements": list(self.searched), "interrupted": self.interrupted} if self.searched else None
-        rows = zip(self.figures(), self.schedules, strict=True)
-        return {
-            "pipeline": self.pipeline.to_mapping(),
-            "schedules": [{**figures, "idle": _idle(schedule)} for figures, schedule in rows],
-            "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
-            "infeasible": list(self.infeasible),
-            "bound": self.bound,
-            "baseline": None if self.baseline is None else self.baseline.strategy,
-            "bounds_cut_short": self.bounds_cut_short,
-            "search": search,
-        }
-
-    def __repr__(self) -> str:
-        names = ", ".join(f"{schedule.strategy} {schedule.makespan:g}" for schedule in self.schedules)
-        return f"<Comparison of {len(self.schedules)} schedules: {names}>"
-
-
-def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:
-    steps = {step: float(getattr(ladder, step)) for step in ("ideal", "saved", *STEPS)}
-    return {
-        **schedule.to_dict(),
-        "placement": schedule.placement,
-        "searched": schedule.is_searched,
-        "ladder": {**steps, "limited": ladder.limited},
-    }
-
-
-def _idle(schedule: Schedule) -> list[dict[str, float]]:
-    from reports.idle import CAUSES
-
-    devices = schedule.waiting.devices
-    scale = schedule.problem.ticks_per_unit
-    return [{cause: getattr(idle, cause) / scale for cause in CAUSES} for idle in devices]
 
 
 def compare(
@@ -324,11 +222,6 @@ class _Gathered:
         """Refuse a comparison in which nothing remains."""
         if not self.schedules and not self.infeasible and self.left_out:
             raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
-
-
-def with_name(name: str, reason: str) -> str:
-    """Write a reason with the name that it is about, which most reasons begin with."""
-    return reason if reason.startswith(name.partition(":")[0]) else f"{name}: {reason}"
 
 
 def comparison_of(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -177,7 +178,7 @@ class Plan:
         self.options = options
         self.schedule = schedule if isinstance(schedule, Schedule) else evaluate(pipeline, schedule)
         _refuse(pipeline, self.schedule)
-        self.notes = list(self.schedule.notes)
+        self.notes = [*self.schedule.notes, *_too_few_cores(pipeline.devices)]
         self.costs = self._costs(pipeline)
         self.predicted = predict(self.schedule, self.costs)
         self.microbatches = _in_order_of_last_stage(self.schedule)
@@ -252,6 +253,24 @@ class Plan:
         cost = self.costs.costs[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
+
+
+def _too_few_cores(processes: int) -> Iterator[str]:
+    """Say where processes will wait for a core, which no schedule knows of."""
+    cores = usable_cores()
+    if processes > cores:
+        counted = "1 core" if cores == 1 else f"{cores} cores"
+        yield (
+            f"{counted} for {processes} processes: where more of them work at once than there are cores, waits will be "
+            "measured, not schedules"
+        )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _BLOCKS = "the halves of overlapped blocks ran one after the other"

@@ -16,7 +16,7 @@ from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, row_height
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from ppopt.comparison.compare import Comparison
+    from ppopt.comparison.comparison import Comparison
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import ppopt
-from ppopt.comparison.compare import Comparison
-from ppopt.comparison.sections import section
+from ppopt.comparison.comparison import Comparison
 from reports.charts.bubbles import bubble_chart, reference_lines
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart, windows
@@ -53,7 +52,7 @@ def texts(svg: bytes) -> list[str]:
 
 @pytest.mark.parametrize("draw", OF_SECTIONS)
 def test_charts_of_sections_are_valid_and_name_every_schedule(comparison: Comparison, draw: Callable[..., Any]) -> None:
-    chart = draw(section(comparison, "t"))
+    chart = draw(comparison.section("t"))
     assert chart.to_dict()["$schema"]
     found = " ".join(texts(picture(chart, "svg")))
     shown = comparison.schedules if draw is not device_idle_chart else []
@@ -77,7 +76,7 @@ def test_charts_of_schedules_are_valid_and_label_every_device(
 
 
 def test_pngs_are_pngs(comparison: Comparison) -> None:
-    content = picture(bubble_chart(section(comparison, "t")), "png")
+    content = picture(bubble_chart(comparison.section("t")), "png")
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(content) > 5_000
 
@@ -87,7 +86,7 @@ def test_names_with_markup_are_text_in_a_picture(draw: Callable[..., Any]) -> No
     made = ppopt.compare(pipeline(2, 3), ["1f1b"], optimize=False, engine="graph")
     name = "<script>&\"'日本"
     hostile = replace(made, schedules=(replace(made.schedules[0], strategy=name),))
-    shown = section(hostile, "t")
+    shown = hostile.section("t")
     svg = picture(draw(shown.schedules[0] if draw is any_timeline_chart else shown), "svg")
     assert b"<script" not in svg
     assert any(name in text for text in texts(svg))
@@ -98,13 +97,13 @@ def test_charts_of_unusual_pipelines_are_drawn(more: dict[str, Any]) -> None:
     sizes = {"devices": 4, "microbatches": 3} | more
     made = ppopt.compare(pipeline(**sizes), ["1f1b"], optimize=False, engine="graph")
     for draw in OF_SECTIONS:
-        assert not any("NaN" in text or "null" in text for text in texts(picture(draw(section(made, "t")), "svg")))
+        assert not any("NaN" in text or "null" in text for text in texts(picture(draw(made.section("t")), "svg")))
 
 
 @pytest.mark.parametrize("memory", [{}, {"limit": 6}])
 def test_the_bound_is_a_line_across_the_bubbles_with_and_without_a_limit(memory: dict[str, Any]) -> None:
     made = ppopt.compare(pipeline(4, 8, memory=memory), ["1f1b", "zb-h1"], optimize=False, engine="graph")
-    (line,) = reference_lines(section(made, "t"))
+    (line,) = reference_lines(made.section("t"))
     assert line["line"] == "lower bound"
     assert line["makespan"] == made.bound
     assert line["bubble_ratio"] == pytest.approx(1 - made.schedules[0].ideal / made.schedules[0].makespan)

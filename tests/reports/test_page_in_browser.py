@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.comparison.compare import Comparison
+from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
 from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
 from reports.charts.timelines import MEMORY_COLOUR

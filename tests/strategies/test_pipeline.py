@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
+from strategies.plausibility import doubts
 
 
 def pipeline(**more: Any) -> Pipeline:
@@ -300,3 +301,24 @@ def test_a_cut_may_leave_the_range_of_what_is_written() -> None:
     assert made.recut(1).costs[0].activation == 2 * 10**30
     assert made.recut(4).memory.limit == (1, 2)
     assert made.recut(8).recut(2).costs == made.costs
+
+
+@pytest.mark.parametrize(
+    ("latency", "forward", "doubted"),
+    [
+        (601, 18.5, True),
+        (10, 1, False),
+        (10.01, 1, True),
+        (0, 1, False),
+        (30, [1, 2, 4, 1], False),
+        (41, [1, 2, 4, 1], True),
+    ],
+)
+def test_a_latency_of_more_than_ten_forwards_is_asked_about(latency: float, forward: Any, doubted: bool) -> None:
+    mapping = {"devices": 4, "microbatches": 4, "times": {"forward": forward, "backward": 2}, "p2p_latency": latency}
+    costs = Pipeline.from_mapping(mapping)
+    found = list(doubts(costs))
+    assert bool(found) == doubted
+    assert all("are both in the same unit?" in line for line in found)
+    for made in (ppopt.evaluate(costs, "interleaved"), ppopt.optimize(costs, time_limit=0)):
+        assert [note for note in made.notes if "unit?" in note] == found

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 import ppopt
 from ppopt import InputError, Pipeline
 from ppopt.commands.cli import cli
-from ppopt.comparison.sections import section
 from ppopt.profiling.against import hold_against
 from ppopt.profiling.measurement import unit_of_times
 from reports.charts.timeline_layout import bar_rows, columns
@@ -99,7 +98,7 @@ TIMES = {"time", "makespan", "from", "to", "ideal", "start", "end"}
 
 def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
     costs = pipeline(2, 4, unit="ms", p2p_latency=0.5)
-    shown = section(ppopt.compare(costs, ["1f1b", "zb-h1"], optimize=False), "t")
+    shown = ppopt.compare(costs, ["1f1b", "zb-h1"], optimize=False).section("t")
     view, data = SectionView(shown, 0), ChartData()
     view.gather(data, {id(shown.schedules[0])})
     for name, chart in data.charts.items():
