@@ -375,13 +375,20 @@ class Pipeline(_Part):
         return mapping
 
     def __repr__(self) -> str:
-        return f"<Pipeline: {describe_sizes(self)};\n {describe_costs(self)}>"
+        sizes, costs = self._in_two_lines
+        return f"<Pipeline: {sizes};\n {costs}>"
 
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
         """Show the sizes and the costs in a notebook, a line each."""
-        return f"<div><b>{escape(describe_sizes(self))}</b><br>{escape(describe_costs(self))}</div>"
+        sizes, costs = self._in_two_lines
+        return f"<div><b>{escape(sizes)}</b><br>{escape(costs)}</div>"
+
+    @property
+    def _in_two_lines(self) -> tuple[str, str]:
+        sizes = describe_sizes(self.devices, self.stages, self.microbatches)
+        return sizes, describe_costs(vars(self.times), self.p2p_latency, vars(self.memory), self.unit)
 
 
 def _stage_count(stages: object) -> int:
