@@ -17,7 +17,6 @@ from ppopt.cli import cli
 from strategies.model_notes import HALVES, split_stage_notes
 
 LAYERS = [1.0] * 79 + [8.0]  # 80 layers, an LM head of seven layers' work with the last one
-TEN_CHUNKS = "interleaved runs all 80 stages as they were given, 10 a device; interleaved:stages=16 runs 2 a device"
 
 
 def model(forward: list[float], devices: int = 8, **more: Any) -> Pipeline:
