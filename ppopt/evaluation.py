@@ -23,8 +23,10 @@ from strategies.numbers import shown
 from strategies.orders import check_options, cut_for, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
+from strategies.short_blocks import note_on_short_blocks
 
 
 class InternalError(RuntimeError):
@@ -168,7 +170,7 @@ def evaluate_with(
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
-    notes = list(_notes(strategy, pipeline, cut, placement, base, as_given=stages is None))
+    notes = [*doubts(pipeline), *_notes(strategy, pipeline, cut, placement, base, as_given=stages is None)]
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
@@ -224,7 +226,8 @@ def _replay_given(
     cut, notes = cut_for_file(pipeline, given, base)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(pipeline) if splits else ()
-    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes, *halves))
+    told = (*doubts(pipeline), *given.notes, *notes, *halves)
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=told)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -266,6 +269,7 @@ def replay_orders(
         raise
     _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
+    short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
         strategy=label,
@@ -278,7 +282,7 @@ def replay_orders(
         problem=problem,
         actions=orders,
         rows=rows,
-        notes=tuple(notes),
+        notes=(*notes, *([] if short is None else [short])),
     )
 
 

@@ -257,7 +257,9 @@ class Schedule:
 
     def __repr__(self) -> str:
         pipeline = self.pipeline
+        unit = f" {pipeline.unit}" if pipeline.unit else ""
         return (
             f"<Schedule {self.strategy}: {pipeline.devices} devices, {pipeline.stages} stages, "
-            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}, bubble ratio {self.bubble_ratio:.4f}>"
+            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}{unit}, "
+            f"bubble ratio {self.bubble_ratio:.4f}>"
         )

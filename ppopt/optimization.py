@@ -23,6 +23,7 @@ from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.search_problem import build_search_problem, pipeline_actions
 
@@ -173,7 +174,7 @@ def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedu
         except InfeasibleError as error:
             yield error
             continue
-        yield made
+        yield replace(made, notes=(*doubts(pipeline), *made.notes))
         if made.interrupted:
             return
 

@@ -14,7 +14,7 @@ from reports.content import Presented
 from reports.critical_path import critical_path
 from reports.idle import leading_rows
 from reports.memory import memory_steps
-from reports.numbers import grouped
+from reports.numbers import grouped, with_unit
 from reports.operation import operation
 from solver.problem import Key
 
@@ -31,12 +31,13 @@ def columns(presented: Presented) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``devices``; ``counts`` (rows of each device, which come device by device); ``stage``, ``microbatch``,
-        ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its device's stages
-        it is on; ``blocks``, the index of each block's first half (the second follows); ``critical``, indices on the
-        critical path; ``waits``, for each operation that was waited for: its index, idle time before it, how much of
-        that was for data, latency, and the order itself, and the binding input as text (empty for none); ``memory``,
-        for each device moments and levels; ``limits``; ``colours`` for each kind and place, with that of the text.
+        ``devices``; ``unit`` of time; ``counts`` (rows of each device, which come device by device); ``stage``,
+        ``microbatch``, ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its
+        device's stages it is on; ``blocks``, the index of each block's first half (the second follows);
+        ``critical``, indices on the critical path; ``waits``, for each operation that was waited for: its index, idle
+        time before it, how much of that was for data, latency, and the order itself, and the binding input as text
+        (empty for none); ``memory``, for each device moments and levels; ``limits``; ``colours`` for each kind and
+        place, with that of the text.
     """
     operations = [operation(row.task) for row in presented.rows]
     places = _places(presented)
@@ -47,6 +48,7 @@ def columns(presented: Presented) -> dict[str, Any]:
         counts[row.device] += 1
     return {
         "devices": presented.problem.devices,
+        "unit": presented.row.unit,
         "counts": counts,
         "stage": [each.stage for each in operations],
         "microbatch": [each.microbatch for each in operations],
@@ -135,9 +137,9 @@ def bar_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
         rows[at + 1]["top"] = rows[at + 1]["device"] + middle
     for at in timeline["critical"]:
         rows[at]["critical"] = True
-    for at, *wait in timeline["waits"]:
-        rows[at]["waited"] = waiting_text(*wait)
-        rows[at]["idle"] = wait[0]
+    for at, idle, data, latency, order, source in timeline["waits"]:
+        rows[at]["waited"] = waiting_text(idle, data, latency, order, source, timeline["unit"])
+        rows[at]["idle"] = idle
     return rows
 
 
@@ -168,7 +170,7 @@ def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
     }
 
 
-def waiting_text(idle: float, data: float, latency: float, order: float, source: str) -> str:
+def waiting_text(idle: float, data: float, latency: float, order: float, source: str, unit: str = "") -> str:
     """Say what an operation was waited for, and how the idle time before it divides.
 
     Parameters
@@ -177,49 +179,65 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
         The idle time and its parts; a device's first operation has none of them.
     source : str
         The binding input; empty for none.
+    unit : str
+        The unit of time.
     """
     named = [("data", data), ("latency", latency), ("other work was ready", order)]
-    parts = ", ".join(f"{name} {grouped(part)}" for name, part in named if part)
-    return f"{source or 'its turn'} ({parts or f'filling {grouped(idle)}'})"
+    parts = [f"{name} {with_unit(grouped(part), unit)}" for name, part in named if part]
+    return f"{source or 'its turn'} ({', '.join(parts) or f'filling {with_unit(grouped(idle), unit)}'})"
 
 
-def memory_rows(timeline: dict[str, Any], start: float, end: float) -> list[dict[str, Any]]:
-    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit."""
-    highest = memory_scale(timeline)
+def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
+    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit.
+
+    Parameters
+    ----------
+    timeline : dict
+        As `columns` makes them.
+    start, end : float
+        What is shown of it.
+    full : float
+        The level that fills a strip; what is above it is not drawn.
+    """
     return [
-        _strip(device, time, level, _drawn_limit(timeline, device, highest), highest)
+        _strip(device, time, level, timeline["limits"][device], full)
         for device, steps in enumerate(timeline["memory"])
         for time, level in [(start, 0), *zip(steps["time"], steps["level"], strict=True), (end, 0)]
     ]
 
 
-def _strip(device: int, time: float, level: float, limit: float | None, highest: float) -> dict[str, Any]:
+def _strip(device: int, time: float, level: float, limit: float | None, full: float) -> dict[str, Any]:
     return {
         "device": device,
         "time": time,
         "level": level,
-        "top": device + strip_height(level / highest),
+        "top": device + strip_height(level / full),
         "base": device + STRIP_BOTTOM,
-        "over": None if limit is None else device + strip_height(max(level, limit) / highest),
-        "limit": None if limit is None else device + strip_height(limit / highest),
+        "over": None if limit is None else device + strip_height(max(level, limit) / full),
+        "limit": None if limit is None else device + strip_height(limit / full),
     }
 
 
-def _drawn_limit(timeline: dict[str, Any], device: int, highest: float) -> float | None:
-    limit = timeline["limits"][device]
-    return None if limit is None or limit > highest else float(limit)
+def memory_scale(schedules: Sequence[Presented]) -> float:
+    """Choose the level that fills a memory strip, the same for all schedules that stand beside each other.
 
+    It is the limit (the highest, where devices differ). Where a schedule holds more it is the highest peak, but no more
+    than twice the limit: one schedule that is far over it would leave nothing to be seen of the others. Without a
+    limit, or with one of 0, it is the highest peak.
 
-def memory_scale(timeline: dict[str, Any]) -> float:
-    """Choose the level that fills a strip: the highest peak, or the highest limit unless far above all peaks."""
-    peak = max((level for steps in timeline["memory"] for level in steps["level"]), default=0)
-    limits = [limit for limit in timeline["limits"] if limit is not None and limit <= 2 * peak]
-    return max([peak, *limits]) or 1
+    Parameters
+    ----------
+    schedules : sequence of Presented
+        What is shown together.
+    """
+    peak = max((level for each in schedules for level in each.row.figures.peak_memory), default=0)
+    limit = max((limit for each in schedules for limit in each.row.limits if limit is not None), default=0)
+    return min(max(peak, limit), 2 * limit) or peak or 1
 
 
 def strip_height(share: float) -> float:
-    """Turn a part of a full strip into a height within its row."""
-    return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * share
+    """Turn a part of a full strip into a height within its row; more than all of it is not drawn."""
+    return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * min(1.0, share)
 
 
 def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import altair as alt
 
-from reports.charts.timeline_layout import bar_rows, columns, memory_rows, row_height
+from reports.charts.timeline_layout import bar_rows, columns, memory_rows, memory_scale, row_height
 from reports.content import Presented
+from reports.numbers import titled
 
 AXIS_WIDTH = 76
 """Pixels that the axis of devices takes in every timeline, so that their times stand below each other."""
@@ -15,13 +16,15 @@ AXIS_WIDTH = 76
 OVER_COLOUR, MEMORY_COLOUR = "#D55E00", "#8D99A6"
 
 
-def timeline_chart(presented: Presented) -> alt.LayerChart:
+def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart:
     """Draw a schedule's timeline, with a strip of memory beneath each device.
 
     Parameters
     ----------
     presented : Presented
         The schedule.
+    full_strip : float, optional
+        The memory that fills a strip, where it stands beside others; see `memory_scale`.
 
     Returns
     -------
@@ -32,15 +35,19 @@ def timeline_chart(presented: Presented) -> alt.LayerChart:
     timeline = columns(presented)
     makespan = presented.row.figures.makespan
     start = timeline_start(presented)
+    full = memory_scale([presented]) if full_strip is None else full_strip
     chart = timeline_layers(
         timeline["devices"],
         start,
         start + makespan,
         bars=alt.InlineData(values=bar_rows(timeline)),
-        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan)),
+        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan, full)),
         tooltip=[
-            alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch", "start", "end", "waited")
+            *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
+            *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),
+            alt.Tooltip("waited:N"),
         ],
+        unit=timeline["unit"],
     )
     return chart.add_params(
         alt.param(
@@ -55,7 +62,9 @@ def timeline_start(presented: Presented) -> float:
     return min(row.start for row in presented.rows) / presented.problem.ticks_per_unit
 
 
-def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any) -> alt.LayerChart:
+def timeline_layers(
+    devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any, unit: str = ""
+) -> alt.LayerChart:
     """Lay bars, labels and memory over each other.
 
     Parameters
@@ -68,6 +77,8 @@ def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory
         Rows as `bar_rows` and `memory_rows` make them.
     tooltip : altair tooltip
         What is shown over a bar.
+    unit : str
+        The unit of time.
 
     Returns
     -------
@@ -76,7 +87,7 @@ def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory
     """
     x = alt.X(
         "start:Q",
-        title="time",
+        title=titled("time", unit),
         scale=alt.Scale(domain=[start, end], nice=False),
         axis=alt.Axis(grid=False, format=",.6~r"),
     )
