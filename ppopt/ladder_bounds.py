@@ -22,7 +22,7 @@ from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import plain_network
 from solver.problem import Block, Problem
 from strategies.actions import Op
-from strategies.fusing import find_saving_blocks
+from strategies.fusing import saves, saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
@@ -147,18 +147,15 @@ def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool
     pipeline, layout = schedule.pipeline, replace(schedule.layout, name="")
     split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
     if schedule.is_searched:
-        saving = find_saving_blocks(pipeline, layout, split_backward=split_backward)
-        return Freedom(pipeline, layout, split_backward, overlap and bool(saving.durations))
+        overlap = overlap and bool(saving_blocks(pipeline, layout, split_backward=split_backward)[1])
+        return Freedom(pipeline, layout, split_backward, overlap)
     return Freedom(pipeline, layout, split, _saves_by_blocks(schedule, split))
 
 
 def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
     blocks = (action for order in schedule.actions for action in order if isinstance(action, Block))
     stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
-    if not stages:
-        return False
-    saving = find_saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)
-    return any((saving.forwards[first], saving.backwards[second]) in saving.durations for first, second in stages)
+    return any(saves(schedule.pipeline, *pair, split_backward=split_backward) for pair in stages)
 
 
 def _proven(schedule: Schedule) -> Fraction:

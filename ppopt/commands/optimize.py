@@ -112,9 +112,9 @@ def optimize(
 
 
 def _has_saving_blocks(schedule: Schedule, *, split_backward: bool) -> bool:
-    from strategies.fusing import find_saving_blocks
+    from strategies.fusing import saving_blocks
 
-    return bool(find_saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward).durations)
+    return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)[1])
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
