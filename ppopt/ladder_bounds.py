@@ -18,8 +18,8 @@ from ppopt.garbage import collection_paused
 from ppopt.infeasibility import InfeasibleError, refuse_infeasible
 from reports.ladder import Ladder
 from solver.bounds.bound import InfeasibleError as NoRoomError
-from solver.bounds.makespan import makespan_bound
-from solver.bounds.memory_edges import plain_network
+from solver.bounds.makespan import load_bound, makespan_bound
+from solver.exact import in_ticks
 from solver.problem import Block, Problem
 from strategies.actions import Op
 from strategies.pipeline import Pipeline, StageCosts
@@ -288,17 +288,10 @@ def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool)
     One microbatch a direction is enough for that: all others wait for the same, and whatever a device does waits for
     the first thing that any of them does there.
     """
-    placement = freedom.layout
-    problem = freedom.problem(min(len(placement.homes), freedom.pipeline.microbatches))
-    network = plain_network(problem if latency else _without_latency(problem))
-    thinned, heads, tails = network.thinned, network.heads(), network.tails()
-    tick = Fraction(thinned.step, problem.ticks_per_unit)
-    path = max(head + lead + tail for head, lead, tail in zip(heads, thinned.lead, tails, strict=True))
-    around = {
-        device: min(heads[task] for task in members) + min(tails[task] for task in members)
-        for device, members in thinned.members.items()
-    }
-    return max(path * tick, *(loads[device] + idle * tick for device, idle in around.items()))
+    problem = freedom.problem(min(len(freedom.layout.homes), freedom.pipeline.microbatches))
+    scale = problem.ticks_per_unit
+    bound = load_bound(problem if latency else _without_latency(problem), [in_ticks(load, scale) for load in loads])
+    return Fraction(bound.value, scale)
 
 
 def least_loads(freedom: Freedom) -> tuple[Fraction, ...]:

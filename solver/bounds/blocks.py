@@ -40,6 +40,16 @@ class Sides:
     others: int
 
 
+def least_load(problem: Problem, found: Analysis, view: DeviceView) -> int:
+    """Find the least time, in ticks, for which a device is busy: its work, less the most that any blocks save."""
+    sides = _sides(problem, found, view)
+    load = view.load
+    if sides is not None:
+        alone = sum(sides.firsts) + sum(sides.seconds) + sides.others
+        load = max(load, alone - max(_savings(sides)))
+    return load * found.network.thinned.step
+
+
 def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound | None:
     """Bound the makespan from one device on which first and second sides may fuse.
 

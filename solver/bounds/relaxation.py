@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from solver.bounds.analysis import Analysis, analyse
-from solver.bounds.bound import Bound, best, is_over
+from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.makespan import implied_network
 from solver.bounds.network import Network
 from solver.bounds.thinned import limited_holds
 from solver.cpsat_run import run
+from solver.deadline import is_over
 from solver.problem import Problem
 
 LARGEST_HORIZON = 2**50
