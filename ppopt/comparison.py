@@ -13,9 +13,10 @@ from ppopt.evaluation import check_pipeline, evaluate_with
 from ppopt.finished import Schedule
 from ppopt.given_order import GivenOrder, Named, read_named, refuse_contradictions, stages_meant
 from ppopt.infeasibility import InfeasibleError
-from ppopt.ladder_bounds import measure_ladders
-from ppopt.optimization import SearchOptions, optimize_each
+from ppopt.ladder_bounds import Freedom, QuickBounds, freedom_of, measure_ladders
+from ppopt.optimization import SearchOptions, optimize_each, searched_cuts
 from ppopt.search import Progress
+from ppopt.time_limit import Afterwards, TimeLimit
 from reports.ladder import STEPS, Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
@@ -24,6 +25,12 @@ from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
+
+PUBLISHED_SHARE = 0.5
+"""The part of the time that evaluating published schedules may take before a search."""
+
+BOUNDS_SHARE = 0.25
+"""The part of what is then left that bounds may take."""
 
 Told = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -134,6 +141,7 @@ def compare(
     engine: str = "auto",
     progress: Progress | None = None,
     told: Told | None = None,
+    afterwards: Afterwards | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -150,12 +158,17 @@ def compare(
         What is searched.
     overlap : bool, optional
         Whether the search may overlap; by default where an overlapped block of some stage is shorter than its halves.
-    time_limit, workers, seed
-        As for `optimize`; all placements share the time.
+    time_limit : float
+        Seconds for all of it: half of it at most for the published schedules where something is searched, some for
+        bounds, the rest for the placements. What there is no time for is left out, and named.
+    workers, seed
+        As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`.
     progress, told : callable, optional
         ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
+    afterwards : Afterwards, optional
+        What is yet to be done with the result in the same time.
 
     Returns
     -------
@@ -175,16 +188,18 @@ def compare(
     placements = options.placements if optimize else []
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
+    limit = TimeLimit(time_limit, afterwards)
     base = _base(pipeline, names, placements)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
     allowed = _blocks_save(settled) if overlap is None else overlap
-    gathered = _Gathered(told or _tell_nobody)
-    gathered.evaluate(pipeline, names, engine, base)
+    gathered = _Gathered(told or _tell_nobody, limit)
+    gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
+    options = replace(options, overlap=allowed)
+    gathered.bound(settled, options, placements)
     if placements:
-        gathered.search(settled, replace(options, overlap=allowed))
+        gathered.search(settled, options)
     gathered.refuse_nothing()
-    gathered.told("computing lower bounds")
-    ranked = _ranked(settled, gathered.schedules, split_backward=True, overlap=allowed)
+    ranked = _ranked(settled, gathered.schedules, gathered.bounds, split_backward=True, overlap=allowed)
     return replace(
         ranked,
         left_out=tuple(gathered.left_out),
@@ -254,35 +269,62 @@ class _Gathered:
     """What a comparison has found so far."""
 
     told: Told
+    limit: TimeLimit
+    bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int) -> None:
-        """Evaluate each schedule; leave out what does not fit."""
+    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int, *, hurried: bool) -> None:
+        """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time."""
+        ends = self.limit.ends - (1 - PUBLISHED_SHARE) * self.limit.seconds
+        longest = 0.0
         for place, name in enumerate(names, 1):
+            began = perf_counter()
+            if hurried and self.schedules and began + longest > ends:
+                self.left_out.append((str(name), f"not evaluated: half of {self.limit.used_up}"))
+                continue
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
                 self.schedules.append(evaluate_with(pipeline, name, engine, {}, base))
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+            longest = max(longest, perf_counter() - began)
+
+    def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
+        """Find the bounds of all that is there and all that will be searched."""
+        self.told("computing lower bounds")
+        share = BOUNDS_SHARE if placements else 1.0
+        self.bounds.deadline = perf_counter() + share * self.limit.left
+        freedoms = [freedom_of(schedule, overlap=options.overlap) for schedule in self.schedules]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        try:
+            self.bounds.find(freedoms)
+        except KeyboardInterrupt:
+            self.searched += placements[:1]
+            self.interrupted = self.bounds.cut_short = True
+            self.limit.hurry()
+        self.bounds.deadline = self.limit.ends
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""
-        ends = perf_counter() + options.time_limit
         placements = options.placements
+        shown = len(self.schedules)
         for place, name in enumerate(placements):
-            self.told(f"{name}, {place + 1} of {len(placements)}")
-            seconds = max(0.0, ends - perf_counter()) / (len(placements) - place)
-            self._search_one(pipeline, replace(options, placement=name, time_limit=seconds))
             if self.interrupted:
                 return
+            self.told(f"{name}, {place + 1} of {len(placements)}")
+            part = self.limit.part(len(placements) - place)
+            part.afterwards = replace(part.afterwards, shown=shown)
+            shown = 0
+            self._search_one(pipeline, replace(options, placement=name), part)
+            self.limit.put_aside(files=part.owed)
 
-    def _search_one(self, pipeline: Pipeline, options: SearchOptions) -> None:
+    def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:
         try:
-            outcomes = list(optimize_each(pipeline, options))
+            outcomes = list(optimize_each(pipeline, options, limit))
         except InputError as error:
             self.left_out.append((f"optimized-{options.placement}", str(error)))
         except KeyboardInterrupt:  # before the search proper, or after it
@@ -294,6 +336,8 @@ class _Gathered:
             self.schedules += found
             self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
             self.interrupted = any(schedule.interrupted for schedule in found)
+        if self.interrupted:
+            self.limit.hurry()
 
     def refuse_nothing(self) -> None:
         """Refuse a comparison in which nothing remains."""
@@ -307,7 +351,12 @@ def with_name(name: str, reason: str) -> str:
 
 
 def comparison_of(
-    pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool = True, overlap: bool = False
+    pipeline: Pipeline,
+    schedules: Sequence[Schedule],
+    *,
+    split_backward: bool = True,
+    overlap: bool = False,
+    deadline: float | None = None,
 ) -> Comparison:
     """Rank schedules that were made before.
 
@@ -319,12 +368,14 @@ def comparison_of(
         At least one.
     split_backward, overlap : bool
         What was allowed to those that a search found.
+    deadline : float, optional
+        Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
     return replace(
-        _ranked(settled, schedules, split_backward=split_backward, overlap=overlap),
+        _ranked(settled, schedules, QuickBounds(deadline), split_backward=split_backward, overlap=overlap),
         searched=tuple(schedule.placement for schedule in found),
         interrupted=any(schedule.interrupted for schedule in found),
         seconds=sum(schedule.seconds for schedule in schedules),
@@ -336,10 +387,12 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
     yield from {schedule.placement: schedule for schedule in schedules}.values()
 
 
-def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> Comparison:
+def _ranked(
+    pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds, *, split_backward: bool, overlap: bool
+) -> Comparison:
     """Rank schedules and lay their ladders: those that fit come first, then the shorter, the searched, by name."""
     ranked = sorted(schedules, key=lambda each: (not each.fits, each.makespan, not each.is_searched, each.strategy))
-    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap)
+    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap, quick=quick)
     return Comparison(
         pipeline=pipeline,
         schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.evaluation import InternalError, evaluate, replay_orders
+from ppopt.explanation import quick_bounds_in_explanation
 from ppopt.finished import Schedule
 from ppopt.garbage import collection_paused
 from ppopt.incumbents import fitting_strategies, one_at_a_time, published_orders
 from ppopt.infeasibility import InfeasibleError, refuse_infeasible
 from ppopt.interrupt import interrupt_noted
 from ppopt.search import Progress, Search
-from ppopt.searching import run_tools
+from ppopt.searching import first_bound, quick_bound, run_tools
+from ppopt.time_limit import TimeLimit
 from solver.errors import InputError
-from solver.problem import Problem
+from solver.problem import Orders, Problem
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.registry import Strategy
 from strategies.search_problem import build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
 
-FINISHING_SECONDS_PER_OP = 2e-5
-"""What replaying, checking and measuring the result takes; a search leaves that much of its time."""
+OFFERS_TO_ANSWER = 3.0
+"""Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
+
+CAUTION = 1.2
+"""What was measured may take this much longer the next time."""
+
+MOST_FOR_OTHERS = 0.5
+"""The part of the time that schedules beside the result may take at most; more are left out."""
+
+MOST_FOR_BOUNDS = 0.25
+"""The part of the time that the bounds of an explanation, and those of a report, may take at most."""
+
+BOUNDS_OF_A_REPORT = 6.0
+"""With two kinds of schedules, up to three bounds each."""
 
 
 def optimize(
@@ -141,26 +157,45 @@ class SearchOptions:
         return self.workers or min(2, os.cpu_count() or 1)
 
 
-def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedule | InfeasibleError]:
+def optimize_each(
+    pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
+) -> Iterator[Schedule | InfeasibleError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
+
+    Parameters
+    ----------
+    pipeline, options
+        What is searched, and how.
+    limit : TimeLimit, optional
+        The clock of the command, where that does more than search. What is done with a schedule before the next is
+        asked for belongs to its turn.
 
     Yields
     ------
     Schedule or InfeasibleError
         The best found on a placement, or why there is none.
     """
+    limit = limit or TimeLimit(options.time_limit)
     cuts = _cuts(pipeline, options.placements)
-    ends = perf_counter() + options.time_limit
     for place, (name, cut) in enumerate(cuts.items()):
-        seconds = max(0.0, ends - perf_counter()) / (len(cuts) - place)
+        limit.begin_turn(len(cuts) - place)
         try:
-            made = _optimize_one(cut, name, options, seconds)
+            made = _optimize_one(cut, name, options, limit)
         except InfeasibleError as error:
             yield error
             continue
         yield made
         if made.interrupted:
             return
+
+
+def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tuple[Pipeline, Placement]]:
+    """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
+    for name in placements:
+        with suppress(InputError):
+            cut = _cuts(pipeline, [name])[name]
+            placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+            yield cut, replace(placement, name="")
 
 
 def _cuts(pipeline: Pipeline, placements: list[str]) -> dict[str, Pipeline]:
@@ -181,7 +216,7 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
 
 
 @collection_paused()
-def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds: float) -> Schedule:
+def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit) -> Schedule:
     started = perf_counter()
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
@@ -190,29 +225,101 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
-    left = seconds - (perf_counter() - started) - FINISHING_SECONDS_PER_OP * ops
-    search = Search(problem, options.objective, left, options.progress)
-    search.offer(one_at_a_time(placement, problem))
+    search = Search(problem, options.objective, limit.left_of_turn, options.progress)
+    draft: _Draft | None = None
+    untried: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        _offer_published(search, problem, pipeline, name, split_backward)
-        run_tools(search, pipeline, placement, options.threads, options.seed)
-    return _finish(search, pipeline, placement, started)
+        strategies = fitting_strategies(pipeline, name, split_backward=split_backward)
+        untried = _offer_published(search, problem, pipeline, strategies)
+        _offer_something(search, placement)
+        search.proven(first_bound(search, pipeline, placement))
+        draft = _Draft.of(search, pipeline, placement)
+        after = _after_search(draft.seconds, len(strategies), limit)
+        search.deadline = limit.turn_ends - after
+        after += _after_bounding(quick_bound(search), pipeline, limit)
+        search.deadline = limit.turn_ends - after
+        run_tools(search, placement, options.threads, options.seed)
+    _offer_something(search, placement)
+    if not search.bound:
+        search.proven(first_bound(search, pipeline, placement))
+    if search.interrupted:
+        limit.hurry()
+    if draft is None or draft.orders is not search.orders:
+        draft = _Draft.of(search, pipeline, placement)
+    limit.finishing = draft.seconds
+    notes = [f"the search did not start from {', '.join(untried)}: {limit.used_up}"] if untried else []
+    return _finish(search, draft.made, notes, started)
 
 
-def _offer_published(
-    search: Search, problem: Problem, pipeline: Pipeline, placement: str, split_backward: bool
-) -> None:
-    """Start from every published schedule, whatever the clock says: the result is never worse than one of them."""
-    for strategy in fitting_strategies(pipeline, placement, split_backward=split_backward):
+def _offer_published(search: Search, problem: Problem, pipeline: Pipeline, strategies: Iterable[Strategy]) -> list[str]:
+    """Start from the published schedules: the result is never worse than one of them.
+
+    Returns
+    -------
+    list of str
+        Those for which there is no time. Until one has been found that fits the memory, there is.
+    """
+    untried: list[str] = []
+    longest = 0.0
+    for strategy in strategies:
+        if search.best is not None and search.seconds_left < (1 + OFFERS_TO_ANSWER) * longest:
+            untried.append(strategy.name)
+            continue
+        began = perf_counter()
         if (orders := published_orders(problem, pipeline, strategy)) is not None:
             search.offer(orders)
+        longest = max(longest, perf_counter() - began)
+    return untried
 
 
-def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float) -> Schedule:
-    """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
-    orders = pipeline_actions(search.orders)
-    label = f"optimized-{placement.name}"
-    made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+def _offer_something(search: Search, placement: Placement) -> None:
+    """Where nothing fits yet, do one microbatch after the other."""
+    if search.best is None:
+        search.offer(one_at_a_time(placement, search.problem))
+
+
+def _after_search(finishing: float, published: int, limit: TimeLimit) -> float:
+    """Count the seconds of a turn that belong to what follows the search; put aside those for files."""
+    finishing *= CAUTION
+    after = limit.afterwards
+    beside = min(finishing * published, MOST_FOR_OTHERS * limit.left_of_turn) if after.beside else 0.0
+    shown = finishing * (1 + after.shown) + beside
+    limit.put_aside(files=finishing * after.per_result + shown * after.per_schedule)
+    return finishing + beside
+
+
+def _after_bounding(bounding: float, pipeline: Pipeline, limit: TimeLimit) -> float:
+    """Count the seconds that an explanation will take, none where they are too many; put aside those for a report."""
+    most = MOST_FOR_BOUNDS * limit.left_of_turn
+    if limit.afterwards.bounded:
+        limit.put_aside(bounds=min(BOUNDS_OF_A_REPORT * bounding, most))
+    if not limit.afterwards.explained:
+        return 0.0
+    seconds = CAUTION * bounding * quick_bounds_in_explanation(pipeline)
+    return seconds if seconds < most else 0.0
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
+
+    orders: Orders
+    made: Schedule
+    seconds: float
+
+    @classmethod
+    def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
+        """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
+        began = perf_counter()
+        orders = pipeline_actions(search.orders)
+        label = f"optimized-{placement.name}"
+        made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+        return cls(search.orders, made, perf_counter() - began)
+
+
+def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Hold the result of a search against its replay, and give it its bound."""
+    label = made.strategy
     scale = search.problem.ticks_per_unit
     value = made.makespan if search.objective == "makespan" else made.span
     assert search.best is not None
@@ -220,7 +327,8 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
-    notes = ("the search was interrupted; this is the best schedule it had found",) if search.interrupted else ()
+    if search.interrupted:
+        notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     return replace(
         made,
         objective=search.objective,
@@ -233,8 +341,10 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
     )
 
 
-def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap: bool) -> list[Schedule]:
-    """Evaluate every published schedule that runs on the same placement, cut and kinds of steps.
+def compared_with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> tuple[list[Schedule], list[str]]:
+    """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
 
     Parameters
     ----------
@@ -242,15 +352,26 @@ def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap
         The result of a search; its bound is theirs too.
     split_backward, overlap : bool
         What the search was allowed to use.
+    limit : TimeLimit, optional
+        The clock of the command.
+
+    Returns
+    -------
+    tuple of (list of Schedule, list of str)
+        Those evaluated, and the names of those for which there was no time.
     """
-    placement = schedule.placement
     compared: list[Schedule] = []
-    for strategy in fitting_strategies(schedule.pipeline, placement, split_backward=split_backward):
+    left_out: list[str] = []
+    longest = 0.0 if limit is None else limit.finishing
+    for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
-        try:
-            made = evaluate(schedule.pipeline, strategy.name, "graph")
-        except InputError:
+        if limit is not None and limit.left_of_turn < longest:
+            left_out.append(strategy.name)
             continue
-        compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
-    return compared
+        began = perf_counter()
+        with suppress(InputError):
+            made = evaluate(schedule.pipeline, strategy.name, "graph")
+            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+        longest = max(longest, perf_counter() - began)
+    return compared, left_out

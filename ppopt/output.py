@@ -8,16 +8,17 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from ppopt.comparison import Comparison, with_name
-from ppopt.explanation import explain
 from ppopt.finished import Schedule
 from ppopt.optimization import compared_with_published
 from ppopt.output_file import bytes_written_whole, written_whole
 from ppopt.presentation import table_row
+from ppopt.time_limit import TimeLimit
 from reports.chrome_trace import Traced, write_trace
 from reports.table import ranking, table
 from reports.terminal_timeline import draw as draw_timeline
@@ -41,12 +42,15 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
             click.echo("\n" + _drawing(schedule), err=form != "table")
 
 
-def with_published(found: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> list[Schedule]:
-    """Put the published schedules on its placement behind each result of a search."""
-    beside: list[Schedule] = []
-    for schedule in found:
-        beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
-    return beside
+def with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> list[Schedule]:
+    """Put the published schedules on its placement behind the result of a search, as far as there is time."""
+    published, left_out = compared_with_published(schedule, split_backward=split_backward, overlap=overlap, limit=limit)
+    if left_out and limit is not None:
+        note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
+        schedule = replace(schedule, notes=(*schedule.notes, note))
+    return [schedule, *published]
 
 
 def show_optimized(
@@ -56,12 +60,9 @@ def show_optimized(
     form: str,
     *,
     draw: bool,
-    explained: bool,
-    split_backward: bool,
-    overlap: bool,
+    texts: Sequence[str] = (),
 ) -> None:
-    """Print the results of a search among all that `with_published` puts beside them."""
-    texts = [explain(each, split_backward=split_backward, overlap=overlap) for each in found] if explained else []
+    """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
     if form == "json":
         _tell_notes(beside)
         rows = [schedule.to_dict() for schedule in beside]

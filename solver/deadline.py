@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+ITEMS_BETWEEN_LOOKS = 1024
+"""So many items are gone through between two looks at the clock."""
 
 
 class OutOfTimeError(Exception):
@@ -24,3 +31,17 @@ def check_time(deadline: float | None) -> None:
     """
     if is_over(deadline):
         raise OutOfTimeError
+
+
+def until(over: Callable[[], bool], items: Iterable[Item]) -> Iterator[Item]:
+    """Go through many items, and ask again and again whether that is over.
+
+    Raises
+    ------
+    OutOfTimeError
+        If it is.
+    """
+    for count, item in enumerate(items):
+        if not count % ITEMS_BETWEEN_LOOKS and over():
+            raise OutOfTimeError
+        yield item

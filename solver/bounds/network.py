@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import accumulate, product
 from typing import TypeAlias
 
@@ -10,16 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.bounds.thinned import Thinned
-from solver.deadline import check_time
+from solver.deadline import is_over, until
 
 Edge: TypeAlias = tuple[int, int, int]
 Reach: TypeAlias = NDArray[np.bool_]
 
 MOST_BITS = 2_000_000_000
 """Reachability of all tasks at once takes this much memory at most; else it is found device by device."""
-
-TASKS_BETWEEN_LOOKS = 1024
-"""So many tasks are gone through between two looks at the clock."""
 
 TILE = 256
 
@@ -129,9 +127,7 @@ class Network:
             for place, task in enumerate(members[device]):
                 before_bits[task] = 1 << (width + place)
             width += _rounded_up(len(members[device]))
-        for count, task in enumerate(self.order):
-            if not count % TASKS_BETWEEN_LOOKS:
-                check_time(deadline)
+        for task in until(partial(is_over, deadline), self.order):
             bits = before_bits[task]
             for before, _ in self.preds[task]:
                 bits |= before_bits[before]
