@@ -41,6 +41,9 @@ USUAL_STAGES_PER_DEVICE = 2
 OFFERS_TO_ANSWER = 3.0
 """Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
 
+GRACE_FOR_STARTS = 0.25
+"""Offering published schedules may take so many seconds more than there are: small problems always get them."""
+
 CAUTION = 1.2
 """What was measured may take this much longer the next time."""
 
@@ -317,7 +320,7 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
         return [f"the search did not start from {', '.join(untried)}: {limit.used_up}"]
     for strategy, variants in others:
         for options in variants:
-            if _is_too_late(search, longest):
+            if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
                 return [f"the time was up before all options of {strategy.name} had been tried that it proposes"]
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None:
@@ -327,7 +330,8 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
 
 def _is_too_late(search: Search, offering: float) -> bool:
     """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
-    return search.best is not None and search.seconds_left <= (1 + OFFERS_TO_ANSWER) * offering
+    left = search.deadline + GRACE_FOR_STARTS - perf_counter()
+    return search.best is not None and left <= (1 + OFFERS_TO_ANSWER) * offering
 
 
 def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:

@@ -13,8 +13,8 @@ from ppopt import Pipeline, Standing
 from ppopt.incumbents import published_orders
 from ppopt.less_memory import TightSearch, spare_memory
 from ppopt.search import Search
-from ppopt.searching import run_tools
-from strategies.placements import make_placement
+from ppopt.searching import first_bound, quick_bound, run_tools
+from strategies.placements import Placement, make_placement
 from strategies.registry import find_strategy
 from strategies.search_problem import build_search_problem
 from tests.brute_force import optimum
@@ -65,15 +65,21 @@ def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
     layout = make_placement(placement, 4, stages, 8)
     below = costs.model_copy(update={"memory": costs.memory.model_copy(update={"limit": Fraction(peak) - 1})})
     tight = Search(build_search_problem(below, layout), "makespan", 20)
-    run_tools(tight, below, layout, 2, 0)
+    run_whole(tight, below, layout)
     assert tight.bound / tight.problem.ticks_per_unit > made.makespan
+
+
+def run_whole(search: Search, costs: Pipeline, layout: Placement) -> None:
+    search.proven(first_bound(search, costs, layout))
+    quick_bound(search)
+    run_tools(search, layout, 2, 0)
 
 
 def searched(costs: Pipeline, placement: str = "linear", told: list[Standing] | None = None) -> tuple[Search, Any]:
     layout = make_placement(placement, costs.devices, costs.stages or 0, costs.microbatches)
     progress = None if told is None else told.append
     search = Search(build_search_problem(costs, layout), "makespan", 30, progress)
-    assert run_tools(search, costs, layout, 2, 0) is None
+    run_whole(search, costs, layout)
     assert search.closed
     return search, layout
 
@@ -103,7 +109,7 @@ def test_without_time_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("ppopt.optimization.spare_memory", lambda *given: asked.append(given[3]))
     for limit, allowed in ((2.0, 0.2), (600.0, 5.0)):
         assert ppopt.optimize(pipeline(), time_limit=limit).status == "optimal"
-        assert asked.pop() == pytest.approx(allowed)
+        assert asked.pop() == pytest.approx(allowed, rel=0.1)
 
 
 def test_a_tight_search_knows_when_it_is_through() -> None:

@@ -62,18 +62,27 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
     assert tried or placement in ("v", "bidirectional")  # whose published schedules overlap
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, published schedules are offered."""
+    monkeypatch.setattr("ppopt.optimization.GRACE_FOR_STARTS", 60.0)
+
+
 def deadlocked() -> Pipeline:
     times = {"forward": 8, "backward": 15, "overlapped_forward_backward": 17.25}
     return Pipeline.from_mapping({"devices": 8, "stages": 16, "microbatches": 20, "times": times, "p2p_latency": 0.5})
 
 
-def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_it_whatever_the_clock_says() -> None:
+def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_it_whatever_the_clock_says(
+    patient: None,
+) -> None:
     pipeline = deadlocked()
     assert made_or_none(pipeline, "interleaved-overlap") is None
     published = ppopt.evaluate(pipeline, "interleaved-overlap", "graph", group_size=10)
     made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=0)
     assert made.makespan <= published.makespan
-    beside = compared_with_published(made, split_backward=True, overlap=True)
+    beside, left_out = compared_with_published(made, split_backward=True, overlap=True)
+    assert left_out == []
     names = [schedule.strategy for schedule in beside]
     assert names == ["interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"]
     assert all(made.makespan <= schedule.makespan for schedule in beside)
@@ -81,9 +90,9 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
 
 @pytest.mark.parametrize("latency", [0, 3, 10])
 @pytest.mark.parametrize("m", [12, 22])
-def test_with_time_no_proposed_option_is_better(m: int, latency: float) -> None:
+def test_with_time_no_proposed_option_is_better(m: int, latency: float, patient: None) -> None:
     pipeline = costs("interleaved", m, latency)
-    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=0.4)
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=2)
     assert not any("the time was up" in note for note in made.notes)
     for strategy in fitting_strategies(pipeline, "interleaved", split_backward=True):
         for options in strategy.variants(pipeline):
@@ -104,11 +113,11 @@ def hurried(pipeline: Pipeline, device: int, *, depth: int = 1) -> Iterator[Step
     yield from B * (warmup - (depth < 4))
 
 
-def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
     monkeypatch.setattr("ppopt.incumbents.all_strategies", lambda: {"hurried": hurried})
     monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
     made = ppopt.optimize(costs("linear"), time_limit=0)
-    (beside,) = compared_with_published(made, split_backward=True, overlap=False)
+    (beside,), _ = compared_with_published(made, split_backward=True, overlap=False)
     assert beside.strategy == "hurried:depth=4"
     assert made.makespan <= beside.makespan
 
@@ -148,7 +157,7 @@ def test_a_search_starts_from_schedules_that_it_is_given() -> None:
 
 def test_the_table_is_consistent_with_the_promise() -> None:
     options = ["--devices", "4", "--microbatches", "13", "--stages", "12", "--placement", "interleaved"]
-    result = CliRunner().invoke(cli, ["optimize", *options, "--time-limit", "0", "--format", "csv"])
+    result = CliRunner().invoke(cli, ["optimize", *options, "--time-limit", "5", "--format", "csv"])
     rows = [line.split(",") for line in result.stdout.splitlines()]
     makespans = {row[0]: float(row[rows[0].index("makespan")]) for row in rows[1:]}
     assert any(name.startswith("interleaved:group_size=") for name in makespans)
