@@ -28,7 +28,8 @@ def describe_sizes(pipeline: Pipeline) -> str:
 def describe_costs(pipeline: Pipeline) -> str:
     """Write times and memory as they are given, those of different stages as a range."""
     unit = f" {pipeline.unit}" if pipeline.unit else ""
-    return f"{', '.join(_times(pipeline))}{unit}; {', '.join(_memory(pipeline))}"
+    overlap = "" if pipeline.overlap is None else f"; overlap {_number(pipeline.overlap)}"
+    return f"{', '.join(_times(pipeline))}{unit}{overlap}; {', '.join(_memory(pipeline))}"
 
 
 def _times(pipeline: Pipeline) -> Iterator[str]:
