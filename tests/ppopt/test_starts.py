@@ -90,9 +90,12 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
 
 @pytest.mark.parametrize("latency", [0, 3, 10])
 @pytest.mark.parametrize("m", [12, 22])
-def test_with_time_no_proposed_option_is_better(m: int, latency: float, patient: None) -> None:
+def test_with_time_no_proposed_option_is_better(
+    m: int, latency: float, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = costs("interleaved", m, latency)
-    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=2)
+    monkeypatch.setattr("ppopt.optimization.run_tools", lambda *_: None)  # what a search finds beyond its starts
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=60)
     assert not any("the time was up" in note for note in made.notes)
     for strategy in fitting_strategies(pipeline, "interleaved", split_backward=True):
         for options in strategy.variants(pipeline):
