@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ppopt.file_check import CheckReport, check_schedule_file
     from ppopt.finished import Schedule
     from ppopt.infeasibility import InfeasibleError
+    from ppopt.offline_charts import show_offline
     from ppopt.optimization import SearchOptions, optimize, optimize_each
     from ppopt.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
@@ -50,6 +51,7 @@ _HOMES = {
     "ppopt.file_check": ("CheckReport", "check_schedule_file"),
     "ppopt.finished": ("Schedule",),
     "ppopt.infeasibility": ("InfeasibleError",),
+    "ppopt.offline_charts": ("show_offline",),
     "ppopt.optimization": ("SearchOptions", "optimize", "optimize_each"),
     "ppopt.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
@@ -85,6 +87,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "check_schedule_file",
     "Schedule",
     "InfeasibleError",
+    "show_offline",
     "SearchOptions",
     "optimize",
     "optimize_each",

@@ -9,6 +9,7 @@ from ppopt.finished import Schedule
 from reports.content import Presented, Section
 from reports.ladder import Ladder
 from reports.table import Row
+from reports.verdict import verdict
 
 if TYPE_CHECKING:
     from ppopt.against import Against
@@ -26,6 +27,7 @@ def table_row(schedule: Schedule) -> Row:
         schedule.status,
         schedule.objective,
         schedule.bound,
+        pipeline.unit or "",
     )
 
 
@@ -56,6 +58,17 @@ def presented(schedule: Schedule, ladder: Ladder | None = None, figures: dict[st
     )
 
 
+def verdict_of(comparison: Comparison) -> str:
+    """Say in a sentence how a comparison ends."""
+    rows = [table_row(schedule) for schedule in comparison.schedules]
+    return verdict(rows, comparison.bound, baseline_row(comparison), is_infeasible=bool(comparison.infeasible))
+
+
+def baseline_row(comparison: Comparison) -> Row | None:
+    """Take what is shown of the schedule that all are compared with, if there is one."""
+    return None if comparison.baseline is None else table_row(comparison.baseline)
+
+
 def section(comparison: Comparison, title: str) -> Section:
     """Take what a report shows of a comparison."""
     figures = comparison.to_dict()["schedules"]
@@ -67,6 +80,7 @@ def section(comparison: Comparison, title: str) -> Section:
         left_out=comparison.left_out,
         infeasible=comparison.infeasible,
         bound=comparison.bound,
+        baseline=baseline_row(comparison),
         search=" ".join(_search_sentences(comparison)),
     )
 

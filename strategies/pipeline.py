@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
@@ -12,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from solver.errors import InputError
 from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each
+from strategies.numbers import (
+    PerStage,
+    in_one_line,
+    read_amount,
+    read_count,
+    read_duration,
+    read_each,
+    read_share,
+    read_unit,
+)
+from strategies.pipeline_text import describe_costs, describe_sizes
 from strategies.validation_messages import describe
 
 MOST_OPS = 5_000_000
@@ -23,8 +34,10 @@ SPLIT_TOLERANCE = Fraction(1, 10)
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
+Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
+UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
 
 
@@ -37,6 +50,10 @@ class _Part(BaseModel):
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """List what is shown: what was given, as plain numbers."""
+        yield from _plain(self).items()
 
 
 class Times(_Part):
@@ -51,7 +68,7 @@ class Times(_Part):
     backward_input, backward_weight : number, list or mapping
         I and W of each stage; where absent, what the other leaves of B, or half of B each.
     overlapped_forward_backward : number, list or mapping
-        The overlapped block whose forward is on that stage; where absent, F + B.
+        Any overlapped block whose forward is on that stage; where absent, see `Pipeline.overlap`.
     """
 
     forward: StageDurations
@@ -93,9 +110,23 @@ class StageCosts(NamedTuple):
     backward: Fraction
     backward_input: Fraction
     backward_weight: Fraction
-    overlapped: Fraction
+    overlapped: Fraction | None
     activation: Fraction
     held_for_weight: Fraction
+
+    @property
+    def durations(self) -> tuple[Fraction, ...]:
+        """How long the operations outside blocks take."""
+        return self.forward, self.backward, self.backward_input, self.backward_weight
+
+    @property
+    def amounts(self) -> tuple[Fraction, ...]:
+        """The memory."""
+        return self.activation, self.held_for_weight
+
+    def least_backward(self, split_backward: bool) -> Fraction:
+        """Tell how long a backward takes at least, where it may be I and W."""
+        return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward
 
 
 _UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
@@ -114,10 +145,15 @@ class Pipeline(_Part):
         Slices of the model; None leaves it to the schedule.
     microbatches : int
         Those of one iteration, both directions of a bidirectional pipeline together.
+    unit : str or None
+        What the unit of time is called: it labels figures and changes none.
     times : Times
         How long the operations last.
     p2p_latency : number
         The time from the end of an operation to the arrival of its result on another device.
+    overlap : number or None
+        σ, from 0 to 1: an overlapped block of F on one stage and B on another, or the same, lasts
+        F + B − σ · min(F, B). Where absent, 0, unless the times of the blocks are given.
     memory : Memory
         What is kept, and what the limit is.
     """
@@ -125,8 +161,10 @@ class Pipeline(_Part):
     devices: Count
     stages: Count | None = None
     microbatches: Count
+    unit: UnitOfTime | None = None
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
+    overlap: Share | None = None
     memory: Memory = Memory()
 
     @classmethod
@@ -191,6 +229,11 @@ class Pipeline(_Part):
             yield from ((f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key != "limit")
 
     def _refuse_contradictions(self) -> None:
+        if self.overlap is not None and self.times.overlapped_forward_backward is not None:
+            raise ValueError(
+                f"overlap: contradicts times.overlapped_forward_backward, which says how long blocks last, too; found "
+                f"{float(self.overlap):g} beside it; leave one of the two out"
+            )
         for stage in range(self.stages or 1):
             given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
             held, activation = given["memory.held_for_weight"], given["memory.activation"]
@@ -224,10 +267,32 @@ class Pipeline(_Part):
             backward=backward,
             backward_input=to_input,
             backward_weight=to_weight,
-            overlapped=forward + backward if overlapped is None else overlapped,
+            overlapped=overlapped,
             activation=activation,
             held_for_weight=activation if held is None else held,
         )
+
+    def block_duration(self, forward_stage: int, backward_stage: int) -> Fraction:
+        """Compute how long an overlapped block lasts.
+
+        That is what is given for the forward's stage (the rule of PP-Emulation), else F + B − σ · min(F, B).
+
+        Parameters
+        ----------
+        forward_stage, backward_stage : int
+            The stages of its halves.
+        """
+        forward, backward = self.costs[forward_stage], self.costs[backward_stage].backward
+        if forward.overlapped is not None:
+            return forward.overlapped
+        shorter = min(forward.forward, backward)
+        return forward.forward + backward - (self.overlap or 0) * shorter
+
+    @property
+    def halves_are_assumed(self) -> bool:
+        """Whether backwards are given and neither of their halves, so that I and W are taken to be half of B each."""
+        times = self.times
+        return times.backward is not None and times.backward_input is None and times.backward_weight is None
 
     @property
     def stages_per_device(self) -> int:
@@ -291,10 +356,14 @@ class Pipeline(_Part):
             _refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
-        columns = {key: _recut(tuple(getattr(cost, key) for cost in self.costs), stages) for key in StageCosts._fields}
-        columns["overlapped_forward_backward"] = columns.pop("overlapped")
+        given = {key: [getattr(cost, key) for cost in self.costs] for key in StageCosts._fields}
+        columns = {key: _recut(values, stages) for key, values in given.items() if None not in values}
+        if "overlapped" in columns:
+            columns["overlapped_forward_backward"] = columns.pop("overlapped")
         kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight")}
-        durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields}
+        durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
+        if self.halves_are_assumed:  # as they are of the new cut
+            durations |= {"backward_input": None, "backward_weight": None}
         # not read like a user's numbers: parts may be smaller than those may be, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)
@@ -304,6 +373,15 @@ class Pipeline(_Part):
         """Write the pipeline as a configuration, absent values left out."""
         mapping: dict[str, Any] = _plain(self)
         return mapping
+
+    def __repr__(self) -> str:
+        return f"<Pipeline: {describe_sizes(self)};\n {describe_costs(self)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Show the sizes and the costs in a notebook, a line each."""
+        return f"<div><b>{escape(describe_sizes(self))}</b><br>{escape(describe_costs(self))}</div>"
 
 
 def _stage_count(stages: object) -> int:
@@ -359,7 +437,7 @@ def _entry(value: PerStage | None, place: int) -> Fraction | None:
     return value[place] if isinstance(value, tuple) else value
 
 
-def _recut(values: tuple[Fraction, ...], stages: int) -> tuple[Fraction, ...]:
+def _recut(values: Sequence[Fraction], stages: int) -> tuple[Fraction, ...]:
     """Spread values evenly over equal parts and gather them over other equal parts."""
     old = len(values)
     gathered = [Fraction(0)] * stages

@@ -189,6 +189,7 @@ def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
     """Split a text into stripped cells; blank lines at the end are left out, and a note says so."""
     if text.count(",") > MOST_CELLS:
         raise InputError(f"{name}: has {text.count(','):,} cells; at most {MOST_CELLS:,} are taken")
+    _refuse_other_separator(text, name)
     lines = csv.reader(io.StringIO(text, newline=None))
     rows: list[list[str]] = []
     try:
@@ -200,6 +201,21 @@ def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
         rows.pop()
     ignored = f"{name}: a blank line at the end was ignored; PyTorch's loader takes it for a rank and refuses the file"
     return rows, [ignored] if len(rows) < given else []
+
+
+def _refuse_other_separator(text: str, name: str) -> None:
+    """Refuse columns that are separated as spreadsheets of some languages do it; the ; within a block is none."""
+    sign = next((sign for sign in (";", "\t") if sign in text), None)
+    if sign is None or "," in text:
+        return
+    between = re.sub(r"\([^()]*\)", "", text)
+    actions = [cell for cell in re.split(rf"[{sign}\r\n]", between) if _LOOSE_OP.fullmatch(cell.strip())]
+    if sign in between and len(actions) > 1:
+        signs = "tabs" if sign == "\t" else "semicolons"
+        raise InputError(
+            f"{name}: saved by a spreadsheet? Its columns are separated by {signs}; save it with commas, as PyTorch "
+            "reads it"
+        )
 
 
 def _csv_problem(error: csv.Error) -> str:

@@ -13,7 +13,7 @@ from solver.errors import InputError
 from strategies.actions import Op
 from strategies.numbers import in_one_line, shown
 
-_KEY = re.compile(r"(forward|backward(?:_input|_weight|_D|_W)?)-(\d{1,9})(?:-(\d{1,9}))?-(start|end)", re.ASCII)
+TIMER_KEY = re.compile(r"(forward|backward(?:_input|_weight|_D|_W)?)-(\d{1,9})(?:-(\d{1,9}))?-(start|end)", re.ASCII)
 _KINDS = {
     "forward": "F",
     "backward": "B",
@@ -32,7 +32,7 @@ class _Timer(NamedTuple):
 
 def is_timer_log(content: Mapping[str, Any]) -> bool:
     """Tell whether a JSON object is a timer log."""
-    return any(_KEY.fullmatch(key) for key in content)
+    return any(TIMER_KEY.fullmatch(key) for key in content)
 
 
 def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
@@ -60,7 +60,7 @@ def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> R
     times: dict[_Timer, dict[str, list[float]]] = {}
     others = 0
     for key, value in content.items():
-        found = _KEY.fullmatch(key)
+        found = TIMER_KEY.fullmatch(key)
         if not found:
             others += 1
             continue

@@ -43,7 +43,8 @@ def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
     if kind == REHEARSAL:
         return _rehearsed(found, skip)
     if kind == TIMERS:
-        return assemble(read_timer_logs([(str(file.path), file.head) for file in found]), skip)
+        measurement = assemble(read_timer_logs([(str(file.path), file.head) for file in found]), skip)
+        return replace(measurement, notes=(*(note for file in found for note in file.notes), *measurement.notes))
     base = first_base([file.head for file in found])
     return assemble([read_trace(file, base) for file in found], skip)
 

@@ -10,6 +10,7 @@ from ijson.common import ObjectBuilder  # type: ignore[import-untyped]
 
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import is_timer_log
+from ppopt.profiling.timer_text import timers_in_text
 from solver.errors import InputError
 from strategies.numbers import in_one_line
 
@@ -37,12 +38,15 @@ class Recognised(NamedTuple):
         For a trace what it says about itself before its events, else its whole content.
     prefix : str
         Where a trace has its events.
+    notes : tuple of str
+        What of it was passed over.
     """
 
     path: Path
     kind: str
     head: dict[str, Any]
     prefix: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def recognise(path: Path) -> Recognised:
@@ -53,17 +57,36 @@ def recognise(path: Path) -> Recognised:
     InputError
         If it is nothing that is known, or cannot be read.
     """
+    try:
+        return _recognise_json(path)
+    except _NotJsonError as error:
+        timers = timers_in_text(path) if error.may_hold_timers else None
+        if timers is None:
+            raise InputError(str(error)) from None
+        return Recognised(path, TIMERS, timers.content, notes=timers.notes)
+
+
+class _NotJsonError(Exception):
+    """The file is not JSON; the message says why."""
+
+    def __init__(self, message: str, *, may_hold_timers: bool = True) -> None:
+        super().__init__(message)
+        self.may_hold_timers = may_hold_timers
+
+
+def _recognise_json(path: Path) -> Recognised:
     name = in_one_line(path)
     with opened(path) as file:
         builder = ObjectBuilder()
         try:
             prefix = _read_head(file, builder)
         except ijson.IncompleteJSONError as error:
-            raise InputError(f"{name}: {_broken(builder, error)}; {_ALLOWED}") from None
-        except (ijson.JSONError, UnicodeDecodeError, *READ_ERRORS) as error:
-            raise InputError(f"{name}: is not a trace: {_one_line(error)}; {_ALLOWED}") from None
-        except (ValueError, RecursionError, OverflowError) as error:
-            raise InputError(f"{name}: is not a trace: {_one_line(error)}; {_ALLOWED}") from None
+            raise _NotJsonError(f"{name}: {_broken(builder, error)}; {_ALLOWED}") from None
+        except (ijson.JSONError, UnicodeDecodeError) as error:
+            raise _NotJsonError(f"{name}: is not a trace: {_one_line(error)}; {_ALLOWED}") from None
+        except (*READ_ERRORS, ValueError, RecursionError, OverflowError) as error:
+            text = f"{name}: is not a trace: {_one_line(error)}; {_ALLOWED}"
+            raise _NotJsonError(text, may_hold_timers=False) from None
     head = getattr(builder, "value", None)
     if prefix is not None:
         return Recognised(path, TRACE, head if isinstance(head, dict) else {}, prefix)
@@ -77,9 +100,15 @@ def recognise(path: Path) -> Recognised:
 def _read_head(file: Any, builder: ObjectBuilder) -> str | None:
     """Build what stands before the events; the answer is where the events are, or None if there are none."""
     depth = 0
+    is_list = False
     for count, (event, value) in enumerate(ijson.basic_parse(file, use_float=True)):
         if count == 0 and event == "start_array":
+            is_list = True
+            continue
+        if is_list and event in ("start_map", "start_array", "end_array"):
             return "item"
+        if is_list:  # a line of a log may begin with a bracket
+            raise ijson.JSONError("it begins with a list of what are no events")
         if depth == 1 and event == "map_key" and value == "traceEvents":
             return "traceEvents.item"
         if count > MOST_PARTS:
@@ -93,7 +122,9 @@ def _broken(builder: ObjectBuilder, error: Exception) -> str:
     if not getattr(builder, "value", None):
         text = _one_line(error)
         return "is empty" if "premature EOF" in text or "Incomplete" in text else f"is not a trace: {text}"
-    return f"ends too early, before its first event: {_one_line(error)}"
+    text = _one_line(error)
+    is_cut = "premature EOF" in text or "ncomplete" in text
+    return f"{'ends too early, before its first event' if is_cut else 'is not a trace'}: {text}"
 
 
 def _one_line(error: object) -> str:

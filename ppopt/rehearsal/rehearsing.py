@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 from ppopt.evaluation import check_pipeline, evaluate
 from ppopt.finished import Schedule
 from ppopt.given_order import GivenOrder
-from ppopt.measurement import MILLISECONDS, Measurement
+from ppopt.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
 from ppopt.rehearsal.outcome import Rehearsal, measured_actions
@@ -42,7 +43,7 @@ def rehearse(
     schedule: Rehearsable,
     *,
     steps: int = 3,
-    unit: str = "ms",
+    unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
 ) -> Rehearsal:
@@ -57,7 +58,7 @@ def rehearse(
     steps : int
         How many steps are measured, after a warm-up.
     unit : {"us", "ms", "s"}
-        The unit of the pipeline's times.
+        The unit of the pipeline's times; by default the one that the pipeline names, else milliseconds.
     timeout : float, optional
         Seconds after which processes that have not finished are ended, their start included; by default a minute and
         five times the predicted time.
@@ -84,7 +85,7 @@ def rehearse_all(
     schedules: Iterable[Rehearsable],
     *,
     steps: int = 3,
-    unit: str = "ms",
+    unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
 ) -> list[Rehearsal]:
@@ -112,7 +113,7 @@ def rehearse_all(
     given = list(schedules)
     if not given:
         raise InputError("schedules: name at least one")
-    options = Options(steps, unit, timeout, None if trace_dir is None else Path(trace_dir))
+    options = Options(steps, unit_of_times(pipeline, unit), timeout, None if trace_dir is None else Path(trace_dir))
     plans = [Plan(pipeline, each, options) for each in given]
     _refuse_missing_torch()
     folders = _trace_folders(options.trace_dir, len(plans))
@@ -177,7 +178,7 @@ class Plan:
         self.options = options
         self.schedule = schedule if isinstance(schedule, Schedule) else evaluate(pipeline, schedule)
         _refuse(pipeline, self.schedule)
-        self.notes = list(self.schedule.notes)
+        self.notes = [*self.schedule.notes, *_too_few_cores(pipeline.devices)]
         self.costs = self._costs(pipeline)
         self.predicted = predict(self.schedule, self.costs)
         self.microbatches = _in_order_of_last_stage(self.schedule)
@@ -252,6 +253,24 @@ class Plan:
         cost = self.costs.costs[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
+
+
+def _too_few_cores(processes: int) -> Iterator[str]:
+    """Say where processes will wait for a core, which no schedule knows of."""
+    cores = usable_cores()
+    if processes > cores:
+        counted = "1 core" if cores == 1 else f"{cores} cores"
+        yield (
+            f"{counted} for {processes} processes: where more of them work at once than there are cores, waits will be "
+            "measured, not schedules"
+        )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _BLOCKS = "the halves of overlapped blocks ran one after the other"

@@ -21,7 +21,7 @@ from ppopt.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew
 from ppopt.rehearsal.prediction import predict, with_first_stage_input_backward
-from ppopt.rehearsal.rehearsing import Options, Plan
+from ppopt.rehearsal.rehearsing import Options, Plan, usable_cores
 from strategies.actions import Op
 from strategies.placements import make_placement
 from tests.running import run_ppopt
@@ -73,6 +73,17 @@ def test_a_schedule_runs_as_predicted(made: dict[tuple[int, str], ppopt.Rehearsa
     }
     assert -0.9 < one.errors["nominal"] < 0.01
     assert -0.9 < one.errors["calibrated"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("cores", "told"), [(1, "1 core for 4 processes: "), (2, "2 cores for 4 processes: "), (4, "")]
+)
+def test_more_processes_than_cores_are_told(cores: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppopt.rehearsal.rehearsing.usable_cores", lambda: cores)
+    notes = [note for note in Plan(pipeline(4), "1f1b", Options(1, "ms", None, None)).notes if "cores" in note]
+    assert [note.partition(": ")[0] + ": " for note in notes] == ([told] if told else [])
+    assert all("waits will be measured, not schedules" in note for note in notes)
+    assert usable_cores() >= 1
 
 
 @needs_torch

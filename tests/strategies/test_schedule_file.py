@@ -143,10 +143,14 @@ def test_what_is_set_aside_is_counted() -> None:
         (b"\xff\xfe0\x00F\x00", "x.csv: is not text"),
         (b"\x7fELF\x02\x01\x01\x00\xf0\x80", "x.csv: is not text"),
         (b"0F0," + b"x" * 200_000, "x.csv: line 1: has a cell of more than 131,072 characters"),
+        (b"0F0;0F1;0B0\n1F0;1F1;1B0", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
+        (b"0F0;(0F1;7B0)OVERLAP_F_B;0B0\n", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
+        (b"0F0\t0F1\n1F0\t1F1", "x.csv: saved by a spreadsheet? Its columns are separated by tabs;"),
         (b"a," * 1_000_000, "x.csv: is not a schedule: 1,000,000 of its 1,000,000 cells are no actions; the first"),
         (b"," * 15_000_001, "x.csv: has 15,000,001 cells; at most 15,000,000 are taken"),
     ],
-    ids=["nothing", "blank", "commas", "utf-16", "binary", "huge cell", "a million columns", "too many cells"],
+    ids=["nothing", "blank", "commas", "utf-16", "binary", "huge cell", "semicolons", "semicolons and a block", "tabs",
+         "a million columns", "too many cells"],
 )  # fmt: skip
 def test_what_is_no_schedule_is_one_clear_error(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(content)
@@ -155,6 +159,11 @@ def test_what_is_no_schedule_is_one_clear_error(content: bytes, message: str, tm
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["(0F1;7B0", "(0F1;7B0)OVERLAP_F_B\n0F0", "0F0;1F1x"])
+def test_a_semicolon_of_a_block_is_no_separator(text: str) -> None:
+    parse_schedule(text, "x.csv")
 
 
 def test_a_path_that_leads_nowhere_names_the_nearest(tmp_path: Path) -> None:
