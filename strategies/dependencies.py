@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import lcm
 
 from solver.exact import common_scale, in_ticks
 from solver.problem import Hold, Key, Precedence, Problem, Task
 from strategies.actions import Op, PipelineAction
-from strategies.fusing import find_blocks
+from strategies.fusing import Halves, PairDurations, block_scale
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -42,9 +43,9 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
     Problem
         Its keys are `Op`.
     """
-    blocks = find_blocks(pipeline, placement)
-    durations = (value for cost in pipeline.costs for value in cost.durations)
-    time_scale = common_scale([pipeline.p2p_latency, *durations, *blocks.durations.values()])
+    halves = Halves.of(pipeline, placement)
+    durations = [pipeline.p2p_latency, *(value for cost in pipeline.costs for value in cost.durations)]
+    time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     tasks: dict[Key, Task] = {}
     precedences: list[Precedence] = []
     latency = in_ticks(pipeline.p2p_latency, time_scale)
@@ -63,7 +64,7 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
         precedences=precedences,
         holds=_holds(pipeline, splits, memory_scale),
         capacities=[None if limit is None else in_ticks(limit, memory_scale) for limit in pipeline.limits],
-        fusing=blocks.fusing(tasks, "B", time_scale),
+        fusing=halves.fusing(tasks, "B", PairDurations(pipeline, halves, time_scale)),
         ticks_per_unit=time_scale,
         amounts_per_unit=memory_scale,
     )

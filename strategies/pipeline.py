@@ -388,7 +388,7 @@ class Pipeline(_Part):
     @property
     def _in_two_lines(self) -> tuple[str, str]:
         sizes = describe_sizes(self.devices, self.stages, self.microbatches)
-        return sizes, describe_costs(vars(self.times), self.p2p_latency, vars(self.memory), self.unit)
+        return sizes, describe_costs(vars(self.times), self.p2p_latency, vars(self.memory), self.overlap, self.unit)
 
 
 def _stage_count(stages: object) -> int:

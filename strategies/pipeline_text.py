@@ -25,7 +25,7 @@ def describe_sizes(devices: int, stages: int | None, microbatches: int) -> str:
     return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}"
 
 
-def describe_costs(times: Costs, latency: Fraction, memory: Costs, unit: str | None) -> str:
+def describe_costs(times: Costs, latency: Fraction, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
     """Write times and memory as they are given, those of different stages as a range.
 
     Parameters
@@ -34,12 +34,15 @@ def describe_costs(times: Costs, latency: Fraction, memory: Costs, unit: str | N
         Under the keys of a configuration; None for what is absent.
     latency : Fraction
         The latency of a transfer.
+    overlap : Fraction or None
+        The part of its shorter half that a block saves.
     unit : str or None
         The unit of time.
     """
     named = [f"{letter} {_amount(value)}" for key, letter in _LETTERS.items() if (value := times[key]) is not None]
     named.append(f"latency {_amount(latency)}")
-    return f"{', '.join(named)}{f' {unit}' if unit else ''}; {', '.join(_memory(memory))}"
+    saved = "" if overlap is None else f"; overlap {_number(overlap)}"
+    return f"{', '.join(named)}{f' {unit}' if unit else ''}{saved}; {', '.join(_memory(memory))}"
 
 
 def _memory(memory: Costs) -> Iterator[str]:

@@ -11,7 +11,7 @@ from solver.exact import in_ticks
 from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem
-from strategies.fusing import find_saving_blocks
+from strategies.fusing import saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -54,8 +54,9 @@ def build_search_problem(
     }
     fusing = Fusing()
     if overlap:
-        blocks = find_saving_blocks(pipeline, placement, split_backward=split_backward)
-        fusing = blocks.fusing(plain.tasks, "I" if split_backward else "B", plain.ticks_per_unit)
+        halves, pairs = saving_blocks(pipeline, placement, split_backward=split_backward)
+        durations = {pair: in_ticks(pipeline.block_duration(*pair), plain.ticks_per_unit) for pair in sorted(pairs)}
+        fusing = halves.fusing(plain.tasks, "I" if split_backward else "B", durations)
     ordered = "FBI" if fusing.seconds or merged else "FBIW"
     order = [
         (before, after, 0)

@@ -14,7 +14,8 @@ from ppopt.commands.exporting import check_forced, force_option, tell_notes
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
-from ppopt.commands.reporting import DEFAULTS, command_line
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ def compare(
     _check_files(report, charts, [*configs, *names, *([] if baseline is None else [baseline])])
     check_forced("--export-dir DIR", export_dir, forced)
     _check_folder(export_dir)
+    if report is not None:
+        load_page()
+    options["afterwards"] = Afterwards(per_schedule=REPORTING * (report is not None))
     comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options)
 
     from ppopt.commands.printing import show_comparisons, tell_files

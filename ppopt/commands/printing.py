@@ -9,13 +9,14 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.optimization.explain import explain
 from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
@@ -53,12 +54,15 @@ def _is_read_on_a_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def with_published(found: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> list[Schedule]:
-    """Put the published schedules on its placement behind each result of a search."""
-    beside: list[Schedule] = []
-    for schedule in found:
-        beside += [schedule, *compared_with_published(schedule, split_backward=split_backward, overlap=overlap)]
-    return beside
+def with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> list[Schedule]:
+    """Put the published schedules on its placement behind the result of a search, as far as there is time."""
+    published, left_out = compared_with_published(schedule, split_backward=split_backward, overlap=overlap, limit=limit)
+    if left_out and limit is not None:
+        note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
+        schedule = replace(schedule, notes=(*schedule.notes, note))
+    return [schedule, *published]
 
 
 def show_optimized(
@@ -68,12 +72,9 @@ def show_optimized(
     form: str,
     *,
     draw: bool,
-    explained: bool,
-    split_backward: bool,
-    overlap: bool,
+    texts: Sequence[str] = (),
 ) -> None:
-    """Print the results of a search among all that `with_published` puts beside them."""
-    texts = [explain(each, split_backward=split_backward, overlap=overlap) for each in found] if explained else []
+    """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
     if form == "json":
         _tell_notes(beside)
         rows = [schedule.to_dict() for schedule in beside]

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.comparison.ladders import measure_ladders
+from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.comparison.selection import (
     DEFAULT_BASELINE,
     Baseline,
@@ -22,8 +22,9 @@ from ppopt.comparison.selection import (
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.optimization.least_memory import InfeasibleError
-from ppopt.optimization.optimize import SearchOptions, optimize_each
+from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.search import Progress
+from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
@@ -34,6 +35,12 @@ from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
+
+PUBLISHED_SHARE = 0.8
+"""The part of the time that evaluating published schedules may take before a search."""
+
+BOUNDS_SHARE = 0.25
+"""The part of what is then left that bounds may take."""
 
 Told = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -54,6 +61,7 @@ def compare(
     engine: str = "auto",
     progress: Progress | None = None,
     told: Told | None = None,
+    afterwards: Afterwards | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -75,12 +83,17 @@ def compare(
         default 1f1b, where that is among them; ``"none"`` for none.
     exclude : iterable of str or path
         Schedules that are not evaluated: names, with any options, or with the very options that are given.
-    time_limit, workers, seed
-        As for `optimize`; all placements share the time.
+    time_limit : float
+        Seconds for all of it: four fifths at most for the published schedules where something is searched, some for
+        bounds, the rest for the placements. What there is no time for is left out, and named.
+    workers, seed
+        As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`.
     progress, told : callable, optional
         ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
+    afterwards : Afterwards, optional
+        What is yet to be done with the result in the same time.
 
     Returns
     -------
@@ -105,16 +118,18 @@ def compare(
     placements = options.placements if optimize else []
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
+    limit = TimeLimit(time_limit, afterwards)
     base = _base(pipeline, names, placements)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
-    gathered = _Gathered(told or _tell_nobody)
-    gathered.evaluate(pipeline, names, engine, base)
+    gathered = _Gathered(told or _tell_nobody, limit)
+    gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
+    options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
+    gathered.bound(settled, options, placements)
     if placements:
-        gathered.search(settled, replace(options, overlap=allowed, starts=tuple(gathered.starts)))
+        gathered.search(settled, options)
     gathered.refuse_nothing()
-    gathered.told("computing lower bounds")
-    ranked = _ranked(settled, gathered.schedules, split_backward=True, overlap=allowed)
+    ranked = _ranked(settled, gathered.schedules, gathered.bounds, split_backward=True, overlap=allowed)
     return replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
@@ -158,6 +173,8 @@ class _Gathered:
     """What a comparison has found so far."""
 
     told: Told
+    limit: TimeLimit
+    bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
     starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -166,9 +183,18 @@ class _Gathered:
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
 
-    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int) -> None:
-        """Evaluate each schedule; leave out what does not fit, and show what does in its place if there are options."""
+    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int, *, hurried: bool) -> None:
+        """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
+
+        What does not fit is shown with options that do, if there are any.
+        """
+        ends = self.limit.ends - (1 - PUBLISHED_SHARE) * self.limit.seconds
+        longest = 0.0
         for place, name in enumerate(names, 1):
+            began = perf_counter()
+            if hurried and self.schedules and began + longest > ends:
+                self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
+                continue
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
                 made = evaluate_with(pipeline, name, engine, {}, base)
@@ -176,26 +202,48 @@ class _Gathered:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
                 if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
                     self.schedules.append(other)
-                continue
-            self.schedules.append(made)
-            self.labels[identity(name)] = made.strategy
-            if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-                self.starts.append(made)  # a search starts from the others by itself
+            else:
+                self._take(name, made)
+            longest = max(longest, perf_counter() - began)
+
+    def _take(self, name: Named, made: Schedule) -> None:
+        self.schedules.append(made)
+        self.labels[identity(name)] = made.strategy
+        if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
+            self.starts.append(made)  # a search starts from the others by itself
+
+    def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
+        """Find the bounds of all that is there and all that will be searched."""
+        self.told("computing lower bounds")
+        share = BOUNDS_SHARE if placements else 1.0
+        self.bounds.deadline = perf_counter() + share * self.limit.left
+        freedoms = [freedom_of(schedule, overlap=options.overlap) for schedule in self.schedules]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        try:
+            self.bounds.find(freedoms)
+        except KeyboardInterrupt:
+            self.searched += placements[:1]
+            self.interrupted = self.bounds.cut_short = True
+            self.limit.hurry()
+        self.bounds.deadline = self.limit.ends
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""
-        ends = perf_counter() + options.time_limit
         placements = options.placements
+        shown = len(self.schedules)
         for place, name in enumerate(placements):
-            self.told(f"{name}, {place + 1} of {len(placements)}")
-            seconds = max(0.0, ends - perf_counter()) / (len(placements) - place)
-            self._search_one(pipeline, replace(options, placement=name, time_limit=seconds))
             if self.interrupted:
                 return
+            self.told(f"{name}, {place + 1} of {len(placements)}")
+            part = self.limit.part(len(placements) - place)
+            part.afterwards = replace(part.afterwards, shown=shown)
+            shown = 0
+            self._search_one(pipeline, replace(options, placement=name), part)
+            self.limit.put_aside(files=part.owed)
 
-    def _search_one(self, pipeline: Pipeline, options: SearchOptions) -> None:
+    def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:
         try:
-            outcomes = list(optimize_each(pipeline, options))
+            outcomes = list(optimize_each(pipeline, options, limit))
         except InputError as error:
             self.left_out.append((f"optimized-{options.placement}", str(error)))
         except KeyboardInterrupt:  # before the search proper, or after it
@@ -207,6 +255,8 @@ class _Gathered:
             self.schedules += found
             self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
             self.interrupted = any(schedule.interrupted for schedule in found)
+        if self.interrupted:
+            self.limit.hurry()
 
     def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
         """Find the baseline among what was made; a note says where one that was asked for is not there."""
@@ -225,7 +275,12 @@ class _Gathered:
 
 
 def comparison_of(
-    pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool = True, overlap: bool = False
+    pipeline: Pipeline,
+    schedules: Sequence[Schedule],
+    *,
+    split_backward: bool = True,
+    overlap: bool = False,
+    deadline: float | None = None,
 ) -> Comparison:
     """Rank schedules that were made before.
 
@@ -237,11 +292,13 @@ def comparison_of(
         At least one.
     split_backward, overlap : bool
         What was allowed to those that a search found.
+    deadline : float, optional
+        Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
-    ranked = _ranked(settled, schedules, split_backward=split_backward, overlap=overlap)
+    ranked = _ranked(settled, schedules, QuickBounds(deadline), split_backward=split_backward, overlap=overlap)
     return replace(
         ranked,
         baseline=next((each for each in ranked.schedules if each.strategy == DEFAULT_BASELINE), None),
@@ -256,10 +313,12 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
     yield from {schedule.placement: schedule for schedule in schedules}.values()
 
 
-def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> Comparison:
+def _ranked(
+    pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds, *, split_backward: bool, overlap: bool
+) -> Comparison:
     """Rank schedules and lay their ladders."""
     ranked = sorted(schedules, key=_rank)
-    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap)
+    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap, quick=quick)
     return Comparison(
         pipeline=pipeline,
         schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),

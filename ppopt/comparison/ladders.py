@@ -7,7 +7,7 @@ belong to what schedules are free to do, so that schedules with the same freedom
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 from typing import NamedTuple, cast
@@ -18,11 +18,11 @@ from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.bound import InfeasibleError as NoRoomError
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import makespan_bound
-from solver.bounds.memory_edges import plain_network
+from solver.bounds.makespan import load_bound, makespan_bound
+from solver.exact import in_ticks
 from solver.problem import Block, Problem
 from strategies.actions import Op
-from strategies.fusing import find_saving_blocks
+from strategies.fusing import saves, saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
@@ -117,8 +117,41 @@ class Measured:
     cut_short: bool
 
 
-@collection_paused()
-def measure_ladders(schedules: Sequence[Schedule], *, split_backward: bool = True, overlap: bool = False) -> Measured:
+@dataclass
+class QuickBounds:
+    """Quick bounds with several freedoms, by the time that there is for them.
+
+    Parameters
+    ----------
+    deadline : float, optional
+        On the clock of `time.perf_counter`; in any case they take twelve seconds at most, all together.
+
+    Attributes
+    ----------
+    cut_short : bool
+        Whether the clock, or the size of a pipeline, left some argument out.
+    """
+
+    deadline: float | None = None
+    cut_short: bool = False
+    found: dict[Freedom, Bounds] = field(default_factory=dict)
+
+    @collection_paused()
+    def find(self, freedoms: Iterable[Freedom]) -> None:
+        """Find those that are not known yet."""
+        wanted = [freedom for freedom in dict.fromkeys(freedoms) if freedom not in self.found]
+        clock = _Clock(sum(map(_bounds_needed, wanted)), self.deadline)
+        self.found |= {freedom: _quick_bounds(freedom, clock) for freedom in wanted}
+        self.cut_short |= clock.was_over
+
+
+def measure_ladders(
+    schedules: Sequence[Schedule],
+    *,
+    split_backward: bool = True,
+    overlap: bool = False,
+    quick: QuickBounds | None = None,
+) -> Measured:
     """Compute the ladder of each schedule.
 
     Parameters
@@ -127,15 +160,17 @@ def measure_ladders(schedules: Sequence[Schedule], *, split_backward: bool = Tru
         Of one model. Those that a search found bring its bound along, where it is one of the makespan.
     split_backward, overlap : bool
         What the searches were allowed to use.
+    quick : QuickBounds, optional
+        What is known already; the rest is found by its deadline.
     """
+    quick = quick or QuickBounds()
     freedoms = [freedom_of(schedule, split_backward=split_backward, overlap=overlap) for schedule in schedules]
     known = [(freedom, _proven(schedule)) for freedom, schedule in zip(freedoms, schedules, strict=True)]
-    distinct = list(dict.fromkeys(freedoms))
-    clock = _Clock(sum(map(_bounds_needed, distinct)))
-    bounds = {freedom: find_bounds(freedom, known, clock) for freedom in distinct}
+    quick.find(freedoms)
+    bounds = {freedom: _raised(quick.found[freedom], freedom, known) for freedom in dict.fromkeys(freedoms)}
     ladders = tuple(make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
     highest = (each.limited for each in bounds.values() if each.limited is not None)
-    return Measured(ladders, min(highest, default=None), clock.was_over)
+    return Measured(ladders, min(highest, default=None), quick.cut_short)
 
 
 def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool = False) -> Freedom:
@@ -147,18 +182,15 @@ def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool
     pipeline, layout = schedule.pipeline, replace(schedule.layout, name="")
     split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
     if schedule.is_searched:
-        saving = find_saving_blocks(pipeline, layout, split_backward=split_backward)
-        return Freedom(pipeline, layout, split_backward, overlap and bool(saving.durations))
+        overlap = overlap and bool(saving_blocks(pipeline, layout, split_backward=split_backward)[1])
+        return Freedom(pipeline, layout, split_backward, overlap)
     return Freedom(pipeline, layout, split, _saves_by_blocks(schedule, split))
 
 
 def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
     blocks = (action for order in schedule.actions for action in order if isinstance(action, Block))
     stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
-    if not stages:
-        return False
-    saving = find_saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)
-    return any((saving.forwards[first], saving.backwards[second]) in saving.durations for first, second in stages)
+    return any(saves(schedule.pipeline, *pair, split_backward=split_backward) for pair in stages)
 
 
 def _proven(schedule: Schedule) -> Fraction:
@@ -202,10 +234,16 @@ def _is_limited(schedule: Schedule) -> bool:
 class _Clock:
     """Shares the time of all quick bounds."""
 
-    def __init__(self, bounds: int) -> None:
+    def __init__(self, bounds: int, deadline: float | None = None) -> None:
         self.left = bounds
         self.ends = perf_counter() + SECONDS_FOR_ALL
+        if deadline is not None:
+            self.ends = min(self.ends, deadline)
         self.was_over = False
+
+    def is_over(self) -> bool:
+        """Return whether nothing is left."""
+        return perf_counter() >= self.ends
 
     def next_deadline(self) -> float:
         """Give the next bound its share."""
@@ -219,24 +257,15 @@ def _bounds_needed(freedom: Freedom) -> int:
     return 1 + bool(freedom.pipeline.p2p_latency) + freedom.limited
 
 
-def find_bounds(
-    freedom: Freedom, known: Iterable[tuple[Freedom, Fraction]] = (), clock: _Clock | None = None
-) -> Bounds:
-    """Find the bounds with one freedom.
+def find_bounds(freedom: Freedom) -> Bounds:
+    """Find the bounds with one freedom."""
+    return _quick_bounds(freedom, _Clock(_bounds_needed(freedom)))
 
-    Parameters
-    ----------
-    freedom : Freedom
-        What schedules are free to do.
-    known : iterable of (Freedom, Fraction)
-        What searches have proven, with the limit and the latency.
-    clock : object, optional
-        Says how long each bound may take.
-    """
-    clock = clock or _Clock(_bounds_needed(freedom))
-    proven = max((value for each, value in known if each.includes(freedom)), default=Fraction(0))
+
+def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
     latency, loads = bool(freedom.pipeline.p2p_latency), device_loads(freedom)
-    problem = freedom.problem(freedom.pipeline.microbatches) if _is_read_quickly(freedom) else None
+    is_read = _is_read_quickly(freedom) and not clock.is_over()
+    problem = freedom.problem(freedom.pipeline.microbatches) if is_read else None
     free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
     quick = _simple_bound(freedom, loads, latency=False)
     plain = max(quick, *loads, _quick_bound(free and _without_latency(free), clock))
@@ -244,10 +273,19 @@ def find_bounds(
     if latency:
         delayed = max(plain, _simple_bound(freedom, loads, latency=True), _quick_bound(free, clock))
     if not freedom.limited:
-        delayed = max(delayed, proven)
-        return Bounds(loads, plain if latency else delayed, delayed, delayed)
+        return Bounds(loads, plain, delayed, delayed)
     limited = _limited_bound(freedom, problem, clock)
-    return Bounds(loads, plain, delayed, None if limited is None else max(limited, delayed, proven))
+    return Bounds(loads, plain, delayed, None if limited is None else max(limited, delayed))
+
+
+def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fraction]]) -> Bounds:
+    """Raise the first bound that what searches have proven, with the limit and the latency, holds for."""
+    proven = max((value for each, value in known if each.includes(freedom)), default=Fraction(0))
+    if freedom.limited:
+        return bounds if bounds.limited is None else replace(bounds, limited=max(bounds.limited, proven))
+    delayed = max(bounds.delayed, proven)
+    plain = bounds.plain if freedom.pipeline.p2p_latency else delayed
+    return replace(bounds, plain=plain, delayed=delayed, limited=delayed)
 
 
 def _is_read_quickly(freedom: Freedom) -> bool:
@@ -261,9 +299,9 @@ def _without_latency(problem: Problem) -> Problem:
 
 
 def _quick_bound(problem: Problem | None, clock: _Clock) -> Fraction:
-    if problem is None:
+    if problem is None or clock.is_over():
         clock.was_over = True
-        return Fraction(0)
+        return Fraction(0)  # what is linear has been found apart
     deadline = clock.next_deadline()
     bound = makespan_bound(problem, deadline=deadline)
     clock.was_over |= perf_counter() >= deadline
@@ -285,17 +323,10 @@ def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool)
     One microbatch a direction is enough for that: all others wait for the same, and whatever a device does waits for
     the first thing that any of them does there.
     """
-    placement = freedom.layout
-    problem = freedom.problem(min(len(placement.homes), freedom.pipeline.microbatches))
-    network = plain_network(problem if latency else _without_latency(problem))
-    thinned, heads, tails = network.thinned, network.heads(), network.tails()
-    tick = Fraction(thinned.step, problem.ticks_per_unit)
-    path = max(head + lead + tail for head, lead, tail in zip(heads, thinned.lead, tails, strict=True))
-    around = {
-        device: min(heads[task] for task in members) + min(tails[task] for task in members)
-        for device, members in thinned.members.items()
-    }
-    return max(path * tick, *(loads[device] + idle * tick for device, idle in around.items()))
+    problem = freedom.problem(min(len(freedom.layout.homes), freedom.pipeline.microbatches))
+    scale = problem.ticks_per_unit
+    bound = load_bound(problem if latency else _without_latency(problem), [in_ticks(load, scale) for load in loads])
+    return Fraction(bound.value, scale)
 
 
 def device_loads(freedom: Freedom) -> tuple[Fraction, ...]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
+from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
+from solver.deadline import is_over
 from strategies.pipeline import Memory, Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
 
-def explain(schedule: Schedule, *, split_backward: bool = True, overlap: bool = False) -> str:
+def explain(
+    schedule: Schedule, *, split_backward: bool = True, overlap: bool = False, time_limit: float | None = None
+) -> str:
     """Say what holds the bound, and what a little more memory or no latency would give.
 
     Parameters
@@ -22,11 +26,19 @@ def explain(schedule: Schedule, *, split_backward: bool = True, overlap: bool = 
         The result of `optimize`.
     split_backward, overlap : bool
         As they were given to `optimize`.
+    time_limit : float, optional
+        Seconds; what is not known by then is left out, and named.
     """
-    return " ".join(_sentences(schedule, split_backward, overlap))
+    limit = None if time_limit is None else TimeLimit(time_limit)
+    return explain_within(limit, schedule, split_backward=split_backward, overlap=overlap)
 
 
-def _sentences(schedule: Schedule, split_backward: bool, overlap: bool) -> Iterator[str]:
+def explain_within(limit: TimeLimit | None, schedule: Schedule, *, split_backward: bool, overlap: bool) -> str:
+    """Explain as `explain` does, within a command's turn."""
+    return " ".join(_sentences(schedule, split_backward, overlap, limit))
+
+
+def _sentences(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
     assert schedule.bound is not None
     what, value = schedule.objective, schedule.objective_value
     if schedule.status == "optimal":
@@ -45,7 +57,7 @@ def _sentences(schedule: Schedule, split_backward: bool, overlap: bool) -> Itera
         f"over {schedule.pipeline.devices} devices."
     )
     if schedule.objective == "makespan":
-        yield from _what_would_help(schedule, split_backward, overlap)
+        yield from _what_would_help(schedule, split_backward, overlap, limit)
 
 
 _ARGUMENTS = {
@@ -78,36 +90,68 @@ def _time(schedule: Schedule, value: float) -> str:
     return with_unit(number(value), schedule.pipeline.unit)
 
 
-def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool) -> Iterator[str]:
-    """Compare the quick bound of changed pipelines with that of this one; bounds cost nothing."""
+def quick_bounds_in_explanation(pipeline: Pipeline) -> int:
+    """Count the quick bounds that an explanation compares."""
+    changes = len(list(_changes(pipeline)))
+    return changes and 1 + changes
+
+
+def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
+    """Compare the quick bound of changed pipelines with that of this one, as far as there is time."""
     pipeline = schedule.pipeline
-    today = _quick_bound(pipeline, schedule.layout, split_backward, overlap)
-    for condition, changed in _changes(pipeline):
-        bound = _quick_bound(changed, schedule.layout, split_backward, overlap)
-        if bound < today:
+    allowed = Allowed(schedule.layout, split_backward, overlap, None if limit is None else limit.turn_ends)
+    changes = list(_changes(pipeline))
+    today = _quick_bound(pipeline, allowed) if changes else None
+    left_out: list[str] = []
+    for change, condition, changed in changes:
+        bound = None if today is None else _quick_bound(changed, allowed)
+        if today is None or bound is None:
+            left_out.append(change)
+        elif bound < today:
             yield f"{condition} the quick bound falls from {number(today)} to {_time(schedule, bound)}."
         else:
             yield f"{condition} the quick bound stays at {_time(schedule, today)}."
+    if left_out and limit is not None:
+        yield f"What {' and '.join(left_out)} would give was left out: {limit.used_up}."
 
 
-def _changes(pipeline: Pipeline) -> Iterator[tuple[str, Pipeline]]:
+def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
+    """List what could be changed: in a word, as a condition, and the pipeline then."""
     limit = pipeline.memory.limit
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
         memory = Memory.model_validate({**pipeline.memory.__dict__, "limit": more})
         text = f"With room for one more activation (a limit greater by {number(float(one))}),"
-        yield text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
+        yield "more memory", text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
     if pipeline.p2p_latency:
-        yield "Without latency,", Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)})
+        yield (
+            "no latency",
+            "Without latency,",
+            Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)}),
+        )
 
 
 def _fields(pipeline: Pipeline) -> dict[str, Any]:
     return {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
 
 
-def _quick_bound(pipeline: Pipeline, layout: Placement, split_backward: bool, overlap: bool) -> float:
+class Allowed(NamedTuple):
+    """What a search was allowed, and until when its bounds may be looked for."""
+
+    layout: Placement
+    split_backward: bool
+    overlap: bool
+    deadline: float | None
+
+
+def _quick_bound(pipeline: Pipeline, allowed: Allowed) -> float | None:
+    """Bound the makespan; None if there is no time for all arguments, for part of them cannot be compared."""
     from solver.bounds.makespan import makespan_bound
 
+    layout, split_backward, overlap, deadline = allowed
+    if is_over(deadline):
+        return None
     problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
-    return makespan_bound(problem).value / problem.ticks_per_unit
+    bound = makespan_bound(problem, deadline=deadline)
+    return None if is_over(deadline) else bound.value / problem.ticks_per_unit

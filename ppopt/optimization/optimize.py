@@ -9,16 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.evaluation.evaluate import InternalError, evaluate_with, first_variant_that_runs, replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
 from ppopt.optimization.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from ppopt.optimization.search import Progress, Search
-from ppopt.optimization.searching import run_tools
+from ppopt.optimization.searching import first_bound, quick_bound, run_tools
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
+from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from solver.errors import InputError
+from solver.problem import Orders
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
@@ -34,8 +38,23 @@ MOST_SEARCHED_OPS = 300_000
 USUAL_STAGES_PER_DEVICE = 2
 """Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
 
-FINISHING_SECONDS_PER_OP = 2e-5
-"""What replaying, checking and measuring the result takes; a search leaves that much of its time."""
+OFFERS_TO_ANSWER = 3.0
+"""Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
+
+GRACE_FOR_STARTS = 0.25
+"""Offering published schedules may take so many seconds more than there are: small problems always get them."""
+
+CAUTION = 1.2
+"""What was measured may take this much longer the next time."""
+
+MOST_FOR_OTHERS = 0.5
+"""The part of the time that schedules beside the result may take at most; more are left out."""
+
+MOST_FOR_BOUNDS = 0.25
+"""The part of the time that the bounds of an explanation, and those of a report, may take at most."""
+
+BOUNDS_OF_A_REPORT = 6.0
+"""With two kinds of schedules, up to three bounds each."""
 
 
 def optimize(
@@ -156,20 +175,30 @@ class SearchOptions:
         return self.workers or min(2, os.cpu_count() or 1)
 
 
-def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedule | InfeasibleError]:
+def optimize_each(
+    pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
+) -> Iterator[Schedule | InfeasibleError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
+
+    Parameters
+    ----------
+    pipeline, options
+        What is searched, and how.
+    limit : TimeLimit, optional
+        The clock of the command, where that does more than search. What is done with a schedule before the next is
+        asked for belongs to its turn.
 
     Yields
     ------
     Schedule or InfeasibleError
         The best found on a placement, or why there is none.
     """
+    limit = limit or TimeLimit(options.time_limit)
     settled, cuts = _cuts(pipeline, options.placements)
-    ends = perf_counter() + options.time_limit
     for place, (name, cut) in enumerate(cuts.items()):
-        seconds = max(0.0, ends - perf_counter()) / (len(cuts) - place)
+        limit.begin_turn(len(cuts) - place)
         try:
-            made = _optimize_one(cut, name, options, seconds)
+            made = _optimize_one(cut, name, options, limit)
             made = replace(made, notes=(*_model_notes(made, settled, options), *made.notes))
         except InfeasibleError as error:
             yield error
@@ -177,6 +206,15 @@ def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedu
         yield replace(made, notes=(*doubts(pipeline), *made.notes))
         if made.interrupted:
             return
+
+
+def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tuple[Pipeline, Placement]]:
+    """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
+    for name in placements:
+        with suppress(InputError):
+            cut = _cuts(pipeline, [name])[1][name]
+            placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+            yield cut, replace(placement, name="")
 
 
 def _cuts(pipeline: Pipeline, placements: list[str]) -> tuple[Pipeline, dict[str, Pipeline]]:
@@ -212,7 +250,7 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
 
 
 @collection_paused()
-def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds: float) -> Schedule:
+def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit) -> Schedule:
     started = perf_counter()
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
@@ -221,47 +259,79 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
-    left = seconds - (perf_counter() - started) - FINISHING_SECONDS_PER_OP * ops
-    search = Search(problem, options.objective, left, options.progress)
-    search.offer(one_at_a_time(placement, problem))
+    seconds = limit.left_of_turn
+    search = Search(problem, options.objective, seconds, options.progress)
+    draft: _Draft | None = None
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        notes += _offer_published(search, pipeline, name, split_backward)
+        strategies = fitting_strategies(pipeline, name, split_backward=split_backward)
+        notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
-        run_tools(search, pipeline, placement, options.threads, options.seed)
+        _offer_something(search, placement)
+        search.proven(first_bound(search, pipeline, placement))
+        draft = _Draft.of(search, pipeline, placement)
+        shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
+        after = _after_search(draft.seconds, shown_beside, limit)
+        search.deadline = limit.turn_ends - after
+        after += _after_bounding(quick_bound(search), pipeline, limit)
+        search.deadline = limit.turn_ends - after
+        run_tools(search, placement, options.threads, options.seed)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
             spare_memory(search, pipeline, placement, allowance, options.threads, options.seed)
-    return _finish(search, pipeline, placement, started, notes)
+    _offer_something(search, placement)
+    if not search.bound:
+        search.proven(first_bound(search, pipeline, placement))
+    if search.interrupted:
+        limit.hurry()
+    if draft is None or draft.orders is not search.orders:
+        draft = _Draft.of(search, pipeline, placement)
+    limit.finishing = draft.seconds
+    return _finish(search, draft.made, notes, started)
 
 
-def _offer_published(search: Search, pipeline: Pipeline, placement: str, split_backward: bool) -> list[str]:
-    """Start from the published schedules.
+def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit) -> list[str]:
+    """Start from the published schedules: the result is never worse than one that was offered.
 
-    Of each, whatever the clock says, until one of its variants does not deadlock: the result is never worse than that.
-    The other variants follow while there is time.
+    Of each, first the variants until one does not deadlock; then the others. Until something has been found that fits
+    the memory, there is always time for the next.
 
     Returns
     -------
     list of str
-        That there was no time for all of them, if so.
+        What there was no time for, if so.
     """
     others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
-    for strategy in fitting_strategies(pipeline, placement, split_backward=split_backward):
+    untried: list[str] = []
+    longest = 0.0
+    for strategy in strategies:
+        if _is_too_late(search, longest):
+            untried.append(strategy.name)
+            continue
+        began = perf_counter()
         variants = strategy.variants(pipeline)
         for options in variants:
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None and search.offer(orders):
                 break
         others.append((strategy, variants))
+        longest = max(longest, perf_counter() - began)
+    if untried:
+        return [f"the search did not start from {', '.join(untried)}: {limit.used_up}"]
     for strategy, variants in others:
         for options in variants:
-            if search.seconds_left == 0:
+            if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
                 return [f"the time was up before all options of {strategy.name} had been tried that it proposes"]
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None:
                 search.offer(orders)
     return []
+
+
+def _is_too_late(search: Search, offering: float) -> bool:
+    """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
+    left = search.deadline + GRACE_FOR_STARTS - perf_counter()
+    return search.best is not None and left <= (1 + OFFERS_TO_ANSWER) * offering
 
 
 def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
@@ -273,11 +343,54 @@ def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, start
                 search.offer(orders)
 
 
-def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float, notes: Sequence[str]) -> Schedule:
-    """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
-    orders = pipeline_actions(search.orders)
-    label = f"optimized-{placement.name}"
-    made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+def _offer_something(search: Search, placement: Placement) -> None:
+    """Where nothing fits yet, do one microbatch after the other."""
+    if search.best is None:
+        search.offer(one_at_a_time(placement, search.problem))
+
+
+def _after_search(finishing: float, published: int, limit: TimeLimit) -> float:
+    """Count the seconds of a turn that belong to what follows the search; put aside those for files."""
+    finishing *= CAUTION
+    after = limit.afterwards
+    beside = min(finishing * published, MOST_FOR_OTHERS * limit.left_of_turn) if after.beside else 0.0
+    shown = finishing * (1 + after.shown) + beside
+    limit.put_aside(files=finishing * after.per_result + shown * after.per_schedule)
+    return finishing + beside
+
+
+def _after_bounding(bounding: float, pipeline: Pipeline, limit: TimeLimit) -> float:
+    """Count the seconds that an explanation will take, none where they are too many; put aside those for a report."""
+    most = MOST_FOR_BOUNDS * limit.left_of_turn
+    if limit.afterwards.bounded:
+        limit.put_aside(bounds=min(BOUNDS_OF_A_REPORT * bounding, most))
+    if not limit.afterwards.explained:
+        return 0.0
+    seconds = CAUTION * bounding * quick_bounds_in_explanation(pipeline)
+    return seconds if seconds < most else 0.0
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
+
+    orders: Orders
+    made: Schedule
+    seconds: float
+
+    @classmethod
+    def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
+        """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
+        began = perf_counter()
+        orders = pipeline_actions(search.orders)
+        label = f"optimized-{placement.name}"
+        made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+        return cls(search.orders, made, perf_counter() - began)
+
+
+def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Hold the result of a search against its replay, and give it its bound."""
+    label = made.strategy
     scale = search.problem.ticks_per_unit
     value = made.makespan if search.objective == "makespan" else made.span
     assert search.best is not None
@@ -286,7 +399,7 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
     if search.interrupted:
-        notes = ("the search was interrupted; this is the best schedule it had found",)
+        notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     return replace(
         made,
         objective=search.objective,
@@ -299,8 +412,10 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
     )
 
 
-def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap: bool) -> list[Schedule]:
-    """Evaluate every published schedule that runs on the same placement, cut and kinds of steps.
+def compared_with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> tuple[list[Schedule], list[str]]:
+    """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
 
     One that deadlocks with its default options is there with the first options worth trying that run.
 
@@ -310,12 +425,24 @@ def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap
         The result of a search; its bound is theirs too.
     split_backward, overlap : bool
         What the search was allowed to use.
+    limit : TimeLimit, optional
+        The clock of the command.
+
+    Returns
+    -------
+    tuple of (list of Schedule, list of str)
+        Those evaluated, and the names of those for which there was no time.
     """
-    placement = schedule.placement
     compared: list[Schedule] = []
-    for strategy in fitting_strategies(schedule.pipeline, placement, split_backward=split_backward):
+    left_out: list[str] = []
+    longest = 0.0 if limit is None else limit.finishing
+    for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
+        if limit is not None and limit.left_of_turn < longest:
+            left_out.append(strategy.name)
+            continue
+        began = perf_counter()
         made: Schedule | None
         try:
             made = evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
@@ -323,4 +450,5 @@ def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap
             made = first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)
         if made is not None:
             compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
-    return compared
+        longest = max(longest, perf_counter() - began)
+    return compared, left_out

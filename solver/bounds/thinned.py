@@ -67,7 +67,8 @@ class Thinned:
 
     def numbered(self, edges: list[Precedence]) -> list[tuple[int, int, int]]:
         """Write precedences with the numbers of tasks and the lags in steps."""
-        return [(self.number[before], self.number[after], lag // self.step) for before, after, lag in edges]
+        number, step = self.number, self.step
+        return [(number[before], number[after], lag // step) for before, after, lag in edges]
 
 
 def thin(problem: Problem) -> Thinned:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 
 from ortools.sat.python import cp_model
 
+from solver.deadline import until
 from solver.problem import Hold, Key, Precedence, Problem
 
 Pair = tuple[Key, Key]
@@ -28,6 +29,8 @@ class Variables:
         What may share a block.
     twins : mapping of Key to Key
         Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_mirror`.
+    over : callable
+        Asked again and again, while the model is built, whether that is in vain: then `OutOfTimeError` is raised.
     """
 
     def __init__(
@@ -36,13 +39,16 @@ class Variables:
         windows: Mapping[Key, tuple[int, int]],
         pairs: Iterable[Pair] = (),
         twins: Mapping[Key, Key] | None = None,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.over = over
         self.problem = problem
         self.windows = windows
         self.twins = twins or {}
         self.model = cp_model.CpModel()
-        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins}
-        self.pairs = {pair: self.model.new_bool_var("") for pair in pairs if not self.is_twin(pair[0])}
+        keys = until(over, problem.tasks)
+        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in keys if key not in self.twins}
+        self.pairs = {pair: self.model.new_bool_var("") for pair in until(over, pairs) if not self.is_twin(pair[0])}
         self.merged = {key: self.model.new_bool_var("") for key in self.starts if key in problem.merged_durations}
         self.horizon = max((last for _, last in windows.values()), default=0) + max(
             (task.duration for task in problem.tasks.values()), default=0
@@ -84,9 +90,10 @@ class Variables:
     def changes(self) -> defaultdict[Key, list[tuple[cp_model.IntVar, int]]]:
         """For each task, the literals that change its duration, and what it is then."""
         changes: defaultdict[Key, list[tuple[cp_model.IntVar, int]]] = defaultdict(list)
-        for (first, second), literal in self.pairs.items():
+        for (first, second), literal in until(self.over, self.pairs.items()):
+            length = self.block_duration(first, second)
             for task in self.parts(first, second):
-                changes[task].append((literal, self.block_duration(first, second)))
+                changes[task].append((literal, length))
         for task, literal in self.merged.items():
             for part in self.parts(task):
                 changes[part].append((literal, self.problem.merged_durations[task]))
@@ -157,7 +164,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
     for before, after, lag in (*problem.precedences, *edges):
         if not variables.is_twin(after):
             lags[before, after] = max(lag, lags.get((before, after), 0))
-    for (before, after), lag in lags.items():
+    for (before, after), lag in until(variables.over, lags.items()):
         waits = variables.model.add(variables.start(after) >= variables.end(before) + lag)
         together = variables.together(before) if problem.partners.get(before) == after else None
         if together is not None:
@@ -167,7 +174,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
 def add_one_at_a_time(variables: Variables) -> None:
     """Let every device run one thing at a time."""
     lanes: defaultdict[int, list[cp_model.IntervalVar]] = defaultdict(list)
-    for key in variables.starts:
+    for key in until(variables.over, variables.starts):
         lanes[variables.problem.tasks[key].device] += _pieces(variables, key)
     for lane in lanes.values():
         variables.model.add_no_overlap(lane)
@@ -192,7 +199,7 @@ def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
 
 def add_blocks(variables: Variables) -> None:
     """Start the halves of a block together, and fuse each task once at most."""
-    for (first, second), literal in variables.pairs.items():
+    for (first, second), literal in until(variables.over, variables.pairs.items()):
         variables.model.add(variables.start(first) == variables.start(second)).only_enforce_if(literal)
     for key in variables.starts:
         literals = [literal for literal, _ in variables.changes[key]]
@@ -259,7 +266,7 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
     model = variables.model
     pieces: list[cp_model.IntervalVar] = []
     amounts: list[int] = []
-    for hold in holds:
+    for hold in until(variables.over, holds):
         start = variables.start(hold.take)
         for task, part in hold.returns:
             if part:
@@ -290,7 +297,7 @@ def minimise_makespan(variables: Variables, edges: Iterable[Precedence], bound: 
 def tie_to_span(variables: Variables, span: cp_model.IntVar | int) -> None:
     """Let every device end what it does within a span from its first start."""
     firsts: dict[int, cp_model.IntVar] = {}
-    for key in variables.starts:
+    for key in until(variables.over, variables.starts):
         device = variables.problem.tasks[key].device
         if device not in firsts:
             firsts[device] = variables.model.new_int_var(0, variables.horizon, "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from solver.deadline import until
 from solver.problem import Fusing, Hold, Key, Precedence, Problem
 from solver.search.cpsat_model import Pair, Variables
 from solver.search.cpsat_steps import Windows, topological_ranks
@@ -65,9 +66,21 @@ def _first_tasks(problem: Problem, heads: Mapping[Key, int]) -> dict[int, Key]:
     return firsts
 
 
-def variants(problem: Problem, edges: list[Precedence], windows: Windows, objective: str) -> list[Variant]:
-    """List the kinds of schedules worth trying, the most promising first."""
-    pairs = all_pairs(problem, edges)
+def variants(
+    problem: Problem,
+    edges: list[Precedence],
+    windows: Windows,
+    objective: str,
+    over: Callable[[], bool] = lambda: False,
+) -> list[Variant]:
+    """List the kinds of schedules worth trying, the most promising first.
+
+    Raises
+    ------
+    OutOfTimeError
+        If it is over first.
+    """
+    pairs = all_pairs(problem, edges, over)
     if objective == "span":
         return _for_span(problem, pairs)
     whole = Variant("all", pairs, lossless=True)
@@ -98,18 +111,20 @@ def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> l
     return [Variant("steady", pairs, period=steady_period(problem), margin=margin, early=early)]
 
 
-def all_pairs(problem: Problem, edges: Iterable[Precedence]) -> tuple[Pair, ...]:
+def all_pairs(
+    problem: Problem, edges: Iterable[Precedence], over: Callable[[], bool] = lambda: False
+) -> tuple[Pair, ...]:
     """List all pairs that may share a block: those of which neither half waits for the other."""
     if not problem.fusing.seconds:
         return ()
     followers = _followers(problem, edges)
     number = {key: place for place, key in enumerate(problem.tasks)}
     seconds = _by_device(problem, (key for key in problem.tasks if key in problem.fusing.seconds))
+    firsts = (key for key in problem.tasks if key in problem.fusing.firsts)
+    pairs = ((first, second) for first in firsts for second in seconds[problem.tasks[first].device])
     return tuple(
         (first, second)
-        for first in problem.tasks
-        if first in problem.fusing.firsts
-        for second in seconds[problem.tasks[first].device]
+        for first, second in until(over, pairs)
         if problem.fusing.duration(first, second) is not None
         and not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
     )

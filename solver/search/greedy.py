@@ -93,13 +93,17 @@ class _Tables:
 
 
 def greedy_schedules(
-    problem: Problem, *, deadline: float, seed: int = 0, stop: Callable[[], bool] | None = None
+    problem: Problem | CompiledProblem,
+    *,
+    deadline: float,
+    seed: int = 0,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, list[list[Action]]]]:
     """Make list schedules, each shorter than all before.
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or CompiledProblem
         What is scheduled.
     deadline : float
         When to stop, as `time.perf_counter` tells it.
@@ -113,7 +117,7 @@ def greedy_schedules(
     (makespan, orders)
         Complete, without deadlock, and within the memory.
     """
-    compiled = compile_problem(problem)
+    compiled = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
     for makespan, tokens in greedy_tokens(compiled, deadline=deadline, seed=seed, stop=stop):
         yield makespan, compiled.orders(tokens)
 

@@ -69,7 +69,7 @@ def test_a_model_is_cut_anew_for_a_file_where_that_is_wished(folder: Path) -> No
     assert checked.returncode == 2
 
 
-def test_recut_needs_a_file(folder: Path) -> None:
+def test_recut_needs_a_file_or_a_number(folder: Path) -> None:
     result = run_ppopt("evaluate", "1f1b", "--recut", cwd=folder)
     assert result.returncode == 2
-    assert "error: --recut: cuts the model for a schedule file" in result.stderr
+    assert "error: --recut: cuts the model into --stages N, or for a schedule file; neither is given" in result.stderr

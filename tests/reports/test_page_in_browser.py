@@ -571,6 +571,21 @@ def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: 
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
 
 
+@pytest.mark.parametrize("width", [400, 640, 1280])
+def test_no_text_of_a_chart_is_cut_by_its_edge(
+    open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int
+) -> None:
+    named = [
+        replace(each, strategy=f"interleaved-overlap:stages={at + 16}") for at, each in enumerate(comparison.schedules)
+    ]
+    for path in (page_of(folder, replace(comparison, schedules=tuple(named))), crowded[1]):
+        sheet = open_page(path, width=width)
+        for key in set(sheet.charts) - set(sheet.timelines):
+            right = sheet.ask("(key) => document.querySelector(`[data-chart='${key}'] canvas`).width", key)
+            cut = {text: box for text, box in sheet.texts_on(key).items() if box[0] < -2 or box[2] > right + 2}
+            assert cut == {}, key
+
+
 def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
     for width in (400, 1280):
         sheet.page.set_viewport_size({"width": width, "height": 800})

@@ -28,6 +28,7 @@ from ppopt.comparison.ladders import (
 from ppopt.garbage import collection_paused
 from reports.ladder import STEPS, Ladder
 from solver.bounds.bound import Bound
+from solver.bounds.makespan import load_bound
 from strategies.placements import make_placement
 from strategies.registry import all_strategies
 from tests.brute_force import optimum
@@ -138,6 +139,18 @@ def test_any_costs(most: int, pipeline: Pipeline) -> None:
             assert ladder.limited == (limited and fits)
             assert ladder.limited or not ladder.memory
             assert not fits or (measured.bound is not None and measured.bound <= ladder.makespan)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pipeline=costs())
+def test_what_size_or_clock_leaves_of_a_bound_is_the_same_for_ladder_and_search(pipeline: Pipeline) -> None:
+    for schedule in every_schedule(pipeline):
+        freedom = freedom_of(schedule)
+        quick = ladder_bounds._simple_bound(freedom, device_loads(freedom), latency=True)
+        problem = freedom.problem(pipeline.microbatches)
+        bound = load_bound(problem)
+        assert quick <= Fraction(bound.value, problem.ticks_per_unit)
+        assert quick == Fraction(bound.value, problem.ticks_per_unit) or bound.piece == "path"
 
 
 def without(costs: Pipeline, *, limit: bool = False, latency: bool = False) -> Pipeline:

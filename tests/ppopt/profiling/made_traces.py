@@ -88,11 +88,12 @@ class Machine:
         return ran
 
     def _duration(self, schedule: Schedule, action: Op | Block) -> float:
-        op = action.first if isinstance(action, Block) else action
-        costs = schedule.pipeline.costs[op.stage]
         kinds = {"F": "forward", "B": "backward", "I": "backward_input", "W": "backward_weight"}
-        key = "overlapped" if isinstance(action, Block) else kinds[op.kind]
-        return float(getattr(costs, key)) * (1 + self.noise * self.random.gauss(0, 1))
+        if isinstance(action, Block):
+            exact = schedule.pipeline.block_duration(action.first.stage, action.second.stage)
+        else:
+            exact = getattr(schedule.pipeline.costs[action.stage], kinds[action.kind])
+        return float(exact) * (1 + self.noise * self.random.gauss(0, 1))
 
 
 def _inputs(action: Op | Block, stages: int) -> dict[Op, list[tuple[str, int, int]]]:
