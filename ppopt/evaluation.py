@@ -18,7 +18,7 @@ from strategies.actions import PipelineAction
 from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
 from strategies.numbers import shown
-from strategies.orders import check_options, cut_for, make_orders, parse_strategy
+from strategies.orders import check_options, cut_for, make_orders, parse_strategy, wished_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
@@ -131,8 +131,9 @@ def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[st
     if isinstance(name, GivenOrder):
         return _replay_given(pipeline, name, engine, options, base)
     strategy, chosen = _with_options(name, options)
+    wished = wished_stages(strategy, chosen, pipeline.devices)
     stages = chosen.pop("stages", None)
-    cut = cut_for(strategy, pipeline, stages=stages, base=base)
+    cut = cut_for(strategy, pipeline, stages=wished, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
     notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
