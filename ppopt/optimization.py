@@ -20,7 +20,7 @@ from ppopt.searching import run_tools
 from solver.errors import InputError
 from solver.problem import Problem
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
 from strategies.search_problem import build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
@@ -49,8 +49,9 @@ def optimize(
     ----------
     pipeline : Pipeline
         The costs and the memory limit.
-    placement : {"linear", "interleaved", "v", "bidirectional", "all"}
-        Which device holds which stage; ``all`` tries each in turn and returns the best.
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
+        Which device holds which stage; ``all`` tries each in turn but ``wave``, which with one wave is ``v``, and
+        returns the best.
     split_backward : bool
         Whether backwards are I and W.
     overlap : bool
@@ -133,7 +134,9 @@ class SearchOptions:
     @property
     def placements(self) -> list[str]:
         """The placements to be searched."""
-        return list(STAGES_PER_DEVICE) if self.placement == "all" else [self.placement]
+        if self.placement != "all":
+            return [self.placement]
+        return [name for name in STAGES_PER_DEVICE if name != "wave"]
 
     @property
     def threads(self) -> int:
@@ -175,9 +178,10 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
     per_device = STAGES_PER_DEVICE[placement]
     if per_device is not None:
         return per_device * pipeline.devices
-    if pipeline.stages is not None and pipeline.stages % pipeline.devices == 0 and pipeline.stages > pipeline.devices:
-        return pipeline.stages
-    return 2 * pipeline.devices
+    stages, devices = pipeline.stages, pipeline.devices
+    if stages is not None and stages > devices and takes_stages(placement, devices, stages):
+        return stages
+    return 2 * devices
 
 
 @collection_paused()
@@ -194,7 +198,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds
     search = Search(problem, options.objective, left, options.progress)
     search.offer(one_at_a_time(placement, problem))
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        _offer_published(search, problem, pipeline, name, split_backward)
+        _offer_published(search, problem, pipeline, placement.name, split_backward)
         run_tools(search, pipeline, placement, options.threads, options.seed)
     return _finish(search, pipeline, placement, started)
 

@@ -224,7 +224,11 @@ def _order_of(
     strategy: Strategy, pipeline: Pipeline, device: int, placement: Placement, options: dict[str, int]
 ) -> list[PipelineAction]:
     try:
-        return list(count_microbatches(strategy(pipeline, device, **options), placement.local_stages[device]))
+        steps = list(strategy(pipeline, device, **options))
+    except InputError as error:
+        raise InputError(f"{strategy.name}: {error}") from None
+    try:
+        return list(count_microbatches(steps, placement.local_stages[device]))
     except InputError as error:
         raise InputError(f"{strategy.name}, device {device}: {error}") from None
 

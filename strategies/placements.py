@@ -83,6 +83,11 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
     devices, stages, microbatches : int
         The pipeline's sizes.
 
+    Returns
+    -------
+    Placement
+        Named as wished, but a single wave is called what it is, ``v``.
+
     Raises
     ------
     InputError
@@ -94,7 +99,8 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
         per_device = STAGES_PER_DEVICE[name]
         needed = f"{per_device * devices}" if per_device else f"a multiple of {STAGES_COME_IN[name] * devices}"
         raise InputError(f"placement: {name} on {devices} devices needs {needed} stages, not {stages}")
-    return Placement(name, devices, microbatches, _homes(name, devices, stages))
+    called = "v" if name == "wave" and stages == 2 * devices else name
+    return Placement(called, devices, microbatches, _homes(name, devices, stages))
 
 
 def takes_stages(name: str, devices: int, stages: int) -> bool:

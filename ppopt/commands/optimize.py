@@ -11,7 +11,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from solver.errors import InputError
 
-PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
+PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()
