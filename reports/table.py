@@ -94,8 +94,7 @@ def ranking(rows: Sequence[Row], bound: float | None) -> str:
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     widths[1] = min(widths[1], _LONGEST_BOUNDED_NAME)
     lines = [_line(each, widths).rstrip() for each in cells]
-    notes = (textwrap.wrap(note, 80, subsequent_indent="  ") for note in _footnotes(rows, bool(best)))
-    return "\n".join([*lines, *chain.from_iterable(notes)])
+    return "\n".join([*lines, *_footnotes(rows, bool(best))])
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
@@ -151,6 +150,7 @@ def _width(text: str) -> int:
 
 
 def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
+    """Say what the marks mean, in lines of at most 80 characters."""
     limited = any(limit is not None for row in rows for limit in row.limits)
     notes = ["* the shortest" + (" that fits the memory limit" if limited else "")] if marked else []
     for row in rows:
@@ -162,4 +162,4 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
                 f"! {row.name} is over the memory limit: device {worst}{others} holds {number(peak)}, "
                 f"its limit is {number(limit)}"
             )
-    return notes
+    return list(chain.from_iterable(textwrap.wrap(note, 80, subsequent_indent="  ") for note in notes))

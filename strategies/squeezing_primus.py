@@ -1,6 +1,7 @@
-"""Filling and closing the gaps of repeated building blocks as AMD's Primus does: shorter to write, never longer to run.
+"""Filling and closing the gaps of repeated building blocks as AMD's Primus does.
 
-Rules after the schedules ``v-half`` and ``v-min`` of Primus, a variant of Qi et al. 2024 (arXiv 2405.15362).
+Rules after the schedules ``v-half`` and ``v-min`` of Primus, a variant of Qi et al. 2024 (arXiv 2405.15362). Where all
+times are alike the result is never longer than that of the authors; at other times it can be.
 """
 
 from __future__ import annotations

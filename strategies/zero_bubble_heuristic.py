@@ -73,14 +73,11 @@ class _Run:
         self.last = len(self.devices) - 1
         self.forwards: list[list[int]] = [[] for _ in self.devices]
         self.backwards: list[list[int]] = [[] for _ in self.devices]
+        self.largest_idle = 0
 
     @property
     def span(self) -> int:
         return max(device.free - (device.begun or 0) for device in self.devices)
-
-    @property
-    def largest_idle(self) -> int:
-        return max(device.idle for device in self.devices)
 
     def build(self) -> None:
         """Run the whole variant."""
@@ -182,13 +179,18 @@ class _Run:
 
     def forward(self, place: int) -> None:
         arrival = self.forward_arrival(place) if place else 0
-        self.forwards[place].append(self.devices[place].run("F", 0, arrival))
+        self.forwards[place].append(self.run("F", place, arrival))
 
     def backward(self, place: int) -> None:
         if len(self.forwards[place]) <= len(self.backwards[place]):
             raise _IncompleteError
         arrival = self.backward_arrival(place) if place < self.last else 0
-        self.backwards[place].append(self.devices[place].run("I", 0, arrival))
+        self.backwards[place].append(self.run("I", place, arrival))
+
+    def run(self, kind: str, place: int, arrival: int) -> int:
+        end = self.devices[place].run(kind, 0, arrival)
+        self.largest_idle = max(self.largest_idle, self.devices[place].idle)
+        return end
 
     def forward_arrival(self, place: int) -> int:
         return self.arrival(self.forwards[place - 1], len(self.forwards[place]))

@@ -81,7 +81,7 @@ def _best_allowances(
 
 
 class _Run:
-    """One run: what each device has done, and when each F and I ends."""
+    """One run: what each device has done, when each F and I ends, and how long the device that idles most does so."""
 
     def __init__(
         self,
@@ -99,11 +99,7 @@ class _Run:
         self.before_backward, self.before_forward = before_backward, before_forward
         self.devices = [TimedDevice(costs) for _ in range(pipeline.devices)]
         self.ends: dict[int, list[list[int]]] = {kind: [[] for _ in self.devices] for kind in _KIND_AND_CHUNK}
-
-    @property
-    def worst(self) -> int:
-        """How long the device that idles most does so."""
-        return max(device.idle for device in self.devices)
+        self.worst = 0
 
     def build(self) -> None:
         """Run the whole schedule."""
@@ -208,5 +204,6 @@ class _Run:
             device.run_weight()
 
     def run(self, kind: int, place: int) -> None:
-        arrival = self.arrival(kind, place) or 0
-        self.ends[kind][place].append(self.devices[place].run(*_KIND_AND_CHUNK[kind], arrival))
+        device = self.devices[place]
+        self.ends[kind][place].append(device.run(*_KIND_AND_CHUNK[kind], self.arrival(kind, place) or 0))
+        self.worst = max(self.worst, device.idle)

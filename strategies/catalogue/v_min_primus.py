@@ -13,5 +13,5 @@ from strategies.steps import Step
 
 @schedule("v-min-primus", placement="v", splits_backward=True)
 def v_min_primus(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """V-Min as AMD's Primus builds it: the same blocks, squeezed by a shorter algorithm, never longer."""
+    """V-Min as AMD's Primus builds it: the same blocks, squeezed by a shorter algorithm."""
     yield from squeezed_as_in_primus(v_min_block, pipeline.devices, pipeline.microbatches)[device]

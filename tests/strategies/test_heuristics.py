@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,19 @@ def test_zb_auto_keeps_the_limit_or_says_that_no_variant_is_complete(costs: Pipe
 @given(costs=uneven())
 def test_zb_v_auto_runs_on_any_times(costs: Pipeline) -> None:
     evaluated("zb-v-auto", costs)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("ZB-1p", 1), ("ZB-2p", 2)])
+def test_table_5_of_the_zero_bubble_paper(data: Path, name: str, factor: int) -> None:
+    for row in json.loads((data / "zero_bubble_profiles.json").read_text())["rows"]:
+        limit = factor * row["devices"] * row["activation"]
+        memory = {"activation": row["activation"], "held_for_weight": row["held_for_weight"], "limit": limit}
+        times = {key: row[key] for key in KEYS}
+        costs = pipeline(
+            row["devices"], row["microbatches"], times=times, p2p_latency=row["p2p_latency"], memory=memory
+        )
+        made = ppopt.evaluate(costs, "zb-auto", engine="graph")
+        assert round(made.span_bubble_ratio, 4) == row["span_bubble_ratio"][name], row["model"]
 
 
 def test_more_memory_takes_zb_auto_from_1f1bs_bubble_to_none() -> None:
