@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
 
-PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
+PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()

@@ -20,7 +20,7 @@ from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
 from strategies.model_notes import chunks_notes, halves_notes, recut_notes
 from strategies.numbers import shown
-from strategies.orders import check_options, cut_for, make_orders, parse_strategy
+from strategies.orders import check_options, cut_for, make_orders, parse_strategy, wished_stages
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.plausibility import doubts
@@ -167,8 +167,9 @@ def evaluate_with(
     if isinstance(name, GivenOrder):
         return _replay_given(pipeline, name, engine, options, base)
     strategy, chosen = _with_options(name, options)
+    wished = wished_stages(strategy, chosen, pipeline.devices)
     stages = chosen.pop("stages", None)
-    cut = cut_for(strategy, pipeline, stages=stages, base=base)
+    cut = cut_for(strategy, pipeline, stages=wished, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
     notes = [*doubts(pipeline), *_notes(strategy, pipeline, cut, placement, base, as_given=stages is None)]
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)

@@ -26,7 +26,7 @@ from solver.problem import Orders
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.search_problem import build_search_problem, pipeline_actions
@@ -76,8 +76,9 @@ def optimize(
     ----------
     pipeline : Pipeline
         The costs and the memory limit.
-    placement : {"linear", "interleaved", "v", "bidirectional", "all"}
-        Which device holds which stage; ``all`` tries each in turn and returns the best.
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
+        Which device holds which stage; ``all`` tries each in turn but ``wave``, which with one wave is ``v``, and
+        returns the best.
     split_backward : bool
         Whether backwards are I and W.
     overlap : bool
@@ -167,7 +168,9 @@ class SearchOptions:
     @property
     def placements(self) -> list[str]:
         """The placements to be searched."""
-        return list(STAGES_PER_DEVICE) if self.placement == "all" else [self.placement]
+        if self.placement != "all":
+            return [self.placement]
+        return [name for name in STAGES_PER_DEVICE if name != "wave"]
 
     @property
     def threads(self) -> int:
@@ -244,9 +247,10 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
     per_device = STAGES_PER_DEVICE[placement]
     if per_device is not None:
         return per_device * pipeline.devices
-    if pipeline.stages is not None and pipeline.stages % pipeline.devices == 0 and pipeline.stages > pipeline.devices:
-        return pipeline.stages
-    return USUAL_STAGES_PER_DEVICE * pipeline.devices
+    stages, devices = pipeline.stages, pipeline.devices
+    if stages is not None and stages > devices and takes_stages(placement, devices, stages):
+        return stages
+    return USUAL_STAGES_PER_DEVICE * devices
 
 
 @collection_paused()
@@ -264,7 +268,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     draft: _Draft | None = None
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        strategies = fitting_strategies(pipeline, name, split_backward=split_backward)
+        strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)

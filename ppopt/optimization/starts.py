@@ -10,7 +10,7 @@ from solver.problem import Action, Block, Merged, Orders, Problem, tasks_of
 from strategies.actions import Op, PipelineAction
 from strategies.orders import make_orders
 from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from strategies.placements import Placement, make_placement
 from strategies.registry import Strategy, all_strategies
 from strategies.search_problem import numbered_in_turn
 
@@ -30,11 +30,16 @@ def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bo
     return [
         strategy
         for strategy in all_strategies().values()
-        if strategy.placement == placement
-        and (split_backward or not strategy.splits_backward)
+        if (split_backward or not strategy.splits_backward)
         and not strategy.requirements.unmet(strategy.name, pipeline)
         and strategy.requirements.takes_stages(pipeline.stages or 0, pipeline.devices)
+        and _placement_of(strategy, pipeline) == placement
     ]
+
+
+def _placement_of(strategy: Strategy, pipeline: Pipeline) -> str:
+    """Name the placement on which a strategy runs here: with one wave, ``wave`` is ``v``."""
+    return make_placement(strategy.placement, pipeline.devices, pipeline.stages or 0, pipeline.microbatches).name
 
 
 def published_orders(

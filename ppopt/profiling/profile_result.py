@@ -29,7 +29,7 @@ class Profile:
     measurement : Measurement
         What they were taken from.
     placement : str
-        ``linear``, ``interleaved``, ``v``, ``bidirectional`` or ``custom``.
+        ``linear``, ``interleaved``, ``v``, ``bidirectional``, ``wave`` or ``custom``.
     spreads : dict
         By the configuration's key (``forward`` …) and by stage: p10, median, p90 and how many times.
     latency : Spread or None
