@@ -173,7 +173,7 @@ def _make_pipeline(
         mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
     if config is None:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
-    open_times = "times" not in mapping
+    open_times = "times" not in mapping and "layers" not in mapping
     overrides = _TimeOverrides(mapping, strategies, open_times)
     for time in times:
         overrides.apply(time)
