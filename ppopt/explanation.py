@@ -8,7 +8,7 @@ from typing import Any
 
 from ppopt.finished import Schedule
 from reports.numbers import number, percent
-from strategies.pipeline import Memory, Pipeline
+from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
@@ -88,15 +88,10 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, Pipeline]]:
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
-        memory = Memory.model_validate({**pipeline.memory.__dict__, "limit": more})
         text = f"With room for one more activation (a limit greater by {number(float(one))}),"
-        yield text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
+        yield text, pipeline.with_limit(more)
     if pipeline.p2p_latency:
-        yield "Without latency,", Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)})
-
-
-def _fields(pipeline: Pipeline) -> dict[str, Any]:
-    return {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
+        yield "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
 
 
 def _quick_bound(pipeline: Pipeline, layout: Placement, split_backward: bool, overlap: bool) -> float:

@@ -93,7 +93,9 @@ class Problem:
     holds : sequence of Hold
         The memory that tasks take and return.
     capacities : sequence of int or None
-        The memory of each device; None where it is not limited.
+        The memory that each device has for holds, beside its static memory; None where it is not limited.
+    static : sequence of int
+        The memory that each device holds at all times; empty where it holds none.
     fused_durations : mapping of Key to int
         For each task that may be the first half of a block: how long the block lasts, in ticks.
     seconds : frozenset of Key
@@ -123,6 +125,11 @@ class Problem:
     chains: Sequence[Sequence[Key]] = ()
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
+    static: Sequence[int] = ()
+
+    def static_of(self, device: int) -> int:
+        """Return the memory that a device holds at all times."""
+        return self.static[device] if self.static else 0
 
     def duration(self, action: Action) -> int:
         """Tell how long a task or a block lasts, in ticks."""

@@ -367,6 +367,33 @@ class Pipeline(Part):
             raise InputError(str(error)) from None
         return self.with_cut(even_cut(self.layers, stages, empty=empty))
 
+    def with_limit(self, limit: Fraction | Sequence[Fraction] | None) -> Pipeline:
+        """Change the memory limit: one for all devices, or one each; None for none.
+
+        Raises
+        ------
+        InputError
+            For each thing that is wrong with it.
+        """
+        memory = {key: value for key, value in self.memory if value is not None and key != "limit"}
+        if self.layers is not None:
+            memory = {}
+        more = {} if limit is None else {"limit": limit}
+        return self.model_copy(update={"memory": {**memory, **more}})
+
+    def as_stages(self) -> Pipeline:
+        """Forget the layers: the same costs, given for each stage.
+
+        Raises
+        ------
+        InputError
+            If the cut is open.
+        """
+        if self.layers is None or not self.costs:
+            return self
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        return self._read(fields | dict.fromkeys(("layers", "layers_per_stage", "recomputed_per_stage")))
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy the pipeline; with changes, the whole is read and checked anew.
 

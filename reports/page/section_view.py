@@ -232,6 +232,8 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     ]
     if "held_for_weight" in memory:
         parts.append(("held for weight", _amount(memory["held_for_weight"])))
+    if "static" in memory:
+        parts.append(("static memory", _amount(memory["static"])))
     return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
 
 

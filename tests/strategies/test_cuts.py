@@ -94,7 +94,7 @@ def test_several_kinds_that_can_be_recomputed_are_told_by_name() -> None:
     ("more", "message"),
     [
         (
-            {"layers_per_stage": 14},
+            {"layers_per_stage": 9},
             "layers_per_stage: must be a list with the number of layers of each stage; found 9",
         ),
         (

@@ -74,7 +74,7 @@ def test_the_name_tells_the_letter(name: str, letter: str) -> None:
         ([{"name": "x", "count": 0, "forward": 1, "backward": 1}], "layers.0.count: must be a whole number"),
         (
             [{"name": "x", "letter": "T", "forward": 1, "backward": 1}],
-            "layers.0.letter: must be one of E (embedding), t (decoder layer), m (multi-token prediction), L (final norm",
+            "layers.0.letter: must be one of E (embedding), t (decoder layer), m (multi-token prediction)",
         ),
         (
             [{"name": "x", "forward": 1, "backward": 2, "backward_weight": 2}],
