@@ -26,7 +26,7 @@ class Task(NamedTuple):
     device : int
         Where it runs.
     duration : int
-        How long, in ticks; at least 1.
+        How long, in ticks. One of 0 still has its turn: it starts when its device is free, and ends at that moment.
     """
 
     device: int
@@ -70,7 +70,9 @@ class Hold(NamedTuple):
     amount : int
         How much is taken.
     returns : tuple of (Key, int)
-        The tasks at whose ends a part is returned; the parts add up to ``amount``.
+        The tasks at whose ends a part is returned; the parts add up to ``amount``. Whatever returns a part takes time.
+        So what is returned at a moment was held before it, and it never matters in which order tasks of no duration
+        start and end at one moment.
     """
 
     take: Key
