@@ -123,7 +123,7 @@ def _with_finer_ticks(problem: Problem) -> Problem:
         problem,
         tasks={key: Task(task.device, task.duration * factor) for key, task in problem.tasks.items()},
         precedences=[(before, after, lag * factor) for before, after, lag in problem.precedences],
-        fused_durations={key: duration * factor for key, duration in problem.fused_durations.items()},
+        fusing=problem.fusing.scaled(lambda duration: duration * factor),
         ticks_per_unit=problem.ticks_per_unit * factor,
     )
 

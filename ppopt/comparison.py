@@ -149,7 +149,7 @@ def compare(
     placement : {"linear", "interleaved", "v", "bidirectional", "all"}
         What is searched.
     overlap : bool, optional
-        Whether the search may overlap; by default where an overlapped block of some stage is shorter than its halves.
+        Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
     time_limit, workers, seed
         As for `optimize`; all placements share the time.
     engine : {"auto", "cpsat", "graph"}
@@ -177,7 +177,7 @@ def compare(
         raise InputError("strategies: name at least one, or let something be searched")
     base = _base(pipeline, names, placements)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
-    allowed = _blocks_save(settled) if overlap is None else overlap
+    allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(told or _tell_nobody)
     gathered.evaluate(pipeline, names, engine, base)
     if placements:
@@ -243,10 +243,6 @@ def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str])
     searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
     published = [stages_meant(names, pipeline.devices)] if names else []
     return min([*searched, *published])
-
-
-def _blocks_save(pipeline: Pipeline) -> bool:
-    return any(cost.overlapped < cost.forward + cost.backward for cost in pipeline.costs)
 
 
 @dataclass

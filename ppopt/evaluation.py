@@ -22,6 +22,7 @@ from strategies.orders import check_options, cut_for, make_orders, parse_strateg
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
+from strategies.short_blocks import note_on_short_blocks
 
 
 class InternalError(RuntimeError):
@@ -190,6 +191,7 @@ def replay_orders(
         raise
     _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
+    short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
         strategy=label,
@@ -202,7 +204,7 @@ def replay_orders(
         problem=problem,
         actions=orders,
         rows=rows,
-        notes=tuple(notes),
+        notes=(*notes, *([] if short is None else [short])),
     )
 
 

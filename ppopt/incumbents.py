@@ -54,9 +54,12 @@ def _as_searched(problem: Problem, action: PipelineAction) -> list[Action]:
     """Write an action as the search knows it."""
     if not isinstance(action, Block):
         return _backward(problem, action) if action.kind == "B" else [action]
-    if action.first in problem.fused_durations:
-        return [Block(action.first, _whole_backward(problem, cast("Op", action.second)))]
-    return [action.first, *_backward(problem, cast("Op", action.second))]
+    backward = cast("Op", action.second)
+    whole = _whole_backward(problem, backward)
+    second = whole.first if isinstance(whole, Merged) else whole
+    if problem.fusing.duration(action.first, second) is not None:
+        return [Block(action.first, whole)]
+    return [action.first, *_backward(problem, backward)]
 
 
 def _backward(problem: Problem, op: Op) -> list[Action]:

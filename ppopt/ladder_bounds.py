@@ -6,7 +6,6 @@ belong to what schedules are free to do, so that schedules with the same freedom
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,11 +17,13 @@ from ppopt.garbage import collection_paused
 from ppopt.infeasibility import InfeasibleError, refuse_infeasible
 from reports.ladder import Ladder
 from solver.bounds.bound import InfeasibleError as NoRoomError
+from solver.bounds.loads import least_loads
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import plain_network
 from solver.problem import Block, Problem
 from strategies.actions import Op
-from strategies.pipeline import Pipeline, StageCosts
+from strategies.fusing import find_saving_blocks
+from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
@@ -73,12 +74,6 @@ class Freedom(NamedTuple):
             pipeline = pipeline.model_copy(update={"microbatches": microbatches})
             layout = replace(layout, microbatches=microbatches)
         return build_search_problem(pipeline, layout, split_backward=self.split_backward, overlap=self.overlap)
-
-    def backward(self, cost: StageCosts) -> Fraction:
-        """Tell how long a backward takes at least."""
-        if not self.split_backward:
-            return cost.backward
-        return min(cost.backward, cost.backward_input + cost.backward_weight)
 
 
 @dataclass(frozen=True)
@@ -150,18 +145,20 @@ def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool
     done no later.
     """
     pipeline, layout = schedule.pipeline, replace(schedule.layout, name="")
-    if schedule.is_searched:
-        return Freedom(pipeline, layout, split_backward, overlap)
     split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
-    plain = Freedom(pipeline, layout, split, overlap=False)
-    return plain._replace(overlap=_saves_by_blocks(schedule, plain))
+    if schedule.is_searched:
+        saving = find_saving_blocks(pipeline, layout, split_backward=split_backward)
+        return Freedom(pipeline, layout, split_backward, overlap and bool(saving.durations))
+    return Freedom(pipeline, layout, split, _saves_by_blocks(schedule, split))
 
 
-def _saves_by_blocks(schedule: Schedule, freedom: Freedom) -> bool:
+def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
     blocks = (action for order in schedule.actions for action in order if isinstance(action, Block))
     stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
-    costs = schedule.pipeline.costs
-    return any(costs[f].overlapped < costs[f].forward + freedom.backward(costs[b]) for f, b in stages)
+    if not stages:
+        return False
+    saving = find_saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)
+    return any((saving.forwards[first], saving.backwards[second]) in saving.durations for first, second in stages)
 
 
 def _proven(schedule: Schedule) -> Fraction:
@@ -238,7 +235,7 @@ def find_bounds(
     """
     clock = clock or _Clock(_bounds_needed(freedom))
     proven = max((value for each, value in known if each.includes(freedom)), default=Fraction(0))
-    latency, loads = bool(freedom.pipeline.p2p_latency), least_loads(freedom)
+    latency, loads = bool(freedom.pipeline.p2p_latency), device_loads(freedom)
     problem = freedom.problem(freedom.pipeline.microbatches) if _is_read_quickly(freedom) else None
     free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
     quick = _simple_bound(freedom, loads, latency=False)
@@ -301,38 +298,9 @@ def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool)
     return max(path * tick, *(loads[device] + idle * tick for device, idle in around.items()))
 
 
-def least_loads(freedom: Freedom) -> tuple[Fraction, ...]:
-    """Find for each device the least time for which it is busy in any schedule.
-
-    That is all its forwards and backwards one by one, less the most that blocks can save. A block of a forward f and a
-    backward b saves (f − block of f) + b: two numbers that do not know of each other, so x blocks save at most the x
-    largest of each.
-    """
-    pipeline, placement = freedom.pipeline, freedom.layout
-    loads = [Fraction(0)] * pipeline.devices
-    firsts: dict[int, list[tuple[Fraction, int]]] = defaultdict(list)
-    seconds: dict[int, list[tuple[Fraction, int]]] = defaultdict(list)
-    for microbatches, homes in placement.directions():
-        for device, cost in zip(homes, pipeline.costs, strict=True):
-            backward = freedom.backward(cost)
-            loads[device] += len(microbatches) * (cost.forward + backward)
-            firsts[device].append((cost.forward - cost.overlapped, len(microbatches)))
-            seconds[device].append((backward, len(microbatches)))
-    if not freedom.overlap:
-        return tuple(loads)
-    return tuple(load - _most_saved(firsts[device], seconds[device]) for device, load in enumerate(loads))
-
-
-def _most_saved(firsts: list[tuple[Fraction, int]], seconds: list[tuple[Fraction, int]]) -> Fraction:
-    """Pair the largest of each with each other, as long as that saves anything; each comes with how often it is."""
-    queue = sorted(seconds)
-    saved = Fraction(0)
-    for first, count in sorted(firsts, reverse=True):
-        while count and queue:
-            second, there = queue.pop()
-            pairs = min(count, there)
-            saved += pairs * max(Fraction(0), first + second)
-            count -= pairs
-            if there > pairs:
-                queue.append((second, there - pairs))
-    return saved
+def device_loads(freedom: Freedom) -> tuple[Fraction, ...]:
+    """Find for each device the least time for which it is busy in any schedule; one microbatch a direction shows it."""
+    directions = freedom.layout.directions()
+    problem = freedom.problem(min(len(directions), freedom.pipeline.microbatches))
+    loads = least_loads(problem, lambda key: len(directions[cast("Op", key).microbatch][0]))
+    return tuple(Fraction(load, problem.ticks_per_unit) for load in loads)

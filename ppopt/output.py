@@ -22,6 +22,7 @@ from reports.chrome_trace import Traced, write_trace
 from reports.table import ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from strategies.pipeline import Pipeline
+from strategies.short_blocks import one_on_short_blocks
 
 _COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVERLAP": "magenta"}
 
@@ -141,7 +142,7 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
 
 
 def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
-    for note in dict.fromkeys(note for schedule in schedules for note in schedule.notes):
+    for note in one_on_short_blocks(dict.fromkeys(note for schedule in schedules for note in schedule.notes)):
         click.echo(f"note: {prefix}{note}", err=True)
 
 

@@ -148,5 +148,7 @@ def _timelines(section: Section) -> Any:
     import altair as alt
 
     from reports.charts.overview import any_timeline_chart
+    from reports.charts.timeline_layout import memory_scale
 
-    return alt.vconcat(*(any_timeline_chart(each) for each in section.schedules))
+    full = memory_scale(section.schedules)
+    return alt.vconcat(*(any_timeline_chart(each, full) for each in section.schedules))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from solver.bounds.bound import Bound
+from solver.bounds.loads import least_loads
 from solver.bounds.span import span_bound
 from solver.exact import in_ticks
-from solver.problem import Key, Problem
+from solver.problem import Problem
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -15,7 +16,7 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
     loads = least_loads(problem)
     device = max(range(problem.devices), key=loads.__getitem__)
     bound = Bound(loads[device], "span", device, {"load": loads[device]})
-    if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fused_durations:
+    if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fusing.firsts:
         return bound
     scale = problem.ticks_per_unit
     value = span_bound(
@@ -43,25 +44,3 @@ def _live(pipeline: Pipeline) -> list[int]:
                 min(pipeline.microbatches, 1 + int((limit - cost.static - cost.activation) / cost.held_for_weight))
             )
     return live
-
-
-def least_loads(problem: Problem) -> list[int]:
-    """Sum the least work of each device: its tasks, less all that merging and fusing could save."""
-    loads = [0] * problem.devices
-    for task in problem.tasks.values():
-        loads[task.device] += task.duration
-    longest_second = [0] * problem.devices
-    for key in problem.seconds:
-        device, duration = problem.tasks[key]
-        longest_second[device] = max(longest_second[device], duration + _duration_of_partner(problem, key))
-    for key, merged in problem.merged_durations.items():
-        device, duration = problem.tasks[key]
-        loads[device] -= max(0, duration + _duration_of_partner(problem, key) - merged)
-    for key, fused in problem.fused_durations.items():
-        device, duration = problem.tasks[key]
-        loads[device] -= max(0, duration + longest_second[device] - fused)
-    return [max(0, load) for load in loads]
-
-
-def _duration_of_partner(problem: Problem, task: Key) -> int:
-    return problem.tasks[problem.partners[task]].duration if task in problem.partners else 0

@@ -102,13 +102,17 @@ def _block_is_whole(problem: Problem, number: int, rows: Sequence[Placed]) -> It
         return
     if len({(row.start, row.end, row.device) for row in rows}) != 1:
         yield Violation("block", f"{names} are one block, but do not start and end together on one device")
-    firsts = [row for row in rows if row.task in problem.fused_durations]
-    if len(firsts) != 1:
-        yield Violation("block", f"{names} cannot fuse: {len(firsts)} of them may be the first half")
-        return
-    due = problem.fused_durations[firsts[0].task]
-    if firsts[0].end - firsts[0].start != due:
-        yield Violation("duration", f"the block of {names} lasts {firsts[0].end - firsts[0].start}, but takes {due}")
+    one, other = rows
+    classes = [
+        (problem.fusing.firsts[first.task], problem.fusing.seconds[second.task])
+        for first, second in ((one, other), (other, one))
+        if first.task in problem.fusing.firsts and second.task in problem.fusing.seconds
+    ]
+    dues = [problem.fusing.durations[pair] for pair in classes if pair in problem.fusing.durations]
+    if len(dues) != 1:
+        yield Violation("block", f"{names} cannot fuse: a first and a second half that go together are needed")
+    elif one.end - one.start != dues[0]:
+        yield Violation("duration", f"the block of {names} lasts {one.end - one.start}, but takes {dues[0]}")
 
 
 def _one_at_a_time(timeline: Sequence[Placed]) -> Iterable[Violation]:

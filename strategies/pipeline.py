@@ -25,7 +25,7 @@ from strategies.cuts import (
     written_recomputed,
 )
 from strategies.layers import Layers
-from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each
+from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each, read_share
 from strategies.part import Part, WrongKeyError
 from strategies.validation_messages import describe
 
@@ -34,6 +34,7 @@ MOST_OPS = 5_000_000
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
+Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
 LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
@@ -53,7 +54,7 @@ class Times(Part):
     backward_input, backward_weight : number, list or mapping
         I and W of each stage; where absent, what the other leaves of B, or half of B each.
     overlapped_forward_backward : number, list or mapping
-        The overlapped block whose forward is on that stage; where absent, F + B.
+        Any overlapped block whose forward is on that stage; where absent, see `Pipeline.overlap`.
     """
 
     forward: StageDurations
@@ -98,10 +99,24 @@ class StageCosts(NamedTuple):
     backward: Fraction
     backward_input: Fraction
     backward_weight: Fraction
-    overlapped: Fraction
+    overlapped: Fraction | None
     activation: Fraction
     held_for_weight: Fraction
     static: Fraction = Fraction(0)
+
+    @property
+    def durations(self) -> tuple[Fraction, ...]:
+        """How long the operations outside blocks take."""
+        return self.forward, self.backward, self.backward_input, self.backward_weight
+
+    @property
+    def amounts(self) -> tuple[Fraction, ...]:
+        """The memory."""
+        return self.activation, self.held_for_weight, self.static
+
+    def least_backward(self, split_backward: bool) -> Fraction:
+        """Tell how long a backward takes at least, where it may be I and W."""
+        return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward
 
 
 _UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
@@ -130,6 +145,9 @@ class Pipeline(Part):
         How long the operations last.
     p2p_latency : number
         The time from the end of an operation to the arrival of its result on another device.
+    overlap : number or None
+        σ, from 0 to 1: an overlapped block of F on one stage and B on another, or the same, lasts
+        F + B − σ · min(F, B). Where absent, 0, unless the times of the blocks are given.
     memory : Memory
         What is kept, and what the limit is.
     """
@@ -142,6 +160,7 @@ class Pipeline(Part):
     recomputed_per_stage: RecomputedPerStage | None = None
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
+    overlap: Share | None = None
     memory: Memory = Memory()
 
     @classmethod
@@ -251,6 +270,11 @@ class Pipeline(Part):
             yield from ((f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key != "limit")
 
     def _refuse_contradictions(self) -> None:
+        if self.overlap is not None and self.times.overlapped_forward_backward is not None:
+            raise ValueError(
+                f"overlap: contradicts times.overlapped_forward_backward, which says how long blocks last, too; found "
+                f"{float(self.overlap):g} beside it; leave one of the two out"
+            )
         for stage in range(self.stages or 1):
             given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
             held, activation = given["memory.held_for_weight"], given["memory.activation"]
@@ -289,11 +313,27 @@ class Pipeline(Part):
             backward=backward,
             backward_input=to_input,
             backward_weight=to_weight,
-            overlapped=forward + backward if overlapped is None else overlapped,
+            overlapped=overlapped,
             activation=activation,
             held_for_weight=activation if held is None else held,
             static=Fraction(0) if static is None else static,
         )
+
+    def block_duration(self, forward_stage: int, backward_stage: int) -> Fraction:
+        """Compute how long an overlapped block lasts.
+
+        That is what is given for the forward's stage (the rule of PP-Emulation), else F + B − σ · min(F, B).
+
+        Parameters
+        ----------
+        forward_stage, backward_stage : int
+            The stages of its halves.
+        """
+        forward, backward = self.costs[forward_stage], self.costs[backward_stage].backward
+        if forward.overlapped is not None:
+            return forward.overlapped
+        shorter = min(forward.forward, backward)
+        return forward.forward + backward - (self.overlap or 0) * shorter
 
     @property
     def is_open_cut(self) -> bool:
@@ -436,12 +476,14 @@ class Pipeline(Part):
             _refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
-        columns = {key: _recut(tuple(getattr(cost, key) for cost in self.costs), stages) for key in StageCosts._fields}
-        columns["overlapped_forward_backward"] = columns.pop("overlapped")
+        given = {key: [getattr(cost, key) for cost in self.costs] for key in StageCosts._fields}
+        columns = {key: _recut(values, stages) for key, values in given.items() if None not in values}
+        if "overlapped" in columns:
+            columns["overlapped_forward_backward"] = columns.pop("overlapped")
         kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight", "static")}
         if self.memory.static is None:
             del kept["static"]
-        durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields}
+        durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
         # not read like a user's numbers: parts may be smaller than those may be, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)
@@ -513,7 +555,7 @@ def _entry(value: PerStage | None, place: int) -> Fraction | None:
     return value[place] if isinstance(value, tuple) else value
 
 
-def _recut(values: tuple[Fraction, ...], stages: int) -> tuple[Fraction, ...]:
+def _recut(values: Sequence[Fraction], stages: int) -> tuple[Fraction, ...]:
     """Spread values evenly over equal parts and gather them over other equal parts."""
     old = len(values)
     gathered = [Fraction(0)] * stages

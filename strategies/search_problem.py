@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import cast
 
 from solver.exact import in_ticks
-from solver.problem import Action, Block, Key, Merged, Problem
+from solver.problem import Action, Block, Fusing, Key, Merged, Problem
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem
+from strategies.fusing import find_saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -34,7 +35,7 @@ def build_search_problem(
     split_backward : bool
         Whether backwards are I and W. A B outside blocks is allowed beside them where it is shorter than both.
     overlap : bool
-        Whether any forward may run in one block with any full backward on its device.
+        Whether any forward may run in one block with any full backward on its device, where that saves time.
 
     Returns
     -------
@@ -51,7 +52,11 @@ def build_search_problem(
         for op in inputs
         if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
     }
-    ordered = "FBI" if overlap or merged else "FBIW"
+    fusing = Fusing()
+    if overlap:
+        blocks = find_saving_blocks(pipeline, placement, split_backward=split_backward)
+        fusing = blocks.fusing(plain.tasks, "I" if split_backward else "B", plain.ticks_per_unit)
+    ordered = "FBI" if fusing.seconds or merged else "FBIW"
     order = [
         (before, after, 0)
         for chain in chains
@@ -61,8 +66,7 @@ def build_search_problem(
     return replace(
         plain,
         precedences=[*plain.precedences, *order],
-        fused_durations=plain.fused_durations if overlap else {},
-        seconds=frozenset(op for op in ops if op.kind in "BI") if overlap else frozenset(),
+        fusing=fusing,
         partners={op: op._replace(kind="W") for op in inputs},
         merged_durations=merged,
         chains=chains,

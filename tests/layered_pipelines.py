@@ -19,7 +19,7 @@ class Layered(NamedTuple):
     text: str
 
 
-def random_layered(seed: int, *, most_microbatches: int = 3, overlap: bool = False) -> Layered:
+def random_layered(seed: int, *, most_microbatches: int = 3) -> Layered:
     """Draw a pipeline with few layers for its stages, so that some are empty."""
     draw = random.Random(seed)
     name = draw.choice(["linear", "linear", "v", "interleaved", "bidirectional"])
@@ -41,10 +41,15 @@ def random_layered(seed: int, *, most_microbatches: int = 3, overlap: bool = Fal
     }
     if draw.random() < 0.6:
         mapping["memory"] = {"limit": _limit(draw, mapping, name)}
+    overlap = draw.random() < 0.3
+    if overlap:
+        mapping["overlap"] = draw.choice([0.5, 1])
     pipeline = Pipeline.from_mapping(mapping)
     split = draw.random() < 0.65
     placement = make_placement(name, devices, stages, microbatches)
-    return Layered(pipeline, placement, split, overlap, f"seed {seed}: {name} split={split} {pipeline.to_mapping()}")
+    return Layered(
+        pipeline, placement, split, overlap, f"seed {seed}: {name} {split=} {overlap=} {pipeline.to_mapping()}"
+    )
 
 
 def _kind(draw: random.Random, number: int) -> dict[str, Any]:

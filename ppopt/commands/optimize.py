@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from ppopt.commands.exporting import check_forced, export_option, force_option, 
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.finished import Schedule
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
 
@@ -87,6 +90,12 @@ def optimize(
             click.echo(str(outcome), err=True)
     if not found:
         ctx.exit(3)
+    if overlap and not any(_has_saving_blocks(each, split_backward=not full_backward) for each in found):
+        click.echo(
+            "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
+            "configuration says what part of the shorter half it saves",
+            err=True,
+        )
     allowed = {"split_backward": not full_backward, "overlap": overlap}
     beside = with_published(found, **allowed)
     show_optimized(pipeline, found, beside, form, draw=draw, explained=explained, **allowed)
@@ -100,6 +109,12 @@ def optimize(
         from ppopt.commands.reporting import report_schedules
 
         report_schedules(report, form, options["config"], pipeline, beside, **allowed)
+
+
+def _has_saving_blocks(schedule: Schedule, *, split_backward: bool) -> bool:
+    from strategies.fusing import find_saving_blocks
+
+    return bool(find_saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward).durations)
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:

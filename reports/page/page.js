@@ -43,10 +43,9 @@
   }
 
   function memoryRows(timeline) {
-    const height = (level) => STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * (level / timeline.scale);
+    const height = (level) => STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * Math.min(1, level / timeline.scale);
     return timeline.memory.flatMap((steps, device) => {
-      const given = timeline.limits[device];
-      const limit = given === null || given > timeline.scale ? null : given;
+      const limit = timeline.limits[device];
       const row = (time, level) => ({
         device, time, level, top: device + height(level), base: device + STRIP_BOTTOM,
         over: limit === null ? null : device + height(Math.max(level, limit)),
@@ -114,11 +113,12 @@
     };
   }
 
+  const isNarrow = (element) => element.clientWidth < 480;
+
   function fitted(spec, element) {
-    const narrow = element.clientWidth < 480;
     const copy = structuredClone(spec);
     copy.config = Object.assign({}, copy.config, theme());
-    if (narrow) {
+    if (isNarrow(element)) {
       copy.config.axis.labelLimit = 110;
       putLegendsInOneColumn(copy);
     }
@@ -134,12 +134,26 @@
   async function draw(element) {
     const key = element.dataset.chart;
     const timeline = data.timelines[key];
+    const spec = data.charts[timeline ? timeline.chart : key];
     const options = { actions: false, renderer: "canvas", ast: false };
     if (timeline) options.tooltip = showTip;
-    const { view } = await window.vegaEmbed(element, fitted(data.charts[timeline ? timeline.chart : key], element), options);
+    const chosen = taken(key, spec);
+    drawnNarrow.set(element, isNarrow(element));
+    const { view } = await window.vegaEmbed(element, fitted(spec, element), options);
     views.set(key, view);
+    for (const [name, value] of chosen) await view.signal(name, value).runAsync();
     if (timeline) await fill(key, view, timeline);
     if (data.shares[key]) await view.data("shares", shareRows(data.shares[key])).runAsync();
+  }
+
+  function taken(key, spec) {  // off the page, with what its menus say
+    const view = views.get(key);
+    if (!view) return [];
+    const menus = (spec.params || []).filter((each) => each.bind && each.bind.input);
+    const chosen = menus.map(({ name }) => [name, view.signal(name)]);
+    views.delete(key);
+    view.finalize();
+    return chosen;
   }
 
   async function fill(key, view, timeline) {
@@ -153,17 +167,27 @@
     view.addSignalListener("zoom_start", (_name, value) => moved(key, value));
   }
 
-  async function drawAll() {
-    for (const element of document.querySelectorAll("[data-chart]")) await draw(element);
-    document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  const elements = [...document.querySelectorAll("[data-chart]")];
+  const drawnNarrow = new Map();
+  let waiting = 0;
+  let drawing = Promise.resolve();
+
+  function drawEach(chosen) {  // one drawing after the other: a window can change faster than charts are drawn
+    delete document.documentElement.dataset.drawn;
+    waiting += 1;
+    drawing = drawing.then(async () => {
+      for (const element of chosen()) await draw(element);
+      waiting -= 1;
+      if (!waiting) document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+    });
   }
 
-  async function redrawAll() {
-    delete document.documentElement.dataset.drawn;
-    for (const view of views.values()) view.finalize();
-    views.clear();
-    await drawAll();
-  }
+  const drawAll = () => drawEach(() => elements);
+  const hasOtherWidth = (element) => drawnNarrow.has(element) && drawnNarrow.get(element) !== isNarrow(element);
+  const resized = new ResizeObserver((entries) => {
+    if (entries.some(({ target }) => hasOtherWidth(target))) drawEach(() => elements.filter(hasOtherWidth));
+  });
+  for (const element of elements) resized.observe(element);
 
   // ---- timelines that move together
 
@@ -182,8 +206,9 @@
     for (const other of linkedTo(key)) windows.set(other, value);
     if (following) return;
     following = requestAnimationFrame(async () => {
-      const late = linkedTo(key).filter((other) => !isVisible(other));
-      await Promise.all(linkedTo(key).filter(isVisible).map(follow));
+      const drawn = linkedTo(key).filter((other) => views.has(other));
+      const late = drawn.filter((other) => !isVisible(other));
+      await Promise.all(drawn.filter(isVisible).map(follow));
       following = null;
       for (const other of late) await follow(other);
     });
@@ -197,7 +222,7 @@
   function follow(key) {
     const view = views.get(key);
     const wanted = windows.get(key) || null;
-    return same(view.signal("zoom_start") || null, wanted) ? null : view.signal("zoom_start", wanted).runAsync();
+    return !view || same(view.signal("zoom_start") || null, wanted) ? null : view.signal("zoom_start", wanted).runAsync();
   }
 
   function change(group, how) {
@@ -288,6 +313,6 @@
     if (event.target.matches(".sortable th button")) sort(event.target);
     if (event.target.dataset.copy) copy(event.target);
   });
-  darkness.addEventListener("change", redrawAll);
+  darkness.addEventListener("change", drawAll);
   drawAll();
 }());

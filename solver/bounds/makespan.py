@@ -11,7 +11,7 @@ from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
-from solver.bounds.thinned import limited_holds, shortest_blocks
+from solver.bounds.thinned import limited_holds
 from solver.problem import Problem
 
 
@@ -58,7 +58,7 @@ def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None
         highest = best(highest, _load_bound(found, view), _window_bound(found, view))
         if not is_over(deadline):
             highest = best(highest, _jackson_bound(found, view))
-    for view in found.views if shortest_blocks(problem) else ():
+    for view in found.views if problem.fusing.firsts else ():
         if not is_over(deadline):
             highest = best(highest, blocks_bound(problem, found, view))
     return best(highest, *_area_bounds(problem, found, deadline, highest.value // step))

@@ -203,10 +203,10 @@ def _chains(problem: Problem, number: dict[Key, int], alike: Sequence[tuple[int,
     return chains + [[task] for task in number.values() if task not in named]
 
 
-def _choices(problem: Problem, key: Key) -> tuple[int | None, bool, bool, int | None]:
+def _choices(problem: Problem, key: Key) -> tuple[int | None, int | None, bool, int | None]:
     return (
-        problem.fused_durations.get(key),
-        key in problem.seconds,
+        problem.fusing.firsts.get(key),
+        problem.fusing.seconds.get(key),
         key in problem.partners,
         problem.merged_durations.get(key),
     )
@@ -233,8 +233,8 @@ def _joint_modes(
         if length is not None:
             yield _joint((chain, other), length, single, merged=True)
     for local in local_chains:
-        firsts = [chain for chain in local if keys[chains[chain][0]] in problem.fused_durations]
-        seconds = [chain for chain in local if keys[chains[chain][0]] in problem.seconds]
+        firsts = [chain for chain in local if keys[chains[chain][0]] in problem.fusing.firsts]
+        seconds = [chain for chain in local if keys[chains[chain][0]] in problem.fusing.seconds]
         for second in seconds:
             has_partner = keys[chains[second][0]] in problem.partners
             if has_partner and second not in partner:
@@ -242,8 +242,9 @@ def _joint_modes(
             parts = (second, partner[second]) if has_partner else (second,)
             for first in firsts:
                 block = (first, *parts)
-                length = problem.fused_durations[keys[chains[first][0]]]
-                if first != second and length < sum(single[chain].duration for chain in block):
+                length = problem.fusing.duration(keys[chains[first][0]], keys[chains[second][0]])
+                alone = sum(single[chain].duration for chain in block)
+                if first != second and length is not None and length < alone:
                     yield _joint(block, length, single, fused=True, merged=has_partner)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
 
+from solver.block_lengths import longest_blocks
 from solver.cpsat_run import Result, Values, run
 from solver.problem import Key, Precedence
 from solver.search.cpsat_model import Variables, build_model, cut_by_load, minimise_makespan, minimise_span, tie_to_span
@@ -59,7 +60,7 @@ class Shared:
         """A limit, in steps, that no schedule without needless waiting exceeds."""
         problem = self.steps.problem
         work = sum(task.duration for task in problem.tasks.values())
-        spare = sum(problem.fused_durations.values()) + sum(problem.merged_durations.values())
+        spare = sum(longest_blocks(problem).values()) + sum(problem.merged_durations.values())
         return work + spare + sum(lag for _, _, lag in problem.precedences)
 
 

@@ -85,13 +85,17 @@ class Variables:
         """For each task, the literals that change its duration, and what it is then."""
         changes: defaultdict[Key, list[tuple[cp_model.IntVar, int]]] = defaultdict(list)
         for (first, second), literal in self.pairs.items():
-            length = self.problem.fused_durations[first]
             for task in self.parts(first, second):
-                changes[task].append((literal, length))
+                changes[task].append((literal, self.block_duration(first, second)))
         for task, literal in self.merged.items():
             for part in self.parts(task):
                 changes[part].append((literal, self.problem.merged_durations[task]))
         return changes
+
+    def block_duration(self, first: Key, second: Key) -> int:
+        """Give the duration of a block that may be formed."""
+        fusing = self.problem.fusing
+        return fusing.durations[fusing.firsts[first], fusing.seconds[second]]
 
     def parts(self, *tasks: Key) -> list[Key]:
         """List tasks with the partners that they bring along."""
@@ -99,12 +103,11 @@ class Variables:
         return [*tasks, *partners]
 
     @cached_property
-    def blocks(self) -> defaultdict[Key, list[cp_model.IntVar]]:
-        """For each first and second half, the literals of its blocks."""
-        blocks: defaultdict[Key, list[cp_model.IntVar]] = defaultdict(list)
-        for pair, literal in self.pairs.items():
-            for half in pair:
-                blocks[half].append(literal)
+    def blocks(self) -> defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]]:
+        """For each first half, the literals of its blocks by their durations."""
+        blocks: defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]] = defaultdict(lambda: defaultdict(list))
+        for (first, second), literal in self.pairs.items():
+            blocks[first][self.block_duration(first, second)].append(literal)
         return blocks
 
     def together(self, task: Key) -> cp_model.IntVar | None:
@@ -183,11 +186,8 @@ def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
         yield model.new_optional_fixed_size_interval_var(
             start, problem.merged_durations[key], variables.merged[key], ""
         )
-    blocks = variables.blocks.get(key)
-    if blocks and key in problem.fused_durations:
-        yield model.new_optional_fixed_size_interval_var(
-            start, problem.fused_durations[key], variables.any_of(blocks), ""
-        )
+    for length, blocks in variables.blocks[key].items() if key in variables.blocks else ():
+        yield model.new_optional_fixed_size_interval_var(start, length, variables.any_of(blocks), "")
 
 
 def add_blocks(variables: Variables) -> None:
@@ -271,7 +271,7 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
 
 def add_limit(variables: Variables, limit: int) -> None:
     """End all by a limit; where nothing can be fused or merged, the windows of the starts say so."""
-    if variables.problem.seconds or variables.problem.merged_durations:
+    if variables.problem.fusing.seconds or variables.problem.merged_durations:
         for key in variables.starts:
             variables.model.add(variables.end(key) <= limit)
 
@@ -315,11 +315,12 @@ def cut_by_load(variables: Variables, heads: Mapping[Key, int], tails: Mapping[K
     savings: defaultdict[int, list[cp_model.LinearExprT]] = defaultdict(list)
     for (first, second), literal in variables.pairs.items():
         alone = sum(problem.tasks[key].duration for key in variables.parts(first, second))
-        savings[problem.tasks[first].device].append((alone - problem.fused_durations[first]) * literal)
+        saved = alone - variables.block_duration(first, second)
+        savings[problem.tasks[first].device].append(saved * literal)
     for task, literal in variables.merged.items():
         alone = sum(problem.tasks[key].duration for key in variables.parts(task))
         savings[problem.tasks[task].device].append((alone - problem.merged_durations[task]) * literal)
-    for device, saved in savings.items():
+    for device, terms in savings.items():
         load = sum(problem.tasks[key].duration for key in lanes[device])
         around = min(heads[key] for key in lanes[device]) + min(tails[key] for key in lanes[device])
-        variables.model.add(cp_model.LinearExpr.sum(saved) >= load + around - limit)
+        variables.model.add(cp_model.LinearExpr.sum(terms) >= load + around - limit)

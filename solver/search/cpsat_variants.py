@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from solver.problem import Hold, Key, Precedence, Problem
+from solver.problem import Fusing, Hold, Key, Precedence, Problem
 from solver.search.cpsat_model import Pair, Variables
 from solver.search.cpsat_steps import Windows, topological_ranks
 
@@ -100,17 +100,18 @@ def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> l
 
 def all_pairs(problem: Problem, edges: Iterable[Precedence]) -> tuple[Pair, ...]:
     """List all pairs that may share a block: those of which neither half waits for the other."""
-    if not problem.seconds:
+    if not problem.fusing.seconds:
         return ()
     followers = _followers(problem, edges)
     number = {key: place for place, key in enumerate(problem.tasks)}
-    seconds = _by_device(problem, (key for key in problem.tasks if key in problem.seconds))
+    seconds = _by_device(problem, (key for key in problem.tasks if key in problem.fusing.seconds))
     return tuple(
         (first, second)
         for first in problem.tasks
-        if first in problem.fused_durations
+        if first in problem.fusing.firsts
         for second in seconds[problem.tasks[first].device]
-        if not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
+        if problem.fusing.duration(first, second) is not None
+        and not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
     )
 
 
@@ -185,7 +186,7 @@ def _look(
     problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int], chain: Sequence[Key], device: int
 ) -> tuple[object, ...]:
     first, last = chain[0], chain[-1]
-    roles = (first in problem.fused_durations, first in problem.seconds, first in problem.partners)
+    roles = (first in problem.fusing.firsts, first in problem.fusing.seconds, first in problem.partners)
     return (device, len(chain), problem.tasks[first].duration, heads[first], tails[last], *roles)
 
 
@@ -197,16 +198,24 @@ def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
         capacities == capacities[::-1]
         and all(problem.tasks[key].duration == problem.tasks[image[key]].duration for key in image)
         and all((image[before], image[after], lag) in precedences for before, after, lag in precedences)
-        and _same(problem.fused_durations, image)
-        and _same(problem.merged_durations, image)
-        and {image[key] for key in problem.seconds} == set(problem.seconds)
+        and _fuses_alike(problem.fusing, image)
+        and all(problem.merged_durations.get(image[key]) == each for key, each in problem.merged_durations.items())
         and all(problem.partners.get(image[key]) == image[other] for key, other in problem.partners.items())
         and {_written(hold, image) for hold in problem.holds} == {_written(hold) for hold in problem.holds}
     )
 
 
-def _same(durations: Mapping[Key, int], image: Mapping[Key, Key]) -> bool:
-    return all(durations.get(image[key]) == duration for key, duration in durations.items())
+def _fuses_alike(fusing: Fusing, image: Mapping[Key, Key]) -> bool:
+    """Tell whether the images of any two halves share a block as long as theirs."""
+    if any({image[key] for key in halves} != halves.keys() for halves in (fusing.firsts, fusing.seconds)):
+        return False
+    firsts = {(each, fusing.firsts[image[key]]) for key, each in fusing.firsts.items()}
+    seconds = {(each, fusing.seconds[image[key]]) for key, each in fusing.seconds.items()}
+    return all(
+        fusing.durations.get((first, second)) == fusing.durations.get((mirrored, other))
+        for first, mirrored in firsts
+        for second, other in seconds
+    )
 
 
 def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object, ...]:

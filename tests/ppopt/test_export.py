@@ -123,7 +123,7 @@ def test_a_searched_schedule_comes_back(placement: str, tmp_path: Path) -> None:
 def test_what_torchtitan_and_blocks_need_is_told(tmp_path: Path) -> None:
     told = ppopt.evaluate(pipeline(4, 8), "dualpipe-v").export(tmp_path / "x.csv")
     assert [note.split(": ")[0] for note in told] == ["dualpipe-v"] * 3
-    assert "ScheduleZBVZeroBubble and ScheduleDualPipeV only" in told[0]
+    assert "for torchtitan, name ZBVZeroBubble or DualPipeV beside the file" in told[0]
     assert "one after the other, unless a custom function is registered for OVERLAP_F_B" in told[1]
     assert "the rows differ in length" in told[2]
     assert ppopt.evaluate(pipeline(4, 8), "1f1b").export(tmp_path / "x.csv") == ()

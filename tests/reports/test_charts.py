@@ -23,6 +23,7 @@ from reports.charts.timeline_layout import (
     columns,
     cut_out,
     memory_rows,
+    memory_scale,
 )
 from reports.charts.timelines import timeline_chart
 from reports.charts.trade import memory_chart
@@ -145,8 +146,9 @@ def test_bars_of_one_device_do_not_cover_each_other(schedule: ppopt.Schedule) ->
 
 
 def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -> None:
-    end = schedule.timeline.end.max()
-    strips = memory_rows(columns(presented(schedule)), 0.0, float(end))
+    end, shown = schedule.timeline.end.max(), presented(schedule)
+    full = memory_scale([shown])
+    strips = memory_rows(columns(shown), 0.0, float(end), full)
     for device, peak in enumerate(schedule.peak_memory):
         here = [strip for strip in strips if strip["device"] == device]
         assert max(strip["level"] for strip in here) == pytest.approx(peak)
@@ -155,14 +157,37 @@ def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -
         for strip in here:
             assert device + STRIP_TOP - 1e-9 <= strip["top"] <= strip["base"] == device + STRIP_BOTTOM
         highest = min(here, key=lambda strip: strip["top"])
-        assert highest["level"] == pytest.approx(peak)
+        assert highest["level"] == pytest.approx(peak) or highest["level"] > full
 
 
 def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> None:
+    full = memory_scale([presented(each) for each in comparison.schedules])
     for schedule in comparison.schedules:
-        strips = memory_rows(columns(presented(schedule)), 0.0, float(schedule.timeline.end.max()))
+        strips = memory_rows(columns(presented(schedule)), 0.0, float(schedule.timeline.end.max()), full)
         over = {strip["device"] for strip in strips if strip["limit"] is not None and strip["over"] < strip["limit"]}
         assert over == {device for device, peak in enumerate(schedule.peak_memory) if peak > 6}
+
+
+@pytest.mark.parametrize(
+    ("limit", "names", "full"),
+    [
+        (40, ["1f1b", "gpipe"], 40),  # the limit, though 1F1B holds 4 of it
+        (6, ["1f1b"], 6),
+        (6, ["1f1b", "zb-h2"], 7),  # the highest peak above it
+        (2, ["1f1b", "gpipe"], 4),  # but no more than twice the limit
+        ([4, 3, 2, 9], ["1f1b"], 9),
+        (0, ["1f1b", "gpipe"], 8),
+        (None, ["1f1b", "gpipe"], 8),
+    ],
+)
+def test_memory_strips_have_one_scale_the_limits(limit: Any, names: list[str], full: float) -> None:
+    costs = pipeline(4, 8, memory={} if limit is None else {"limit": limit})
+    shown = [presented(ppopt.evaluate(costs, name)) for name in names]
+    assert memory_scale(shown) == full
+    for each in shown:
+        for strip in memory_rows(columns(each), 0.0, 1.0, full):
+            part = (strip["base"] - strip["top"]) / (STRIP_BOTTOM - STRIP_TOP)
+            assert part == pytest.approx(min(1, strip["level"] / full))
 
 
 def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:

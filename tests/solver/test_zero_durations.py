@@ -189,13 +189,13 @@ def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
 def test_the_search_finds_the_optimum(block: int) -> None:
     for seed in range(3000 + 4 * block, 3004 + 4 * block):
         made = random_layered(seed, most_microbatches=2)
-        options = {"placement": made.placement.name, "split_backward": made.split}
+        options = {"placement": made.placement.name, "split_backward": made.split, "overlap": made.overlap}
         try:
             found = ppopt.optimize(made.pipeline, time_limit=20, seed=1, **options)
         except InfeasibleError:
             assert not fits(made), made.text
             continue
-        best = optimum(made.pipeline, made.placement.name, split=made.split, overlap=False)
+        best = optimum(made.pipeline, made.placement.name, split=made.split, overlap=made.overlap)
         assert best is not None, made.text
         assert (found.status, found.makespan, found.bound) == ("optimal", float(best), float(best)), made.text
         assert violations(found.problem, found.rows) == []

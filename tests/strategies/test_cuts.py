@@ -29,7 +29,7 @@ def test_a_stage_costs_what_its_layers_cost() -> None:
     assert (first.activation, first.held_for_weight, first.static) == (1 + 2 * 10 + 2, 1 + 2 * 6 + 2, 4 + 20)
     assert second[:4] == (30, 60 + 30, 33 + 30, 27)
     assert (second.activation, second.static) == (3, 15)
-    assert third == (0,) * 8
+    assert (*third.durations, *third.amounts) == (0,) * 7
     assert last.forward == 5 * 10 + 20
     assert last.static == 5 * 5 + 6
 
