@@ -63,7 +63,8 @@ def check_schedule_file(path: str, costs: Costs | None = None) -> CheckReport:
         return CheckReport(file.name, faults, file.notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
-        faults = tuple(_over_limit(file, costs(given), checked.placement))
+        pipeline = costs(given).recut(given.sizes["stages"])  # where layers are not yet cut
+        faults = tuple(_over_limit(file, pipeline, checked.placement))
     found = _counted(len(faults), "fault") if faults else "no fault"
     return CheckReport(file.name, faults, file.notes, f"{file.name}: {_described(given)}; {found}")
 

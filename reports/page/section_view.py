@@ -239,8 +239,11 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("microbatches", str(pipeline["microbatches"])),
         *((name.replace("_", " "), _amount(value)) for name, value in times.items()),
         ("latency", _amount(pipeline.get("p2p_latency", 0))),
-        ("activation", _amount(memory.get("activation", 1))),
     ]
+    if "layers" in pipeline:
+        parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
+    else:
+        parts.append(("activation", _amount(memory.get("activation", 1))))
     if "held_for_weight" in memory:
         parts.append(("held for weight", _amount(memory["held_for_weight"])))
     if "static" in memory:

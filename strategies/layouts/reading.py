@@ -11,6 +11,7 @@ from strategies.layouts.deepspeed import read_deepspeed_parts
 from strategies.layouts.megatron import read_megatron_layout
 from strategies.layouts.torchtitan import read_torchtitan_parts
 from strategies.numbers import shown
+from strategies.pipeline import Pipeline
 
 _MEGATRONS_NAMES = {"embedding", "decoder", "mtp", "loss"}
 
@@ -40,6 +41,26 @@ def read_layout(layout: object, layers: Layers, devices: int) -> Counts:
     except InputError as error:
         raise InputError(f"layout: {error}") from None
     return counts
+
+
+def cut_by_layout(pipeline: Pipeline, layout: object) -> Pipeline:
+    """Lay the layers of a pipeline's model on stages as a layout says.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers.
+    layout : str or sequence
+        As for `read_layout`.
+
+    Raises
+    ------
+    InputError
+        As `read_layout`, and if the pipeline has no layers.
+    """
+    if pipeline.layers is None:
+        raise InputError("layout: needs layers, and this pipeline gives the times of its stages")
+    return pipeline.with_cut(read_layout(layout, pipeline.layers, pipeline.devices))
 
 
 def _read(layout: object, layers: Layers, devices: int) -> Counts:

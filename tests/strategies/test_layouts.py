@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppopt import InputError
+from ppopt import InputError, Pipeline
 from strategies.cuts import even_cut, resolve_recomputed
 from strategies.layers import Layers
 from strategies.layouts.deepspeed import is_uniform, read_deepspeed_parts, write_deepspeed_parts
@@ -22,7 +22,7 @@ from strategies.layouts.megatron import (
     recomputation_options,
     write_megatron_layout,
 )
-from strategies.layouts.reading import read_layout
+from strategies.layouts.reading import cut_by_layout, read_layout
 from strategies.layouts.torchtitan import read_torchtitan_parts, write_torchtitan_parts
 from tests.strategies.made_models import DECODER, EMBEDDING, HEAD, model
 
@@ -391,6 +391,20 @@ def test_deepspeed_has_one_stage_a_rank() -> None:
     assert read_deepspeed_parts([0, 0, 6], model(4), 2) == (0, 6)
     assert refused(write_deepspeed_parts, model(4), (2, 1, 1, 2), 2) == (
         "layers_per_stage: DeepSpeed has one stage a rank, 2; found 4 stages"
+    )
+
+
+def test_a_layout_cuts_a_pipeline() -> None:
+    layers = [EMBEDDING, DECODER | {"count": 6}, HEAD]
+    pipeline = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "layers": layers})
+    made = cut_by_layout(pipeline, "Et|(tt|)*2tL")
+    assert made.layers_per_stage == (2, 2, 2, 2)
+    assert made == pipeline.with_cut([2, 2, 2, 2])
+    assert made.layers is not None
+    assert write_megatron_layout(made.layers, made.layers_per_stage, made.devices) == "Et|(tt|)*2tL"
+    plain = Pipeline.from_mapping({"devices": 2, "microbatches": 4})
+    assert (
+        refused(cut_by_layout, plain, "EL") == "layout: needs layers, and this pipeline gives the times of its stages"
     )
 
 
