@@ -12,7 +12,7 @@ from ppopt.finished import Schedule
 from ppopt.measurement import MILLISECONDS, MeasuredAction
 from ppopt.profiling.timeline import orders_of
 from reports.metrics import measure
-from reports.numbers import grouped, percent
+from reports.numbers import grouped, percent, with_unit
 from solver.errors import InputError
 from solver.problem import Placed, Problem, Task, tasks_of
 from strategies.actions import Op
@@ -154,8 +154,10 @@ def _as_they_ran(actions: Sequence[MeasuredAction]) -> list[list[MeasuredAction]
 
 def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
     longer = measured.makespan / predicted.makespan - 1
+    unit = predicted.pipeline.unit
     yield (
-        f"The step takes {grouped(measured.makespan)} instead of {grouped(predicted.makespan)} ({_signed(longer)}); "
+        f"The step takes {grouped(measured.makespan)} instead of {with_unit(grouped(predicted.makespan), unit)} "
+        f"({_signed(longer)}); "
         f"{percent(measured.bubble_ratio)} of the device time are idle instead of {percent(predicted.bubble_ratio)}."
     )
     if not 0.01 < longer + 1 < 100:
@@ -170,13 +172,13 @@ def _signed(ratio: float) -> str:
 
 def _by_stage_and_kind(predicted: Schedule, measured: Schedule) -> list[str]:
     """Name the kinds of action whose measured durations add most to, or take most from, a device's work."""
-    before, after = _durations(predicted), _durations(measured)
+    before, after, unit = _durations(predicted), _durations(measured), predicted.pipeline.unit
     changes = []
     for what in before.keys() & after.keys():
         was, now = median(before[what]), median(after[what])
         changes.append((abs(now - was) * len(after[what]), what, was, now))
     return [
-        f"{what} takes {grouped(now)} instead of {grouped(was)} ({_signed(now / was - 1)})."
+        f"{what} takes {grouped(now)} instead of {with_unit(grouped(was), unit)} ({_signed(now / was - 1)})."
         for effect, what, was, now in sorted(changes, reverse=True)[:NAMED]
         if effect > 0.001 * predicted.makespan
     ]
@@ -199,11 +201,11 @@ def _durations(schedule: Schedule) -> dict[str, list[float]]:
 
 def _by_wait(predicted: Schedule, measured: Schedule) -> list[str]:
     """Name the actions before which a device idles much longer, or shorter, than predicted."""
-    before, after = _idle_before(predicted), _idle_before(measured)
+    before, after, unit = _idle_before(predicted), _idle_before(measured), predicted.pipeline.unit
     homes = {_op(row): row.device for row in measured.rows}
     changes = sorted(((after[op] - before[op], op) for op in after), key=lambda change: -abs(change[0]))
     return [
-        f"Device {homes[op]} idles {grouped(after[op])} before {op} instead of {grouped(before[op])}."
+        f"Device {homes[op]} idles {grouped(after[op])} before {op} instead of {with_unit(grouped(before[op]), unit)}."
         for change, op in changes[:NAMED]
         if abs(change) > 0.002 * predicted.makespan
     ]

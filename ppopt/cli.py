@@ -65,8 +65,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            for line in str(error).split("\n"):
-                click.echo(f"error: {line}", err=True)
+            from ppopt.commands.reporting import tell_mistakes
+
+            tell_mistakes(str(error).split("\n"))
             ctx.exit(2)
         except RecursionError:
             click.echo("error: the input is nested too deeply", err=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from os.path import realpath
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation import check_pipeline, evaluate_with
+from ppopt.evaluation import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.finished import Schedule
-from ppopt.given_order import GivenOrder, Named, read_named, refuse_contradictions, stages_meant
+from ppopt.given_order import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.infeasibility import InfeasibleError
 from ppopt.ladder_bounds import measure_ladders
 from ppopt.optimization import SearchOptions, optimize_each
 from ppopt.search import Progress
+from ppopt.selection import DEFAULT_BASELINE, Baseline, choose_baseline, each_once, identity, read_exclusions, without
 from reports.ladder import STEPS, Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
@@ -38,12 +38,14 @@ class Comparison:
     pipeline : Pipeline
         The model, with the number of stages that its times are meant for.
     schedules : tuple of Schedule
-        Best first: those that fit the memory by their makespans, then those that do not. The bound of each is its
-        ladder's.
+        Best first: those that fit the memory by their makespans, of equal ones that with the least memory
+        (`Schedule.memory_taken`) first, then those that do not. The bound of each is its ladder's.
     ladders : tuple of Ladder
         For each schedule, where its time goes.
     bound : float or None
         A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+    baseline : Schedule or None
+        The one among them that all are compared with.
     left_out : tuple of (str, str)
         Schedules that do not fit the pipeline, with the reason.
     infeasible : tuple of str
@@ -57,18 +59,22 @@ class Comparison:
         higher in another run.
     seconds : float
         How long all of it took.
+    notes : tuple of str
+        What the user should know of the comparison as such.
     """
 
     pipeline: Pipeline
     schedules: tuple[Schedule, ...]
     ladders: tuple[Ladder, ...]
     bound: float | None
+    baseline: Schedule | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     infeasible: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
     interrupted: bool = False
     bounds_cut_short: bool = False
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def winner(self) -> Schedule | None:
@@ -82,7 +88,12 @@ class Comparison:
 
     def figures(self) -> list[dict[str, Any]]:
         """Write the figures of each schedule as plain values, the ladder as one of them."""
-        return [_figures(*pair) for pair in zip(self.schedules, self.ladders, strict=True)]
+        pairs = zip(self.schedules, self.ladders, strict=True)
+        return [{**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0])} for pair in pairs]
+
+    def vs_baseline(self, schedule: Schedule) -> float | None:
+        """Tell by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
+        return None if self.baseline is None else schedule.makespan / self.baseline.makespan - 1
 
     def to_dict(self) -> dict[str, Any]:
         """Write the comparison as plain values, as in ``--format json``."""
@@ -94,6 +105,7 @@ class Comparison:
             "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
             "infeasible": list(self.infeasible),
             "bound": self.bound,
+            "baseline": None if self.baseline is None else self.baseline.strategy,
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
         }
@@ -128,6 +140,8 @@ def compare(
     optimize: bool = True,
     placement: str = "all",
     overlap: bool | None = None,
+    baseline: str | PathLike[str] | GivenOrder | None = None,
+    exclude: Iterable[str | PathLike[str] | GivenOrder] = (),
     time_limit: float = 60.0,
     workers: int | None = None,
     seed: int = 0,
@@ -150,6 +164,11 @@ def compare(
         What is searched.
     overlap : bool, optional
         Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
+    baseline : str or path, optional
+        The schedule that all are compared with, such as your own; it is evaluated if it is not among the others. By
+        default 1f1b, where that is among them; ``"none"`` for none.
+    exclude : iterable of str or path
+        Schedules that are not evaluated: names, with any options, or with the very options that are given.
     time_limit, workers, seed
         As for `optimize`; all placements share the time.
     engine : {"auto", "cpsat", "graph"}
@@ -171,7 +190,12 @@ def compare(
     if overlap is not None and not isinstance(overlap, bool):
         raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
     options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
-    names = _checked(pipeline, strategies, engine)
+    exclusions = read_exclusions(exclude)
+    names = _checked(pipeline, strategies, engine, exclusions)
+    compared = choose_baseline(baseline, names, exclusions, pipeline)
+    if compared.name is not None and compared.name not in names:
+        names.append(compared.name)
+        refuse_contradictions(pipeline, [compared.name])
     placements = options.placements if optimize else []
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
@@ -181,12 +205,13 @@ def compare(
     gathered = _Gathered(told or _tell_nobody)
     gathered.evaluate(pipeline, names, engine, base)
     if placements:
-        gathered.search(settled, replace(options, overlap=allowed))
+        gathered.search(settled, replace(options, overlap=allowed, starts=tuple(gathered.starts)))
     gathered.refuse_nothing()
     gathered.told("computing lower bounds")
     ranked = _ranked(settled, gathered.schedules, split_backward=True, overlap=allowed)
     return replace(
         ranked,
+        **gathered.compared_with(compared, ranked.schedules),
         left_out=tuple(gathered.left_out),
         infeasible=tuple(gathered.infeasible),
         searched=tuple(gathered.searched),
@@ -199,43 +224,20 @@ def _tell_nobody(_text: str) -> None:
     pass
 
 
-def _checked(pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str) -> list[Named]:
+def _checked(
+    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str, exclusions: frozenset[Hashable]
+) -> list[Named]:
     """Refuse wrong arguments before any work; list the names."""
     check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if strategies is None:
-        return [with_virtual_stages(name, pipeline) for name in all_strategies()]
+        return [with_virtual_stages(str(name), pipeline) for name in without(all_strategies(), exclusions)]
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    names = list(_each_once(strategies))
+    names = without(each_once(strategies), exclusions)
     refuse_contradictions(pipeline, names)
     return names
-
-
-def _each_once(names: Iterable[Any]) -> Iterator[Named]:
-    """Leave out what names the same schedule with the same options once more; refuse all that is wrong."""
-    seen: set[Hashable] = set()
-    mistakes: list[str] = []
-    for name in names:
-        try:
-            read = read_named(name)
-        except InputError as error:
-            mistakes.append(str(error))
-            continue
-        key = _identity(read)
-        if key not in seen:
-            seen.add(key)
-            yield read
-    if mistakes:
-        raise InputError("\n".join(mistakes))
-
-
-def _identity(name: Named) -> Hashable:
-    if isinstance(name, GivenOrder):
-        return realpath(name.name)
-    strategy, options = parse_strategy(name)
-    return strategy.name, frozenset(options.items())
 
 
 def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
@@ -251,19 +253,28 @@ class _Gathered:
 
     told: Told
     schedules: list[Schedule] = field(default_factory=list)
+    starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
+    labels: dict[Hashable, str] = field(default_factory=dict)
 
     def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int) -> None:
-        """Evaluate each schedule; leave out what does not fit."""
+        """Evaluate each schedule; leave out what does not fit, and show what does in its place if there are options."""
         for place, name in enumerate(names, 1):
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:
-                self.schedules.append(evaluate_with(pipeline, name, engine, {}, base))
+                made = evaluate_with(pipeline, name, engine, {}, base)
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+                if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
+                    self.schedules.append(other)
+                continue
+            self.schedules.append(made)
+            self.labels[identity(name)] = made.strategy
+            if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
+                self.starts.append(made)  # a search starts from the others by itself
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""
@@ -290,6 +301,16 @@ class _Gathered:
             self.schedules += found
             self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
             self.interrupted = any(schedule.interrupted for schedule in found)
+
+    def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
+        """Find the baseline among what was made; a note says where one that was asked for is not there."""
+        if baseline.name is None:
+            return {}
+        label = self.labels.get(identity(baseline.name))
+        found = next((schedule for schedule in ranked if schedule.strategy == label), None)
+        if found is not None or not baseline.is_asked_for:
+            return {"baseline": found}
+        return {"notes": (f"the baseline {baseline.name} was left out, so nothing is compared with it",)}
 
     def refuse_nothing(self) -> None:
         """Refuse a comparison in which nothing remains."""
@@ -319,8 +340,10 @@ def comparison_of(
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
+    ranked = _ranked(settled, schedules, split_backward=split_backward, overlap=overlap)
     return replace(
-        _ranked(settled, schedules, split_backward=split_backward, overlap=overlap),
+        ranked,
+        baseline=next((each for each in ranked.schedules if each.strategy == DEFAULT_BASELINE), None),
         searched=tuple(schedule.placement for schedule in found),
         interrupted=any(schedule.interrupted for schedule in found),
         seconds=sum(schedule.seconds for schedule in schedules),
@@ -333,8 +356,8 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> Comparison:
-    """Rank schedules and lay their ladders: those that fit come first, then the shorter, the searched, by name."""
-    ranked = sorted(schedules, key=lambda each: (not each.fits, each.makespan, not each.is_searched, each.strategy))
+    """Rank schedules and lay their ladders."""
+    ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap)
     return Comparison(
         pipeline=pipeline,
@@ -343,6 +366,12 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], *, split_backward
         bound=None if measured.bound is None else float(measured.bound),
         bounds_cut_short=measured.cut_short,
     )
+
+
+def _rank(schedule: Schedule) -> tuple[Any, ...]:
+    """Those that fit come first, then the shorter, those with less memory, the searched, by name."""
+    searched = schedule.is_searched
+    return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
@@ -11,17 +12,19 @@ from ppopt.garbage import collection_paused
 from ppopt.given_order import GivenOrder, Named, cut_for_file, read_each, read_named, stages_meant
 from reports.metrics import measure
 from solver.checker import violations
-from solver.errors import InputError
+from solver.errors import DeadlockError, InputError
 from solver.problem import Placed, Problem, place
 from solver.replay import ENGINES, choose_engine, replay
-from strategies.actions import PipelineAction
+from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
+from strategies.model_notes import chunks_notes, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.orders import check_options, cut_for, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
+from strategies.running_options import values_that_run
 from strategies.short_blocks import note_on_short_blocks
 
 
@@ -89,6 +92,29 @@ def evaluate_all(
     InputError
         As for `evaluate`, and if no strategy is named.
     """
+    made: list[Schedule] = []
+    for outcome in evaluate_each(pipeline, strategies, engine):
+        if isinstance(outcome, InputError):
+            raise outcome
+        made.append(outcome)
+    return made
+
+
+def evaluate_each(
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+) -> Iterator[Schedule | InputError]:
+    """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
+
+    Yields
+    ------
+    Schedule or InputError
+        For each name its schedule, or why it does not fit the pipeline or deadlocks on it.
+
+    Raises
+    ------
+    InputError
+        If a name is not known, an argument is wrong, or no strategy is named.
+    """
     check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
@@ -96,7 +122,11 @@ def evaluate_all(
     if not names:
         raise InputError("strategies: name at least one")
     base = stages_meant(names, pipeline.devices)
-    return [evaluate_with(pipeline, name, engine, {}, base) for name in names]
+    for name in names:
+        try:
+            yield evaluate_with(pipeline, name, engine, {}, base)
+        except InputError as error:
+            yield error
 
 
 def check_pipeline(pipeline: object) -> None:
@@ -112,7 +142,9 @@ def check_pipeline(pipeline: object) -> None:
 
 
 @collection_paused()
-def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None) -> Schedule:
+def evaluate_with(
+    pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None, *, cured: bool = True
+) -> Schedule:
     """Replay a schedule, as `evaluate` does.
 
     Parameters
@@ -124,6 +156,8 @@ def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[st
     base : int or None
         For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
         takes.
+    cured : bool
+        Whether a deadlock is told with what would run, which takes up to a second to find.
     """
     started = perf_counter()
     check_pipeline(pipeline)
@@ -135,12 +169,52 @@ def evaluate_with(pipeline: Pipeline, name: Named, engine: str, options: dict[st
     stages = chosen.pop("stages", None)
     cut = cut_for(strategy, pipeline, stages=stages, base=base)
     placement, orders = make_orders(strategy, cut, chosen)
-    notes = _notes(strategy, _stages_as_given(pipeline, cut, base), cut)
+    notes = list(_notes(strategy, pipeline, cut, placement, base, as_given=stages is None))
     groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
     label = strategy.name + _written(chosen, stages)
-    return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+    try:
+        return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+    except DeadlockError as error:
+        error.args = ("; ".join([str(error), *_cures(strategy, cut, chosen)]),) if cured else error.args
+        raise
+
+
+def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
+    """Say why an order deadlocks, where its schedule knows, and what would run."""
+    if strategy.why_deadlocked and (why := strategy.why_deadlocked(pipeline, **chosen)):
+        yield why
+    for option, values in values_that_run(strategy, pipeline, chosen).items():
+        yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
+
+
+def first_variant_that_runs(pipeline: Pipeline, name: str, engine: str, base: int | None) -> Schedule | None:
+    """Replay a schedule that fails with its default options with the first of those it proposes that run.
+
+    Parameters
+    ----------
+    pipeline, engine, base
+        As for `evaluate_with`.
+    name : str
+        A published schedule.
+
+    Returns
+    -------
+    Schedule or None
+        None if no options run, or the name comes with options of the schedule's own.
+    """
+    strategy, chosen = parse_strategy(name)
+    if chosen.keys() - {"stages"}:
+        return None
+    try:
+        cut = cut_for(strategy, pipeline, stages=chosen.get("stages"), base=base)
+    except InputError:
+        return None
+    for options in filter(None, strategy.variants(cut)):
+        with suppress(InputError):
+            return evaluate_with(pipeline, name, engine, options, base, cured=False)
+    return None
 
 
 def _replay_given(
@@ -149,7 +223,9 @@ def _replay_given(
     if options:
         raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
     cut, notes = cut_for_file(pipeline, given, base)
-    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes))
+    splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
+    halves = halves_notes(pipeline) if splits else ()
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=(*given.notes, *notes, *halves))
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -215,23 +291,15 @@ def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
 
 
-def _stages_as_given(pipeline: Pipeline, cut: Pipeline, base: int | None) -> int | None:
-    return pipeline.stages if pipeline.stages is not None else base or cut.stages
-
-
-def _notes(strategy: Strategy, stages_as_given: int | None, cut: Pipeline) -> list[str]:
-    notes: list[str] = []
-    if stages_as_given != cut.stages:
-        notes.append(
-            f"{strategy.name} runs {cut.stages} stages: the same model, cut anew from {stages_as_given} stages "
-            "(times and activations shared out evenly)"
-        )
-    if strategy.requirements.stages_per_device is None and cut.stages == cut.devices > 1:
-        notes.append(
-            f"{strategy.name} has only one stage a device here; "
-            f"{strategy.name}:stages={2 * cut.devices} cuts each in two"
-        )
-    return notes
+def _notes(
+    strategy: Strategy, pipeline: Pipeline, cut: Pipeline, placement: Placement, base: int | None, *, as_given: bool
+) -> Iterator[str]:
+    """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
+    before = pipeline if pipeline.stages is not None else pipeline.with_stages(base or cut.stages or 0)
+    yield from recut_notes(strategy.name, before, placement)
+    yield from chunks_notes(strategy, cut, as_given=as_given)
+    if strategy.splits_backward:
+        yield from halves_notes(pipeline)
 
 
 def _written(options: dict[str, int], stages: int | None) -> str:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ppopt.finished import Schedule
-from reports.numbers import number, percent
+from reports.numbers import number, percent, with_unit
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
@@ -30,16 +30,19 @@ def _sentences(schedule: Schedule, split_backward: bool, overlap: bool) -> Itera
     assert schedule.bound is not None
     what, value = schedule.objective, schedule.objective_value
     if schedule.status == "optimal":
-        yield f"No schedule on this placement has a {what} below {number(value)}: the one found meets the lower bound."
+        yield (
+            f"No schedule on this placement has a {what} below {_time(schedule, value)}: the one found meets the lower "
+            "bound."
+        )
     else:
         yield (
-            f"The {what} found is {number(value)}; no schedule on this placement can go below "
-            f"{number(schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
+            f"The {what} found is {_time(schedule, value)}; no schedule on this placement can go below "
+            f"{_time(schedule, schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
         )
     yield _what_holds(schedule)
     yield (
-        f"Of the {number(schedule.makespan)}, {number(schedule.ideal)} are the work itself, spread evenly over "
-        f"{schedule.pipeline.devices} devices."
+        f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} are the work itself, spread evenly "
+        f"over {schedule.pipeline.devices} devices."
     )
     if schedule.objective == "makespan":
         yield from _what_would_help(schedule, split_backward, overlap)
@@ -68,7 +71,11 @@ def _what_holds(schedule: Schedule) -> str:
 
 
 def _detail(schedule: Schedule, value: Any) -> str:
-    return number(value / schedule.problem.ticks_per_unit) if isinstance(value, int) else str(value)
+    return _time(schedule, value / schedule.problem.ticks_per_unit) if isinstance(value, int) else str(value)
+
+
+def _time(schedule: Schedule, value: float) -> str:
+    return with_unit(number(value), schedule.pipeline.unit)
 
 
 def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool) -> Iterator[str]:
@@ -78,9 +85,9 @@ def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool) ->
     for condition, changed in _changes(pipeline):
         bound = _quick_bound(changed, schedule.layout, split_backward, overlap)
         if bound < today:
-            yield f"{condition} the quick bound falls from {number(today)} to {number(bound)}."
+            yield f"{condition} the quick bound falls from {number(today)} to {_time(schedule, bound)}."
         else:
-            yield f"{condition} the quick bound stays at {number(today)}."
+            yield f"{condition} the quick bound stays at {_time(schedule, today)}."
 
 
 def _changes(pipeline: Pipeline) -> Iterator[tuple[str, Pipeline]]:

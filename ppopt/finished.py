@@ -125,6 +125,11 @@ class Schedule:
         return self.figures.peak_memory
 
     @property
+    def memory_taken(self) -> tuple[float, float]:
+        """By what the memory of equally short schedules is compared: the largest device's peak, then all their sum."""
+        return max(self.peak_memory), sum(self.peak_memory)
+
+    @property
     def gap(self) -> float | None:
         """(T − bound) ÷ T, or (S − bound) ÷ S where the span is the objective; None where no bound is known."""
         return None if self.bound is None else (self.objective_value - self.bound) / self.objective_value
@@ -252,7 +257,9 @@ class Schedule:
 
     def __repr__(self) -> str:
         pipeline = self.pipeline
+        unit = f" {pipeline.unit}" if pipeline.unit else ""
         return (
             f"<Schedule {self.strategy}: {pipeline.devices} devices, {pipeline.stages} stages, "
-            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}, bubble ratio {self.bubble_ratio:.4f}>"
+            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}{unit}, "
+            f"bubble ratio {self.bubble_ratio:.4f}>"
         )

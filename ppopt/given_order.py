@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from ppopt.garbage import collection_paused
 from solver.errors import InputError
 from strategies.actions import PipelineAction
+from strategies.model_notes import recut_notes
 from strategies.numbers import in_one_line
 from strategies.order_faults import check_file
 from strategies.orders import least_stages, parse_strategy
@@ -198,11 +199,8 @@ def cut_for_file(pipeline: Pipeline, given: GivenOrder, base: int | None) -> tup
     stages = given.sizes["stages"]
     if pipeline.stages is not None or base is None or base == stages:
         return pipeline.with_stages(stages), ()
-    note = (
-        f"{given.name} runs {stages} stages: the same model, cut anew from {base} stages "
-        "(times and activations shared out evenly)"
-    )
-    return pipeline.with_stages(base).recut(stages), (note,)
+    before = pipeline.with_stages(base)
+    return before.recut(stages), tuple(recut_notes(given.name, before, given.placement))
 
 
 def settle_sizes(

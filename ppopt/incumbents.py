@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from solver.errors import InputError
-from solver.problem import Action, Block, Merged, Orders, Problem
+from solver.problem import Action, Block, Merged, Orders, Problem, tasks_of
 from strategies.actions import Op, PipelineAction
 from strategies.orders import make_orders
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy, all_strategies
+from strategies.search_problem import numbered_in_turn
 
 
 def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bool) -> list[Strategy]:
@@ -35,19 +37,36 @@ def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bo
     ]
 
 
-def published_orders(problem: Problem, pipeline: Pipeline, strategy: Strategy) -> list[list[Action]] | None:
-    """Write a published schedule as orders of a search problem, its blocks taken apart where none are allowed.
+def published_orders(
+    problem: Problem, pipeline: Pipeline, strategy: Strategy, options: Mapping[str, int]
+) -> list[list[Action]] | None:
+    """Write a published schedule as orders of a search problem.
 
     Returns
     -------
     list of list of Action or None
-        None if the rule does not work on this pipeline.
+        None if the rule does not work on this pipeline with these options.
     """
     try:
-        _, orders = make_orders(strategy, pipeline)
+        _, orders = make_orders(strategy, pipeline, dict(options))
     except InputError:
         return None
-    return [[part for action in order for part in _as_searched(problem, action)] for order in orders]
+    return as_searched(problem, orders)
+
+
+def as_searched(problem: Problem, orders: Sequence[Sequence[PipelineAction]]) -> list[list[Action]] | None:
+    """Write orders as those of a search problem: blocks taken apart where none are allowed, microbatches in turn.
+
+    Returns
+    -------
+    list of list of Action or None
+        None if they are not of this problem's operations: backwards are split where they may not be, say.
+    """
+    written = [[part for action in order for part in _as_searched(problem, action)] for order in orders]
+    tasks = [task for order in written for action in order for task in tasks_of(action)]
+    if len(tasks) != len(problem.tasks) or set(tasks) != problem.tasks.keys():
+        return None
+    return numbered_in_turn(problem, written)
 
 
 def _as_searched(problem: Problem, action: PipelineAction) -> list[Action]:

@@ -5,8 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from solver.errors import InputError
+from strategies.numbers import shown
+from strategies.pipeline import Pipeline
+
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """In one unit of time of a configuration, by the unit's name."""
+
+_SPELT = {"µs": "us", "μs": "us", "usec": "us", "msec": "ms", "sec": "s"}
+
+
+def unit_of_times(pipeline: Pipeline, given: str | None) -> str:
+    """Tell in what unit a pipeline's times are to be taken: as given, else as it says itself, else milliseconds.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Its ``unit`` counts where it is one of those that are known.
+    given : {"s", "ms", "us"} or None
+        What the user says besides.
+
+    Raises
+    ------
+    InputError
+        If the two contradict each other, or what is given is not known.
+    """
+    if given is not None and given not in MILLISECONDS:
+        raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {shown(given)}")
+    own = _SPELT.get(pipeline.unit or "", pipeline.unit)
+    if own not in MILLISECONDS:
+        return given or "ms"
+    if given not in (None, own):
+        raise InputError(f"unit: {given} contradicts the configuration, whose unit is {pipeline.unit}")
+    return own
 
 
 class MeasuredAction(NamedTuple):

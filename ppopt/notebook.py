@@ -8,7 +8,7 @@ from typing import Any
 
 from ppopt.charts import timeline_chart
 from ppopt.finished import Schedule
-from reports.numbers import grouped, percent
+from reports.numbers import grouped, percent, with_unit
 
 MOST_DRAWN = 3_000
 """Beyond so many operations the picture is made of pixels: a drawing would be larger."""
@@ -27,7 +27,8 @@ def timeline_html(schedule: Schedule) -> str:
     form, kind = ("svg", "svg+xml") if len(schedule.rows) <= MOST_DRAWN else ("png", "png")
     content = base64.b64encode(picture(timeline_chart(schedule), form)).decode()
     words = (
-        f"makespan {grouped(schedule.makespan)}, {percent(schedule.bubble_ratio)} idle, "
+        f"makespan {with_unit(grouped(schedule.makespan), schedule.pipeline.unit)}, "
+        f"{percent(schedule.bubble_ratio)} idle, "
         f"peak memory {grouped(max(schedule.peak_memory))}, {schedule.status}"
     )
     name = escape(schedule.strategy)

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from ppopt.evaluation import InternalError, evaluate, replay_orders
+from ppopt.evaluation import InternalError, evaluate_with, first_variant_that_runs, replay_orders
 from ppopt.finished import Schedule
 from ppopt.garbage import collection_paused
-from ppopt.incumbents import fitting_strategies, one_at_a_time, published_orders
+from ppopt.incumbents import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.infeasibility import InfeasibleError, refuse_infeasible
 from ppopt.interrupt import interrupt_noted
+from ppopt.less_memory import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from ppopt.search import Progress, Search
 from ppopt.searching import run_tools
 from solver.errors import InputError
-from solver.problem import Problem
+from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
+from strategies.numbers import shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.registry import Strategy
 from strategies.search_problem import build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
+
+USUAL_STAGES_PER_DEVICE = 2
+"""Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
 
 FINISHING_SECONDS_PER_OP = 2e-5
 """What replaying, checking and measuring the result takes; a search leaves that much of its time."""
@@ -42,6 +48,7 @@ def optimize(
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    starts: Sequence[Schedule] = (),
 ) -> Schedule:
     """Search for the schedule with the least makespan (or span) on these costs and within this memory.
 
@@ -66,6 +73,9 @@ def optimize(
         For all that is random.
     progress : callable, optional
         ``progress(standing)`` is called whenever the best schedule or the bound moves.
+    starts : sequence of Schedule
+        Where to start from, too, beside the published schedules: those of the same placement and cut, with no other
+        steps than the search may use. The result is never longer than one of them that fits the memory.
 
     Returns
     -------
@@ -89,12 +99,13 @@ def optimize(
         workers=workers,
         seed=seed,
         progress=progress,
+        starts=starts,
     )
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
         raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
-    return min(found, key=lambda schedule: schedule.objective_value)
+    return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +126,7 @@ class SearchOptions:
     workers: int | None = None
     seed: int = 0
     progress: Progress | None = None
+    starts: Sequence[Schedule] = ()
 
     def __post_init__(self) -> None:
         if self.placement not in (*STAGES_PER_DEVICE, "all"):
@@ -127,6 +139,8 @@ class SearchOptions:
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        if not all(isinstance(each, Schedule) for each in self.starts):
+            raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
@@ -149,12 +163,13 @@ def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedu
     Schedule or InfeasibleError
         The best found on a placement, or why there is none.
     """
-    cuts = _cuts(pipeline, options.placements)
+    settled, cuts = _cuts(pipeline, options.placements)
     ends = perf_counter() + options.time_limit
     for place, (name, cut) in enumerate(cuts.items()):
         seconds = max(0.0, ends - perf_counter()) / (len(cuts) - place)
         try:
             made = _optimize_one(cut, name, options, seconds)
+            made = replace(made, notes=(*_model_notes(made, settled, options), *made.notes))
         except InfeasibleError as error:
             yield error
             continue
@@ -163,11 +178,26 @@ def optimize_each(pipeline: Pipeline, options: SearchOptions) -> Iterator[Schedu
             return
 
 
-def _cuts(pipeline: Pipeline, placements: list[str]) -> dict[str, Pipeline]:
-    """Cut the same model for each placement."""
+def _cuts(pipeline: Pipeline, placements: list[str]) -> tuple[Pipeline, dict[str, Pipeline]]:
+    """Cut the same model for each placement; return it as it was given, too, its number of stages settled."""
     wanted = {name: _stages_for(pipeline, name) for name in placements}
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(min(wanted.values()))
-    return {name: settled.recut(stages) for name, stages in wanted.items()}
+    return settled, {name: settled.recut(stages) for name, stages in wanted.items()}
+
+
+def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> Iterator[str]:
+    """Say how the model was taken."""
+    yield from recut_notes(made.strategy, settled, made.layout)
+    chunks, usual = made.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
+    if STAGES_PER_DEVICE[made.placement] is None and chunks > usual:
+        yield (
+            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} a device; "
+            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} a device"
+        )
+    if options.split_backward:
+        yield from halves_notes(settled)
+    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
+        yield f"{made.strategy} {TWO_COPIES}"
 
 
 def _stages_for(pipeline: Pipeline, placement: str) -> int:
@@ -177,7 +207,7 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
         return per_device * pipeline.devices
     if pipeline.stages is not None and pipeline.stages % pipeline.devices == 0 and pipeline.stages > pipeline.devices:
         return pipeline.stages
-    return 2 * pipeline.devices
+    return USUAL_STAGES_PER_DEVICE * pipeline.devices
 
 
 @collection_paused()
@@ -193,22 +223,56 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, seconds
     left = seconds - (perf_counter() - started) - FINISHING_SECONDS_PER_OP * ops
     search = Search(problem, options.objective, left, options.progress)
     search.offer(one_at_a_time(placement, problem))
+    notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        _offer_published(search, problem, pipeline, name, split_backward)
+        notes += _offer_published(search, pipeline, name, split_backward)
+        _offer_given(search, pipeline, placement, options.starts)
         run_tools(search, pipeline, placement, options.threads, options.seed)
-    return _finish(search, pipeline, placement, started)
+        if search.closed:
+            allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
+            spare_memory(search, pipeline, placement, allowance, options.threads, options.seed)
+    return _finish(search, pipeline, placement, started, notes)
 
 
-def _offer_published(
-    search: Search, problem: Problem, pipeline: Pipeline, placement: str, split_backward: bool
-) -> None:
-    """Start from every published schedule, whatever the clock says: the result is never worse than one of them."""
+def _offer_published(search: Search, pipeline: Pipeline, placement: str, split_backward: bool) -> list[str]:
+    """Start from the published schedules.
+
+    Of each, whatever the clock says, until one of its variants does not deadlock: the result is never worse than that.
+    The other variants follow while there is time.
+
+    Returns
+    -------
+    list of str
+        That there was no time for all of them, if so.
+    """
+    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     for strategy in fitting_strategies(pipeline, placement, split_backward=split_backward):
-        if (orders := published_orders(problem, pipeline, strategy)) is not None:
-            search.offer(orders)
+        variants = strategy.variants(pipeline)
+        for options in variants:
+            orders = published_orders(search.problem, pipeline, strategy, options)
+            if orders is not None and search.offer(orders):
+                break
+        others.append((strategy, variants))
+    for strategy, variants in others:
+        for options in variants:
+            if search.seconds_left == 0:
+                return [f"the time was up before all options of {strategy.name} had been tried that it proposes"]
+            orders = published_orders(search.problem, pipeline, strategy, options)
+            if orders is not None:
+                search.offer(orders)
+    return []
 
 
-def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float) -> Schedule:
+def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
+    """Start from given schedules, those of another placement or cut left out."""
+    for given in starts:
+        if given.layout.homes == placement.homes and given.pipeline == pipeline:
+            orders = as_searched(search.problem, given.actions)
+            if orders is not None:
+                search.offer(orders)
+
+
+def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: float, notes: Sequence[str]) -> Schedule:
     """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
     orders = pipeline_actions(search.orders)
     label = f"optimized-{placement.name}"
@@ -220,7 +284,8 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
-    notes = ("the search was interrupted; this is the best schedule it had found",) if search.interrupted else ()
+    if search.interrupted:
+        notes = ("the search was interrupted; this is the best schedule it had found",)
     return replace(
         made,
         objective=search.objective,
@@ -236,6 +301,8 @@ def _finish(search: Search, pipeline: Pipeline, placement: Placement, started: f
 def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap: bool) -> list[Schedule]:
     """Evaluate every published schedule that runs on the same placement, cut and kinds of steps.
 
+    One that deadlocks with its default options is there with the first options worth trying that run.
+
     Parameters
     ----------
     schedule : Schedule
@@ -248,9 +315,11 @@ def compared_with_published(schedule: Schedule, *, split_backward: bool, overlap
     for strategy in fitting_strategies(schedule.pipeline, placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
+        made: Schedule | None
         try:
-            made = evaluate(schedule.pipeline, strategy.name, "graph")
+            made = evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
         except InputError:
-            continue
-        compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+            made = first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)
+        if made is not None:
+            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
     return compared

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ from ppopt.optimization import compared_with_published
 from ppopt.output_file import bytes_written_whole, written_whole
 from ppopt.presentation import table_row
 from reports.chrome_trace import Traced, write_trace
-from reports.table import ranking, table
+from reports.numbers import with_unit
+from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
+from reports.verdict import verdict
 from strategies.pipeline import Pipeline
 from strategies.short_blocks import one_on_short_blocks
 
@@ -36,10 +39,19 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
     elif form == "csv":
         click.echo(_as_csv([schedule.to_dict() for schedule in schedules]), nl=False)
     else:
-        click.echo(table([table_row(schedule) for schedule in schedules]))
+        click.echo(table([table_row(schedule) for schedule in schedules], _width()))
     if draw:
         for schedule in schedules:
             click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def _width() -> int | None:
+    """Tell how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
+    return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
+
+
+def _is_read_on_a_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def with_published(found: Sequence[Schedule], *, split_backward: bool, overlap: bool) -> list[Schedule]:
@@ -103,6 +115,8 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
     """Tell what should be known of a comparison, with its configuration in front where there are several."""
     _tell_notes(comparison.schedules, prefix)
+    for note in comparison.notes:
+        click.echo(f"note: {prefix}{note}", err=True)
     if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
         click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
     if comparison.bounds_cut_short:
@@ -112,11 +126,20 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 def _comparison_text(comparison: Comparison) -> str:
     rows = [table_row(schedule) for schedule in comparison.schedules]
-    lines = [ranking(rows, comparison.bound)] if rows else []
+    baseline = None if comparison.baseline is None else table_row(comparison.baseline)
+    lines = []
+    if rows:
+        headline = verdict(rows, comparison.bound, baseline)
+        lines = [_wrapped(headline, indent=""), "", ranking(rows, comparison.bound, baseline, _width())]
     reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
     infeasible = comparison.infeasible if comparison.winner else ()
-    wrapped = [click.wrap_text(text, 80, subsequent_indent="  ") for text in (*reasons, *infeasible)]
-    return "\n".join([*lines, *wrapped])
+    return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])
+
+
+def _wrapped(text: str, indent: str = "  ") -> str:
+    """Break a line for a terminal; what reads a pipe wants it whole."""
+    width = _width()
+    return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
 
 
 def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
@@ -168,7 +191,8 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _drawing(schedule: Schedule) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
     lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
-    return f"{schedule.strategy}, time 0 to {schedule.makespan:g}\n{lines}"
+    end = with_unit(f"{schedule.makespan:g}", schedule.pipeline.unit)
+    return f"{schedule.strategy}, time 0 to {end}\n{lines}"
 
 
 def _paint(text: str, kind: str) -> str:
@@ -187,7 +211,7 @@ def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
 
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
     """Write schedules as one Chrome trace, a process each; compressed where the name ends in ``.gz``."""
-    traced = (Traced(each.strategy, each.problem, each.rows) for each in schedules)
+    traced = (Traced(each.strategy, each.problem, each.rows, each.pipeline.unit or "") for each in schedules)
     if not path.endswith(".gz"):
         with written_whole(path) as file:
             write_trace(file, traced)

@@ -26,6 +26,7 @@ def table_row(schedule: Schedule) -> Row:
         schedule.status,
         schedule.objective,
         schedule.bound,
+        pipeline.unit or "",
     )
 
 
@@ -67,6 +68,7 @@ def section(comparison: Comparison, title: str) -> Section:
         left_out=comparison.left_out,
         infeasible=comparison.infeasible,
         bound=comparison.bound,
+        baseline=None if comparison.baseline is None else table_row(comparison.baseline),
         search=" ".join(_search_sentences(comparison)),
     )
 

@@ -152,6 +152,7 @@ def profile_of(measurement: Measurement) -> Profile:
         "devices": measurement.devices,
         "stages": measurement.stages,
         "microbatches": measurement.microbatches,
+        "unit": "ms",
         "times": times,
         "p2p_latency": float(f"{latency.median:.6g}") if latency else 0,
     }
@@ -166,7 +167,7 @@ def profile_of(measurement: Measurement) -> Profile:
 
 
 def _yaml(mapping: dict[str, Any], spreads: Spreads, latency: Spread | None) -> Iterator[str]:
-    yield from (f"{key}: {mapping[key]}" for key in ("devices", "stages", "microbatches"))
+    yield from (f"{key}: {mapping[key]}" for key in ("devices", "stages", "microbatches", "unit"))
     yield "times:"
     for key, values in mapping["times"].items():
         yield f"  {key}:"

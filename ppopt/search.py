@@ -23,11 +23,15 @@ class Standing:
         The least objective found, in the user's unit of time.
     bound : float
         The greatest lower bound proven.
+    memory : float or None
+        The largest peak of a device in the best schedule, in the user's unit of memory, once its length is proven to
+        be the least and the search goes on for less memory.
     """
 
     seconds: float
     best: float | None
     bound: float
+    memory: float | None = None
 
     @property
     def gap(self) -> float | None:
@@ -66,27 +70,45 @@ class Search:
         self.sweeper = Sweeper(problem)
         self.best: int | None = None
         self.orders: Orders = ()
+        self._memory: tuple[int, int] | None = None  # counted when it is first asked for
         self.bound = 0
         self.held_by: Bound | None = None
         self.interrupted = False
+        self._looks_for_memory = False
 
     def interrupt(self) -> None:
         """End the search."""
         self.interrupted = True
 
-    def offer(self, orders: Orders) -> None:
-        """Take orders if they fit the memory, run, and are better than the best."""
+    def offer(self, orders: Orders) -> bool:
+        """Take orders if they fit the memory, run, and are better than the best; return False for a deadlock.
+
+        Those that do not fit the memory are not looked at further.
+        """
         if not self.sweeper.fits_memory(orders):
-            return
+            return True
         value = self.sweeper.objective(orders, self.objective)
         if value is not None:
             self.found(value, orders)
+        return value is not None
 
     def found(self, value: int, orders: Orders) -> None:
-        """Keep a schedule if it is better than the best."""
+        """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
         if self.best is None or value < self.best:
-            self.best, self.orders = value, orders
+            self.best, self.orders, self._memory = value, orders, None
             self._tell()
+        elif value == self.best:
+            memory = self.sweeper.memory(orders)
+            if memory < self.memory:
+                self.orders, self._memory = orders, memory
+                self._tell()
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """What the best schedule takes: the largest peak of a device, and the sum of all peaks, in ticks of memory."""
+        if self._memory is None:
+            self._memory = self.sweeper.memory(self.orders)
+        return self._memory
 
     def proven(self, bound: Bound) -> None:
         """Keep a bound if it is better than the best, with the argument that holds it."""
@@ -97,6 +119,11 @@ class Search:
     def raised(self, value: int) -> None:
         """Keep a bound that CP-SAT has proven."""
         self.proven(Bound(value, "search"))
+
+    def look_for_memory(self) -> None:
+        """Tell from now on what the best schedule takes: shorter it does not get."""
+        self._looks_for_memory = True
+        self._tell()
 
     def done(self) -> bool:
         """Tell whether nothing is left to do, or no time."""
@@ -123,4 +150,5 @@ class Search:
         if self.progress:
             scale = self.problem.ticks_per_unit
             best = None if self.best is None else self.best / scale
-            self.progress(Standing(perf_counter() - self.started, best, self.bound / scale))
+            memory = self.memory[0] / self.problem.amounts_per_unit if self._looks_for_memory else None
+            self.progress(Standing(perf_counter() - self.started, best, self.bound / scale, memory))

@@ -7,10 +7,12 @@ from functools import partial
 
 from ppopt.search import Search
 from ppopt.span import first_span_bound
+from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
+from solver.problem import Orders
 from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import improve
@@ -25,6 +27,9 @@ GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
 
 FIRST_ROUND = 1.0
 """Seconds that each tool has in the first round; every round doubles them."""
+
+BOUND_SHARE = 0.1
+"""The part of a short search that its bound may take: it says at once where small problems have no schedule."""
 
 SMALL = 150
 """Up to so many tasks CP-SAT has its turn first: it tries everything."""
@@ -50,10 +55,7 @@ def run_tools(search: Search, pipeline: Pipeline, placement: Placement, workers:
     workers, seed : int
         For CP-SAT, and for all that is random.
     """
-    if search.objective == "span":
-        search.proven(first_span_bound(pipeline, placement, search.problem))
-    else:
-        search.proven(makespan_bound(search.problem, deadline=search.deadline))
+    search.proven(_first_bound(search, pipeline, placement, search.deadline))
     if search.done():
         return
     _list_schedules(search, seed)
@@ -64,6 +66,37 @@ def run_tools(search: Search, pipeline: Pipeline, placement: Placement, workers:
             if not search.done():
                 tool(search.until(seconds))
         seconds *= 2
+
+
+def run_briefly(
+    search: Search, pipeline: Pipeline, placement: Placement, start: Orders, workers: int, seed: int
+) -> None:
+    """Give each tool one turn in the little time that a search has.
+
+    Parameters
+    ----------
+    search, pipeline, placement, workers, seed
+        As for `run_tools`; the search has a schedule already.
+    start : Orders
+        What local search starts from, too; what does not fit the memory is put off.
+    """
+    left = search.seconds_left
+    search.proven(_first_bound(search, pipeline, placement, search.until(BOUND_SHARE * left)))
+    greedy = greedy_schedules(search.problem, deadline=search.until(0.5 * left), seed=seed, stop=search.done)
+    for _, orders in greedy if not search.done() else ():
+        search.offer(orders)
+    tools: list[Tool] = [partial(_run_local_search, search, _counted(seed), start=start)]
+    if len(search.problem.tasks) <= SMALL:
+        tools.insert(0, partial(_run_cpsat, search, workers, _counted(seed)))
+    for place, tool in enumerate(tools):
+        if not search.done():
+            tool(search.until(search.seconds_left / (len(tools) - place)))
+
+
+def _first_bound(search: Search, pipeline: Pipeline, placement: Placement, deadline: float) -> Bound:
+    if search.objective == "span":
+        return first_span_bound(pipeline, placement, search.problem)
+    return makespan_bound(search.problem, deadline=deadline)
 
 
 def _list_schedules(search: Search, seed: int) -> None:
@@ -114,10 +147,10 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
     )
 
 
-def _run_local_search(search: Search, seeds: Iterator[int], deadline: float) -> None:
+def _run_local_search(search: Search, seeds: Iterator[int], deadline: float, start: Orders | None = None) -> None:
     improve(
         search.problem,
-        [search.orders],
+        [search.orders] if start is None else [search.orders, start],
         target=search.bound,
         deadline=deadline,
         stop=search.done,

@@ -1,7 +1,8 @@
 """Chrome traces: what Perfetto and chrome://tracing open.
 
-One unit of the user's time is one microsecond of the trace. Devices are threads, what crosses devices is a flow from
-the end of its producer to the start of its consumer, and activation memory is a counter.
+One unit of the user's time is one microsecond of the trace, unless it has a name that says how long it is. Devices
+are threads, what crosses devices is a flow from the end of its producer to the start of its consumer, and activation
+memory is a counter.
 """
 
 from __future__ import annotations
@@ -21,11 +22,21 @@ _INSIDE = 0.001
 
 @dataclass(frozen=True)
 class Traced:
-    """A schedule to be written: each becomes a process of the trace."""
+    """A schedule to be written: each becomes a process of the trace; ``unit`` is that of its times."""
 
     name: str
     problem: Problem
     rows: Sequence[Placed]
+    unit: str = ""
+
+    @property
+    def ticks(self) -> float:
+        """How many ticks a microsecond of the trace has."""
+        return self.problem.ticks_per_unit / MICROSECONDS.get(self.unit, 1)
+
+
+MICROSECONDS = {"s": 1_000_000, "ms": 1000, "us": 1, "µs": 1, "μs": 1, "ns": 0.001}
+"""In one unit of time, by its name; a unit of another name is shown as one microsecond."""
 
 
 def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
@@ -38,12 +49,14 @@ def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
     schedules : iterable of Traced
         What to write.
     """
-    file.write(
-        '{"displayTimeUnit": "ms", "otherData": {"unit": "1 unit of the configuration = 1 us"}, "traceEvents": [\n'
-    )
+    every = list(schedules)
+    unit = every[0].unit if every else ""
+    scale = {"unit": f"1 {unit or 'unit of the configuration'} = {MICROSECONDS.get(unit, 1):g} us"}
+    head = json.dumps({"displayTimeUnit": "ms", "otherData": scale}).removesuffix("}")
+    file.write(f'{head}, "traceEvents": [\n')
     separator = ""
     flows = 0
-    for process, traced in enumerate(schedules):
+    for process, traced in enumerate(every):
         for event in _events(traced, process, flows):
             file.write(separator + event)
             separator = ",\n"
@@ -64,7 +77,7 @@ def _events(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
 
 
 def _slices(traced: Traced, process: int) -> Iterator[str]:
-    scale = traced.problem.ticks_per_unit
+    scale = traced.ticks
     for task, device, start, end, block in traced.rows:
         stage, kind, microbatch = operation(task)
         fused = "" if block is None else f', "block": {block}'
@@ -76,7 +89,7 @@ def _slices(traced: Traced, process: int) -> Iterator[str]:
 
 
 def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
-    scale = traced.problem.ticks_per_unit
+    scale = traced.ticks
     placed = {row.task: row for row in traced.rows}
     for number, (before, after, _) in enumerate(traced.problem.precedences, start=first_flow):
         producer, consumer = placed[before], placed[after]
@@ -89,7 +102,7 @@ def _flows(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
 
 
 def _counters(traced: Traced, process: int) -> Iterator[str]:
-    scale, amounts = traced.problem.ticks_per_unit, traced.problem.amounts_per_unit
+    scale, amounts = traced.ticks, traced.problem.amounts_per_unit
     for device, steps in enumerate(memory_steps(traced.problem, traced.rows)):
         common = f'"ph": "C", "pid": {process}, "tid": {device}, "name": "memory of device {device}"'
         for moment, level in steps:

@@ -74,6 +74,8 @@ class Section:
         Why nothing fits the memory, for each placement of which that is so.
     bound : float or None
         A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+    baseline : Row or None
+        The one among them that all are compared with.
     headline : str
         The verdict; where empty, it is made from the schedules.
     differences : sequence of str
@@ -88,6 +90,12 @@ class Section:
     left_out: Sequence[tuple[str, str]] = ()
     infeasible: Sequence[str] = ()
     bound: float | None = None
+    baseline: Row | None = None
     headline: str = ""
     differences: Sequence[str] = ()
     search: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit of time; empty where nobody named it."""
+        return str(self.pipeline.get("unit", ""))

@@ -6,10 +6,9 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from reports.metrics import Figures
-from reports.numbers import number, percent
+from reports.numbers import number, percent, signed_percent
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Row:
         What is compared: ``makespan`` or ``span``.
     bound : float or None
         A lower bound of the objective.
+    unit : str
+        The unit of time; empty where nobody named it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     status: str = "replayed"
     objective: str = "makespan"
     bound: float | None = None
+    unit: str = ""
 
     @property
     def value(self) -> float:
@@ -54,30 +56,49 @@ class Row:
         return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
 
 
-_HEADER = ("", "strategy", "dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
-_BOUNDED_HEADER = ("", "strategy", "makespan", "bubble", "memory", "bound", "gap", "status")
-_LONGEST_NAME, _LONGEST_BOUNDED_NAME = 19, 23
+TERMINAL_WIDTH = 80
+"""The columns that a table may take where somebody reads it on a terminal."""
+
+_SHORTEST_NAME = 12
+_LONGEST_TITLE = 10
+_TIMES = ("makespan", "span", "bound")
+_BOUNDED = ("bubble", "memory", "bound", "gap")
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     """Write the figures of schedules as a table, the best marked ``*`` and those over the memory limit ``!``.
 
     Where bounds are known, they take the place of the sizes.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        At least one.
+    width : int or None
+        How many columns there are: a name that is too long for them gets a line of its own. None for as many as it
+        takes.
     """
     best = best_rows(rows)
-    bounded = any(row.bound is not None for row in rows)
-    header: tuple[str, ...] = _BOUNDED_HEADER if bounded else _HEADER
-    if bounded and rows[0].objective == "span":
-        header = tuple("span" if title == "makespan" else title for title in header)
-    write = _bounded_cells if bounded else _cells
-    cells = [header, *((_mark(row, row in best), row.name, *write(row)) for row in rows)]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    widths[1] = min(widths[1], _LONGEST_BOUNDED_NAME if bounded else _LONGEST_NAME)
-    lines = [_line(each, widths) for each in cells]
+    if any(row.bound is not None for row in rows):
+        titles: tuple[str, ...] = (rows[0].objective, *_BOUNDED, "status")
+        figures = [_bounded_cells(row) for row in rows]
+    else:
+        titles = ("dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
+        figures = [_cells(row) for row in rows]
+    named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
+    cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
+    lines = [line.rstrip() for line in _lines(cells, width)]
     return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
 
 
-def ranking(rows: Sequence[Row], bound: float | None) -> str:
+def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
+    """Write the unit in a second line, below the titles of times: beside them, it would take the room of names."""
+    return [titles, [unit if title in _TIMES else "" for title in titles]] if unit else [titles]
+
+
+def ranking(
+    rows: Sequence[Row], bound: float | None, baseline: Row | None = None, width: int | None = TERMINAL_WIDTH
+) -> str:
     """Write ranked schedules as a table, each with its own bound and gap, and the bound of them all as the last line.
 
     Parameters
@@ -86,16 +107,50 @@ def ranking(rows: Sequence[Row], bound: float | None) -> str:
         Best first.
     bound : float or None
         What no schedule can beat that fits the memory.
+    baseline : Row or None
+        The one that all are compared with, in a column of its own.
+    width : int or None
+        As for `table`.
+    """
+    titles, *cells = ranking_cells(rows, bound, baseline)
+    lines = [line.rstrip() for line in _lines([*_header(titles, rows[0].unit), *cells], width)]
+    notes = _footnotes(rows, bool(best_rows(rows)))
+    if baseline is not None and baseline.name not in versus(baseline):
+        notes.insert(0, f"{versus(baseline)}: against {baseline.name}")
+    if width is not None:
+        notes = [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+    return "\n".join([*lines, *notes])
+
+
+def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None) -> list[tuple[str, ...]]:
+    """Write the titles of a ranking, a row for each schedule, and one for the bound: the mark, the name, the figures.
+
+    Parameters
+    ----------
+    rows, bound, baseline
+        As for `ranking`.
     """
     best = best_rows(rows)
-    cells = [_BOUNDED_HEADER, *((_mark(row, row in best), row.name, *_bounded_cells(row, of_own=True)) for row in rows)]
+    compared = [versus(baseline)] if baseline is not None else []
+    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED)]
+    for row in rows:
+        value, *figures = _bounded_cells(row, of_own=True)[:-1]
+        figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
+        cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:
-        cells.append(("", "lower bound", number(bound), *[""] * (len(_BOUNDED_HEADER) - 3)))
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    widths[1] = min(widths[1], _LONGEST_BOUNDED_NAME)
-    lines = [_line(each, widths).rstrip() for each in cells]
-    notes = (textwrap.wrap(note, 80, subsequent_indent="  ") for note in _footnotes(rows, bool(best)))
-    return "\n".join([*lines, *chain.from_iterable(notes)])
+        blank = [""] * len(_BOUNDED)
+        cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
+    return cells
+
+
+def versus(baseline: Row) -> str:
+    """Name the column that compares with a baseline."""
+    title = f"vs {baseline.name}"
+    return title if _width(title) <= _LONGEST_TITLE else "vs base"
+
+
+def _compared(value: float, baseline: Row | None) -> list[str]:
+    return [] if baseline is None else [signed_percent(value / baseline.value - 1)]
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
@@ -133,6 +188,15 @@ def _cells(row: Row) -> tuple[str, ...]:
         percent(figures.bubble_over_ideal),
         number(max(figures.peak_memory)),
     )
+
+
+def _lines(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Align the cells of a table; names take what the figures leave of the width."""
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    if width is not None:
+        figures = sum(each + 2 for each in widths[2:])
+        widths[1] = min(widths[1], max(_SHORTEST_NAME, width - widths[0] - 1 - figures))
+    return [_line(each, widths) for each in cells]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
 from strategies.registry import plain
 
-_PYTORCHS_CLASS = "ScheduleInterleaved1F1B"
+_PYTORCHS_NAMES = ("ScheduleInterleaved1F1B", "Interleaved1F1B")
 
 
 def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
@@ -24,13 +26,36 @@ def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
     str or None
         The sentence; None where another name is used or the groups are the same.
     """
-    if plain(name) != plain(_PYTORCHS_CLASS) or microbatches % devices == 0:
+    if plain(name) not in map(plain, _PYTORCHS_NAMES) or microbatches % devices == 0:
         return None
     groups = max(1, microbatches // devices)
     if microbatches % groups:
         return f"PyTorch's class does not take {microbatches} microbatches here: {groups} equal groups are not possible"
     size = microbatches // groups
     return f"PyTorch's class takes groups of {size} here: interleaved:group_size={size}"
+
+
+def group_sizes(pipeline: Pipeline) -> Iterator[int]:
+    """Propose how many microbatches a group might have, where p deadlock: no group, the last included, below p.
+
+    Groups that are all alike come first, then those with a shorter last one, then all microbatches in one; each time
+    the smallest, which need the least memory, first. Where there are fewer microbatches than devices there is no such
+    group, and only the last is proposed.
+    """
+    devices, microbatches = pipeline.devices, pipeline.microbatches
+    sizes = range(devices, microbatches)
+    yield from (size for size in sizes if microbatches % size == 0)
+    yield from (size for size in sizes if microbatches % size >= devices)
+    yield microbatches
+
+
+def short_group(pipeline: Pipeline, *, group_size: int | None = None) -> str:
+    """Say which group is too short; empty where none is shorter than p."""
+    devices, microbatches = pipeline.devices, pipeline.microbatches
+    size = devices if group_size is None else group_size
+    if microbatches % size:
+        return f"{microbatches} is not a multiple of {size}"
+    return f"groups of {size} are smaller than the {devices} devices" if size < devices else ""
 
 
 def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:

@@ -198,6 +198,11 @@ class LayerKind(Part):
         )
 
     @property
+    def halves_are_assumed(self) -> bool:
+        """Whether the backward is given and neither of its halves, so that I and W are taken to be half of B each."""
+        return self.backward is not None and self.backward_input is None and self.backward_weight is None
+
+    @property
     def megatron_letter(self) -> str:
         """What Megatron calls these layers: as given, or as the name tells."""
         if self.letter is not None:

@@ -89,6 +89,23 @@ def _exactly(value: Real | Decimal) -> Fraction:
     return Fraction(str(value))  # such as NumPy's float32: the shortest decimal form, as for a float
 
 
+LONGEST_UNIT = 12
+"""Characters: it stands behind every figure."""
+
+
+def read_unit(value: object) -> str:
+    """Read what a unit is called."""
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= LONGEST_UNIT
+        or value != value.strip()
+        or not value.isprintable()
+        or not any(map(str.isalpha, value))
+    ):
+        raise refusal(f"must be the short name of a unit, such as ms, with at most {LONGEST_UNIT} characters", value)
+    return value
+
+
 def read_duration(value: object) -> Fraction:
     """Read a number greater than 0."""
     number = read_number(value)

@@ -25,7 +25,16 @@ from strategies.cuts import (
     written_recomputed,
 )
 from strategies.layers import Layers
-from strategies.numbers import PerStage, in_one_line, read_amount, read_count, read_duration, read_each, read_share
+from strategies.numbers import (
+    PerStage,
+    in_one_line,
+    read_amount,
+    read_count,
+    read_duration,
+    read_each,
+    read_share,
+    read_unit,
+)
 from strategies.part import Part, WrongKeyError
 from strategies.validation_messages import describe
 
@@ -39,6 +48,7 @@ StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_du
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
 LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
 RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
+UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
 
 
@@ -135,6 +145,8 @@ class Pipeline(Part):
         Slices of the model; None leaves it to the schedule.
     microbatches : int
         Those of one iteration, both directions of a bidirectional pipeline together.
+    unit : str or None
+        What the unit of time is called: it labels figures and changes none.
     layers : Layers or None
         The model as its layers; then times and memory follow from them and from the cut.
     layers_per_stage : tuple of int or None
@@ -155,6 +167,7 @@ class Pipeline(Part):
     devices: Count
     stages: Count | None = None
     microbatches: Count
+    unit: UnitOfTime | None = None
     layers: Layers | None = None
     layers_per_stage: LayersPerStage | None = None
     recomputed_per_stage: RecomputedPerStage | None = None
@@ -232,7 +245,9 @@ class Pipeline(Part):
         """Make the times and the memory of the stages from the layers on them."""
         limit = self.memory.limit
         if limit is not None:
-            _refuse_limit_below_static(layers, limit if isinstance(limit, tuple) else [limit] * self.devices)
+            limits = limit if isinstance(limit, tuple) else (limit,) * self.devices
+            if None not in limits:
+                _refuse_limit_below_static(layers, limits)
         if self.layers_per_stage is None:
             if self.stages is not None:
                 layers.stage_windows(self.stages)
@@ -341,6 +356,14 @@ class Pipeline(Part):
         return self.layers is not None and self.layers_per_stage is None
 
     @property
+    def halves_are_assumed(self) -> bool:
+        """Whether backwards are given and neither of their halves, so that I and W are taken to be half of B each."""
+        if self.layers is not None:
+            return all(kind.halves_are_assumed for kind in self.layers.kinds)
+        times = self.times
+        return times.backward is not None and times.backward_input is None and times.backward_weight is None
+
+    @property
     def stages_per_device(self) -> int:
         """How many stages each device holds, if the same on each."""
         return (self.stages or self.devices) // self.devices
@@ -407,19 +430,11 @@ class Pipeline(Part):
             raise InputError(str(error)) from None
         return self.with_cut(even_cut(self.layers, stages, empty=empty))
 
-    def with_limit(self, limit: Fraction | Sequence[Fraction] | None) -> Pipeline:
-        """Change the memory limit: one for all devices, or one each; None for none.
-
-        Raises
-        ------
-        InputError
-            For each thing that is wrong with it.
-        """
-        memory = {key: value for key, value in self.memory if value is not None and key != "limit"}
-        if self.layers is not None:
-            memory = {}
-        more = {} if limit is None else {"limit": limit}
-        return self.model_copy(update={"memory": {**memory, **more}})
+    def with_limit(self, limit: Fraction | Sequence[Fraction | None] | None) -> Pipeline:
+        """Change the memory limit: one for all devices, or one each; None for none."""
+        given = tuple(limit) if isinstance(limit, Sequence) else limit
+        memory = Memory() if self.layers is not None else self.memory
+        return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
     def as_stages(self) -> Pipeline:
         """Forget the layers: the same costs, given for each stage.
@@ -484,6 +499,8 @@ class Pipeline(Part):
         if self.memory.static is None:
             del kept["static"]
         durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
+        if self.halves_are_assumed:  # as they are of the new cut
+            durations |= {"backward_input": None, "backward_weight": None}
         # not read like a user's numbers: parts may be smaller than those may be, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)

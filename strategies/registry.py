@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
     from strategies.steps import Step
 
 ENTRY_POINT_GROUP = "ppopt.strategies"
+PYTORCHS_PREFIX = "Schedule"
+"""What the names of PyTorch's classes begin with; torchtitan and PyTorch's own look-up leave it out."""
 
 Rule = Callable[..., Iterable["Step"]]
 """``rule(pipeline, device, **options)`` yields the steps of one device."""
+
+Proposal = Callable[["Pipeline"], Iterable[int]]
+"""``propose(pipeline)`` yields values of an option that are worth trying, the best first."""
+
+MOST_VARIANTS = 5
+"""A search starts from so many values of an option."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,10 @@ class Strategy:
         Whether it uses overlapped blocks.
     options : mapping of str to int or None
         Its own options with their defaults, read off the rule's keyword-only parameters.
+    proposals : mapping of str to callable
+        For an option, the values that are worth trying: by a search, and where the order deadlocks.
+    why_deadlocked : callable or None
+        ``why_deadlocked(pipeline, **options)`` says in a few words why the order deadlocks; empty where it cannot.
     """
 
     name: str
@@ -59,6 +72,14 @@ class Strategy:
     splits_backward: bool = False
     overlaps: bool = False
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
+    proposals: dict[str, Proposal] = field(default_factory=dict, hash=False)
+    why_deadlocked: Callable[..., str] | None = None
+
+    def variants(self, pipeline: Pipeline) -> Iterator[dict[str, int]]:
+        """List the options that a search tries: none, which means the defaults, then the first values proposed."""
+        yield {}
+        for option, propose in self.proposals.items():
+            yield from ({option: value} for value in islice(propose(pipeline), MOST_VARIANTS))
 
     @property
     def summary(self) -> str:
@@ -77,6 +98,8 @@ def schedule(
     aliases: tuple[str, ...] = (),
     splits_backward: bool = False,
     overlaps: bool = False,
+    proposals: dict[str, Proposal] | None = None,
+    why_deadlocked: Callable[..., str] | None = None,
     **requirements: Any,
 ) -> Callable[[Rule], Strategy]:
     """Make a schedule out of the rule below it.
@@ -93,6 +116,11 @@ def schedule(
         Whether the rule uses I and W.
     overlaps : bool
         Whether the rule fuses forwards with backwards.
+    proposals : dict of str to callable, optional
+        For an option, ``propose(pipeline)`` yields values that are worth trying, the best first: a search starts from
+        the first five, and where the order deadlocks, those that run are named.
+    why_deadlocked : callable, optional
+        ``why_deadlocked(pipeline, **options)`` says in a few words why it does.
     **requirements
         The fields of `Requirements`; the stages follow from the placement where they are not given.
     """
@@ -105,7 +133,18 @@ def schedule(
         parameters = inspect.signature(rule).parameters.values()
         options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
         needs = Requirements(**requirements)
-        return Strategy(name, placement, rule, needs, aliases, splits_backward, overlaps, options)
+        return Strategy(
+            name=name,
+            placement=placement,
+            rule=rule,
+            requirements=needs,
+            aliases=aliases,
+            splits_backward=splits_backward,
+            overlaps=overlaps,
+            options=options,
+            proposals=proposals or {},
+            why_deadlocked=why_deadlocked,
+        )
 
     return make
 
@@ -173,7 +212,9 @@ def find_strategy(name: str) -> Strategy:
 
 
 def _names(strategy: Strategy) -> tuple[str, ...]:
-    return strategy.name, *strategy.aliases
+    """List all that it may be called; names of PyTorch's classes also without their prefix."""
+    names = (strategy.name, *strategy.aliases)
+    return tuple(dict.fromkeys(each for name in names for each in (name, name.removeprefix(PYTORCHS_PREFIX))))
 
 
 def plain(name: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
 from solver.exact import in_ticks
-from solver.problem import Action, Block, Fusing, Key, Merged, Problem
+from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem
 from strategies.fusing import find_saving_blocks
@@ -82,6 +82,50 @@ def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
         for kind in kinds
         if microbatches
     ]
+
+
+def numbered_in_turn(problem: Problem, orders: Orders) -> list[list[Action]]:
+    """Give microbatches new numbers, so that every (direction, stage, kind) takes them in turn.
+
+    Nothing becomes later by it: where the j-th of some ends before the j-th of others starts for every pairing, it does
+    so for the pairing in turn. A W that is merged with its I follows it, and the others take in turn what is left.
+
+    Parameters
+    ----------
+    problem : Problem
+        As `build_search_problem` makes it.
+    orders : Orders
+        In its actions, with the microbatches in any order.
+    """
+    chain_of = {task: place for place, chain in enumerate(problem.chains) for task in chain}
+    found: list[list[Key]] = [[] for _ in problem.chains]
+    merged: dict[Key, Key] = {}
+    for order in orders:
+        for action in order:
+            for task in tasks_of(action):
+                found[chain_of[task]].append(task)
+            pair = action.second if isinstance(action, Block) else action
+            if isinstance(pair, Merged):
+                merged[pair.first] = pair.second
+    numbers: dict[Key, Key] = {}
+    for chain, tasks in zip(problem.chains, found, strict=True):
+        if cast("Op", chain[0]).kind != "W":
+            numbers.update(zip(tasks, chain, strict=True))
+    numbers.update((after, problem.partners[numbers[task]]) for task, after in merged.items())
+    taken = {numbers[task] for task in merged.values()}
+    for chain, tasks in zip(problem.chains, found, strict=True):
+        if cast("Op", chain[0]).kind == "W":
+            left = (task for task in chain if task not in taken)
+            numbers.update(zip((task for task in tasks if task not in numbers), left, strict=True))
+    return [[_renamed(action, numbers) for action in order] for order in orders]
+
+
+def _renamed(action: Action, numbers: Mapping[Key, Key]) -> Action:
+    if isinstance(action, Block):
+        return Block(numbers[action.first], _renamed(action.second, numbers))
+    if isinstance(action, Merged):
+        return Merged(numbers[action.first], numbers[action.second])
+    return numbers[action]
 
 
 def pipeline_actions(orders: Sequence[Sequence[Action]]) -> list[list[PipelineAction]]:

@@ -45,6 +45,12 @@ _EPILOG = (
     metavar="A,B,…",
     help="Published schedules, and files of your own.  [default: all published ones]",
 )
+@click.option("--exclude", "excluded", multiple=True, metavar="A,B,…", help="Schedules that are left out.")
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="What all are compared with: your own schedule, or none.  [default: 1f1b, where it is there]",
+)
 @click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
 @click.option(
@@ -76,6 +82,8 @@ def compare(
     /,
     configs: tuple[str, ...],
     named: tuple[str, ...],
+    excluded: tuple[str, ...],
+    baseline: str | None,
     report: str | None,
     charts: tuple[str, ...],
     export_dir: str | None,
@@ -94,10 +102,10 @@ def compare(
     names = tuple(name for text in named for name in split_strategies(text))
     if named and not names:
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
-    _check_files(report, charts, [*configs, *names])
+    _check_files(report, charts, [*configs, *names, *([] if baseline is None else [baseline])])
     check_forced("--export-dir DIR", export_dir, forced)
     _check_folder(export_dir)
-    comparisons, titles = _compare_each(configs or (None,), names, options)
+    comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options)
 
     from ppopt.output import show_comparisons, tell_files
 
@@ -161,21 +169,28 @@ def _write_orders(folder: str, comparisons: Sequence[Comparison], titles: Sequen
 
 
 def _compare_each(
-    configs: Sequence[str | None], names: tuple[str, ...], options: dict[str, Any]
+    configs: Sequence[str | None],
+    names: tuple[str, ...],
+    excluded: Sequence[str],
+    baseline: str | None,
+    options: dict[str, Any],
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
     from ppopt.given_order import read_each
+    from ppopt.selection import read_baseline, read_exclusions, without
     from strategies.orders import with_virtual_stages
     from strategies.registry import all_strategies
 
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
-    wanted = read_each(names or all_strategies())
+    exclude = [name for text in excluded for name in split_strategies(text)]
+    wanted = without(read_each(names or all_strategies()), read_exclusions(exclude))
+    own = [] if baseline is None else [read for read in (read_baseline(baseline),) if read is not None]
     titles = [config or DEFAULTS for config in configs]
     mistakes: list[str] = []
     read: list[tuple[Pipeline, tuple[Named, ...]]] = []
     for config, title in zip(configs, titles, strict=True):
         try:
-            read.append(read_with_strategies(wanted, config, **overriding))
+            read.append(read_with_strategies([*wanted, *own], config, **overriding))
         except InputError as error:
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:
@@ -188,10 +203,13 @@ def _compare_each(
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison import compare as compare_one
 
+    options |= {"exclude": exclude, "baseline": baseline}
     comparisons: list[Comparison] = []
     was_wanted = options["optimize"]
     with ProgressLine() as line:
         for (pipeline, strategies), title in zip(read, titles, strict=True):
+            if own:
+                strategies, options["baseline"] = strategies[: len(wanted)], strategies[-1]
             if any(made.interrupted for made in comparisons):
                 options["optimize"] = False
             try:

@@ -10,11 +10,13 @@ import click
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.measuring import check_measuring, held_against, measuring_options, tell_differences
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
-from ppopt.commands.reporting import report_against, report_schedules
+from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.finished import Schedule
+    from ppopt.given_order import Named
+    from strategies.pipeline import Pipeline
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
@@ -34,7 +36,10 @@ _EPILOG = (
 @force_option
 @measuring_options
 @click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
+    /,
     strategies: tuple[str, ...],
     engine: str,
     form: str,
@@ -51,6 +56,7 @@ def evaluate(
     """Replay published schedules, or your own from files, on your costs and print exact figures.
 
     Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
+    One that does not run stops no other.
     """
     from ppopt.output_file import check_outputs
 
@@ -68,11 +74,11 @@ def evaluate(
             f"--export: takes one schedule; found {len(names)}. `ppopt compare --export-dir` takes several"
         )
 
-    from ppopt.evaluation import evaluate as evaluate_one
-    from ppopt.evaluation import evaluate_all
     from ppopt.output import show
 
-    schedules = evaluate_all(pipeline, names, engine) if len(names) > 1 else [evaluate_one(pipeline, names[0], engine)]
+    schedules, mistakes = _evaluated(pipeline, names, engine)
+    if not schedules:
+        raise InputError("\n".join(mistakes))
     order = None if export is None else prepared(schedules[0], forced=forced)
     held = held_against(schedules[0], against, unit) if against else None
     if held is not None:
@@ -87,6 +93,26 @@ def evaluate(
         report_against(report, form, held)
     elif report is not None:
         report_schedules(report, form, options["config"], pipeline, schedules)
+    if mistakes:
+        tell_mistakes(mistakes)
+        ctx.exit(2)
+
+
+def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: str) -> tuple[list[Schedule], list[str]]:
+    """Evaluate each schedule; of those that do not run, list why."""
+    from ppopt.evaluation import evaluate as evaluate_one
+    from ppopt.evaluation import evaluate_each
+
+    if len(names) == 1:
+        return [evaluate_one(pipeline, names[0], engine)], []
+    schedules: list[Schedule] = []
+    mistakes: list[str] = []
+    for outcome in evaluate_each(pipeline, names, engine):
+        if isinstance(outcome, InputError):
+            mistakes += str(outcome).split("\n")
+        else:
+            schedules.append(outcome)
+    return schedules, list(dict.fromkeys(mistakes))
 
 
 def _write_timelines(schedules: Sequence[Schedule], save: str | None, trace: str | None) -> None:

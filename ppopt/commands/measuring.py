@@ -23,7 +23,9 @@ _OPTIONS = (
         help="Traces or logs of the same order, as for `ppopt profile`: shows the measured step beside the predicted.",
     ),
     click.option(
-        "--unit", type=click.Choice(["s", "ms", "us"]), help="The unit of your times, for --against.  [default: ms]"
+        "--unit",
+        type=click.Choice(["s", "ms", "us"]),
+        help="The unit of your times, for --against.  [default: the configuration's unit, else ms]",
     ),
 )
 
@@ -52,13 +54,14 @@ def check_measuring(against: Sequence[str], unit: str | None, names: Sequence[ob
 def held_against(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
     """Read a measurement and put its middle step beside the prediction."""
     from ppopt.against import hold_against
+    from ppopt.measurement import unit_of_times
     from ppopt.profiling.read import read_measurement
     from ppopt.profiling.timeline import representative_step
 
     measurement = read_measurement(against)
     for note in measurement.notes:
         click.echo(f"note: {note}", err=True)
-    return hold_against(predicted, representative_step(measurement), unit or "ms")
+    return hold_against(predicted, representative_step(measurement), unit_of_times(predicted.pipeline, unit))
 
 
 def tell_differences(against: Against, form: str) -> None:

@@ -31,7 +31,7 @@ _OPTIONS = (
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
     click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list."),
-    click.option("--recut", is_flag=True, help="Cut the model anew into as many stages as a schedule file has."),
+    click.option("--recut", is_flag=True, help="Cut the model anew into --stages, or as many as a schedule file has."),
 )
 
 OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
@@ -157,7 +157,9 @@ def _make_pipeline(
     """Override a configuration with the options and read it."""
     from strategies.pipeline import Pipeline
 
-    sizes = {"devices": devices, "stages": stages, "microbatches": microbatches}
+    files = [name for name in strategies if not isinstance(name, str)]
+    as_given = None if recut and not files else stages  # else --stages does not say how the model is given
+    sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
@@ -180,25 +182,28 @@ def _make_pipeline(
     if open_times:
         _fill_in_times(mapping)
     pipeline = Pipeline.from_mapping(mapping)
-    return _recut_for_files(pipeline, strategies) if recut else pipeline
+    return _recut(pipeline, stages, files) if recut else pipeline
 
 
-def _recut_for_files(pipeline: Pipeline, strategies: tuple[Named, ...]) -> Pipeline:
-    """Cut a model into as many stages as the schedule files have."""
-    wanted = sorted({name.sizes["stages"] for name in strategies if not isinstance(name, str)})
-    if not wanted:
-        raise InputError("--recut: cuts the model for a schedule file; none is given")
+def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:
+    """Cut a model into as many stages as schedule files have, or else as the option says; open ones are so many."""
+    from strategies.model_notes import split_stage_notes
+
+    wanted = sorted({file.sizes["stages"] for file in files})
     if len(wanted) > 1:
         numbers = ", ".join(map(str, wanted))
         raise InputError(f"--recut: the files must have the same number of stages; found {numbers}")
-    if pipeline.stages is None or pipeline.stages == wanted[0]:
-        return pipeline
-    click.echo(
-        f"note: the model was cut anew from {pipeline.stages} into {wanted[0]} stages "
-        "(times and activations shared out evenly)",
-        err=True,
-    )
-    return pipeline.recut(wanted[0])
+    stages = wanted[0] if wanted else stages
+    if stages is None:
+        raise InputError("--recut: cuts the model into --stages N, or for a schedule file; neither is given")
+    if pipeline.stages is None or pipeline.stages == stages:
+        return pipeline.with_stages(stages)
+    homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
+    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
+    click.echo(f"note: the model was cut anew from {pipeline.stages} into {stages} stages {shared}", err=True)
+    for note in split_stage_notes(pipeline, homes):
+        click.echo(f"note: {note}", err=True)
+    return pipeline.recut(stages)
 
 
 def _value(option: str, text: str) -> Any:

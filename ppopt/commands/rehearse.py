@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @pipeline_options
 @click.option("--processes", type=int, metavar="N", help="Local processes, one a pipeline rank: the same as --devices.")
 @click.option("--steps", type=int, default=3, show_default=True, metavar="N", help="Measured steps, after a warm-up.")
-@click.option("--unit", type=click.Choice(["us", "ms", "s"]), default="ms", show_default=True, help="Of your times.")
+@click.option(
+    "--unit",
+    type=click.Choice(["us", "ms", "s"]),
+    help="Of your times.  [default: the configuration's unit, else ms]",
+)
 @click.option(
     "--timeout",
     type=FINITE,
@@ -36,7 +40,7 @@ def rehearse(
     schedule: str,
     processes: int | None,
     steps: int,
-    unit: str,
+    unit: str | None,
     timeout: float | None,
     save: str | None,
     trace_dir: str | None,

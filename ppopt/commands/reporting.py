@@ -1,10 +1,12 @@
-"""The page of a command that was not asked to compare."""
+"""What commands have in common that tell of schedules: the page of one that was not asked to compare, and mistakes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from ppopt.against import Against
@@ -18,6 +20,12 @@ DEFAULTS = "defaults"
 def command_line() -> list[str]:
     """Give the command that was typed."""
     return ["ppopt", *sys.argv[1:]]
+
+
+def tell_mistakes(lines: Iterable[str]) -> None:
+    """Tell what the user should mend, a line each."""
+    for line in lines:
+        click.echo(f"error: {line}", err=True)
 
 
 def report_schedules(

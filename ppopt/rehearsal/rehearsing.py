@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ppopt.evaluation import check_pipeline, evaluate
 from ppopt.finished import Schedule
 from ppopt.given_order import GivenOrder
-from ppopt.measurement import MILLISECONDS, Measurement
+from ppopt.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
 from ppopt.rehearsal.outcome import Rehearsal, measured_actions
@@ -42,7 +42,7 @@ def rehearse(
     schedule: Rehearsable,
     *,
     steps: int = 3,
-    unit: str = "ms",
+    unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
 ) -> Rehearsal:
@@ -57,7 +57,7 @@ def rehearse(
     steps : int
         How many steps are measured, after a warm-up.
     unit : {"us", "ms", "s"}
-        The unit of the pipeline's times.
+        The unit of the pipeline's times; by default the one that the pipeline names, else milliseconds.
     timeout : float, optional
         Seconds after which processes that have not finished are ended, their start included; by default a minute and
         five times the predicted time.
@@ -84,7 +84,7 @@ def rehearse_all(
     schedules: Iterable[Rehearsable],
     *,
     steps: int = 3,
-    unit: str = "ms",
+    unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
 ) -> list[Rehearsal]:
@@ -112,7 +112,7 @@ def rehearse_all(
     given = list(schedules)
     if not given:
         raise InputError("schedules: name at least one")
-    options = Options(steps, unit, timeout, None if trace_dir is None else Path(trace_dir))
+    options = Options(steps, unit_of_times(pipeline, unit), timeout, None if trace_dir is None else Path(trace_dir))
     plans = [Plan(pipeline, each, options) for each in given]
     _refuse_missing_torch()
     folders = _trace_folders(options.trace_dir, len(plans))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.records import MEASURED, OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
 from reports.content import Presented, Section
+from reports.numbers import titled
 
 FIGURES = {"bubble_ratio": "bubble ratio", "bubble_over_ideal": "bubble over ideal", "makespan": "makespan"}
 ROW_HEIGHT = 26
@@ -53,26 +55,34 @@ def bubble_chart(section: Section) -> alt.LayerChart:
     figure = alt.param(
         name="figure",
         value="bubble_ratio",
-        bind=alt.binding_select(options=list(FIGURES), labels=list(FIGURES.values()), name="Figure "),
+        bind=alt.binding_select(options=list(FIGURES), labels=_labels(section.unit), name="Figure "),
     )
-    layers = [*_bars(section.schedules), *_lines(reference_lines(section), _axis_end(section.schedules))]
+    axis_end = _axis_end(section.schedules)
+    layers = [*_bars(section.schedules, section.unit), *_lines(reference_lines(section), axis_end, section.unit)]
     height = ROW_HEIGHT * max(2, len(section.schedules))
     return alt.LayerChart(layer=layers, width="container", height=height).add_params(figure)
 
 
-_VALUE_TEXT = "figure == 'makespan' ? format(datum.value, ',.7~r') : format(datum.value, '.1%')"
+def _labels(unit: str) -> list[str]:
+    return [titled(title, unit) if figure == "makespan" else title for figure, title in FIGURES.items()]
 
 
-def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
+def _value_text(times: str, ratios: str, unit: str) -> str:
+    """Write the expression of a value: a time in its unit, or a ratio."""
+    behind = f" + {json.dumps(f' {unit}')}" if unit else ""
+    return f"figure == 'makespan' ? format(datum.value, '{times}'){behind} : format(datum.value, '{ratios}')"
+
+
+def _bars(schedules: Sequence[Presented], unit: str) -> list[alt.Chart]:
     records = schedule_records(schedules)
     colours, _ = state_scales(records)
     base = alt.Chart(alt.InlineData(values=records))
-    base = base.transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
+    base = base.transform_calculate(value="datum[figure]", text=_value_text(",.7~r", ".1%", unit))
     y = alt.Y("name:N", sort=[label(each) for each in schedules], title=None)
     x = alt.X(
         "value:Q",
         title=None,
-        axis=alt.Axis(labelExpr=_AXIS_TEXT, tickCount=6),
+        axis=alt.Axis(labelExpr=_value_text(",.6~r", ".0%", unit), tickCount=6),
         scale=alt.Scale(domainMax=alt.ExprRef(_axis_end(schedules))),
     )
     bars = base.mark_bar(cornerRadiusEnd=2).encode(
@@ -84,16 +94,13 @@ def _bars(schedules: Sequence[Presented]) -> list[alt.Chart]:
         fillOpacity=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value(0.25), alt.value(1)),
         strokeDash=alt.condition(f"datum.state == '{OVER_LIMIT}'", alt.value([4, 3]), alt.value([1, 0])),
         stroke=alt.Stroke("state:N", scale=colours),
-        tooltip=tooltips("name", "state", "bubble_ratio", "bubble_over_ideal", "makespan", "peak_memory"),
+        tooltip=tooltips("name", "state", "bubble_ratio", "bubble_over_ideal", "makespan", "peak_memory", unit=unit),
     )
     right = "datum.value >= 0 ? 'left' : 'right'"
     texts = base.mark_text(align=alt.ExprRef(right), dx=alt.ExprRef("datum.value >= 0 ? 4 : -4")).encode(
         y=y, x=x, text="text:N"
     )
     return [bars, texts]
-
-
-_AXIS_TEXT = "figure == 'makespan' ? format(datum.value, ',.6~r') : format(datum.value, '.0%')"
 
 
 def _axis_end(schedules: Sequence[Presented]) -> str:
@@ -104,17 +111,18 @@ def _axis_end(schedules: Sequence[Presented]) -> str:
 
 
 _RATIOS = {"bubble_ratio": ".2%", "bubble_over_ideal": ".2%", "share": ".2%", "share_of_limit": ".1%"}
-_AMOUNTS = dict.fromkeys(("makespan", "peak_memory", "time", "from", "to", "ideal"), ",.9~r")
+_TIMES = ("makespan", "time", "from", "to", "ideal")
+_AMOUNTS = dict.fromkeys(("peak_memory", *_TIMES), ",.9~r")
 _FORMATS = _RATIOS | _AMOUNTS
 
 
-def tooltips(*fields: str) -> list[alt.Tooltip]:
-    """List tooltips of a chart's fields, numbers with the digits that tell schedules apart."""
-    return [_tooltip(field) for field in fields]
+def tooltips(*fields: str, unit: str = "") -> list[alt.Tooltip]:
+    """List tooltips of a chart's fields, numbers with the digits that tell schedules apart, times with their unit."""
+    return [_tooltip(field, unit) for field in fields]
 
 
-def _tooltip(field: str) -> alt.Tooltip:
-    title = field.replace("_", " ")
+def _tooltip(field: str, unit: str) -> alt.Tooltip:
+    title = titled(field.replace("_", " "), unit if field in _TIMES else "")
     if field in _FORMATS:
         return alt.Tooltip(f"{field}:Q", title=title, format=_FORMATS[field])
     return alt.Tooltip(f"{field}:N", title=title)
@@ -152,11 +160,12 @@ def _figures_of(presented: Presented) -> dict[str, float]:
     return {name: getattr(presented.row.figures, name) for name in FIGURES}
 
 
-def _lines(lines: Sequence[dict[str, Any]], axis_end: str) -> list[alt.Chart]:
+def _lines(lines: Sequence[dict[str, Any]], axis_end: str, unit: str) -> list[alt.Chart]:
     """Draw the lines, with their names one above the other on the side that has room."""
     if not lines:
         return []
-    base = alt.Chart(alt.InlineData(values=list(lines))).transform_calculate(value="datum[figure]", text=_VALUE_TEXT)
+    base = alt.Chart(alt.InlineData(values=list(lines)))
+    base = base.transform_calculate(value="datum[figure]", text=_value_text(",.7~r", ".1%", unit))
     dashes = alt.condition("datum.place == 1", alt.value([5, 4]), alt.value([1, 0]))
     rules = base.mark_rule(strokeWidth=1.5).encode(x="value:Q", strokeDash=dashes, tooltip=["line:N", "text:N"])
     is_far = f"datum.value > 0.5 * {axis_end}"

@@ -10,7 +10,7 @@ from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT, tooltips
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records
 from reports.content import Section
-from reports.numbers import grouped
+from reports.numbers import grouped, titled
 
 _STEP_COLOURS = alt.Scale(domain=list(STEP_TITLES.values()), range=[palette.STEPS[step] for step in STEP_TITLES])
 _CAUSE_COLOURS = alt.Scale(domain=list(CAUSE_TITLES.values()), range=[palette.CAUSES[cause] for cause in CAUSE_TITLES])
@@ -39,7 +39,7 @@ def ladder_chart(section: Section) -> alt.LayerChart:
     ]
     low, high = min((each["low"] for each in ends), default=0), max((each["makespan"] for each in ends), default=1)
     domain = alt.Scale(domain=[low - (high - low or high) * 0.02, high + (high - low or high) * 0.14], nice=False)
-    x = alt.X("from:Q", title="time", scale=domain, axis=alt.Axis(format=",.6~r", tickCount=8))
+    x = alt.X("from:Q", title=titled("time", section.unit), scale=domain, axis=alt.Axis(format=",.6~r", tickCount=8))
     y = alt.Y("name:N", sort=_ranked(section), title=None)
     bars = (
         alt.Chart(alt.InlineData(values=[each for each in records if each["time"] > 0]))
@@ -51,13 +51,13 @@ def ladder_chart(section: Section) -> alt.LayerChart:
             color=alt.Color(
                 "step:N", scale=_STEP_COLOURS, sort=list(STEP_TITLES.values()), title=None, legend=_legend(5)
             ),
-            tooltip=tooltips("name", "step", "time", "share", "from", "to"),
+            tooltip=tooltips("name", "step", "time", "share", "from", "to", unit=section.unit),
         )
     )
     base = alt.Chart(alt.InlineData(values=ends))
     texts = base.mark_text(align="left", dx=5).encode(y=y, x=alt.X("makespan:Q", scale=domain), text="text:N")
     ideal = base.mark_tick(thickness=2, bandSize=ROW_HEIGHT).encode(
-        y=y, x=alt.X("ideal:Q", scale=domain), tooltip=tooltips("name", "ideal")
+        y=y, x=alt.X("ideal:Q", scale=domain), tooltip=tooltips("name", "ideal", unit=section.unit)
     )
     height = ROW_HEIGHT * max(2, len(ends))
     return alt.LayerChart(layer=[bars, ideal, texts], width="container", height=height)
@@ -86,7 +86,7 @@ def idle_chart(section: Section) -> alt.Chart:
             color=alt.Color(
                 "cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), title=None, legend=_legend(3)
             ),
-            tooltip=tooltips("name", "cause", "time", "share"),
+            tooltip=tooltips("name", "cause", "time", "share", unit=section.unit),
         )
         .properties(width="container", height=ROW_HEIGHT * max(2, len(section.schedules)))
     )
@@ -132,7 +132,7 @@ def device_idle_chart(section: Section) -> alt.Chart:
             x=alt.X("share:Q", stack=True, title="idle part of the step", axis=alt.Axis(format="~%", tickCount=6)),
             order="place:O",
             color=alt.Color("cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), legend=None),
-            tooltip=tooltips("device", "cause", "time", "share"),
+            tooltip=tooltips("device", "cause", "time", "share", unit=section.unit),
         )
         .add_params(chosen)
         .properties(width="container", height=max(12, min(40, height // devices)) * max(2, devices))

@@ -11,6 +11,7 @@ from reports.charts.timeline_layout import row_height
 from reports.charts.timelines import AXIS_WIDTH, timeline_chart, timeline_start
 from reports.content import Presented
 from reports.idle import leading_rows
+from reports.numbers import titled
 
 LONGEST_TIMELINE = 20_000
 """A schedule of more operations is shown by its idle shares."""
@@ -85,7 +86,11 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
         alt.Chart(data)
         .mark_rect(aria=False)
         .encode(
-            x=alt.X("from:Q", title="time", scale=alt.Scale(domain=[start, start + makespan], nice=False)),
+            x=alt.X(
+                "from:Q",
+                title=titled("time", presented.row.unit),
+                scale=alt.Scale(domain=[start, start + makespan], nice=False),
+            ),
             x2="to:Q",
             y=alt.Y(
                 "device:O",
@@ -106,7 +111,7 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
             ),
             tooltip=[
                 alt.Tooltip("device:O"),
-                alt.Tooltip("from:Q", format=",.7~r"),
+                alt.Tooltip("from:Q", title=titled("from", presented.row.unit), format=",.7~r"),
                 alt.Tooltip("idle:Q", format=".0%"),
             ],
         )

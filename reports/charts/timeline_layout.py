@@ -14,7 +14,7 @@ from reports.content import Presented
 from reports.critical_path import critical_path
 from reports.idle import leading_rows
 from reports.memory import memory_steps
-from reports.numbers import grouped
+from reports.numbers import grouped, with_unit
 from reports.operation import operation
 from solver.problem import Key
 
@@ -31,12 +31,13 @@ def columns(presented: Presented) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``devices``; ``counts`` (rows of each device, which come device by device); ``stage``, ``microbatch``,
-        ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its device's stages
-        it is on; ``blocks``, the index of each block's first half (the second follows); ``critical``, indices on the
-        critical path; ``waits``, for each operation that was waited for: its index, idle time before it, how much of
-        that was for data, latency, and the order itself, and the binding input as text (empty for none); ``memory``,
-        for each device moments and levels; ``limits``; ``colours`` for each kind and place, with that of the text.
+        ``devices``; ``unit`` of time; ``counts`` (rows of each device, which come device by device); ``stage``,
+        ``microbatch``, ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its
+        device's stages it is on; ``blocks``, the index of each block's first half (the second follows);
+        ``critical``, indices on the critical path; ``waits``, for each operation that was waited for: its index, idle
+        time before it, how much of that was for data, latency, and the order itself, and the binding input as text
+        (empty for none); ``memory``, for each device moments and levels; ``limits``; ``colours`` for each kind and
+        place, with that of the text.
     """
     operations = [operation(row.task) for row in presented.rows]
     places = _places(presented)
@@ -47,6 +48,7 @@ def columns(presented: Presented) -> dict[str, Any]:
         counts[row.device] += 1
     return {
         "devices": presented.problem.devices,
+        "unit": presented.row.unit,
         "counts": counts,
         "stage": [each.stage for each in operations],
         "microbatch": [each.microbatch for each in operations],
@@ -135,9 +137,9 @@ def bar_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
         rows[at + 1]["top"] = rows[at + 1]["device"] + middle
     for at in timeline["critical"]:
         rows[at]["critical"] = True
-    for at, *wait in timeline["waits"]:
-        rows[at]["waited"] = waiting_text(*wait)
-        rows[at]["idle"] = wait[0]
+    for at, idle, data, latency, order, source in timeline["waits"]:
+        rows[at]["waited"] = waiting_text(idle, data, latency, order, source, timeline["unit"])
+        rows[at]["idle"] = idle
     return rows
 
 
@@ -168,7 +170,7 @@ def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
     }
 
 
-def waiting_text(idle: float, data: float, latency: float, order: float, source: str) -> str:
+def waiting_text(idle: float, data: float, latency: float, order: float, source: str, unit: str = "") -> str:
     """Say what an operation was waited for, and how the idle time before it divides.
 
     Parameters
@@ -177,10 +179,12 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
         The idle time and its parts; a device's first operation has none of them.
     source : str
         The binding input; empty for none.
+    unit : str
+        The unit of time.
     """
     named = [("data", data), ("latency", latency), ("other work was ready", order)]
-    parts = ", ".join(f"{name} {grouped(part)}" for name, part in named if part)
-    return f"{source or 'its turn'} ({parts or f'filling {grouped(idle)}'})"
+    parts = [f"{name} {with_unit(grouped(part), unit)}" for name, part in named if part]
+    return f"{source or 'its turn'} ({', '.join(parts) or f'filling {with_unit(grouped(idle), unit)}'})"
 
 
 def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:

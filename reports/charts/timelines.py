@@ -8,6 +8,7 @@ import altair as alt
 
 from reports.charts.timeline_layout import bar_rows, columns, memory_rows, memory_scale, row_height
 from reports.content import Presented
+from reports.numbers import titled
 
 AXIS_WIDTH = 76
 """Pixels that the axis of devices takes in every timeline, so that their times stand below each other."""
@@ -42,8 +43,11 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
         bars=alt.InlineData(values=bar_rows(timeline)),
         memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan, full)),
         tooltip=[
-            alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch", "start", "end", "waited")
+            *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
+            *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),
+            alt.Tooltip("waited:N"),
         ],
+        unit=timeline["unit"],
     )
     return chart.add_params(
         alt.param(
@@ -58,7 +62,9 @@ def timeline_start(presented: Presented) -> float:
     return min(row.start for row in presented.rows) / presented.problem.ticks_per_unit
 
 
-def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any) -> alt.LayerChart:
+def timeline_layers(
+    devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any, unit: str = ""
+) -> alt.LayerChart:
     """Lay bars, labels and memory over each other.
 
     Parameters
@@ -71,6 +77,8 @@ def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory
         Rows as `bar_rows` and `memory_rows` make them.
     tooltip : altair tooltip
         What is shown over a bar.
+    unit : str
+        The unit of time.
 
     Returns
     -------
@@ -79,7 +87,7 @@ def timeline_layers(devices: int, start: float, end: float, *, bars: Any, memory
     """
     x = alt.X(
         "start:Q",
-        title="time",
+        title=titled("time", unit),
         scale=alt.Scale(domain=[start, end], nice=False),
         axis=alt.Axis(grid=False, format=",.6~r"),
     )

@@ -23,7 +23,7 @@ from reports.charts.label_places import (
 )
 from reports.charts.records import schedule_records
 from reports.content import Section
-from reports.numbers import grouped
+from reports.numbers import grouped, titled, with_unit
 
 HEIGHT = 300
 
@@ -56,19 +56,19 @@ def memory_chart(section: Section) -> alt.LayerChart:
     )
     y = alt.Y(
         "makespan:Q",
-        title="makespan",
+        title=titled("makespan", section.unit),
         scale=alt.Scale(domain=_padded([each["makespan"] for each in records], section.bound), nice=False),
         axis=alt.Axis(format=",.6~r", tickCount=6),
     )
-    layout = _layout(records, field, limit, section.bound)
-    layers = [*_lines(x, y, field, layout), *_names(layout, x, y, field), _points(records, x, y, field)]
+    layout = _layout(records, field, limit, section)
+    layers = [*_lines(x, y, field, layout), *_names(layout, x, y, field), _points(records, x, y, field, section.unit)]
     return alt.LayerChart(layer=layers, width="container", height=layout.height)
 
 
-def _points(records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str) -> alt.Chart:
+def _points(records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, unit: str) -> alt.Chart:
     colours, shapes = state_scales(records)
     points = alt.Chart(alt.InlineData(values=records)).mark_point(filled=True, size=110, opacity=1)
-    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)))
+    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)), unit=unit)
     chart: alt.Chart = points.encode(
         x=x,
         y=y,
@@ -109,7 +109,7 @@ def _lines(x: alt.X, y: alt.Y, field: str, layout: _Layout) -> list[alt.Chart]:
             _line_text(at, layout.limit_align).encode(x=x, y=alt.value(0), text="text:N"),
         ]
     if layout.bound is not None:
-        at = alt.Chart(alt.InlineData(values=[{"makespan": layout.bound, "text": _bound_text(layout.bound)}]))
+        at = alt.Chart(alt.InlineData(values=[{"makespan": layout.bound, "text": layout.bound_text}]))
         end = "width" if layout.bound_align == "right" else 0
         lines += [
             at.mark_rule(strokeDash=[5, 4], strokeWidth=1.5).encode(y=y),
@@ -134,10 +134,6 @@ def _padded(values: Sequence[float], line: float | None) -> list[float]:
 LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
 
 
-def _bound_text(bound: float) -> str:
-    return f"lower bound {grouped(bound)}"
-
-
 @dataclass(frozen=True)
 class _Layout:
     """What lies where in the plot: places on the x axis from 0 to 1, places on the y axis in pixels from the top."""
@@ -145,6 +141,11 @@ class _Layout:
     points: dict[tuple[float, float], list[str]]
     limit: float | None
     bound: float | None
+    unit: str
+
+    @property
+    def bound_text(self) -> str:
+        return f"lower bound {with_unit(grouped(self.bound or 0.0), self.unit)}"
 
     @property
     def height(self) -> int:
@@ -174,10 +175,10 @@ class _Layout:
         """At which end of its line the bound's name stands: on the right, unless it covers less on the left."""
         others = [*map(dot, self.dots), *self._limit_boxes()]
         sides: tuple[Side, Side] = ("right", "left")
-        return min(sides, key=lambda align: covered(self._bound_text(align), others))
+        return min(sides, key=lambda align: covered(self._bound_box(align), others))
 
-    def _bound_text(self, align: Side) -> Box:
-        return _text_box(float(align == "right"), align, _bound_text(self.bound or 0.0), self.y(self.bound or 0.0))
+    def _bound_box(self, align: Side) -> Box:
+        return _text_box(float(align == "right"), align, self.bound_text, self.y(self.bound or 0.0))
 
     def _limit_boxes(self) -> list[Box]:
         if self.limit is None:
@@ -191,7 +192,7 @@ class _Layout:
         rules, taken = self._limit_boxes()[:1], self._limit_boxes()[1:]
         if self.bound is not None:
             rules.append(Box(0, 0, WIDEST, self.y(self.bound) - 2, self.y(self.bound) + 2))
-            taken.append(self._bound_text(self.bound_align))
+            taken.append(self._bound_box(self.bound_align))
         return texts, label_places(self.dots, texts, height=self.height, taken=taken, lines=rules)
 
 
@@ -202,8 +203,8 @@ def _text_box(at: float, align: Side, text: str, top: float) -> Box:
     return Box(at, left, left + width, top + _TEXT_AWAY, top + _TEXT_AWAY + LINE_HEIGHT)
 
 
-def _layout(records: Sequence[dict[str, Any]], field: str, limit: float | None, bound: float | None) -> _Layout:
+def _layout(records: Sequence[dict[str, Any]], field: str, limit: float | None, section: Section) -> _Layout:
     together: dict[tuple[float, float], list[str]] = {}
     for each in records:
         together.setdefault((each[field], each["makespan"]), []).append(each["name"])
-    return _Layout(together, limit, bound)
+    return _Layout(together, limit, section.bound, section.unit)

@@ -12,6 +12,7 @@
   tip.hidden = true;
 
   const number = (value) => Number(value.toPrecision(7)).toLocaleString("en", { maximumFractionDigits: 6 });
+  const withUnit = (value, unit) => (unit ? `${number(value)} ${unit}` : number(value));
 
   // ---- rows of timelines, from columns
 
@@ -39,6 +40,7 @@
     return {
       device, kind, microbatch, fill, ink, tint, tintInk, stage: timeline.stage[at], start: timeline.start[at],
       end: timeline.end[at], top: device + BAR_TOP, bottom: device + BAR_BOTTOM, critical: false, wait: null,
+      unit: timeline.unit,
     };
   }
 
@@ -65,13 +67,13 @@
 
   // ---- tooltips of timelines
 
-  function waitingText(wait) {
+  function waitingText(wait, unit) {
     if (wait === null) return "did not wait";
     const [idle, forData, latency, order, source] = wait;
     const parts = [["data", forData], ["latency", latency], ["other work was ready", order]]
-      .filter(([, part]) => part > 0).map(([name, part]) => `${name} ${number(part)}`);
-    const why = parts.length ? parts.join(", ") : `filling ${number(idle)}`;
-    return `idle ${number(idle)} before it (${why})` + (source ? `, waiting for ${source}` : "");
+      .filter(([, part]) => part > 0).map(([name, part]) => `${name} ${withUnit(part, unit)}`);
+    const why = parts.length ? parts.join(", ") : `filling ${withUnit(idle, unit)}`;
+    return `idle ${withUnit(idle, unit)} before it (${why})` + (source ? `, waiting for ${source}` : "");
   }
 
   function showTip(_handler, event, _item, value) {
@@ -82,8 +84,8 @@
     const lines = [
       `${row.stage}${row.kind}${row.microbatch}`,
       `device ${row.device}, stage ${row.stage}, microbatch ${row.microbatch}`,
-      `${number(row.start)} to ${number(row.end)} (${number(row.end - row.start)})`,
-      waitingText(row.wait),
+      `${number(row.start)} to ${withUnit(row.end, row.unit)} (${withUnit(row.end - row.start, row.unit)})`,
+      waitingText(row.wait, row.unit),
     ];
     if (row.critical) lines.push("on the critical path");
     lines.forEach((line, at) => {

@@ -16,7 +16,6 @@ from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, STRIP_BOTTOM, ST
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
 from reports.page.section_view import ChartData, SectionView
-from reports.page.tables import NUMBERS
 
 MOST_BARS = 60_000
 """All timelines of a page together draw at most so many operations; beyond, the longest are shown like that, too."""
@@ -53,7 +52,6 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
             script=_source("page.js"),
             style=_source("page.css"),
             kinds=palette.KINDS,
-            columns=NUMBERS,
         )
     )
 

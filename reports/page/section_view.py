@@ -17,8 +17,9 @@ from reports.charts.timeline_layout import columns, cut_out, memory_scale
 from reports.charts.timelines import timeline_layers, timeline_start
 from reports.charts.trade import memory_chart
 from reports.content import Presented, Section
-from reports.numbers import grouped, percent
+from reports.numbers import grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
+from reports.table import Row
 
 
 class Figure(NamedTuple):
@@ -94,16 +95,24 @@ class SectionView:
         best = sentences.winner(self.section) or sentences.fastest(self.section)
         if best is None:
             return []
-        figures, bound = best.row.figures, self.section.bound
+        figures, bound, unit = best.row.figures, self.section.bound, self.section.unit
         fits = "over the memory limit" if best.row.over else best.placement + " placement"
         tiles = [
             ("winner", best.row.name, fits),
-            ("makespan", grouped(figures.makespan), f"{percent(figures.bubble_ratio)} of the device time idle"),
+            (
+                "makespan",
+                with_unit(grouped(figures.makespan), unit),
+                f"{percent(figures.bubble_ratio)} of the device time idle",
+            ),
         ]
+        baseline = self.section.baseline
+        if baseline is not None and baseline.name != best.row.name:
+            share = signed_percent(figures.makespan / baseline.figures.makespan - 1)
+            tiles.append((f"against {baseline.name}", share, f"{baseline.name} takes {_time(baseline, unit)}"))
         if bound is not None and not best.row.over:
             lost = max(0.0, figures.makespan - bound)
-            remark = f"{percent(lost / figures.makespan)} of the step; bound {grouped(bound)}"
-            tiles.append(("lost against the bound", grouped(lost), remark))
+            remark = f"{percent(lost / figures.makespan)} of the step; bound {with_unit(grouped(bound), unit)}"
+            tiles.append(("lost against the bound", with_unit(grouped(lost), unit), remark))
         peak = max(figures.peak_memory)
         device = figures.peak_memory.index(peak)
         limit = best.row.limits[device]
@@ -120,6 +129,11 @@ class SectionView:
     def configuration(self) -> str:
         """The configuration as YAML."""
         return yaml.safe_dump(dict(self.section.pipeline), sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+    @property
+    def columns(self) -> list[str]:
+        """The header of all figures."""
+        return tables.number_titles(self.section)
 
     @property
     def numbers(self) -> list[list[tables.Cell]]:
@@ -203,7 +217,7 @@ class _Timelines:
         devices = timeline["devices"]
         chart = f"timeline of {devices} devices, {start!r} to {end!r}"
         if chart not in self.data.charts:
-            self.data.charts[chart] = _timeline_chart(devices, start, end)
+            self.data.charts[chart] = _timeline_chart(devices, start, end, timeline["unit"])
         more = {"from": start, "to": end, "scale": self.full_strip, "group": self.place if linked else None}
         self.data.timelines[key] = timeline | more | {"chart": chart}
 
@@ -218,27 +232,28 @@ class _Timelines:
         parts = [(shares, "The whole step: which part of the time each device idles")]
         for name, start, end in windows(presented):
             self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
-            parts.append((f"{key}-{name}", f"{name.capitalize()}: from {grouped(start)} to {grouped(end)}"))
+            stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.row.unit)}"
+            parts.append((f"{key}-{name}", f"{name.capitalize()}: {stretch}"))
         return parts
 
 
-def _timeline_chart(devices: int, start: float, end: float) -> dict[str, Any]:
+def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
     """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
     bars, memory = alt.NamedData(name="bars"), alt.NamedData(name="memory")
-    chart = timeline_layers(devices, start, end, bars=bars, memory=memory, tooltip=alt.value(" "))
+    chart = timeline_layers(devices, start, end, bars=bars, memory=memory, tooltip=alt.value(" "), unit=unit)
     settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
     specification: dict[str, Any] = chart.add_params(*settings).to_dict()
     return specification
 
 
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-    times, memory = pipeline.get("times", {}), pipeline.get("memory", {})
+    times, memory, unit = pipeline.get("times", {}), pipeline.get("memory", {}), str(pipeline.get("unit", ""))
     parts = [
         ("devices", str(pipeline["devices"])),
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
         ("microbatches", str(pipeline["microbatches"])),
-        *((name.replace("_", " "), _amount(value)) for name, value in times.items()),
-        ("latency", _amount(pipeline.get("p2p_latency", 0))),
+        *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
+        ("latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)),
     ]
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
@@ -249,6 +264,10 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     if "static" in memory:
         parts.append(("static memory", _amount(memory["static"])))
     return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
+
+
+def _time(row: Row, unit: str) -> str:
+    return with_unit(grouped(row.figures.makespan), unit)
 
 
 def _amount(value: Any) -> str:

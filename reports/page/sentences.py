@@ -7,7 +7,9 @@ from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
-from reports.numbers import grouped, percent
+from reports.numbers import grouped, percent, with_unit
+from reports.verdict import excess
+from reports.verdict import verdict as say_verdict
 
 
 def winner(section: Section) -> Presented | None:
@@ -21,38 +23,9 @@ def fastest(section: Section) -> Presented | None:
 
 
 def verdict(section: Section) -> str:
-    """Say which schedule wins, how far it is from the bound, and what stands in the way of a faster one."""
-    best, first = winner(section), fastest(section)
-    if first is None:
-        return "No schedule fits the memory limit." if section.infeasible else "No schedule fits this pipeline."
-    if best is None:
-        return f"No schedule fits the memory limit. {first.row.name} is the fastest of all, but {_excess(first)}."
-    if first is best:
-        return f"{best.row.name} is the fastest{_that_fits(section)}{_above_bound(best, section.bound)}."
-    return (
-        f"{first.row.name} is the fastest of all, but {_excess(first)}; {best.row.name} is the fastest that fits"
-        f"{_above_bound(best, section.bound)}."
-    )
-
-
-def _that_fits(section: Section) -> str:
-    limited = any(limit is not None for each in section.schedules for limit in each.row.limits)
-    return " of all and fits the memory limit" if limited and len(section.schedules) > 1 else ""
-
-
-def _excess(presented: Presented) -> str:
-    row = presented.row
-    worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
-    return f"needs {grouped(row.figures.peak_memory[worst])} of {grouped(row.limits[worst] or 0)} on device {worst}"
-
-
-def _above_bound(presented: Presented, bound: float | None) -> str:
-    if bound is None:
-        return ""
-    makespan = presented.row.figures.makespan
-    if makespan <= bound:
-        return ", and it is proven that none is shorter"
-    return f", {percent((makespan - bound) / bound)} above the proven bound"
+    """Say which schedule wins, how it compares, and what stands in the way of a faster one."""
+    rows = [each.row for each in section.schedules]
+    return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
 def bubbles(section: Section) -> str:
@@ -157,13 +130,14 @@ _CAUSES = {
 def timeline(presented: Presented, *, whole: bool) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven of it."""
     figures = presented.row.figures
-    text = f"Makespan {grouped(figures.makespan)}, {percent(figures.bubble_ratio)} idle"
+    makespan = with_unit(grouped(figures.makespan), presented.row.unit)
+    text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
     text += f", peak memory {grouped(_peak(presented))}"
     if presented.row.over:
         text += (
-            f"; it {_excess(presented)}"
+            f"; it {excess(presented.row)}"
             if len(presented.row.over) == 1
-            else (f"; it {_excess(presented)}, and {len(presented.row.over) - 1} more devices are over their limits")
+            else (f"; it {excess(presented.row)}, and {len(presented.row.over) - 1} more devices are over their limits")
         )
     if not whole:
         text += (

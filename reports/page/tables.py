@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, share_of_limit
 from reports.content import Presented, Section
-from reports.numbers import grouped, percent
+from reports.numbers import grouped, percent, signed_percent, titled
+from reports.table import Row
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Table:
 
 def bubbles(section: Section) -> Table:
     """Put the three figures of each schedule into a table."""
-    header = ["schedule", "bubble ratio", "bubble over ideal", "makespan"]
+    header = ["schedule", "bubble ratio", "bubble over ideal", titled("makespan", section.unit)]
     rows = []
     for each in section.schedules:
         figures = each.row.figures
@@ -36,12 +37,13 @@ def memory(section: Section) -> Table:
         peak = grouped(max(each.row.figures.peak_memory))
         limit = "no limit" if share is None else percent(share)
         rows.append([label(each), grouped(each.row.figures.makespan), peak, limit])
-    return Table(["schedule", "makespan", "peak memory", "of the limit"], rows)
+    return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
 
 
 def ladder(section: Section) -> Table:
     """Put the steps of each ladder into a table."""
-    header = ["schedule", "ideal", "saved", *STEP_TITLES.values(), "makespan", "memory limit"]
+    times = [titled(title, section.unit) for title in ("ideal", "saved", *STEP_TITLES.values(), "makespan")]
+    header = ["schedule", *times, "memory limit"]
     rows = [
         [
             label(each),
@@ -79,7 +81,7 @@ def devices(section: Section) -> Table:
     for each in idle_records(section.schedules):
         gathered.setdefault((each["name"], each["device"]), []).append(grouped(each["time"]))
     rows = [[f"{name}, device {device}", *times] for (name, device), times in gathered.items()]
-    return Table(["schedule and device", *CAUSE_TITLES.values()], rows)
+    return Table(["schedule and device", *(titled(each, section.unit) for each in CAUSE_TITLES.values())], rows)
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,14 @@ class Cell:
     value: float | str
 
 
-NUMBERS = (
-    "schedule", "makespan", "bound", "gap", "status", "bubble ratio", "over ideal", "span", "span bubble",
-    "peak memory", "placement", "stages",
-)  # fmt: skip
-"""The header of the table of numbers."""
+def number_titles(section: Section) -> list[str]:
+    """Give the header of the table of numbers."""
+    makespan, bound, span = (titled(title, section.unit) for title in ("makespan", "bound", "span"))
+    compared = [] if section.baseline is None else [f"vs {section.baseline.name}"]
+    return [
+        "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
+        "peak memory", "placement", "stages",
+    ]  # fmt: skip
 
 
 def numbers(section: Section) -> list[list[Cell]]:
@@ -110,6 +115,7 @@ def _cells(section: Section, rank: int) -> list[Cell]:
     return [
         Cell(label(presented), row.name),
         _amount(figures.makespan),
+        *_compared(figures.makespan, section.baseline),
         none if row.bound is None else _amount(row.bound),
         none if gap is None else _ratio(gap),
         Cell(row.status, row.status),
@@ -121,6 +127,13 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
     ]
+
+
+def _compared(makespan: float, baseline: Row | None) -> list[Cell]:
+    if baseline is None:
+        return []
+    ratio = makespan / baseline.figures.makespan - 1
+    return [Cell(signed_percent(ratio), ratio)]
 
 
 def _amount(value: float) -> Cell:

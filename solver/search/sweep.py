@@ -82,6 +82,11 @@ class Sweeper:
             for order, capacity in zip(orders, self.problem.capacities, strict=True)
         )
 
+    def memory(self, orders: Orders) -> tuple[int, int]:
+        """Count what devices hold, in ticks of memory: the largest peak of a device, and the sum of all peaks."""
+        peaks = [self.problem.static_of(device) + self._peak(order) for device, order in enumerate(orders)]
+        return max(peaks, default=0), sum(peaks)
+
     def _peak(self, order: Sequence[Action]) -> int:
         level = peak = 0
         for action in order:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.interleaving import interleave
+from strategies.interleaving import group_sizes, interleave, short_group
 from strategies.pipeline import Pipeline
 from strategies.registry import schedule
 from strategies.steps import B, F, Step
@@ -14,6 +14,8 @@ from strategies.steps import B, F, Step
     "interleaved",
     placement="interleaved",
     aliases=("interleave", "ScheduleInterleaved1F1B", "1f1b-interleaved", "1f1b-interleave"),
+    proposals={"group_size": group_sizes},
+    why_deadlocked=short_group,
 )
 def interleaved(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
     """Interleaved 1F1B (Narayanan et al. 2021): several chunks a device, groups of p microbatches."""

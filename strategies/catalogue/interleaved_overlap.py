@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.interleaving import interleave
+from strategies.interleaving import group_sizes, interleave, short_group
 from strategies.pipeline import Pipeline
 from strategies.registry import schedule
 from strategies.steps import B, F, Step
@@ -15,6 +15,8 @@ from strategies.steps import B, F, Step
     placement="interleaved",
     overlaps=True,
     aliases=("1f1b-interleave-overlap", "1f1b-interleaved-overlap", "interleave-overlap"),
+    proposals={"group_size": group_sizes},
+    why_deadlocked=short_group,
 )
 def interleaved_overlap(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
     """Interleaved 1F1B with one more warm-up forward and every steady pair overlapped."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -32,9 +33,21 @@ def pipeline(p: int = 4, m: int = 8, overlapped: float | None = None, **more: An
     return Pipeline.from_mapping({"devices": p, "microbatches": m, "times": times, **more})
 
 
+def table_of(output: str) -> list[str]:
+    """The lines from the header of a table on."""
+    lines = output.splitlines()
+    return lines[next(place for place, line in enumerate(lines) if line.startswith("  strategy")) :]
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.setattr("ppopt.output._is_read_on_a_terminal", lambda: True)
+    return run(*arguments)
+
+
 def strategies_of(output: str) -> list[str]:
     """The marks and names of a table."""
-    rows = output[: output.index("  lower bound")].splitlines()[1:]
+    table = "\n".join(table_of(output))
+    rows = table[: table.index("  lower bound")].splitlines()[1:]
     return [f"{line[:2].strip()} {line[2:].partition('  ')[0]}".strip() for line in rows]
 
 
@@ -56,19 +69,19 @@ def test_everything_is_compared_on_one_model() -> None:
         assert made.bound <= schedule.makespan
 
 
-def test_the_table_is_ranked_and_ends_with_the_bound_of_all() -> None:
-    result = run("--time-limit", "4", "--placement", "linear", "--memory-limit", "4")
+def test_the_table_is_ranked_and_ends_with_the_bound_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = on_terminal(monkeypatch, "--time-limit", "4", "--placement", "linear", "--memory-limit", "4")
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["strategy", "makespan", "bubble", "memory", "bound", "gap", "status"]
+    lines = table_of(result.stdout)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert lines[0].split() == ["strategy", "makespan", "vs", "1f1b", "bubble", "memory", "bound", "gap"]
     names = strategies_of(result.stdout)
     assert names[0] == "* optimized-linear"
     over = [name.startswith("!") for name in names]
     assert over == sorted(over)
     assert any(over)
     last = next(line for line in lines if "lower bound" in line)
-    assert len(last.split()) == 3
+    assert len(last.split()) == 4
     assert lines[lines.index(last) + 1] == "* the shortest that fits the memory limit"
     assert any(line.startswith("! gpipe is over the memory limit: device 0") for line in lines)
 
@@ -82,7 +95,16 @@ def test_without_a_search_the_bounds_are_there_all_the_same() -> None:
 def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
     arguments = ["--strategies", "1f1b,zb-h1", "--placement", "linear", "--p2p-latency", "0.5", "--format", "json"]
     whole = json.loads(run(*arguments, "--time-limit", "3").stdout)
-    assert set(whole) == {"pipeline", "schedules", "left_out", "infeasible", "bound", "bounds_cut_short", "search"}
+    assert set(whole) == {
+        "pipeline",
+        "schedules",
+        "left_out",
+        "infeasible",
+        "bound",
+        "baseline",
+        "bounds_cut_short",
+        "search",
+    }
     assert whole["pipeline"]["stages"] == 4
     assert whole["bounds_cut_short"] is False
     assert whole["search"] == {"placements": ["linear"], "interrupted": False}
@@ -96,6 +118,143 @@ def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
         idle = sum(sum(causes.values()) for causes in row["idle"])
         assert idle == pytest.approx(row["bubble_ratio"] * 4 * row["makespan"])
     assert json.loads(run(*arguments, "--no-optimize").stdout)["search"] is None
+
+
+# ---- the baseline, and what is excluded
+
+
+def test_all_are_compared_with_1f1b_where_it_is_there() -> None:
+    made = ppopt.compare(pipeline(), ["zb-h1", "1f1b", "gpipe"], optimize=False)
+    assert made.baseline is not None
+    assert made.baseline is made.schedules[-1] or made.baseline.strategy == "1f1b"
+    figures = {each["strategy"]: each["vs_baseline"] for each in made.figures()}
+    assert figures == {"zb-h1": 27 / 33 - 1, "1f1b": 0, "gpipe": 0}
+    assert made.to_dict()["baseline"] == "1f1b"
+    without = ppopt.compare(pipeline(), ["zb-h1", "gpipe"], optimize=False)
+    assert without.baseline is None
+    assert {each["vs_baseline"] for each in without.figures()} == {None}
+    assert ppopt.compare(pipeline(), ["1f1b"], optimize=False, baseline="none").baseline is None
+
+
+def test_the_headline_and_the_table_compare_with_the_baseline() -> None:
+    lines = run("--no-optimize", "--strategies", "1f1b-overlap,zb-h1", "--baseline", "gpipe").stdout.splitlines()
+    assert lines[0].startswith("zb-h1 is the fastest, 18.2% shorter than gpipe, ")
+    assert lines[1] == ""
+    assert lines[2].split()[:4] == ["strategy", "makespan", "vs", "gpipe"]
+    rows = {line[2:].split()[0]: line[2:].split()[1:3] for line in lines[3:6]}
+    assert rows == {"zb-h1": ["27", "−18.2%"], "1f1b-overlap": ["33", "0.0%"], "gpipe": ["33", "0.0%"]}
+    bound = next(line for line in lines if line.startswith("  lower bound"))
+    value, share = bound.split()[2:]
+    assert share == f"−{100 * (1 - float(value) / 33):.1f}%"
+
+
+def test_a_file_can_be_the_baseline(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    ppopt.evaluate(pipeline(), "gpipe").export(file)
+    made = ppopt.compare(pipeline(), ["1f1b", "zb-h1"], optimize=False, baseline=file)
+    assert made.baseline is not None
+    assert made.baseline.strategy == str(file)
+    result = run("--no-optimize", "--strategies", "zb-h1", "--baseline", str(file))
+    assert f"zb-h1 is the fastest, 18.2% shorter than {file}" in result.stdout
+    assert f"vs base: against {file}" in result.stdout.splitlines()
+    assert run("--no-optimize", "--baseline", str(tmp_path / "absent.csv")).stderr.startswith("error: baseline: ")
+
+
+def test_a_baseline_is_found_among_the_others_whatever_it_is_called(tmp_path: Path) -> None:
+    costs = pipeline(stages=4)
+    made = ppopt.compare(costs, optimize=False, baseline="Interleaved1F1B")
+    assert made.baseline is not None
+    assert made.baseline.strategy == "interleaved:stages=8"
+    assert len(made.schedules) == len(all_strategies())
+    file = tmp_path / "costs.yaml"
+    file.write_text(
+        "{devices: 4, stages: 4, microbatches: 12, times: {forward: 1, backward: 2}, "
+        "microbatch_group_size_per_vp_stage: 6}"
+    )
+    whole = json.loads(run("-c", str(file), "--no-optimize", "--baseline", "interleaved", "--format", "json").stdout)
+    assert whole["baseline"] == "interleaved:group_size=6,stages=8"
+    assert len(whole["schedules"]) == len(all_strategies())
+
+
+@pytest.mark.parametrize(
+    ("baseline", "told"),
+    [
+        ("zb-h7", "error: baseline: 'zb-h7' is not known; did you mean zb-h"),
+        ("interleaved:groupsize=2", "error: baseline: interleaved:groupsize: is not an option"),
+        ("", "error: baseline: '' is not known"),
+    ],
+)
+def test_a_baseline_that_is_not_known_is_refused_before_any_work(baseline: str, told: str) -> None:
+    result = run("--baseline", baseline)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(told)
+    with pytest.raises(InputError, match=r"^baseline: "):
+        ppopt.compare(pipeline(), baseline=baseline)
+
+
+def test_a_baseline_that_does_not_fit_is_told_and_the_rest_is_shown() -> None:
+    result = run("--no-optimize", "--devices", "3", "--strategies", "1f1b,zb-h1", "--baseline", "dualpipe")
+    assert result.exit_code == 0
+    assert "note: the baseline dualpipe was left out, so nothing is compared with it" in result.stderr
+    assert "left out: dualpipe needs an even number of devices" in result.stdout
+    assert " vs " not in result.stdout
+    assert strategies_of(result.stdout) == ["* zb-h1", "1f1b"]
+
+
+@pytest.mark.parametrize(
+    ("excluded", "left"),
+    [
+        (["1f1b"], ["interleaved:stages=8", "interleaved:stages=12"]),
+        (["interleave"], ["1f1b"]),
+        (["Interleaved:stages=12", "gpipe"], ["1f1b", "interleaved:stages=8"]),
+        (["zb1p", "other.csv"], ["1f1b", "interleaved:stages=8", "interleaved:stages=12"]),
+    ],
+)
+def test_schedules_can_be_excluded(excluded: list[str], left: list[str]) -> None:
+    names = ["1f1b", "interleaved:stages=8", "interleaved:stages=12"]
+    made = ppopt.compare(pipeline(stages=4), names, optimize=False, exclude=iter(excluded))
+    assert sorted(each.strategy for each in made.schedules) == sorted(left)
+    options = ["--no-optimize", "--stages", "4", "--strategies", ",".join(names), "--exclude", ",".join(excluded)]
+    assert sorted(name.strip("* ") for name in strategies_of(run(*options).stdout)) == sorted(left)
+
+
+def test_all_but_those_excluded_are_compared() -> None:
+    made = ppopt.compare(pipeline(stages=4), optimize=False, exclude=["dualpipe", "interleaved"])
+    names = {each.strategy.partition(":")[0] for each in made.schedules}
+    assert names == {*all_strategies()} - {"dualpipe", "interleaved"}
+
+
+def test_names_that_are_excluded_must_be_known() -> None:
+    result = run("--exclude", "zb-h7,1f1b,gpip")
+    assert result.exit_code == 2
+    assert [line.split(";")[0] for line in result.stderr.splitlines()] == [
+        "error: exclude: 'zb-h7' is not known",
+        "error: exclude: 'gpip' is not known",
+    ]
+    assert "did you mean gpipe?" in result.stderr
+    with pytest.raises(InputError, match="exclude: must be a list of names; found '1f1b'"):
+        ppopt.compare(pipeline(), exclude="1f1b")
+    with pytest.raises(InputError, match="baseline: 1f1b is excluded"):
+        ppopt.compare(pipeline(), exclude=["Schedule1F1B"], baseline="1f1b")
+
+
+def test_in_a_pipe_no_name_is_broken_and_on_a_terminal_no_line_is_longer_than_80_columns() -> None:
+    name = "interleaved-overlap:group_size=12,stages=12"
+    command = [sys.executable, "-m", "ppopt", "compare", "--no-optimize", "--strategies", f"{name},1f1b,dualpipe"]
+    command += ["--devices", "3", "--stages", "3", "--microbatches", "12", "--memory-limit", "6"]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (row,) = (line for line in piped.splitlines() if line.startswith(f"! {name}  "))
+    assert len(row.split()) == 8
+    assert "left out: dualpipe needs an even number of devices; 2 and 4 fit, 3 does not" in piped.splitlines()
+    assert max(map(len, piped.splitlines())) > 80
+
+    read, write = os.openpty()
+    subprocess.run(command, stdout=write, stderr=subprocess.DEVNULL, check=True)
+    os.close(write)
+    shown = os.read(read, 100_000).decode().splitlines()
+    os.close(read)
+    assert f"! {name}" in shown
+    assert max(map(len, shown)) <= 80
 
 
 def test_csv_is_flat() -> None:
@@ -121,8 +280,8 @@ def test_several_configurations_are_compared_one_after_the_other(tmp_path: Path)
     assert [row["configuration"] for row in rows] == [str(file) for file in files]
 
 
-def test_what_does_not_fit_is_left_out_with_the_reason() -> None:
-    result = run("--devices", "3", "--microbatches", "3", "--no-optimize")
+def test_what_does_not_fit_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = on_terminal(monkeypatch, "--devices", "3", "--microbatches", "3", "--no-optimize")
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert "left out: dualpipe needs an even number of devices; 2 and 4 fit, 3 does not" in lines
@@ -191,7 +350,7 @@ def test_a_list_of_strategies_is_split(text: str, names: list[str]) -> None:
 def test_strategies_with_options_can_be_listed_twice() -> None:
     named = ["--strategies", "interleaved:stages=8,group_size=8,1f1b", "--strategies", "zb-h1,1f1b"]
     result = run("--no-optimize", *named)
-    assert strategies_of(result.stdout) == ["* zb-h1", "interleaved:group_size=8,stages=8", "", "1f1b"]
+    assert strategies_of(result.stdout) == ["* zb-h1", "interleaved:group_size=8,stages=8", "1f1b"]
 
 
 def test_where_nothing_fits_the_memory_it_is_infeasible() -> None:
@@ -206,13 +365,13 @@ def test_where_nothing_fits_the_memory_it_is_infeasible() -> None:
     assert made.fastest is made.schedules[0]
 
 
-def test_an_infeasible_placement_is_told_beside_the_others(tmp_path: Path) -> None:
+def test_an_infeasible_placement_is_told_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "costs.yaml"
     file.write_text(
         "devices: 2\nstages: 4\nmicrobatches: 2\ntimes: {forward: 1, backward: 2}\n"
         "memory: {activation: [1, 1, 3, 3], limit: 5}\n"
     )
-    result = run("-c", str(file), "--strategies", "1f1b", "--time-limit", "2")
+    result = on_terminal(monkeypatch, "-c", str(file), "--strategies", "1f1b", "--time-limit", "2")
     assert result.exit_code == 0
     below = result.stdout[result.stdout.index("lower bound") :]
     assert below.count("infeasible: device") == 2  # linear and bidirectional

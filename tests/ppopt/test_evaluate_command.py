@@ -38,6 +38,40 @@ def test_several_strategies_make_one_table_with_the_best_marked() -> None:
     assert "dualpipe-v runs 8 stages: the same model, cut anew from 4 stages" in result.stderr
 
 
+DEADLOCKED = ["--devices", "16", "--stages", "32", "--microbatches", "120", "--engine", "graph"]
+
+
+def test_a_deadlock_says_the_circle_and_the_cure_and_takes_no_other_schedule_with_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    named = ["1f1b", "interleaved-overlap:group_size=16", "zb-h1"]
+    result = run("evaluate", *named, *DEADLOCKED, "--report", str(page))
+    assert result.exit_code == 2
+    assert [line.split()[-8] for line in result.stdout.splitlines()[1:3]] == ["1f1b", "zb-h1"]
+    assert page.exists()
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert told.startswith("error: interleaved-overlap:group_size=16: the order deadlocks: (")
+    assert told.endswith(
+        "(each waits for the one before it); 120 is not a multiple of 16; group_size 20, 24, 30, 40, 60 run"
+    )
+    cured = run("evaluate", "interleaved-overlap:group_size=20", *DEADLOCKED)
+    assert cured.exit_code == 0
+
+
+def test_where_no_schedule_runs_there_are_only_mistakes() -> None:
+    result = run("evaluate", "interleaved", "dualpipe", "--devices", "5", "--stages", "10", "--microbatches", "12")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    told = result.stderr.splitlines()
+    assert [line.split()[1] for line in told] == ["interleaved:", "dualpipe"]
+
+
+def test_data_of_those_that_run_go_to_standard_output() -> None:
+    result = run("evaluate", "1f1b", "dualpipe", "--devices", "3", "--format", "json")
+    assert result.exit_code == 2
+    assert [each["strategy"] for each in json.loads(result.stdout)["schedules"]] == ["1f1b"]
+    assert "error: dualpipe needs an even number of devices" in result.stderr
+
+
 def test_over_the_memory_limit_is_marked_and_not_an_error() -> None:
     result = run("evaluate", "gpipe", "1f1b", "--memory-limit", "[4,4,4,2.5]")
     assert result.exit_code == 0
@@ -139,6 +173,7 @@ def test_pytorchs_groups_are_noted_under_its_name() -> None:
         return run("evaluate", name, "--microbatches", str(microbatches)).stderr
 
     assert "PyTorch's class takes groups of 6 here: interleaved:group_size=6" in told("ScheduleInterleaved1F1B", 6)
+    assert "PyTorch's class takes groups of 6 here" in told("Interleaved1F1B", 6)
     assert "PyTorch's class does not take 11 microbatches here" in told("scheduleinterleaved1f1b", 11)
     assert told("interleaved", 6) == told("ScheduleInterleaved1F1B", 8) == ""
     assert told("ScheduleInterleaved1F1B:group_size=6", 6) == ""

@@ -138,3 +138,17 @@ def test_a_schedule_file_is_checked_with_it(tmp_path: Any) -> None:
     config.write_text("devices: 2\nmicrobatches: 2\nmemory: {activation: 2, static: [5, 0], limit: 8}\n")
     checked = run_ppopt("check", str(order), "-c", str(config))
     assert "is where the device holds most: 9; its limit is 8" in checked.stdout + checked.stderr
+
+
+def test_a_search_spares_memory_with_the_static_part_in_view() -> None:
+    made = pipeline(2, static=[9, 0]).model_copy(update={"microbatches": 3})
+    found = ppopt.optimize(made, split_backward=False, time_limit=10)
+    assert found.status == "optimal"
+    # device 0 must hold two microbatches for the shortest schedule; device 1 may hold what it likes, as it has room
+    assert max(found.peak_memory) == found.peak_memory[0] == 13
+
+
+def test_two_copies_are_only_said_to_be_missing_where_they_are() -> None:
+    for memory, said in (({}, True), ({"static": 1}, False)):
+        made = ppopt.optimize(pipeline(2, **memory), placement="bidirectional", time_limit=1)
+        assert any("two copies of the weights" in note for note in made.notes) == said
