@@ -10,7 +10,7 @@ from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
 from solver.deadline import is_over
-from strategies.pipeline import Memory, Pipeline
+from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
@@ -121,19 +121,10 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
-        memory = Memory.model_validate({**pipeline.memory.__dict__, "limit": more})
         text = f"With room for one more activation (a limit greater by {number(float(one))}),"
-        yield "more memory", text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
+        yield "more memory", text, pipeline.with_limit(more)
     if pipeline.p2p_latency:
-        yield (
-            "no latency",
-            "Without latency,",
-            Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)}),
-        )
-
-
-def _fields(pipeline: Pipeline) -> dict[str, Any]:
-    return {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
+        yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
 
 
 class Allowed(NamedTuple):

@@ -238,7 +238,7 @@ def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> I
         )
     if options.split_backward:
         yield from halves_notes(settled)
-    if len(made.layout.homes) > 1:
+    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
         yield f"{made.strategy} {TWO_COPIES}"
 
 
