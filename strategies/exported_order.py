@@ -91,7 +91,7 @@ def _renumbered(action: PipelineAction, numbers: Mapping[int, int]) -> PipelineA
 def _placement_notes(placement: Placement) -> Iterator[str]:
     if placement.name == "v":
         yield "for torchtitan, name ZBVZeroBubble or DualPipeV beside the file: others do not place stages in a V"
-    if placement.name == "custom":
+    if placement.name in ("wave", "custom"):
         yield (
             "torchtitan cannot take its placement (it lays stages out in a loop, or as a V for two of its schedules); "
             "torch.distributed.pipelining reads it off the file"

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from solver.errors import InputError
+from strategies.placements import STAGES_COME_IN
 from strategies.requirements import Requirements
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def schedule(
     ----------
     name : str
         What users call it.
-    placement : {"linear", "interleaved", "v", "bidirectional"}
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave"}
         Which device holds which stage.
     aliases : tuple of str
         Other names.
@@ -124,8 +125,9 @@ def schedule(
     **requirements
         The fields of `Requirements`; the stages follow from the placement where they are not given.
     """
-    if placement == "interleaved":
-        requirements = {"stages_per_device": None, "default_stages_per_device": 2} | requirements
+    if placement in STAGES_COME_IN:
+        chosen = {"stages_per_device": None, "default_stages_per_device": 2}
+        requirements = chosen | {"stages_come_in": STAGES_COME_IN[placement]} | requirements
     if placement == "v":
         requirements = {"stages_per_device": 2} | requirements
 
@@ -159,11 +161,14 @@ def all_strategies() -> dict[str, Strategy]:
         By name, in alphabetical order.
     """
     found: dict[str, Strategy] = {}
+    taken: dict[str, str] = {}
     for strategy in [*_from_catalogue(), *_from_other_packages()]:
-        if strategy.name in found:
-            warnings.warn(f"a second schedule named {strategy.name!r} is left out", stacklevel=2)
+        if clash := next((each for each in _names(strategy) if plain(each) in taken), None):
+            owner = taken[plain(clash)]
+            warnings.warn(f"the schedule {strategy.name!r} is left out: {clash!r} means {owner!r}", stacklevel=2)
             continue
         found[strategy.name] = strategy
+        taken |= dict.fromkeys(map(plain, _names(strategy)), strategy.name)
     return dict(sorted(found.items()))
 
 

@@ -14,12 +14,12 @@ from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.finished import Schedule
-    from ppopt.optimization import SearchOptions
-    from ppopt.time_limit import TimeLimit
+    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.time_limit import TimeLimit
+    from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
 
-PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
+PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()
@@ -65,16 +65,16 @@ def optimize(
     The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"]])
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
-    from ppopt.optimization import SearchOptions
-    from ppopt.output import save_timelines, show_optimized, write_traces
-    from ppopt.time_limit import REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from ppopt.commands.printing import save_timelines, show_optimized, write_traces
+    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.time_limit import REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
     if report is not None:
         load_page()
@@ -131,11 +131,11 @@ class _Results:
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
     """Search each placement; what is shown beside a result belongs to its turn."""
+    from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.explanation import explain_within
-    from ppopt.finished import Schedule
-    from ppopt.optimization import optimize_each
-    from ppopt.output import with_published
+    from ppopt.optimization.explain import explain_within
+    from ppopt.optimization.optimize import optimize_each
+    from ppopt.result import Schedule
 
     results = _Results()
     with ProgressLine() as line:

@@ -11,7 +11,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.given_order import GivenOrder, Named
+    from ppopt.evaluation.order_files import GivenOrder, Named
     from strategies.configuration import Split
     from strategies.pipeline import Pipeline
 
@@ -94,7 +94,7 @@ def read_with_strategies(
     strategies : tuple of str or GivenOrder
         Those named, else the one that the configuration names, if any; with the configuration's group size.
     """
-    from ppopt.given_order import read_each
+    from ppopt.evaluation.order_files import read_each
     from strategies.orders import with_group_size
 
     named = read_each(strategies)
@@ -163,7 +163,7 @@ def _make_pipeline(
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from ppopt.given_order import settle_sizes
+        from ppopt.evaluation.order_files import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -175,7 +175,7 @@ def _make_pipeline(
         mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
     if config is None:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
-    open_times = "times" not in mapping
+    open_times = "times" not in mapping and "layers" not in mapping
     overrides = _TimeOverrides(mapping, strategies, open_times)
     for time in times:
         overrides.apply(time)
@@ -199,7 +199,7 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
     if pipeline.stages is None or pipeline.stages == stages:
         return pipeline.with_stages(stages)
     homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
-    shared = "(times and activations shared out evenly)"
+    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
     click.echo(f"note: the model was cut anew from {pipeline.stages} into {stages} stages {shared}", err=True)
     for note in split_stage_notes(pipeline, homes):
         click.echo(f"note: {note}", err=True)
@@ -280,7 +280,7 @@ class _TimeOverrides:
         if not isinstance(stages, int) or stages < 1:
             return 1
         if self._is_open() and self.strategies:
-            from ppopt.given_order import stages_meant
+            from ppopt.evaluation.order_files import stages_meant
 
             stages = stages_meant(self.strategies, stages)
         return min(stages, 1_000_000)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ppopt.against import Against
-    from ppopt.finished import Schedule
+    from ppopt.profiling.against import Against
+    from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
 
 DEFAULTS = "defaults"
@@ -63,9 +63,9 @@ def report_schedules(
     deadline : float, optional
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
-    from ppopt.comparison import comparison_of
-    from ppopt.output import tell_files
-    from ppopt.report import write_report
+    from ppopt.commands.pages import write_report
+    from ppopt.commands.printing import tell_files
+    from ppopt.comparison.compare import comparison_of
 
     comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap, deadline=deadline)
     write_report(path, [comparison], [config or DEFAULTS], command_line())
@@ -82,8 +82,8 @@ def report_against(path: str, form: str, against: Against) -> None:
     against : Against
         The prediction and the measurement.
     """
-    from ppopt.output import tell_files
-    from ppopt.report import write_against
+    from ppopt.commands.pages import write_against
+    from ppopt.commands.printing import tell_files
 
     write_against(path, against, against.predicted.strategy, command_line())
     tell_files(form, report=[path])

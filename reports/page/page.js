@@ -108,39 +108,66 @@
       background: colour("--card"), font, view: { stroke: null },
       axis: {
         labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12,
-        titleFontSize: 12, titleFontWeight: "normal", labelLimit: 210, labelOverlap: true,
+        titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true,
       },
       legend: { labelColor: ink, titleColor: quiet, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
       text: { color: ink, fontSize: 12 }, rule: { color: ink }, tick: { color: ink },
     };
   }
 
+  // ---- what depends on the width of a chart: where names are cut off, and how many columns a legend has
+
   const isNarrow = (element) => element.clientWidth < 480;
+  const longestName = (element) => (isNarrow(element) ? 110 : 210);
+  const pen = document.createElement("canvas").getContext("2d");
 
   function fitted(spec, element) {
     const copy = structuredClone(spec);
     copy.config = Object.assign({}, copy.config, theme());
-    if (isNarrow(element)) {
-      copy.config.axis.labelLimit = 110;
-      putLegendsInOneColumn(copy);
-    }
+    copy.config.axis.labelLimit = longestName(element);
+    for (const each of legendsOf(copy)) each.legend.columns = columnsOf(each, copy, element);
     return copy;
   }
 
-  function putLegendsInOneColumn(part) {
-    if (part === null || typeof part !== "object") return;
-    if (part.legend && typeof part.legend === "object") part.legend.columns = 1;
-    Object.values(part).forEach(putLegendsInOneColumn);
+  function legendsOf(part) {
+    if (part === null || typeof part !== "object") return [];
+    const here = part.legend && part.scale && Array.isArray(part.scale.domain) && part.legend.orient === "top";
+    return [...(here ? [part] : []), ...Object.values(part).flatMap(legendsOf)];
   }
+
+  function columnsOf({ scale, legend }, spec, element) {
+    const names = partsOf(spec).flatMap(({ y }) => (y && Array.isArray(y.sort) ? y.sort : []));
+    const room = element.clientWidth - Math.min(longestName(element), widest(names)) - 30;
+    for (let columns = Math.min(legend.columns || Infinity, scale.domain.length); columns > 1; columns -= 1) {
+      const each = [...Array(columns).keys()].map((at) => scale.domain.filter((_, place) => place % columns === at));
+      if (each.reduce((sum, texts) => sum + widest(texts) + 30, 0) <= room) return columns;
+    }
+    return 1;
+  }
+
+  const partsOf = (spec) => (spec.layer || [spec]).map((layer) => layer.encoding || {});
+
+  function widest(texts) {
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    return Math.max(0, ...texts.map((text) => pen.measureText(text).width));
+  }
+
+  const lookOf = (spec, element) => JSON.stringify(
+    [isNarrow(element), ...legendsOf(spec).map((each) => columnsOf(each, spec, element))],
+  );
+
+  // ---- drawing one chart
+
+  const specOf = (key) => data.charts[data.timelines[key] ? data.timelines[key].chart : key];
 
   async function draw(element) {
     const key = element.dataset.chart;
     const timeline = data.timelines[key];
-    const spec = data.charts[timeline ? timeline.chart : key];
+    const spec = specOf(key);
     const options = { actions: false, renderer: "canvas", ast: false };
     if (timeline) options.tooltip = showTip;
     const chosen = taken(key, spec);
-    drawnNarrow.set(element, isNarrow(element));
+    looks.set(element, lookOf(spec, element));
     const { view } = await window.vegaEmbed(element, fitted(spec, element), options);
     views.set(key, view);
     for (const [name, value] of chosen) await view.signal(name, value).runAsync();
@@ -170,7 +197,7 @@
   }
 
   const elements = [...document.querySelectorAll("[data-chart]")];
-  const drawnNarrow = new Map();
+  const looks = new Map();
   let waiting = 0;
   let drawing = Promise.resolve();
 
@@ -185,9 +212,9 @@
   }
 
   const drawAll = () => drawEach(() => elements);
-  const hasOtherWidth = (element) => drawnNarrow.has(element) && drawnNarrow.get(element) !== isNarrow(element);
+  const hasOtherLook = (element) => looks.has(element) && looks.get(element) !== lookOf(specOf(element.dataset.chart), element);
   const resized = new ResizeObserver((entries) => {
-    if (entries.some(({ target }) => hasOtherWidth(target))) drawEach(() => elements.filter(hasOtherWidth));
+    if (entries.some(({ target }) => hasOtherLook(target))) drawEach(() => elements.filter(hasOtherLook));
   });
   for (const element of elements) resized.observe(element);
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ppopt.report import write_report
+from ppopt.commands.pages import write_report
 from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, row_height
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from ppopt.comparison import Comparison
+    from ppopt.comparison.comparison import Comparison
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.comparison import Comparison
+from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
 from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
 from reports.charts.timelines import MEMORY_COLOUR
@@ -129,9 +129,8 @@ def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sh
 
 
 def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
-    from ppopt.presentation import presented
 
-    return [columns(presented(each)) | {"name": each.strategy} for each in comparison.schedules]
+    return [columns(each.presented()) | {"name": each.strategy} for each in comparison.schedules]
 
 
 def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(sheet: Sheet, path: Path) -> None:
@@ -570,6 +569,21 @@ def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: 
     for key, colours in (legends | {"idle-0": palette.CAUSES.values()}).items():
         found = sheet.colours(key)
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
+
+
+@pytest.mark.parametrize("width", [400, 640, 1280])
+def test_no_text_of_a_chart_is_cut_by_its_edge(
+    open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int
+) -> None:
+    named = [
+        replace(each, strategy=f"interleaved-overlap:stages={at + 16}") for at, each in enumerate(comparison.schedules)
+    ]
+    for path in (page_of(folder, replace(comparison, schedules=tuple(named))), crowded[1]):
+        sheet = open_page(path, width=width)
+        for key in set(sheet.charts) - set(sheet.timelines):
+            right = sheet.ask("(key) => document.querySelector(`[data-chart='${key}'] canvas`).width", key)
+            cut = {text: box for text, box in sheet.texts_on(key).items() if box[0] < -2 or box[2] > right + 2}
+            assert cut == {}, key
 
 
 def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.cli import cli
+from ppopt.commands.cli import cli
 from strategies.model_notes import HALVES, split_stage_notes
 
 LAYERS = [1.0] * 79 + [8.0]  # 80 layers, an LM head of seven layers' work with the last one

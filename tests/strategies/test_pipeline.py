@@ -69,6 +69,11 @@ def test_a_share_of_the_shorter_half_is_saved() -> None:
     assert [[whole.block_duration(f, b) for b in range(2)] for f in range(2)] == [[20, 2], [20, 5]]
 
 
+def test_the_share_is_shown_with_the_costs() -> None:
+    assert "; overlap 0.3; activation 1" in repr(pipeline(overlap=0.3))
+    assert "overlap" not in repr(pipeline())
+
+
 def test_given_per_stage_a_block_goes_by_the_stage_of_its_forward() -> None:
     made = pipeline(times={**UNEVEN, "overlapped_forward_backward": [3, 4]})
     assert [[made.block_duration(f, b) for b in range(2)] for f in range(2)] == [[3, 3], [4, 4]]

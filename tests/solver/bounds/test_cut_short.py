@@ -46,7 +46,7 @@ def test_behind_its_deadline_a_bound_is_true_and_not_below_the_work(block: int) 
         problem, text = random_problem(seed)
         bound = makespan_bound(problem, deadline=0.0)
         assert bound.value == load_bound(problem).value, text
-        if not problem.fused_durations and not problem.merged_durations:
+        if not problem.fusing.firsts and not problem.merged_durations:
             assert bound.value >= work_with_what_lies_around(problem), text
         assert not ExactModel(problem).is_shorter_than(bound.value, 0.3), text
 
