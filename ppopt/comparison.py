@@ -26,7 +26,7 @@ from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
 
-PUBLISHED_SHARE = 0.5
+PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
 
 BOUNDS_SHARE = 0.25
@@ -284,7 +284,7 @@ class _Gathered:
         for place, name in enumerate(names, 1):
             began = perf_counter()
             if hurried and self.schedules and began + longest > ends:
-                self.left_out.append((str(name), f"not evaluated: half of {self.limit.used_up}"))
+                self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
                 continue
             self.told(f"evaluating {name}, {place} of {len(names)}")
             try:

@@ -234,7 +234,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         _offer_something(search, placement)
         search.proven(first_bound(search, pipeline, placement))
         draft = _Draft.of(search, pipeline, placement)
-        after = _after_search(draft.seconds, len(strategies), limit)
+        shown = sum(options.overlap or not strategy.overlaps for strategy in strategies)
+        after = _after_search(draft.seconds, shown, limit)
         search.deadline = limit.turn_ends - after
         after += _after_bounding(quick_bound(search), pipeline, limit)
         search.deadline = limit.turn_ends - after

@@ -257,7 +257,8 @@ def test_what_is_done_is_told() -> None:
     told: list[str] = []
     standings: list[ppopt.Standing] = []
     ppopt.compare(pipeline(2, 4), ["1f1b", "zb-h1"], time_limit=2, told=told.append, progress=standings.append)
-    assert told[:3] == ["evaluating 1f1b, 1 of 2", "evaluating zb-h1, 2 of 2", "linear, 1 of 4"]
+    evaluated = ["evaluating 1f1b, 1 of 2", "evaluating zb-h1, 2 of 2"]
+    assert told[:4] == [*evaluated, "computing lower bounds", "linear, 1 of 4"]
     assert standings
 
 
