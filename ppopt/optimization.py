@@ -19,7 +19,7 @@ from ppopt.infeasibility import InfeasibleError, refuse_infeasible
 from ppopt.interrupt import interrupt_noted
 from ppopt.search import Progress, Search
 from ppopt.searching import first_bound, quick_bound, run_tools
-from ppopt.time_limit import TimeLimit
+from ppopt.time_limit import MOMENT, TimeLimit
 from solver.errors import InputError
 from solver.problem import Orders, Problem
 from strategies.pipeline import Pipeline
@@ -263,7 +263,7 @@ def _offer_published(search: Search, problem: Problem, pipeline: Pipeline, strat
     untried: list[str] = []
     longest = 0.0
     for strategy in strategies:
-        if search.best is not None and search.seconds_left < (1 + OFFERS_TO_ANSWER) * longest:
+        if search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * longest:
             untried.append(strategy.name)
             continue
         began = perf_counter()
@@ -367,12 +367,20 @@ def compared_with_published(
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
-        if limit is not None and limit.left_of_turn < longest:
+        if limit is not None and perf_counter() + longest > limit.last_moment:
             left_out.append(strategy.name)
             continue
         began = perf_counter()
-        with suppress(InputError):
+        try:
             made = evaluate(schedule.pipeline, strategy.name, "graph")
-            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+        except InputError:
+            continue
+        except KeyboardInterrupt:
+            if limit is None:
+                raise
+            limit.hurry()
+            left_out.append(strategy.name)
+            continue
+        compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
         longest = max(longest, perf_counter() - began)
     return compared, left_out
