@@ -97,7 +97,7 @@ def test_with_time_no_proposed_option_is_better(
         for options in strategy.variants(pipeline):
             published = made_or_none(pipeline, strategy.name, **options)
             assert published is None or made.makespan <= published.makespan
-    monkeypatch.setattr("ppopt.optimization.optimize.GRACE_FOR_STARTS", 0.0)
+    monkeypatch.setattr("ppopt.optimization.optimize.MOMENT", 0.0)
     hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
     assert any("the search did not start from" in note and "interleaved" in note for note in hurried.notes)
 
