@@ -8,22 +8,34 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ppopt.name_clash import refuse_name_clash
+
+refuse_name_clash()
+
 if TYPE_CHECKING:
-    from ppopt.catalogue import strategies
-    from ppopt.charts import bubble_chart, device_idle_chart, idle_chart, ladder_chart, memory_chart, timeline_chart
-    from ppopt.comparison import Comparison, compare
-    from ppopt.evaluation import InternalError, evaluate, evaluate_all
-    from ppopt.explanation import explain
-    from ppopt.file_check import CheckReport, check_schedule_file
-    from ppopt.finished import Schedule
-    from ppopt.infeasibility import InfeasibleError
-    from ppopt.offline_charts import show_offline
-    from ppopt.optimization import SearchOptions, optimize, optimize_each
-    from ppopt.profile_result import Profile, profile
+    from ppopt.commands.catalogue import strategies
+    from ppopt.comparison.charts import (
+        bubble_chart,
+        device_idle_chart,
+        idle_chart,
+        ladder_chart,
+        memory_chart,
+        timeline_chart,
+    )
+    from ppopt.comparison.compare import compare
+    from ppopt.comparison.comparison import Comparison
+    from ppopt.comparison.offline_charts import show_offline
+    from ppopt.evaluation.check import CheckReport, check_schedule_file
+    from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.optimization.explain import explain
+    from ppopt.optimization.least_memory import InfeasibleError
+    from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.optimization.search import Standing
+    from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
     from ppopt.rehearsal.rehearsing import rehearse, rehearse_all
-    from ppopt.search import Standing
+    from ppopt.result import Schedule
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InputError
@@ -36,8 +48,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ppopt.catalogue": ("strategies",),
-    "ppopt.charts": (
+    "ppopt.commands.catalogue": ("strategies",),
+    "ppopt.comparison.charts": (
         "bubble_chart",
         "device_idle_chart",
         "idle_chart",
@@ -45,19 +57,20 @@ _HOMES = {
         "memory_chart",
         "timeline_chart",
     ),
-    "ppopt.comparison": ("Comparison", "compare"),
-    "ppopt.evaluation": ("InternalError", "evaluate", "evaluate_all"),
-    "ppopt.explanation": ("explain",),
-    "ppopt.file_check": ("CheckReport", "check_schedule_file"),
-    "ppopt.finished": ("Schedule",),
-    "ppopt.infeasibility": ("InfeasibleError",),
-    "ppopt.offline_charts": ("show_offline",),
-    "ppopt.optimization": ("SearchOptions", "optimize", "optimize_each"),
-    "ppopt.profile_result": ("Profile", "profile"),
+    "ppopt.comparison.compare": ("compare",),
+    "ppopt.comparison.comparison": ("Comparison",),
+    "ppopt.comparison.offline_charts": ("show_offline",),
+    "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.optimization.explain": ("explain",),
+    "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
+    "ppopt.result": ("Schedule",),
+    "ppopt.optimization.least_memory": ("InfeasibleError",),
+    "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
     "ppopt.rehearsal.outcome": ("Rehearsal",),
     "ppopt.rehearsal.rehearsing": ("rehearse", "rehearse_all"),
-    "ppopt.search": ("Standing",),
+    "ppopt.optimization.search": ("Standing",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
     "solver.errors": ("DeadlockError", "InputError"),

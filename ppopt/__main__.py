@@ -1,6 +1,6 @@
 """``python -m ppopt``."""
 
-from ppopt.cli import main
+from ppopt.commands.cli import main
 
 if __name__ == "__main__":
     main(prog_name="ppopt")

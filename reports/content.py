@@ -99,3 +99,8 @@ class Section:
     def unit(self) -> str:
         """The unit of time; empty where nobody named it."""
         return str(self.pipeline.get("unit", ""))
+
+
+def with_name(name: str, reason: str) -> str:
+    """Write a reason with the name that it is about, which most reasons begin with."""
+    return reason if reason.startswith(name.partition(":")[0]) else f"{name}: {reason}"

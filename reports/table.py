@@ -90,7 +90,7 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
     cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
     lines = [line.rstrip() for line in _lines(cells, width)]
-    return "\n".join([*lines, *_footnotes(rows, bool(best) and len(rows) > 1)])
+    return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
 
 
 def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
@@ -116,10 +116,13 @@ def ranking(
     """
     titles, *cells = ranking_cells(rows, bound, baseline)
     lines = [line.rstrip() for line in _lines([*_header(titles, rows[0].unit), *cells], width)]
-    notes = ranking_notes(rows, baseline)
-    if width is not None:
-        notes = [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
-    return "\n".join([*lines, *notes])
+    return "\n".join([*lines, *_folded(ranking_notes(rows, baseline), width)])
+
+
+def _folded(notes: Sequence[str], width: int | None) -> Sequence[str]:
+    if width is None:
+        return notes
+    return [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
 
 
 def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None) -> list[tuple[str, ...]]:

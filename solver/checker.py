@@ -102,13 +102,17 @@ def _block_is_whole(problem: Problem, number: int, rows: Sequence[Placed]) -> It
         return
     if len({(row.start, row.end, row.device) for row in rows}) != 1:
         yield Violation("block", f"{names} are one block, but do not start and end together on one device")
-    firsts = [row for row in rows if row.task in problem.fused_durations]
-    if len(firsts) != 1:
-        yield Violation("block", f"{names} cannot fuse: {len(firsts)} of them may be the first half")
-        return
-    due = problem.fused_durations[firsts[0].task]
-    if firsts[0].end - firsts[0].start != due:
-        yield Violation("duration", f"the block of {names} lasts {firsts[0].end - firsts[0].start}, but takes {due}")
+    one, other = rows
+    classes = [
+        (problem.fusing.firsts[first.task], problem.fusing.seconds[second.task])
+        for first, second in ((one, other), (other, one))
+        if first.task in problem.fusing.firsts and second.task in problem.fusing.seconds
+    ]
+    dues = [problem.fusing.durations[pair] for pair in classes if pair in problem.fusing.durations]
+    if len(dues) != 1:
+        yield Violation("block", f"{names} cannot fuse: a first and a second half that go together are needed")
+    elif one.end - one.start != dues[0]:
+        yield Violation("duration", f"the block of {names} lasts {one.end - one.start}, but takes {dues[0]}")
 
 
 def _one_at_a_time(timeline: Sequence[Placed]) -> Iterable[Violation]:
@@ -151,17 +155,18 @@ def _fit_the_memory(problem: Problem, timeline: Sequence[Placed]) -> Iterable[Vi
             continue
         changes[taker.device].append((taker.start, hold.amount))
         changes[taker.device] += [(rows[task].end, -part) for task, part in hold.returns if task in rows]
-    for device, events in changes.items():
-        yield from _level_stays_below(problem, device, events)
+    for device in sorted(limited):
+        yield from _level_stays_below(problem, device, changes[device])
 
 
 def _level_stays_below(problem: Problem, device: int, events: list[tuple[int, int]]) -> Iterable[Violation]:
     capacity = problem.capacities[device]
-    level = peak = 0
+    level = peak = problem.static_of(device)
     when = 0
     for time, change in sorted(events):  # at one moment, what is returned (negative) comes before what is taken
         level += change
         if level > peak:
             peak, when = level, time
-    if capacity is not None and peak > capacity:
-        yield Violation("memory", f"device {device} holds {peak} at {when}, but has {capacity}")
+    room = None if capacity is None else capacity + problem.static_of(device)
+    if room is not None and peak > room:
+        yield Violation("memory", f"device {device} holds {peak} at {when}, but has {room}")

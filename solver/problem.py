@@ -7,8 +7,8 @@ replay, search, bounds and checks are exact; ``ticks_per_unit`` leads back to th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Task(NamedTuple):
     device : int
         Where it runs.
     duration : int
-        How long, in ticks; at least 1.
+        How long, in ticks. One of 0 still has its turn: it starts when its device is free, and ends at that moment.
     """
 
     device: int
@@ -70,12 +70,43 @@ class Hold(NamedTuple):
     amount : int
         How much is taken.
     returns : tuple of (Key, int)
-        The tasks at whose ends a part is returned; the parts add up to ``amount``.
+        The tasks at whose ends a part is returned; the parts add up to ``amount``. Whatever returns a part takes time.
+        So what is returned at a moment was held before it, and it never matters in which order tasks of no duration
+        start and end at one moment.
     """
 
     take: Key
     amount: int
     returns: tuple[tuple[Key, int], ...]
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """Which tasks may share a block, and how long it lasts.
+
+    Attributes
+    ----------
+    firsts, seconds : mapping of Key to int
+        The class of each task that may be the first, or the second, half of a block. In blocks, all tasks of a class
+        are alike. In a search, a second half that has a partner brings it along (`Merged`).
+    durations : mapping of (int, int) to int
+        How long a block lasts, in ticks, by the classes of its two halves; those of two classes that have no entry do
+        not fuse.
+    """
+
+    firsts: Mapping[Key, int] = field(default_factory=dict)
+    seconds: Mapping[Key, int] = field(default_factory=dict)
+    durations: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def duration(self, first: Key, second: Key) -> int | None:
+        """Look up how long a block of two tasks lasts; None where they do not fuse in this order."""
+        if first not in self.firsts or second not in self.seconds:
+            return None
+        return self.durations.get((self.firsts[first], self.seconds[second]))
+
+    def scaled(self, scale: Callable[[int], int]) -> Fusing:
+        """Write the durations in other ticks."""
+        return replace(self, durations={pair: scale(duration) for pair, duration in self.durations.items()})
 
 
 @dataclass(frozen=True)
@@ -93,12 +124,11 @@ class Problem:
     holds : sequence of Hold
         The memory that tasks take and return.
     capacities : sequence of int or None
-        The memory of each device; None where it is not limited.
-    fused_durations : mapping of Key to int
-        For each task that may be the first half of a block: how long the block lasts, in ticks.
-    seconds : frozenset of Key
-        For a search: the tasks that may be the second half of a block, with any first half on their device. One that
-        has a partner brings it along (`Merged`).
+        The memory that each device has for holds, beside its static memory; None where it is not limited.
+    static : sequence of int
+        The memory that each device holds at all times; empty where it holds none.
+    fusing : Fusing
+        Which tasks may share a block, any two of one device whose classes have a duration together.
     partners : mapping of Key to Key
         For a search: the task that can be merged with each of these, and waits for it.
     merged_durations : mapping of Key to int
@@ -116,26 +146,30 @@ class Problem:
     precedences: Sequence[Precedence]
     holds: Sequence[Hold] = ()
     capacities: Sequence[int | None] = ()
-    fused_durations: Mapping[Key, int] = field(default_factory=dict)
-    seconds: frozenset[Key] = frozenset()
+    fusing: Fusing = field(default_factory=Fusing)
     partners: Mapping[Key, Key] = field(default_factory=dict)
     merged_durations: Mapping[Key, int] = field(default_factory=dict)
     chains: Sequence[Sequence[Key]] = ()
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
+    static: Sequence[int] = ()
+
+    def static_of(self, device: int) -> int:
+        """Return the memory that a device holds at all times."""
+        return self.static[device] if self.static else 0
 
     def duration(self, action: Action) -> int:
         """Tell how long a task or a block lasts, in ticks."""
         if isinstance(action, Block):
-            return self.fused_durations[action.first]
+            second = action.second.first if isinstance(action.second, Merged) else action.second
+            return self.fusing.durations[self.fusing.firsts[action.first], self.fusing.seconds[second]]
         if isinstance(action, Merged):
             return self.merged_durations[action.first]
         return self.tasks[action].duration
 
     def can_merge(self, task: Key) -> bool:
         """Tell whether a search may run a task in one piece with its partner, alone or in a block."""
-        in_block = task in self.seconds and bool(self.fused_durations)
-        return task in self.partners and (task in self.merged_durations or in_block)
+        return task in self.partners and (task in self.merged_durations or task in self.fusing.seconds)
 
     def dag(self) -> nx.DiGraph[Key]:
         """Build the precedences as a graph: nodes with ``device`` and ``duration``, edges with ``lag``."""

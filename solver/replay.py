@@ -36,7 +36,8 @@ def replay(problem: Problem, orders: Orders, engine: str = "graph") -> dict[Acti
     orders : Orders
         The actions of each device; together they name every task once.
     engine : {"cpsat", "graph"}
-        CP-SAT with the order as precedences, or the longest path over the networkx graph. Both give the same starts.
+        CP-SAT with the order as precedences, or the longest path over the graph of
+        precedences and orders. Both give the same starts.
 
     Returns
     -------

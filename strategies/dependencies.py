@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import lcm
 
 from solver.exact import common_scale, in_ticks
 from solver.problem import Hold, Key, Precedence, Problem, Task
 from strategies.actions import Op, PipelineAction
+from strategies.fusing import Halves, PairDurations, block_scale
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.static_memory import static_memory
 
 Splits = Callable[[int, int], bool]
 """``splits(stage, microbatch)``: whether that backward is I and W instead of B."""
@@ -41,7 +44,9 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
     Problem
         Its keys are `Op`.
     """
-    time_scale = common_scale([pipeline.p2p_latency, *(value for cost in pipeline.costs for value in cost[:5])])
+    halves = Halves.of(pipeline, placement)
+    durations = [pipeline.p2p_latency, *(value for cost in pipeline.costs for value in cost.durations)]
+    time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     tasks: dict[Key, Task] = {}
     precedences: list[Precedence] = []
     latency = in_ticks(pipeline.p2p_latency, time_scale)
@@ -53,14 +58,19 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
             tasks.update((op, kinds[op.kind][op.stage]) for stage in ops for op in stage)
             precedences += _waits(ops, lags)
     limits = [limit for limit in pipeline.limits if limit is not None]
-    memory_scale = common_scale([*limits, *(value for cost in pipeline.costs for value in cost[5:])])
+    memory_scale = common_scale([*limits, *(value for cost in pipeline.costs for value in cost.amounts)])
+    static = static_memory(pipeline, placement)
     return Problem(
         devices=pipeline.devices,
         tasks=tasks,
         precedences=precedences,
         holds=_holds(pipeline, splits, memory_scale),
-        capacities=[None if limit is None else in_ticks(limit, memory_scale) for limit in pipeline.limits],
-        fused_durations=_fused_durations(pipeline, tasks, time_scale),
+        capacities=[
+            None if limit is None else in_ticks(limit - always, memory_scale)
+            for limit, always in zip(pipeline.limits, static, strict=True)
+        ],
+        static=[in_ticks(always, memory_scale) for always in static] if any(static) else (),
+        fusing=halves.fusing(tasks, "B", PairDurations(pipeline, halves, time_scale)),
         ticks_per_unit=time_scale,
         amounts_per_unit=memory_scale,
     )
@@ -94,11 +104,6 @@ def _waits(ops: Sequence[tuple[Op, ...]], lags: Sequence[int]) -> Iterator[Prece
             there, lag = ops[stage + 1], lags[stage]
             yield here[0], there[0], lag
             yield there[1], here[1], lag
-
-
-def _fused_durations(pipeline: Pipeline, tasks: Iterable[Key], scale: int) -> dict[Key, int]:
-    durations = [in_ticks(cost.overlapped, scale) for cost in pipeline.costs]
-    return {op: durations[op.stage] for op in tasks if isinstance(op, Op) and op.kind == "F"}
 
 
 def _holds(pipeline: Pipeline, splits: Splits, scale: int) -> list[Hold]:

@@ -90,8 +90,8 @@ def _renumbered(action: PipelineAction, numbers: Mapping[int, int]) -> PipelineA
 
 def _placement_notes(placement: Placement) -> Iterator[str]:
     if placement.name == "v":
-        yield "torchtitan takes its V placement for ScheduleZBVZeroBubble and ScheduleDualPipeV only"
-    if placement.name == "custom":
+        yield "for torchtitan, name ZBVZeroBubble or DualPipeV beside the file: others do not place stages in a V"
+    if placement.name in ("wave", "custom"):
         yield (
             "torchtitan cannot take its placement (it lays stages out in a loop, or as a V for two of its schedules); "
             "torch.distributed.pipelining reads it off the file"

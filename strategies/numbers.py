@@ -122,6 +122,14 @@ def read_amount(value: object) -> Fraction:
     return number
 
 
+def read_share(value: object) -> Fraction:
+    """Read a number from 0 to 1."""
+    number = read_number(value)
+    if not 0 <= number <= 1:
+        raise refusal("must lie between 0 and 1", value)
+    return number
+
+
 def read_each(read: Callable[[object], Fraction], what: str = "stage") -> Callable[[object], PerStage]:
     """Make a reader of one number for all, a list, or a mapping from stage (or device) to number.
 

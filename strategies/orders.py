@@ -73,7 +73,7 @@ def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
     stages = strategy.requirements.default_stages(pipeline.devices)
     if "stages" in options or strategy.requirements.stages_per_device is not None:
         return text
-    if not pipeline.stages == pipeline.devices < stages:
+    if not pipeline.stages == pipeline.devices < stages or strategy.requirements.stages_come_in > 1:
         return text
     return _with_option(text, options, f"stages={stages}")
 
@@ -94,7 +94,45 @@ def least_stages(names: Iterable[str], devices: int) -> int:
         How many devices there are.
     """
     strategies = [parse_strategy(name) for name in names]
-    return min(options.get("stages", each.requirements.default_stages(devices)) for each, options in strategies)
+    return min(
+        wished_stages(each, options, devices) or each.requirements.default_stages(devices)
+        for each, options in strategies
+    )
+
+
+def wished_stages(strategy: Strategy, options: dict[str, int], devices: int) -> int | None:
+    """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The schedule.
+    options : dict of str to int
+        As `parse_strategy` reads them.
+    devices : int
+        How many devices there are.
+
+    Returns
+    -------
+    int or None
+        None if nothing is said.
+
+    Raises
+    ------
+    InputError
+        If the two contradict each other.
+    """
+    needs, stages = strategy.requirements, options.get("stages")
+    if needs.stages_option is None or needs.stages_option not in options:
+        return stages
+    parts = options[needs.stages_option]
+    counted = parts * needs.stages_come_in * devices
+    if stages not in (None, counted):
+        raise InputError(
+            f"{strategy.name}:stages: contradicts {needs.stages_option}={parts}, which are {counted} stages on "
+            f"{devices} devices; found {stages}"
+        )
+    return counted
 
 
 def check_options(strategy: Strategy, options: dict[str, Any]) -> dict[str, int]:
@@ -186,7 +224,11 @@ def _order_of(
     strategy: Strategy, pipeline: Pipeline, device: int, placement: Placement, options: dict[str, int]
 ) -> list[PipelineAction]:
     try:
-        return list(count_microbatches(strategy(pipeline, device, **options), placement.local_stages[device]))
+        steps = list(strategy(pipeline, device, **options))
+    except InputError as error:
+        raise InputError(f"{strategy.name}: {error}") from None
+    try:
+        return list(count_microbatches(steps, placement.local_stages[device]))
     except InputError as error:
         raise InputError(f"{strategy.name}, device {device}: {error}") from None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from strategies.numbers import PerStage
-    from strategies.pipeline import Pipeline
+from strategies.numbers import PerStage
+
+Costs: TypeAlias = Mapping[str, PerStage | None]
 
 _LETTERS = {
     "forward": "F",
@@ -19,32 +19,39 @@ _LETTERS = {
 }
 
 
-def describe_sizes(pipeline: Pipeline) -> str:
+def describe_sizes(devices: int, stages: int | None, microbatches: int) -> str:
     """Write the numbers of devices, stages and microbatches."""
-    stages = "stages as the schedule needs" if pipeline.stages is None else _counted(pipeline.stages, "stage")
-    return f"{_counted(pipeline.devices, 'device')}, {stages}, {_counted(pipeline.microbatches, 'microbatch')}"
+    cut = "stages as the schedule needs" if stages is None else _counted(stages, "stage")
+    return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}"
 
 
-def describe_costs(pipeline: Pipeline) -> str:
-    """Write times and memory as they are given, those of different stages as a range."""
-    unit = f" {pipeline.unit}" if pipeline.unit else ""
-    return f"{', '.join(_times(pipeline))}{unit}; {', '.join(_memory(pipeline))}"
+def describe_costs(times: Costs, latency: Fraction, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
+    """Write times and memory as they are given, those of different stages as a range.
+
+    Parameters
+    ----------
+    times, memory : mapping of str to number, tuple or None
+        Under the keys of a configuration; None for what is absent.
+    latency : Fraction
+        The latency of a transfer.
+    overlap : Fraction or None
+        The part of its shorter half that a block saves.
+    unit : str or None
+        The unit of time.
+    """
+    named = [f"{letter} {_amount(value)}" for key, letter in _LETTERS.items() if (value := times[key]) is not None]
+    named.append(f"latency {_amount(latency)}")
+    saved = "" if overlap is None else f"; overlap {_number(overlap)}"
+    return f"{', '.join(named)}{f' {unit}' if unit else ''}{saved}; {', '.join(_memory(memory))}"
 
 
-def _times(pipeline: Pipeline) -> Iterator[str]:
-    for key, letter in _LETTERS.items():
-        value = getattr(pipeline.times, key)
-        if value is not None:
-            yield f"{letter} {_amount(value)}"
-    yield f"latency {_amount(pipeline.p2p_latency)}"
-
-
-def _memory(pipeline: Pipeline) -> Iterator[str]:
-    memory = pipeline.memory
-    yield f"activation {_amount(memory.activation)}"
-    if memory.held_for_weight is not None:
-        yield f"held for weight {_amount(memory.held_for_weight)}"
-    yield "no limit" if memory.limit is None else f"limit {_amount(memory.limit)}"
+def _memory(memory: Costs) -> Iterator[str]:
+    activation, held, limit = (memory[key] for key in ("activation", "held_for_weight", "limit"))
+    if activation is not None:
+        yield f"activation {_amount(activation)}"
+    if held is not None:
+        yield f"held for weight {_amount(held)}"
+    yield "no limit" if limit is None else f"limit {_amount(limit)}"
 
 
 def _counted(count: int, what: str) -> str:

@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from solver.errors import InputError
 
-STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1}
-"""How many stages a placement needs for each device; None where any number will do."""
+STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1, "wave": None}
+"""How many stages a placement needs for each device; None where there is a choice, see `STAGES_COME_IN`."""
+
+STAGES_COME_IN = {"interleaved": 1, "wave": 2}
+"""Where there is a choice, the stages of a device are a multiple of this: a wave is one there and one back."""
 
 
 class LocalStage(NamedTuple):
@@ -34,7 +37,7 @@ class Placement:
     Attributes
     ----------
     name : str
-        ``linear``, ``interleaved``, ``v`` or ``bidirectional``; ``custom`` for what is none of these.
+        ``linear``, ``interleaved``, ``v``, ``bidirectional`` or ``wave``; ``custom`` for what is none of these.
     devices : int
         How many devices there are.
     microbatches : int
@@ -74,10 +77,16 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
 
     Parameters
     ----------
-    name : {"linear", "interleaved", "v", "bidirectional"}
-        The rule: stage s on device s; on s mod p; there and back again; two copies in opposite directions.
+    name : {"linear", "interleaved", "v", "bidirectional", "wave"}
+        The rule: stage s on device s; on s mod p; there and back again; two copies in opposite directions; there and
+        back again any number of times.
     devices, stages, microbatches : int
         The pipeline's sizes.
+
+    Returns
+    -------
+    Placement
+        Named as wished, but a single wave is called what it is, ``v``.
 
     Raises
     ------
@@ -86,16 +95,28 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
     """
     if name not in STAGES_PER_DEVICE:
         raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}")
-    per_device = STAGES_PER_DEVICE[name]
-    if stages % devices or (per_device and stages != per_device * devices):
-        needed = f"{per_device * devices}" if per_device else f"a multiple of {devices}"
+    if not takes_stages(name, devices, stages):
+        per_device = STAGES_PER_DEVICE[name]
+        needed = f"{per_device * devices}" if per_device else f"a multiple of {STAGES_COME_IN[name] * devices}"
         raise InputError(f"placement: {name} on {devices} devices needs {needed} stages, not {stages}")
-    return Placement(name, devices, microbatches, _homes(name, devices, stages))
+    called = "v" if name == "wave" and stages == 2 * devices else name
+    return Placement(called, devices, microbatches, _homes(name, devices, stages))
+
+
+def takes_stages(name: str, devices: int, stages: int) -> bool:
+    """Return whether a placement can lay so many stages out on so many devices."""
+    per_device = STAGES_PER_DEVICE[name]
+    if per_device is not None:
+        return stages == per_device * devices
+    return stages > 0 and stages % (STAGES_COME_IN[name] * devices) == 0
 
 
 def _homes(name: str, devices: int, stages: int) -> tuple[tuple[int, ...], ...]:
     if name == "v":
         return ((*range(devices), *reversed(range(devices))),)
+    if name == "wave":
+        there_and_back = (*range(devices), *reversed(range(devices)))
+        return (there_and_back * (stages // (2 * devices)),)
     if name == "bidirectional":
         return tuple(range(devices)), tuple(reversed(range(devices)))
     return (tuple(stage % devices for stage in range(stages)),)
@@ -112,8 +133,9 @@ def recognise_placement(devices: int, microbatches: int, homes: tuple[tuple[int,
         For each direction, the device of each stage.
     """
     stages = len(homes[0])
-    names = [
-        name for name, per_device in STAGES_PER_DEVICE.items() if stages == (per_device or stages // devices) * devices
-    ]
-    usual = (name for name in names if _homes(name, devices, stages) == homes)
+    usual = (
+        name
+        for name in STAGES_PER_DEVICE
+        if takes_stages(name, devices, stages) and _homes(name, devices, stages) == homes
+    )
     return Placement(next(usual, "custom"), devices, microbatches, homes)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from solver.errors import InputError
+from strategies.placements import STAGES_COME_IN
 from strategies.requirements import Requirements
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ Rule = Callable[..., Iterable["Step"]]
 
 Proposal = Callable[["Pipeline"], Iterable[int]]
 """``propose(pipeline)`` yields values of an option that are worth trying, the best first."""
+
+MOST_VARIANTS = 5
+"""A search starts from so many values of an option."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Strategy:
     options : mapping of str to int or None
         Its own options with their defaults, read off the rule's keyword-only parameters.
     proposals : mapping of str to callable
-        For an option, the values that are worth trying where the order deadlocks.
+        For an option, the values that are worth trying: by a search, and where the order deadlocks.
     why_deadlocked : callable or None
         ``why_deadlocked(pipeline, **options)`` says in a few words why the order deadlocks; empty where it cannot.
     """
@@ -70,6 +75,12 @@ class Strategy:
     options: dict[str, int | None] = field(default_factory=dict, hash=False)
     proposals: dict[str, Proposal] = field(default_factory=dict, hash=False)
     why_deadlocked: Callable[..., str] | None = None
+
+    def variants(self, pipeline: Pipeline) -> Iterator[dict[str, int]]:
+        """List the options that a search tries: none, which means the defaults, then the first values proposed."""
+        yield {}
+        for option, propose in self.proposals.items():
+            yield from ({option: value} for value in islice(propose(pipeline), MOST_VARIANTS))
 
     @property
     def summary(self) -> str:
@@ -98,7 +109,7 @@ def schedule(
     ----------
     name : str
         What users call it.
-    placement : {"linear", "interleaved", "v", "bidirectional"}
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave"}
         Which device holds which stage.
     aliases : tuple of str
         Other names.
@@ -107,14 +118,16 @@ def schedule(
     overlaps : bool
         Whether the rule fuses forwards with backwards.
     proposals : dict of str to callable, optional
-        For an option, ``propose(pipeline)`` yields values to be tried where the order deadlocks.
+        For an option, ``propose(pipeline)`` yields values that are worth trying, the best first: a search starts from
+        the first five, and where the order deadlocks, those that run are named.
     why_deadlocked : callable, optional
         ``why_deadlocked(pipeline, **options)`` says in a few words why it does.
     **requirements
         The fields of `Requirements`; the stages follow from the placement where they are not given.
     """
-    if placement == "interleaved":
-        requirements = {"stages_per_device": None, "default_stages_per_device": 2} | requirements
+    if placement in STAGES_COME_IN:
+        chosen = {"stages_per_device": None, "default_stages_per_device": 2}
+        requirements = chosen | {"stages_come_in": STAGES_COME_IN[placement]} | requirements
     if placement == "v":
         requirements = {"stages_per_device": 2} | requirements
 
@@ -148,11 +161,14 @@ def all_strategies() -> dict[str, Strategy]:
         By name, in alphabetical order.
     """
     found: dict[str, Strategy] = {}
+    taken: dict[str, str] = {}
     for strategy in [*_from_catalogue(), *_from_other_packages()]:
-        if strategy.name in found:
-            warnings.warn(f"a second schedule named {strategy.name!r} is left out", stacklevel=2)
+        if clash := next((each for each in _names(strategy) if plain(each) in taken), None):
+            owner = taken[plain(clash)]
+            warnings.warn(f"the schedule {strategy.name!r} is left out: {clash!r} means {owner!r}", stacklevel=2)
             continue
         found[strategy.name] = strategy
+        taken |= dict.fromkeys(map(plain, _names(strategy)), strategy.name)
     return dict(sorted(found.items()))
 
 

@@ -28,6 +28,10 @@ class Requirements:
         Exactly so many; None for any whole number.
     default_stages_per_device : int
         How many it takes where the configuration leaves them open.
+    stages_come_in : int
+        Where any number will do, the stages of a device are a multiple of this.
+    stages_option : str or None
+        The schedule's own option that says how many such parts a device has: the waves of ``hanayo``.
     even_devices, even_microbatches : bool
         Whether their number must be even.
     microbatches_per_device, microbatches_less : int
@@ -36,6 +40,8 @@ class Requirements:
 
     stages_per_device: int | None = 1
     default_stages_per_device: int = 1
+    stages_come_in: int = 1
+    stages_option: str | None = None
     even_devices: bool = False
     even_microbatches: bool = False
     microbatches_per_device: int = 0
@@ -48,7 +54,7 @@ class Requirements:
     def takes_stages(self, stages: int, devices: int) -> bool:
         """Tell whether so many stages fit."""
         if self.stages_per_device is None:
-            return stages % devices == 0
+            return stages % (self.stages_come_in * devices) == 0
         return stages == self.stages_per_device * devices
 
     def unmet(self, name: str, sizes: Sizes) -> str | None:
@@ -68,7 +74,8 @@ class Requirements:
 
     def describe(self) -> dict[str, str]:
         """Write the requirements as text: for devices, stages and microbatches."""
-        stages = "k·p" if self.stages_per_device is None else ("p" if self.stages_per_device == 1 else "2p")
+        any_number = "k·p" if self.stages_come_in == 1 else f"{self.stages_come_in}k·p"
+        stages = any_number if self.stages_per_device is None else ("p" if self.stages_per_device == 1 else "2p")
         less = f" − {self.microbatches_less}" if self.microbatches_less else ""
         times = "" if self.microbatches_per_device == 1 else f"{self.microbatches_per_device}"
         least = f"m ≥ {times}p{less}" if self.microbatches_per_device else ""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
 from solver.exact import in_ticks
-from solver.problem import Action, Block, Key, Merged, Problem
+from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem
+from strategies.fusing import saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -34,7 +35,7 @@ def build_search_problem(
     split_backward : bool
         Whether backwards are I and W. A B outside blocks is allowed beside them where it is shorter than both.
     overlap : bool
-        Whether any forward may run in one block with any full backward on its device.
+        Whether any forward may run in one block with any full backward on its device, where that saves time.
 
     Returns
     -------
@@ -51,7 +52,12 @@ def build_search_problem(
         for op in inputs
         if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
     }
-    ordered = "FBI" if overlap or merged else "FBIW"
+    fusing = Fusing()
+    if overlap:
+        halves, pairs = saving_blocks(pipeline, placement, split_backward=split_backward)
+        durations = {pair: in_ticks(pipeline.block_duration(*pair), plain.ticks_per_unit) for pair in sorted(pairs)}
+        fusing = halves.fusing(plain.tasks, "I" if split_backward else "B", durations)
+    ordered = "FBI" if fusing.seconds or merged else "FBIW"
     order = [
         (before, after, 0)
         for chain in chains
@@ -61,8 +67,7 @@ def build_search_problem(
     return replace(
         plain,
         precedences=[*plain.precedences, *order],
-        fused_durations=plain.fused_durations if overlap else {},
-        seconds=frozenset(op for op in ops if op.kind in "BI") if overlap else frozenset(),
+        fusing=fusing,
         partners={op: op._replace(kind="W") for op in inputs},
         merged_durations=merged,
         chains=chains,
@@ -78,6 +83,50 @@ def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
         for kind in kinds
         if microbatches
     ]
+
+
+def numbered_in_turn(problem: Problem, orders: Orders) -> list[list[Action]]:
+    """Give microbatches new numbers, so that every (direction, stage, kind) takes them in turn.
+
+    Nothing becomes later by it: where the j-th of some ends before the j-th of others starts for every pairing, it does
+    so for the pairing in turn. A W that is merged with its I follows it, and the others take in turn what is left.
+
+    Parameters
+    ----------
+    problem : Problem
+        As `build_search_problem` makes it.
+    orders : Orders
+        In its actions, with the microbatches in any order.
+    """
+    chain_of = {task: place for place, chain in enumerate(problem.chains) for task in chain}
+    found: list[list[Key]] = [[] for _ in problem.chains]
+    merged: dict[Key, Key] = {}
+    for order in orders:
+        for action in order:
+            for task in tasks_of(action):
+                found[chain_of[task]].append(task)
+            pair = action.second if isinstance(action, Block) else action
+            if isinstance(pair, Merged):
+                merged[pair.first] = pair.second
+    numbers: dict[Key, Key] = {}
+    for chain, tasks in zip(problem.chains, found, strict=True):
+        if cast("Op", chain[0]).kind != "W":
+            numbers.update(zip(tasks, chain, strict=True))
+    numbers.update((after, problem.partners[numbers[task]]) for task, after in merged.items())
+    taken = {numbers[task] for task in merged.values()}
+    for chain, tasks in zip(problem.chains, found, strict=True):
+        if cast("Op", chain[0]).kind == "W":
+            left = (task for task in chain if task not in taken)
+            numbers.update(zip((task for task in tasks if task not in numbers), left, strict=True))
+    return [[_renamed(action, numbers) for action in order] for order in orders]
+
+
+def _renamed(action: Action, numbers: Mapping[Key, Key]) -> Action:
+    if isinstance(action, Block):
+        return Block(numbers[action.first], _renamed(action.second, numbers))
+    if isinstance(action, Merged):
+        return Merged(numbers[action.first], numbers[action.second])
+    return numbers[action]
 
 
 def pipeline_actions(orders: Sequence[Sequence[Action]]) -> list[list[PipelineAction]]:

@@ -31,17 +31,24 @@ def homes_of(placement: str, devices: int, stages: int) -> list[list[int]]:
 
 def optimum(pipeline: Pipeline, placement: str, *, split: bool, overlap: bool) -> Fraction | None:
     """The least makespan; None if the memory is too small for any order."""
-    world = World(pipeline, placement, split, overlap)
-    world.explore(0, (Fraction(0),) * pipeline.devices, {}, [Fraction(0)] * pipeline.devices)
-    return world.best
+    return World(pipeline, placement, split, overlap).explored().best
 
 
 class World:
     def __init__(self, pipeline: Pipeline, placement: str, split: bool, overlap: bool) -> None:
         self.pipeline = pipeline
         self.best: Fraction | None = None
+        self.best_run: list[tuple[Action, Fraction]] = []
+        self.run: list[tuple[Action, Fraction]] = []
         self.seen: dict[int, list[tuple[Fraction, ...]]] = {}
         homes = homes_of(placement, pipeline.devices, pipeline.stages or 0)
+        self.static = [
+            sum(
+                (pipeline.costs[stage].static for way in homes for stage, home in enumerate(way) if home == device),
+                Fraction(0),
+            )
+            for device in range(pipeline.devices)
+        ]
         first = -(-pipeline.microbatches // len(homes))
         self.home = {
             (stage, microbatch): homes[0 if microbatch < first else 1][stage]
@@ -52,6 +59,11 @@ class World:
         self.bit = {task: 1 << place for place, task in enumerate(self.tasks)}
         self.waits = {task: self._waits(task) for task in self.tasks}
         self.actions = self._actions(split, overlap)
+
+    def explored(self) -> World:
+        devices = self.pipeline.devices
+        self.explore(0, (Fraction(0),) * devices, {}, [Fraction(0)] * devices)
+        return self
 
     def _waits(self, task: Task) -> list[tuple[Task, Fraction]]:
         stage, kind, k = task
@@ -86,12 +98,21 @@ class World:
             actions += [Action(whole, self.home[key], costs[key[0]].backward) for key, whole in wholes.items()]
         if overlap:
             actions += [
-                Action(((stage, "F", k), *whole), self.home[stage, k], costs[stage].overlapped)
+                Action(((stage, "F", k), *whole), self.home[stage, k], self._block(stage, key[0]))
                 for stage, k in self.home
                 for key, whole in wholes.items()
                 if self.home[key] == self.home[stage, k] and key != (stage, k)
             ]
         return actions
+
+    def _block(self, stage: int, other: int) -> Fraction:
+        """How long a block of a forward on one stage and a backward on another lasts."""
+        given = self.pipeline.times.overlapped_forward_backward
+        if given is not None:
+            return given[stage] if isinstance(given, tuple) else given
+        forward, backward = self.pipeline.costs[stage].forward, self.pipeline.costs[other].backward
+        longer, shorter = max(forward, backward), min(forward, backward)
+        return longer + shorter * (1 - (self.pipeline.overlap or Fraction(0)))
 
     def explore(
         self, done: int, free: tuple[Fraction, ...], ends: dict[Task, Fraction], levels: list[Fraction]
@@ -100,6 +121,7 @@ class World:
             return
         if done == (1 << len(self.tasks)) - 1:
             self.best = max(free)
+            self.best_run = list(self.run)
             return
         if self._dominated(done, free, ends):
             return
@@ -110,12 +132,14 @@ class World:
             end = start + action.duration
             later = list(levels)
             later[action.device] += self._change(action)
+            self.run.append((action, start))
             self.explore(
                 done | sum(self.bit[task] for task in action.tasks),
                 (*free[: action.device], end, *free[action.device + 1 :]),
                 {**ends, **dict.fromkeys(action.tasks, end)},
                 later,
             )
+            self.run.pop()
 
     def _start(
         self, action: Action, done: int, free: tuple[Fraction, ...], ends: dict[Task, Fraction]
@@ -137,7 +161,7 @@ class World:
         taken = sum(
             (self.pipeline.costs[stage].activation for stage, kind, _ in action.tasks if kind == "F"), Fraction(0)
         )
-        return limit is None or levels[action.device] + taken <= limit
+        return limit is None or self.static[action.device] + levels[action.device] + taken <= limit
 
     def _change(self, action: Action) -> Fraction:
         change = Fraction(0)

@@ -10,7 +10,7 @@ from ppopt.commands.pipeline_options import pipelines_for_files
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.file_check import CheckReport
+    from ppopt.evaluation.check import CheckReport
 
 _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
 
@@ -28,7 +28,7 @@ def check(
 
     A microbatch holds one unit of memory on a stage where no configuration says otherwise.
     """
-    from ppopt.file_check import check_schedule_file
+    from ppopt.evaluation.check import check_schedule_file
 
     costs = None if config is None and memory_limit is None else pipelines_for_files(config, memory_limit, recut=recut)
     failed = False

@@ -14,12 +14,13 @@ from ppopt.commands.exporting import check_forced, force_option, tell_notes
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
-from ppopt.commands.reporting import DEFAULTS, command_line
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.comparison import Comparison
-    from ppopt.given_order import Named
+    from ppopt.comparison.comparison import Comparison
+    from ppopt.evaluation.order_files import Named
     from strategies.pipeline import Pipeline
 
 _EPILOG = (
@@ -105,9 +106,12 @@ def compare(
     _check_files(report, charts, [*configs, *names, *([] if baseline is None else [baseline])])
     check_forced("--export-dir DIR", export_dir, forced)
     _check_folder(export_dir)
+    if report is not None:
+        load_page()
+    options["afterwards"] = Afterwards(per_schedule=REPORTING * (report is not None))
     comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options)
 
-    from ppopt.output import show_comparisons, tell_files
+    from ppopt.commands.printing import show_comparisons, tell_files
 
     show_comparisons(comparisons, titles, form)
     _write_files(comparisons, titles, report, charts)
@@ -138,12 +142,12 @@ def split_strategies(text: str) -> Iterator[str]:
 
 def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str]) -> None:
     """Refuse files that cannot be written before any work is done."""
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
     check_outputs({"--report": report, **numbered}, inputs)
     if charts:
-        from ppopt.report import check_chart
+        from ppopt.commands.pages import check_chart
 
         for path in charts:
             check_chart(path)
@@ -151,14 +155,14 @@ def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str
 
 def _check_folder(folder: str | None) -> None:
     if folder is not None:
-        from ppopt.export import check_folder
+        from ppopt.evaluation.export import check_folder
 
         check_folder("--export-dir", folder)
 
 
 def _write_orders(folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], *, forced: bool) -> list[str]:
     """Write the orders of all schedules, with their configurations in front where there are several."""
-    from ppopt.export import write_orders
+    from ppopt.evaluation.export import write_orders
 
     several = len(comparisons) > 1
     parts = zip(comparisons, titles, strict=True)
@@ -176,8 +180,8 @@ def _compare_each(
     options: dict[str, Any],
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
-    from ppopt.given_order import read_each
-    from ppopt.selection import read_baseline, read_exclusions, without
+    from ppopt.comparison.selection import read_baseline, read_exclusions, without
+    from ppopt.evaluation.order_files import read_each
     from strategies.orders import with_virtual_stages
     from strategies.registry import all_strategies
 
@@ -201,7 +205,7 @@ def _compare_each(
         ]
 
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.comparison import compare as compare_one
+    from ppopt.comparison.compare import compare as compare_one
 
     options |= {"exclude": exclude, "baseline": baseline}
     comparisons: list[Comparison] = []
@@ -232,7 +236,7 @@ def _write_files(
 ) -> None:
     if report is None and not charts:
         return
-    from ppopt.report import write_chart, write_report
+    from ppopt.commands.pages import write_chart, write_report
 
     if report is not None:
         write_report(report, comparisons, titles, command_line())

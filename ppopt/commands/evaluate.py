@@ -14,8 +14,8 @@ from ppopt.commands.reporting import report_against, report_schedules, tell_mist
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.finished import Schedule
-    from ppopt.given_order import Named
+    from ppopt.evaluation.order_files import Named
+    from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
 
 _EPILOG = (
@@ -58,7 +58,7 @@ def evaluate(
     Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
     One that does not run stops no other.
     """
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
@@ -74,7 +74,7 @@ def evaluate(
             f"--export: takes one schedule; found {len(names)}. `ppopt compare --export-dir` takes several"
         )
 
-    from ppopt.output import show
+    from ppopt.commands.printing import show
 
     schedules, mistakes = _evaluated(pipeline, names, engine)
     if not schedules:
@@ -100,8 +100,8 @@ def evaluate(
 
 def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: str) -> tuple[list[Schedule], list[str]]:
     """Evaluate each schedule; of those that do not run, list why."""
-    from ppopt.evaluation import evaluate as evaluate_one
-    from ppopt.evaluation import evaluate_each
+    from ppopt.evaluation.evaluate import evaluate as evaluate_one
+    from ppopt.evaluation.evaluate import evaluate_each
 
     if len(names) == 1:
         return [evaluate_one(pipeline, names[0], engine)], []
@@ -116,7 +116,7 @@ def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: str) -> tuple
 
 
 def _write_timelines(schedules: Sequence[Schedule], save: str | None, trace: str | None) -> None:
-    from ppopt.output import save_timelines, write_traces
+    from ppopt.commands.printing import save_timelines, write_traces
 
     if save is not None:
         save_timelines(save, schedules)

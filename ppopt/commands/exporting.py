@@ -10,7 +10,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.finished import Schedule
+    from ppopt.result import Schedule
     from strategies.exported_order import ExportedOrder
 
 export_option = click.option("--export", metavar="FILE.csv", help="Write the order for PyTorch (see docs/orders.md).")
@@ -27,7 +27,7 @@ def check_forced(option: str, target: str | None, forced: bool) -> None:
 
 def prepared(schedule: Schedule, *, forced: bool) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
-    from ppopt.export import exported
+    from ppopt.evaluation.export import exported
 
     try:
         return exported(schedule, force_order_only=forced)
@@ -37,8 +37,8 @@ def prepared(schedule: Schedule, *, forced: bool) -> ExportedOrder:
 
 def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
     """Write one prepared order, with its notes on standard error."""
-    from ppopt.export import write_order
-    from ppopt.output import tell_files
+    from ppopt.commands.printing import tell_files
+    from ppopt.evaluation.export import write_order
 
     write_order(path, order)
     tell_notes(order.notes)

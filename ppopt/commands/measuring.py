@@ -10,8 +10,8 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.against import Against
-    from ppopt.finished import Schedule
+    from ppopt.profiling.against import Against
+    from ppopt.result import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,8 +53,8 @@ def check_measuring(against: Sequence[str], unit: str | None, names: Sequence[ob
 
 def held_against(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
     """Read a measurement and put its middle step beside the prediction."""
-    from ppopt.against import hold_against
-    from ppopt.measurement import unit_of_times
+    from ppopt.profiling.against import hold_against
+    from ppopt.profiling.measurement import unit_of_times
     from ppopt.profiling.read import read_measurement
     from ppopt.profiling.timeline import representative_step
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
 
-PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "all")
+if TYPE_CHECKING:
+    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.time_limit import TimeLimit
+    from ppopt.result import Schedule
+    from strategies.pipeline import Pipeline
+
+PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()
@@ -57,49 +65,100 @@ def optimize(
     The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"]])
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
 
-    from ppopt.commands.progress_line import ProgressLine
-    from ppopt.finished import Schedule
-    from ppopt.optimization import SearchOptions, optimize_each
-    from ppopt.output import save_timelines, show_optimized, with_published, write_traces
+    from ppopt.commands.printing import save_timelines, show_optimized, write_traces
+    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.time_limit import REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
-    with ProgressLine() as line:
-        wanted = SearchOptions(
-            placement=placement,
-            split_backward=not full_backward,
-            overlap=overlap,
-            objective=objective,
-            time_limit=time_limit,
-            workers=workers,
-            seed=seed,
-            progress=line.show,
-        )
-        outcomes = list(optimize_each(pipeline, wanted))
-    found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
-    for outcome in outcomes:
-        if not isinstance(outcome, Schedule):
-            click.echo(str(outcome), err=True)
-    if not found:
-        ctx.exit(3)
-    allowed = {"split_backward": not full_backward, "overlap": overlap}
-    beside = with_published(found, **allowed)
-    show_optimized(pipeline, found, beside, form, draw=draw, explained=explained, **allowed)
-    if save:
-        save_timelines(save, found)
-    if trace:
-        write_traces(trace, found)
-    if export is not None:
-        write_prepared(export, prepared(found[0], forced=forced), form)
     if report is not None:
-        from ppopt.commands.reporting import report_schedules
+        load_page()
+    wanted = SearchOptions(
+        placement=placement,
+        split_backward=not full_backward,
+        overlap=overlap,
+        objective=objective,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+    )
+    afterwards = Afterwards(
+        beside=True,
+        explained=explained,
+        bounded=report is not None,
+        per_result=SAVING * (save is not None) + TRACING * (trace is not None),
+        per_schedule=REPORTING * (report is not None),
+    )
+    limit = TimeLimit(time_limit, afterwards)
+    made = _search_each(pipeline, wanted, limit)
+    for reason in made.infeasible:
+        click.echo(reason, err=True)
+    if not made.found:
+        ctx.exit(3)
+    if overlap and not any(_has_saving_blocks(each, split_backward=not full_backward) for each in made.found):
+        click.echo(
+            "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
+            "configuration says what part of the shorter half it saves",
+            err=True,
+        )
+    show_optimized(pipeline, made.found, made.beside, form, draw=draw, texts=made.texts)
+    if save:
+        save_timelines(save, made.found)
+    if trace:
+        write_traces(trace, made.found)
+    if export is not None:
+        write_prepared(export, prepared(made.found[0], forced=forced), form)
+    if report is not None:
+        allowed = {"split_backward": not full_backward, "overlap": overlap}
+        config, deadline = options["config"], limit.bounds_end
+        report_schedules(report, form, config, pipeline, made.beside, **allowed, deadline=deadline)
 
-        report_schedules(report, form, options["config"], pipeline, beside, **allowed)
+
+@dataclass
+class _Results:
+    """What searches have found, with the published schedules beside it, its explanations, and why there is no more."""
+
+    found: list[Schedule] = field(default_factory=list)
+    beside: list[Schedule] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    infeasible: list[str] = field(default_factory=list)
+
+
+def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
+    """Search each placement; what is shown beside a result belongs to its turn."""
+    from ppopt.commands.printing import with_published
+    from ppopt.commands.progress_line import ProgressLine
+    from ppopt.optimization.explain import explain_within
+    from ppopt.optimization.optimize import optimize_each
+    from ppopt.result import Schedule
+
+    results = _Results()
+    with ProgressLine() as line:
+        for outcome in optimize_each(pipeline, replace(wanted, progress=line.show), limit):
+            if not isinstance(outcome, Schedule):
+                results.infeasible.append(str(outcome))
+                continue
+            allowed = {"split_backward": wanted.split_backward, "overlap": wanted.overlap}
+            line.say("evaluating published schedules")
+            made, *published = with_published(outcome, **allowed, limit=limit)
+            results.found.append(made)
+            results.beside += [made, *published]
+            if limit.afterwards.explained:
+                line.say("explaining")
+                results.texts.append(explain_within(limit, made, **allowed))
+            line.say("")
+    return results
+
+
+def _has_saving_blocks(schedule: Schedule, *, split_backward: bool) -> bool:
+    from strategies.fusing import saving_blocks
+
+    return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)[1])
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:

@@ -11,7 +11,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.given_order import GivenOrder, Named
+    from ppopt.evaluation.order_files import GivenOrder, Named
     from strategies.configuration import Split
     from strategies.pipeline import Pipeline
 
@@ -31,7 +31,7 @@ _OPTIONS = (
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
     click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list."),
-    click.option("--recut", is_flag=True, help="Cut the model anew into as many stages as a schedule file has."),
+    click.option("--recut", is_flag=True, help="Cut the model anew into --stages, or as many as a schedule file has."),
 )
 
 OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
@@ -94,7 +94,7 @@ def read_with_strategies(
     strategies : tuple of str or GivenOrder
         Those named, else the one that the configuration names, if any; with the configuration's group size.
     """
-    from ppopt.given_order import read_each
+    from ppopt.evaluation.order_files import read_each
     from strategies.orders import with_group_size
 
     named = read_each(strategies)
@@ -157,11 +157,13 @@ def _make_pipeline(
     """Override a configuration with the options and read it."""
     from strategies.pipeline import Pipeline
 
-    sizes = {"devices": devices, "stages": stages, "microbatches": microbatches}
+    files = [name for name in strategies if not isinstance(name, str)]
+    as_given = None if recut and not files else stages  # else --stages does not say how the model is given
+    sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from ppopt.given_order import settle_sizes
+        from ppopt.evaluation.order_files import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -173,32 +175,35 @@ def _make_pipeline(
         mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
     if config is None:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
-    open_times = "times" not in mapping
+    open_times = "times" not in mapping and "layers" not in mapping
     overrides = _TimeOverrides(mapping, strategies, open_times)
     for time in times:
         overrides.apply(time)
     if open_times:
         _fill_in_times(mapping)
     pipeline = Pipeline.from_mapping(mapping)
-    return _recut_for_files(pipeline, strategies) if recut else pipeline
+    return _recut(pipeline, stages, files) if recut else pipeline
 
 
-def _recut_for_files(pipeline: Pipeline, strategies: tuple[Named, ...]) -> Pipeline:
-    """Cut a model into as many stages as the schedule files have."""
-    wanted = sorted({name.sizes["stages"] for name in strategies if not isinstance(name, str)})
-    if not wanted:
-        raise InputError("--recut: cuts the model for a schedule file; none is given")
+def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:
+    """Cut a model into as many stages as schedule files have, or else as the option says; open ones are so many."""
+    from strategies.model_notes import split_stage_notes
+
+    wanted = sorted({file.sizes["stages"] for file in files})
     if len(wanted) > 1:
         numbers = ", ".join(map(str, wanted))
         raise InputError(f"--recut: the files must have the same number of stages; found {numbers}")
-    if pipeline.stages is None or pipeline.stages == wanted[0]:
-        return pipeline
-    click.echo(
-        f"note: the model was cut anew from {pipeline.stages} into {wanted[0]} stages "
-        "(times and activations shared out evenly)",
-        err=True,
-    )
-    return pipeline.recut(wanted[0])
+    stages = wanted[0] if wanted else stages
+    if stages is None:
+        raise InputError("--recut: cuts the model into --stages N, or for a schedule file; neither is given")
+    if pipeline.stages is None or pipeline.stages == stages:
+        return pipeline.with_stages(stages)
+    homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
+    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
+    click.echo(f"note: the model was cut anew from {pipeline.stages} into {stages} stages {shared}", err=True)
+    for note in split_stage_notes(pipeline, homes):
+        click.echo(f"note: {note}", err=True)
+    return pipeline.recut(stages)
 
 
 def _value(option: str, text: str) -> Any:
@@ -275,7 +280,7 @@ class _TimeOverrides:
         if not isinstance(stages, int) or stages < 1:
             return 1
         if self._is_open() and self.strategies:
-            from ppopt.given_order import stages_meant
+            from ppopt.evaluation.order_files import stages_meant
 
             stages = stages_meant(self.strategies, stages)
         return min(stages, 1_000_000)

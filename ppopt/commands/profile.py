@@ -9,7 +9,7 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.profile_result import Profile
+    from ppopt.profiling.profile_result import Profile
 
 
 @click.command()
@@ -32,14 +32,14 @@ def profile(
     TRACE is a file or a folder of files, one a rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
     or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
-    from ppopt.output_file import check_outputs
+    from ppopt.whole_files import check_outputs
 
     check_outputs({"--output": output, "--spread": spread, "--order": order}, traces)
     form = _form(form, output)
     spread_form = _spread_form(spread)
 
-    from ppopt.output_file import written_whole
-    from ppopt.profile_result import profile as take_profile
+    from ppopt.profiling.profile_result import profile as take_profile
+    from ppopt.whole_files import written_whole
 
     found = take_profile(traces, skip=skip)
     texts = {

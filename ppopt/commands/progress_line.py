@@ -13,7 +13,7 @@ import click
 from reports.numbers import number, percent
 
 if TYPE_CHECKING:
-    from ppopt.search import Standing
+    from ppopt.optimization.search import Standing
 
 SHORTEST_INTERVAL = 0.1
 """Seconds between two lines."""
@@ -51,6 +51,8 @@ class ProgressLine:
         best = "–" if standing.best is None else number(standing.best)
         gap = "–" if standing.gap is None else percent(standing.gap)
         text = f"{standing.seconds:6.1f} s   best {best}   bound {number(standing.bound)}   gap {gap}"
+        if standing.memory is not None:
+            text += f"   memory {number(standing.memory)}"
         self._write(f"{self.said}   {text}" if self.said else text)
 
     def _write(self, text: str) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ppopt.against import Against
-    from ppopt.finished import Schedule
+    from ppopt.profiling.against import Against
+    from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
 
 DEFAULTS = "defaults"
@@ -28,6 +28,11 @@ def tell_mistakes(lines: Iterable[str]) -> None:
         click.echo(f"error: {line}", err=True)
 
 
+def load_page() -> None:
+    """Load what writes pages, before a clock runs."""
+    import reports.page.page  # noqa: F401
+
+
 def report_schedules(
     path: str,
     form: str,
@@ -37,6 +42,7 @@ def report_schedules(
     *,
     split_backward: bool = True,
     overlap: bool = False,
+    deadline: float | None = None,
 ) -> None:
     """Write schedules as a page, and say so.
 
@@ -54,12 +60,14 @@ def report_schedules(
         What is shown.
     split_backward, overlap : bool
         What was allowed to those that a search found.
+    deadline : float, optional
+        Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
-    from ppopt.comparison import comparison_of
-    from ppopt.output import tell_files
-    from ppopt.report import write_report
+    from ppopt.commands.pages import write_report
+    from ppopt.commands.printing import tell_files
+    from ppopt.comparison.compare import comparison_of
 
-    comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap)
+    comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap, deadline=deadline)
     write_report(path, [comparison], [config or DEFAULTS], command_line())
     tell_files(form, report=[path])
 
@@ -74,8 +82,8 @@ def report_against(path: str, form: str, against: Against) -> None:
     against : Against
         The prediction and the measurement.
     """
-    from ppopt.output import tell_files
-    from ppopt.report import write_against
+    from ppopt.commands.pages import write_against
+    from ppopt.commands.printing import tell_files
 
     write_against(path, against, against.predicted.strategy, command_line())
     tell_files(form, report=[path])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ppopt.measurement import MeasuredAction, Measurement
 from ppopt.profiling.clocks import bounds, estimate_offsets
+from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.ranks import choose_devices
 from ppopt.profiling.runs import Run
 from ppopt.profiling.steps import Step, choose_steps, first_is_the_first, number_steps, share_clock

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import networkx as nx
 
-from ppopt.measurement import MeasuredAction
+from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import Transfer
 
 Pairs = dict[tuple[int, int], float]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppopt.measurement import MeasuredAction
+from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
 from solver.errors import InputError
-from strategies.pipeline import SPLIT_TOLERANCE
+from strategies.backward_halves import SPLIT_TOLERANCE
 
 SHORTEST = 1e-6
 """Milliseconds: an operation that does nothing is given a nanosecond, since durations must be more than 0."""

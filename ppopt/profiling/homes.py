@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.profiling.measurement import MeasuredAction, Measurement
 
 CUSTOM = "custom"
 
@@ -15,7 +15,7 @@ def stages_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[int]
 
 
 def placement_of(measurement: Measurement) -> str:
-    """Name the placement: linear, interleaved, v, bidirectional, or custom for any other."""
+    """Name the placement: linear, interleaved, v, bidirectional, wave, or custom for any other."""
     homes: dict[int, dict[int, set[int]]] = {}
     for action in measurement.actions:
         homes.setdefault(action.stage, {}).setdefault(action.device, set()).add(action.microbatch)
@@ -28,10 +28,12 @@ def placement_of(measurement: Measurement) -> str:
 def _name(homes: Sequence[int], p: int) -> str:
     if list(homes) == list(range(p)):
         return "linear"
-    if list(homes) == [*range(p), *reversed(range(p))]:
+    there_and_back = [*range(p), *reversed(range(p))]
+    if list(homes) == there_and_back:
         return "v"
-    is_loop = len(homes) % p == 0 and all(home == stage % p for stage, home in enumerate(homes))
-    return "interleaved" if is_loop else CUSTOM
+    if len(homes) % p == 0 and all(home == stage % p for stage, home in enumerate(homes)):
+        return "interleaved"
+    return "wave" if list(homes) == there_and_back * (len(homes) // (2 * p)) else CUSTOM
 
 
 def _is_bidirectional(homes: Mapping[int, Mapping[int, set[int]]], measurement: Measurement) -> bool:

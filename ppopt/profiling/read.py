@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from ppopt.measurement import Measurement
 from ppopt.profiling.assembly import assemble
 from ppopt.profiling.files import find_files
 from ppopt.profiling.kineto import first_base, read_trace
+from ppopt.profiling.measurement import Measurement
 from ppopt.profiling.megatron import read_timer_logs
 from ppopt.profiling.recognition import REHEARSAL, TIMERS, Recognised, recognise
 from ppopt.profiling.rehearsed import read_rehearsal

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
 from strategies.actions import KINDS
 from strategies.numbers import in_one_line, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ppopt.measurement import MeasuredAction, Measurement
+from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
 from solver.problem import Block
 from strategies.actions import Op, PipelineAction

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ppopt.measurement import MeasuredAction
+from ppopt.profiling.measurement import MeasuredAction
 
 
 class Transfer(NamedTuple):

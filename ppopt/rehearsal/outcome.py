@@ -9,8 +9,8 @@ from functools import cached_property
 from statistics import median
 from typing import Any, NamedTuple
 
-from ppopt.finished import Schedule
-from ppopt.measurement import MILLISECONDS, MeasuredAction, Measurement
+from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction, Measurement
+from ppopt.result import Schedule
 from reports.metrics import peak_memory
 from solver.problem import Placed
 from strategies.actions import Op

@@ -8,7 +8,7 @@ from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
-from ppopt.finished import Schedule
+from ppopt.result import Schedule
 from reports.metrics import measure
 from solver.problem import Block, Placed, Precedence, Problem, place
 from solver.replay import replay
@@ -52,6 +52,7 @@ def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipel
 
 def with_costs(pipeline: Pipeline, times: dict[str, list[Fraction]], **memory: Any) -> Pipeline:
     """Change what a pipeline's stages cost; blocks have no duration of their own."""
+    pipeline = pipeline.as_stages()
     changed: dict[str, Any] = {"times": times}
     if memory:
         kept = {key: getattr(pipeline.memory, key) for key in type(pipeline.memory).model_fields}

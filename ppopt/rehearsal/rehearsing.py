@@ -11,14 +11,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ppopt.evaluation import check_pipeline, evaluate
-from ppopt.finished import Schedule
-from ppopt.given_order import GivenOrder
-from ppopt.measurement import MILLISECONDS, Measurement, unit_of_times
+from ppopt.evaluation.evaluate import check_pipeline, evaluate
+from ppopt.evaluation.order_files import GivenOrder
+from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
 from ppopt.rehearsal.outcome import Rehearsal, measured_actions
 from ppopt.rehearsal.prediction import predict, splits_first_stage, with_first_stage_input_backward
+from ppopt.result import Schedule
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from strategies.actions import Op

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from reports.charts import palette
+from reports.charts.label_places import LETTER_WIDTH
 from reports.charts.records import MEASURED, OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
 from reports.content import Presented, Section
 from reports.numbers import titled
@@ -161,14 +162,14 @@ def _figures_of(presented: Presented) -> dict[str, float]:
 
 
 def _lines(lines: Sequence[dict[str, Any]], axis_end: str, unit: str) -> list[alt.Chart]:
-    """Draw the lines, with their names one above the other on the side that has room."""
+    """Draw the lines, with their names one above the other: on the right, where they have room there."""
     if not lines:
         return []
     base = alt.Chart(alt.InlineData(values=list(lines)))
     base = base.transform_calculate(value="datum[figure]", text=_value_text(",.7~r", ".1%", unit))
     dashes = alt.condition("datum.place == 1", alt.value([5, 4]), alt.value([1, 0]))
     rules = base.mark_rule(strokeWidth=1.5).encode(x="value:Q", strokeDash=dashes, tooltip=["line:N", "text:N"])
-    is_far = f"datum.value > 0.5 * {axis_end}"
+    is_far = f"width * datum.value / {axis_end} + {LETTER_WIDTH} * length(datum.line) > width"
     texts = base.mark_text(
         align=alt.ExprRef(f"{is_far} ? 'right' : 'left'"),
         dx=alt.ExprRef(f"{is_far} ? 3 : -3"),

@@ -8,6 +8,7 @@ import altair as alt
 
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT, tooltips
+from reports.charts.label_places import LETTER_WIDTH
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records
 from reports.content import Section
 from reports.numbers import grouped, titled
@@ -38,7 +39,9 @@ def ladder_chart(section: Section) -> alt.LayerChart:
         if each.ladder is not None
     ]
     low, high = min((each["low"] for each in ends), default=0), max((each["makespan"] for each in ends), default=1)
-    domain = alt.Scale(domain=[low - (high - low or high) * 0.02, high + (high - low or high) * 0.14], nice=False)
+    first, room = low - (high - low or high) * 0.02, _room(ends)
+    last = f"{high!r} + {high - first!r} * {room} / max({room}, width - {room})"
+    domain = alt.Scale(domain=[first, alt.ExprRef(last)], nice=False)
     x = alt.X("from:Q", title=titled("time", section.unit), scale=domain, axis=alt.Axis(format=",.6~r", tickCount=8))
     y = alt.Y("name:N", sort=_ranked(section), title=None)
     bars = (
@@ -63,6 +66,11 @@ def ladder_chart(section: Section) -> alt.LayerChart:
     return alt.LayerChart(layer=[bars, ideal, texts], width="container", height=height)
 
 
+def _room(ends: list[dict[str, Any]]) -> float:
+    """Compute how many pixels the figures behind the bars need, at any width of the chart."""
+    return 10 + LETTER_WIDTH * max((len(each["text"]) for each in ends), default=0)
+
+
 def idle_chart(section: Section) -> alt.Chart:
     """Draw how long a device of each schedule idles on average, by what it waits for.
 
@@ -79,7 +87,7 @@ def idle_chart(section: Section) -> alt.Chart:
             x=alt.X(
                 "share:Q",
                 stack=True,
-                title="idle part of the step, average of the devices",
+                title="idle part, average of the devices",
                 axis=alt.Axis(format="~%", tickCount=6),
             ),
             order="place:O",

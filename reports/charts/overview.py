@@ -138,8 +138,8 @@ def windows(presented: Presented) -> list[tuple[str, float, float]]:
     ]
 
 
-def any_timeline_chart(presented: Presented) -> alt.LayerChart | alt.Chart:
+def any_timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart | alt.Chart:
     """Draw the timeline of a schedule, or its idle shares where it has more operations than can be told apart."""
     if len(presented.rows) > LONGEST_TIMELINE:
         return overview_chart(presented).properties(title=presented.row.name)
-    return timeline_chart(presented)
+    return timeline_chart(presented, full_strip)

@@ -187,43 +187,57 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
     return f"{source or 'its turn'} ({', '.join(parts) or f'filling {with_unit(grouped(idle), unit)}'})"
 
 
-def memory_rows(timeline: dict[str, Any], start: float, end: float) -> list[dict[str, Any]]:
-    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit."""
-    highest = memory_scale(timeline)
+def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
+    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit.
+
+    Parameters
+    ----------
+    timeline : dict
+        As `columns` makes them.
+    start, end : float
+        What is shown of it.
+    full : float
+        The level that fills a strip; what is above it is not drawn.
+    """
     return [
-        _strip(device, time, level, _drawn_limit(timeline, device, highest), highest)
+        _strip(device, time, level, timeline["limits"][device], full)
         for device, steps in enumerate(timeline["memory"])
         for time, level in [(start, 0), *zip(steps["time"], steps["level"], strict=True), (end, 0)]
     ]
 
 
-def _strip(device: int, time: float, level: float, limit: float | None, highest: float) -> dict[str, Any]:
+def _strip(device: int, time: float, level: float, limit: float | None, full: float) -> dict[str, Any]:
     return {
         "device": device,
         "time": time,
         "level": level,
-        "top": device + strip_height(level / highest),
+        "top": device + strip_height(level / full),
         "base": device + STRIP_BOTTOM,
-        "over": None if limit is None else device + strip_height(max(level, limit) / highest),
-        "limit": None if limit is None else device + strip_height(limit / highest),
+        "over": None if limit is None else device + strip_height(max(level, limit) / full),
+        "limit": None if limit is None else device + strip_height(limit / full),
     }
 
 
-def _drawn_limit(timeline: dict[str, Any], device: int, highest: float) -> float | None:
-    limit = timeline["limits"][device]
-    return None if limit is None or limit > highest else float(limit)
+def memory_scale(schedules: Sequence[Presented]) -> float:
+    """Choose the level that fills a memory strip, the same for all schedules that stand beside each other.
 
+    It is the limit (the highest, where devices differ). Where a schedule holds more it is the highest peak, but no more
+    than twice the limit: one schedule that is far over it would leave nothing to be seen of the others. Without a
+    limit, or with one of 0, it is the highest peak.
 
-def memory_scale(timeline: dict[str, Any]) -> float:
-    """Choose the level that fills a strip: the highest peak, or the highest limit unless far above all peaks."""
-    peak = max((level for steps in timeline["memory"] for level in steps["level"]), default=0)
-    limits = [limit for limit in timeline["limits"] if limit is not None and limit <= 2 * peak]
-    return max([peak, *limits]) or 1
+    Parameters
+    ----------
+    schedules : sequence of Presented
+        What is shown together.
+    """
+    peak = max((level for each in schedules for level in each.row.figures.peak_memory), default=0)
+    limit = max((limit for each in schedules for limit in each.row.limits if limit is not None), default=0)
+    return min(max(peak, limit), 2 * limit) or peak or 1
 
 
 def strip_height(share: float) -> float:
-    """Turn a part of a full strip into a height within its row."""
-    return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * share
+    """Turn a part of a full strip into a height within its row; more than all of it is not drawn."""
+    return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * min(1.0, share)
 
 
 def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from reports.charts.timeline_layout import bar_rows, columns, memory_rows, row_height
+from reports.charts.timeline_layout import bar_rows, columns, memory_rows, memory_scale, row_height
 from reports.content import Presented
 from reports.numbers import titled
 
@@ -16,13 +16,15 @@ AXIS_WIDTH = 76
 OVER_COLOUR, MEMORY_COLOUR = "#D55E00", "#8D99A6"
 
 
-def timeline_chart(presented: Presented) -> alt.LayerChart:
+def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart:
     """Draw a schedule's timeline, with a strip of memory beneath each device.
 
     Parameters
     ----------
     presented : Presented
         The schedule.
+    full_strip : float, optional
+        The memory that fills a strip, where it stands beside others; see `memory_scale`.
 
     Returns
     -------
@@ -33,12 +35,13 @@ def timeline_chart(presented: Presented) -> alt.LayerChart:
     timeline = columns(presented)
     makespan = presented.row.figures.makespan
     start = timeline_start(presented)
+    full = memory_scale([presented]) if full_strip is None else full_strip
     chart = timeline_layers(
         timeline["devices"],
         start,
         start + makespan,
         bars=alt.InlineData(values=bar_rows(timeline)),
-        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan)),
+        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan, full)),
         tooltip=[
             *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
             *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),

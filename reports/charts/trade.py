@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
 from reports.charts.bubbles import state_scales, tooltips
+from reports.charts.label_places import (
+    LINE_HEIGHT,
+    LONGEST,
+    NARROWEST,
+    WIDEST,
+    Box,
+    Place,
+    covered,
+    dot,
+    label_places,
+    text_width,
+)
 from reports.charts.records import schedule_records
 from reports.content import Section
 from reports.numbers import grouped, titled, with_unit
 
 HEIGHT = 300
+
+Side: TypeAlias = Literal["left", "right"]
 
 
 def memory_chart(section: Section) -> alt.LayerChart:
@@ -45,52 +60,68 @@ def memory_chart(section: Section) -> alt.LayerChart:
         scale=alt.Scale(domain=_padded([each["makespan"] for each in records], section.bound), nice=False),
         axis=alt.Axis(format=",.6~r", tickCount=6),
     )
-    layers = [*_lines(x, y, field, limit, section), *_points(section, records, x, y, field, limit)]
-    return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
+    layout = _layout(records, field, limit, section)
+    layers = [*_lines(x, y, field, layout), *_names(layout, x, y, field), _points(records, x, y, field, section.unit)]
+    return alt.LayerChart(layer=layers, width="container", height=layout.height)
 
 
-def _points(
-    section: Section, records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, limit: float | None
-) -> list[alt.Chart]:
+def _points(records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, unit: str) -> alt.Chart:
     colours, shapes = state_scales(records)
     points = alt.Chart(alt.InlineData(values=records)).mark_point(filled=True, size=110, opacity=1)
-    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)), unit=section.unit)
-    texts = alt.Chart(alt.InlineData(values=_labels(records, field, limit, section.bound))).mark_text(
+    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)), unit=unit)
+    chart: alt.Chart = points.encode(
+        x=x,
+        y=y,
+        color=alt.Color("state:N", scale=colours, title=None, legend=alt.Legend(orient="top")),
+        shape=alt.Shape("state:N", scale=shapes, title=None),
+        tooltip=details,
+    )
+    return chart
+
+
+def _names(layout: _Layout, x: alt.X, y: alt.Y, field: str) -> list[alt.Chart]:
+    """Write the points' names; a thin line leads to one that is not right beside its point."""
+    rows = [
+        {field: point[0], "makespan": point[1], "name": text, **place._asdict()}
+        for point, text, place in zip(layout.points, *layout.names(), strict=True)
+    ]
+    texts = alt.Chart(alt.InlineData(values=rows)).mark_text(
         align=alt.ExprRef("datum.align"),
         dx=alt.ExprRef("datum.dx"),
         dy=alt.ExprRef("datum.dy"),
         baseline="middle",
-        limit=260,
+        limit=LONGEST,
     )
-    return [
-        points.encode(
-            x=x,
-            y=y,
-            color=alt.Color("state:N", scale=colours, title=None, legend=alt.Legend(orient="top")),
-            shape=alt.Shape("state:N", scale=shapes, title=None),
-            tooltip=details,
-        ),
-        texts.encode(x=x, y=y, text="name:N"),
-    ]
+    away = [row for row in rows if abs(row["dy"]) > LINE_HEIGHT]
+    leaders = alt.Chart(alt.InlineData(values=away)).mark_rule(
+        x2Offset=alt.ExprRef("datum.dx"), y2Offset=alt.ExprRef("datum.dy"), strokeWidth=0.75, opacity=0.6
+    )
+    ends = {"x2": f"{field}:Q", "y2": "makespan:Q"}
+    return [*([leaders.encode(x=x, y=y, **ends)] if away else []), texts.encode(x=x, y=y, text="name:N")]
 
 
-def _lines(x: alt.X, y: alt.Y, field: str, limit: float | None, section: Section) -> list[alt.Chart]:
+def _lines(x: alt.X, y: alt.Y, field: str, layout: _Layout) -> list[alt.Chart]:
     lines: list[alt.Chart] = []
-    if limit is not None:
-        at = alt.Chart(alt.InlineData(values=[{field: limit, "text": "memory limit"}]))
+    if layout.limit is not None:
+        at = alt.Chart(alt.InlineData(values=[{field: layout.limit, "text": LIMIT_TEXT}]))
         lines += [
             at.mark_rule(color="#D55E00", strokeWidth=1.5).encode(x=x),
-            at.mark_text(align="right", dx=-4, baseline="top", dy=4).encode(x=x, y=alt.value(0), text="text:N"),
+            _line_text(at, layout.limit_align).encode(x=x, y=alt.value(0), text="text:N"),
         ]
-    bound = section.bound
-    if bound is not None:
-        text = f"lower bound {with_unit(grouped(bound), section.unit)}"
-        at = alt.Chart(alt.InlineData(values=[{"makespan": bound, "text": text}]))
+    if layout.bound is not None:
+        at = alt.Chart(alt.InlineData(values=[{"makespan": layout.bound, "text": layout.bound_text}]))
+        end = "width" if layout.bound_align == "right" else 0
         lines += [
             at.mark_rule(strokeDash=[5, 4], strokeWidth=1.5).encode(y=y),
-            at.mark_text(align="right", dx=-4, baseline="top", dy=4).encode(y=y, x=alt.value("width"), text="text:N"),
+            _line_text(at, layout.bound_align).encode(y=y, x=alt.value(end), text="text:N"),
         ]
     return lines
+
+
+def _line_text(chart: alt.Chart, align: Side) -> alt.Chart:
+    dx = -_TEXT_AWAY if align == "right" else _TEXT_AWAY
+    text: alt.Chart = chart.mark_text(align=align, dx=dx, dy=_TEXT_AWAY, baseline="top")
+    return text
 
 
 def _padded(values: Sequence[float], line: float | None) -> list[float]:
@@ -100,62 +131,80 @@ def _padded(values: Sequence[float], line: float | None) -> list[float]:
     return [max(0.0, low - room), high + room]
 
 
-_NOMINAL_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT, _AWAY = 480.0, 6.5, 14.0, 10
-_SIDES = [
-    ("left", _AWAY, 0),
-    ("right", -_AWAY, 0),
-    ("center", 0, -14),
-    ("center", 0, 14),
-    ("left", 8, -13),
-    ("left", 8, 13),
-]
-_Box: TypeAlias = tuple[float, float, float, float]
+LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
 
 
-def _labels(
-    records: list[dict[str, Any]], field: str, limit: float | None, bound: float | None
-) -> list[dict[str, Any]]:
-    """Give each point a name where it covers the fewest others; schedules at the same point share theirs."""
+@dataclass(frozen=True)
+class _Layout:
+    """What lies where in the plot: places on the x axis from 0 to 1, places on the y axis in pixels from the top."""
+
+    points: dict[tuple[float, float], list[str]]
+    limit: float | None
+    bound: float | None
+    unit: str
+
+    @property
+    def bound_text(self) -> str:
+        return f"lower bound {with_unit(grouped(self.bound or 0.0), self.unit)}"
+
+    @property
+    def height(self) -> int:
+        """So high that there is room for each name in a line of its own."""
+        return max(HEIGHT, round(1.5 * LINE_HEIGHT * len(self.points)))
+
+    def x(self, value: float) -> float:
+        low, high = _padded([x for x, _ in self.points], self.limit)
+        return (value - low) / (high - low)
+
+    def y(self, value: float) -> float:
+        low, high = _padded([y for _, y in self.points], self.bound)
+        return (high - value) / (high - low) * self.height
+
+    @property
+    def dots(self) -> list[tuple[float, float]]:
+        return [(self.x(x), self.y(y)) for x, y in self.points]
+
+    @property
+    def limit_align(self) -> Side:
+        """On which side of its line the limit's name stands: on the left, where there is room for it."""
+        room = 0.0 if self.limit is None else self.x(self.limit) * NARROWEST
+        return "right" if room >= _TEXT_AWAY + text_width(LIMIT_TEXT) else "left"
+
+    @property
+    def bound_align(self) -> Side:
+        """At which end of its line the bound's name stands: on the right, unless it covers less on the left."""
+        others = [*map(dot, self.dots), *self._limit_boxes()]
+        sides: tuple[Side, Side] = ("right", "left")
+        return min(sides, key=lambda align: covered(self._bound_box(align), others))
+
+    def _bound_box(self, align: Side) -> Box:
+        return _text_box(float(align == "right"), align, self.bound_text, self.y(self.bound or 0.0))
+
+    def _limit_boxes(self) -> list[Box]:
+        if self.limit is None:
+            return []
+        at = self.x(self.limit)
+        return [Box(at, -2, 2, 0, self.height), _text_box(at, self.limit_align, LIMIT_TEXT, 0)]
+
+    def names(self) -> tuple[list[str], list[Place]]:
+        """Give the points their names, each with its place; schedules at the same point share theirs."""
+        texts = [", ".join(names) for names in self.points.values()]
+        rules, taken = self._limit_boxes()[:1], self._limit_boxes()[1:]
+        if self.bound is not None:
+            rules.append(Box(0, 0, WIDEST, self.y(self.bound) - 2, self.y(self.bound) + 2))
+            taken.append(self._bound_box(self.bound_align))
+        return texts, label_places(self.dots, texts, height=self.height, taken=taken, lines=rules)
+
+
+def _text_box(at: float, align: Side, text: str, top: float) -> Box:
+    """Give the box of a line's own name, just below `top`."""
+    width = text_width(text)
+    left = -_TEXT_AWAY - width if align == "right" else _TEXT_AWAY
+    return Box(at, left, left + width, top + _TEXT_AWAY, top + _TEXT_AWAY + LINE_HEIGHT)
+
+
+def _layout(records: Sequence[dict[str, Any]], field: str, limit: float | None, section: Section) -> _Layout:
     together: dict[tuple[float, float], list[str]] = {}
     for each in records:
         together.setdefault((each[field], each["makespan"]), []).append(each["name"])
-    left, right = _padded([x for x, _ in together], limit)
-    low, high = _padded([y for _, y in together], bound)
-
-    def pixels(x: float, y: float) -> tuple[float, float]:
-        return (x - left) / (right - left) * _NOMINAL_WIDTH, (high - y) / (high - low) * HEIGHT
-
-    taken = [_around(*pixels(x, y), 5, 5) for x, y in together]
-    if limit is not None:
-        taken.append(_around(pixels(limit, low)[0], HEIGHT / 2, 1, HEIGHT / 2))
-    if bound is not None:
-        taken.append(_around(_NOMINAL_WIDTH / 2, pixels(left, bound)[1], _NOMINAL_WIDTH / 2, 2))
-    labels: list[dict[str, Any]] = []
-    for at, names in together.items():
-        text = ", ".join(names)
-        choices = [(side, _box(text, *pixels(*at), side)) for side in _SIDES]
-        (align, dx, dy), box = min(choices, key=lambda choice: _covered(choice[1], taken))
-        taken.append(box)
-        labels.append({field: at[0], "makespan": at[1], "name": text, "align": align, "dx": dx, "dy": dy})
-    return labels
-
-
-def _around(x: float, y: float, half_width: float, half_height: float) -> _Box:
-    return x - half_width, y - half_height, x + half_width, y + half_height
-
-
-def _box(text: str, x: float, y: float, side: tuple[str, int, int]) -> _Box:
-    align, dx, dy = side
-    width = len(text) * _LETTER_WIDTH
-    start = x + dx - {"left": 0.0, "center": width / 2, "right": width}[align]
-    return start, y + dy - _LINE_HEIGHT / 2, start + width, y + dy + _LINE_HEIGHT / 2
-
-
-def _covered(box: _Box, others: Sequence[_Box]) -> float:
-    """Measure how much of a label's box lies on others or outside the chart."""
-    left, top, right, bottom = box
-    outside = max(0.0, -left) + max(0.0, right - _NOMINAL_WIDTH) + max(0.0, -top) + max(0.0, bottom - HEIGHT)
-    return outside * _LINE_HEIGHT + sum(
-        max(0.0, min(right, other[2]) - max(left, other[0])) * max(0.0, min(bottom, other[3]) - max(top, other[1]))
-        for other in others
-    )
+    return _Layout(together, limit, section.bound, section.unit)

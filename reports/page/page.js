@@ -45,10 +45,9 @@
   }
 
   function memoryRows(timeline) {
-    const height = (level) => STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * (level / timeline.scale);
+    const height = (level) => STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * Math.min(1, level / timeline.scale);
     return timeline.memory.flatMap((steps, device) => {
-      const given = timeline.limits[device];
-      const limit = given === null || given > timeline.scale ? null : given;
+      const limit = timeline.limits[device];
       const row = (time, level) => ({
         device, time, level, top: device + height(level), base: device + STRIP_BOTTOM,
         over: limit === null ? null : device + height(Math.max(level, limit)),
@@ -109,39 +108,81 @@
       background: colour("--card"), font, view: { stroke: null },
       axis: {
         labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12,
-        titleFontSize: 12, titleFontWeight: "normal", labelLimit: 210, labelOverlap: true,
+        titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true,
       },
       legend: { labelColor: ink, titleColor: quiet, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
       text: { color: ink, fontSize: 12 }, rule: { color: ink }, tick: { color: ink },
     };
   }
 
+  // ---- what depends on the width of a chart: where names are cut off, and how many columns a legend has
+
+  const isNarrow = (element) => element.clientWidth < 480;
+  const longestName = (element) => (isNarrow(element) ? 110 : 210);
+  const pen = document.createElement("canvas").getContext("2d");
+
   function fitted(spec, element) {
-    const narrow = element.clientWidth < 480;
     const copy = structuredClone(spec);
     copy.config = Object.assign({}, copy.config, theme());
-    if (narrow) {
-      copy.config.axis.labelLimit = 110;
-      putLegendsInOneColumn(copy);
-    }
+    copy.config.axis.labelLimit = longestName(element);
+    for (const each of legendsOf(copy)) each.legend.columns = columnsOf(each, copy, element);
     return copy;
   }
 
-  function putLegendsInOneColumn(part) {
-    if (part === null || typeof part !== "object") return;
-    if (part.legend && typeof part.legend === "object") part.legend.columns = 1;
-    Object.values(part).forEach(putLegendsInOneColumn);
+  function legendsOf(part) {
+    if (part === null || typeof part !== "object") return [];
+    const here = part.legend && part.scale && Array.isArray(part.scale.domain) && part.legend.orient === "top";
+    return [...(here ? [part] : []), ...Object.values(part).flatMap(legendsOf)];
   }
+
+  function columnsOf({ scale, legend }, spec, element) {
+    const names = partsOf(spec).flatMap(({ y }) => (y && Array.isArray(y.sort) ? y.sort : []));
+    const room = element.clientWidth - Math.min(longestName(element), widest(names)) - 30;
+    for (let columns = Math.min(legend.columns || Infinity, scale.domain.length); columns > 1; columns -= 1) {
+      const each = [...Array(columns).keys()].map((at) => scale.domain.filter((_, place) => place % columns === at));
+      if (each.reduce((sum, texts) => sum + widest(texts) + 30, 0) <= room) return columns;
+    }
+    return 1;
+  }
+
+  const partsOf = (spec) => (spec.layer || [spec]).map((layer) => layer.encoding || {});
+
+  function widest(texts) {
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    return Math.max(0, ...texts.map((text) => pen.measureText(text).width));
+  }
+
+  const lookOf = (spec, element) => JSON.stringify(
+    [isNarrow(element), ...legendsOf(spec).map((each) => columnsOf(each, spec, element))],
+  );
+
+  // ---- drawing one chart
+
+  const specOf = (key) => data.charts[data.timelines[key] ? data.timelines[key].chart : key];
 
   async function draw(element) {
     const key = element.dataset.chart;
     const timeline = data.timelines[key];
+    const spec = specOf(key);
     const options = { actions: false, renderer: "canvas", ast: false };
     if (timeline) options.tooltip = showTip;
-    const { view } = await window.vegaEmbed(element, fitted(data.charts[timeline ? timeline.chart : key], element), options);
+    const chosen = taken(key, spec);
+    looks.set(element, lookOf(spec, element));
+    const { view } = await window.vegaEmbed(element, fitted(spec, element), options);
     views.set(key, view);
+    for (const [name, value] of chosen) await view.signal(name, value).runAsync();
     if (timeline) await fill(key, view, timeline);
     if (data.shares[key]) await view.data("shares", shareRows(data.shares[key])).runAsync();
+  }
+
+  function taken(key, spec) {  // off the page, with what its menus say
+    const view = views.get(key);
+    if (!view) return [];
+    const menus = (spec.params || []).filter((each) => each.bind && each.bind.input);
+    const chosen = menus.map(({ name }) => [name, view.signal(name)]);
+    views.delete(key);
+    view.finalize();
+    return chosen;
   }
 
   async function fill(key, view, timeline) {
@@ -155,17 +196,27 @@
     view.addSignalListener("zoom_start", (_name, value) => moved(key, value));
   }
 
-  async function drawAll() {
-    for (const element of document.querySelectorAll("[data-chart]")) await draw(element);
-    document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  const elements = [...document.querySelectorAll("[data-chart]")];
+  const looks = new Map();
+  let waiting = 0;
+  let drawing = Promise.resolve();
+
+  function drawEach(chosen) {  // one drawing after the other: a window can change faster than charts are drawn
+    delete document.documentElement.dataset.drawn;
+    waiting += 1;
+    drawing = drawing.then(async () => {
+      for (const element of chosen()) await draw(element);
+      waiting -= 1;
+      if (!waiting) document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+    });
   }
 
-  async function redrawAll() {
-    delete document.documentElement.dataset.drawn;
-    for (const view of views.values()) view.finalize();
-    views.clear();
-    await drawAll();
-  }
+  const drawAll = () => drawEach(() => elements);
+  const hasOtherLook = (element) => looks.has(element) && looks.get(element) !== lookOf(specOf(element.dataset.chart), element);
+  const resized = new ResizeObserver((entries) => {
+    if (entries.some(({ target }) => hasOtherLook(target))) drawEach(() => elements.filter(hasOtherLook));
+  });
+  for (const element of elements) resized.observe(element);
 
   // ---- timelines that move together
 
@@ -184,8 +235,9 @@
     for (const other of linkedTo(key)) windows.set(other, value);
     if (following) return;
     following = requestAnimationFrame(async () => {
-      const late = linkedTo(key).filter((other) => !isVisible(other));
-      await Promise.all(linkedTo(key).filter(isVisible).map(follow));
+      const drawn = linkedTo(key).filter((other) => views.has(other));
+      const late = drawn.filter((other) => !isVisible(other));
+      await Promise.all(drawn.filter(isVisible).map(follow));
       following = null;
       for (const other of late) await follow(other);
     });
@@ -199,7 +251,7 @@
   function follow(key) {
     const view = views.get(key);
     const wanted = windows.get(key) || null;
-    return same(view.signal("zoom_start") || null, wanted) ? null : view.signal("zoom_start", wanted).runAsync();
+    return !view || same(view.signal("zoom_start") || null, wanted) ? null : view.signal("zoom_start", wanted).runAsync();
   }
 
   function change(group, how) {
@@ -290,6 +342,6 @@
     if (event.target.matches(".sortable th button")) sort(event.target);
     if (event.target.dataset.copy) copy(event.target);
   });
-  darkness.addEventListener("change", redrawAll);
+  darkness.addEventListener("change", drawAll);
   drawAll();
 }());

@@ -140,6 +140,16 @@ class SectionView:
         """All figures, a row a schedule."""
         return tables.numbers(self.section)
 
+    @property
+    def strips(self) -> str:
+        """What a full memory strip is."""
+        return sentences.strips(self.section)
+
+    @property
+    def has_long_order(self) -> bool:
+        """Whether some order is too long for the page."""
+        return any(not each.order for each in self.drawn)
+
     def gather(self, data: ChartData, whole: set[int]) -> None:
         """Make all charts and hand their data over.
 
@@ -188,6 +198,7 @@ class _Timelines:
         linked = [each for each in section.schedules if id(each) in whole]
         self.start = min(map(timeline_start, linked), default=0.0)
         self.end = max((timeline_start(each) + each.row.figures.makespan for each in linked), default=1.0)
+        self.full_strip = memory_scale(section.schedules)
 
     def draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
@@ -207,7 +218,7 @@ class _Timelines:
         chart = f"timeline of {devices} devices, {start!r} to {end!r}"
         if chart not in self.data.charts:
             self.data.charts[chart] = _timeline_chart(devices, start, end, timeline["unit"])
-        more = {"from": start, "to": end, "scale": memory_scale(timeline), "group": self.place if linked else None}
+        more = {"from": start, "to": end, "scale": self.full_strip, "group": self.place if linked else None}
         self.data.timelines[key] = timeline | more | {"chart": chart}
 
     def _add_overview(self, key: str, presented: Presented, timeline: dict[str, Any]) -> list[tuple[str, str]]:
@@ -243,10 +254,15 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("microbatches", str(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
         ("latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)),
-        ("activation", _amount(memory.get("activation", 1))),
     ]
+    if "layers" in pipeline:
+        parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
+    else:
+        parts.append(("activation", _amount(memory.get("activation", 1))))
     if "held_for_weight" in memory:
         parts.append(("held for weight", _amount(memory["held_for_weight"])))
+    if "static" in memory:
+        parts.append(("static memory", _amount(memory["static"])))
     return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.charts.records import STEP_TITLES
+from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
@@ -144,6 +145,20 @@ def timeline(presented: Presented, *, whole: bool) -> str:
             "part of each device over time, and three stretches in full"
         )
     return text + "."
+
+
+def strips(section: Section) -> str:
+    """Say which memory fills a strip beneath a timeline."""
+    full = memory_scale(section.schedules)
+    highest = max((_peak(each) for each in section.schedules), default=0.0)
+    limits = {limit for each in section.schedules for limit in each.row.limits if limit is not None}
+    if not highest and not any(limits):
+        return ""
+    text = f"A full memory strip is {grouped(full)} in all timelines"
+    limit = "limit" if len(limits) == 1 else "highest limit"
+    if full in limits:
+        return f"{text}, the {limit}."
+    return f"{text}, twice the {limit}; the rest is cut off." if highest > full else f"{text}, the highest peak."
 
 
 def devices(section: Section) -> str:

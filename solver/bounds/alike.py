@@ -8,10 +8,11 @@ from collections.abc import Hashable
 import numpy as np
 
 from solver.bounds.network import Edge, Network
+from solver.bounds.products import product
 from solver.problem import Problem
 
 
-def alike_edges(problem: Problem, network: Network) -> list[Edge]:
+def alike_edges(problem: Problem, network: Network, *, deadline: float | None = None) -> list[Edge]:
     """Order tasks that are alike and wait for one task each by the order of those.
 
     Take tasks of one device with the same duration that return the same amount, that no others wait for, and that each
@@ -19,11 +20,16 @@ def alike_edges(problem: Problem, network: Network) -> list[Edge]:
     runs: the k-th slot starts after the k-th end, so the k-th task to be free may have the k-th slot. Neither times nor
     memory change. Where one of the awaited tasks always precedes another, so then do their followers. This loses no
     makespan, but not every schedule obeys it.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline (of `time.perf_counter`) passes first.
     """
     places = {task: place for members in network.thinned.members.values() for place, task in enumerate(members)}
     edges: list[Edge] = []
     groups = _groups(problem, network)
-    reach = network.reach() if groups else {}
+    reach = network.reach(deadline=deadline) if groups else {}
     for awaited in groups:
         device = network.thinned.device[next(iter(awaited))]
         followers = sorted(awaited, key=places.__getitem__)
@@ -34,7 +40,7 @@ def alike_edges(problem: Problem, network: Network) -> list[Edge]:
         if not all(before[after, first] for first, after in given):
             continue  # an order was imposed on them that this one contradicts
         counts = before.astype(np.float32)
-        direct = before & ~(counts @ counts > 0)
+        direct = before & ~(product(counts, counts, deadline=deadline) > 0)
         edges += [(followers[first], followers[later], 0) for later, first in np.argwhere(direct).tolist()]
     return edges
 

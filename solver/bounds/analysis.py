@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.bounds.bound import is_over
 from solver.bounds.idle_curves import Curve, Numbers, Pool, back_curve, front_curve, make_pool, raised_by_curve
-from solver.bounds.network import Network, Reach
+from solver.bounds.network import Network, Reach, transposed
 from solver.bounds.preceding_work import raised_heads, total_before
-from solver.bounds.thinned import limited_holds
+from solver.bounds.thinned import Thinned, limited_holds
+from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
 
 ROUNDS = 2
+
+MOST_PAIRS = 600_000_000
+"""Pairs of tasks of one device, of all devices together; each takes two bytes."""
 
 
 @dataclass
@@ -27,26 +31,33 @@ class DeviceView:
     members: NDArray[np.int64]
     work: Numbers
     lead: Numbers
-    before: Reach
-    after: Reach
-    pool: Pool | None
     front: Curve | None = None
     back: Curve | None = None
-
-    @cached_property
-    def work_before(self) -> Numbers:
-        """The work of each task's predecessors on the device."""
-        return total_before(self.work, self.before)
-
-    @cached_property
-    def work_after(self) -> Numbers:
-        """The work of each task's successors on the device."""
-        return total_before(self.work, self.after)
 
     @property
     def load(self) -> int:
         """The work of the device."""
         return int(self.work.sum())
+
+
+@dataclass
+class Inside:
+    """What precedes what on a device, and its memory; ``before[x, z]``: z strictly precedes x."""
+
+    view: DeviceView
+    before: Reach
+    after: Reach
+    pool: Pool | None
+
+    @cached_property
+    def work_before(self) -> Numbers:
+        """The work of each task's predecessors on the device."""
+        return total_before(self.view.work, self.before)
+
+    @cached_property
+    def work_after(self) -> Numbers:
+        """The work of each task's successors on the device."""
+        return total_before(self.view.work, self.after)
 
 
 @dataclass
@@ -82,57 +93,64 @@ class Analysis:
 
 
 def analyse(problem: Problem, network: Network, *, deadline: float | None = None) -> Analysis:
-    """Raise heads and tails by longest paths, by the work before and after a task on its device, and by idle curves."""
-    found = Analysis(network, network.heads(), network.tails(), [])
-    if is_over(deadline):
+    """Raise heads and tails by longest paths, by the work before and after a task on its device, and by idle curves.
+
+    Longest paths are found whatever the clock says: that is linear. The rest ends with what it has, and is not begun
+    where its matrices would be too large.
+    """
+    found = Analysis(network, network.heads(), network.tails(), _views(network.thinned))
+    if sum(len(view.members) ** 2 for view in found.views) > MOST_PAIRS:
         return found
-    reach = network.reach()
-    holds = limited_holds(problem)
-    found.views = [
-        _view(problem, network, device, reach[device], holds.get(device, [])) for device in network.thinned.members
-    ]
-    for _ in range(ROUNDS):
-        for view in found.views:
-            if is_over(deadline):
-                return found
-            _raise(found, view)
-        found.heads = network.heads(found.heads)
-        found.tails = network.tails(found.tails)
+    with suppress(OutOfTimeError):
+        insides = list(_insides(problem, found, deadline))
+        for _ in range(ROUNDS):
+            for inside in insides:
+                _raise(found, inside, deadline)
+            found.heads = network.heads(found.heads)
+            found.tails = network.tails(found.tails)
     return found
 
 
-def _view(problem: Problem, network: Network, device: int, reach: Reach, holds: Sequence[Hold]) -> DeviceView:
-    thinned = network.thinned
-    members = thinned.members[device]
-    before = reach & ~np.eye(len(members), dtype=bool)
-    pool = None
-    capacity = problem.capacities[device] if holds else None
-    if holds and capacity is not None:
-        pool = make_pool(capacity, holds, {thinned.keys[task]: place for place, task in enumerate(members)}, reach)
-    return DeviceView(
-        device=device,
-        members=np.array(members, dtype=np.int64),
-        work=np.array([thinned.work[task] for task in members], dtype=np.int64),
-        lead=np.array([thinned.lead[task] for task in members], dtype=np.int64),
-        before=before,
-        after=np.ascontiguousarray(before.T),
-        pool=pool,
-    )
+def _views(thinned: Thinned) -> list[DeviceView]:
+    work, lead = np.array(thinned.work, dtype=np.int64), np.array(thinned.lead, dtype=np.int64)
+    members = {device: np.array(tasks, dtype=np.int64) for device, tasks in thinned.members.items()}
+    return [DeviceView(device, tasks, work[tasks], lead[tasks]) for device, tasks in members.items()]
+
+
+def _insides(problem: Problem, found: Analysis, deadline: float | None) -> Iterator[Inside]:
+    check_time(deadline)
+    holds = limited_holds(problem)
+    reach = found.network.reach(deadline=deadline)
+    for view in found.views:
+        check_time(deadline)
+        before = reach.pop(view.device)
+        pool = _pool(problem, found, view, holds.get(view.device, []), before)
+        np.fill_diagonal(before, False)
+        yield Inside(view, before, transposed(before), pool)
+
+
+def _pool(problem: Problem, found: Analysis, view: DeviceView, holds: Sequence[Hold], reach: Reach) -> Pool | None:
+    capacity = problem.capacities[view.device] if holds else None
+    if capacity is None:
+        return None
+    keys = found.network.thinned.keys
+    return make_pool(capacity, holds, {keys[task]: place for place, task in enumerate(view.members.tolist())}, reach)
 
 
 def _picked(values: Sequence[int], view: DeviceView) -> Numbers:
     return np.array([values[task] for task in view.members.tolist()], dtype=np.int64)
 
 
-def _raise(found: Analysis, view: DeviceView) -> None:
+def _raise(found: Analysis, inside: Inside, deadline: float | None) -> None:
     """Renew one device's curves and the heads and tails of its tasks."""
+    view, pool = inside.view, inside.pool
     heads, tails = found.of(view)
-    heads = raised_heads(heads, view.work, view.before)
-    tails = raised_heads(tails, view.work, view.after)
-    view.front = front_curve(heads, view.work, view.lead, view.pool)
-    view.back = back_curve(tails, view.work, view.lead, view.pool)
-    heads = raised_by_curve(heads, view.work_before, view.front)
-    tails = raised_by_curve(tails, view.work_after, view.back)
+    heads = raised_heads(heads, view.work, inside.before, deadline=deadline)
+    tails = raised_heads(tails, view.work, inside.after, deadline=deadline)
+    view.front = front_curve(heads, view.work, view.lead, pool)
+    view.back = back_curve(tails, view.work, view.lead, pool)
+    heads = raised_by_curve(heads, inside.work_before, view.front)
+    tails = raised_by_curve(tails, inside.work_after, view.back)
     for task, head, tail in zip(view.members.tolist(), heads.tolist(), tails.tolist(), strict=True):
         found.heads[task] = head
         found.tails[task] = tail

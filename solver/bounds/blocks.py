@@ -11,6 +11,7 @@ import numpy as np
 from solver.bounds.analysis import Analysis, DeviceView
 from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Numbers
+from solver.bounds.pairing import Pairing, gather
 from solver.bounds.thinned import limited_holds
 from solver.problem import Hold, Key, Problem
 
@@ -23,21 +24,23 @@ class Sides:
 
     Attributes
     ----------
-    firsts, blocks : list of int
-        How long each first side takes alone, and how long a block with it lasts.
+    firsts : list of int
+        How long each first side takes alone.
     seconds : list of int
         How long each second side takes outside blocks, with its partner.
     partners : list of int
         How much of that the partner takes, for those that have one.
     others : int
         How long everything else on the device takes.
+    pairing : Pairing
+        What pairs of them save at most.
     """
 
     firsts: list[int]
-    blocks: list[int]
     seconds: list[int]
     partners: list[int]
     others: int
+    pairing: Pairing
 
 
 def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound | None:
@@ -52,24 +55,27 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
       none of the b, and x ≤ nB − b − 1; or it is one of them by its partner, which alone lies behind the last first.
     - In [0, e] the device runs nothing but those a and what is no side; in the last g nothing but those b and that.
       What remains is idle. Both count where the windows are disjoint, which they are if e + g < the bound with both.
-    - The load is that of all tasks alone less the savings of x blocks: a sum of the x largest, for each side by itself.
+    - The load is that of all tasks alone less what x blocks save, whichever they are (`Pairing`).
     - All blocks lie between e and T − g.
     - a = nF implies b = nB. (Not the converse, where partners run by themselves.)
 
-    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks).
+    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks). Where these are too
+    many, T ≥ the least head, the load less the most that blocks save, and the least tail.
     """
     sides = _sides(problem, found, view)
     if sides is None:
         return None
     window = _Windows(problem, found, view)
-    savings, shortest = _savings(sides), [0, *accumulate(sorted(sides.blocks))]
+    savings, shortest = sides.pairing.savings(), sides.pairing.shortest()
     most_a, most_b = window.most_firsts(), window.most_seconds()
-    if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        return None
     load = sum(sides.firsts) + sum(sides.seconds) + sides.others
+    step = found.network.thinned.step
+    if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
+        rest = load - sides.pairing.most_saved() + window.around
+        return Bound(rest * step, "blocks", view.device, {"load": load * step})
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
-    shortest = [0, *(window.e + window.g + total for total in shortest[1 : len(savings)])]
+    shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
     times = (load - np.array(savings, dtype=np.int64), np.array(shortest, dtype=np.int64))
     least: int | None = None
     for a in range(most_a + 1):
@@ -80,7 +86,6 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
         least = min((value for value in (least, *values) if value is not None), default=None)
     if least is None:
         return None
-    step = found.network.thinned.step
     return Bound(least * step, "blocks", view.device, {"load": load * step})
 
 
@@ -114,20 +119,26 @@ def _sides(problem: Problem, found: Analysis, view: DeviceView) -> Sides | None:
     """Measure a device's tasks outside blocks; None where there can be no block."""
     step = found.network.thinned.step
     keys = [found.network.thinned.keys[task] for task in view.members.tolist()]
-    firsts = [key for key in keys if key in problem.fused_durations]
-    seconds = [key for key in keys if key in problem.seconds]
+    firsts = [key for key in keys if key in problem.fusing.firsts]
+    seconds = [key for key in keys if key in problem.fusing.seconds]
     if not firsts or not seconds:
         return None
     partners = [problem.partners[key] for key in seconds if key in problem.partners]
     sided = {*firsts, *seconds, *partners}
     thin = dict(zip(view.members.tolist(), view.work.tolist(), strict=True))
     number = found.network.thinned.number
+    first_lengths = [problem.tasks[key].duration // step for key in firsts]
+    second_lengths = [sum(_alone(problem, key, step)) for key in seconds]
     return Sides(
-        firsts=[problem.tasks[key].duration // step for key in firsts],
-        blocks=[problem.fused_durations[key] // step for key in firsts],
-        seconds=[sum(_alone(problem, key, step)) for key in seconds],
+        firsts=first_lengths,
+        seconds=second_lengths,
         partners=[_alone(problem, key, step)[1] for key in seconds if key in problem.partners],
         others=sum(thin[number[key]] for key in keys if key not in sided),
+        pairing=Pairing(
+            gather(zip((problem.fusing.firsts[key] for key in firsts), first_lengths, strict=True)),
+            gather(zip((problem.fusing.seconds[key] for key in seconds), second_lengths, strict=True)),
+            {pair: duration // step for pair, duration in problem.fusing.durations.items()},
+        ),
     )
 
 
@@ -141,13 +152,6 @@ def _alone(problem: Problem, second: Key, step: int) -> tuple[int, int]:
     return min(duration, both) // step, (both - min(duration, both)) // step
 
 
-def _savings(sides: Sides) -> list[int]:
-    """Bound what 0, 1, 2, … blocks save."""
-    by_first = sorted((f - d for f, d in zip(sides.firsts, sides.blocks, strict=True)), reverse=True)
-    by_second = sorted(sides.seconds, reverse=True)
-    return [0, *accumulate(f + s for f, s in zip(by_first, by_second, strict=False))]
-
-
 class _Windows:
     """The time before any second side and after all first sides."""
 
@@ -156,13 +160,15 @@ class _Windows:
         heads, tails = found.of(view)
         self.problem = problem
         self.device = view.device
-        self.firsts = np.array([key in problem.fused_durations for key in keys])
-        self.seconds = np.array([key in problem.seconds for key in keys])
+        self.firsts = np.array([key in problem.fusing.firsts for key in keys])
+        self.seconds = np.array([key in problem.fusing.seconds for key in keys])
         self.heads, self.tails, self.work = heads, tails, view.work
         self.e = int(heads[self.seconds].min())
         self.g = int(tails[self.firsts].min())
+        self.around = int(heads.min() + tails.min())
         self.step = found.network.thinned.step
         self.keys = keys
+        self.partners = {problem.partners[key] for key in problem.fusing.seconds if key in problem.partners}
         self.place = {key: place for place, key in enumerate(keys)}
 
     def most_firsts(self) -> int:
@@ -191,7 +197,7 @@ class _Windows:
         return limited_holds(self.problem).get(self.device, [])
 
     def _behind_second(self, task: Key) -> bool:
-        return task in self.problem.seconds or task in self.problem.partners.values()
+        return task in self.problem.fusing.seconds or task in self.partners
 
     def _fit(self, amounts: Sequence[int]) -> int:
         capacity = self.problem.capacities[self.device] if self.device < len(self.problem.capacities) else None
@@ -228,8 +234,8 @@ class _Windows:
 
     def _others(self, starts: Numbers, end: int) -> int:
         sided = self.firsts | self.seconds  # a new array
-        for key in (key for key in self.keys if key in self.problem.seconds and key in self.problem.partners):
-            sided[self.place[self.problem.partners[key]]] = True
+        for key in (key for key in self.keys if key in self.partners):
+            sided[self.place[key]] = True
         return int(np.clip(end - starts[~sided], 0, self.work[~sided]).sum())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from solver.errors import InputError
@@ -54,8 +53,3 @@ class InfeasibleError(InputError):
 def best(*bounds: Bound | None) -> Bound:
     """Choose the highest bound; of equal ones, the first."""
     return max((bound for bound in bounds if bound is not None), key=lambda bound: bound.value)
-
-
-def is_over(deadline: float | None) -> bool:
-    """Tell whether a deadline (of `time.perf_counter`) has passed."""
-    return deadline is not None and time.perf_counter() >= deadline

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, DeviceView, analyse
 from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.blocks import blocks_bound
-from solver.bounds.bound import Bound, best, is_over
+from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
+from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
-from solver.bounds.thinned import limited_holds, shortest_blocks
+from solver.bounds.thinned import limited_holds
+from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Problem
 
 
@@ -23,7 +28,7 @@ def makespan_bound(problem: Problem, *, deadline: float | None = None) -> Bound:
     problem : Problem
         What is scheduled.
     deadline : float or None
-        A time of `time.perf_counter` after which the best bound so far is returned.
+        A time of `time.perf_counter` after which the best bound so far is returned, which is at least `load_bound`.
 
     Returns
     -------
@@ -41,34 +46,60 @@ def makespan_bound(problem: Problem, *, deadline: float | None = None) -> Bound:
     return bound_of(problem, analyse(problem, network, deadline=deadline), deadline=deadline)
 
 
+def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
+    """Find a time that no schedule can beat, in time that is linear in the number of tasks.
+
+    The longest path; and, for each device, its load with the least head of its tasks before it and their least tail
+    behind it. Every task on the device starts no earlier than the least head and ends no later than the least tail
+    before the end of the schedule, and between those two moments they run one at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    loads : sequence of int, optional
+        For each device how much work it has at least, in ticks, where the problem is only the first part of what is
+        scheduled: each task that was left out waits for what a task of its device that is here waits for, and is
+        waited for likewise. By default the work of the problem's own tasks, less all that blocks can save.
+    """
+    return _path_and_loads(problem, analyse(problem, plain_network(problem), deadline=0.0), loads)
+
+
 def implied_network(problem: Problem, *, deadline: float | None = None) -> Network:
     """Make the network of all precedences that lose no makespan: given, by alike tasks, and by memory."""
     network = plain_network(problem)
-    if is_over(deadline):
-        return network
-    network = network.with_edges(alike_edges(problem, network))
-    return with_memory_edges(problem, network, deadline=deadline)[0]
+    with suppress(OutOfTimeError):
+        check_time(deadline)
+        network = network.with_edges(alike_edges(problem, network, deadline=deadline))
+        network = with_memory_edges(problem, network, deadline=deadline)[0]
+    return network
 
 
 def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows."""
     step = found.network.thinned.step
-    highest = Bound(found.path * step, "path")
+    highest = _path_and_loads(problem, found)
     for view in found.views:
-        highest = best(highest, _load_bound(found, view), _window_bound(found, view))
+        highest = best(highest, _window_bound(found, view))
         if not is_over(deadline):
             highest = best(highest, _jackson_bound(found, view))
-    for view in found.views if shortest_blocks(problem) else ():
+    for view in found.views if problem.fusing.firsts else ():
         if not is_over(deadline):
             highest = best(highest, blocks_bound(problem, found, view))
     return best(highest, *_area_bounds(problem, found, deadline, highest.value // step))
 
 
-def _load_bound(found: Analysis, view: DeviceView) -> Bound:
-    heads, tails = found.of(view)
-    head, tail, step = int(heads.min()), int(tails.min()), found.network.thinned.step
-    details: dict[str, int | str] = {"load": view.load * step, "front": head * step, "back": tail * step}
-    return Bound((head + view.load + tail) * step, "load", view.device, details)
+def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
+    step = found.network.thinned.step
+    highest = Bound(found.path * step, "path")
+    loads = least_loads(problem) if loads is None else loads
+    for view in found.views:
+        load = loads[view.device]
+        heads, tails = found.of(view)
+        front, back = int(heads.min()) * step, int(tails.min()) * step
+        details: dict[str, int | str] = {"load": load, "front": front, "back": back}
+        highest = best(highest, Bound(front + load + back, "load", view.device, details))
+    return highest
 
 
 def _window_bound(found: Analysis, view: DeviceView) -> Bound | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.bounds.bound import InfeasibleError, is_over
+from solver.bounds.bound import InfeasibleError
 from solver.bounds.network import Cycle, Edge, Network, Reach
+from solver.bounds.products import product
 from solver.bounds.thinned import limited_holds, thin
+from solver.deadline import OutOfTimeError, is_over
 from solver.problem import Hold, Precedence, Problem
 
 MOST_ROUNDS = 3
@@ -37,7 +40,7 @@ def memory_edges(problem: Problem, *, deadline: float | None = None) -> list[Pre
     problem : Problem
         What is scheduled.
     deadline : float or None
-        A time of `time.perf_counter` after which no further device is looked at.
+        A time of `time.perf_counter` after which nothing more is looked for.
 
     Returns
     -------
@@ -71,10 +74,11 @@ def with_memory_edges(
     for _ in range(MOST_ROUNDS):
         if not fresh or is_over(deadline):
             break
-        reach = network.reach()
-        edges = {
-            device: limit.implied_edges(reach[device]) for device, limit in limits.items() if not is_over(deadline)
-        }
+        edges: dict[int, list[Edge]] = {}
+        with suppress(OutOfTimeError):
+            reach = network.reach(deadline=deadline)
+            for device, limit in limits.items():
+                edges[device] = limit.implied_edges(reach[device], deadline=deadline)
         fresh = {device for device, implied in edges.items() if implied}
         found += [edge for implied in edges.values() for edge in implied]
         network = _extended(network, edges, limits)
@@ -148,10 +152,16 @@ class LimitedMemory:
     returns: NDArray[np.int64]
     parts: NDArray[Any]
 
-    def implied_edges(self, reach: Reach) -> list[Edge]:
-        """List which returns must end before which takes, without what is known and what others imply."""
+    def implied_edges(self, reach: Reach, *, deadline: float | None = None) -> list[Edge]:
+        """List which returns must end before which takes, without what is known and what others imply.
+
+        Raises
+        ------
+        OutOfTimeError
+            If the deadline (of `time.perf_counter`) passes first.
+        """
         takes, returns = np.unique(self.takes), np.unique(self.returns)
-        held = self._held(reach, takes, returns)
+        held = self._held(reach, takes, returns, deadline)
         exceeds = held > self.capacity
         follows = reach[np.ix_(returns, takes)].T
         if (exceeds & follows).any():
@@ -159,10 +169,12 @@ class LimitedMemory:
         new = exceeds & ~reach[np.ix_(takes, returns)]
         if not new.any():
             return []
-        direct = new & ~_through(reach, takes, returns, new)
+        direct = new & ~_through(reach, takes, returns, new, deadline)
         return [(self.members[returns[y]], self.members[takes[x]], 0) for x, y in np.argwhere(direct).tolist()]
 
-    def _held(self, reach: Reach, takes: NDArray[np.int64], returns: NDArray[np.int64]) -> NDArray[Any]:
+    def _held(
+        self, reach: Reach, takes: NDArray[np.int64], returns: NDArray[np.int64], deadline: float | None
+    ) -> NDArray[Any]:
         """Count what is held at one moment if a take (row) starts before a return (column) ends."""
         exact = self.parts.dtype
         some = self.parts > 0
@@ -172,19 +184,24 @@ class LimitedMemory:
         behind_return = reach[np.ix_(gives, returns)]  # part by y: it is returned behind y or by it
         taken_for_return = reach[np.ix_(returns, took)].T  # part by y: it is taken before y
         at_take = (taken & behind_take).astype(exact) @ parts
-        between = ((taken & ~behind_take) * parts) @ behind_return.astype(exact)
+        between = product((taken & ~behind_take) * parts, behind_return.astype(exact), deadline=deadline)
         at_return = parts @ (taken_for_return & behind_return).astype(exact)
-        beside = (taken * parts) @ (~taken_for_return & behind_return).astype(exact)
+        beside = product(taken * parts, (~taken_for_return & behind_return).astype(exact), deadline=deadline)
         held: NDArray[Any] = np.maximum(at_take[:, None] + between, at_return[None, :] + beside)
         return held
 
 
 def _through(
-    reach: Reach, takes: NDArray[np.int64], returns: NDArray[np.int64], new: NDArray[np.bool_]
+    reach: Reach,
+    takes: NDArray[np.int64],
+    returns: NDArray[np.int64],
+    new: NDArray[np.bool_],
+    deadline: float | None,
 ) -> NDArray[np.bool_]:
     """Tell which new precedences follow from others of them."""
     counts = new.astype(np.float32)
     earlier = reach[np.ix_(takes, takes)] & ~np.eye(len(takes), dtype=bool)
     later = reach[np.ix_(returns, returns)] & ~np.eye(len(returns), dtype=bool)
-    implied: NDArray[np.bool_] = (earlier.astype(np.float32) @ counts > 0) | (counts @ later.astype(np.float32) > 0)
+    before = product(earlier.astype(np.float32), counts, deadline=deadline)
+    implied: NDArray[np.bool_] = (before > 0) | (product(counts, later.astype(np.float32), deadline=deadline) > 0)
     return implied

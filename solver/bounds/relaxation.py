@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from solver.bounds.analysis import Analysis, analyse
-from solver.bounds.bound import Bound, best, is_over
+from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.makespan import implied_network
 from solver.bounds.network import Network
 from solver.bounds.thinned import limited_holds
 from solver.cpsat_run import run
+from solver.deadline import OutOfTimeError, is_over, until
 from solver.problem import Problem
 
 LARGEST_HORIZON = 2**50
@@ -66,18 +67,25 @@ def relaxed_bound(
         At least as high as ``quick``.
     """
     highest = quick
+
+    def over() -> bool:
+        return is_over(deadline) or (stop is not None and stop())
+
     found = analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
     order = _by_tightness(found, quick)
     proven: dict[int, int] = {}
     attempts: list[tuple[int, ...]] = [(device,) for device in order]
     while attempts:
         devices = attempts.pop(0)
-        if is_over(deadline) or (stop is not None and stop()) or (upper is not None and highest.value >= upper):
+        if over() or (upper is not None and highest.value >= upper):
             break
         if sum(len(found.network.thinned.members[device]) for device in devices) <= MOST_TASKS:
             now = time.perf_counter()
             until = now + (deadline - now) / (len(attempts) + (2 if len(devices) == 1 else 1))
-            relaxation = Relaxation.of(problem, found, devices)
+            try:
+                relaxation = Relaxation.of(problem, found, devices, over)
+            except OutOfTimeError:
+                break
             value = _prove(relaxation, quick.value, until, upper, workers, seed, stop)
             names = ", ".join(map(str, devices))
             highest = best(highest, Bound(value, "device relaxation", devices[0], {"devices": names}))
@@ -136,8 +144,16 @@ class Relaxation:
     unit: int
 
     @classmethod
-    def of(cls, problem: Problem, found: Analysis, devices: Sequence[int]) -> Relaxation:
-        """Keep some devices of an analysed problem."""
+    def of(
+        cls, problem: Problem, found: Analysis, devices: Sequence[int], over: Callable[[], bool] = lambda: False
+    ) -> Relaxation:
+        """Keep some devices of an analysed problem.
+
+        Raises
+        ------
+        OutOfTimeError
+            If it is over first.
+        """
         thinned = found.network.thinned
         tasks = [task for device in devices for task in thinned.members[device]]
         place = {task: at for at, task in enumerate(tasks)}
@@ -155,19 +171,19 @@ class Relaxation:
             work=[thinned.work[task] // step for task in tasks],
             head=[found.heads[task] // step for task in tasks],
             tail=[found.tails[task] // step for task in tasks],
-            delays=[(a, b, lag // step) for a, b, lag in _delays(found.network, tasks)],
+            delays=[(a, b, lag // step) for a, b, lag in _delays(found.network, tasks, over)],
             holds=holds,
             capacities={device: problem.capacities[device] or 0 for device in holds},
             unit=step * thinned.step,
         )
 
 
-def _delays(network: Network, tasks: Sequence[int]) -> list[tuple[int, int, int]]:
+def _delays(network: Network, tasks: Sequence[int], over: Callable[[], bool]) -> list[tuple[int, int, int]]:
     """Find the longest paths between tasks through others, without those that paths through the tasks imply."""
     place = {task: at for at, task in enumerate(tasks)}
     lead, size = network.thinned.lead, len(tasks)
     longest: dict[int, NDArray[np.int64]] = {}
-    for task in network.order:
+    for task in until(over, network.order):
         row = np.full(size, NONE, dtype=np.int64)
         for before, lag in network.preds[task]:
             if before in place:
@@ -180,6 +196,8 @@ def _delays(network: Network, tasks: Sequence[int]) -> list[tuple[int, int, int]
     work = np.array([network.thinned.work[task] for task in tasks], dtype=np.int64)
     implied = np.full_like(between, NONE)
     for middle in range(size):
+        if over():
+            raise OutOfTimeError
         np.maximum(implied, between[:, middle, None] + (between[middle] + work[middle])[None, :], out=implied)
     needed = np.argwhere((between >= 0) & (implied < between)).tolist()
     return [(before, after, int(between[after, before])) for after, before in needed]

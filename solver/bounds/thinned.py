@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from solver.block_lengths import block_durations, shortest_blocks
 from solver.problem import Hold, Key, Precedence, Problem
 
 LARGEST_TOTAL = 2**56
@@ -17,10 +19,11 @@ class Thinned:
     """Tasks by number, with two durations each.
 
     Every schedule of the problem contains one of this plain problem. Within a merged pair (i, w) of duration m, or a
-    block (f, i with w) of duration D, give i, w and f disjoint parts of its time, i before w: all precedences still
-    hold, since whatever the action waits for ends before its start and whatever waits for it starts after its end; and
-    memory is taken no earlier and returned no later than in truth. What remains is that the parts fit:
-    work(i) + work(w) ≤ m and work(f) + work(i) + work(w) ≤ D. A part that is alone keeps (a part of) its own duration.
+    block (f, i with w) of duration D(f, i), give i, w and f disjoint parts of its time, i before w: all precedences
+    still hold, since whatever the action waits for ends before its start and whatever waits for it starts after its
+    end; and memory is taken no earlier and returned no later than in truth. What remains is that the parts fit:
+    work(i) + work(w) ≤ m and, for every pair, work(f) + work(i) + work(w) ≤ D(f, i). A part that is alone keeps (a part
+    of) its own duration.
 
     ``lead`` is the least duration of the action that a task can be in. A path may count it in place of ``work``, since
     whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is no exception.
@@ -64,16 +67,17 @@ class Thinned:
 
     def numbered(self, edges: list[Precedence]) -> list[tuple[int, int, int]]:
         """Write precedences with the numbers of tasks and the lags in steps."""
-        return [(self.number[before], self.number[after], lag // self.step) for before, after, lag in edges]
+        number, step = self.number, self.step
+        return [(number[before], number[after], lag // step) for before, after, lag in edges]
 
 
 def thin(problem: Problem) -> Thinned:
     """Make the plain problem."""
-    work = least_work(problem)
+    blocks = shortest_blocks(problem)
+    work = _least_work(problem, blocks)
     lead = dict(work)
-    for first, block in problem.fused_durations.items():
-        if first in problem.tasks:
-            lead[first] = min(problem.tasks[first].duration, block)
+    for first in problem.fusing.firsts:
+        lead[first] = min(problem.tasks[first].duration, blocks.get(first, problem.tasks[first].duration))
     total = sum(task.duration for task in problem.tasks.values()) + sum(lag for _, _, lag in problem.precedences)
     step = -(-total // LARGEST_TOTAL) or 1
     keys = list(problem.tasks)
@@ -91,39 +95,35 @@ def thin(problem: Problem) -> Thinned:
     return thinned
 
 
-def shortest_blocks(problem: Problem) -> dict[int, int]:
-    """Find how long the shortest block of each device lasts, where there can be one."""
-    hosts = {problem.tasks[second].device for second in problem.seconds}
-    shortest: dict[int, int] = {}
-    for first, block in problem.fused_durations.items():
-        device = problem.tasks[first].device
-        if device in hosts:
-            shortest[device] = min(block, shortest.get(device, block))
-    return shortest
+def _least_work(problem: Problem, blocks: Mapping[Key, int]) -> dict[Key, int]:
+    """Choose parts that fit every action: the second side of a block keeps what it can, the first has the rest.
 
-
-def least_work(problem: Problem) -> dict[Key, int]:
-    """Choose parts that fit every action: the second side of a block keeps what it can, the first has the rest."""
-    blocks = shortest_blocks(problem)
+    What the second side keeps fits the shortest of its blocks, so the rest is never negative.
+    """
     work = {key: task.duration for key, task in problem.tasks.items()}
-    for second in problem.seconds:
-        device = problem.tasks[second].device
-        work[second] = min(work[second], blocks.get(device, work[second]))
+    seconds = problem.fusing.seconds
+    for second in seconds:
+        work[second] = min(work[second], blocks.get(second, work[second]))
     for task, partner in problem.partners.items():
         limits = [work[task] + work[partner]]
         if task in problem.merged_durations:
             limits.append(problem.merged_durations[task])
-        if task in problem.seconds and problem.tasks[task].device in blocks:
-            limits.append(blocks[problem.tasks[task].device])
+        if task in seconds and task in blocks:
+            limits.append(blocks[task])
         work[task] = min(work[task], *limits)
         work[partner] = min(limits) - work[task]
     _even_out(problem, work)
-    longest: dict[int, int] = defaultdict(int)
-    for second in problem.seconds:
+    kept: dict[tuple[int, int], int] = defaultdict(int)
+    for second, each in seconds.items():
         both = work[second] + (work[problem.partners[second]] if second in problem.partners else 0)
-        longest[problem.tasks[second].device] = max(both, longest[problem.tasks[second].device])
-    for first, block in problem.fused_durations.items():
-        work[first] = min(work[first], block - longest[problem.tasks[first].device])
+        device = problem.tasks[second].device
+        kept[device, each] = max(both, kept[device, each])
+    rest: dict[tuple[int, int], int] = {}
+    for device, first_class, second_class, duration in block_durations(problem):
+        left = duration - kept[device, second_class]
+        rest[device, first_class] = min(left, rest.get((device, first_class), left))
+    for first, each in problem.fusing.firsts.items():
+        work[first] = min(work[first], rest.get((problem.tasks[first].device, each), work[first]))
     return work
 
 

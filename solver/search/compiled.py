@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from solver.deadline import check_time, is_over, until
 from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
 
 LARGEST_CLOSURE = 200_000_000
@@ -117,16 +119,20 @@ class CompiledProblem:
         return Merged(names[0], names[1]) if mode.merged else names[0]
 
 
-def compile_problem(problem: Problem) -> CompiledProblem:
+def compile_problem(problem: Problem, *, deadline: float | None = None) -> CompiledProblem:
     """Write a problem in whole numbers.
 
     Parameters
     ----------
     problem : Problem
         What is to be scheduled. What is taken on a device must be returned there.
+    deadline : float or None
+        On the clock of `time.perf_counter`.
 
     Raises
     ------
+    OutOfTimeError
+        If the deadline passes first.
     ValueError
         If the precedences have a circle, or memory is returned on another device than it was taken on.
     """
@@ -141,7 +147,9 @@ def compile_problem(problem: Problem) -> CompiledProblem:
         for place, task in enumerate(tasks):
             chain[task], position[task] = index, place
     in_chain = {pair for tasks in chains for pair in pairwise(tasks)}
+    check_time(deadline)
     predecessors, successors = _neighbours(problem, number, in_chain)
+    check_time(deadline)
     topological = _topological(predecessors, successors, chains, chain, position)
     local_chains: list[list[int]] = [[] for _ in range(problem.devices)]
     for index, tasks in enumerate(chains):
@@ -163,7 +171,7 @@ def compile_problem(problem: Problem) -> CompiledProblem:
         modes=modes,
         predecessors=predecessors,
         successors=successors,
-        needs=_needs(predecessors, topological, chains, chain, position, device, local_chains),
+        needs=_needs(predecessors, topological, chains, chain, position, device, local_chains, deadline),
         take=take,
         give=give,
         capacities=_capacities(problem, device, take),
@@ -203,10 +211,10 @@ def _chains(problem: Problem, number: dict[Key, int], alike: Sequence[tuple[int,
     return chains + [[task] for task in number.values() if task not in named]
 
 
-def _choices(problem: Problem, key: Key) -> tuple[int | None, bool, bool, int | None]:
+def _choices(problem: Problem, key: Key) -> tuple[int | None, int | None, bool, int | None]:
     return (
-        problem.fused_durations.get(key),
-        key in problem.seconds,
+        problem.fusing.firsts.get(key),
+        problem.fusing.seconds.get(key),
         key in problem.partners,
         problem.merged_durations.get(key),
     )
@@ -233,8 +241,8 @@ def _joint_modes(
         if length is not None:
             yield _joint((chain, other), length, single, merged=True)
     for local in local_chains:
-        firsts = [chain for chain in local if keys[chains[chain][0]] in problem.fused_durations]
-        seconds = [chain for chain in local if keys[chains[chain][0]] in problem.seconds]
+        firsts = [chain for chain in local if keys[chains[chain][0]] in problem.fusing.firsts]
+        seconds = [chain for chain in local if keys[chains[chain][0]] in problem.fusing.seconds]
         for second in seconds:
             has_partner = keys[chains[second][0]] in problem.partners
             if has_partner and second not in partner:
@@ -242,8 +250,9 @@ def _joint_modes(
             parts = (second, partner[second]) if has_partner else (second,)
             for first in firsts:
                 block = (first, *parts)
-                length = problem.fused_durations[keys[chains[first][0]]]
-                if first != second and length < sum(single[chain].duration for chain in block):
+                length = problem.fusing.duration(keys[chains[first][0]], keys[chains[second][0]])
+                alone = sum(single[chain].duration for chain in block)
+                if first != second and length is not None and length < alone:
                     yield _joint(block, length, single, fused=True, merged=has_partner)
 
 
@@ -301,6 +310,7 @@ def _needs(
     position: list[int],
     device: list[int],
     local_chains: list[list[int]],
+    deadline: float | None,
 ) -> list[list[tuple[int, int]]]:
     """Count, for each task, how much of each other chain must be ahead of it on its device.
 
@@ -314,7 +324,8 @@ def _needs(
         return needs
     behind = np.zeros((len(chain), len(chains)), dtype=np.int32)
     local = [np.array(indices) for indices in local_chains]
-    for task in topological:
+    over = partial(is_over, deadline)
+    for task in until(over, topological):
         row = behind[task]
         own = chain[task]
         earlier = [other for other, _ in predecessors[task]]
@@ -329,7 +340,7 @@ def _needs(
             if count and chain_number != own
         ]
         row[own] = position[task] + 1
-    return [_without_implied(task, needs, chains, chain, position) for task in range(len(chain))]
+    return [_without_implied(task, needs, chains, chain, position) for task in until(over, range(len(chain)))]
 
 
 def _without_implied(

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
 
+from solver.block_lengths import longest_blocks
 from solver.cpsat_run import Result, Values, run
+from solver.deadline import OutOfTimeError
 from solver.problem import Key, Precedence
 from solver.search.cpsat_model import Variables, build_model, cut_by_load, minimise_makespan, minimise_span, tie_to_span
 from solver.search.cpsat_solution import add_hint, read_orders
@@ -59,7 +61,7 @@ class Shared:
         """A limit, in steps, that no schedule without needless waiting exceeds."""
         problem = self.steps.problem
         work = sum(task.duration for task in problem.tasks.values())
-        spare = sum(problem.fused_durations.values()) + sum(problem.merged_durations.values())
+        spare = sum(longest_blocks(problem).values()) + sum(problem.merged_durations.values())
         return work + spare + sum(lag for _, _, lag in problem.precedences)
 
 
@@ -94,6 +96,8 @@ class Lane:
                 seconds *= 2
                 self.seed += 100
                 self.parameters = OTHER_PARAMETERS if self.parameters is PARAMETERS else PARAMETERS
+        except OutOfTimeError:  # in the middle of building a model
+            return
         except BaseException as error:  # told to the thread that waits
             self.failure = error
             self.shared.state.cancelled.set()
@@ -179,7 +183,7 @@ class Lane:
         windows = variant.windows(shared.windows, limit, self.shared.longest) if span else shared.windows.starts(limit)
         if windows is None:
             return None
-        variables = Variables(shared.steps.problem, windows, variant.pairs, variant.twins)
+        variables = Variables(shared.steps.problem, windows, variant.pairs, variant.twins, shared.state.over)
         edges = shared.edges if variant.lossless else [*shared.edges, *in_chain_order(shared.steps.problem)]
         build_model(variables, edges, self.shared.longest if span else limit)
         if span:

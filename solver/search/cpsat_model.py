@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 
 from ortools.sat.python import cp_model
 
+from solver.deadline import until
 from solver.problem import Hold, Key, Precedence, Problem
 
 Pair = tuple[Key, Key]
@@ -28,6 +29,8 @@ class Variables:
         What may share a block.
     twins : mapping of Key to Key
         Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_mirror`.
+    over : callable
+        Asked again and again, while the model is built, whether that is in vain: then `OutOfTimeError` is raised.
     """
 
     def __init__(
@@ -36,13 +39,16 @@ class Variables:
         windows: Mapping[Key, tuple[int, int]],
         pairs: Iterable[Pair] = (),
         twins: Mapping[Key, Key] | None = None,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.over = over
         self.problem = problem
         self.windows = windows
         self.twins = twins or {}
         self.model = cp_model.CpModel()
-        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in problem.tasks if key not in self.twins}
-        self.pairs = {pair: self.model.new_bool_var("") for pair in pairs if not self.is_twin(pair[0])}
+        keys = until(over, problem.tasks)
+        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in keys if key not in self.twins}
+        self.pairs = {pair: self.model.new_bool_var("") for pair in until(over, pairs) if not self.is_twin(pair[0])}
         self.merged = {key: self.model.new_bool_var("") for key in self.starts if key in problem.merged_durations}
         self.horizon = max((last for _, last in windows.values()), default=0) + max(
             (task.duration for task in problem.tasks.values()), default=0
@@ -84,8 +90,8 @@ class Variables:
     def changes(self) -> defaultdict[Key, list[tuple[cp_model.IntVar, int]]]:
         """For each task, the literals that change its duration, and what it is then."""
         changes: defaultdict[Key, list[tuple[cp_model.IntVar, int]]] = defaultdict(list)
-        for (first, second), literal in self.pairs.items():
-            length = self.problem.fused_durations[first]
+        for (first, second), literal in until(self.over, self.pairs.items()):
+            length = self.block_duration(first, second)
             for task in self.parts(first, second):
                 changes[task].append((literal, length))
         for task, literal in self.merged.items():
@@ -93,18 +99,22 @@ class Variables:
                 changes[part].append((literal, self.problem.merged_durations[task]))
         return changes
 
+    def block_duration(self, first: Key, second: Key) -> int:
+        """Give the duration of a block that may be formed."""
+        fusing = self.problem.fusing
+        return fusing.durations[fusing.firsts[first], fusing.seconds[second]]
+
     def parts(self, *tasks: Key) -> list[Key]:
         """List tasks with the partners that they bring along."""
         partners = [self.problem.partners[task] for task in tasks if task in self.problem.partners]
         return [*tasks, *partners]
 
     @cached_property
-    def blocks(self) -> defaultdict[Key, list[cp_model.IntVar]]:
-        """For each first and second half, the literals of its blocks."""
-        blocks: defaultdict[Key, list[cp_model.IntVar]] = defaultdict(list)
-        for pair, literal in self.pairs.items():
-            for half in pair:
-                blocks[half].append(literal)
+    def blocks(self) -> defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]]:
+        """For each first half, the literals of its blocks by their durations."""
+        blocks: defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]] = defaultdict(lambda: defaultdict(list))
+        for (first, second), literal in self.pairs.items():
+            blocks[first][self.block_duration(first, second)].append(literal)
         return blocks
 
     def together(self, task: Key) -> cp_model.IntVar | None:
@@ -154,7 +164,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
     for before, after, lag in (*problem.precedences, *edges):
         if not variables.is_twin(after):
             lags[before, after] = max(lag, lags.get((before, after), 0))
-    for (before, after), lag in lags.items():
+    for (before, after), lag in until(variables.over, lags.items()):
         waits = variables.model.add(variables.start(after) >= variables.end(before) + lag)
         together = variables.together(before) if problem.partners.get(before) == after else None
         if together is not None:
@@ -164,7 +174,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
 def add_one_at_a_time(variables: Variables) -> None:
     """Let every device run one thing at a time."""
     lanes: defaultdict[int, list[cp_model.IntervalVar]] = defaultdict(list)
-    for key in variables.starts:
+    for key in until(variables.over, variables.starts):
         lanes[variables.problem.tasks[key].device] += _pieces(variables, key)
     for lane in lanes.values():
         variables.model.add_no_overlap(lane)
@@ -183,16 +193,13 @@ def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
         yield model.new_optional_fixed_size_interval_var(
             start, problem.merged_durations[key], variables.merged[key], ""
         )
-    blocks = variables.blocks.get(key)
-    if blocks and key in problem.fused_durations:
-        yield model.new_optional_fixed_size_interval_var(
-            start, problem.fused_durations[key], variables.any_of(blocks), ""
-        )
+    for length, blocks in variables.blocks[key].items() if key in variables.blocks else ():
+        yield model.new_optional_fixed_size_interval_var(start, length, variables.any_of(blocks), "")
 
 
 def add_blocks(variables: Variables) -> None:
     """Start the halves of a block together, and fuse each task once at most."""
-    for (first, second), literal in variables.pairs.items():
+    for (first, second), literal in until(variables.over, variables.pairs.items()):
         variables.model.add(variables.start(first) == variables.start(second)).only_enforce_if(literal)
     for key in variables.starts:
         literals = [literal for literal, _ in variables.changes[key]]
@@ -259,7 +266,7 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
     model = variables.model
     pieces: list[cp_model.IntervalVar] = []
     amounts: list[int] = []
-    for hold in holds:
+    for hold in until(variables.over, holds):
         start = variables.start(hold.take)
         for task, part in hold.returns:
             if part:
@@ -271,7 +278,7 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
 
 def add_limit(variables: Variables, limit: int) -> None:
     """End all by a limit; where nothing can be fused or merged, the windows of the starts say so."""
-    if variables.problem.seconds or variables.problem.merged_durations:
+    if variables.problem.fusing.seconds or variables.problem.merged_durations:
         for key in variables.starts:
             variables.model.add(variables.end(key) <= limit)
 
@@ -290,7 +297,7 @@ def minimise_makespan(variables: Variables, edges: Iterable[Precedence], bound: 
 def tie_to_span(variables: Variables, span: cp_model.IntVar | int) -> None:
     """Let every device end what it does within a span from its first start."""
     firsts: dict[int, cp_model.IntVar] = {}
-    for key in variables.starts:
+    for key in until(variables.over, variables.starts):
         device = variables.problem.tasks[key].device
         if device not in firsts:
             firsts[device] = variables.model.new_int_var(0, variables.horizon, "")
@@ -315,11 +322,12 @@ def cut_by_load(variables: Variables, heads: Mapping[Key, int], tails: Mapping[K
     savings: defaultdict[int, list[cp_model.LinearExprT]] = defaultdict(list)
     for (first, second), literal in variables.pairs.items():
         alone = sum(problem.tasks[key].duration for key in variables.parts(first, second))
-        savings[problem.tasks[first].device].append((alone - problem.fused_durations[first]) * literal)
+        saved = alone - variables.block_duration(first, second)
+        savings[problem.tasks[first].device].append(saved * literal)
     for task, literal in variables.merged.items():
         alone = sum(problem.tasks[key].duration for key in variables.parts(task))
         savings[problem.tasks[task].device].append((alone - problem.merged_durations[task]) * literal)
-    for device, saved in savings.items():
+    for device, terms in savings.items():
         load = sum(problem.tasks[key].duration for key in lanes[device])
         around = min(heads[key] for key in lanes[device]) + min(tails[key] for key in lanes[device])
-        variables.model.add(cp_model.LinearExpr.sum(saved) >= load + around - limit)
+        variables.model.add(cp_model.LinearExpr.sum(terms) >= load + around - limit)

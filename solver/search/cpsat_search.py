@@ -66,6 +66,11 @@ def search(
     -------
     str
         ``optimal``, ``infeasible``, ``feasible`` or ``unknown``.
+
+    Raises
+    ------
+    OutOfTimeError
+        If time is up before the first question is asked.
     """
     state = State(problem, objective, bound, deadline)
     if incumbent is not None:
@@ -79,7 +84,7 @@ def search(
         {key: head // steps.size for key, head in heads.items()},
         {key: tail // steps.size for key, tail in tails.items()},
     )
-    kinds = variants(steps.problem, scaled_edges, windows, objective)
+    kinds = variants(steps.problem, scaled_edges, windows, objective, lambda: stop() or state.over())
     shared = Shared(state, steps, scaled_edges, windows, ranks)
     lanes = [
         Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)

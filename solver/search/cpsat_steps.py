@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
+from solver.block_lengths import longest_blocks, shortest_blocks
 from solver.problem import Key, Precedence, Problem, Task
 from solver.time_step import LARGEST_HORIZON
 
@@ -52,11 +53,11 @@ def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list
     edges = list(edges)
     lengths = [
         *(task.duration for task in problem.tasks.values()),
-        *problem.fused_durations.values(),
+        *longest_blocks(problem).values(),
         *problem.merged_durations.values(),
     ]
     lags = [lag for _, _, lag in (*problem.precedences, *edges)]
-    size = math.gcd(*lengths, *lags) or 1
+    size = math.gcd(*lengths, *lags, *problem.fusing.durations.values()) or 1
     horizon = sum(lengths) + sum(lags)
     exact = horizon // size < LARGEST_HORIZON
     if not exact:
@@ -65,7 +66,7 @@ def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list
         problem,
         tasks={key: Task(task.device, task.duration // size) for key, task in problem.tasks.items()},
         precedences=[(before, after, lag // size) for before, after, lag in problem.precedences],
-        fused_durations={key: duration // size for key, duration in problem.fused_durations.items()},
+        fusing=problem.fusing.scaled(lambda duration: duration // size),
         merged_durations={key: duration // size for key, duration in problem.merged_durations.items()},
     )
     return Steps(scaled, size, exact), [(before, after, lag // size) for before, after, lag in edges]
@@ -101,22 +102,12 @@ class Windows:
 def least_durations(problem: Problem) -> dict[Key, int]:
     """Tell how long each task lasts at least: alone, merged, or in a block."""
     least = {key: task.duration for key, task in problem.tasks.items()}
-    blocks: dict[int, int] = {}
-    for first, duration in problem.fused_durations.items():
-        device = problem.tasks[first].device
-        blocks[device] = min(duration, blocks.get(device, duration))
-        if problem.seconds:
-            least[first] = min(least[first], duration)
-    for second in problem.seconds:
-        _shorten(least, problem, second, blocks.get(problem.tasks[second].device))
-    for task, duration in problem.merged_durations.items():
+    for task, duration in (*shortest_blocks(problem).items(), *problem.merged_durations.items()):
         _shorten(least, problem, task, duration)
     return least
 
 
-def _shorten(least: dict[Key, int], problem: Problem, task: Key, duration: int | None) -> None:
-    if duration is None:
-        return
+def _shorten(least: dict[Key, int], problem: Problem, task: Key, duration: int) -> None:
     for part in (task, problem.partners.get(task, task)):
         least[part] = min(least[part], duration)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from solver.problem import Hold, Key, Precedence, Problem
+from solver.deadline import until
+from solver.problem import Fusing, Hold, Key, Precedence, Problem
 from solver.search.cpsat_model import Pair, Variables
 from solver.search.cpsat_steps import Windows, topological_ranks
 
@@ -65,9 +66,21 @@ def _first_tasks(problem: Problem, heads: Mapping[Key, int]) -> dict[int, Key]:
     return firsts
 
 
-def variants(problem: Problem, edges: list[Precedence], windows: Windows, objective: str) -> list[Variant]:
-    """List the kinds of schedules worth trying, the most promising first."""
-    pairs = all_pairs(problem, edges)
+def variants(
+    problem: Problem,
+    edges: list[Precedence],
+    windows: Windows,
+    objective: str,
+    over: Callable[[], bool] = lambda: False,
+) -> list[Variant]:
+    """List the kinds of schedules worth trying, the most promising first.
+
+    Raises
+    ------
+    OutOfTimeError
+        If it is over first.
+    """
+    pairs = all_pairs(problem, edges, over)
     if objective == "span":
         return _for_span(problem, pairs)
     whole = Variant("all", pairs, lossless=True)
@@ -98,19 +111,22 @@ def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> l
     return [Variant("steady", pairs, period=steady_period(problem), margin=margin, early=early)]
 
 
-def all_pairs(problem: Problem, edges: Iterable[Precedence]) -> tuple[Pair, ...]:
+def all_pairs(
+    problem: Problem, edges: Iterable[Precedence], over: Callable[[], bool] = lambda: False
+) -> tuple[Pair, ...]:
     """List all pairs that may share a block: those of which neither half waits for the other."""
-    if not problem.seconds:
+    if not problem.fusing.seconds:
         return ()
     followers = _followers(problem, edges)
     number = {key: place for place, key in enumerate(problem.tasks)}
-    seconds = _by_device(problem, (key for key in problem.tasks if key in problem.seconds))
+    seconds = _by_device(problem, (key for key in problem.tasks if key in problem.fusing.seconds))
+    firsts = (key for key in problem.tasks if key in problem.fusing.firsts)
+    pairs = ((first, second) for first in firsts for second in seconds[problem.tasks[first].device])
     return tuple(
         (first, second)
-        for first in problem.tasks
-        if first in problem.fused_durations
-        for second in seconds[problem.tasks[first].device]
-        if not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
+        for first, second in until(over, pairs)
+        if problem.fusing.duration(first, second) is not None
+        and not (followers[first] >> number[second] | followers[second] >> number[first]) & 1
     )
 
 
@@ -185,7 +201,7 @@ def _look(
     problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int], chain: Sequence[Key], device: int
 ) -> tuple[object, ...]:
     first, last = chain[0], chain[-1]
-    roles = (first in problem.fused_durations, first in problem.seconds, first in problem.partners)
+    roles = (first in problem.fusing.firsts, first in problem.fusing.seconds, first in problem.partners)
     return (device, len(chain), problem.tasks[first].duration, heads[first], tails[last], *roles)
 
 
@@ -197,16 +213,24 @@ def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
         capacities == capacities[::-1]
         and all(problem.tasks[key].duration == problem.tasks[image[key]].duration for key in image)
         and all((image[before], image[after], lag) in precedences for before, after, lag in precedences)
-        and _same(problem.fused_durations, image)
-        and _same(problem.merged_durations, image)
-        and {image[key] for key in problem.seconds} == set(problem.seconds)
+        and _fuses_alike(problem.fusing, image)
+        and all(problem.merged_durations.get(image[key]) == each for key, each in problem.merged_durations.items())
         and all(problem.partners.get(image[key]) == image[other] for key, other in problem.partners.items())
         and {_written(hold, image) for hold in problem.holds} == {_written(hold) for hold in problem.holds}
     )
 
 
-def _same(durations: Mapping[Key, int], image: Mapping[Key, Key]) -> bool:
-    return all(durations.get(image[key]) == duration for key, duration in durations.items())
+def _fuses_alike(fusing: Fusing, image: Mapping[Key, Key]) -> bool:
+    """Tell whether the images of any two halves share a block as long as theirs."""
+    if any({image[key] for key in halves} != halves.keys() for halves in (fusing.firsts, fusing.seconds)):
+        return False
+    firsts = {(each, fusing.firsts[image[key]]) for key, each in fusing.firsts.items()}
+    seconds = {(each, fusing.seconds[image[key]]) for key, each in fusing.seconds.items()}
+    return all(
+        fusing.durations.get((first, second)) == fusing.durations.get((mirrored, other))
+        for first, mirrored in firsts
+        for second, other in seconds
+    )
 
 
 def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object, ...]:

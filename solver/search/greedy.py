@@ -93,13 +93,17 @@ class _Tables:
 
 
 def greedy_schedules(
-    problem: Problem, *, deadline: float, seed: int = 0, stop: Callable[[], bool] | None = None
+    problem: Problem | CompiledProblem,
+    *,
+    deadline: float,
+    seed: int = 0,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, list[list[Action]]]]:
     """Make list schedules, each shorter than all before.
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or CompiledProblem
         What is scheduled.
     deadline : float
         When to stop, as `time.perf_counter` tells it.
@@ -113,7 +117,7 @@ def greedy_schedules(
     (makespan, orders)
         Complete, without deadlock, and within the memory.
     """
-    compiled = compile_problem(problem)
+    compiled = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
     for makespan, tokens in greedy_tokens(compiled, deadline=deadline, seed=seed, stop=stop):
         yield makespan, compiled.orders(tokens)
 
@@ -206,7 +210,7 @@ def _tables(compiled: CompiledProblem) -> _Tables:
     returners = _returners(compiled)
     tails = _tails(compiled)
     return _Tables(
-        mean=sum(loads) / max(1, len(tasks)),
+        mean=(sum(loads) or 1) / max(1, len(tasks)),
         tails=tails,
         returners=returners,
         fillers=[_is_filler(compiled, chain[0]) for chain in compiled.chains],
@@ -320,7 +324,7 @@ class _ListSchedule:
 
     def _scores(self) -> list[float]:
         compiled, tables, rule = self.compiled, self.tables, self.rule
-        longest = max(tables.tails, default=1)
+        longest = max(tables.tails, default=1) or 1
         scores: list[float] = []
         for chain, tasks in enumerate(compiled.chains):
             own = rule.take if compiled.take[tasks[0]] else rule.fill if tables.fillers[chain] else 0.0

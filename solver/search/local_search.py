@@ -28,6 +28,9 @@ LARGEST_JITTED = 1 << 55
 SECONDS_TO_COMPILE = 40.0
 """With less time than this, numba's cache is used, but nothing is compiled: the first time takes 10 to 20."""
 
+MOVES_TO_COMPILE = 2.0
+"""Compiling the moves takes at most this many times as long as compiling what a start is loaded with."""
+
 PER_DEVICE = (
     *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
     "best_length",
@@ -42,7 +45,7 @@ BATCH_SECONDS = 0.05
 
 
 def improve(
-    problem: Problem,
+    problem: Problem | CompiledProblem,
     starts: Sequence[Orders],
     *,
     target: int,
@@ -57,7 +60,7 @@ def improve(
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or CompiledProblem
         What is scheduled.
     starts : sequence of Orders
         Schedules to start from; those that deadlock or do not fit the memory are left out. If none is left, greedy
@@ -88,7 +91,8 @@ def improve(
     ValueError
         If no start is valid and greedy finds no schedule before the deadline.
     """
-    search = _LocalSearch(compile_problem(problem), seed, objective == "span", compiled, deadline - perf_counter())
+    read = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
+    search = _LocalSearch(read, seed, objective == "span", compiled, deadline - perf_counter())
 
     def over() -> bool:
         return perf_counter() > deadline or (stop is not None and stop())
@@ -97,14 +101,17 @@ def improve(
         if found is not None:
             found(search.best, search.orders())
 
-    read = (tokens_from(search.problem, orders) for orders in starts)
-    search.add(tokens for tokens in read if tokens is not None)
+    begun = perf_counter()
+    strings = (tokens_from(search.problem, orders) for orders in starts)
+    search.add(tokens for tokens in strings if tokens is not None)
     if not search.elite:
         search.add(_greedy_start(search.problem, target, seed, deadline, stop))
     if not search.elite:
         raise ValueError("no schedule to start from")
     tell()
-    search.run(target, over, tell)
+    loading = perf_counter() - begun
+    if deadline - perf_counter() > MOVES_TO_COMPILE * loading:
+        search.run(target, over, tell)
     return search.best, search.orders()
 
 
@@ -271,7 +278,7 @@ class _LocalSearch:
         """Anneal again and again, in longer and longer rounds."""
         figures = self.state.figures
         per_second = 2e8 / self.size if self.is_jitted else 1.2e7 / self.size
-        batch = max(20, int(per_second * BATCH_SECONDS))
+        batch = max(1, int(per_second * BATCH_SECONDS))
         number = 0
         while self.best > target and not over():
             which = 0 if number == 0 or annealing.draw(figures, 3) else annealing.draw(figures, len(self.elite))

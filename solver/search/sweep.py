@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from solver.problem import Action, Key, Orders, Problem, tasks_of
+
+
+class _Missing(NamedTuple):
+    """What has not run yet."""
+
+    task: Key
 
 
 class Sweeper:
@@ -37,6 +44,7 @@ class Sweeper:
         places = [0] * len(orders)
         awake = deque(range(len(orders)))
         asleep: dict[Key, list[int]] = {}
+        duration = self.problem.duration
         while awake:
             device = awake.popleft()
             order = orders[device]
@@ -44,36 +52,31 @@ class Sweeper:
                 action = order[places[device]]
                 tasks = tasks_of(action)
                 start = self._earliest(tasks, ends, free[device])
-                if start is None:
-                    asleep.setdefault(self._missing(tasks, ends), []).append(device)
+                if not isinstance(start, int):
+                    asleep.setdefault(start.task, []).append(device)
                     break
                 starts[action] = start
-                free[device] = end = start + self.problem.duration(action)
+                free[device] = end = start + duration(action)
                 places[device] += 1
                 for task in tasks:
                     ends[task] = end
-                    awake.extend(asleep.pop(task, ()))
+                    if task in asleep:
+                        awake.extend(asleep.pop(task))
         complete = all(place == len(order) for place, order in zip(places, orders, strict=True))
         return starts if complete else None
 
-    def _earliest(self, tasks: Sequence[Key], ends: Mapping[Key, int], free: int) -> int | None:
+    def _earliest(self, tasks: Sequence[Key], ends: Mapping[Key, int], free: int) -> int | _Missing:
+        several = len(tasks) > 1
         for task in tasks:
             for before, lag in self.waits[task]:
-                if self.problem.partners.get(before) == task and before in tasks:
+                if several and self.problem.partners.get(before) == task and before in tasks:
                     continue  # the two run as one piece
                 end = ends.get(before)
                 if end is None:
-                    return None
-                free = max(free, end + lag)
+                    return _Missing(before)
+                if end + lag > free:
+                    free = end + lag
         return free
-
-    def _missing(self, tasks: Sequence[Key], ends: Mapping[Key, int]) -> Key:
-        return next(
-            before
-            for task in tasks
-            for before, _ in self.waits[task]
-            if before not in ends and not (before in tasks and self.problem.partners.get(before) == task)
-        )
 
     def fits_memory(self, orders: Orders) -> bool:
         """Tell whether every device stays within its capacity; its order alone decides that."""
@@ -81,6 +84,11 @@ class Sweeper:
             capacity is None or self._peak(order) <= capacity
             for order, capacity in zip(orders, self.problem.capacities, strict=True)
         )
+
+    def memory(self, orders: Orders) -> tuple[int, int]:
+        """Count what devices hold, in ticks of memory: the largest peak of a device, and the sum of all peaks."""
+        peaks = [self.problem.static_of(device) + self._peak(order) for device, order in enumerate(orders)]
+        return max(peaks, default=0), sum(peaks)
 
     def _peak(self, order: Sequence[Action]) -> int:
         level = peak = 0

@@ -23,7 +23,7 @@ HEAVY = ("ortools", "pandas", "altair", "networkx", "numpy", "pydantic", "torch"
 )
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom ppopt.cli import cli\n"
+        "import sys\nfrom ppopt.commands.cli import cli\n"
         f"try: cli.main({arguments!r})\nexcept SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )

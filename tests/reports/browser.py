@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ppopt.report import write_report
+from ppopt.commands.pages import write_report
 from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, row_height
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from ppopt.comparison import Comparison
+    from ppopt.comparison.comparison import Comparison
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -63,11 +63,29 @@ window.alike = (one, other) => {  // but for the edges of a few bars, which depe
 };
 window.changed = (kept) => allCharts().filter((key) => !alike(window.kept[kept].get(key), readCanvas(key)));
 window.drawnTexts = new Set();
-const fillText = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+window.standing = new WeakMap();  // the texts on each canvas that have not been wiped off, each with its box
+const { fillText, clearRect } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...more) {
   window.drawnTexts.add(String(text));
-  return fillText.call(this, text, ...more);
+  const { a: scale, e: left, f: top } = this.getTransform();
+  const { actualBoundingBoxLeft, actualBoundingBoxRight, width } = this.measureText(text);
+  const start = (x - actualBoundingBoxLeft) * scale + left;
+  const end = start + (actualBoundingBoxLeft + actualBoundingBoxRight || width);
+  const box = [start, y * scale + top - 10, end, y * scale + top + 3];
+  window.standing.set(this.canvas, [...(window.standing.get(this.canvas) || []), { text: String(text), box }]);
+  return fillText.call(this, text, x, y, ...more);
 };
+CanvasRenderingContext2D.prototype.clearRect = function (x, y, width, height) {
+  const { a: scale, e: left, f: top } = this.getTransform();
+  const isWiped = ({ box }) => (
+    box[0] >= x * scale + left && box[0] <= (x + width) * scale + left
+    && box[1] >= y * scale + top && box[1] <= (y + height) * scale + top
+  );
+  const texts = window.standing.get(this.canvas) || [];
+  window.standing.set(this.canvas, texts.filter((each) => !isWiped(each)));
+  return clearRect.call(this, x, y, width, height);
+};
+window.textsOn = (key) => window.standing.get(document.querySelector(`[data-chart="${key}"] canvas`)) || [];
 """
 
 _COLOURS = """(key) => {
@@ -202,6 +220,11 @@ class Sheet:
     def colours(self, key: str) -> dict[str, int]:
         found: dict[str, int] = self.ask(_COLOURS, key)
         return found
+
+    def texts_on(self, key: str) -> dict[str, list[float]]:
+        """Tell which texts stand on a chart, each with its left, top, right and bottom."""
+        found: list[dict[str, Any]] = self.ask("(key) => textsOn(key)", key)
+        return {each["text"]: each["box"] for each in found}
 
     def keep(self) -> int:
         """Keep how all charts look now."""

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import ppopt
-from ppopt.comparison import Comparison
-from ppopt.presentation import presented, section
+from ppopt.comparison.comparison import Comparison
 from reports.charts.bubbles import bubble_chart, reference_lines
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart, windows
@@ -23,6 +22,7 @@ from reports.charts.timeline_layout import (
     columns,
     cut_out,
     memory_rows,
+    memory_scale,
 )
 from reports.charts.timelines import timeline_chart
 from reports.charts.trade import memory_chart
@@ -52,7 +52,7 @@ def texts(svg: bytes) -> list[str]:
 
 @pytest.mark.parametrize("draw", OF_SECTIONS)
 def test_charts_of_sections_are_valid_and_name_every_schedule(comparison: Comparison, draw: Callable[..., Any]) -> None:
-    chart = draw(section(comparison, "t"))
+    chart = draw(comparison.section("t"))
     assert chart.to_dict()["$schema"]
     found = " ".join(texts(picture(chart, "svg")))
     shown = comparison.schedules if draw is not device_idle_chart else []
@@ -66,7 +66,7 @@ def test_charts_of_sections_are_valid_and_name_every_schedule(comparison: Compar
 def test_charts_of_schedules_are_valid_and_label_every_device(
     schedule: ppopt.Schedule, draw: Callable[..., Any]
 ) -> None:
-    chart = draw(presented(schedule))
+    chart = draw(schedule.presented())
     assert chart.to_dict()["$schema"]
     found = texts(picture(chart, "svg"))
     assert {f"device {device}" for device in range(4)} <= set(found)
@@ -76,7 +76,7 @@ def test_charts_of_schedules_are_valid_and_label_every_device(
 
 
 def test_pngs_are_pngs(comparison: Comparison) -> None:
-    content = picture(bubble_chart(section(comparison, "t")), "png")
+    content = picture(bubble_chart(comparison.section("t")), "png")
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(content) > 5_000
 
@@ -86,7 +86,7 @@ def test_names_with_markup_are_text_in_a_picture(draw: Callable[..., Any]) -> No
     made = ppopt.compare(pipeline(2, 3), ["1f1b"], optimize=False, engine="graph")
     name = "<script>&\"'日本"
     hostile = replace(made, schedules=(replace(made.schedules[0], strategy=name),))
-    shown = section(hostile, "t")
+    shown = hostile.section("t")
     svg = picture(draw(shown.schedules[0] if draw is any_timeline_chart else shown), "svg")
     assert b"<script" not in svg
     assert any(name in text for text in texts(svg))
@@ -97,13 +97,13 @@ def test_charts_of_unusual_pipelines_are_drawn(more: dict[str, Any]) -> None:
     sizes = {"devices": 4, "microbatches": 3} | more
     made = ppopt.compare(pipeline(**sizes), ["1f1b"], optimize=False, engine="graph")
     for draw in OF_SECTIONS:
-        assert not any("NaN" in text or "null" in text for text in texts(picture(draw(section(made, "t")), "svg")))
+        assert not any("NaN" in text or "null" in text for text in texts(picture(draw(made.section("t")), "svg")))
 
 
 @pytest.mark.parametrize("memory", [{}, {"limit": 6}])
 def test_the_bound_is_a_line_across_the_bubbles_with_and_without_a_limit(memory: dict[str, Any]) -> None:
     made = ppopt.compare(pipeline(4, 8, memory=memory), ["1f1b", "zb-h1"], optimize=False, engine="graph")
-    (line,) = reference_lines(section(made, "t"))
+    (line,) = reference_lines(made.section("t"))
     assert line["line"] == "lower bound"
     assert line["makespan"] == made.bound
     assert line["bubble_ratio"] == pytest.approx(1 - made.schedules[0].ideal / made.schedules[0].makespan)
@@ -113,7 +113,7 @@ def test_the_bound_is_a_line_across_the_bubbles_with_and_without_a_limit(memory:
 
 
 def test_bars_are_the_timeline(schedule: ppopt.Schedule) -> None:
-    bars = bar_rows(columns(presented(schedule)))
+    bars = bar_rows(columns(schedule.presented()))
     frame = schedule.timeline
     found = [(bar["device"], bar["stage"], bar["microbatch"], bar["action"], bar["start"], bar["end"]) for bar in bars]
     assert found == [
@@ -125,7 +125,7 @@ def test_bars_are_the_timeline(schedule: ppopt.Schedule) -> None:
 
 
 def test_halves_of_a_block_lie_above_each_other_and_whole_bars_fill_the_row(schedule: ppopt.Schedule) -> None:
-    bars, blocks = bar_rows(columns(presented(schedule))), schedule.timeline.block
+    bars, blocks = bar_rows(columns(schedule.presented())), schedule.timeline.block
     whole = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if lone]
     halved = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if not lone]
     for bar in whole:
@@ -138,15 +138,16 @@ def test_halves_of_a_block_lie_above_each_other_and_whole_bars_fill_the_row(sche
 
 
 def test_bars_of_one_device_do_not_cover_each_other(schedule: ppopt.Schedule) -> None:
-    bars = bar_rows(columns(presented(schedule)))
+    bars = bar_rows(columns(schedule.presented()))
     for one, following in pairwise(bars):
         apart = one["device"] != following["device"] or one["end"] <= following["start"]
         assert apart or one["bottom"] <= following["top"]
 
 
 def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -> None:
-    end = schedule.timeline.end.max()
-    strips = memory_rows(columns(presented(schedule)), 0.0, float(end))
+    end, shown = schedule.timeline.end.max(), schedule.presented()
+    full = memory_scale([shown])
+    strips = memory_rows(columns(shown), 0.0, float(end), full)
     for device, peak in enumerate(schedule.peak_memory):
         here = [strip for strip in strips if strip["device"] == device]
         assert max(strip["level"] for strip in here) == pytest.approx(peak)
@@ -155,18 +156,41 @@ def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -
         for strip in here:
             assert device + STRIP_TOP - 1e-9 <= strip["top"] <= strip["base"] == device + STRIP_BOTTOM
         highest = min(here, key=lambda strip: strip["top"])
-        assert highest["level"] == pytest.approx(peak)
+        assert highest["level"] == pytest.approx(peak) or highest["level"] > full
 
 
 def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> None:
+    full = memory_scale([each.presented() for each in comparison.schedules])
     for schedule in comparison.schedules:
-        strips = memory_rows(columns(presented(schedule)), 0.0, float(schedule.timeline.end.max()))
+        strips = memory_rows(columns(schedule.presented()), 0.0, float(schedule.timeline.end.max()), full)
         over = {strip["device"] for strip in strips if strip["limit"] is not None and strip["over"] < strip["limit"]}
         assert over == {device for device, peak in enumerate(schedule.peak_memory) if peak > 6}
 
 
+@pytest.mark.parametrize(
+    ("limit", "names", "full"),
+    [
+        (40, ["1f1b", "gpipe"], 40),  # the limit, though 1F1B holds 4 of it
+        (6, ["1f1b"], 6),
+        (6, ["1f1b", "zb-h2"], 7),  # the highest peak above it
+        (2, ["1f1b", "gpipe"], 4),  # but no more than twice the limit
+        ([4, 3, 2, 9], ["1f1b"], 9),
+        (0, ["1f1b", "gpipe"], 8),
+        (None, ["1f1b", "gpipe"], 8),
+    ],
+)
+def test_memory_strips_have_one_scale_the_limits(limit: Any, names: list[str], full: float) -> None:
+    costs = pipeline(4, 8, memory={} if limit is None else {"limit": limit})
+    shown = [ppopt.evaluate(costs, name).presented() for name in names]
+    assert memory_scale(shown) == full
+    for each in shown:
+        for strip in memory_rows(columns(each), 0.0, 1.0, full):
+            part = (strip["base"] - strip["top"]) / (STRIP_BOTTOM - STRIP_TOP)
+            assert part == pytest.approx(min(1, strip["level"] / full))
+
+
 def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:
-    shown = presented(schedule)
+    shown = schedule.presented()
     bars, scale = bar_rows(columns(shown)), schedule.problem.ticks_per_unit
     for bar, wait in zip(bars, shown.waiting.before, strict=True):
         assert bar["idle"] == wait.idle / scale
@@ -180,7 +204,7 @@ def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:
 
 
 def test_the_idle_shares_average_to_the_idle_time_of_each_device(schedule: ppopt.Schedule) -> None:
-    shares = idle_shares(presented(schedule))
+    shares = idle_shares(schedule.presented())
     for busy, each in zip(schedule.busy, shares, strict=True):
         assert len(each) == BINS
         assert all(-1e-9 <= share <= 1 + 1e-9 for share in each)
@@ -189,7 +213,7 @@ def test_the_idle_shares_average_to_the_idle_time_of_each_device(schedule: ppopt
 
 def test_windows_lie_within_the_step_one_after_the_other(schedule: ppopt.Schedule) -> None:
     frame = schedule.timeline
-    names, starts, ends = zip(*windows(presented(schedule)), strict=True)
+    names, starts, ends = zip(*windows(schedule.presented()), strict=True)
     assert names == ("warm-up", "steady", "cool-down")
     assert starts[0] == frame.start.min()
     assert ends[-1] == pytest.approx(frame.end.max())
@@ -199,7 +223,7 @@ def test_windows_lie_within_the_step_one_after_the_other(schedule: ppopt.Schedul
 
 @pytest.mark.parametrize("part", [(0.0, 0.25), (0.4, 0.6), (0.75, 1.0), (0.0, 1.0), (0.31, 0.3101)])
 def test_a_cut_keeps_exactly_what_touches_it(schedule: ppopt.Schedule, part: tuple[float, float]) -> None:
-    frame, whole = schedule.timeline, columns(presented(schedule))
+    frame, whole = schedule.timeline, columns(schedule.presented())
     low, high = frame.start.min(), frame.end.max()
     start, end = (float(low + share * (high - low)) for share in part)
     cut = cut_out(whole, start, end)
@@ -221,7 +245,7 @@ def test_a_cut_keeps_exactly_what_touches_it(schedule: ppopt.Schedule, part: tup
 
 
 def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() -> None:
-    long = presented(ppopt.evaluate(pipeline(2, 5_001), "1f1b", engine="graph"))
+    long = ppopt.evaluate(pipeline(2, 5_001), "1f1b", engine="graph").presented()
     assert len(long.rows) == 20_004
     chart = any_timeline_chart(long).to_dict()
     assert chart["mark"]["type"] == "rect"
@@ -229,4 +253,4 @@ def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() 
     assert len(values) == 2 * BINS
     for _, start, end in windows(long):
         assert end - start < long.row.figures.makespan / 10
-    assert any_timeline_chart(presented(ppopt.evaluate(pipeline(2, 5), "1f1b"))).to_dict()["layer"]
+    assert any_timeline_chart(ppopt.evaluate(pipeline(2, 5), "1f1b").presented()).to_dict()["layer"]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.against import hold_against
-from ppopt.measurement import MeasuredAction
-from ppopt.output import write_traces
+from ppopt.commands.printing import write_traces
+from ppopt.profiling.against import hold_against
+from ppopt.profiling.measurement import MeasuredAction
 from reports.chrome_trace import Traced, write_trace
 from tests.evaluated import evaluated, pipeline
 

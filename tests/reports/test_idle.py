@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt import DeadlockError, Op, Pipeline, Schedule
 from reports.idle import CAUSES, Idle, Wait, Waiting, explain_idle
-from solver.problem import Hold, Key, Placed, Problem, Task
+from solver.problem import Fusing, Hold, Key, Placed, Problem, Task
 from strategies.registry import all_strategies
 from tests.evaluated import evaluated
 from tests.strategies.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
@@ -290,7 +290,9 @@ def test_a_block_needs_room_for_both_halves(capacity: int, data: int) -> None:
     plain = gap_problem(capacity)
     tasks = {**plain.tasks, "w": Task(1, 1)}
     holds = [*plain.holds, Hold("w", 1, (("w", 1),))]
-    problem = Problem(2, tasks, plain.precedences, holds, plain.capacities, fused_durations={"z": 2})
+    problem = Problem(
+        2, tasks, plain.precedences, holds, plain.capacities, fusing=Fusing({"z": 0}, {"w": 0}, {(0, 0): 2})
+    )
     rows = [*gap_rows(3)[:3], Placed("z", 1, 4, 6, 0), Placed("w", 1, 4, 6, 0)]
     assert explain_idle(problem, rows).before[2] == Wait(2, data, 0, 2 - data, "a")
 
@@ -316,7 +318,7 @@ def test_of_inputs_that_arrive_together_the_one_sent_last_is_waited_for() -> Non
 
 def test_what_lies_in_one_block_is_not_waited_for() -> None:
     tasks = {"a": Task(0, 2), "x": Task(1, 1), "f": Task(1, 1), "b": Task(1, 1)}
-    problem = Problem(2, tasks, [("a", "f", 0), ("f", "b", 0)], fused_durations={"f": 2})
+    problem = Problem(2, tasks, [("a", "f", 0), ("f", "b", 0)], fusing=Fusing({"f": 0}, {"b": 0}, {(0, 0): 2}))
     rows = [Placed("a", 0, 0, 2), Placed("x", 1, 0, 1), Placed("f", 1, 2, 4, 0), Placed("b", 1, 2, 4, 0)]
     found = explain_idle(problem, rows)
     assert found.before[2:] == (Wait(1, data=1, latency=0, order=0, producer="a"),) * 2

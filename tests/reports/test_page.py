@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ppopt
-from ppopt.comparison import Comparison
-from ppopt.presentation import section
-from ppopt.report import write_report
+from ppopt.commands.pages import write_report
+from ppopt.comparison.comparison import Comparison
 from reports.charts.records import label
 from reports.content import Section
 from reports.page import page, sentences, tables
@@ -161,14 +160,14 @@ def written(*shown: Section, command: str = "ppopt compare") -> str:
 
 
 def test_one_configuration_gives_the_page_its_title(comparison: Comparison) -> None:
-    text = written(section(comparison, "some & <file>.yaml"))
+    text = written(comparison.section("some & <file>.yaml"))
     assert "<title>some &amp; &lt;file&gt;.yaml – pipeline schedules compared</title>" in text
     assert re.search(r"<h1>.*some &amp; &lt;file&gt;\.yaml", text)
     assert "<nav" not in text
 
 
 def test_several_configurations_are_listed_with_their_verdicts(comparison: Comparison) -> None:
-    shown = [section(comparison, title) for title in ("one.yaml", "two.yaml")]
+    shown = [comparison.section(title) for title in ("one.yaml", "two.yaml")]
     text = written(*shown)
     assert "<title>pipeline schedules compared</title>" in text.lower()
     items = re.findall(r'<li><a href="#section-(\d)">.*?</li>', text)
@@ -192,7 +191,7 @@ def test_a_file_whose_name_is_not_text_can_be_a_title(comparison: Comparison, tm
 
 
 def test_the_same_comparison_makes_the_same_page(comparison: Comparison) -> None:
-    assert written(section(comparison, "a")) == written(section(comparison, "a"))
+    assert written(comparison.section("a")) == written(comparison.section("a"))
 
 
 def presented_of(operations: int) -> Any:
@@ -237,7 +236,7 @@ def test_the_tables_have_a_row_for_each_schedule_and_a_cell_for_each_column() ->
 
 def of(strategies: list[str], **more: Any) -> Section:
     sizes = {"devices": 4, "microbatches": 8} | more
-    return section(ppopt.compare(pipeline(**sizes), strategies, optimize=False, engine="graph"), "t")
+    return ppopt.compare(pipeline(**sizes), strategies, optimize=False, engine="graph").section("t")
 
 
 def all_sentences(shown: Section) -> Iterator[str]:

@@ -4,15 +4,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ppopt
-from ppopt.comparison import Comparison
+from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
-from reports.charts.timeline_layout import columns
+from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
+from reports.charts.timelines import MEMORY_COLOUR
 from reports.critical_path import critical_path
 from reports.idle import Wait, explain_idle
 from tests.evaluated import pipeline
@@ -127,9 +129,8 @@ def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sh
 
 
 def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
-    from ppopt.presentation import presented
 
-    return [columns(presented(each)) | {"name": each.strategy} for each in comparison.schedules]
+    return [columns(each.presented()) | {"name": each.strategy} for each in comparison.schedules]
 
 
 def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(sheet: Sheet, path: Path) -> None:
@@ -570,6 +571,21 @@ def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: 
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
 
 
+@pytest.mark.parametrize("width", [400, 640, 1280])
+def test_no_text_of_a_chart_is_cut_by_its_edge(
+    open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int
+) -> None:
+    named = [
+        replace(each, strategy=f"interleaved-overlap:stages={at + 16}") for at, each in enumerate(comparison.schedules)
+    ]
+    for path in (page_of(folder, replace(comparison, schedules=tuple(named))), crowded[1]):
+        sheet = open_page(path, width=width)
+        for key in set(sheet.charts) - set(sheet.timelines):
+            right = sheet.ask("(key) => document.querySelector(`[data-chart='${key}'] canvas`).width", key)
+            cut = {text: box for text, box in sheet.texts_on(key).items() if box[0] < -2 or box[2] > right + 2}
+            assert cut == {}, key
+
+
 def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
     for width in (400, 1280):
         sheet.page.set_viewport_size({"width": width, "height": 800})
@@ -577,6 +593,123 @@ def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
         sheet.page.wait_for_timeout(300)
         assert_fits(sheet, width)
         assert_drawn(sheet)
+
+
+def names_on_memory_chart(sheet: Sheet, comparison: Comparison) -> dict[str, list[float]]:
+    """Find the names of the points and lines of the memory chart, with their boxes."""
+    strategies = [each.strategy for each in comparison.schedules]
+    named = [*strategies, "memory limit", "lower bound"]
+    texts = sheet.texts_on("memory-0")
+    found = {text: box for text, box in texts.items() if any(name in text for name in named)}
+    assert {name for name in strategies if any(name in text for text in found)} == set(strategies)
+    return found
+
+
+CROWDED = ["1f1b", "zb-h1", "zb1p", "zb-h2", "dualpipe", "dualpipe-v", "interleaved:stages=8", "interleaved:stages=16",
+           "interleaved:stages=16,group_size=8", "looped-bfs:stages=8", "1f1b-overlap"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowded(folder: Path) -> tuple[Comparison, Path]:
+    """Schedules that are nearly alike in time and memory."""
+    made = published(*CROWDED, microbatches=40, p2p_latency=0.1, memory={"limit": 6})
+    return made, page_of(folder, made)
+
+
+@pytest.mark.parametrize("width", [400, 1280, 1920])
+def test_names_of_points_do_not_cover_each_other(
+    open_page: Opener, crowded: tuple[Comparison, Path], width: int
+) -> None:
+    comparison, path = crowded
+    names = names_on_memory_chart(open_page(path, width=width), comparison)
+    assert len(names) > 8
+    covering = [
+        (one, other)
+        for (one, a), (other, b) in combinations(names.items(), 2)
+        if min(a[2], b[2]) - max(a[0], b[0]) > 1 and min(a[3], b[3]) - max(a[1], b[1]) > 1
+    ]
+    assert covering == []
+
+
+def test_a_page_that_became_wide_looks_as_if_it_had_always_been(
+    open_page: Opener, crowded: tuple[Comparison, Path]
+) -> None:
+    narrow, wide = open_page(crowded[1], width=420), open_page(crowded[1], width=1280)
+    cut = [text for key in ("bubbles-0", "ladder-0") for text in narrow.texts_on(key) if text.endswith("…")]
+    assert cut
+    narrow.page.locator("select[name=figure]").select_option("makespan")
+    wide.page.locator("select[name=figure]").select_option("makespan")
+    for width in (1280, 420, 1280):
+        narrow.page.set_viewport_size({"width": width, "height": 900})
+        narrow.page.wait_for_timeout(300)
+        narrow.wait_until_drawn()
+    for key in wide.charts:
+        expected = {text: [round(side) for side in box] for text, box in wide.texts_on(key).items()}
+        found = {text: [round(side) for side in box] for text, box in narrow.texts_on(key).items()}
+        assert found == expected, key
+    assert (
+        narrow.page.locator("select[name=figure]").input_value()
+        == wide.page.locator("select[name=figure]").input_value()
+    )
+
+
+def test_the_toolbar_stays_above_the_timelines_and_leaves_what_follows_free(sheet: Sheet) -> None:
+    toolbar = sheet.page.locator(".toolbar")
+    for key in sheet.timelines:
+        sheet.page.locator(f"#{key}").evaluate("(it) => window.scrollBy(0, it.getBoundingClientRect().top - 150)")
+        assert sheet.ask(_IS_SEEN, ".toolbar"), key
+    for heading in ("The numbers", "Orders", "Configuration"):
+        place = sheet.page.get_by_role("heading", name=heading, exact=True)
+        place.evaluate("(it) => window.scrollBy(0, it.getBoundingClientRect().top - 10)")
+        box, bar = place.bounding_box(), toolbar.bounding_box()
+        assert box is not None
+        assert bar is not None
+        assert bar["y"] + bar["height"] <= box["y"], heading
+
+
+_IS_SEEN = """(which) => {
+  const it = document.querySelector(which), box = it.getBoundingClientRect();
+  return it.contains(document.elementFromPoint(box.left + box.width / 2, Math.max(box.top, 0) + 4));
+}"""
+
+
+@pytest.mark.parametrize("width", [400, 900])
+def test_the_names_of_a_table_stay_when_it_is_scrolled_and_sorted(
+    open_page: Opener, path: Path, comparison: Comparison, width: int
+) -> None:
+    sheet = open_page(path, width=width)
+    title_of(sheet, "stages").click()  # the browser scrolls to it
+    assert sheet.ask("document.querySelector('#numbers-0').closest('.scroll').scrollLeft") > 100
+    names = sheet.page.locator("#numbers-0 tbody th")
+    assert names.count() == len(comparison.schedules)
+    for at in range(names.count()):
+        names.nth(at).evaluate("(it) => window.scrollBy(0, it.getBoundingClientRect().top - 400)")
+        assert names.nth(at).evaluate("""(it) => {
+          const box = it.getBoundingClientRect(), frame = it.closest(".scroll").getBoundingClientRect();
+          const seen = document.elementFromPoint(box.left + 8, box.top + box.height / 2);
+          return box.left >= frame.left - 1 && box.right < frame.right - 100 && it.contains(seen);
+        }""")
+
+
+def test_memory_strips_of_all_timelines_have_one_scale(open_page: Opener, folder: Path) -> None:
+    made = published("1f1b", "gpipe", microbatches=40, memory={"limit": 40})
+    sheet = open_page(page_of(folder, made))
+    assert "A full memory strip is 40 in all timelines, the limit." in sheet.text
+    end = max(float(each.timeline.end.max()) for each in made.schedules)
+    for at, schedule in enumerate(made.schedules):
+        key = f"timeline-0-{at}"
+        plot = sheet.plot(key, 4, 0.0, end)
+        tall = round(plot.y(STRIP_BOTTOM)) - round(plot.y(STRIP_TOP))
+        column = [(plot.x(schedule.makespan / 2), plot.y(STRIP_TOP) + down + 0.5) for down in range(1, tall)]
+        filled = sheet.pixels(key, column).count(MEMORY_COLOUR) / tall
+        assert filled == pytest.approx(level_at(schedule, schedule.makespan / 2) / 40, abs=0.2), schedule.strategy
+
+
+def level_at(schedule: ppopt.Schedule, time: float) -> int:
+    """Count the microbatches that device 0 holds: begun forwards without an ended backward."""
+    frame = schedule.timeline
+    here = frame[frame.device == 0]
+    return int(((here.op == "F") & (here.start <= time)).sum() - ((here.op == "B") & (here.end <= time)).sum())
 
 
 def test_focus_is_visible_wherever_the_keyboard_goes(sheet: Sheet) -> None:
@@ -629,7 +762,8 @@ def test_a_schedule_too_long_to_draw_is_shown_by_its_idle_shares_and_three_windo
     assert_drawn(sheet)
     text = sheet.text
     assert "With 24,000 operations it is too long to be drawn whole" in text
-    assert "too long for a page; --save writes it" in text
+    assert f"{made.schedules[0].strategy}: too long for a page." in text
+    assert "ppopt compare --export-dir DIR writes also those that are too long for a page" in text
     before = sheet.keep()
     ctrl_wheel(sheet, "timeline-0-0-steady")
     sheet.wait_for_change(before, ["timeline-0-0-steady"])

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from ppopt import Placed, Problem, violations
-from solver.problem import Hold, Task
+from solver.problem import Fusing, Hold, Task
 from tests.evaluated import evaluated, pipeline
 
 
@@ -15,7 +15,9 @@ def problem() -> Problem:
     tasks = {"a": Task(0, 2), "b": Task(0, 3), "c": Task(1, 2), "d": Task(1, 1)}
     precedences = [("a", "c", 1), ("c", "b", 1)]
     holds = [Hold("a", 5, (("b", 5),)), Hold("c", 2, (("c", 1), ("d", 1)))]
-    return Problem(2, tasks, precedences, holds, (5, 3), {"a": 4, "c": 3})
+    return Problem(
+        2, tasks, precedences, holds, (5, 3), Fusing({"a": 0, "c": 1}, {"b": 0, "d": 1}, {(0, 0): 4, (1, 1): 3})
+    )
 
 
 RIGHT = {"a": Placed("a", 0, 0, 2), "b": Placed("b", 0, 6, 9), "c": Placed("c", 1, 3, 5), "d": Placed("d", 1, 5, 6)}
@@ -53,11 +55,25 @@ def test_each_fault_is_found(changed: dict[str, Placed | None], kind: str) -> No
 
 def test_a_block_of_the_wrong_length_is_found() -> None:
     tasks = {"a": Task(0, 2), "b": Task(0, 3)}
-    plain = Problem(1, tasks, [], fused_durations={"a": 4})
+    plain = Problem(1, tasks, [], fusing=Fusing({"a": 0}, {"b": 0}, {(0, 0): 4}))
     fused = [Placed("a", 0, 0, 4, 0), Placed("b", 0, 0, 4, 0)]
     assert violations(plain, fused) == []
     longer = [row._replace(end=5) for row in fused]
     assert [violation.kind for violation in violations(plain, longer)] == ["duration"]
+
+
+def test_a_block_lasts_as_long_as_both_its_halves_say() -> None:
+    tasks = dict.fromkeys("abcd", Task(0, 2))
+    fusing = Fusing({"a": 0, "b": 1}, {"c": 0, "d": 1}, {(0, 0): 2, (0, 1): 3, (1, 0): 4})
+
+    def found(first: str, second: str, end: int) -> list[str]:
+        rest = [Placed(task, 0, 10 + 2 * n, 12 + 2 * n) for n, task in enumerate("abcd") if task not in (first, second)]
+        fused = [Placed(first, 0, 0, end, 0), Placed(second, 0, 0, end, 0)]
+        return [violation.kind for violation in violations(Problem(1, tasks, [], fusing=fusing), [*fused, *rest])]
+
+    assert found("a", "c", 2) == found("a", "d", 3) == found("b", "c", 4) == []
+    assert found("a", "c", 3) == found("a", "d", 2) == found("b", "c", 3) == ["duration"]
+    assert found("b", "d", 4) == found("a", "b", 2) == found("c", "d", 2) == ["block"]
 
 
 def test_an_overlap_under_a_longer_task_is_found() -> None:

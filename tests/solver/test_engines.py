@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import DeadlockError, InputError, Pipeline
-from solver.problem import Block, Problem, Task
+from solver.problem import Block, Fusing, Problem, Task
 from solver.replay import choose_engine, replay
 from strategies.registry import all_strategies
 from tests.evaluated import evaluated
@@ -91,7 +91,9 @@ def test_auto_takes_cpsat_up_to_twenty_thousand_operations() -> None:
 
 
 def two_tasks() -> Problem:
-    return Problem(1, {"a": Task(0, 2), "b": Task(0, 3)}, [("a", "b", 0)], fused_durations={"a": 4})
+    return Problem(
+        1, {"a": Task(0, 2), "b": Task(0, 3)}, [("a", "b", 0)], fusing=Fusing({"a": 0}, {"b": 0}, {(0, 0): 4})
+    )
 
 
 @pytest.mark.parametrize("engine", ["graph", "cpsat"])
@@ -122,6 +124,7 @@ def test_incomplete_orders_are_refused(engine: str, orders: list[list[str]], mes
 @pytest.mark.parametrize("engine", ["graph", "cpsat"])
 def test_the_longest_lag_between_two_blocks_counts(engine: str) -> None:
     tasks = {name: Task(device, 1) for name, device in (("a", 0), ("b", 0), ("c", 1), ("d", 1))}
-    problem = Problem(2, tasks, [("a", "c", 7), ("b", "d", 2)], fused_durations={"a": 2, "c": 2})
+    fusing = Fusing({"a": 0, "c": 0}, {"b": 0, "d": 0}, {(0, 0): 2})
+    problem = Problem(2, tasks, [("a", "c", 7), ("b", "d", 2)], fusing=fusing)
     first, second = Block("a", "b"), Block("c", "d")
     assert replay(problem, [[first], [second]], engine) == {first: 0, second: 9}

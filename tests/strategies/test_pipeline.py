@@ -44,9 +44,65 @@ def test_decimals_are_taken_as_written() -> None:
     ],
 )
 def test_what_is_not_given_of_the_backward_follows(times: dict[str, float], halves: tuple[float, ...]) -> None:
-    cost = pipeline(stages=2, times={"forward": 1, **times}).costs[0]
+    made = pipeline(stages=2, times={"forward": 1, **times})
+    cost = made.costs[0]
     assert tuple(map(float, cost[1:4])) == halves
-    assert cost.overlapped == 1 + cost.backward
+    assert made.block_duration(0, 1) == 1 + cost.backward
+
+
+UNEVEN = {"forward": [1, 5], "backward": [20, 2]}
+
+
+def test_without_a_rule_a_block_lasts_as_long_as_both_its_halves() -> None:
+    made = pipeline(times=UNEVEN)
+    assert [[made.block_duration(f, b) for b in range(2)] for f in range(2)] == [[21, 3], [25, 7]]
+
+
+def test_a_share_of_the_shorter_half_is_saved() -> None:
+    made = pipeline(times=UNEVEN, overlap=0.3)
+    saved = [[Fraction(3, 10), Fraction(3, 10)], [Fraction(15, 10), Fraction(6, 10)]]
+    alone = pipeline(times=UNEVEN, overlap=0)
+    for f in range(2):
+        for b in range(2):
+            assert alone.block_duration(f, b) - made.block_duration(f, b) == saved[f][b]
+    whole = pipeline(times=UNEVEN, overlap=1)
+    assert [[whole.block_duration(f, b) for b in range(2)] for f in range(2)] == [[20, 2], [20, 5]]
+
+
+def test_the_share_is_shown_with_the_costs() -> None:
+    assert "; overlap 0.3; activation 1" in repr(pipeline(overlap=0.3))
+    assert "overlap" not in repr(pipeline())
+
+
+def test_given_per_stage_a_block_goes_by_the_stage_of_its_forward() -> None:
+    made = pipeline(times={**UNEVEN, "overlapped_forward_backward": [3, 4]})
+    assert [[made.block_duration(f, b) for b in range(2)] for f in range(2)] == [[3, 3], [4, 4]]
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.01, 40, True, "0.5", [0.5]])
+def test_a_share_that_is_none_is_refused(overlap: object) -> None:
+    with pytest.raises(InputError, match=r"^overlap: must (lie between 0 and 1|be a number); found"):
+        pipeline(overlap=overlap)
+
+
+@pytest.mark.parametrize("overlap", [0, 0.5])
+def test_two_durations_of_blocks_are_a_contradiction(overlap: float) -> None:
+    times = {"forward": 1, "backward": 2, "overlapped_forward_backward": 3}
+    with pytest.raises(InputError, match=r"^overlap: contradicts times.overlapped_forward_backward, .*leave one"):
+        pipeline(times=times, overlap=overlap)
+
+
+@pytest.mark.parametrize("rule", [{}, {"overlap": 0.4}])
+def test_a_cut_model_has_the_blocks_of_its_new_stages(rule: dict[str, float]) -> None:
+    made = pipeline(times=UNEVEN, **rule)
+    cut = made.recut(4)
+    assert cut.overlap == made.overlap
+    assert cut.times.overlapped_forward_backward is None
+    assert cut.block_duration(0, 3) == Fraction(1, 2) + 1 - Fraction(1, 2) * (cut.overlap or 0)
+    assert "overlapped_forward_backward" not in cut.to_mapping()["times"]
+    assert Pipeline.from_mapping(cut.to_mapping()) == cut
+    given = pipeline(times={**UNEVEN, "overlapped_forward_backward": [3, 4]}).recut(4)
+    assert [given.block_duration(stage, 0) for stage in range(4)] == [1.5, 1.5, 2, 2]
 
 
 def test_activations_default_to_one_kept_until_the_weight_gradient() -> None:
@@ -103,7 +159,6 @@ def test_recutting_keeps_the_model(forwards: list[int], stages: int) -> None:
         "backward",
         "backward_input",
         "backward_weight",
-        "overlapped",
         "activation",
         "held_for_weight",
     ):

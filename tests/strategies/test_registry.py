@@ -4,13 +4,15 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ppopt import InputError
+from ppopt import B, F, InputError, Pipeline, Step, schedule
+from strategies import registry
 from strategies.orders import parse_strategy, with_group_size
-from strategies.registry import find_strategy
+from strategies.registry import all_strategies, find_strategy, plain
 
 
 @pytest.mark.parametrize(
@@ -34,10 +36,40 @@ from strategies.registry import find_strategy
         ("ZB_H1", "zb-h1"),
         ("zbH2", "zb-h2"),
         ("ZB-1P", "zb1p"),
+        ("ScheduleZBVZeroBubble", "zb-v"),
+        ("ZBVZeroBubble", "zb-v"),
+        ("zbv", "zb-v"),
+        ("ScheduleInterleavedZeroBubble", "zb-interleaved"),
+        ("InterleavedZeroBubble", "zb-interleaved"),
+        ("ZB", "zb-auto"),
+        ("zb1p_auto", "zb-auto"),
+        ("1f1b_overlap_friendly", "eager-1f1b"),
     ],
 )
 def test_names_are_found_without_regard_to_case_and_dashes(written: str, name: str) -> None:
     assert find_strategy(written).name == name
+
+
+def test_no_two_names_mean_the_same_once_case_and_dashes_are_ignored() -> None:
+    owners: dict[str, str] = {}
+    for each in all_strategies().values():
+        for name in (each.name, *each.aliases):
+            assert owners.setdefault(plain(name), each.name) == each.name
+
+
+def test_a_schedule_whose_name_is_taken_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(pipeline: Pipeline, _device: int) -> Iterator[Step]:
+        yield from (F + B) * pipeline.microbatches
+
+    late = [schedule("ZB_V", placement="linear")(rule), schedule("lazy", placement="linear", aliases=("Eager",))(rule)]
+    monkeypatch.setattr(registry, "_from_other_packages", lambda: iter(late))
+    with pytest.warns(UserWarning, match="is left out") as warned:
+        names = set(all_strategies.__wrapped__())
+    assert [str(each.message) for each in warned] == [
+        "the schedule 'ZB_V' is left out: 'ZB_V' means 'zb-v'",
+        "the schedule 'lazy' is left out: 'Eager' means 'eager-1f1b'",
+    ]
+    assert names == set(all_strategies())
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
@@ -101,7 +133,11 @@ def test_a_schedule_of_another_package_appears_beside_ours(tmp_path: Path) -> No
         (source / name).write_text(text)
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
     subprocess.run([sys.executable, *install], check=True)
-    run = [sys.executable, "-c", f"import sys; sys.path.append({str(target)!r}); from ppopt.cli import main; main()"]
+    run = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.append({str(target)!r}); from ppopt.commands.cli import main; main()",
+    ]
 
     listed = subprocess.run([*run, "strategies"], capture_output=True, text=True, check=True)
     assert "lazy: One microbatch after the other." in listed.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ppopt
 from ppopt import DeadlockError, InputError
@@ -10,12 +12,14 @@ from strategies.registry import all_strategies
 from tests.evaluated import evaluated, pipeline
 
 NAMES = list(all_strategies())
+MAY_DEADLOCK = ("interleaved", "interleaved-overlap")
 
 
-def test_the_eleven_schedules_are_there() -> None:
+def test_the_24_schedules_are_there() -> None:
     assert NAMES == [
-        "1f1b", "1f1b-overlap", "dualpipe", "dualpipe-v", "gpipe", "interleaved", "interleaved-overlap", "looped-bfs",
-        "zb-h1", "zb-h2", "zb1p",
+        "1f1b", "1f1b-overlap", "1f1b-v", "chimera", "dualpipe", "dualpipe-v", "eager-1f1b", "gpipe", "hanayo",
+        "interleaved", "interleaved-group", "interleaved-overlap", "looped-bfs", "v-half", "v-half-primus", "v-min",
+        "v-min-primus", "zb-auto", "zb-h1", "zb-h2", "zb-interleaved", "zb-v", "zb-v-auto", "zb1p",
     ]  # fmt: skip
 
 
@@ -32,11 +36,33 @@ def test_a_schedule_runs_completely_or_says_why_not(name: str, p: int) -> None:
         try:
             made = evaluated(name, costs)
         except DeadlockError as error:
-            assert "interleaved" in name
+            assert name in MAY_DEADLOCK
             assert m % p
             assert_cycle(error)
             continue
         assert len(made.timeline) == len(made.problem.tasks)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), p=st.integers(1, 9), m=st.integers(1, 20))
+def test_no_schedule_deadlocks_but_where_its_rule_says_so(data: st.DataObject, p: int, m: int) -> None:
+    strategy = all_strategies()[data.draw(st.sampled_from([name for name in NAMES if name not in MAY_DEADLOCK]))]
+    bounds = {"group_size": p, "waves": 3, "depth": 5}
+    options = {key: data.draw(st.none() | st.integers(1, bounds[key])) for key in strategy.options}
+    if strategy.requirements.stages_per_device is None and "waves" not in strategy.options:
+        options["stages"] = p * data.draw(st.integers(1, 4))
+    costs = pipeline(p, m, p2p_latency=data.draw(st.sampled_from([0, 0.5, 7])))
+    if not strategy.requirements.unmet(strategy.name, costs):
+        made = ppopt.evaluate(costs, strategy.name, engine="graph", **options)
+        assert ppopt.violations(made.problem, made.rows) == []
+        assert len(made.timeline) == len(made.problem.tasks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_engines_give_the_same_times(name: str) -> None:
+    costs = pipeline(4, 8, p2p_latency=0.25)
+    graph, cpsat = evaluated(name, costs, "graph"), evaluated(name, costs, "cpsat")
+    assert graph.rows == cpsat.rows
 
 
 def assert_cycle(error: DeadlockError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from itertools import pairwise
+from itertools import pairwise, product
 
 from ortools.sat.python import cp_model
 
@@ -24,7 +24,7 @@ class ExactModel:
     def __init__(self, problem: Problem, *, chains: bool = False) -> None:
         self.problem = problem
         self.model = model = cp_model.CpModel()
-        longest = [task.duration for task in problem.tasks.values()] + list(problem.fused_durations.values())
+        longest = [task.duration for task in problem.tasks.values()] + list(problem.fusing.durations.values())
         longest += list(problem.merged_durations.values())
         given = list(problem.precedences) if chains else without_chains(problem)
         self.horizon = 2 * sum(longest) + sum(lag for *_, lag in given)
@@ -51,11 +51,12 @@ class ExactModel:
             self._action([key], task.duration)
         for first, duration in problem.merged_durations.items():
             self._action([first, problem.partners[first]], duration)
-        for first, duration in problem.fused_durations.items():
-            for second in problem.seconds:
-                if problem.tasks[second].device == problem.tasks[first].device:
-                    partner = [problem.partners[second]] if second in problem.partners else []
-                    self._action([first, second, *partner], duration)
+        fusing = problem.fusing
+        for first, second in product(fusing.firsts, fusing.seconds):
+            duration = fusing.durations.get((fusing.firsts[first], fusing.seconds[second]))
+            if duration is not None and problem.tasks[second].device == problem.tasks[first].device:
+                partner = [problem.partners[second]] if second in problem.partners else []
+                self._action([first, second, *partner], duration)
 
     def _action(self, keys: list[Key], duration: int) -> None:
         present = self.model.new_bool_var("")

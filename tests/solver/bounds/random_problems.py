@@ -41,7 +41,11 @@ def random_problem(seed: int) -> tuple[Problem, str]:
             )
         ):
             del costs["backward"]
-    if overlap:
+    rule: dict[str, float] = {}
+    kind = random.Random(f"rule of {seed}").choice(["per stage", "share", "share", "absent"])
+    if overlap and kind == "share":
+        rule["overlap"] = random.Random(f"share of {seed}").choice([0.25, 0.5, 0.8, 1])
+    elif overlap and kind == "per stage":
         most = draw.choice([0.4, 0.7, 0.8, 1.0, 1.2])
         costs["overlapped_forward_backward"] = [
             max(1, round(most * (f + b))) for f, b in zip(costs["forward"], both, strict=True)
@@ -64,6 +68,7 @@ def random_problem(seed: int) -> tuple[Problem, str]:
             "times": costs,
             "p2p_latency": draw.choice([0, 0, 1, 3]),
             "memory": memory,
+            **rule,
         }
     )
     placement = make_placement(name, devices, stages, microbatches)

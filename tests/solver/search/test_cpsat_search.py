@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import ppopt
-from ppopt.evaluation import replay_orders
+from ppopt.evaluation.evaluate import replay_orders
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
 from solver.search.cpsat_search import search
 from solver.search.cpsat_steps import longest_paths
@@ -177,10 +177,12 @@ class BruteForce:
         yield (task,), problem.tasks[task].duration
         if task in problem.merged_durations:
             yield (task, problem.partners[task]), problem.merged_durations[task]
-        for second in problem.seconds if task in problem.fused_durations else ():
-            if problem.tasks[second].device == problem.tasks[task].device:
+        fusing = problem.fusing
+        for second in fusing.seconds if task in fusing.firsts else ():
+            duration = fusing.durations.get((fusing.firsts[task], fusing.seconds[second]))
+            if duration is not None and problem.tasks[second].device == problem.tasks[task].device:
                 partner = (problem.partners[second],) if second in problem.partners else ()
-                yield (task, second, *partner), problem.fused_durations[task]
+                yield (task, second, *partner), duration
 
     def extend(self, trail: Trail) -> None:
         if trail.value(self.objective) >= self.best or trail.name() in self.seen:

@@ -1,0 +1,159 @@
+"""Writing reports: the page, and single charts as pictures."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppopt import __version__
+from ppopt.comparison.against_section import against_section
+from ppopt.whole_files import bytes_written_whole, written_whole
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.comparison.comparison import Comparison
+    from ppopt.profiling.against import Against
+    from reports.content import Section
+
+CHARTS = ("bubbles", "memory", "ladder", "idle", "devices", "timeline")
+"""What can be written as a picture: each is named by the file's name."""
+
+FORMATS = (".png", ".svg")
+
+
+def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[str], command: Sequence[str]) -> None:
+    """Write comparisons as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    path : str
+        The page; it appears when all of it is written.
+    comparisons : sequence of Comparison
+        A section each.
+    titles : sequence of str
+        What each is called, such as its configuration file.
+    command : sequence of str
+        The command that makes the page again, word by word.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from reports.page.page import write_page
+
+    shown = _sections(comparisons, titles)
+    with written_whole(path) as file:
+        write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+
+
+def write_against(path: str, against: Against, title: str, command: Sequence[str]) -> None:
+    """Write a prediction with the measurement beneath it as one HTML page.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    against : Against
+        The prediction and the measurement.
+    title : str
+        What it is called.
+    """
+    from reports.page.page import write_page
+
+    with written_whole(path) as file:
+        shown = against_section(against, _readable(title))
+        write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
+
+
+def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
+    pairs = zip(comparisons, titles, strict=True)
+    return [comparison.section(_readable(title)) for comparison, title in pairs]
+
+
+def _readable(text: str) -> str:
+    """Replace what is not text: a file's name can be any bytes."""
+    return " ".join(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
+
+
+def check_chart(path: str) -> None:
+    """Refuse a picture whose name names no chart or no format.
+
+    Raises
+    ------
+    InputError
+        With what is allowed.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise InputError(f"--chart: {path!r} must end in {' or '.join(FORMATS)}")
+    _chart_named(path)
+
+
+def _chart_named(path: str) -> str:
+    name = Path(path).stem.lower().partition("-")[0]
+    name = {"bubble": "bubbles", "timelines": "timeline"}.get(name, name)
+    if name not in CHARTS:
+        near = difflib.get_close_matches(name, CHARTS, n=1)
+        rest = Path(path).name[len(name) :]
+        hint = f"; did you mean {near[0]}{rest}?" if near else ""
+        allowed = ", ".join(CHARTS)
+        raise InputError(f"--chart: {path!r} must be named after a chart: {allowed} (or {CHARTS[0]}-anything){hint}")
+    return name
+
+
+def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[str]) -> None:
+    """Write one chart as a picture; its file's name says which, its ending whether as PNG or SVG.
+
+    Several comparisons stand below each other.
+
+    Raises
+    ------
+    InputError
+        If the name names no chart, or the file cannot be written.
+    """
+    import altair as alt
+
+    from reports.picture import picture
+
+    check_chart(path)
+    draw = _drawing(_chart_named(path))
+    shown = [each for each in _sections(comparisons, titles) if each.schedules]
+    if not shown:
+        raise InputError(f"--chart: {path!r}: there is no schedule to be drawn")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Automatically deduplicated")  # a picture does not zoom anyway
+        charts = [draw(each).properties(title=each.title) for each in shown]
+        chart = charts[0] if len(charts) == 1 else alt.vconcat(*charts)
+        content = picture(chart, Path(path).suffix.lower().removeprefix("."))
+    with bytes_written_whole(path) as file:
+        file.write(content)
+
+
+def _drawing(name: str) -> Callable[[Section], Any]:
+    from reports.charts.bubbles import bubble_chart
+    from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
+    from reports.charts.trade import memory_chart
+
+    return {
+        "bubbles": bubble_chart,
+        "memory": memory_chart,
+        "ladder": ladder_chart,
+        "idle": idle_chart,
+        "devices": device_idle_chart,
+        "timeline": _timelines,
+    }[name]
+
+
+def _timelines(section: Section) -> Any:
+    """Draw the timelines of all schedules below each other, or what stands for them where they are too long."""
+    import altair as alt
+
+    from reports.charts.overview import any_timeline_chart
+    from reports.charts.timeline_layout import memory_scale
+
+    full = memory_scale(section.schedules)
+    return alt.vconcat(*(any_timeline_chart(each, full) for each in section.schedules))

@@ -1,0 +1,223 @@
+"""What the commands print and write."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from ppopt.comparison.comparison import Comparison
+from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.time_limit import TimeLimit
+from ppopt.result import Schedule
+from ppopt.whole_files import bytes_written_whole, written_whole
+from reports.chrome_trace import Traced, write_trace
+from reports.content import with_name
+from reports.numbers import with_unit
+from reports.table import TERMINAL_WIDTH, ranking, table
+from reports.terminal_timeline import draw as draw_timeline
+from strategies.pipeline import Pipeline
+from strategies.short_blocks import one_on_short_blocks
+
+_COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVERLAP": "magenta"}
+
+
+def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: bool = False) -> None:
+    """Print schedules: a table, JSON or CSV on standard output, notes on standard error."""
+    _tell_notes(schedules)
+    if form == "json":
+        whole = {"pipeline": pipeline.to_mapping(), "schedules": [schedule.to_dict() for schedule in schedules]}
+        click.echo(json.dumps(whole, allow_nan=False))
+    elif form == "csv":
+        click.echo(_as_csv([schedule.to_dict() for schedule in schedules]), nl=False)
+    else:
+        click.echo(table([schedule.table_row() for schedule in schedules], _width()))
+    if draw:
+        for schedule in schedules:
+            click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def _width() -> int | None:
+    """Tell how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
+    return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
+
+
+def _is_read_on_a_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> list[Schedule]:
+    """Put the published schedules on its placement behind the result of a search, as far as there is time."""
+    published, left_out = compared_with_published(schedule, split_backward=split_backward, overlap=overlap, limit=limit)
+    if left_out and limit is not None:
+        note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
+        schedule = replace(schedule, notes=(*schedule.notes, note))
+    return [schedule, *published]
+
+
+def show_optimized(
+    pipeline: Pipeline,
+    found: Sequence[Schedule],
+    beside: Sequence[Schedule],
+    form: str,
+    *,
+    draw: bool,
+    texts: Sequence[str] = (),
+) -> None:
+    """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
+    if form == "json":
+        _tell_notes(beside)
+        rows = [schedule.to_dict() for schedule in beside]
+        for schedule, text in zip(found, texts, strict=False):
+            rows[beside.index(schedule)]["explanation"] = text
+        click.echo(json.dumps({"pipeline": pipeline.to_mapping(), "schedules": rows}, allow_nan=False))
+    else:
+        show(pipeline, beside, form)
+    if form == "table":
+        click.echo("\n".join(_search_line(schedule) for schedule in found))
+        for schedule, text in zip(found, texts, strict=False):
+            click.echo(click.wrap_text(f"{schedule.strategy}: {text}", 80))
+    if draw:
+        for schedule in found:
+            click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], form: str) -> None:
+    """Print comparisons: tables, JSON or CSV on standard output, notes on standard error."""
+    for comparison, title in zip(comparisons, titles, strict=True):
+        _tell_comparison(comparison, f"{title}: " if len(titles) > 1 else "")
+    if form == "json":
+        whole = [comparison.to_dict() for comparison in comparisons]
+        click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
+    elif form == "csv":
+        click.echo(_comparisons_as_csv(comparisons, titles), nl=False)
+    else:
+        texts = [_comparison_text(comparison) for comparison in comparisons]
+        if len(texts) > 1:
+            texts = [f"{' '.join(title.splitlines())}:\n{text}" for title, text in zip(titles, texts, strict=True)]
+        click.echo("\n\n".join(texts))
+    for comparison, title in zip(comparisons, titles, strict=True):
+        if form != "table" or comparison.winner is None:
+            for message in comparison.infeasible:
+                click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+
+
+def _tell_comparison(comparison: Comparison, prefix: str) -> None:
+    """Tell what should be known of a comparison, with its configuration in front where there are several."""
+    _tell_notes(comparison.schedules, prefix)
+    for note in comparison.notes:
+        click.echo(f"note: {prefix}{note}", err=True)
+    if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
+        click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
+    if comparison.bounds_cut_short:
+        text = "some bounds were cut short; all are true, but another run may find higher ones"
+        click.echo(f"note: {prefix}{text}", err=True)
+
+
+def _comparison_text(comparison: Comparison) -> str:
+    rows = [schedule.table_row() for schedule in comparison.schedules]
+    lines = []
+    if rows:
+        table_lines = ranking(rows, comparison.bound, comparison.baseline_row, _width())
+        lines = [_wrapped(comparison.verdict, indent=""), "", table_lines]
+    reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
+    infeasible = comparison.infeasible if comparison.winner else ()
+    return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])
+
+
+def _wrapped(text: str, indent: str = "  ") -> str:
+    """Break a line for a terminal; what reads a pipe wants it whole."""
+    width = _width()
+    return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
+
+
+def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
+    rows = [
+        ({"configuration": title} if len(titles) > 1 else {}) | _flat(figures)
+        for comparison, title in zip(comparisons, titles, strict=True)
+        for figures in comparison.figures()
+    ]
+    return _as_csv(rows) if rows else ""
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Write the entries of the ladder as figures of their own."""
+    plain = {key: value for key, value in figures.items() if key != "ladder"}
+    return plain | {f"ladder_{step}": value for step, value in figures["ladder"].items()}
+
+
+def tell_files(form: str, **files: Sequence[str]) -> None:
+    """Say which files were written, away from data on standard output."""
+    for kind, paths in files.items():
+        for path in paths:
+            click.echo(f"{kind}: {path}", err=form != "table")
+
+
+def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
+    for note in one_on_short_blocks(dict.fromkeys(note for schedule in schedules for note in schedule.notes)):
+        click.echo(f"note: {prefix}{note}", err=True)
+
+
+def _search_line(schedule: Schedule) -> str:
+    pipeline = schedule.pipeline
+    text = (
+        f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
+        f"({pipeline.devices} devices, {pipeline.stages} stages, {pipeline.microbatches} microbatches)"
+    )
+    return click.wrap_text(text, 80, subsequent_indent="  ")
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write figures as CSV; lists are separated by spaces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(" ".join(map(str, value)) if isinstance(value, list) else value for value in row.values())
+    return text.getvalue()
+
+
+def _drawing(schedule: Schedule) -> str:
+    width = shutil.get_terminal_size((80, 24)).columns
+    lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
+    end = with_unit(f"{schedule.makespan:g}", schedule.pipeline.unit)
+    return f"{schedule.strategy}, time 0 to {end}\n{lines}"
+
+
+def _paint(text: str, kind: str) -> str:
+    return click.style(text, fg="white" if kind == "F" else "black", bg=_COLOURS[kind])
+
+
+def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
+    """Write timelines as CSV, a row an operation; with several schedules, a column names each."""
+    with written_whole(path) as file:
+        for place, schedule in enumerate(schedules):
+            frame = schedule.timeline
+            if len(schedules) > 1:
+                frame = frame.assign(strategy=schedule.strategy)[["strategy", *frame.columns]]
+            frame.to_csv(file, index=False, header=place == 0, lineterminator="\n")
+
+
+def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
+    """Write schedules as one Chrome trace, a process each; compressed where the name ends in ``.gz``."""
+    traced = (Traced(each.strategy, each.problem, each.rows, each.pipeline.unit or "") for each in schedules)
+    if not path.endswith(".gz"):
+        with written_whole(path) as file:
+            write_trace(file, traced)
+        return
+    with (
+        bytes_written_whole(path) as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
+    ):
+        write_trace(file, traced)

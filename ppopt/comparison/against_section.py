@@ -1,0 +1,21 @@
+"""A prediction with the measurement beside it, as a section of a report."""
+
+from __future__ import annotations
+
+from ppopt.comparison.compare import comparison_of
+from ppopt.profiling.against import Against
+from reports.content import Section
+
+
+def against_section(against: Against, title: str) -> Section:
+    """Take what a report shows of a prediction and the measurement beside it."""
+    predicted, measured = against.predicted, against.measured
+    comparison = comparison_of(predicted.pipeline, [predicted])
+    return Section(
+        title=title,
+        pipeline=predicted.pipeline.to_mapping(),
+        schedules=[comparison.schedules[0].presented(comparison.ladders[0]), measured.presented()],
+        bound=comparison.bound,
+        headline=f"Predicted above, measured below. {against.differences[0]}",
+        differences=against.differences[1:],
+    )

@@ -1,0 +1,350 @@
+"""Comparing schedules: the published ones and the searched ones on one model, ranked, each with its ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from time import perf_counter
+from typing import Any
+
+from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
+from ppopt.comparison.selection import (
+    DEFAULT_BASELINE,
+    Baseline,
+    choose_baseline,
+    each_once,
+    identity,
+    read_exclusions,
+    without,
+)
+from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
+from ppopt.optimization.least_memory import InfeasibleError
+from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
+from ppopt.optimization.search import Progress
+from ppopt.optimization.time_limit import Afterwards, TimeLimit
+from ppopt.result import Schedule
+from reports.content import with_name
+from reports.ladder import Ladder
+from solver.errors import InputError
+from solver.replay import ENGINES
+from strategies.numbers import shown
+from strategies.orders import parse_strategy, with_virtual_stages
+from strategies.pipeline import Pipeline
+from strategies.placements import STAGES_PER_DEVICE
+from strategies.registry import all_strategies
+
+PUBLISHED_SHARE = 0.8
+"""The part of the time that evaluating published schedules may take before a search."""
+
+BOUNDS_SHARE = 0.25
+"""The part of what is then left that bounds may take."""
+
+Told = Callable[[str], None]
+"""Called with a few words on what is being done."""
+
+
+def compare(
+    pipeline: Pipeline,
+    strategies: Iterable[str | PathLike[str] | GivenOrder] | None = None,
+    *,
+    optimize: bool = True,
+    placement: str = "all",
+    overlap: bool | None = None,
+    baseline: str | PathLike[str] | GivenOrder | None = None,
+    exclude: Iterable[str | PathLike[str] | GivenOrder] = (),
+    time_limit: float = 60.0,
+    workers: int | None = None,
+    seed: int = 0,
+    engine: str = "auto",
+    progress: Progress | None = None,
+    told: Told | None = None,
+    afterwards: Afterwards | None = None,
+) -> Comparison:
+    """Evaluate published schedules, search for better ones, and rank them all on the same model.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs and the memory limit.
+    strategies : iterable of str or path, optional
+        Names and schedule files as for `evaluate`; by default every schedule that there is, those that take any number
+        of stages a device with two where the pipeline has one. What does not fit is left out, with a reason.
+    optimize : bool
+        Whether to search, too, with split backwards.
+    placement : {"linear", "interleaved", "v", "bidirectional", "all"}
+        What is searched.
+    overlap : bool, optional
+        Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
+    baseline : str or path, optional
+        The schedule that all are compared with, such as your own; it is evaluated if it is not among the others. By
+        default 1f1b, where that is among them; ``"none"`` for none.
+    exclude : iterable of str or path
+        Schedules that are not evaluated: names, with any options, or with the very options that are given.
+    time_limit : float
+        Seconds for all of it: four fifths at most for the published schedules where something is searched, some for
+        bounds, the rest for the placements. What there is no time for is left out, and named.
+    workers, seed
+        As for `optimize`.
+    engine : {"auto", "cpsat", "graph"}
+        As for `evaluate`.
+    progress, told : callable, optional
+        ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
+    afterwards : Afterwards, optional
+        What is yet to be done with the result in the same time.
+
+    Returns
+    -------
+    Comparison
+        Ranked. Ctrl-C ends the search early, with what there is.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, or nothing remains to be shown.
+    """
+    started = perf_counter()
+    if overlap is not None and not isinstance(overlap, bool):
+        raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
+    options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
+    exclusions = read_exclusions(exclude)
+    names = _checked(pipeline, strategies, engine, exclusions)
+    compared = choose_baseline(baseline, names, exclusions, pipeline)
+    if compared.name is not None and compared.name not in names:
+        names.append(compared.name)
+        refuse_contradictions(pipeline, [compared.name])
+    placements = options.placements if optimize else []
+    if not names and not placements:
+        raise InputError("strategies: name at least one, or let something be searched")
+    limit = TimeLimit(time_limit, afterwards)
+    base = _base(pipeline, names, placements)
+    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
+    allowed = overlap is None or overlap  # where no block saves time, it is no freedom
+    gathered = _Gathered(told or _tell_nobody, limit)
+    gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
+    options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
+    gathered.bound(settled, options, placements)
+    if placements:
+        gathered.search(settled, options)
+    gathered.refuse_nothing()
+    ranked = _ranked(settled, gathered.schedules, gathered.bounds, split_backward=True, overlap=allowed)
+    return replace(
+        ranked,
+        **gathered.compared_with(compared, ranked.schedules),
+        left_out=tuple(gathered.left_out),
+        infeasible=tuple(gathered.infeasible),
+        searched=tuple(gathered.searched),
+        interrupted=gathered.interrupted,
+        seconds=perf_counter() - started,
+    )
+
+
+def _tell_nobody(_text: str) -> None:
+    pass
+
+
+def _checked(
+    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str, exclusions: frozenset[Hashable]
+) -> list[Named]:
+    """Refuse wrong arguments before any work; list the names."""
+    check_pipeline(pipeline)
+    if engine not in ENGINES:
+        raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
+    if strategies is None:
+        return [with_virtual_stages(str(name), pipeline) for name in without(all_strategies(), exclusions)]
+    if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
+        raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
+    names = without(each_once(strategies), exclusions)
+    refuse_contradictions(pipeline, names)
+    return names
+
+
+def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
+    """Tell for how many stages times are meant where that is left open: the least that anything shown takes."""
+    searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
+    published = [stages_meant(names, pipeline.devices)] if names else []
+    return min([*searched, *published])
+
+
+@dataclass
+class _Gathered:
+    """What a comparison has found so far."""
+
+    told: Told
+    limit: TimeLimit
+    bounds: QuickBounds = field(default_factory=QuickBounds)
+    schedules: list[Schedule] = field(default_factory=list)
+    starts: list[Schedule] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    infeasible: list[str] = field(default_factory=list)
+    searched: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    labels: dict[Hashable, str] = field(default_factory=dict)
+
+    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int, *, hurried: bool) -> None:
+        """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
+
+        What does not fit is shown with options that do, if there are any.
+        """
+        ends = self.limit.ends - (1 - PUBLISHED_SHARE) * self.limit.seconds
+        longest = 0.0
+        for place, name in enumerate(names, 1):
+            began = perf_counter()
+            if hurried and self.schedules and began + longest > ends:
+                self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
+                continue
+            self.told(f"evaluating {name}, {place} of {len(names)}")
+            try:
+                made = evaluate_with(pipeline, name, engine, {}, base)
+            except InputError as error:
+                self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+                if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
+                    self.schedules.append(other)
+            else:
+                self._take(name, made)
+            longest = max(longest, perf_counter() - began)
+
+    def _take(self, name: Named, made: Schedule) -> None:
+        self.schedules.append(made)
+        self.labels[identity(name)] = made.strategy
+        if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
+            self.starts.append(made)  # a search starts from the others by itself
+
+    def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
+        """Find the bounds of all that is there and all that will be searched."""
+        self.told("computing lower bounds")
+        share = BOUNDS_SHARE if placements else 1.0
+        self.bounds.deadline = perf_counter() + share * self.limit.left
+        freedoms = [freedom_of(schedule, overlap=options.overlap) for schedule in self.schedules]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        try:
+            self.bounds.find(freedoms)
+        except KeyboardInterrupt:
+            self.searched += placements[:1]
+            self.interrupted = self.bounds.cut_short = True
+            self.limit.hurry()
+        self.bounds.deadline = self.limit.ends
+
+    def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
+        """Search the placements in turn, the time shared; Ctrl-C ends them all."""
+        placements = options.placements
+        shown = len(self.schedules)
+        for place, name in enumerate(placements):
+            if self.interrupted:
+                return
+            self.told(f"{name}, {place + 1} of {len(placements)}")
+            part = self.limit.part(len(placements) - place)
+            part.afterwards = replace(part.afterwards, shown=shown)
+            shown = 0
+            self._search_one(pipeline, replace(options, placement=name), part)
+            self.limit.put_aside(files=part.owed)
+
+    def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:
+        try:
+            outcomes = list(optimize_each(pipeline, options, limit))
+        except InputError as error:
+            self.left_out.append((f"optimized-{options.placement}", str(error)))
+        except KeyboardInterrupt:  # before the search proper, or after it
+            self.searched.append(options.placement)
+            self.interrupted = True
+        else:
+            self.searched.append(options.placement)
+            found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
+            self.schedules += found
+            self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
+            self.interrupted = any(schedule.interrupted for schedule in found)
+        if self.interrupted:
+            self.limit.hurry()
+
+    def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
+        """Find the baseline among what was made; a note says where one that was asked for is not there."""
+        if baseline.name is None:
+            return {}
+        label = self.labels.get(identity(baseline.name))
+        found = next((schedule for schedule in ranked if schedule.strategy == label), None)
+        if found is not None or not baseline.is_asked_for:
+            return {"baseline": found}
+        return {"notes": (f"the baseline {baseline.name} was left out, so nothing is compared with it",)}
+
+    def refuse_nothing(self) -> None:
+        """Refuse a comparison in which nothing remains."""
+        if not self.schedules and not self.infeasible and self.left_out:
+            raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
+
+
+def comparison_of(
+    pipeline: Pipeline,
+    schedules: Sequence[Schedule],
+    *,
+    split_backward: bool = True,
+    overlap: bool = False,
+    deadline: float | None = None,
+) -> Comparison:
+    """Rank schedules that were made before.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model of all of them.
+    schedules : sequence of Schedule
+        At least one.
+    split_backward, overlap : bool
+        What was allowed to those that a search found.
+    deadline : float, optional
+        Until when bounds may be looked for, on the clock of `time.perf_counter`.
+    """
+    least = min(schedule.pipeline.stages or 0 for schedule in schedules)
+    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
+    found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
+    ranked = _ranked(settled, schedules, QuickBounds(deadline), split_backward=split_backward, overlap=overlap)
+    return replace(
+        ranked,
+        baseline=next((each for each in ranked.schedules if each.strategy == DEFAULT_BASELINE), None),
+        searched=tuple(schedule.placement for schedule in found),
+        interrupted=any(schedule.interrupted for schedule in found),
+        seconds=sum(schedule.seconds for schedule in schedules),
+    )
+
+
+def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
+    """Choose one schedule for each placement."""
+    yield from {schedule.placement: schedule for schedule in schedules}.values()
+
+
+def _ranked(
+    pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds, *, split_backward: bool, overlap: bool
+) -> Comparison:
+    """Rank schedules and lay their ladders."""
+    ranked = sorted(schedules, key=_rank)
+    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap, quick=quick)
+    return Comparison(
+        pipeline=pipeline,
+        schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),
+        ladders=measured.ladders,
+        bound=None if measured.bound is None else float(measured.bound),
+        bounds_cut_short=measured.cut_short,
+    )
+
+
+def _rank(schedule: Schedule) -> tuple[Any, ...]:
+    """Those that fit come first, then the shorter, those with less memory, the searched, by name."""
+    searched = schedule.is_searched
+    return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
+
+
+def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
+    """Give a schedule its ladder's bound, on the makespan."""
+    held = schedule.bound_held_by
+    same = held is not None and ladder.bound * schedule.problem.ticks_per_unit == held.value
+    status = schedule.status
+    if schedule.is_searched:
+        status = "feasible" if ladder.order else "optimal"
+    return replace(
+        schedule,
+        objective="makespan",
+        bound=float(ladder.bound),
+        bound_held_by=held if same and schedule.objective == "makespan" else None,
+        status=status,
+    )

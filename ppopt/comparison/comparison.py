@@ -1,0 +1,176 @@
+"""Schedules of one model side by side, ranked, each with its ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ppopt.result import Schedule
+from reports.ladder import STEPS, Ladder
+from strategies.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from reports.content import Section
+    from reports.table import Row
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What `ppopt.compare` returns.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The model, with the number of stages that its times are meant for.
+    schedules : tuple of Schedule
+        Best first: those that fit the memory by their makespans, of equal ones that with the least memory
+        (`Schedule.memory_taken`) first, then those that do not. The bound of each is its ladder's.
+    ladders : tuple of Ladder
+        For each schedule, where its time goes.
+    bound : float or None
+        A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+    baseline : Schedule or None
+        The one among them that all are compared with.
+    left_out : tuple of (str, str)
+        Schedules that do not fit the pipeline, with the reason.
+    infeasible : tuple of str
+        Why no schedule fits the memory, for each placement of which that is so.
+    searched : tuple of str
+        The placements that were searched; with an interruption, up to the one that it fell on.
+    interrupted : bool
+        Whether Ctrl-C ended the search.
+    bounds_cut_short : bool
+        Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
+        higher in another run.
+    seconds : float
+        How long all of it took.
+    notes : tuple of str
+        What the user should know of the comparison as such.
+    """
+
+    pipeline: Pipeline
+    schedules: tuple[Schedule, ...]
+    ladders: tuple[Ladder, ...]
+    bound: float | None
+    baseline: Schedule | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    infeasible: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
+    interrupted: bool = False
+    bounds_cut_short: bool = False
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def winner(self) -> Schedule | None:
+        """The shortest schedule that fits the memory, if any does."""
+        return next((schedule for schedule in self.schedules if schedule.fits), None)
+
+    @property
+    def fastest(self) -> Schedule | None:
+        """The shortest schedule, whatever memory it takes."""
+        return min(self.schedules, key=lambda schedule: schedule.makespan, default=None)
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Write the figures of each schedule as plain values, the ladder as one of them."""
+        pairs = zip(self.schedules, self.ladders, strict=True)
+        return [{**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0])} for pair in pairs]
+
+    def vs_baseline(self, schedule: Schedule) -> float | None:
+        """Tell by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
+        return None if self.baseline is None else schedule.makespan / self.baseline.makespan - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the comparison as plain values, as in ``--format json``."""
+        search = {"placements": list(self.searched), "interrupted": self.interrupted} if self.searched else None
+        rows = zip(self.figures(), self.schedules, strict=True)
+        return {
+            "pipeline": self.pipeline.to_mapping(),
+            "schedules": [{**figures, "idle": _idle(schedule)} for figures, schedule in rows],
+            "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
+            "infeasible": list(self.infeasible),
+            "bound": self.bound,
+            "baseline": None if self.baseline is None else self.baseline.strategy,
+            "bounds_cut_short": self.bounds_cut_short,
+            "search": search,
+        }
+
+    @property
+    def baseline_row(self) -> Row | None:
+        """What is shown of the schedule that all are compared with, if there is one."""
+        return None if self.baseline is None else self.baseline.table_row()
+
+    @property
+    def verdict(self) -> str:
+        """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
+        from reports.verdict import verdict
+
+        rows = [schedule.table_row() for schedule in self.schedules]
+        return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
+
+    def section(self, title: str = "") -> Section:
+        """Take what a report shows of the comparison.
+
+        Parameters
+        ----------
+        title : str
+            What it is called, such as its configuration file.
+        """
+        from reports.content import Section
+
+        figures = self.to_dict()["schedules"]
+        parts = zip(self.schedules, self.ladders, figures, strict=True)
+        return Section(
+            title=title,
+            pipeline=self.pipeline.to_mapping(),
+            schedules=[schedule.presented(ladder, values) for schedule, ladder, values in parts],
+            left_out=self.left_out,
+            infeasible=self.infeasible,
+            bound=self.bound,
+            baseline=self.baseline_row,
+            search=" ".join(_search_sentences(self)),
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the table in a notebook."""
+        from reports.notebook import comparison_html
+
+        return comparison_html(self.section(), self.verdict)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {len(self.schedules)} schedules: {self.verdict}>"
+
+
+def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:
+    steps = {step: float(getattr(ladder, step)) for step in ("ideal", "saved", *STEPS)}
+    return {
+        **schedule.to_dict(),
+        "placement": schedule.placement,
+        "searched": schedule.is_searched,
+        "ladder": {**steps, "limited": ladder.limited},
+    }
+
+
+def _idle(schedule: Schedule) -> list[dict[str, float]]:
+    from reports.idle import CAUSES
+
+    devices = schedule.waiting.devices
+    scale = schedule.problem.ticks_per_unit
+    return [{cause: getattr(idle, cause) / scale for cause in CAUSES} for idle in devices]
+
+
+def _search_sentences(comparison: Comparison) -> Iterable[str]:
+    found = [each for each in comparison.schedules if each.is_searched]
+    if not comparison.searched:
+        yield "Nothing was searched: the bound is a quick one, and better schedules may exist."
+        return
+    if found:
+        results = ", ".join(f"{each.strategy} {each.status} after {each.seconds:.1f} s" for each in found)
+        yield f"Searched placements: {', '.join(comparison.searched)}; {results}."
+    if comparison.interrupted:
+        yield "The search was interrupted: these are the best schedules that it had found by then."
+    if comparison.bounds_cut_short:
+        yield "Some bounds were cut short by the clock or the size: all are true, but another run may find higher ones."
+    if any(each.placement == "bidirectional" for each in comparison.schedules):
+        yield "Bidirectional placements keep two copies of the weights, which the peak memory does not contain."

@@ -1,0 +1,312 @@
+"""Evaluating published schedules: replay, check, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from os import PathLike
+from time import perf_counter
+
+from ppopt.evaluation.order_files import GivenOrder, Named, cut_for_file, read_each, read_named, stages_meant
+from ppopt.garbage import collection_paused
+from ppopt.result import Schedule
+from reports.metrics import measure
+from solver.checker import violations
+from solver.errors import DeadlockError, InputError
+from solver.problem import Placed, Problem, place
+from solver.replay import ENGINES, choose_engine, replay
+from strategies.actions import Op, PipelineAction
+from strategies.dependencies import build_problem, split_as_in
+from strategies.interleaving import pytorchs_groups
+from strategies.model_notes import chunks_notes, halves_notes, recut_notes
+from strategies.numbers import shown
+from strategies.orders import check_options, cut_for, make_orders, parse_strategy, wished_stages
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.plausibility import doubts
+from strategies.registry import Strategy
+from strategies.running_options import values_that_run
+from strategies.short_blocks import note_on_short_blocks
+
+
+class InternalError(RuntimeError):
+    """ppopt made a schedule that breaks a rule; the fault is ours."""
+
+
+def evaluate(
+    pipeline: Pipeline, strategy: str | PathLike[str] | GivenOrder, engine: str = "auto", **options: int
+) -> Schedule:
+    """Replay a published schedule, or one from a file, on a pipeline's costs.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs. Where its number of stages does not fit the schedule, the model is cut anew (`Pipeline.recut`)
+        and a note says so.
+    strategy : str or path
+        The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
+        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md), whose devices, stages and microbatches
+        must be the pipeline's; text is a path if it ends in ``.csv``, or holds a separator and exists.
+    engine : {"auto", "cpsat", "graph"}
+        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
+    **options : int
+        The schedule's options, as after the colon.
+
+    Returns
+    -------
+    Schedule
+        Orders, times and figures, checked.
+
+    Raises
+    ------
+    InputError
+        If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
+    """
+    check_pipeline(pipeline)
+    return evaluate_with(pipeline, read_named(strategy), engine, options, base=None)
+
+
+def evaluate_all(
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+) -> list[Schedule]:
+    """Replay several schedules, published ones and files, on the same model.
+
+    Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
+    for the smallest of them, and the model is cut anew for the others.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    strategies : iterable of str or path
+        As for `evaluate`.
+    engine : {"auto", "cpsat", "graph"}
+        As for `evaluate`.
+
+    Returns
+    -------
+    list of Schedule
+        In the order of the names.
+
+    Raises
+    ------
+    InputError
+        As for `evaluate`, and if no strategy is named.
+    """
+    made: list[Schedule] = []
+    for outcome in evaluate_each(pipeline, strategies, engine):
+        if isinstance(outcome, InputError):
+            raise outcome
+        made.append(outcome)
+    return made
+
+
+def evaluate_each(
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+) -> Iterator[Schedule | InputError]:
+    """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
+
+    Yields
+    ------
+    Schedule or InputError
+        For each name its schedule, or why it does not fit the pipeline or deadlocks on it.
+
+    Raises
+    ------
+    InputError
+        If a name is not known, an argument is wrong, or no strategy is named.
+    """
+    check_pipeline(pipeline)
+    if isinstance(strategies, str) or not isinstance(strategies, Iterable):
+        raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
+    names = read_each(strategies)
+    if not names:
+        raise InputError("strategies: name at least one")
+    base = stages_meant(names, pipeline.devices)
+    for name in names:
+        try:
+            yield evaluate_with(pipeline, name, engine, {}, base)
+        except InputError as error:
+            yield error
+
+
+def check_pipeline(pipeline: object) -> None:
+    """Refuse what is not a pipeline.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not isinstance(pipeline, Pipeline):
+        raise InputError(f"pipeline: must be a Pipeline, see Pipeline.from_mapping; found {shown(pipeline)}")
+
+
+@collection_paused()
+def evaluate_with(
+    pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None, *, cured: bool = True
+) -> Schedule:
+    """Replay a schedule, as `evaluate` does.
+
+    Parameters
+    ----------
+    pipeline, engine, options
+        As for `evaluate`.
+    name : str or GivenOrder
+        A published schedule, or what was read from a file.
+    base : int or None
+        For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
+        takes.
+    cured : bool
+        Whether a deadlock is told with what would run, which takes up to a second to find.
+    """
+    started = perf_counter()
+    check_pipeline(pipeline)
+    if engine not in ENGINES:
+        raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
+    if isinstance(name, GivenOrder):
+        return _replay_given(pipeline, name, engine, options, base)
+    strategy, chosen = _with_options(name, options)
+    wished = wished_stages(strategy, chosen, pipeline.devices)
+    stages = chosen.pop("stages", None)
+    cut = cut_for(strategy, pipeline, stages=wished, base=base)
+    placement, orders = make_orders(strategy, cut, chosen)
+    notes = [*doubts(pipeline), *_notes(strategy, pipeline, cut, placement, base, as_given=stages is None)]
+    groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
+    if groups and "group_size" not in chosen:
+        notes.append(groups)
+    label = strategy.name + _written(chosen, stages)
+    try:
+        return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+    except DeadlockError as error:
+        error.args = ("; ".join([str(error), *_cures(strategy, cut, chosen)]),) if cured else error.args
+        raise
+
+
+def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
+    """Say why an order deadlocks, where its schedule knows, and what would run."""
+    if strategy.why_deadlocked and (why := strategy.why_deadlocked(pipeline, **chosen)):
+        yield why
+    for option, values in values_that_run(strategy, pipeline, chosen).items():
+        yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
+
+
+def first_variant_that_runs(pipeline: Pipeline, name: str, engine: str, base: int | None) -> Schedule | None:
+    """Replay a schedule that fails with its default options with the first of those it proposes that run.
+
+    Parameters
+    ----------
+    pipeline, engine, base
+        As for `evaluate_with`.
+    name : str
+        A published schedule.
+
+    Returns
+    -------
+    Schedule or None
+        None if no options run, or the name comes with options of the schedule's own.
+    """
+    strategy, chosen = parse_strategy(name)
+    if chosen.keys() - {"stages"}:
+        return None
+    try:
+        cut = cut_for(strategy, pipeline, stages=chosen.get("stages"), base=base)
+    except InputError:
+        return None
+    for options in filter(None, strategy.variants(cut)):
+        with suppress(InputError):
+            return evaluate_with(pipeline, name, engine, options, base, cured=False)
+    return None
+
+
+def _replay_given(
+    pipeline: Pipeline, given: GivenOrder, engine: str, options: dict[str, int], base: int | None
+) -> Schedule:
+    if options:
+        raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
+    cut, notes = cut_for_file(pipeline, given, base)
+    splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
+    halves = halves_notes(pipeline) if splits else ()
+    told = (*doubts(pipeline), *given.notes, *notes, *halves)
+    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=told)
+
+
+def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
+    """Read a strategy with the options after its colon and those given beside it."""
+    strategy, written = parse_strategy(name)
+    given = check_options(strategy, options)
+    if twice := sorted(written.keys() & given):
+        raise InputError(f"{strategy.name}:{twice[0]}: is given twice, after the colon and as an argument")
+    return strategy, written | given
+
+
+def replay_orders(
+    label: str,
+    pipeline: Pipeline,
+    placement: Placement,
+    orders: Sequence[Sequence[PipelineAction]],
+    engine: str,
+    *,
+    notes: Iterable[str] = (),
+    started: float | None = None,
+    check_memory: bool = False,
+) -> Schedule:
+    """Replay given orders: times, check, figures.
+
+    Raises
+    ------
+    InputError
+        If the orders are not complete or deadlock.
+    InternalError
+        If the independent checker finds fault with the result.
+    """
+    started = perf_counter() if started is None else started
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    chosen = choose_engine(engine, problem)
+    try:
+        rows = place(problem, orders, replay(problem, orders, chosen))
+    except InputError as error:
+        error.args = (f"{label}: {error}",)
+        raise
+    _check(label, problem, rows, check_memory)
+    figures = measure(problem, rows, pipeline.ideal)
+    short = note_on_short_blocks(pipeline, orders)
+    seconds = perf_counter() - started
+    return Schedule(
+        strategy=label,
+        pipeline=pipeline,
+        layout=placement,
+        figures=figures,
+        engine=chosen,
+        seconds=seconds,
+        status="replayed",
+        problem=problem,
+        actions=orders,
+        rows=rows,
+        notes=(*notes, *([] if short is None else [short])),
+    )
+
+
+def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
+    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    found = violations(problem, rows, memory=memory)
+    if found:
+        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
+
+
+def _notes(
+    strategy: Strategy, pipeline: Pipeline, cut: Pipeline, placement: Placement, base: int | None, *, as_given: bool
+) -> Iterator[str]:
+    """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
+    before = pipeline if pipeline.stages is not None else pipeline.with_stages(base or cut.stages or 0)
+    yield from recut_notes(strategy.name, before, placement)
+    yield from chunks_notes(strategy, cut, as_given=as_given)
+    if strategy.splits_backward:
+        yield from halves_notes(pipeline)
+
+
+def _written(options: dict[str, int], stages: int | None) -> str:
+    parts = [f"{key}={value}" for key, value in options.items()]
+    if stages is not None:
+        parts.append(f"stages={stages}")
+    return f":{','.join(parts)}" if parts else ""

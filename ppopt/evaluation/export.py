@@ -1,0 +1,146 @@
+"""Writing orders as files for PyTorch: one, or a folder of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ppopt.whole_files import written_whole
+from solver.errors import InputError
+from strategies.actions import PipelineAction
+from strategies.exported_order import ExportedOrder, export_order
+from strategies.numbers import in_one_line
+from strategies.placements import Placement
+
+
+class NamedOrder(Protocol):
+    """What can be exported: the order of each device, under a name; a `Schedule` is one."""
+
+    @property
+    def strategy(self) -> str:
+        """The name."""
+
+    @property
+    def actions(self) -> Sequence[Sequence[PipelineAction]]:
+        """The actions of each device."""
+
+    @property
+    def layout(self) -> Placement:
+        """Which device holds which stage."""
+
+
+def exported(schedule: NamedOrder, *, force_order_only: bool = False) -> ExportedOrder:
+    """Prepare a schedule's order for a file; the notes name the schedule.
+
+    Raises
+    ------
+    InputError
+        If PyTorch's runtime cannot run it and that is not forced.
+    """
+    try:
+        made = export_order(schedule.actions, schedule.layout, force_order_only=force_order_only)
+    except InputError as error:
+        raise InputError(f"{schedule.strategy}: {error}") from None
+    return ExportedOrder(made.orders, tuple(f"{schedule.strategy}: {note}" for note in made.notes))
+
+
+def write_order(path: str | Path, order: ExportedOrder) -> None:
+    """Write a prepared order; the file appears when all of it is written.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    with written_whole(path) as file:
+        file.write(order.text)
+
+
+def check_folder(option: str, path: str) -> None:
+    """Refuse a folder that cannot be written to or made, before any work is done for it.
+
+    Raises
+    ------
+    InputError
+        If it is a file, its own folder does not exist, or it cannot be written to.
+    """
+    name, folder = in_one_line(path), Path(path)
+    if not path:
+        raise InputError(f"{option}: {path!r} names no folder")
+    try:
+        there, is_folder, has_parent = folder.exists(), folder.is_dir(), folder.absolute().parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option}: {name}: cannot be made: {error}") from None
+    if there and not is_folder:
+        raise InputError(f"{option}: {name}: is a file; name a folder")
+    if not there and not has_parent:
+        raise InputError(f"{option}: {name}: the folder {in_one_line(folder.absolute().parent)} does not exist")
+    if not os.access(folder if there else folder.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {name}: cannot be written to")
+
+
+def write_orders(
+    folder: str, schedules: Iterable[tuple[str, NamedOrder]], *, force_order_only: bool = False
+) -> tuple[list[str], list[str]]:
+    """Write a file for each schedule that PyTorch's runtime can run; the folder is made where it is not there.
+
+    Parameters
+    ----------
+    folder : str
+        Where they are written; files of the same names are replaced.
+    schedules : iterable of (str, NamedOrder)
+        Each with what its file's name begins with, in front of its own name; empty for nothing.
+    force_order_only : bool
+        Whether bidirectional orders are written, too.
+
+    Returns
+    -------
+    paths : list of str
+        The files.
+    notes : list of str
+        What should be known of them, and what was not written.
+
+    Raises
+    ------
+    InputError
+        If one cannot be written.
+    """
+    paths: list[str] = []
+    notes: list[str] = []
+    taken: set[str] = set()
+    _make(folder)
+    for prefix, schedule in schedules:
+        try:
+            order = exported(schedule, force_order_only=force_order_only)
+        except InputError as error:
+            notes.append(f"not written: {error}")
+            continue
+        name = _free_name([prefix, schedule.strategy], taken)
+        path = str(Path(folder) / name)
+        write_order(path, order)
+        paths.append(path)
+        notes += order.notes
+    return paths, notes
+
+
+def _make(folder: str) -> None:
+    try:
+        Path(folder).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{in_one_line(folder)}: cannot be made: {error.strerror or error}") from None
+
+
+def _free_name(parts: Sequence[str], taken: set[str]) -> str:
+    """Make a file's name of letters, digits, dots, hyphens and underscores that is not taken yet."""
+    stems = [Path(part).stem if part.lower().endswith((".csv", ".yaml", ".yml", ".json")) else part for part in parts]
+    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:100] for stem in stems]
+    stem = "-".join(filter(None, plain)) or "schedule"
+    name, count = f"{stem}.csv", 1
+    while name.lower() in taken:
+        count += 1
+        name = f"{stem}-{count}.csv"
+    taken.add(name.lower())
+    return name

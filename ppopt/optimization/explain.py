@@ -1,0 +1,148 @@
+"""Why a search's result is what it is, in a paragraph of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from ppopt.optimization.time_limit import TimeLimit
+from ppopt.result import Schedule
+from reports.numbers import number, percent, with_unit
+from solver.deadline import is_over
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.search_problem import build_search_problem
+
+
+def explain(
+    schedule: Schedule, *, split_backward: bool = True, overlap: bool = False, time_limit: float | None = None
+) -> str:
+    """Say what holds the bound, and what a little more memory or no latency would give.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The result of `optimize`.
+    split_backward, overlap : bool
+        As they were given to `optimize`.
+    time_limit : float, optional
+        Seconds; what is not known by then is left out, and named.
+    """
+    limit = None if time_limit is None else TimeLimit(time_limit)
+    return explain_within(limit, schedule, split_backward=split_backward, overlap=overlap)
+
+
+def explain_within(limit: TimeLimit | None, schedule: Schedule, *, split_backward: bool, overlap: bool) -> str:
+    """Explain as `explain` does, within a command's turn."""
+    return " ".join(_sentences(schedule, split_backward, overlap, limit))
+
+
+def _sentences(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
+    assert schedule.bound is not None
+    what, value = schedule.objective, schedule.objective_value
+    if schedule.status == "optimal":
+        yield (
+            f"No schedule on this placement has a {what} below {_time(schedule, value)}: the one found meets the lower "
+            "bound."
+        )
+    else:
+        yield (
+            f"The {what} found is {_time(schedule, value)}; no schedule on this placement can go below "
+            f"{_time(schedule, schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
+        )
+    yield _what_holds(schedule)
+    yield (
+        f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} are the work itself, spread evenly "
+        f"over {schedule.pipeline.devices} devices."
+    )
+    if schedule.objective == "makespan":
+        yield from _what_would_help(schedule, split_backward, overlap, limit)
+
+
+_ARGUMENTS = {
+    "path": "the longest chain of operations that wait for one another",
+    "load": "the work of device {device}, with the time before it can start and after it must end",
+    "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
+    "jackson": "the work of device {device} and when each part of it can start and must be done",
+    "area": "the memory of device {device}: what is held, for how long",
+    "blocks": "the work of device {device}, less all that overlapping can save",
+    "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
+    "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
+}
+
+
+def _what_holds(schedule: Schedule) -> str:
+    held = schedule.bound_held_by
+    if held is None:
+        return "Nothing more than zero has been proven in the time given."
+    argument = _ARGUMENTS.get(held.piece, "an exact relaxation to the work and memory of device {device}")
+    details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in held.details.items())
+    text = f"The bound is held by {argument.format(device=held.device)}"
+    return f"{text} ({details})." if details else f"{text}."
+
+
+def _detail(schedule: Schedule, value: Any) -> str:
+    return _time(schedule, value / schedule.problem.ticks_per_unit) if isinstance(value, int) else str(value)
+
+
+def _time(schedule: Schedule, value: float) -> str:
+    return with_unit(number(value), schedule.pipeline.unit)
+
+
+def quick_bounds_in_explanation(pipeline: Pipeline) -> int:
+    """Count the quick bounds that an explanation compares."""
+    changes = len(list(_changes(pipeline)))
+    return changes and 1 + changes
+
+
+def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
+    """Compare the quick bound of changed pipelines with that of this one, as far as there is time."""
+    pipeline = schedule.pipeline
+    allowed = Allowed(schedule.layout, split_backward, overlap, None if limit is None else limit.turn_ends)
+    changes = list(_changes(pipeline))
+    today = _quick_bound(pipeline, allowed) if changes else None
+    left_out: list[str] = []
+    for change, condition, changed in changes:
+        bound = None if today is None else _quick_bound(changed, allowed)
+        if today is None or bound is None:
+            left_out.append(change)
+        elif bound < today:
+            yield f"{condition} the quick bound falls from {number(today)} to {_time(schedule, bound)}."
+        else:
+            yield f"{condition} the quick bound stays at {_time(schedule, today)}."
+    if left_out and limit is not None:
+        yield f"What {' and '.join(left_out)} would give was left out: {limit.used_up}."
+
+
+def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
+    """List what could be changed: in a word, as a condition, and the pipeline then."""
+    limit = pipeline.memory.limit
+    if limit is not None:
+        one = max(cost.activation for cost in pipeline.costs)
+        more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
+        text = f"With room for one more activation (a limit greater by {number(float(one))}),"
+        yield "more memory", text, pipeline.with_limit(more)
+    if pipeline.p2p_latency:
+        yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
+
+
+class Allowed(NamedTuple):
+    """What a search was allowed, and until when its bounds may be looked for."""
+
+    layout: Placement
+    split_backward: bool
+    overlap: bool
+    deadline: float | None
+
+
+def _quick_bound(pipeline: Pipeline, allowed: Allowed) -> float | None:
+    """Bound the makespan; None if there is no time for all arguments, for part of them cannot be compared."""
+    from solver.bounds.makespan import makespan_bound
+
+    layout, split_backward, overlap, deadline = allowed
+    if is_over(deadline):
+        return None
+    problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
+    bound = makespan_bound(problem, deadline=deadline)
+    return None if is_over(deadline) else bound.value / problem.ticks_per_unit

@@ -1,0 +1,458 @@
+"""Searching for the best schedule, with a proven lower bound."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
+from ppopt.evaluation.evaluate import InternalError, evaluate_with, first_variant_that_runs, replay_orders
+from ppopt.garbage import collection_paused
+from ppopt.optimization.explain import quick_bounds_in_explanation
+from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
+from ppopt.optimization.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
+from ppopt.optimization.search import Progress, Search
+from ppopt.optimization.searching import first_bound, quick_bound, run_tools
+from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
+from ppopt.optimization.time_limit import TimeLimit
+from ppopt.result import Schedule
+from solver.errors import InputError
+from solver.problem import Orders
+from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
+from strategies.numbers import shown
+from strategies.pipeline import Pipeline
+from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
+from strategies.plausibility import doubts
+from strategies.registry import Strategy
+from strategies.search_problem import build_search_problem, pipeline_actions
+
+OBJECTIVES = ("makespan", "span")
+MOST_SEARCHED_OPS = 300_000
+"""A search over more operations than this would spend its time on reading the problem."""
+
+USUAL_STAGES_PER_DEVICE = 2
+"""Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+OFFERS_TO_ANSWER = 3.0
+"""Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
+
+GRACE_FOR_STARTS = 0.25
+"""Offering published schedules may take so many seconds more than there are: small problems always get them."""
+
+CAUTION = 1.2
+"""What was measured may take this much longer the next time."""
+
+MOST_FOR_OTHERS = 0.5
+"""The part of the time that schedules beside the result may take at most; more are left out."""
+
+MOST_FOR_BOUNDS = 0.25
+"""The part of the time that the bounds of an explanation, and those of a report, may take at most."""
+
+BOUNDS_OF_A_REPORT = 6.0
+"""With two kinds of schedules, up to three bounds each."""
+
+
+def optimize(
+    pipeline: Pipeline,
+    *,
+    placement: str = "linear",
+    split_backward: bool = True,
+    overlap: bool = False,
+    objective: str = "makespan",
+    time_limit: float = 60.0,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    starts: Sequence[Schedule] = (),
+) -> Schedule:
+    """Search for the schedule with the least makespan (or span) on these costs and within this memory.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs and the memory limit.
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
+        Which device holds which stage; ``all`` tries each in turn but ``wave``, which with one wave is ``v``, and
+        returns the best.
+    split_backward : bool
+        Whether backwards are I and W.
+    overlap : bool
+        Whether any forward may run in one block with any full backward on its device.
+    objective : {"makespan", "span"}
+        What is minimised.
+    time_limit : float
+        Seconds.
+    workers : int, optional
+        Threads of CP-SAT; by default one for each core, at most two. With one, a seed decides the result as far as the
+        clock allows.
+    seed : int
+        For all that is random.
+    progress : callable, optional
+        ``progress(standing)`` is called whenever the best schedule or the bound moves.
+    starts : sequence of Schedule
+        Where to start from, too, beside the published schedules: those of the same placement and cut, with no other
+        steps than the search may use. The result is never longer than one of them that fits the memory.
+
+    Returns
+    -------
+    Schedule
+        With ``bound``, ``gap`` and ``status`` (``optimal`` or ``feasible``). Ctrl-C ends the search early, with the
+        best so far.
+
+    Raises
+    ------
+    InfeasibleError
+        If no schedule fits the memory.
+    InputError
+        If an argument is wrong.
+    """
+    options = SearchOptions(
+        placement=placement,
+        split_backward=split_backward,
+        overlap=overlap,
+        objective=objective,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        progress=progress,
+        starts=starts,
+    )
+    outcomes = list(optimize_each(pipeline, options))
+    found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
+    if not found:
+        raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
+    return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What `optimize` takes besides the pipeline; the same names and meanings.
+
+    Raises
+    ------
+    InputError
+        If a value is wrong.
+    """
+
+    placement: str = "linear"
+    split_backward: bool = True
+    overlap: bool = False
+    objective: str = "makespan"
+    time_limit: float = 60.0
+    workers: int | None = None
+    seed: int = 0
+    progress: Progress | None = None
+    starts: Sequence[Schedule] = ()
+
+    def __post_init__(self) -> None:
+        if self.placement not in (*STAGES_PER_DEVICE, "all"):
+            known = ", ".join([*STAGES_PER_DEVICE, "all"])
+            raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
+        limit, workers = self.time_limit, self.workers
+        if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
+            raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        if not all(isinstance(each, Schedule) for each in self.starts):
+            raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+
+    @property
+    def placements(self) -> list[str]:
+        """The placements to be searched."""
+        if self.placement != "all":
+            return [self.placement]
+        return [name for name in STAGES_PER_DEVICE if name != "wave"]
+
+    @property
+    def threads(self) -> int:
+        """CP-SAT's."""
+        return self.workers or min(2, os.cpu_count() or 1)
+
+
+def optimize_each(
+    pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
+) -> Iterator[Schedule | InfeasibleError]:
+    """Search each placement in turn, the time shared evenly and what one leaves given to the next.
+
+    Parameters
+    ----------
+    pipeline, options
+        What is searched, and how.
+    limit : TimeLimit, optional
+        The clock of the command, where that does more than search. What is done with a schedule before the next is
+        asked for belongs to its turn.
+
+    Yields
+    ------
+    Schedule or InfeasibleError
+        The best found on a placement, or why there is none.
+    """
+    limit = limit or TimeLimit(options.time_limit)
+    settled, cuts = _cuts(pipeline, options.placements)
+    for place, (name, cut) in enumerate(cuts.items()):
+        limit.begin_turn(len(cuts) - place)
+        try:
+            made = _optimize_one(cut, name, options, limit)
+            made = replace(made, notes=(*_model_notes(made, settled, options), *made.notes))
+        except InfeasibleError as error:
+            yield error
+            continue
+        yield replace(made, notes=(*doubts(pipeline), *made.notes))
+        if made.interrupted:
+            return
+
+
+def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tuple[Pipeline, Placement]]:
+    """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
+    for name in placements:
+        with suppress(InputError):
+            cut = _cuts(pipeline, [name])[1][name]
+            placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+            yield cut, replace(placement, name="")
+
+
+def _cuts(pipeline: Pipeline, placements: list[str]) -> tuple[Pipeline, dict[str, Pipeline]]:
+    """Cut the same model for each placement; return it as it was given, too, its number of stages settled."""
+    wanted = {name: _stages_for(pipeline, name) for name in placements}
+    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(min(wanted.values()))
+    return settled, {name: settled.recut(stages) for name, stages in wanted.items()}
+
+
+def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> Iterator[str]:
+    """Say how the model was taken."""
+    yield from recut_notes(made.strategy, settled, made.layout)
+    chunks, usual = made.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
+    if STAGES_PER_DEVICE[made.placement] is None and chunks > usual:
+        yield (
+            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} a device; "
+            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} a device"
+        )
+    if options.split_backward:
+        yield from halves_notes(settled)
+    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
+        yield f"{made.strategy} {TWO_COPIES}"
+
+
+def _stages_for(pipeline: Pipeline, placement: str) -> int:
+    """Choose the number of stages: the pipeline's own where it fits, else the placement's."""
+    per_device = STAGES_PER_DEVICE[placement]
+    if per_device is not None:
+        return per_device * pipeline.devices
+    stages, devices = pipeline.stages, pipeline.devices
+    if stages is not None and stages > devices and takes_stages(placement, devices, stages):
+        return stages
+    return USUAL_STAGES_PER_DEVICE * devices
+
+
+@collection_paused()
+def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit) -> Schedule:
+    started = perf_counter()
+    split_backward = options.split_backward
+    ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
+    if ops > MOST_SEARCHED_OPS:
+        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
+    placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
+    refuse_infeasible(pipeline, placement)
+    problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
+    seconds = limit.left_of_turn
+    search = Search(problem, options.objective, seconds, options.progress)
+    draft: _Draft | None = None
+    notes: list[str] = []
+    with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+        strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
+        notes += _offer_published(search, pipeline, strategies, limit)
+        _offer_given(search, pipeline, placement, options.starts)
+        _offer_something(search, placement)
+        search.proven(first_bound(search, pipeline, placement))
+        draft = _Draft.of(search, pipeline, placement)
+        shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
+        after = _after_search(draft.seconds, shown_beside, limit)
+        search.deadline = limit.turn_ends - after
+        after += _after_bounding(quick_bound(search), pipeline, limit)
+        search.deadline = limit.turn_ends - after
+        run_tools(search, placement, options.threads, options.seed)
+        if search.closed:
+            allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
+            spare_memory(search, pipeline, placement, allowance, options.threads, options.seed)
+    _offer_something(search, placement)
+    if not search.bound:
+        search.proven(first_bound(search, pipeline, placement))
+    if search.interrupted:
+        limit.hurry()
+    if draft is None or draft.orders is not search.orders:
+        draft = _Draft.of(search, pipeline, placement)
+    limit.finishing = draft.seconds
+    return _finish(search, draft.made, notes, started)
+
+
+def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit) -> list[str]:
+    """Start from the published schedules: the result is never worse than one that was offered.
+
+    Of each, first the variants until one does not deadlock; then the others. Until something has been found that fits
+    the memory, there is always time for the next.
+
+    Returns
+    -------
+    list of str
+        What there was no time for, if so.
+    """
+    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
+    untried: list[str] = []
+    longest = 0.0
+    for strategy in strategies:
+        if _is_too_late(search, longest):
+            untried.append(strategy.name)
+            continue
+        began = perf_counter()
+        variants = strategy.variants(pipeline)
+        for options in variants:
+            orders = published_orders(search.problem, pipeline, strategy, options)
+            if orders is not None and search.offer(orders):
+                break
+        others.append((strategy, variants))
+        longest = max(longest, perf_counter() - began)
+    if untried:
+        return [f"the search did not start from {', '.join(untried)}: {limit.used_up}"]
+    for strategy, variants in others:
+        for options in variants:
+            if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
+                return [f"the time was up before all options of {strategy.name} had been tried that it proposes"]
+            orders = published_orders(search.problem, pipeline, strategy, options)
+            if orders is not None:
+                search.offer(orders)
+    return []
+
+
+def _is_too_late(search: Search, offering: float) -> bool:
+    """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
+    left = search.deadline + GRACE_FOR_STARTS - perf_counter()
+    return search.best is not None and left <= (1 + OFFERS_TO_ANSWER) * offering
+
+
+def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
+    """Start from given schedules, those of another placement or cut left out."""
+    for given in starts:
+        if given.layout.homes == placement.homes and given.pipeline == pipeline:
+            orders = as_searched(search.problem, given.actions)
+            if orders is not None:
+                search.offer(orders)
+
+
+def _offer_something(search: Search, placement: Placement) -> None:
+    """Where nothing fits yet, do one microbatch after the other."""
+    if search.best is None:
+        search.offer(one_at_a_time(placement, search.problem))
+
+
+def _after_search(finishing: float, published: int, limit: TimeLimit) -> float:
+    """Count the seconds of a turn that belong to what follows the search; put aside those for files."""
+    finishing *= CAUTION
+    after = limit.afterwards
+    beside = min(finishing * published, MOST_FOR_OTHERS * limit.left_of_turn) if after.beside else 0.0
+    shown = finishing * (1 + after.shown) + beside
+    limit.put_aside(files=finishing * after.per_result + shown * after.per_schedule)
+    return finishing + beside
+
+
+def _after_bounding(bounding: float, pipeline: Pipeline, limit: TimeLimit) -> float:
+    """Count the seconds that an explanation will take, none where they are too many; put aside those for a report."""
+    most = MOST_FOR_BOUNDS * limit.left_of_turn
+    if limit.afterwards.bounded:
+        limit.put_aside(bounds=min(BOUNDS_OF_A_REPORT * bounding, most))
+    if not limit.afterwards.explained:
+        return 0.0
+    seconds = CAUTION * bounding * quick_bounds_in_explanation(pipeline)
+    return seconds if seconds < most else 0.0
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
+
+    orders: Orders
+    made: Schedule
+    seconds: float
+
+    @classmethod
+    def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
+        """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
+        began = perf_counter()
+        orders = pipeline_actions(search.orders)
+        label = f"optimized-{placement.name}"
+        made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+        return cls(search.orders, made, perf_counter() - began)
+
+
+def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Hold the result of a search against its replay, and give it its bound."""
+    label = made.strategy
+    scale = search.problem.ticks_per_unit
+    value = made.makespan if search.objective == "makespan" else made.span
+    assert search.best is not None
+    if value != search.best / scale:
+        raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
+    if search.bound > search.best:
+        raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
+    if search.interrupted:
+        notes = ("the search was interrupted; this is the best schedule it had found", *notes)
+    return replace(
+        made,
+        objective=search.objective,
+        bound=search.bound / scale,
+        bound_held_by=search.held_by,
+        status="optimal" if search.closed else "feasible",
+        seconds=perf_counter() - started,
+        interrupted=search.interrupted,
+        notes=(*made.notes, *notes),
+    )
+
+
+def compared_with_published(
+    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
+) -> tuple[list[Schedule], list[str]]:
+    """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
+
+    One that deadlocks with its default options is there with the first options worth trying that run.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The result of a search; its bound is theirs too.
+    split_backward, overlap : bool
+        What the search was allowed to use.
+    limit : TimeLimit, optional
+        The clock of the command.
+
+    Returns
+    -------
+    tuple of (list of Schedule, list of str)
+        Those evaluated, and the names of those for which there was no time.
+    """
+    compared: list[Schedule] = []
+    left_out: list[str] = []
+    longest = 0.0 if limit is None else limit.finishing
+    for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
+        if strategy.overlaps and not overlap:
+            continue
+        if limit is not None and limit.left_of_turn < longest:
+            left_out.append(strategy.name)
+            continue
+        began = perf_counter()
+        made: Schedule | None
+        try:
+            made = evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
+        except InputError:
+            made = first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)
+        if made is not None:
+            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+        longest = max(longest, perf_counter() - began)
+    return compared, left_out

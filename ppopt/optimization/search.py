@@ -1,0 +1,154 @@
+"""One search: the best schedule and the best bound so far, and the tools that move them towards each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+from solver.bounds.bound import Bound
+from solver.problem import Orders, Problem
+from solver.search.sweep import Sweeper
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a search has come.
+
+    Attributes
+    ----------
+    seconds : float
+        Since it began.
+    best : float or None
+        The least objective found, in the user's unit of time.
+    bound : float
+        The greatest lower bound proven.
+    memory : float or None
+        The largest peak of a device in the best schedule, in the user's unit of memory, once its length is proven to
+        be the least and the search goes on for less memory.
+    """
+
+    seconds: float
+    best: float | None
+    bound: float
+    memory: float | None = None
+
+    @property
+    def gap(self) -> float | None:
+        """(best − bound) ÷ best."""
+        return None if self.best is None else (self.best - self.bound) / self.best
+
+
+NEGLIGIBLE = 10**12
+"""A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
+
+Progress = Callable[[Standing], None]
+"""Called whenever the best schedule or the bound has moved."""
+
+
+class Search:
+    """The state of one search; every tool reports to it, and asks it when to stop.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is searched.
+    objective : {"makespan", "span"}
+        What is minimised.
+    seconds : float
+        The time there is.
+    progress : callable, optional
+        Told whenever the best schedule or the bound moves.
+    """
+
+    def __init__(self, problem: Problem, objective: str, seconds: float, progress: Progress | None = None) -> None:
+        self.problem = problem
+        self.objective = objective
+        self.started = perf_counter()
+        self.deadline = self.started + seconds
+        self.progress = progress
+        self.sweeper = Sweeper(problem)
+        self.best: int | None = None
+        self.orders: Orders = ()
+        self._memory: tuple[int, int] | None = None  # counted when it is first asked for
+        self.bound = 0
+        self.held_by: Bound | None = None
+        self.interrupted = False
+        self._looks_for_memory = False
+
+    def interrupt(self) -> None:
+        """End the search."""
+        self.interrupted = True
+
+    def offer(self, orders: Orders) -> bool:
+        """Take orders if they fit the memory, run, and are better than the best; return False for a deadlock.
+
+        Those that do not fit the memory are not looked at further.
+        """
+        if not self.sweeper.fits_memory(orders):
+            return True
+        value = self.sweeper.objective(orders, self.objective)
+        if value is not None:
+            self.found(value, orders)
+        return value is not None
+
+    def found(self, value: int, orders: Orders) -> None:
+        """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
+        if self.best is None or value < self.best:
+            self.best, self.orders, self._memory = value, orders, None
+            self._tell()
+        elif value == self.best:
+            memory = self.sweeper.memory(orders)
+            if memory < self.memory:
+                self.orders, self._memory = orders, memory
+                self._tell()
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """What the best schedule takes: the largest peak of a device, and the sum of all peaks, in ticks of memory."""
+        if self._memory is None:
+            self._memory = self.sweeper.memory(self.orders)
+        return self._memory
+
+    def proven(self, bound: Bound) -> None:
+        """Keep a bound if it is better than the best, with the argument that holds it."""
+        if bound.value > self.bound:
+            self.bound, self.held_by = bound.value, bound
+            self._tell()
+
+    def raised(self, value: int) -> None:
+        """Keep a bound that CP-SAT has proven."""
+        self.proven(Bound(value, "search"))
+
+    def look_for_memory(self) -> None:
+        """Tell from now on what the best schedule takes: shorter it does not get."""
+        self._looks_for_memory = True
+        self._tell()
+
+    def done(self) -> bool:
+        """Tell whether nothing is left to do, or no time."""
+        return self.interrupted or self._nothing_to_gain() or perf_counter() >= self.deadline
+
+    def _nothing_to_gain(self) -> bool:
+        return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
+
+    @property
+    def closed(self) -> bool:
+        """Whether the best schedule meets the bound."""
+        return self.best is not None and self.best <= self.bound
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the time."""
+        return max(0.0, self.deadline - perf_counter())
+
+    def until(self, seconds: float) -> float:
+        """Compute the deadline of a tool that may take so many seconds."""
+        return min(self.deadline, perf_counter() + seconds)
+
+    def _tell(self) -> None:
+        if self.progress:
+            scale = self.problem.ticks_per_unit
+            best = None if self.best is None else self.best / scale
+            memory = self.memory[0] / self.problem.amounts_per_unit if self._looks_for_memory else None
+            self.progress(Standing(perf_counter() - self.started, best, self.bound / scale, memory))

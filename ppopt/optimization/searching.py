@@ -1,0 +1,233 @@
+"""In which order the tools of a search run, and how they share its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+from ppopt.optimization.search import Search
+from ppopt.optimization.span_bound import first_span_bound
+from solver.bounds.bound import Bound
+from solver.bounds.heads_tails import heads_and_tails
+from solver.bounds.makespan import load_bound, makespan_bound
+from solver.bounds.memory_edges import memory_edges
+from solver.bounds.relaxation import relaxed_bound
+from solver.deadline import OutOfTimeError
+from solver.problem import Orders
+from solver.search.compiled import CompiledProblem, compile_problem
+from solver.search.cpsat_search import search as search_with_cpsat
+from solver.search.greedy import greedy_schedules
+from solver.search.local_search import improve
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+
+BOUND_SHARE = 0.35
+"""The part of the time that the quick bound may take at most before the search proper."""
+
+GREEDY_SHARE = 0.15
+"""The part of the time that list schedules may take at most before the search proper."""
+
+GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
+"""What they need to try every rule once."""
+
+FIRST_ROUND = 1.0
+"""Seconds that each tool has in the first round; every round doubles them."""
+
+BOUND_SHARE = 0.1
+"""The part of a short search that its bound may take: it says at once where small problems have no schedule."""
+
+SMALL = 150
+"""Up to so many tasks CP-SAT has its turn first: it tries everything."""
+
+WORTH_COMPILING = 40.0
+"""With more seconds left than this, local search may take a dozen of them to compile itself, where numba is there."""
+
+LARGEST_FOR_CPSAT = 20_000
+"""With more tasks than this CP-SAT has no turn: its model takes longer to build than it ever gave."""
+
+READING_TO_LOCAL = 0.6
+"""Local search needs about this part of the time that it took to read the problem before its first move."""
+
+
+@dataclass
+class Tool:
+    """What works on a search in turns.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(deadline)`` works until then, or a little longer.
+    needs : float
+        How many seconds a turn takes at least, however early its deadline is: what has been measured in this search.
+    """
+
+    run: Callable[[float], None]
+    needs: float = 0.0
+
+    def take_turn(self, deadline: float) -> None:
+        """Work until a deadline; take note if that was too short."""
+        began = perf_counter()
+        with suppress(OutOfTimeError):
+            self.run(deadline)
+        ended = perf_counter()
+        if ended - deadline > (ended - began) / 5:
+            self.needs = max(self.needs, ended - began)
+
+
+def first_bound(search: Search, pipeline: Pipeline, placement: Placement) -> Bound:
+    """Find the bound that no clock cuts short: the work of a device and what lies around it."""
+    if search.objective == "span":
+        return first_span_bound(pipeline, placement, search.problem)
+    return load_bound(search.problem)
+
+
+def quick_bound(search: Search) -> float:
+    """Raise the bound on the makespan by all arguments that need no search; return how many seconds they took."""
+    began = perf_counter()
+    if search.objective == "makespan":
+        search.proven(makespan_bound(search.problem, deadline=search.until(BOUND_SHARE * search.seconds_left)))
+    return perf_counter() - began
+
+
+def run_tools(search: Search, placement: Placement, workers: int, seed: int) -> None:
+    """Let the tools take turns until the schedule meets the bound or time is up.
+
+    Parameters
+    ----------
+    search : Search
+        Where they report.
+    placement : Placement
+        What is searched.
+    workers, seed : int
+        For CP-SAT, and for all that is random.
+    """
+    if search.done():
+        return
+    began = perf_counter()
+    with suppress(OutOfTimeError):
+        compiled = compile_problem(search.problem, deadline=search.deadline)
+        loading = READING_TO_LOCAL * (perf_counter() - began)
+        _list_schedules(search, compiled, seed)
+        local = Tool(partial(_run_local_search, search, compiled, _counted(seed)), loading)
+        _take_turns(search, _in_order(local, search, placement, workers, seed))
+
+
+def _take_turns(search: Search, tools: list[Tool]) -> None:
+    seconds = FIRST_ROUND
+    while not search.done():
+        able = [tool for tool in tools if tool.needs < search.seconds_left]
+        if not able:
+            return
+        for tool in able:
+            if not search.done() and tool.needs < search.seconds_left:
+                tool.take_turn(search.until(seconds))
+        seconds *= 2
+
+
+def run_briefly(
+    search: Search, pipeline: Pipeline, placement: Placement, start: Orders, workers: int, seed: int
+) -> None:
+    """Give each tool one turn in the little time that a search has.
+
+    Parameters
+    ----------
+    search, pipeline, placement, workers, seed
+        As for `run_tools`; the search has a schedule already.
+    start : Orders
+        What local search starts from, too; what does not fit the memory is put off.
+    """
+    search.proven(first_bound(search, pipeline, placement))
+    quick_bound(search)
+    with suppress(OutOfTimeError):
+        if not search.done():
+            compiled = compile_problem(search.problem, deadline=search.deadline)
+            _take_one_turn(search, compiled, start, workers, seed)
+
+
+def _take_one_turn(search: Search, compiled: CompiledProblem, start: Orders, workers: int, seed: int) -> None:
+    enough = search.until(0.5 * search.seconds_left)
+    for _, orders in greedy_schedules(compiled, deadline=enough, seed=seed, stop=search.done):
+        search.offer(orders)
+    tools = [Tool(partial(_run_local_search, search, compiled, _counted(seed), start=start))]
+    if len(search.problem.tasks) <= SMALL:
+        tools.insert(0, Tool(partial(_run_cpsat, search, workers, _counted(seed))))
+    for place, tool in enumerate(tools):
+        if not search.done():
+            tool.take_turn(search.until(search.seconds_left / (len(tools) - place)))
+
+
+def _list_schedules(search: Search, compiled: CompiledProblem, seed: int) -> None:
+    enough = GREEDY_SECONDS + GREEDY_SECONDS_PER_TASK * len(search.problem.tasks)
+    deadline = search.until(min(enough, GREEDY_SHARE * search.seconds_left))
+    for _, orders in greedy_schedules(compiled, deadline=deadline, seed=seed, stop=search.done):
+        search.offer(orders)
+        if search.done():
+            return
+
+
+def _in_order(local: Tool, search: Search, placement: Placement, workers: int, seed: int) -> list[Tool]:
+    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
+    cpsat = Tool(partial(_run_cpsat, search, workers, _counted(seed)))
+    if len(search.problem.tasks) > LARGEST_FOR_CPSAT:
+        return [local]
+    if search.objective == "span":
+        return [cpsat, local]
+    relaxed = Tool(partial(_run_relaxation, search, workers, seed))
+    if len(search.problem.tasks) <= SMALL:
+        return [cpsat, local]
+    return [local, cpsat, relaxed] if placement.name == "linear" else [local, relaxed, local, cpsat]
+
+
+def _counted(seed: int) -> Iterator[int]:
+    """Give each turn of a tool another seed, the same in every run."""
+    while True:
+        yield seed
+        seed += 1
+
+
+def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
+    edges = memory_edges(search.problem, deadline=deadline)
+    heads, tails = heads_and_tails(search.problem, edges, deadline=deadline)
+    search_with_cpsat(
+        search.problem,
+        edges=edges,
+        heads=heads,
+        tails=tails,
+        bound=search.bound,
+        incumbent=None if search.best is None else (search.best, search.orders),
+        objective=search.objective,
+        deadline=deadline,
+        stop=search.done,
+        workers=workers,
+        seed=next(seeds),
+        found=search.found,
+        raised=search.raised,
+    )
+
+
+def _run_local_search(
+    search: Search, compiled: CompiledProblem, seeds: Iterator[int], deadline: float, start: Orders | None = None
+) -> None:
+    improve(
+        compiled,
+        [search.orders] if start is None else [search.orders, start],
+        target=search.bound,
+        deadline=deadline,
+        stop=search.done,
+        seed=next(seeds),
+        found=search.found,
+        objective="span" if search.objective == "span" else "makespan",
+        compiled=True if search.seconds_left > WORTH_COMPILING else None,
+    )
+
+
+def _run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
+    held = search.held_by
+    assert held is not None
+    bound = relaxed_bound(
+        search.problem, held, deadline=deadline, upper=search.best, workers=workers, seed=seed, stop=search.done
+    )
+    search.proven(bound)

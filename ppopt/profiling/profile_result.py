@@ -1,0 +1,181 @@
+"""Costs from traces: what `ppopt.profile` gives."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ppopt.profiling.costs import Spread, Spreads, make_times, measure_latency, measure_spreads, spread_rows
+from ppopt.profiling.homes import placement_of, stages_of
+from ppopt.profiling.measurement import MeasuredAction, Measurement
+from ppopt.profiling.read import Paths, read_measurement
+from ppopt.profiling.timeline import counted, orders_of, representative_step
+from strategies.orders import actions_as_text
+from strategies.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Costs that were measured, in milliseconds.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The costs, as `ppopt.evaluate`, `ppopt.optimize` and `ppopt.compare` take them.
+    measurement : Measurement
+        What they were taken from.
+    placement : str
+        ``linear``, ``interleaved``, ``v``, ``bidirectional``, ``wave`` or ``custom``.
+    spreads : dict
+        By the configuration's key (``forward`` …) and by stage: p10, median, p90 and how many times.
+    latency : Spread or None
+        The same for the transfer between devices; None where nothing was waited for.
+    notes : tuple of str
+        What a reader should know.
+    """
+
+    pipeline: Pipeline
+    measurement: Measurement
+    placement: str
+    spreads: Spreads
+    latency: Spread | None
+    notes: tuple[str, ...]
+
+    @cached_property
+    def step(self) -> list[MeasuredAction]:
+        """The actions of the step of median duration."""
+        return representative_step(self.measurement)
+
+    @cached_property
+    def orders(self) -> list[list[str]]:
+        """What each device did in that step, in PyTorch's grammar."""
+        return actions_as_text(orders_of(self.step, self.measurement.devices))
+
+    @property
+    def step_time(self) -> float:
+        """How long that step took, from its first start to its last end."""
+        return max(action.end for action in self.step) - min(action.start for action in self.step)
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that count."""
+        return sorted({action.step for action in counted(self.measurement)})
+
+    def to_yaml(self) -> str:
+        """Write the configuration, with what is known of it in comments."""
+        about = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in self._about())
+        return "\n".join([*about, *_yaml(self.pipeline.to_mapping(), self.spreads, self.latency), ""])
+
+    def _about(self) -> Iterator[str]:
+        measured = self.measurement
+        yield f"# Measured; all times in milliseconds, the medians of {_count(len(self.steps), 'step')}."
+        yield f"# Placement: {self.placement}."
+        for device, stages in enumerate(stages_of(self.step, measured.devices)):
+            actions = len(self.orders[device])
+            held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
+            yield f"#   device {device}: {_count(actions, 'action')} a step, {held}"
+        yield f"# A step took {self.step_time:.6g} ms."
+        yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
+        yield from (f"# {note}" for note in self.notes)
+        yield "# Memory was not measured: add memory.activation and memory.limit where it matters."
+
+    def spread_csv(self) -> str:
+        """Write how the times vary, as CSV."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("key", "stage", *Spread._fields))
+        writer.writerows(tuple(row.values()) for row in spread_rows(self.spreads, self.latency))
+        return text.getvalue()
+
+    def spread_yaml(self) -> str:
+        """Write how the times vary, as YAML."""
+        import yaml
+
+        return yaml.safe_dump(list(spread_rows(self.spreads, self.latency)), sort_keys=False)
+
+    def order_csv(self) -> str:
+        """Write the order of a step as PyTorch reads it: a row for each device."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(self.orders)
+        return text.getvalue()
+
+    def __repr__(self) -> str:
+        sizes = self.measurement
+        return (
+            f"<Profile: {sizes.devices} devices, {sizes.stages} stages, {sizes.microbatches} microbatches, "
+            f"{self.placement}, {_count(len(self.steps), 'step')}>"
+        )
+
+
+def profile(paths: Paths, *, skip: int | None = None) -> Profile:
+    """Take costs from traces of a pipeline that ran.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files or folders of them, for all ranks: traces of torch.profiler, Megatron timer logs, or what
+        ``ppopt rehearse`` wrote.
+    skip : int or None
+        How many of the first steps are warm-up and do not count; None for the first, where others are left.
+
+    Returns
+    -------
+    Profile
+        The costs and what they were taken from.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or is none of these, or something is missing.
+    """
+    return profile_of(read_measurement(paths, skip=skip))
+
+
+def profile_of(measurement: Measurement) -> Profile:
+    """Take costs from a measurement.
+
+    Raises
+    ------
+    InputError
+        If a stage has no forward or no backward, or no step counts.
+    """
+    actions = counted(measurement)
+    spreads, latency = measure_spreads(actions), measure_latency(actions)
+    times, notes = make_times(spreads, measurement.stages)
+    if latency is None and measurement.devices > 1:
+        notes.append("no device waited for another, so the latency could not be measured; 0 was taken")
+    mapping: dict[str, Any] = {
+        "devices": measurement.devices,
+        "stages": measurement.stages,
+        "microbatches": measurement.microbatches,
+        "unit": "ms",
+        "times": times,
+        "p2p_latency": float(f"{latency.median:.6g}") if latency else 0,
+    }
+    return Profile(
+        pipeline=Pipeline.from_mapping(mapping),
+        measurement=measurement,
+        placement=placement_of(measurement),
+        spreads=spreads,
+        latency=latency,
+        notes=(*measurement.notes, *notes),
+    )
+
+
+def _yaml(mapping: dict[str, Any], spreads: Spreads, latency: Spread | None) -> Iterator[str]:
+    yield from (f"{key}: {mapping[key]}" for key in ("devices", "stages", "microbatches", "unit"))
+    yield "times:"
+    for key, values in mapping["times"].items():
+        yield f"  {key}:"
+        for stage, value in enumerate(values):
+            found = spreads.get(key, {}).get(stage)
+            yield f"    - {value!r}  # stage {stage}: {found or 'not measured, see above'}"
+    yield f"p2p_latency: {mapping['p2p_latency']!r}" + (f"  # {latency}" if latency else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")

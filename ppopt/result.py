@@ -1,0 +1,309 @@
+"""A schedule: orders, the times at which each action starts and ends, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ppopt.evaluation.export import exported, write_order
+from reports.metrics import Figures
+from solver.problem import Placed, Problem
+from strategies.actions import PipelineAction
+from strategies.orders import actions_as_text
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import networkx as nx
+    import pandas as pd
+
+    from reports.content import Presented
+    from reports.idle import Waiting
+    from reports.ladder import Ladder
+    from reports.table import Row
+    from solver.bounds.bound import Bound
+    from solver.problem import Action
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule:
+    """What `ppopt.evaluate` returns.
+
+    Attributes
+    ----------
+    strategy : str
+        The schedule's name, with its options.
+    pipeline : Pipeline
+        The pipeline as it was run, cut to fit the schedule.
+    layout : Placement
+        Which device holds which stage.
+    figures : Figures
+        All figures; each can also be asked of the schedule itself.
+    engine : str
+        What computed the times: ``cpsat`` or ``graph``.
+    seconds : float
+        How long that took, from the pipeline to the checked figures.
+    status : str
+        ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search.
+    objective : str
+        What was minimised, and what the bound is of: ``makespan`` or ``span``.
+    bound, gap : float or None
+        A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
+    bound_held_by : Bound or None
+        The argument that holds the bound.
+    interrupted : bool
+        Whether Ctrl-C ended the search.
+    notes : tuple of str
+        What the user should know about this schedule, e.g. that the model was cut anew.
+    problem : Problem
+        The scheduling problem that was solved; its keys are `Op`.
+    actions : list of list of (Op or Block)
+        The actions of each device.
+    rows : list of Placed
+        When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
+    """
+
+    strategy: str
+    pipeline: Pipeline
+    layout: Placement
+    figures: Figures
+    engine: str
+    seconds: float
+    status: str
+    problem: Problem
+    actions: Sequence[Sequence[PipelineAction]]
+    rows: Sequence[Placed]
+    objective: str = "makespan"
+    bound: float | None = None
+    bound_held_by: Bound | None = None
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def placement(self) -> str:
+        """The placement's name; ``custom`` for one that is none of the usual."""
+        return self.layout.name
+
+    @property
+    def makespan(self) -> float:
+        """T: the last end minus the first start."""
+        return self.figures.makespan
+
+    @property
+    def span(self) -> float:
+        """S: the longest (last end − first start) of one device."""
+        return self.figures.span
+
+    @property
+    def busy(self) -> tuple[float, ...]:
+        """For each device the durations of its actions, a block counted once."""
+        return self.figures.busy
+
+    @property
+    def ideal(self) -> float:
+        """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
+        return self.figures.ideal
+
+    @property
+    def bubble_ratio(self) -> float:
+        """1 − Σ busy ÷ (devices × T)."""
+        return self.figures.bubble_ratio
+
+    @property
+    def bubble_over_ideal(self) -> float:
+        """(T − U) ÷ U; negative where overlap beats U."""
+        return self.figures.bubble_over_ideal
+
+    @property
+    def span_bubble_ratio(self) -> float:
+        """1 − U ÷ S, the Zero Bubble paper's bubble."""
+        return self.figures.span_bubble_ratio
+
+    @property
+    def peak_memory(self) -> tuple[float, ...]:
+        """For each device the most activation memory it holds at one time."""
+        return self.figures.peak_memory
+
+    @property
+    def memory_taken(self) -> tuple[float, float]:
+        """By what the memory of equally short schedules is compared: the largest device's peak, then all their sum."""
+        return max(self.peak_memory), sum(self.peak_memory)
+
+    @property
+    def gap(self) -> float | None:
+        """(T − bound) ÷ T, or (S − bound) ÷ S where the span is the objective; None where no bound is known."""
+        return None if self.bound is None else (self.objective_value - self.bound) / self.objective_value
+
+    @property
+    def objective_value(self) -> float:
+        """The makespan, or the span where that is the objective."""
+        return self.span if self.objective == "span" else self.makespan
+
+    @property
+    def limits(self) -> list[float | None]:
+        """The memory limit of each device; None where there is none."""
+        return [None if limit is None else float(limit) for limit in self.pipeline.limits]
+
+    @property
+    def fits(self) -> bool:
+        """Whether every device keeps its memory limit."""
+        return not self.over_limit
+
+    @property
+    def over_limit(self) -> list[int]:
+        """The devices that hold more than their limit."""
+        pairs = zip(self.peak_memory, self.limits, strict=True)
+        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search found it; else its order was given."""
+        return self.status in ("optimal", "feasible")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """One row an operation: device, stage, microbatch, op, start, end, block."""
+        from reports.timeline import timeline_frame
+
+        return timeline_frame(self.rows, self.problem.ticks_per_unit)
+
+    @cached_property
+    def orders(self) -> list[list[str]]:
+        """The actions of each device in PyTorch's grammar."""
+        return actions_as_text(self.actions)
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """What the devices wait for, and for how long, in ticks."""
+        from reports.idle import explain_idle
+
+        return explain_idle(self.problem, self.rows)
+
+    @cached_property
+    def dag(self) -> nx.DiGraph[Action]:
+        """The graph of the fixed order, in ticks.
+
+        Nodes are the actions (`Op` or `Block`) with ``device`` and ``duration``; an edge's ``lag`` is how long after
+        its tail ends its head may start. The makespan is its longest path.
+        """
+        from solver.order_graph import order_graph
+
+        return order_graph(self.problem, self.actions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the figures as plain values, as in ``--format json``."""
+        return {
+            "strategy": self.strategy,
+            "devices": self.pipeline.devices,
+            "stages": self.pipeline.stages,
+            "microbatches": self.pipeline.microbatches,
+            "makespan": self.makespan,
+            "span": self.span,
+            "ideal": self.ideal,
+            "bubble_ratio": self.bubble_ratio,
+            "bubble_over_ideal": self.bubble_over_ideal,
+            "span_bubble_ratio": self.span_bubble_ratio,
+            "peak_memory": list(self.peak_memory),
+            "over_memory_limit": self.over_limit,
+            "objective": self.objective,
+            "bound": self.bound,
+            "gap": self.gap,
+            "status": self.status,
+            "engine": self.engine,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+    def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
+        """Write the order as a file that PyTorch's pipeline runtime loads.
+
+        Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong
+        gradients. No time changes.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears when all of it is written.
+        force_order_only : bool
+            Whether a bidirectional order, which PyTorch cannot run, is written all the same.
+
+        Returns
+        -------
+        tuple of str
+            What should be known of the file.
+
+        Raises
+        ------
+        InputError
+            If the order is bidirectional and that is not forced, or the file cannot be written.
+        """
+        order = exported(self, force_order_only=force_order_only)
+        write_order(path, order)
+        return order.notes
+
+    def table_row(self) -> Row:
+        """Take what a table shows of the schedule."""
+        from reports.table import Row
+
+        pipeline = self.pipeline
+        return Row(
+            self.strategy,
+            (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
+            self.figures,
+            self.limits,
+            self.status,
+            self.objective,
+            self.bound,
+            pipeline.unit or "",
+        )
+
+    def presented(self, ladder: Ladder | None = None, figures: dict[str, Any] | None = None) -> Presented:
+        """Take what a report shows of the schedule.
+
+        Parameters
+        ----------
+        ladder : Ladder, optional
+            Where its time goes.
+        figures : dict, optional
+            Its plain values, where there are more than its own.
+        """
+        from reports.content import Presented
+
+        return Presented(
+            row=self.table_row(),
+            placement=self.placement,
+            local_stages=self.layout.local_stages,
+            problem=self.problem,
+            rows=self.rows,
+            waiting=self.waiting,
+            orders=self.orders,
+            ladder=ladder,
+            searched=self.is_searched,
+            notes=self.notes,
+            figures=self.to_dict() if figures is None else figures,
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the timeline in a notebook, as a picture that needs no network."""
+        from reports.notebook import timeline_html
+
+        return timeline_html(self.presented())
+
+    def _repr_mimebundle_(self, **_what: object) -> dict[str, Any]:
+        """Offer a notebook the timeline as a picture, as a chart, and in words."""
+        from reports.notebook import mimebundle
+
+        return mimebundle(self.presented(), repr(self))
+
+    def __repr__(self) -> str:
+        pipeline = self.pipeline
+        unit = f" {pipeline.unit}" if pipeline.unit else ""
+        return (
+            f"<Schedule {self.strategy}: {pipeline.devices} devices, {pipeline.stages} stages, "
+            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}{unit}, "
+            f"bubble ratio {self.bubble_ratio:.4f}>"
+        )

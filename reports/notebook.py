@@ -1,0 +1,85 @@
+"""How schedules and comparisons show themselves in a notebook."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from reports.charts.overview import any_timeline_chart
+from reports.content import Presented, Section, with_name
+from reports.numbers import grouped, percent, titled, with_unit
+from reports.picture import picture
+from reports.table import TIMES, ranking_cells, ranking_notes
+
+MOST_DRAWN = 3_000
+"""Beyond so many operations the picture is made of pixels: a drawing would be larger."""
+
+
+def timeline_html(presented: Presented) -> str:
+    """Draw a schedule's timeline as a picture within HTML, with a line of figures above it.
+
+    Parameters
+    ----------
+    presented : Presented
+        The schedule.
+    """
+    form, kind = ("svg", "svg+xml") if len(presented.rows) <= MOST_DRAWN else ("png", "png")
+    content = base64.b64encode(picture(any_timeline_chart(presented), form)).decode()
+    row, figures = presented.row, presented.row.figures
+    words = (
+        f"makespan {with_unit(grouped(figures.makespan), row.unit)}, {percent(figures.bubble_ratio)} idle, "
+        f"peak memory {grouped(max(figures.peak_memory))}, {row.status}"
+    )
+    name = escape(row.name)
+    image = f'<img alt="timeline of {name}" style="max-width: 100%" src="data:image/{kind};base64,{content}">'
+    return f"<div><b>{name}</b>: {escape(words)}<br>{image}</div>"
+
+
+def comparison_html(section: Section, verdict: str) -> str:
+    """Write a comparison as the verdict and the table of `ppopt compare`.
+
+    Parameters
+    ----------
+    section : Section
+        The schedules.
+    verdict : str
+        What is to be seen, in a sentence.
+    """
+    parts = [f"<p>{escape(verdict)}</p>"]
+    if section.schedules:
+        rows = [presented.row for presented in section.schedules]
+        titles, *cells = ranking_cells(rows, section.bound, section.baseline)
+        head = _html_row([titled(title, section.unit) if title in TIMES else title for title in titles], "th")
+        body = "".join(_html_row(each, "td") for each in cells)
+        parts.append(f"<table><thead>{head}</thead><tbody>{body}</tbody></table>")
+        parts += [f"<small>{escape(note)}</small><br>" for note in ranking_notes(rows, section.baseline)]
+    parts += [f"<small>left out: {escape(with_name(*each))}</small><br>" for each in section.left_out]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    """Write a row; the mark and the name are on the left, figures on the right."""
+    sides = ["left" if place < 2 else "right" for place in range(len(cells))]
+    written = [
+        f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True)
+    ]
+    return f"<tr>{''.join(written)}</tr>"
+
+
+def mimebundle(presented: Presented, text: str) -> dict[str, Any]:
+    """Give a schedule as HTML with a picture, as a Vega-Lite chart, and as text; a notebook takes what it can show.
+
+    Parameters
+    ----------
+    presented : Presented
+        The schedule.
+    text : str
+        What a notebook without pictures shows.
+    """
+    return {
+        "text/plain": text,
+        "text/html": timeline_html(presented),
+        "application/vnd.vegalite.v6+json": any_timeline_chart(presented).to_dict(),
+    }

@@ -1,0 +1,58 @@
+"""The shortest and the longest block that each task can be in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from solver.problem import Key, Problem
+
+
+def block_durations(problem: Problem) -> Iterator[tuple[int, int, int, int]]:
+    """List the blocks that each device can run: the device, the classes of both halves, and how long they last."""
+    firsts, seconds = _classes(problem, problem.fusing.firsts), _classes(problem, problem.fusing.seconds)
+    durations = problem.fusing.durations
+    for device, classes in firsts.items():
+        for first in classes:
+            for second in seconds.get(device, ()):
+                if (first, second) in durations:
+                    yield device, first, second, durations[first, second]
+
+
+def _classes(problem: Problem, classes: Mapping[Key, int]) -> dict[int, dict[int, None]]:
+    """Gather the classes of each device, in a fixed order."""
+    found: dict[int, dict[int, None]] = defaultdict(dict)
+    for key, each in classes.items():
+        found[problem.tasks[key].device][each] = None
+    return found
+
+
+def shortest_blocks(problem: Problem) -> dict[Key, int]:
+    """Find how long the shortest block lasts that each task can be in; those that cannot be in one are left out."""
+    least_of_first: dict[tuple[int, int], int] = {}
+    least_of_second: dict[tuple[int, int], int] = {}
+    for device, first, second, duration in block_durations(problem):
+        least_of_first[device, first] = min(duration, least_of_first.get((device, first), duration))
+        least_of_second[device, second] = min(duration, least_of_second.get((device, second), duration))
+    shortest: dict[Key, int] = {}
+    for classes, least in ((problem.fusing.firsts, least_of_first), (problem.fusing.seconds, least_of_second)):
+        for key, duration in _by_task(problem, classes, least):
+            shortest[key] = min(duration, shortest.get(key, duration))
+    return shortest
+
+
+def longest_blocks(problem: Problem) -> dict[Key, int]:
+    """Find how long the longest block lasts that each first half can be in."""
+    longest: dict[tuple[int, int], int] = {}
+    for device, first, _, duration in block_durations(problem):
+        longest[device, first] = max(duration, longest.get((device, first), duration))
+    return dict(_by_task(problem, problem.fusing.firsts, longest))
+
+
+def _by_task(
+    problem: Problem, classes: Mapping[Key, int], durations: Mapping[tuple[int, int], int]
+) -> Iterator[tuple[Key, int]]:
+    for key, each in classes.items():
+        duration = durations.get((problem.tasks[key].device, each))
+        if duration is not None:
+            yield key, duration

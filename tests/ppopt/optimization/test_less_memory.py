@@ -1,0 +1,158 @@
+"""Of equally short schedules the one with the least memory wins, and what time is left is used to find it."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+import ppopt
+from ppopt import Pipeline, Standing
+from ppopt.optimization.memory_reduction import TightSearch, spare_memory
+from ppopt.optimization.search import Search
+from ppopt.optimization.searching import first_bound, quick_bound, run_tools
+from ppopt.optimization.starts import published_orders
+from strategies.placements import Placement, make_placement
+from strategies.registry import find_strategy
+from strategies.search_problem import build_search_problem
+from tests.brute_force import optimum
+
+
+def pipeline(p: int = 4, m: int = 8, stages: int | None = None, **more: Any) -> Pipeline:
+    times = {"forward": 1, "backward_input": 1, "backward_weight": 1}
+    return Pipeline.from_mapping({"devices": p, "stages": stages or p, "microbatches": m, "times": times, **more})
+
+
+def small(chance: random.Random, p: int, stages: int, m: int) -> Pipeline:
+    def numbers(low: int, high: int) -> list[int]:
+        return [chance.randint(low, high) for _ in range(stages)]
+
+    activation = numbers(1, 3)
+    times = {key: numbers(1, 4) for key in ("forward", "backward_input", "backward_weight")}
+    memory = {"activation": activation, "held_for_weight": [chance.randint(0, each) for each in activation]}
+    return Pipeline.from_mapping({"devices": p, "microbatches": m, "times": times, "memory": memory})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 5, 7])
+@pytest.mark.parametrize(
+    ("placement", "p", "stages", "m", "split"),
+    [("linear", 2, 2, 4, False), ("linear", 2, 2, 2, True), ("v", 2, 4, 2, False), ("interleaved", 2, 4, 2, False)],
+)
+def test_the_least_memory_is_that_of_an_exhaustive_search(
+    placement: str, p: int, stages: int, m: int, split: bool, seed: int
+) -> None:
+    costs = small(random.Random(f"{placement} {p} {m} {seed}"), p, stages, m)
+    made = ppopt.optimize(costs, placement=placement, split_backward=split, time_limit=20)
+    assert made.status == "optimal"
+    assert ppopt.violations(made.problem, made.rows) == []
+    peak = max(made.peak_memory)
+    for limit in range(1, int(peak) + 1):
+        memory = costs.memory.model_copy(update={"limit": Fraction(limit)})
+        best = optimum(costs.model_copy(update={"memory": memory}), placement, split=split, overlap=False)
+        assert (best is not None and float(best) == made.makespan) == (limit == peak), (limit, peak)
+
+
+@pytest.mark.parametrize(("placement", "stages", "peak"), [("linear", 4, 4), ("v", 8, 8), ("interleaved", 8, 8)])
+def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
+    """No schedule with a smaller limit is as short, by the bound, and the search holds no more than that."""
+    costs = pipeline(stages=stages)
+    made = ppopt.optimize(costs, placement=placement, time_limit=30)
+    assert made.status == "optimal"
+    assert max(made.peak_memory) == peak
+    layout = make_placement(placement, 4, stages, 8)
+    below = costs.model_copy(update={"memory": costs.memory.model_copy(update={"limit": Fraction(peak) - 1})})
+    tight = Search(build_search_problem(below, layout), "makespan", 20)
+    run_whole(tight, below, layout)
+    assert tight.bound / tight.problem.ticks_per_unit > made.makespan
+
+
+def run_whole(search: Search, costs: Pipeline, layout: Placement) -> None:
+    search.proven(first_bound(search, costs, layout))
+    quick_bound(search)
+    run_tools(search, layout, 2, 0)
+
+
+def searched(costs: Pipeline, placement: str = "linear", told: list[Standing] | None = None) -> tuple[Search, Any]:
+    layout = make_placement(placement, costs.devices, costs.stages or 0, costs.microbatches)
+    progress = None if told is None else told.append
+    search = Search(build_search_problem(costs, layout), "makespan", 30, progress)
+    run_whole(search, costs, layout)
+    assert search.closed
+    return search, layout
+
+
+def test_the_clock_an_interruption_and_progress_hold() -> None:
+    told: list[Standing] = []
+    costs = pipeline(stages=8)
+    search, layout = searched(costs, "interleaved", told)
+    before = search.orders
+    search.interrupt()
+    spare_memory(search, costs, layout, 5.0, 2, 0)
+    assert search.orders is before
+    search.interrupted = False
+    spare_memory(search, costs, layout, 0.0, 2, 0)
+    assert search.orders is before
+    best = search.best
+    spare_memory(search, costs, layout, 5.0, 2, 0)
+    peaks = [standing.memory for standing in told if standing.memory is not None]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[-1] == search.memory[0] / search.problem.amounts_per_unit == 8
+    assert search.best == best
+    assert {standing.best for standing in told if standing.memory is not None} == {told[-1].best}
+
+
+def test_without_time_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr("ppopt.optimization.optimize.spare_memory", lambda *given: asked.append(given[3]))
+    for limit, allowed in ((2.0, 0.2), (600.0, 5.0)):
+        assert ppopt.optimize(pipeline(), time_limit=limit).status == "optimal"
+        assert asked.pop() == pytest.approx(allowed, rel=0.1)
+
+
+def test_a_tight_search_knows_when_it_is_through() -> None:
+    search, _ = searched(pipeline())
+    peak = search.memory[0]
+    same, less = TightSearch(search, peak, 10), TightSearch(search, peak - 1, 10)
+    assert same.problem.capacities == [peak] * 4
+    same.offer(search.orders)
+    assert same.reached
+    assert same.done()
+    less.offer(search.orders)
+    assert less.best is None
+    less.raised(search.bound + 1)
+    assert less.excluded
+    assert less.done()
+
+
+def test_a_search_keeps_the_shorter_and_of_equally_short_ones_the_one_with_less_memory() -> None:
+    costs = pipeline(m=6)
+    layout = make_placement("linear", 4, 4, 6)
+    problem = build_search_problem(costs, layout)
+    named = (find_strategy(name) for name in ("gpipe", "1f1b", "zb-h2"))
+    greedy, frugal, short = (published_orders(problem, costs, strategy, {}) for strategy in named)
+    assert greedy is not None
+    assert frugal is not None
+    assert short is not None
+    search = Search(problem, "makespan", 5)
+    for orders, kept in ((greedy, greedy), (frugal, frugal), (greedy, frugal), (short, short), (frugal, short)):
+        search.offer(orders)
+        assert search.orders is kept
+    peaks = ppopt.evaluate(costs, "zb-h2").peak_memory
+    assert search.memory == (max(peaks), sum(peaks))
+
+
+def test_of_placements_and_rows_that_are_equally_short_the_one_with_less_memory_comes_first() -> None:
+    costs = pipeline(m=6)
+    rows = ppopt.compare(costs, ["gpipe", "1f1b"], optimize=False).schedules
+    assert [each.makespan for each in rows] == [27, 27]
+    assert [each.strategy for each in rows] == ["1f1b", "gpipe"]
+    found = ppopt.compare(costs, ["zb-h2", "dualpipe"], time_limit=6)
+    winner = found.winner
+    assert winner is not None
+    ties = [each for each in found.schedules if each.makespan == winner.makespan]
+    assert winner.memory_taken == min(each.memory_taken for each in ties)
+    best = ppopt.optimize(costs, placement="all", time_limit=6)
+    assert best.memory_taken == min(each.memory_taken for each in ties if each.is_searched)

@@ -1,0 +1,179 @@
+"""A search is never worse than published schedules, also with the options that they propose, and what it is given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import ppopt
+from ppopt import B, DeadlockError, F, InputError, Pipeline, Schedule, Step, schedule
+from ppopt.commands.cli import cli
+from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.starts import fitting_strategies, published_orders
+from solver.search.sweep import Sweeper
+from strategies.placements import make_placement
+from strategies.search_problem import build_search_problem
+
+STAGES = {"linear": 4, "interleaved": 8, "v": 8, "bidirectional": 4}
+
+
+def costs(placement: str, m: int = 8, latency: float = 0) -> Pipeline:
+    stages = STAGES[placement]
+    times = {
+        "forward": [10 + stage for stage in range(stages)],
+        "backward": [19 + stage for stage in range(stages)],
+        "backward_input": [10 + stage for stage in range(stages)],
+        "backward_weight": 10,
+        "overlapped_forward_backward": [25 + 2 * stage for stage in range(stages)],
+    }
+    return Pipeline.from_mapping({"devices": 4, "microbatches": m, "p2p_latency": latency, "times": times})
+
+
+def made_or_none(pipeline: Pipeline, name: str, **options: int) -> Schedule | None:
+    try:
+        return ppopt.evaluate(pipeline, name, engine="graph", **options)
+    except DeadlockError:
+        return None
+
+
+@pytest.mark.parametrize("placement", STAGES)
+@pytest.mark.parametrize(("split", "overlap"), [(True, True), (True, False), (False, True)])
+def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, split: bool, overlap: bool) -> None:
+    pipeline = costs(placement)
+    layout = make_placement(placement, 4, STAGES[placement], 8)
+    problem = build_search_problem(pipeline, layout, split_backward=split, overlap=overlap)
+    sweeper = Sweeper(problem)
+    tried = 0
+    for strategy in fitting_strategies(pipeline, placement, split_backward=split):
+        for options in strategy.variants(pipeline):
+            orders = published_orders(problem, pipeline, strategy, options)
+            assert orders is not None
+            published = made_or_none(pipeline, strategy.name, **options)
+            value = sweeper.objective(orders, "makespan")
+            assert (value is None) == (published is None)
+            if published is not None and value is not None and (overlap or not strategy.overlaps):
+                assert value / problem.ticks_per_unit <= published.makespan
+                assert sweeper.memory(orders)[0] / problem.amounts_per_unit == max(published.peak_memory)
+                tried += 1
+    assert tried or placement in ("v", "bidirectional")  # whose published schedules overlap
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, published schedules are offered."""
+    monkeypatch.setattr("ppopt.optimization.optimize.GRACE_FOR_STARTS", 60.0)
+
+
+def deadlocked() -> Pipeline:
+    times = {"forward": 8, "backward": 15, "overlapped_forward_backward": 17.25}
+    return Pipeline.from_mapping({"devices": 8, "stages": 16, "microbatches": 20, "times": times, "p2p_latency": 0.5})
+
+
+def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_it_whatever_the_clock_says(
+    patient: None,
+) -> None:
+    pipeline = deadlocked()
+    assert made_or_none(pipeline, "interleaved-overlap") is None
+    published = ppopt.evaluate(pipeline, "interleaved-overlap", "graph", group_size=10)
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=0)
+    assert made.makespan <= published.makespan
+    beside, left_out = compared_with_published(made, split_backward=True, overlap=True)
+    assert left_out == []
+    names = [schedule.strategy for schedule in beside]
+    assert names == ["interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"]
+    assert all(made.makespan <= schedule.makespan for schedule in beside)
+
+
+@pytest.mark.parametrize("latency", [0, 3, 10])
+@pytest.mark.parametrize("m", [12, 22])
+def test_with_time_no_proposed_option_is_better(
+    m: int, latency: float, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = costs("interleaved", m, latency)
+    # without what a search finds beyond its starts
+    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=60)
+    assert not any("the time was up" in note for note in made.notes)
+    for strategy in fitting_strategies(pipeline, "interleaved", split_backward=True):
+        for options in strategy.variants(pipeline):
+            published = made_or_none(pipeline, strategy.name, **options)
+            assert published is None or made.makespan <= published.makespan
+    hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
+    assert "the time was up before all options of interleaved had been tried that it proposes" in hurried.notes
+
+
+@schedule("hurried", placement="linear", proposals={"depth": lambda pipeline: range(2, 2 + pipeline.microbatches)})
+def hurried(pipeline: Pipeline, device: int, *, depth: int = 1) -> Iterator[Step]:
+    """Deadlock unless the last device begins with a backward."""
+    warmup = min(pipeline.microbatches, depth + 2 - device if device < pipeline.devices - 1 else 0)
+    if depth < 4:
+        yield from B
+    yield from F * warmup
+    yield from (F + B) * (pipeline.microbatches - warmup)
+    yield from B * (warmup - (depth < 4))
+
+
+def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
+    monkeypatch.setattr("ppopt.optimization.starts.all_strategies", lambda: {"hurried": hurried})
+    monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
+    made = ppopt.optimize(costs("linear"), time_limit=0)
+    (beside,), _ = compared_with_published(made, split_backward=True, overlap=False)
+    assert beside.strategy == "hurried:depth=4"
+    assert made.makespan <= beside.makespan
+
+
+def test_a_comparison_shows_what_runs_in_place_of_what_deadlocks() -> None:
+    made = ppopt.compare(deadlocked(), ["interleaved-overlap", "interleaved:group_size=9"], optimize=False)
+    assert [each.strategy for each in made.schedules] == ["interleaved-overlap:group_size=10"]
+    assert [name for name, _ in made.left_out] == ["interleaved-overlap", "interleaved:group_size=9"]
+
+
+def test_a_comparison_searches_from_what_was_typed(tmp_path: Path) -> None:
+    pipeline = costs("interleaved", 13, 4)
+    best = min(
+        (each for size in range(4, 14) if (each := made_or_none(pipeline, "interleaved", group_size=size))),
+        key=lambda each: each.makespan,
+    )
+    file = tmp_path / "mine.csv"
+    best.export(file)
+    group = best.strategy.partition(":")[2]
+    for mine in (f"interleaved:{group},stages=8", str(file)):
+        made = ppopt.compare(pipeline, [mine], placement="interleaved", time_limit=0)
+        found = next(each for each in made.schedules if each.is_searched)
+        assert found.makespan <= best.makespan
+
+
+def test_a_search_starts_from_schedules_that_it_is_given() -> None:
+    pipeline = costs("linear", latency=4)
+    good = ppopt.optimize(pipeline, time_limit=2)
+    whole = ppopt.evaluate(pipeline, "1f1b")
+    other = ppopt.evaluate(pipeline, "dualpipe-v")
+    again = ppopt.optimize(pipeline, time_limit=0, starts=[whole, other, good])
+    assert again.makespan <= good.makespan
+    assert ppopt.optimize(pipeline, time_limit=0, split_backward=False, starts=[good]).makespan <= whole.makespan
+    with pytest.raises(InputError, match="starts: must be schedules; found"):
+        ppopt.optimize(pipeline, starts=["1f1b"])  # type: ignore[list-item]
+
+
+def test_the_table_is_consistent_with_the_promise() -> None:
+    options = ["--devices", "4", "--microbatches", "13", "--stages", "12", "--placement", "interleaved"]
+    result = CliRunner().invoke(cli, ["optimize", *options, "--time-limit", "5", "--format", "csv"])
+    rows = [line.split(",") for line in result.stdout.splitlines()]
+    makespans = {row[0]: float(row[rows[0].index("makespan")]) for row in rows[1:]}
+    assert any(name.startswith("interleaved:group_size=") for name in makespans)
+    assert makespans["optimized-interleaved"] == min(makespans.values())
+
+
+def test_proposals_are_few_and_the_default_comes_first() -> None:
+    from strategies.registry import all_strategies
+
+    for strategy, m in itertools.product(all_strategies().values(), (1, 7, 120)):
+        pipeline = costs("interleaved", m)
+        variants = list(strategy.variants(pipeline))
+        assert variants[0] == {}
+        assert len(variants) <= 1 + 5 * len(strategy.proposals)
+        assert all(options.keys() <= strategy.options.keys() for options in variants)
