@@ -31,7 +31,7 @@ OTHER_PROGRAMS = {
 }
 """Options that belong to programs of others; they may be named only where the program is named, too."""
 
-READERS_OWN_FILES = {"strategies/catalogue/eager_1f1b.py", "run_order.py", "config_registry.py"}
+READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
 """Files that readers write: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
 
 COMMANDS: dict[str, click.Command] = {
