@@ -96,7 +96,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _is_special(target: Path) -> bool:
-    """Tell whether it is a device or a pipe, which must not be replaced by a file, or a link such as /dev/stdout."""
+    """Return whether it is a device or a pipe, which must not be replaced by a file, or a link such as /dev/stdout."""
     mode = _mode(target)
     by_link = target.is_symlink() and target.absolute().is_relative_to("/dev")
     return mode is not None and (by_link or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)))

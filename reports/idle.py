@@ -222,7 +222,7 @@ class _DeviceMemory(NamedTuple):
     steps: list[tuple[int, int]]
 
     def room(self, moment: int) -> int:
-        """Tell how much is left when all is returned that is returned at that moment; negative if over the limit."""
+        """Return how much is left when all is returned that is returned at that moment; negative if over the limit."""
         if self.capacity is None:
             return 0
         passed = bisect_right(self.steps, moment, key=itemgetter(0))

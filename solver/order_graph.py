@@ -90,6 +90,6 @@ def deadlock(graph: nx.DiGraph[Action]) -> DeadlockError:
 
 
 def is_knot(graph: nx.DiGraph[Action], part: set[Action]) -> bool:
-    """Tell whether a strongly connected component holds a circle."""
+    """Return whether a strongly connected component holds a circle."""
     action = next(iter(part))
     return len(part) > 1 or action in graph[action]

@@ -159,7 +159,7 @@ class Problem:
         return self.static[device] if self.static else 0
 
     def duration(self, action: Action) -> int:
-        """Tell how long a task or a block lasts, in ticks."""
+        """Return how long a task or a block lasts, in ticks."""
         if isinstance(action, Block):
             second = action.second.first if isinstance(action.second, Merged) else action.second
             return self.fusing.durations[self.fusing.firsts[action.first], self.fusing.seconds[second]]
@@ -168,7 +168,7 @@ class Problem:
         return self.tasks[action].duration
 
     def can_merge(self, task: Key) -> bool:
-        """Tell whether a search may run a task in one piece with its partner, alone or in a block."""
+        """Return whether a search may run a task in one piece with its partner, alone or in a block."""
         return task in self.partners and (task in self.merged_durations or task in self.fusing.seconds)
 
     def dag(self) -> nx.DiGraph[Key]:

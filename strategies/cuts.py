@@ -55,7 +55,7 @@ def _read_entry(read: Any, stage: int, value: object) -> Any:
 
 
 def counts_by_kind(layers: Layers, layers_per_stage: Sequence[int]) -> ByKind:
-    """Tell for each stage how many layers of each kind it holds."""
+    """Return for each stage how many layers of each kind it holds."""
     ends = list(accumulate(kind.count for kind in layers.kinds))
     cuts = [0, *accumulate(layers_per_stage)]
     return tuple(
@@ -116,7 +116,7 @@ def _check_pins(kind: LayerKind, held: Sequence[int]) -> None:
 
 
 def resolve_recomputed(layers: Layers, layers_per_stage: Sequence[int], given: Sequence[Any]) -> ByKind:
-    """Tell for each stage how many layers of each kind are recomputed, the first ones of each name.
+    """Return for each stage how many layers of each kind are recomputed, the first ones of each name.
 
     Parameters
     ----------

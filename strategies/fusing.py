@@ -142,7 +142,7 @@ def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: b
 
 
 def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, *, split_backward: bool) -> bool:
-    """Tell whether a block is shorter than its halves one after the other."""
+    """Return whether a block is shorter than its halves one after the other."""
     forward = pipeline.costs[forward_stage].forward
     backward = pipeline.costs[backward_stage].least_backward(split_backward)
     return pipeline.block_duration(forward_stage, backward_stage) < forward + backward

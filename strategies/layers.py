@@ -334,7 +334,7 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         return "".join(kind.megatron_letter * kind.count for kind in self.kinds)
 
     def stage_windows(self, stages: int, *, empty: bool = True) -> tuple[tuple[int, int], ...]:
-        """Tell for each kind the first and the last stage that its pins and those of its neighbours leave it.
+        """Return for each kind the first and the last stage that its pins and those of its neighbours leave it.
 
         Parameters
         ----------

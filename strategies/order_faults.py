@@ -199,7 +199,7 @@ def _ops(rows: Sequence[Sequence[Token | None]]) -> Iterator[tuple[Op, Place]]:
 
 
 def _extent(numbers: Iterable[tuple[int, str]]) -> int:
-    """Tell how many stages or microbatches there are; one with less than half the actions of another is a slip."""
+    """Return how many stages or microbatches there are; one with less than half the actions of another is a slip."""
     counts: Counter[int] = Counter()
     for number, kind in numbers:
         counts[number] += _WEIGHTS[kind]

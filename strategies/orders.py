@@ -84,7 +84,7 @@ def _with_option(text: str, options: dict[str, int], option: str) -> str:
 
 
 def least_stages(names: Iterable[str], devices: int) -> int:
-    """Tell for how many stages times are meant where that is left open: the least that a strategy takes.
+    """Return for how many stages times are meant where that is left open: the least that a strategy takes.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ class StageCosts(NamedTuple):
         return self.activation, self.held_for_weight, self.static
 
     def least_backward(self, split_backward: bool) -> Fraction:
-        """Tell how long a backward takes at least, where it may be I and W."""
+        """Return how long a backward takes at least, where it may be I and W."""
         return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward
 
 

@@ -48,11 +48,11 @@ class Requirements:
     microbatches_less: int = 0
 
     def default_stages(self, devices: int) -> int:
-        """Tell how many stages the schedule takes on so many devices where nobody says."""
+        """Return how many stages the schedule takes on so many devices where nobody says."""
         return devices * (self.stages_per_device or self.default_stages_per_device)
 
     def takes_stages(self, stages: int, devices: int) -> bool:
-        """Tell whether so many stages fit."""
+        """Return whether so many stages fit."""
         if self.stages_per_device is None:
             return stages % (self.stages_come_in * devices) == 0
         return stages == self.stages_per_device * devices

@@ -82,7 +82,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ppopt")
 def cli() -> None:
-    """Tell how good pipeline-parallel schedules are, on your costs."""
+    """Return how good pipeline-parallel schedules are, on your costs."""
 
 
 def main(prog_name: str | None = None) -> None:
@@ -100,7 +100,7 @@ def main(prog_name: str | None = None) -> None:
 
 
 def _is_of_output(error: OSError) -> bool:
-    """Tell whether it comes from printing, which click.echo alone does here."""
+    """Return whether it comes from printing, which click.echo alone does here."""
     return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 

@@ -275,7 +275,7 @@ class _TimeOverrides:
         return 1 if self.open_times and key in filled_in else None
 
     def _count_stages(self) -> int:
-        """Tell how many stages a configuration means: from its number, its lists, or what the strategies take."""
+        """Return how many stages a configuration means: from its number, its lists, or what the strategies take."""
         stages = self.mapping.get("stages") or next(self._lengths(), None) or self.mapping.get("devices")
         if not isinstance(stages, int) or stages < 1:
             return 1

@@ -46,7 +46,7 @@ def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: 
 
 
 def _width() -> int | None:
-    """Tell how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
+    """Return how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
     return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
 
 
@@ -113,7 +113,7 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
 
 
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
-    """Tell what should be known of a comparison, with its configuration in front where there are several."""
+    """Return what should be known of a comparison, with its configuration in front where there are several."""
     _tell_notes(comparison.schedules, prefix)
     for note in comparison.notes:
         click.echo(f"note: {prefix}{note}", err=True)

@@ -23,7 +23,7 @@ def command_line() -> list[str]:
 
 
 def tell_mistakes(lines: Iterable[str]) -> None:
-    """Tell what the user should mend, a line each."""
+    """Return what the user should mend, a line each."""
     for line in lines:
         click.echo(f"error: {line}", err=True)
 

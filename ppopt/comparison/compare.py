@@ -162,7 +162,7 @@ def _checked(
 
 
 def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
-    """Tell for how many stages times are meant where that is left open: the least that anything shown takes."""
+    """Return for how many stages times are meant where that is left open: the least that anything shown takes."""
     searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
     published = [stages_meant(names, pipeline.devices)] if names else []
     return min([*searched, *published])

@@ -58,7 +58,7 @@ class Freedom(NamedTuple):
     overlap: bool
 
     def includes(self, other: Freedom) -> bool:
-        """Tell whether a bound with this freedom holds with the other, too."""
+        """Return whether a bound with this freedom holds with the other, too."""
         same = self.layout == other.layout and self.pipeline == other.pipeline
         return same and self.split_backward >= other.split_backward and self.overlap >= other.overlap
 
@@ -174,7 +174,7 @@ def measure_ladders(
 
 
 def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool = False) -> Freedom:
-    """Tell what a schedule was free to do: a search as it was allowed, a published one as it does.
+    """Return what a schedule was free to do: a search as it was allowed, a published one as it does.
 
     Blocks that save nothing are no freedom: their halves one after the other take no longer, hold no more, and are
     done no later.
@@ -222,7 +222,7 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
 
 
 def _is_limited(schedule: Schedule) -> bool:
-    """Tell whether there is a limit and the schedule keeps it.
+    """Return whether there is a limit and the schedule keeps it.
 
     Floats can hide an excess below their precision; such a schedule shows itself by beating the bound.
     """

@@ -64,7 +64,7 @@ Named: TypeAlias = str | GivenOrder
 
 
 def is_file(name: object) -> bool:
-    """Tell whether a name means a file: a path, or text that ends in ``.csv`` or is the path of something."""
+    """Return whether a name means a file: a path, or text that ends in ``.csv`` or is the path of something."""
     if isinstance(name, os.PathLike):
         return True
     if not isinstance(name, str):
@@ -137,7 +137,7 @@ def read_given_order(path: str | Path) -> GivenOrder:
 
 
 def stages_meant(names: Iterable[Named], devices: int) -> int:
-    """Tell for how many stages times are meant where that is left open: the least that anything shown takes.
+    """Return for how many stages times are meant where that is left open: the least that anything shown takes.
 
     Parameters
     ----------

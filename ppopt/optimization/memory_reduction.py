@@ -107,7 +107,7 @@ class TightSearch(Search):
         return self.whole.best is not None and self.bound > self.whole.best
 
     def done(self) -> bool:
-        """Tell whether the answer is known, or there is no time left to find it."""
+        """Return whether the answer is known, or there is no time left to find it."""
         return self.whole.interrupted or self.reached or self.excluded or perf_counter() >= self.deadline
 
 

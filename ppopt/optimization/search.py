@@ -126,7 +126,7 @@ class Search:
         self._tell()
 
     def done(self) -> bool:
-        """Tell whether nothing is left to do, or no time."""
+        """Return whether nothing is left to do, or no time."""
         return self.interrupted or self._nothing_to_gain() or perf_counter() >= self.deadline
 
     def _nothing_to_gain(self) -> bool:

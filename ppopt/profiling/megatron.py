@@ -31,7 +31,7 @@ class _Timer(NamedTuple):
 
 
 def is_timer_log(content: Mapping[str, Any]) -> bool:
-    """Tell whether a JSON object is a timer log."""
+    """Return whether a JSON object is a timer log."""
     return any(TIMER_KEY.fullmatch(key) for key in content)
 
 

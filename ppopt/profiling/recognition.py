@@ -50,7 +50,7 @@ class Recognised(NamedTuple):
 
 
 def recognise(path: Path) -> Recognised:
-    """Tell what a file is.
+    """Return what a file is.
 
     Raises
     ------

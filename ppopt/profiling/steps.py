@@ -116,12 +116,12 @@ def _padded(steps: list[Step], most: list[Step]) -> list[Step]:
 
 
 def share_clock(runs: Sequence[Run]) -> bool:
-    """Tell whether all ranks ran on one computer and count their times from moments that are known."""
+    """Return whether all ranks ran on one computer and count their times from moments that are known."""
     return all(run.has_base for run in runs) and len({run.host for run in runs}) == 1 and runs[0].host is not None
 
 
 def first_is_the_first(runs: Sequence[Run]) -> bool:
-    """Tell whether the first recorded step may be the first of the run; step marks can say otherwise."""
+    """Return whether the first recorded step may be the first of the run; step marks can say otherwise."""
     return any(not run.marks or min(mark.number for mark in run.marks) == 0 for run in runs)
 
 

@@ -44,7 +44,7 @@ class Calibration:
     latency: float
 
     def lasts(self, stage: int, kind: str) -> float | None:
-        """Tell how long an action occupies its device, what comes after it included."""
+        """Return how long an action occupies its device, what comes after it included."""
         duration = self.durations.get((stage, kind))
         return None if duration is None else duration + self.between[stage, kind]
 

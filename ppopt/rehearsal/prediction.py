@@ -21,7 +21,7 @@ TINY = Fraction(1, 1_000_000)
 
 
 def splits_first_stage(schedule: Schedule) -> bool:
-    """Tell whether the schedule has a backward for the input on stage 0."""
+    """Return whether the schedule has a backward for the input on stage 0."""
     return any(isinstance(op, Op) and op.kind == "I" and op.stage == 0 for order in schedule.actions for op in order)
 
 

@@ -42,7 +42,7 @@ def idle_shares(presented: Presented) -> list[list[float]]:
 
 
 def _idle_shares(edges: Moments, spans: Moments) -> list[float]:
-    """Tell which part of each stretch between two edges no span covers; spans are (start, end)."""
+    """Return which part of each stretch between two edges no span covers; spans are (start, end)."""
     done = _work_until(edges, spans[:, 0], spans[:, 1])
     return [round(float(each), 3) for each in 1 - np.diff(done) / np.diff(edges)]
 
@@ -51,7 +51,7 @@ Moments: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 def _work_until(edges: Moments, starts: Moments, ends: Moments) -> Moments:
-    """Tell how much work is done by each moment; the actions do not overlap and come in order."""
+    """Return how much work is done by each moment; the actions do not overlap and come in order."""
     if not len(starts):
         return np.zeros_like(edges)
     moments = np.stack([starts, ends], axis=1).ravel()

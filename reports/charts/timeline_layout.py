@@ -87,7 +87,7 @@ def _short(value: float) -> float | int:
 
 
 def _places(presented: Presented) -> list[int]:
-    """Tell for each operation on which of its device's stages it runs, counted in the order of the model."""
+    """Return for each operation on which of its device's stages it runs, counted in the order of the model."""
     known: dict[tuple[int, int], list[tuple[range, int]]] = {}
     for device, stages in enumerate(presented.local_stages):
         for place, (stage, microbatches) in enumerate(stages):

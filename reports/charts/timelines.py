@@ -58,7 +58,7 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
 
 
 def timeline_start(presented: Presented) -> float:
-    """Tell when the first operation starts."""
+    """Return when the first operation starts."""
     return min(row.start for row in presented.rows) / presented.problem.ticks_per_unit
 
 

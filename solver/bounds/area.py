@@ -34,7 +34,7 @@ def hold_lengths(problem: Problem, network: Network) -> dict[Key, dict[Key, int]
 
 
 def _homes(problem: Problem, network: Network) -> list[tuple[int, int]]:
-    """Tell for each task its chain and its place in it; a task outside chains is one by itself."""
+    """Return for each task its chain and its place in it; a task outside chains is one by itself."""
     homes = [(-1 - task, 0) for task in range(len(network.order))]
     for chain, keys in enumerate(problem.chains):
         for place, key in enumerate(keys):

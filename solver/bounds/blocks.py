@@ -143,7 +143,7 @@ def _sides(problem: Problem, found: Analysis, view: DeviceView) -> Sides | None:
 
 
 def _alone(problem: Problem, second: Key, step: int) -> tuple[int, int]:
-    """Tell how long a second side and its partner take at least outside blocks, in steps."""
+    """Return how long a second side and its partner take at least outside blocks, in steps."""
     duration = problem.tasks[second].duration
     if second not in problem.partners:
         return duration // step, 0
@@ -172,7 +172,7 @@ class _Windows:
         self.place = {key: place for place, key in enumerate(keys)}
 
     def most_firsts(self) -> int:
-        """Tell how many first sides can start before any second side."""
+        """Return how many first sides can start before any second side."""
         firsts = {key for key, is_first in zip(self.keys, self.firsts, strict=True) if is_first}
         amounts: dict[Key, int] = dict.fromkeys(firsts, 0)
         for hold in self._holds():
@@ -181,7 +181,7 @@ class _Windows:
         return self._fit(list(amounts.values()))
 
     def most_seconds(self) -> int:
-        """Tell how many second sides or partners can end after the last first side."""
+        """Return how many second sides or partners can end after the last first side."""
         seconds = [key for key, is_second in zip(self.keys, self.seconds, strict=True) if is_second]
         parts: dict[Key, int] = dict.fromkeys(seconds, 0)
         partner_of = {self.problem.partners[key]: key for key in seconds if key in self.problem.partners}

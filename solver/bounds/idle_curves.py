@@ -49,7 +49,7 @@ class Pool:
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
-        """Tell where a row of ``returns`` holds a task."""
+        """Return where a row of ``returns`` holds a task."""
         return self.returns >= 0
 
     @cached_property

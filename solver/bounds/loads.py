@@ -47,7 +47,7 @@ def least_loads(problem: Problem, copies: Callable[[Key], int] = lambda _key: 1)
 
 
 def _alone(problem: Problem, key: Key) -> int:
-    """Tell how long a task takes outside blocks, with its partner, if it has one."""
+    """Return how long a task takes outside blocks, with its partner, if it has one."""
     duration = problem.tasks[key].duration
     if key not in problem.partners:
         return duration

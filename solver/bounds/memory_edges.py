@@ -198,7 +198,7 @@ def _through(
     new: NDArray[np.bool_],
     deadline: float | None,
 ) -> NDArray[np.bool_]:
-    """Tell which new precedences follow from others of them."""
+    """Return which new precedences follow from others of them."""
     counts = new.astype(np.float32)
     earlier = reach[np.ix_(takes, takes)] & ~np.eye(len(takes), dtype=bool)
     later = reach[np.ix_(returns, returns)] & ~np.eye(len(returns), dtype=bool)

@@ -113,7 +113,7 @@ def draw(figures: Numbers, below: int) -> int:
 
 
 def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
-    """Tell whether a token can come next: its memory, and what must be ahead of it on its device."""
+    """Return whether a token can come next: its memory, and what must be ahead of it on its device."""
     if fixed.take[mode] > room:
         return False
     first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]

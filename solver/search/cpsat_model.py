@@ -57,7 +57,7 @@ class Variables:
         self._any: dict[tuple[int, ...], cp_model.IntVar] = {}
 
     def is_twin(self, key: Key) -> bool:
-        """Tell whether another task stands for this one."""
+        """Return whether another task stands for this one."""
         return key in self.twins
 
     def start(self, key: Key) -> cp_model.IntVar:
@@ -118,12 +118,12 @@ class Variables:
         return blocks
 
     def together(self, task: Key) -> cp_model.IntVar | None:
-        """Tell whether a task runs with its partner; None if it never does."""
+        """Return whether a task runs with its partner; None if it never does."""
         literals = [literal for literal, _ in self.changes[task]]
         return self.any_of(literals) if task in self.problem.partners and literals else None
 
     def any_of(self, literals: Sequence[cp_model.IntVar]) -> cp_model.IntVar:
-        """Tell whether one of several literals, of which two are never true, is."""
+        """Return whether one of several literals, of which two are never true, is."""
         name = tuple(literal.index for literal in literals)
         if len(name) == 1:
             return literals[0]

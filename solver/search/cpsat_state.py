@@ -42,11 +42,11 @@ class State:
         self._news: queue.SimpleQueue[int | tuple[int, list[list[Action]]]] = queue.SimpleQueue()
 
     def over(self) -> bool:
-        """Tell whether there is nothing left to do, or no time."""
+        """Return whether there is nothing left to do, or no time."""
         return self.infeasible or self.proven() or self.cancelled.is_set() or perf_counter() >= self.deadline
 
     def proven(self) -> bool:
-        """Tell whether the best schedule meets the bound."""
+        """Return whether the best schedule meets the bound."""
         return self.best is not None and self.best <= self.bound
 
     def status(self) -> str:

@@ -35,15 +35,15 @@ class Steps:
     exact: bool
 
     def limit(self, ticks: int) -> int:
-        """Tell which steps an objective of at most so many ticks may have."""
+        """Return which steps an objective of at most so many ticks may have."""
         return ticks // self.size
 
     def bound(self, ticks: int) -> int:
-        """Tell what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
+        """Return what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
         return -(-ticks // self.size) if self.exact else 0
 
     def ticks(self, bound: int, objective: str) -> int:
-        """Tell what a bound in steps means in ticks."""
+        """Return what a bound in steps means in ticks."""
         lost = 0 if self.exact or objective == "makespan" else 1  # a span ends and starts between steps
         return max(0, bound - lost) * self.size
 
@@ -100,7 +100,7 @@ class Windows:
 
 
 def least_durations(problem: Problem) -> dict[Key, int]:
-    """Tell how long each task lasts at least: alone, merged, or in a block."""
+    """Return how long each task lasts at least: alone, merged, or in a block."""
     least = {key: task.duration for key, task in problem.tasks.items()}
     for task, duration in (*shortest_blocks(problem).items(), *problem.merged_durations.items()):
         _shorten(least, problem, task, duration)

@@ -206,7 +206,7 @@ def _look(
 
 
 def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
-    """Tell whether an image turns every part of a problem into another part of it."""
+    """Return whether an image turns every part of a problem into another part of it."""
     precedences = set(problem.precedences)
     capacities = list(problem.capacities)
     return (
@@ -221,7 +221,7 @@ def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
 
 
 def _fuses_alike(fusing: Fusing, image: Mapping[Key, Key]) -> bool:
-    """Tell whether the images of any two halves share a block as long as theirs."""
+    """Return whether the images of any two halves share a block as long as theirs."""
     if any({image[key] for key in halves} != halves.keys() for halves in (fusing.firsts, fusing.seconds)):
         return False
     firsts = {(each, fusing.firsts[image[key]]) for key, each in fusing.firsts.items()}
@@ -240,7 +240,7 @@ def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object
 
 
 def steady_period(problem: Problem) -> int:
-    """Tell how long the busiest device needs for one task of each of its chains."""
+    """Return how long the busiest device needs for one task of each of its chains."""
     loads: defaultdict[int, int] = defaultdict(int)
     for chain in problem.chains:
         task = problem.tasks[chain[0]]

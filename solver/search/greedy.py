@@ -415,12 +415,12 @@ class _ListSchedule:
             yield self.scores[number] + wait * (start - now), start, number, mode.give
 
     def _can_merge(self, chain: int, partner: int) -> bool:
-        """Tell whether the partner comes next in its chain and waits for nothing else."""
+        """Return whether the partner comes next in its chain and waits for nothing else."""
         place = self.head[chain]
         return self.head[partner] == place and self.missing[self.compiled.chains[partner][place]] == 1
 
     def _fits(self, device: int, chain: int, take: int) -> bool:
-        """Tell whether a task may take memory.
+        """Return whether a task may take memory.
 
         A slot stays free for each other chain that takes some and has nothing under way: what is held already
         may be waiting for it.

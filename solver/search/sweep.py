@@ -79,7 +79,7 @@ class Sweeper:
         return free
 
     def fits_memory(self, orders: Orders) -> bool:
-        """Tell whether every device stays within its capacity; its order alone decides that."""
+        """Return whether every device stays within its capacity; its order alone decides that."""
         return all(
             capacity is None or self._peak(order) <= capacity
             for order, capacity in zip(orders, self.problem.capacities, strict=True)
