@@ -23,13 +23,13 @@ from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_varia
 from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.optimization.least_memory import InfeasibleError
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
-from ppopt.optimization.search import Progress
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
+from solver.search.state import Progress
 from strategies.numbers import shown
 from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
@@ -15,14 +16,16 @@ from ppopt.garbage import collection_paused
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
-from ppopt.optimization.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
-from ppopt.optimization.search import Progress, Search
-from ppopt.optimization.searching import first_bound, quick_bound, run_tools
+from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import MOMENT, TimeLimit
 from ppopt.result import Schedule
+from solver.bounds.bound import Bound
 from solver.errors import InputError
-from solver.problem import Orders
+from solver.problem import Orders, Problem
+from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
+from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.state import Progress, Search
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
@@ -37,6 +40,9 @@ MOST_SEARCHED_OPS = 300_000
 
 USUAL_STAGES_PER_DEVICE = 2
 """Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
+"""On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
 
 OFFERS_TO_ANSWER = 3.0
 """Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
@@ -262,6 +268,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
+    bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
@@ -269,26 +276,38 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
-        search.proven(first_bound(search, pipeline, placement))
+        search.proven(bound_first(problem))
         draft = _Draft.of(search, pipeline, placement)
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         after = _after_search(draft.seconds, shown_beside, limit)
         search.deadline = limit.turn_ends - after
         after += _after_bounding(quick_bound(search), pipeline, limit)
         search.deadline = limit.turn_ends - after
-        run_tools(search, placement, options.threads, options.seed)
+        run_tools(search, _tools(problem, placement, options.objective), options.threads, options.seed)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
-            spare_memory(search, pipeline, placement, allowance, options.threads, options.seed)
+            frugal = one_at_a_time(placement, problem)
+            spare_memory(search, frugal, bound_first, allowance, options.threads, options.seed)
     _offer_something(search, placement)
     if not search.bound:
-        search.proven(first_bound(search, pipeline, placement))
+        search.proven(bound_first(problem))
     if search.interrupted:
         limit.hurry()
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
     return _finish(search, draft.made, notes, started)
+
+
+def _first_bound(pipeline: Pipeline, placement: Placement, objective: str, problem: Problem) -> Bound:
+    """Find the bound that no clock cuts short: the work of a device and what lies around it."""
+    return first_span_bound(pipeline, placement, problem) if objective == "span" else plain_bound(problem, objective)
+
+
+def _tools(problem: Problem, placement: Placement, objective: str) -> tuple[ToolName, ...]:
+    """Order the tools of the search as `usual_tools` does, but on linear placements."""
+    usual = usual_tools(problem, objective)
+    return LINEAR_TOOLS if placement.name == "linear" and "relaxation" in usual else usual
 
 
 def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit) -> list[str]:

@@ -45,6 +45,10 @@ BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
 
 
+class NoStartError(ValueError):
+    """There was no schedule to start from, and none was found in time."""
+
+
 def improve(
     problem: Problem | CompiledProblem,
     starts: Sequence[Orders],
@@ -89,7 +93,7 @@ def improve(
 
     Raises
     ------
-    ValueError
+    NoStartError
         If no start is valid and greedy finds no schedule before the deadline.
     """
     read = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
@@ -108,7 +112,7 @@ def improve(
     if not search.elite:
         search.add(_greedy_start(search.problem, target, seed, deadline, stop))
     if not search.elite:
-        raise ValueError("no schedule to start from")
+        raise NoStartError("no schedule to start from")
     tell()
     loading = perf_counter() - begun
     if deadline - perf_counter() > MOVES_TO_COMPILE * loading:

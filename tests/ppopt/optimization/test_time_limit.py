@@ -15,11 +15,11 @@ from ppopt.commands.cli import cli
 from ppopt.optimization import time_limit
 from ppopt.optimization.explain import explain_within
 from ppopt.optimization.optimize import SearchOptions, compared_with_published, optimize_each
-from ppopt.optimization.searching import Tool
 from ppopt.optimization.time_limit import MOMENT, Afterwards, TimeLimit
 from solver.bounds.makespan import load_bound, makespan_bound
 from solver.deadline import OutOfTimeError, until
 from solver.search.compiled import compile_problem
+from solver.search.portfolio import Tool
 from strategies.placements import make_placement
 from strategies.search_problem import build_search_problem
 
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands still until it is moved."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(time_limit, "perf_counter", lambda: clock.now)
-    monkeypatch.setattr("ppopt.optimization.searching.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("solver.search.portfolio.perf_counter", lambda: clock.now)
     return clock
 
 
