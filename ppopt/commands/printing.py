@@ -54,11 +54,9 @@ def _is_read_on_a_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def with_published(
-    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
-) -> list[Schedule]:
+def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[Schedule]:
     """Put the published schedules on its placement behind the result of a search, as far as there is time."""
-    published, left_out = compared_with_published(schedule, split_backward=split_backward, overlap=overlap, limit=limit)
+    published, left_out = compared_with_published(schedule, limit)
     if left_out and limit is not None:
         note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
         schedule = replace(schedule, notes=(*schedule.notes, note))

@@ -32,7 +32,7 @@ from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
-from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
 MOST_SEARCHED_OPS = 300_000
@@ -169,6 +169,11 @@ class SearchOptions:
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
     @property
+    def allowed(self) -> Allowed:
+        """What the search may use."""
+        return Allowed(self.split_backward, self.overlap)
+
+    @property
     def placements(self) -> list[str]:
         """The placements to be searched."""
         if self.placement != "all":
@@ -265,7 +270,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     refuse_infeasible(pipeline, placement)
-    problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
+    problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
@@ -296,7 +301,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    return _finish(search, draft.made, notes, started)
+    return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
 
 
 def _first_bound(pipeline: Pipeline, placement: Placement, objective: str, problem: Problem) -> Bound:
@@ -431,9 +436,7 @@ def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float
     )
 
 
-def compared_with_published(
-    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
-) -> tuple[list[Schedule], list[str]]:
+def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:
     """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
 
     One that deadlocks with its default options is there with the first options worth trying that run.
@@ -442,8 +445,6 @@ def compared_with_published(
     ----------
     schedule : Schedule
         The result of a search; its bound is theirs too.
-    split_backward, overlap : bool
-        What the search was allowed to use.
     limit : TimeLimit, optional
         The clock of the command.
 
@@ -455,6 +456,7 @@ def compared_with_published(
     compared: list[Schedule] = []
     left_out: list[str] = []
     longest = 0.0 if limit is None else limit.finishing
+    split_backward, overlap = schedule.allowed
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
@@ -471,7 +473,7 @@ def compared_with_published(
             left_out.append(strategy.name)
             continue
         if made is not None:
-            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed))
         longest = max(longest, perf_counter() - began)
     return compared, left_out
 

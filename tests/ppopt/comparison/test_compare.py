@@ -515,9 +515,7 @@ def test_the_span_and_whole_backwards_bring_no_bound_that_does_not_hold() -> Non
     assert (shown.objective, shown.bound) == ("makespan", 27)
     whole = ppopt.optimize(costs, split_backward=False, time_limit=5)
     halves = ppopt.evaluate(costs, "zb-h1")
-    shown_whole, shown_halves = sorted(
-        comparison_of(costs, [whole, halves], split_backward=False).schedules, key=lambda each: each.strategy
-    )
+    shown_whole, shown_halves = sorted(comparison_of(costs, [whole, halves]).schedules, key=lambda each: each.strategy)
     assert shown_whole.bound == whole.bound == 33
     assert shown_halves.bound == 27
 

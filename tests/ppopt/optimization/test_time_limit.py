@@ -100,7 +100,7 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
         assert short == whole
     limit = TimeLimit(7)
     limit.turn_ends -= 1000
-    text = explain_within(limit, made, split_backward=True, overlap=False)
+    text = explain_within(limit, made)
     left_out = "What more memory and no latency would give was left out: the time limit of 7 s was used up."
     assert text.endswith(left_out)
     assert "left out" not in whole
@@ -110,9 +110,9 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
 def test_published_schedules_that_there_is_no_time_for_are_named() -> None:
     made = ppopt.optimize(costs(), time_limit=5)
     limit = TimeLimit(7)
-    everything, none = compared_with_published(made, split_backward=True, overlap=False, limit=limit)
+    everything, none = compared_with_published(made, limit)
     limit.turn_ends -= 1000
-    nothing, left_out = compared_with_published(made, split_backward=True, overlap=False, limit=limit)
+    nothing, left_out = compared_with_published(made, limit)
     assert not none
     assert not nothing
     assert [each.strategy for each in everything] == left_out
