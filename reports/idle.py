@@ -188,7 +188,10 @@ class _Memory:
     """What actions take and what devices have left; on a device without a limit, nothing counts."""
 
     def __init__(self, problem: Problem, rows: Sequence[Placed], leads: Sequence[int]) -> None:
-        self.capacities = tuple(problem.capacities) or (None,) * problem.devices
+        given = problem.capacities or (None,) * problem.devices
+        self.capacities = [
+            None if room is None else room + problem.static_of(device) for device, room in enumerate(given)
+        ]
         self.taken: dict[int, int] = {}
         self.steps: list[list[tuple[int, int]]] = [[] for _ in range(problem.devices)]
         if any(capacity is not None for capacity in self.capacities):

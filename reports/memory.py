@@ -1,4 +1,4 @@
-"""How much memory each device holds over time."""
+"""How much memory each device holds over time, static memory included."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ def memory_steps(problem: Problem, rows: Sequence[Placed]) -> list[list[tuple[in
     -------
     list of list of (int, int)
         For each device the moments at which its level changes (ticks) with the level from then on. What is returned at
-        a moment is gone before anything is taken at it.
+        a moment is gone before anything is taken at it. Static memory is there from the first start of all.
     """
-    changes: list[list[tuple[int, int]]] = [[] for _ in range(problem.devices)]
+    start_of_all = min((row.start for row in rows), default=0)
+    changes: list[list[tuple[int, int]]] = [
+        [(start_of_all, always)] if (always := problem.static_of(device)) else [] for device in range(problem.devices)
+    ]
     placed = {row.task: row for row in rows}
     for hold in problem.holds:
         taker = placed[hold.take]

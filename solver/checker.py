@@ -155,17 +155,18 @@ def _fit_the_memory(problem: Problem, timeline: Sequence[Placed]) -> Iterable[Vi
             continue
         changes[taker.device].append((taker.start, hold.amount))
         changes[taker.device] += [(rows[task].end, -part) for task, part in hold.returns if task in rows]
-    for device, events in changes.items():
-        yield from _level_stays_below(problem, device, events)
+    for device in sorted(limited):
+        yield from _level_stays_below(problem, device, changes[device])
 
 
 def _level_stays_below(problem: Problem, device: int, events: list[tuple[int, int]]) -> Iterable[Violation]:
     capacity = problem.capacities[device]
-    level = peak = 0
+    level = peak = problem.static_of(device)
     when = 0
     for time, change in sorted(events):  # at one moment, what is returned (negative) comes before what is taken
         level += change
         if level > peak:
             peak, when = level, time
-    if capacity is not None and peak > capacity:
-        yield Violation("memory", f"device {device} holds {peak} at {when}, but has {capacity}")
+    room = None if capacity is None else capacity + problem.static_of(device)
+    if room is not None and peak > room:
+        yield Violation("memory", f"device {device} holds {peak} at {when}, but has {room}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from ortools.sat.python import cp_model
@@ -39,7 +40,10 @@ def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
     if solved is None:
         raise deadlock(order_graph(problem, orders))
     rough_starts, makespan = solved
-    starts = shift_left(actions, durations, edges, rough_starts)
+    sequence = in_waiting_order(actions, edges, rough_starts)
+    if sequence is None:
+        raise deadlock(order_graph(problem, orders))
+    starts = shift_left(sequence, durations, edges)
     if step == 1:
         end = max(starts[action] + durations[action] for action in actions)
         if end != makespan:
@@ -62,7 +66,7 @@ def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
 def solve(
     actions: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence], step: int
 ) -> tuple[dict[Action, int], int] | None:
-    """Minimise the makespan; None if the edges hold a circle."""
+    """Minimise the makespan; None if the edges hold a circle that takes time."""
     rounded = {
         action: max(1, round(duration / step)) if step > 1 else duration for action, duration in durations.items()
     }
@@ -98,20 +102,43 @@ def set_parameters(solver: cp_model.CpSolver) -> None:
     solver.parameters.new_linear_propagation = False  # the older one follows chains of precedences in linear time
 
 
+def in_waiting_order(
+    actions: Sequence[Action], edges: Sequence[Precedence], rough_starts: dict[Action, int]
+) -> list[Action] | None:
+    """List the actions, each behind all that it waits for; None if actions of no duration wait in a circle.
+
+    What takes time starts before what waits for it. What takes none may start at the same moment; such actions are
+    sorted among themselves.
+    """
+    at_once: dict[Action, list[Action]] = {}
+    for before, after, _ in edges:
+        if rough_starts[before] == rough_starts[after]:
+            at_once.setdefault(after, []).append(before)
+    try:
+        places = {action: place for place, action in enumerate(TopologicalSorter(at_once).static_order())}
+    except CycleError:
+        return None
+    return sorted(actions, key=lambda action: (rough_starts[action], places.get(action, -1)))
+
+
 def shift_left(
-    actions: Sequence[Action],
-    durations: dict[Action, int],
-    edges: Sequence[Precedence],
-    rough_starts: dict[Action, int],
+    sequence: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence]
 ) -> dict[Action, int]:
     """Start every action as early as what it waits for allows, in exact ticks.
 
-    Every duration is at least one step in the solver, so a rough start is later than those of all that it waits for.
+    Parameters
+    ----------
+    sequence : sequence of Action
+        All actions, each behind what it waits for.
+    durations : mapping of Action to int
+        In ticks.
+    edges : sequence of Precedence
+        What waits for what.
     """
-    waits_for: dict[Action, list[tuple[Action, int]]] = {action: [] for action in actions}
+    waits_for: dict[Action, list[tuple[Action, int]]] = {action: [] for action in sequence}
     for before, after, lag in edges:
         waits_for[after].append((before, lag + durations[before]))
     starts: dict[Action, int] = {}
-    for action in sorted(actions, key=rough_starts.__getitem__):
+    for action in sequence:
         starts[action] = max((starts[before] + delay for before, delay in waits_for[action]), default=0)
     return starts

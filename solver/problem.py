@@ -26,7 +26,7 @@ class Task(NamedTuple):
     device : int
         Where it runs.
     duration : int
-        How long, in ticks; at least 1.
+        How long, in ticks. One of 0 still has its turn: it starts when its device is free, and ends at that moment.
     """
 
     device: int
@@ -70,7 +70,9 @@ class Hold(NamedTuple):
     amount : int
         How much is taken.
     returns : tuple of (Key, int)
-        The tasks at whose ends a part is returned; the parts add up to ``amount``.
+        The tasks at whose ends a part is returned; the parts add up to ``amount``. Whatever returns a part takes time.
+        So what is returned at a moment was held before it, and it never matters in which order tasks of no duration
+        start and end at one moment.
     """
 
     take: Key
@@ -122,7 +124,9 @@ class Problem:
     holds : sequence of Hold
         The memory that tasks take and return.
     capacities : sequence of int or None
-        The memory of each device; None where it is not limited.
+        The memory that each device has for holds, beside its static memory; None where it is not limited.
+    static : sequence of int
+        The memory that each device holds at all times; empty where it holds none.
     fusing : Fusing
         Which tasks may share a block, any two of one device whose classes have a duration together.
     partners : mapping of Key to Key
@@ -148,6 +152,11 @@ class Problem:
     chains: Sequence[Sequence[Key]] = ()
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
+    static: Sequence[int] = ()
+
+    def static_of(self, device: int) -> int:
+        """Return the memory that a device holds at all times."""
+        return self.static[device] if self.static else 0
 
     def duration(self, action: Action) -> int:
         """Tell how long a task or a block lasts, in ticks."""

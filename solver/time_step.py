@@ -19,7 +19,7 @@ def time_step(durations: Iterable[int], lags: Iterable[int]) -> int:
     Parameters
     ----------
     durations, lags : iterable of int
-        All that may follow one another, in ticks.
+        All that may follow one another, in ticks. Durations of 0 are not lost in any rounding.
 
     Raises
     ------
@@ -28,10 +28,11 @@ def time_step(durations: Iterable[int], lags: Iterable[int]) -> int:
     """
     lengths = list(durations)
     horizon = sum(lengths) + sum(lags)
-    step = -(-horizon // LARGEST_HORIZON)
-    if step > 1 and step * FINEST_PER_SHORTEST > min(lengths):
+    step = max(1, -(-horizon // LARGEST_HORIZON))
+    shortest = min((length for length in lengths if length), default=1)
+    if step > 1 and step * FINEST_PER_SHORTEST > shortest:
         raise InputError(
             "engine: cpsat cannot tell the shortest duration from rounding beside the longest "
-            f"(all together are {horizon // min(lengths):.1e} times the shortest); use --engine graph, which is exact"
+            f"(all together are {horizon // shortest:.1e} times the shortest); use --engine graph, which is exact"
         )
     return step

@@ -12,6 +12,7 @@ from strategies.actions import Op, PipelineAction
 from strategies.fusing import Halves, PairDurations, block_scale
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.static_memory import static_memory
 
 Splits = Callable[[int, int], bool]
 """``splits(stage, microbatch)``: whether that backward is I and W instead of B."""
@@ -58,12 +59,17 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
             precedences += _waits(ops, lags)
     limits = [limit for limit in pipeline.limits if limit is not None]
     memory_scale = common_scale([*limits, *(value for cost in pipeline.costs for value in cost.amounts)])
+    static = static_memory(pipeline, placement)
     return Problem(
         devices=pipeline.devices,
         tasks=tasks,
         precedences=precedences,
         holds=_holds(pipeline, splits, memory_scale),
-        capacities=[None if limit is None else in_ticks(limit, memory_scale) for limit in pipeline.limits],
+        capacities=[
+            None if limit is None else in_ticks(limit - always, memory_scale)
+            for limit, always in zip(pipeline.limits, static, strict=True)
+        ],
+        static=[in_ticks(always, memory_scale) for always in static] if any(static) else (),
         fusing=halves.fusing(tasks, "B", PairDurations(pipeline, halves, time_scale)),
         ticks_per_unit=time_scale,
         amounts_per_unit=memory_scale,

@@ -29,6 +29,9 @@ def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[s
     old, new = before.stages or 0, len(placement.homes[0])
     if old == new:
         return
+    if before.layers is not None:
+        yield f"{name} runs {new} stages: the same model, its layers spread evenly over them"
+        return
     yield (
         f"{name} runs {new} stages: the same model, cut anew from {old} stages "
         "(times and activations shared out evenly)"
@@ -50,6 +53,8 @@ def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
         The device of each stage of the new cut.
     """
     old, new = before.stages or 0, len(homes)
+    if before.layers is not None:
+        return  # no layer is split
     for stage, ratio in _heavier(before):
         moved = _moved(stage, old, homes)
         if moved:

@@ -9,10 +9,23 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from solver.errors import InputError
+from strategies.backward_halves import refuse_contradiction, split_backward
 from strategies.configuration import read_configuration, split_strategy
+from strategies.cuts import (
+    ByKind,
+    Counts,
+    check_cut,
+    even_cut,
+    read_layers_per_stage,
+    read_recomputed_per_stage,
+    resolve_recomputed,
+    stage_costs,
+    written_recomputed,
+)
+from strategies.layers import Layers
 from strategies.numbers import (
     PerStage,
     in_one_line,
@@ -23,40 +36,25 @@ from strategies.numbers import (
     read_share,
     read_unit,
 )
+from strategies.part import Part, WrongKeyError, plain_values
 from strategies.pipeline_text import describe_costs, describe_sizes
 from strategies.validation_messages import describe
 
 MOST_OPS = 5_000_000
 """More operations than this are refused up front."""
 
-SPLIT_TOLERANCE = Fraction(1, 10)
-"""A full backward may differ from its two halves by this part, for measured values: the kernels differ."""
-
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
 Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
+LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
+RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
 UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
-
-    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """List what is shown: what was given, as plain numbers."""
-        yield from _plain(self).items()
-
-
-class Times(_Part):
+class Times(Part):
     """How long the operations last, in any one unit of time: one number for all stages, or one each.
 
     Attributes
@@ -85,8 +83,8 @@ class Times(_Part):
         return self
 
 
-class Memory(_Part):
-    """The activation memory, in any one unit: what a stage keeps of a microbatch, and what a device has.
+class Memory(Part):
+    """The memory, in any one unit: what a stage keeps of a microbatch and at all times, and what a device has.
 
     Attributes
     ----------
@@ -94,12 +92,15 @@ class Memory(_Part):
         Taken when F starts, for each stage.
     held_for_weight : number, list or mapping or None
         The part of it that I leaves to W; where absent, all of it.
+    static : number, list or mapping or None
+        What each stage keeps at all times: weights, gradients, optimizer state; where absent, it is not counted.
     limit : number, list or mapping or None
         What a device has; where absent, memory is not limited.
     """
 
     activation: StageAmounts = Fraction(1)
     held_for_weight: StageAmounts | None = None
+    static: StageAmounts | None = None
     limit: DeviceAmounts | None = None
 
 
@@ -113,6 +114,7 @@ class StageCosts(NamedTuple):
     overlapped: Fraction | None
     activation: Fraction
     held_for_weight: Fraction
+    static: Fraction = Fraction(0)
 
     @property
     def durations(self) -> tuple[Fraction, ...]:
@@ -122,7 +124,7 @@ class StageCosts(NamedTuple):
     @property
     def amounts(self) -> tuple[Fraction, ...]:
         """The memory."""
-        return self.activation, self.held_for_weight
+        return self.activation, self.held_for_weight, self.static
 
     def least_backward(self, split_backward: bool) -> Fraction:
         """Tell how long a backward takes at least, where it may be I and W."""
@@ -132,7 +134,7 @@ class StageCosts(NamedTuple):
 _UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
 
 
-class Pipeline(_Part):
+class Pipeline(Part):
     """A model cut into stages, on devices, with microbatches.
 
     Numbers are kept exactly (`fractions.Fraction`): 0.1 means one tenth.
@@ -147,6 +149,12 @@ class Pipeline(_Part):
         Those of one iteration, both directions of a bidirectional pipeline together.
     unit : str or None
         What the unit of time is called: it labels figures and changes none.
+    layers : Layers or None
+        The model as its layers; then times and memory follow from them and from the cut.
+    layers_per_stage : tuple of int or None
+        The cut: how many layers each stage holds; None leaves it open.
+    recomputed_per_stage : tuple of tuple of int or None
+        For each stage and kind of layers how many are recomputed; None for no layer.
     times : Times
         How long the operations last.
     p2p_latency : number
@@ -162,6 +170,9 @@ class Pipeline(_Part):
     stages: Count | None = None
     microbatches: Count
     unit: UnitOfTime | None = None
+    layers: Layers | None = None
+    layers_per_stage: LayersPerStage | None = None
+    recomputed_per_stage: RecomputedPerStage | None = None
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
     overlap: Share | None = None
@@ -200,8 +211,17 @@ class Pipeline(_Part):
         except InputError as error:
             raise InputError("\n".join(f"{in_one_line(path)}: {line}" for line in str(error).split("\n"))) from None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _layers_have_their_own_costs(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            _refuse_twofold_costs(values)
+        return values
+
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
+        if self.layers is not None:
+            self._lay_out(self.layers)
         _refuse_too_large(self.devices, self.stages or self.devices, self.microbatches)
         lengths = {key: len(value) for key, value in self._per_stage_values() if isinstance(value, tuple)}
         stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
@@ -223,6 +243,44 @@ class Pipeline(_Part):
         self._refuse_contradictions()
         return self
 
+    def _lay_out(self, layers: Layers) -> None:
+        """Make the times and the memory of the stages from the layers on them."""
+        limit = self.memory.limit
+        if limit is not None:
+            limits = limit if isinstance(limit, tuple) else (limit,) * self.devices
+            if None not in limits:
+                _refuse_limit_below_static(layers, limits)
+        if self.layers_per_stage is None:
+            if self.stages is not None:
+                layers.stage_windows(self.stages)
+            return
+        stages = len(self.layers_per_stage)
+        if self.stages is not None and self.stages != stages:
+            raise ValueError(
+                f"layers_per_stage: must have one entry for each of the {self.stages} stages; found {stages} entries"
+            )
+        if stages % self.devices:
+            raise ValueError(
+                f"layers_per_stage: must have one entry for each stage, {self.devices} or a multiple of it; "
+                f"found {stages} entries"
+            )
+        check_cut(layers, self.layers_per_stage)
+        recomputed = None
+        if self.recomputed_per_stage is not None:
+            recomputed = resolve_recomputed(layers, self.layers_per_stage, self.recomputed_per_stage)
+        columns = zip(*stage_costs(layers, self.layers_per_stage, recomputed), strict=True)
+        forward, backward, to_input, to_weight, activation, held, static = columns
+        # not read like a user's numbers: those of an empty stage are 0
+        times = Times.model_construct(
+            forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
+        )
+        memory = Memory.model_construct(
+            activation=activation, held_for_weight=held, static=static, limit=self.memory.limit
+        )
+        derived = {"stages": stages, "recomputed_per_stage": recomputed, "times": times, "memory": memory}
+        for key, value in derived.items():
+            object.__setattr__(self, key, value)
+
     def _per_stage_values(self) -> Iterator[tuple[str, PerStage | None]]:
         for part in ("times", "memory"):
             model = getattr(self, part)
@@ -242,15 +300,19 @@ class Pipeline(_Part):
                     f"memory.held_for_weight: must be at most the activation {float(activation):g}; "
                     f"found {float(held):g} on stage {stage}"
                 )
-            _refuse_backward_contradiction(
-                stage, given["times.backward"], given["times.backward_input"], given["times.backward_weight"]
-            )
+            halves = (given["times.backward_input"], given["times.backward_weight"])
+            try:
+                refuse_contradiction(given["times.backward"], *halves, where=f" on stage {stage}")
+            except WrongKeyError as error:
+                raise WrongKeyError(f"times.{error.key}", str(error)) from None
 
     @cached_property
     def costs(self) -> tuple[StageCosts, ...]:
         """The costs of each stage, with every default filled in."""
         if self.stages is None:
             raise InputError("stages: is missing; the schedule decides it, or give it")
+        if self.is_open_cut:
+            raise InputError("layers_per_stage: is missing; give it, or cut the layers evenly")
         return tuple(self._costs_of(stage) for stage in range(self.stages))
 
     def _costs_of(self, stage: int) -> StageCosts:
@@ -258,10 +320,11 @@ class Pipeline(_Part):
         forward, activation = given["times.forward"], given["memory.activation"]
         assert forward is not None
         assert activation is not None
-        backward, to_input, to_weight = _split_backward(
+        backward, to_input, to_weight = split_backward(
             given["times.backward"], given["times.backward_input"], given["times.backward_weight"]
         )
         overlapped, held = given["times.overlapped_forward_backward"], given["memory.held_for_weight"]
+        static = given["memory.static"]
         return StageCosts(
             forward=forward,
             backward=backward,
@@ -270,6 +333,7 @@ class Pipeline(_Part):
             overlapped=overlapped,
             activation=activation,
             held_for_weight=activation if held is None else held,
+            static=Fraction(0) if static is None else static,
         )
 
     def block_duration(self, forward_stage: int, backward_stage: int) -> Fraction:
@@ -289,8 +353,15 @@ class Pipeline(_Part):
         return forward.forward + backward - (self.overlap or 0) * shorter
 
     @property
+    def is_open_cut(self) -> bool:
+        """Whether the model is given as layers, and not yet which of them lie on which stage."""
+        return self.layers is not None and self.layers_per_stage is None
+
+    @property
     def halves_are_assumed(self) -> bool:
         """Whether backwards are given and neither of their halves, so that I and W are taken to be half of B each."""
+        if self.layers is not None:
+            return all(kind.halves_are_assumed for kind in self.layers.kinds)
         times = self.times
         return times.backward is not None and times.backward_input is None and times.backward_weight is None
 
@@ -311,14 +382,74 @@ class Pipeline(_Part):
         return self.microbatches * per_microbatch / self.devices
 
     def with_stages(self, stages: int) -> Pipeline:
-        """Settle an open number of stages; the times are per stage as given.
+        """Settle an open number of stages; the times are per stage as given, and layers are cut evenly.
 
         Raises
         ------
         InputError
-            If it is not a whole number of at least 1, too large, or not what the lists of times have.
+            If it is not a whole number of at least 1, too large, or not what the lists of times have; or if the layers
+            cannot be cut so.
         """
+        if self.is_open_cut:
+            return self.with_even_cut(_stage_count(stages))
         return self.model_copy(update={"stages": _stage_count(stages)})
+
+    def with_cut(self, layers_per_stage: Sequence[int], recomputed_per_stage: Sequence[Any] | None = None) -> Pipeline:
+        """Lay the layers of the model on stages.
+
+        Parameters
+        ----------
+        layers_per_stage : sequence of int
+            How many layers each stage holds; their number is the number of stages.
+        recomputed_per_stage : sequence or None
+            For each stage how many of its layers are recomputed: a number (the first ones that can be), numbers by the
+            names of kinds, or one number for each kind; None for no layer.
+
+        Raises
+        ------
+        InputError
+            If the pipeline has no layers, or they do not allow this cut.
+        """
+        if self.layers is None:
+            raise InputError("layers_per_stage: needs layers, and this pipeline gives the times of its stages")
+        recomputed = None if recomputed_per_stage is None else list(recomputed_per_stage)
+        cut = {"layers_per_stage": list(layers_per_stage), "recomputed_per_stage": recomputed}
+        return self.model_copy(update={"stages": None, **cut})
+
+    def with_even_cut(self, stages: int, *, empty: bool = True) -> Pipeline:
+        """Cut the layers of the model evenly, as frameworks do by default.
+
+        Raises
+        ------
+        InputError
+            If the pipeline has no layers, or their pins allow no cut.
+        """
+        if self.layers is None:
+            raise InputError("cut: needs layers, and this pipeline gives the times of its stages")
+        try:
+            _refuse_too_large(self.devices, stages, self.microbatches)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return self.with_cut(even_cut(self.layers, stages, empty=empty))
+
+    def with_limit(self, limit: Fraction | Sequence[Fraction | None] | None) -> Pipeline:
+        """Change the memory limit: one for all devices, or one each; None for none."""
+        given = tuple(limit) if isinstance(limit, Sequence) else limit
+        memory = Memory() if self.layers is not None else self.memory
+        return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
+
+    def as_stages(self) -> Pipeline:
+        """Forget the layers: the same costs, given for each stage.
+
+        Raises
+        ------
+        InputError
+            If the cut is open.
+        """
+        if self.layers is None or not self.costs:
+            return self
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        return self._read(fields | dict.fromkeys(("layers", "layers_per_stage", "recomputed_per_stage")))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy the pipeline; with changes, the whole is read and checked anew.
@@ -331,13 +462,17 @@ class Pipeline(_Part):
         if not update:
             return super().model_copy(deep=deep)
         fields = {key: getattr(self, key) for key in type(self).model_fields}
+        if self.layers is not None:  # what follows from them is not given
+            del fields["times"]
+            fields["memory"] = Memory(limit=self.memory.limit)
         return self._read(fields | dict(update))  # the costs, kept beside the fields, stay behind
 
     def recut(self, stages: int) -> Pipeline:
         """Cut the same model into another number of stages.
 
         Each stage's times and memory are spread evenly over its part of the model; a new stage gets what lies in its
-        part. So a stage splits evenly, neighbours merge, and every total stays the same, exactly.
+        part. So a stage splits evenly, neighbours merge, and every total stays the same, exactly. A model of layers is
+        cut evenly between its layers instead.
 
         Parameters
         ----------
@@ -350,8 +485,10 @@ class Pipeline(_Part):
             If it is not a whole number of at least 1 or too large, or the pipeline leaves its own open.
         """
         stages = _stage_count(stages)
-        if stages == self.stages:
+        if stages == self.stages and not self.is_open_cut:
             return self
+        if self.layers is not None:
+            return self.with_even_cut(stages)
         try:
             _refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
@@ -360,7 +497,9 @@ class Pipeline(_Part):
         columns = {key: _recut(values, stages) for key, values in given.items() if None not in values}
         if "overlapped" in columns:
             columns["overlapped_forward_backward"] = columns.pop("overlapped")
-        kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight")}
+        kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight", "static")}
+        if self.memory.static is None:
+            del kept["static"]
         durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
         if self.halves_are_assumed:  # as they are of the new cut
             durations |= {"backward_input": None, "backward_weight": None}
@@ -371,7 +510,12 @@ class Pipeline(_Part):
 
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration, absent values left out."""
-        mapping: dict[str, Any] = _plain(self)
+        mapping: dict[str, Any] = plain_values(self)
+        if self.layers is not None:
+            del mapping["times"]
+            mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key == "limit"}
+            if self.recomputed_per_stage is not None and self.layers_per_stage is not None:
+                mapping["recomputed_per_stage"] = written_recomputed(self.layers, self.recomputed_per_stage)
         return mapping
 
     def __repr__(self) -> str:
@@ -398,6 +542,41 @@ def _stage_count(stages: object) -> int:
         raise InputError(f"stages: {error}") from None
 
 
+def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
+    """Refuse costs of stages beside layers, and cuts without them."""
+    if values.get("layers") is None:
+        for key in ("layers_per_stage", "recomputed_per_stage"):
+            if values.get(key) is not None:
+                raise ValueError(f"{key}: needs layers")
+        return
+    if "times" in values:
+        raise ValueError("times: cannot be given beside layers, which have their own")
+    memory = values.get("memory")
+    given = memory.model_fields_set if isinstance(memory, Memory) else memory if isinstance(memory, Mapping) else ()
+    for key in ("activation", "held_for_weight", "static"):
+        if key in given:
+            raise ValueError(f"memory.{key}: cannot be given beside layers, which have their own")
+    if values.get("recomputed_per_stage") is not None and values.get("layers_per_stage") is None:
+        raise ValueError("recomputed_per_stage: needs layers_per_stage")
+
+
+def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> None:
+    """Refuse limits that leave no room for the static memory alone, whatever the cut."""
+    largest = max(layers.kinds, key=lambda kind: kind.glue * kind.static)
+    if largest.glue * largest.static > max(limits):
+        together = f"{largest.glue} layers of {largest.name}" if largest.glue > 1 else f"one layer of {largest.name}"
+        raise ValueError(
+            f"memory.limit: must hold the static memory, {float(largest.glue * largest.static):.10g} for {together}; "
+            f"found {float(max(limits)):.10g}"
+        )
+    static = layers.sum_of_costs.static
+    if static > sum(limits):
+        raise ValueError(
+            f"memory.limit: must hold the static memory of all layers, {float(static):.10g}; "
+            f"found {float(sum(limits)):.10g} on all devices together"
+        )
+
+
 def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
     ops = 2 * stages * microbatches
     if ops > MOST_OPS or devices > MOST_OPS:
@@ -405,39 +584,6 @@ def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
             f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
             f"at most {MOST_OPS:,} are taken"
         )
-
-
-def _refuse_backward_contradiction(
-    stage: int, backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None
-) -> None:
-    if backward is None:
-        return
-    for key, part in (("backward_input", to_input), ("backward_weight", to_weight)):
-        if part is not None and part >= backward:
-            raise ValueError(
-                f"times.{key}: must be less than backward, which contains it; found {float(part):g} beside "
-                f"{float(backward):g} on stage {stage}"
-            )
-    if to_input is None or to_weight is None:
-        return
-    if abs(to_input + to_weight - backward) > SPLIT_TOLERANCE * backward:
-        raise ValueError(
-            f"times.backward: contradicts the sum of its halves (at most {float(SPLIT_TOLERANCE):.0%} apart); "
-            f"found {float(backward):g} beside {float(to_input + to_weight):g} on stage {stage}"
-        )
-
-
-def _split_backward(
-    backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None
-) -> tuple[Fraction, Fraction, Fraction]:
-    """Fill in what is not given of a backward and its two halves."""
-    if backward is None:
-        assert to_input is not None
-        assert to_weight is not None
-        return to_input + to_weight, to_input, to_weight
-    if to_input is None:
-        to_input = backward - to_weight if to_weight is not None else backward / 2
-    return backward, to_input, backward - to_input if to_weight is None else to_weight
 
 
 def _entry(value: PerStage | None, place: int) -> Fraction | None:
@@ -453,18 +599,6 @@ def _recut(values: Sequence[Fraction], stages: int) -> tuple[Fraction, ...]:
             first, last = max(new * old, place * stages), min((new + 1) * old, (place + 1) * stages)
             gathered[new] += values[place] * Fraction(last - first, stages)
     return tuple(gathered)
-
-
-def _plain(value: Any) -> Any:
-    """Turn models into mappings and exact numbers into plain ones."""
-    if isinstance(value, BaseModel):
-        items = ((key, getattr(value, key)) for key in type(value).model_fields)
-        return {key: _plain(inner) for key, inner in items if inner is not None}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, Fraction):
-        return int(value) if value.denominator == 1 else float(value)
-    return value
 
 
 def _approximately(count: int) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from strategies.numbers import in_one_line, shown
 
@@ -18,6 +18,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
         message = _message(found["type"], found["msg"], found["loc"], found["input"], model)
         if cause := found.get("ctx", {}).get("error"):
             message = str(cause)
+            where = ".".join(part for part in (where, getattr(cause, "key", "")) if part)
         lines.append(f"{where}: {message}" if where else message)
     return "\n".join(lines)
 
@@ -40,9 +41,17 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
 
 def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
     """List the keys that a model takes at a place."""
-    fields: Mapping[str, object] = model.model_fields
+    inner: type[BaseModel] | None = model
     for part in where:
-        inner = model.model_fields[str(part)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            fields = inner.model_fields
-    return list(fields)
+        if inner is not None and isinstance(part, str) and part in inner.model_fields:
+            inner = _model_in(inner.model_fields[part].annotation) or inner
+    return list(inner.model_fields) if inner is not None else []
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """Find the model that an annotation is about, also of a list of them or of a root."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (
+            _model_in(annotation.model_fields["root"].annotation) if issubclass(annotation, RootModel) else annotation
+        )
+    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

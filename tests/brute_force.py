@@ -42,6 +42,13 @@ class World:
         self.run: list[tuple[Action, Fraction]] = []
         self.seen: dict[int, list[tuple[Fraction, ...]]] = {}
         homes = homes_of(placement, pipeline.devices, pipeline.stages or 0)
+        self.static = [
+            sum(
+                (pipeline.costs[stage].static for way in homes for stage, home in enumerate(way) if home == device),
+                Fraction(0),
+            )
+            for device in range(pipeline.devices)
+        ]
         first = -(-pipeline.microbatches // len(homes))
         self.home = {
             (stage, microbatch): homes[0 if microbatch < first else 1][stage]
@@ -154,7 +161,7 @@ class World:
         taken = sum(
             (self.pipeline.costs[stage].activation for stage, kind, _ in action.tasks if kind == "F"), Fraction(0)
         )
-        return limit is None or levels[action.device] + taken <= limit
+        return limit is None or self.static[action.device] + levels[action.device] + taken <= limit
 
     def _change(self, action: Action) -> Fraction:
         change = Fraction(0)

@@ -175,7 +175,7 @@ def _make_pipeline(
         mapping["memory"] = {**memory, **limit} if isinstance(memory, Mapping) else memory
     if config is None:
         mapping = {"devices": 4, "microbatches": max(2, 2 * mapping.get("devices", 4)), **mapping}
-    open_times = "times" not in mapping
+    open_times = "times" not in mapping and "layers" not in mapping
     overrides = _TimeOverrides(mapping, strategies, open_times)
     for time in times:
         overrides.apply(time)
@@ -199,7 +199,7 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
     if pipeline.stages is None or pipeline.stages == stages:
         return pipeline.with_stages(stages)
     homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
-    shared = "(times and activations shared out evenly)"
+    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
     click.echo(f"note: the model was cut anew from {pipeline.stages} into {stages} stages {shared}", err=True)
     for note in split_stage_notes(pipeline, homes):
         click.echo(f"note: {note}", err=True)

@@ -11,7 +11,9 @@ from ppopt.garbage import collection_paused
 from strategies.actions import Op
 from strategies.order_faults import check_file
 from strategies.pipeline import Pipeline, StageCosts
+from strategies.placements import Placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
+from strategies.static_memory import static_memory
 
 Costs = Callable[[GivenOrder], Pipeline]
 """Gives the pipeline that a file is for; refuses one that contradicts it."""
@@ -61,7 +63,8 @@ def check_schedule_file(path: str, costs: Costs | None = None) -> CheckReport:
         return CheckReport(file.name, faults, file.notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
-        faults = tuple(_over_limit(file, costs(given)))
+        pipeline = costs(given).recut(given.sizes["stages"])  # where layers are not yet cut
+        faults = tuple(_over_limit(file, pipeline, checked.placement))
     found = _counted(len(faults), "fault") if faults else "no fault"
     return CheckReport(file.name, faults, file.notes, f"{file.name}: {_described(given)}; {found}")
 
@@ -83,21 +86,22 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
-def _over_limit(file: ScheduleFile, pipeline: Pipeline) -> Iterator[Fault]:
+def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) -> Iterator[Fault]:
     """Find the devices that hold too much at some time: their orders alone decide that, whatever the times are."""
     costs = pipeline.costs
+    static = static_memory(pipeline, placement)
     for device, (row, limit) in enumerate(zip(file.rows, pipeline.limits, strict=True)):
         if limit is None:
             continue
-        peak, column = _peak(row, costs)
+        peak, column = _peak(row, costs, static[device])
         if peak > limit:
             text = f"is where the device holds most: {float(peak):g}; its limit is {float(limit):g}"
             yield Fault(device, column, str(row[column]), text)
 
 
-def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts]) -> tuple[Fraction, int]:
+def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
     """Tell the most that a device holds, and in which column it first does."""
-    level = peak = Fraction(0)
+    level = peak = static
     column = 0
     for place, token in enumerate(row):
         ops = ops_of(token)

@@ -261,6 +261,8 @@ def _given(key: str, mapping: Mapping[str, Any], sources: Mapping[str, str]) -> 
         return
     if key != "stages":
         return
+    if isinstance(cut := mapping.get("layers_per_stage"), (list, tuple)):
+        yield "stages (the entries of layers_per_stage)", len(cut), sources[""]
     for part in ("times", "memory"):
         entries = mapping.get(part)
         for name, value in entries.items() if isinstance(entries, Mapping) else ():

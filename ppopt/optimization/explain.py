@@ -10,7 +10,7 @@ from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
 from solver.deadline import is_over
-from strategies.pipeline import Memory, Pipeline
+from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
@@ -99,7 +99,7 @@ def quick_bounds_in_explanation(pipeline: Pipeline) -> int:
 def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
     """Compare the quick bound of changed pipelines with that of this one, as far as there is time."""
     pipeline = schedule.pipeline
-    allowed = Allowed(schedule.layout, split_backward, overlap, None if limit is None else limit.turn_ends)
+    allowed = Allowed(schedule.layout, split_backward, overlap, limit)
     changes = list(_changes(pipeline))
     today = _quick_bound(pipeline, allowed) if changes else None
     left_out: list[str] = []
@@ -121,37 +121,35 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
-        memory = Memory.model_validate({**pipeline.memory.__dict__, "limit": more})
         text = f"With room for one more activation (a limit greater by {number(float(one))}),"
-        yield "more memory", text, Pipeline.model_validate({**_fields(pipeline), "memory": memory})
+        yield "more memory", text, pipeline.with_limit(more)
     if pipeline.p2p_latency:
-        yield (
-            "no latency",
-            "Without latency,",
-            Pipeline.model_validate({**_fields(pipeline), "p2p_latency": Fraction(0)}),
-        )
-
-
-def _fields(pipeline: Pipeline) -> dict[str, Any]:
-    return {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
+        yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
 
 
 class Allowed(NamedTuple):
-    """What a search was allowed, and until when its bounds may be looked for."""
+    """What a search was allowed, and the time that there is for its bounds."""
 
     layout: Placement
     split_backward: bool
     overlap: bool
-    deadline: float | None
+    limit: TimeLimit | None
 
 
 def _quick_bound(pipeline: Pipeline, allowed: Allowed) -> float | None:
     """Bound the makespan; None if there is no time for all arguments, for part of them cannot be compared."""
     from solver.bounds.makespan import makespan_bound
 
-    layout, split_backward, overlap, deadline = allowed
+    layout, split_backward, overlap, limit = allowed
+    deadline = None if limit is None else limit.last_moment
     if is_over(deadline):
         return None
-    problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
-    bound = makespan_bound(problem, deadline=deadline)
+    try:
+        problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
+        bound = makespan_bound(problem, deadline=deadline)
+    except KeyboardInterrupt:
+        if limit is None:
+            raise
+        limit.hurry()
+        return None
     return None if is_over(deadline) else bound.value / problem.ticks_per_unit

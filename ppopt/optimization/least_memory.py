@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.static_memory import static_memory
 
 
 class InfeasibleError(Exception):
@@ -15,9 +16,9 @@ class InfeasibleError(Exception):
 def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fraction, list[int]]]:
     """Compute the least memory with which any schedule runs.
 
-    A microbatch reaches its last stage on a device with the activations of its earlier stages there still held, for
-    their backwards come after it. One microbatch at a time needs no more. So the largest sum over one direction's
-    stages is both needed and enough.
+    Static memory is there at all times. A microbatch reaches its last stage on a device with the activations of its
+    earlier stages there still held, for their backwards come after it. One microbatch at a time needs no more. So the
+    largest sum over one direction's stages is both needed and enough.
 
     Returns
     -------
@@ -25,12 +26,13 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
         For each device the memory, and the stages that take it.
     """
     needed: list[tuple[Fraction, list[int]]] = [(Fraction(0), [])] * pipeline.devices
+    static = static_memory(pipeline, placement)
     for microbatches, homes in placement.directions():
         if not microbatches:
             continue
         for device in range(pipeline.devices):
             stages = [stage for stage, home in enumerate(homes) if home == device]
-            memory = sum((pipeline.costs[stage].activation for stage in stages), Fraction(0))
+            memory = sum((pipeline.costs[stage].activation for stage in stages), static[device])
             needed[device] = max(needed[device], (memory, stages))
     return needed
 
@@ -47,9 +49,11 @@ def refuse_infeasible(pipeline: Pipeline, placement: Placement) -> None:
     for device, ((least, stages), limit) in enumerate(zip(needed, pipeline.limits, strict=True)):
         if limit is not None and limit < least:
             smallest = float(max(memory for memory, _ in needed))
+            always = static_memory(pipeline, placement)[device]
+            beside = f", {float(always):.10g} of it static" if always else ""
             raise InfeasibleError(
                 f"infeasible: device {device} needs at least {float(least):.10g} for one microbatch of "
-                f"{_listed(stages)}; the limit is {float(limit):.10g} (the smallest uniform limit for the "
+                f"{_listed(stages)}{beside}; the limit is {float(limit):.10g} (the smallest uniform limit for the "
                 f"{placement.name} placement is {smallest:.10g})"
             )
 

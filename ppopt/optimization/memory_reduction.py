@@ -83,14 +83,15 @@ class TightSearch(Search):
     whole : Search
         The other search.
     capacity : int
-        What each device may hold at most, in ticks of memory; where it has less, that stays.
+        What each device may hold at most, static memory included, in ticks of memory; where it has less, that stays.
     seconds : float
         The time there is.
     """
 
     def __init__(self, whole: Search, capacity: int, seconds: float) -> None:
         given = whole.problem.capacities
-        capacities = [capacity if each is None else min(capacity, each) for each in given]
+        rooms = [capacity - whole.problem.static_of(device) for device in range(whole.problem.devices)]
+        capacities = [room if each is None else min(room, each) for room, each in zip(rooms, given, strict=True)]
         super().__init__(replace(whole.problem, capacities=capacities), whole.objective, seconds)
         self.whole = whole
         self.bound, self.held_by = whole.bound, whole.held_by
@@ -112,9 +113,11 @@ class TightSearch(Search):
 
 def _within(pipeline: Pipeline, problem: Problem) -> Pipeline:
     """Give a pipeline the capacities of a problem as its memory limits."""
-    limits = [capacity and Fraction(capacity, problem.amounts_per_unit) for capacity in problem.capacities]
-    memory = pipeline.memory.model_copy(update={"limit": tuple(limits)})
-    return pipeline.model_copy(update={"memory": memory})
+    limits = [
+        None if room is None else Fraction(room + problem.static_of(device), problem.amounts_per_unit)
+        for device, room in enumerate(problem.capacities)
+    ]
+    return pipeline.with_limit(limits)
 
 
 def _grain(problem: Problem) -> int:
@@ -123,6 +126,7 @@ def _grain(problem: Problem) -> int:
 
 
 def _amounts(problem: Problem) -> Iterator[int]:
+    yield from problem.static
     for hold in problem.holds:
         yield hold.amount
         yield from (part for _, part in hold.returns)

@@ -19,7 +19,7 @@ from ppopt.optimization.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, sp
 from ppopt.optimization.search import Progress, Search
 from ppopt.optimization.searching import first_bound, quick_bound, run_tools
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
-from ppopt.optimization.time_limit import TimeLimit
+from ppopt.optimization.time_limit import MOMENT, TimeLimit
 from ppopt.result import Schedule
 from solver.errors import InputError
 from solver.problem import Orders
@@ -40,9 +40,6 @@ USUAL_STAGES_PER_DEVICE = 2
 
 OFFERS_TO_ANSWER = 3.0
 """Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
-
-GRACE_FOR_STARTS = 0.25
-"""Offering published schedules may take so many seconds more than there are: small problems always get them."""
 
 CAUTION = 1.2
 """What was measured may take this much longer the next time."""
@@ -238,7 +235,7 @@ def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> I
         )
     if options.split_backward:
         yield from halves_notes(settled)
-    if len(made.layout.homes) > 1:
+    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
         yield f"{made.strategy} {TWO_COPIES}"
 
 
@@ -334,8 +331,7 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
 
 def _is_too_late(search: Search, offering: float) -> bool:
     """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
-    left = search.deadline + GRACE_FOR_STARTS - perf_counter()
-    return search.best is not None and left <= (1 + OFFERS_TO_ANSWER) * offering
+    return search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
 
 
 def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
@@ -443,16 +439,27 @@ def compared_with_published(
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
-        if limit is not None and limit.left_of_turn < longest:
+        if limit is not None and perf_counter() + longest > limit.last_moment:
             left_out.append(strategy.name)
             continue
         began = perf_counter()
-        made: Schedule | None
         try:
-            made = evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
-        except InputError:
-            made = first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)
+            made = _made_beside(schedule, strategy)
+        except KeyboardInterrupt:
+            if limit is None:
+                raise
+            limit.hurry()
+            left_out.append(strategy.name)
+            continue
         if made is not None:
             compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
         longest = max(longest, perf_counter() - began)
     return compared, left_out
+
+
+def _made_beside(schedule: Schedule, strategy: Strategy) -> Schedule | None:
+    """Evaluate a published schedule beside a result, with options that run where its own do not."""
+    try:
+        return evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
+    except InputError:
+        return first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)

@@ -36,7 +36,7 @@ GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
 FIRST_ROUND = 1.0
 """Seconds that each tool has in the first round; every round doubles them."""
 
-BOUND_SHARE = 0.1
+BRIEF_BOUND_SHARE = 0.1
 """The part of a short search that its bound may take: it says at once where small problems have no schedule."""
 
 SMALL = 150
@@ -84,11 +84,11 @@ def first_bound(search: Search, pipeline: Pipeline, placement: Placement) -> Bou
     return load_bound(search.problem)
 
 
-def quick_bound(search: Search) -> float:
+def quick_bound(search: Search, share: float = BOUND_SHARE) -> float:
     """Raise the bound on the makespan by all arguments that need no search; return how many seconds they took."""
     began = perf_counter()
     if search.objective == "makespan":
-        search.proven(makespan_bound(search.problem, deadline=search.until(BOUND_SHARE * search.seconds_left)))
+        search.proven(makespan_bound(search.problem, deadline=search.until(share * search.seconds_left)))
     return perf_counter() - began
 
 
@@ -140,7 +140,7 @@ def run_briefly(
         What local search starts from, too; what does not fit the memory is put off.
     """
     search.proven(first_bound(search, pipeline, placement))
-    quick_bound(search)
+    quick_bound(search, BRIEF_BOUND_SHARE)
     with suppress(OutOfTimeError):
         if not search.done():
             compiled = compile_problem(search.problem, deadline=search.deadline)

@@ -36,9 +36,11 @@ def _live(pipeline: Pipeline) -> list[int]:
     When the last of them starts, it takes a whole activation, and each of the others still holds what I leaves to W.
     """
     live: list[int] = []
-    for cost, limit in zip(pipeline.costs, pipeline.limits, strict=True):
+    for cost, limit in zip(pipeline.costs, pipeline.limits, strict=True):  # device s holds stage s
         if limit is None or not cost.held_for_weight:
             live.append(pipeline.microbatches)
         else:
-            live.append(min(pipeline.microbatches, 1 + int((limit - cost.activation) / cost.held_for_weight)))
+            live.append(
+                min(pipeline.microbatches, 1 + int((limit - cost.static - cost.activation) / cost.held_for_weight))
+            )
     return live

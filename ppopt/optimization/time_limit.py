@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import perf_counter
 
-SECONDS_AFTER_INTERRUPT = 0.3
-"""Behind Ctrl-C, what is not needed for an answer may take this long."""
+MOMENT = 0.2
+"""So many seconds behind a limit or Ctrl-C, what an answer does not need may still be done."""
 
 
 SAVING, TRACING, REPORTING = 1.0, 0.7, 1.3
@@ -67,6 +67,7 @@ class TimeLimit:
         self.ends = self.turn_ends = perf_counter() + seconds
         self.owed = self.owed_to_bounds = 0.0
         self.finishing = 0.0
+        self.interrupted = False
 
     @property
     def left(self) -> float:
@@ -77,6 +78,11 @@ class TimeLimit:
     def left_of_turn(self) -> float:
         """Seconds until the end of the turn."""
         return max(0.0, self.turn_ends - perf_counter())
+
+    @property
+    def last_moment(self) -> float:
+        """When the turn is over for all that an answer does not need, on the clock of `time.perf_counter`."""
+        return self.turn_ends + MOMENT
 
     def begin_turn(self, turns: int) -> None:
         """Share what is left evenly between so many turns, and begin the first of them."""
@@ -101,9 +107,12 @@ class TimeLimit:
 
     def hurry(self) -> None:
         """Leave only a moment: somebody has pressed Ctrl-C."""
-        self.ends = self.turn_ends = min(self.turn_ends, perf_counter() + SECONDS_AFTER_INTERRUPT)
+        self.interrupted = True
+        self.ends = self.turn_ends = min(self.turn_ends, perf_counter())
 
     @property
     def used_up(self) -> str:
         """Why something was left out."""
+        if self.interrupted:
+            return "the search was interrupted"
         return f"the time limit of {self.seconds:g} s was used up"

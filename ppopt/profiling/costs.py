@@ -11,7 +11,7 @@ import numpy as np
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
 from solver.errors import InputError
-from strategies.pipeline import SPLIT_TOLERANCE
+from strategies.backward_halves import SPLIT_TOLERANCE
 
 SHORTEST = 1e-6
 """Milliseconds: an operation that does nothing is given a nanosecond, since durations must be more than 0."""

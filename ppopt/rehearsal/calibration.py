@@ -14,7 +14,8 @@ from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.prediction import with_costs
 from solver.problem import Problem
 from strategies.actions import Op
-from strategies.pipeline import SPLIT_TOLERANCE, Pipeline
+from strategies.backward_halves import SPLIT_TOLERANCE
+from strategies.pipeline import Pipeline
 
 CLEARLY = 1.0
 """Milliseconds: a result that was sent this much earlier than it was asked for has been waiting to be taken."""

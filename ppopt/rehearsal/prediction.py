@@ -52,6 +52,7 @@ def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipel
 
 def with_costs(pipeline: Pipeline, times: dict[str, list[Fraction]], **memory: Any) -> Pipeline:
     """Change what a pipeline's stages cost; blocks have no duration of their own."""
+    pipeline = pipeline.as_stages()
     changed: dict[str, Any] = {"times": times}
     if memory:
         kept = {key: getattr(pipeline.memory, key) for key in type(pipeline.memory).model_fields}

@@ -254,10 +254,15 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("microbatches", str(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
         ("latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)),
-        ("activation", _amount(memory.get("activation", 1))),
     ]
+    if "layers" in pipeline:
+        parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
+    else:
+        parts.append(("activation", _amount(memory.get("activation", 1))))
     if "held_for_weight" in memory:
         parts.append(("held for weight", _amount(memory["held_for_weight"])))
+    if "static" in memory:
+        parts.append(("static memory", _amount(memory["static"])))
     return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
 
 

@@ -260,17 +260,21 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
     """
     figures, rows, length = state.figures, fixed.row, state.length
     figures[1] += 1
-    since = 0
-    if figures[8]:
-        at = rows[device] + figures[8] - 1
+    since, low = 0, figures[8]
+    while low:
+        at = rows[device] + low - 1
         since = state.start[at] + fixed.duration[state.mode[at]]
-    total = keep_prefix(fixed, state, device, since, target)
+        if state.start[at] < since:
+            break
+        low -= 1  # it takes no time: it starts when what is changed may start, and is computed again
+        since = 0
+    total = keep_prefix(fixed, state, device, low, since, target)
     # where a device's row has another length or load, places do not compare, and all is swept
     alike = not span and length[device] == figures[10] and state.load[device] == figures[11] and figures[8] > 0
     horizon, width, reach = FOREVER, 0, FOREVER
     if alike:
         high = rows[device] + figures[12] - 1
-        width = 8 * fixed.duration[state.mode[high]]
+        width = 8 * (fixed.duration[state.mode[high]] or 1 + state.load[device] // length[device])
         horizon = max(since, state.start[high]) + width
         reach = -1
     while total <= limit:
@@ -308,13 +312,13 @@ def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
     return depth + 1
 
 
-def keep_prefix(fixed: Fixed, state: State, device: int, since: int, target: int) -> float:
-    """Set all devices back to a time, one to its first changed place; return the cost so far."""
+def keep_prefix(fixed: Fixed, state: State, device: int, low: int, since: int, target: int) -> float:
+    """Set all devices back to a time, one to a place at or ahead of its first changed one; return the cost so far."""
     rows, length = fixed.row, state.length
     total, worst = 0.0, 0
     for other in range(len(rows)):
         begin = rows[other]
-        at = begin + state.figures[8]
+        at = begin + low
         if other != device:
             at = first_from(state.start, begin, begin + length[other], since)
         state.kept[other] = at

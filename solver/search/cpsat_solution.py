@@ -18,7 +18,7 @@ def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key,
     values : sequence of int
         The values of `Variables.watched`.
     ranks : mapping of Key to int
-        A topological order; it decides between equal starts, which only rounded durations bring about.
+        A topological order; it decides between equal starts of tasks that take no time. What takes time comes last.
     """
     found = iter(values)
     begins = {key: next(found) for key in variables.starts}
@@ -28,15 +28,24 @@ def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key,
         begins[twin] = begins[original]
     halves = _by_originals(variables, pairs)
     lone = {task for task in variables.problem.merged_durations if variables.twins.get(task, task) in merged}
+    leading = {
+        task: _action(variables, task, halves, lone)
+        for task in _without_absorbed(variables, halves, lone, list(begins))
+    }
+
+    def when(task: Key) -> tuple[int, bool, int]:
+        return begins[task], variables.problem.duration(leading[task]) > 0, ranks[task]
+
     orders: list[list[Action]] = [[] for _ in range(variables.problem.devices)]
-    for task in _without_absorbed(variables, halves, lone, sorted(begins, key=lambda key: (begins[key], ranks[key]))):
-        action: Action = task
-        if task in halves:
-            action = Block(task, _with_partner(variables, halves[task]))
-        elif task in lone:
-            action = Merged(task, variables.problem.partners[task])
-        orders[variables.problem.tasks[task].device].append(action)
+    for task in sorted(leading, key=when):
+        orders[variables.problem.tasks[task].device].append(leading[task])
     return orders
+
+
+def _action(variables: Variables, task: Key, halves: Mapping[Key, Key], lone: set[Key]) -> Action:
+    if task in halves:
+        return Block(task, _with_partner(variables, halves[task]))
+    return Merged(task, variables.problem.partners[task]) if task in lone else task
 
 
 def _by_originals(variables: Variables, pairs: set[tuple[Key, Key]]) -> dict[Key, Key]:

@@ -210,7 +210,7 @@ def _tables(compiled: CompiledProblem) -> _Tables:
     returners = _returners(compiled)
     tails = _tails(compiled)
     return _Tables(
-        mean=sum(loads) / max(1, len(tasks)),
+        mean=(sum(loads) or 1) / max(1, len(tasks)),
         tails=tails,
         returners=returners,
         fillers=[_is_filler(compiled, chain[0]) for chain in compiled.chains],
@@ -324,7 +324,7 @@ class _ListSchedule:
 
     def _scores(self) -> list[float]:
         compiled, tables, rule = self.compiled, self.tables, self.rule
-        longest = max(tables.tails, default=1)
+        longest = max(tables.tails, default=1) or 1
         scores: list[float] = []
         for chain, tasks in enumerate(compiled.chains):
             own = rule.take if compiled.take[tasks[0]] else rule.fill if tables.fillers[chain] else 0.0

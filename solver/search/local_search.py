@@ -10,6 +10,7 @@ also fuse, merge and split them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -166,15 +167,22 @@ def _interpreted() -> dict[str, Any]:
 def _jitted(*, may_compile: bool) -> dict[str, Any] | None:
     """Compile the inner loops with numba, or take them from its cache; None if that cannot be done."""
     try:
-        numba = import_module("numba")
-        names = dict(vars(annealing))
-        for function in annealing.FUNCTIONS:
-            copy = FunctionType(function.__code__, names, function.__name__)
-            names[function.__name__] = numba.njit(cache=True)(copy)
-        if not may_compile and not any(Path(names["anneal"].stats.cache_path).glob("annealing.anneal-*.nbi")):
-            return None
+        names = _compilable()
+        anneal = names["anneal"]
+        is_compiled = anneal.signatures or any(Path(anneal.stats.cache_path).glob("annealing.anneal-*.nbi"))
     except Exception:  # not installed, or no folder for its cache: the loops are correct without
         return None
+    return names if may_compile or is_compiled else None
+
+
+@cache
+def _compilable() -> dict[str, Any]:
+    """Give the inner loops to numba, once for all searches."""
+    numba = import_module("numba")
+    names = dict(vars(annealing))
+    for function in annealing.FUNCTIONS:
+        copy = FunctionType(function.__code__, names, function.__name__)
+        names[function.__name__] = numba.njit(cache=True)(copy)
     return names
 
 

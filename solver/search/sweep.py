@@ -86,8 +86,8 @@ class Sweeper:
         )
 
     def memory(self, orders: Orders) -> tuple[int, int]:
-        """Count what orders take, in ticks of memory: the largest peak of a device, and the sum of all peaks."""
-        peaks = [self._peak(order) for order in orders]
+        """Count what devices hold, in ticks of memory: the largest peak of a device, and the sum of all peaks."""
+        peaks = [self.problem.static_of(device) + self._peak(order) for device, order in enumerate(orders)]
         return max(peaks, default=0), sum(peaks)
 
     def _peak(self, order: Sequence[Action]) -> int:

@@ -63,9 +63,9 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, published schedules are offered."""
-    monkeypatch.setattr("ppopt.optimization.optimize.GRACE_FOR_STARTS", 60.0)
+def only_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a search do nothing beyond its starts, whatever time it has: what it finds besides proves nothing of them."""
+    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
 
 
 def deadlocked() -> Pipeline:
@@ -73,16 +73,13 @@ def deadlocked() -> Pipeline:
     return Pipeline.from_mapping({"devices": 8, "stages": 16, "microbatches": 20, "times": times, "p2p_latency": 0.5})
 
 
-def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_it_whatever_the_clock_says(
-    patient: None,
-) -> None:
+def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_it(only_starts: None) -> None:
     pipeline = deadlocked()
     assert made_or_none(pipeline, "interleaved-overlap") is None
     published = ppopt.evaluate(pipeline, "interleaved-overlap", "graph", group_size=10)
-    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=0)
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True)
     assert made.makespan <= published.makespan
-    beside, left_out = compared_with_published(made, split_backward=True, overlap=True)
-    assert left_out == []
+    beside, _ = compared_with_published(made, split_backward=True, overlap=True)
     names = [schedule.strategy for schedule in beside]
     assert names == ["interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"]
     assert all(made.makespan <= schedule.makespan for schedule in beside)
@@ -91,19 +88,18 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
 @pytest.mark.parametrize("latency", [0, 3, 10])
 @pytest.mark.parametrize("m", [12, 22])
 def test_with_time_no_proposed_option_is_better(
-    m: int, latency: float, patient: None, monkeypatch: pytest.MonkeyPatch
+    m: int, latency: float, only_starts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = costs("interleaved", m, latency)
-    # without what a search finds beyond its starts
-    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
-    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True, time_limit=60)
-    assert not any("the time was up" in note for note in made.notes)
+    made = ppopt.optimize(pipeline, placement="interleaved", overlap=True)
+    assert made.notes == ()
     for strategy in fitting_strategies(pipeline, "interleaved", split_backward=True):
         for options in strategy.variants(pipeline):
             published = made_or_none(pipeline, strategy.name, **options)
             assert published is None or made.makespan <= published.makespan
+    monkeypatch.setattr("ppopt.optimization.optimize.MOMENT", 0.0)
     hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
-    assert "the time was up before all options of interleaved had been tried that it proposes" in hurried.notes
+    assert any("the search did not start from" in note and "interleaved" in note for note in hurried.notes)
 
 
 @schedule("hurried", placement="linear", proposals={"depth": lambda pipeline: range(2, 2 + pipeline.microbatches)})
@@ -117,10 +113,12 @@ def hurried(pipeline: Pipeline, device: int, *, depth: int = 1) -> Iterator[Step
     yield from B * (warmup - (depth < 4))
 
 
-def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
+def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(
+    monkeypatch: pytest.MonkeyPatch, only_starts: None
+) -> None:
     monkeypatch.setattr("ppopt.optimization.starts.all_strategies", lambda: {"hurried": hurried})
     monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
-    made = ppopt.optimize(costs("linear"), time_limit=0)
+    made = ppopt.optimize(costs("linear"))
     (beside,), _ = compared_with_published(made, split_backward=True, overlap=False)
     assert beside.strategy == "hurried:depth=4"
     assert made.makespan <= beside.makespan
@@ -132,7 +130,7 @@ def test_a_comparison_shows_what_runs_in_place_of_what_deadlocks() -> None:
     assert [name for name, _ in made.left_out] == ["interleaved-overlap", "interleaved:group_size=9"]
 
 
-def test_a_comparison_searches_from_what_was_typed(tmp_path: Path) -> None:
+def test_a_comparison_searches_from_what_was_typed(tmp_path: Path, only_starts: None) -> None:
     pipeline = costs("interleaved", 13, 4)
     best = min(
         (each for size in range(4, 14) if (each := made_or_none(pipeline, "interleaved", group_size=size))),
@@ -142,26 +140,28 @@ def test_a_comparison_searches_from_what_was_typed(tmp_path: Path) -> None:
     best.export(file)
     group = best.strategy.partition(":")[2]
     for mine in (f"interleaved:{group},stages=8", str(file)):
-        made = ppopt.compare(pipeline, [mine], placement="interleaved", time_limit=0)
+        made = ppopt.compare(pipeline, [mine], placement="interleaved")
         found = next(each for each in made.schedules if each.is_searched)
         assert found.makespan <= best.makespan
 
 
-def test_a_search_starts_from_schedules_that_it_is_given() -> None:
+def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = costs("linear", latency=4)
     good = ppopt.optimize(pipeline, time_limit=2)
+    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
     whole = ppopt.evaluate(pipeline, "1f1b")
     other = ppopt.evaluate(pipeline, "dualpipe-v")
-    again = ppopt.optimize(pipeline, time_limit=0, starts=[whole, other, good])
+    assert ppopt.optimize(pipeline).makespan > good.makespan
+    again = ppopt.optimize(pipeline, starts=[whole, other, good])
     assert again.makespan <= good.makespan
-    assert ppopt.optimize(pipeline, time_limit=0, split_backward=False, starts=[good]).makespan <= whole.makespan
+    assert ppopt.optimize(pipeline, split_backward=False, starts=[good]).makespan <= whole.makespan
     with pytest.raises(InputError, match="starts: must be schedules; found"):
         ppopt.optimize(pipeline, starts=["1f1b"])  # type: ignore[list-item]
 
 
-def test_the_table_is_consistent_with_the_promise() -> None:
+def test_the_table_is_consistent_with_the_promise(only_starts: None) -> None:
     options = ["--devices", "4", "--microbatches", "13", "--stages", "12", "--placement", "interleaved"]
-    result = CliRunner().invoke(cli, ["optimize", *options, "--time-limit", "5", "--format", "csv"])
+    result = CliRunner().invoke(cli, ["optimize", *options, "--format", "csv"])
     rows = [line.split(",") for line in result.stdout.splitlines()]
     makespans = {row[0]: float(row[rows[0].index("makespan")]) for row in rows[1:]}
     assert any(name.startswith("interleaved:group_size=") for name in makespans)
