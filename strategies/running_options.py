@@ -11,7 +11,7 @@ from strategies.orders import make_orders
 from strategies.pipeline import Pipeline
 from strategies.registry import Strategy
 
-MOST_TRIED_OPS = 500_000
+MOST_TRIED_OPS = 250_000
 """Trying more operations than this would keep a user waiting for a hint; what is not tried is not named."""
 
 

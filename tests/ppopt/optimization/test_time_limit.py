@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 import ppopt
-from ppopt import Pipeline, time_limit
+from ppopt import Pipeline
 from ppopt.commands.cli import cli
+from ppopt.optimization import time_limit
+from ppopt.optimization.explain import explain_within
 from ppopt.optimization.optimize import SearchOptions, compared_with_published, optimize_each
 from ppopt.optimization.searching import Tool
 from ppopt.optimization.time_limit import MOMENT, Afterwards, TimeLimit
@@ -98,7 +100,7 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
         assert short == whole
     limit = TimeLimit(7)
     limit.turn_ends -= 1000
-    text = ppopt.explanation.explain_within(limit, made, split_backward=True, overlap=False)
+    text = explain_within(limit, made, split_backward=True, overlap=False)
     left_out = "What more memory and no latency would give was left out: the time limit of 7 s was used up."
     assert text.endswith(left_out)
     assert "left out" not in whole
