@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from ppopt.optimization.time_limit import TimeLimit
@@ -142,7 +143,7 @@ def _quick_bound(pipeline: Pipeline, allowed: Allowed) -> float | None:
 
     layout, split_backward, overlap, limit = allowed
     deadline = None if limit is None else limit.last_moment
-    if is_over(deadline):
+    if limit is not None and perf_counter() + limit.bounding > limit.last_moment:
         return None
     try:
         problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
