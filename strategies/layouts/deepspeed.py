@@ -58,7 +58,7 @@ def read_deepspeed_parts(parts: Sequence[object], layers: Layers, devices: int) 
 
 
 def is_uniform(parts: Sequence[int]) -> bool:
-    """Return whether ``partition_method="uniform"`` makes these parts: equally many layers, the first stages one more."""
+    """Return whether ``partition_method="uniform"`` makes these parts: equally many, the first stages one more."""
     sizes = [stop - start for start, stop in pairwise(parts)]
     least, more = divmod(parts[-1], len(sizes))
     return sizes == [least + (stage < more) for stage in range(len(sizes))]
