@@ -531,8 +531,15 @@ class Pipeline(Part):
 
     @property
     def _in_two_lines(self) -> tuple[str, str]:
-        sizes = describe_sizes(self.devices, self.stages, self.microbatches)
-        return sizes, describe_costs(vars(self.times), self.p2p_latency, vars(self.memory), self.overlap, self.unit)
+        layers = None if self.layers is None else self.layers.total
+        sizes = describe_sizes(self.devices, self.stages, self.microbatches, layers)
+        times, memory, about = vars(self.times), vars(self.memory), ""
+        if self.layers is not None and self.layers_per_stage is None:
+            about = "all layers together: "
+            whole = self.layers.sum_of_costs._asdict()
+            times = dict.fromkeys(times) | {key: whole[key] for key in ("forward", "backward")}
+            memory = dict.fromkeys(memory) | {"activation": whole["activation"], "limit": self.memory.limit}
+        return sizes, about + describe_costs(times, self.p2p_latency, memory, self.overlap, self.unit)
 
 
 def _stage_count(stages: object) -> int:

@@ -19,10 +19,11 @@ _LETTERS = {
 }
 
 
-def describe_sizes(devices: int, stages: int | None, microbatches: int) -> str:
-    """Write the numbers of devices, stages and microbatches."""
+def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: int | None) -> str:
+    """Write the numbers of devices, stages, microbatches and, where the model is given as such, layers."""
     cut = "stages as the schedule needs" if stages is None else _counted(stages, "stage")
-    return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}"
+    given = "" if layers is None else f", {_counted(layers, 'layer')}"
+    return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}{given}"
 
 
 def describe_costs(times: Costs, latency: Fraction, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
@@ -46,11 +47,13 @@ def describe_costs(times: Costs, latency: Fraction, memory: Costs, overlap: Frac
 
 
 def _memory(memory: Costs) -> Iterator[str]:
-    activation, held, limit = (memory[key] for key in ("activation", "held_for_weight", "limit"))
+    activation, held, static, limit = (memory[key] for key in ("activation", "held_for_weight", "static", "limit"))
     if activation is not None:
         yield f"activation {_amount(activation)}"
     if held is not None:
         yield f"held for weight {_amount(held)}"
+    if static is not None:
+        yield f"static {_amount(static)}"
     yield "no limit" if limit is None else f"limit {_amount(limit)}"
 
 

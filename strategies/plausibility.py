@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from strategies.pipeline import Pipeline
 
@@ -18,10 +19,17 @@ def doubts(pipeline: Pipeline) -> Iterator[str]:
     pipeline : Pipeline
         As it was given, before it is cut anew.
     """
-    forwards = pipeline.times.forward
-    longest = max(forwards) if isinstance(forwards, tuple) else forwards
-    if pipeline.p2p_latency > LONGEST_LATENCY * longest:
+    what, forward = _forward_of_a_stage(pipeline)
+    if pipeline.p2p_latency > LONGEST_LATENCY * forward:
         yield (
-            f"p2p_latency {float(pipeline.p2p_latency):g} is more than {LONGEST_LATENCY} times the longest forward, "
-            f"{float(longest):g}; are both in the same unit?"
+            f"p2p_latency {float(pipeline.p2p_latency):g} is more than {LONGEST_LATENCY} times the {what} forward, "
+            f"{float(forward):g}; are both in the same unit?"
         )
+
+
+def _forward_of_a_stage(pipeline: Pipeline) -> tuple[str, Fraction]:
+    """Give the longest forward, or that of an average stage where the model's layers are not cut yet."""
+    if pipeline.layers is not None and pipeline.layers_per_stage is None:
+        return "average", pipeline.layers.sum_of_costs.forward / (pipeline.stages or pipeline.devices)
+    forwards = pipeline.times.forward
+    return "longest", max(forwards) if isinstance(forwards, tuple) else forwards

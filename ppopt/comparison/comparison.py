@@ -172,5 +172,6 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
         yield "The search was interrupted: these are the best schedules that it had found by then."
     if comparison.bounds_cut_short:
         yield "Some bounds were cut short by the clock or the size: all are true, but another run may find higher ones."
-    if any(each.placement == "bidirectional" for each in comparison.schedules):
+    twofold = [each for each in comparison.schedules if each.placement == "bidirectional"]
+    if any(not cost.static for each in twofold for cost in each.pipeline.costs):
         yield "Bidirectional placements keep two copies of the weights, which the peak memory does not contain."

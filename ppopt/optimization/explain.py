@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from time import perf_counter
 from typing import Any
 
 from ppopt.optimization.time_limit import TimeLimit
@@ -129,7 +130,7 @@ def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None
     from solver.bounds.makespan import makespan_bound
 
     deadline = None if limit is None else limit.last_moment
-    if is_over(deadline):
+    if limit is not None and perf_counter() + limit.bounding > limit.last_moment:
         return None
     try:
         problem = build_search_problem(pipeline, schedule.layout, **schedule.allowed._asdict())

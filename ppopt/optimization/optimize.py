@@ -286,7 +286,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         after = _after_search(draft.seconds, shown_beside, limit)
         search.deadline = limit.turn_ends - after
-        after += _after_bounding(quick_bound(search), pipeline, limit)
+        limit.bounding = quick_bound(search)
+        after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
         run_tools(search, _tools(problem, placement, options.objective), options.threads, options.seed)
         if search.closed:
@@ -383,14 +384,14 @@ def _after_search(finishing: float, published: int, limit: TimeLimit) -> float:
     return finishing + beside
 
 
-def _after_bounding(bounding: float, pipeline: Pipeline, limit: TimeLimit) -> float:
+def _after_bounding(pipeline: Pipeline, limit: TimeLimit) -> float:
     """Count the seconds that an explanation will take, none where they are too many; put aside those for a report."""
     most = MOST_FOR_BOUNDS * limit.left_of_turn
     if limit.afterwards.bounded:
-        limit.put_aside(bounds=min(BOUNDS_OF_A_REPORT * bounding, most))
+        limit.put_aside(bounds=min(BOUNDS_OF_A_REPORT * limit.bounding, most))
     if not limit.afterwards.explained:
         return 0.0
-    seconds = CAUTION * bounding * quick_bounds_in_explanation(pipeline)
+    seconds = CAUTION * limit.bounding * quick_bounds_in_explanation(pipeline)
     return seconds if seconds < most else 0.0
 
 

@@ -59,6 +59,8 @@ class TimeLimit:
         How many seconds are put aside for the end: for files and bounds together, and for bounds.
     finishing : float
         How many seconds the replay, the check and the figures of the last result took.
+    bounding : float
+        How many seconds its quick bound took.
     """
 
     def __init__(self, seconds: float, afterwards: Afterwards | None = None) -> None:
@@ -66,7 +68,7 @@ class TimeLimit:
         self.afterwards = afterwards or Afterwards()
         self.ends = self.turn_ends = perf_counter() + seconds
         self.owed = self.owed_to_bounds = 0.0
-        self.finishing = 0.0
+        self.finishing = self.bounding = 0.0
         self.interrupted = False
 
     @property

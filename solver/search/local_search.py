@@ -41,6 +41,9 @@ PER_DEVICE = (
 ELITE = 4
 """How many good schedules are kept to start again from."""
 
+JOINT_SHARE = 30
+"""Of a hundred moves, so many fuse, merge or split where that is possible."""
+
 BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
 
@@ -60,6 +63,7 @@ def improve(
     found: Callable[[int, list[list[Action]]], None] | None = None,
     objective: Literal["makespan", "span"] = "makespan",
     compiled: bool | None = None,
+    compiled_by: float | None = None,
 ) -> tuple[int, list[list[Action]]]:
     """Shorten schedules by simulated annealing until one is as short as the target, or time is up.
 
@@ -85,6 +89,9 @@ def improve(
         it can).
     compiled : bool or None
         Whether numba compiles the inner loops; by default if it is installed and can.
+    compiled_by : float, optional
+        When compiling must have ended, as `time.perf_counter` tells it: later than the deadline, where this is one of
+        several turns. What loads a start is compiled first; if that shows that moves would take too long, none is made.
 
     Returns
     -------
@@ -114,8 +121,10 @@ def improve(
     if not search.elite:
         raise NoStartError("no schedule to start from")
     tell()
-    loading = perf_counter() - begun
-    if deadline - perf_counter() > MOVES_TO_COMPILE * loading:
+    loaded = perf_counter()
+    if compiled_by is None or compiled_by - loaded > MOVES_TO_COMPILE * (loaded - begun):
+        if compiled:
+            search.compile_moves()
         search.run(target, over, tell)
     return search.best, search.orders()
 
@@ -286,6 +295,12 @@ class _LocalSearch:
                 count[chain] += 1
         return all(number == len(self.problem.chains[chain]) for chain, number in count.items())
 
+    def compile_moves(self) -> None:
+        """Make no move, for which all that makes moves is compiled."""
+        if self.is_jitted:
+            share = JOINT_SHARE if self.has_joint else 0
+            self.functions["anneal"](self.fixed, self.state, 0, 1.0, 1.0, self.mean, 0, share, self.span)
+
     def run(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
         """Anneal again and again, in longer and longer rounds."""
         figures = self.state.figures
@@ -318,7 +333,7 @@ class _LocalSearch:
                 break
             hot_now = self.mean * (heat + (cold - heat) * number / batches)
             cold_now = self.mean * (heat + (cold - heat) * (number + 1) / batches)
-            share = 30 if self.has_joint else 0
+            share = JOINT_SHARE if self.has_joint else 0
             anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
             if state.figures[BEST] < self.best:
                 self.keep(int(state.figures[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))

@@ -70,7 +70,8 @@ class Tool:
     run : callable
         ``run(deadline)`` works until then, or a little longer.
     needs : float
-        How many seconds a turn takes at least, however early its deadline is: what has been measured in this search.
+        How many seconds a turn takes at least, however early its deadline is: what the last ones have shown. The first
+        may take longer, to compile itself.
     """
 
     run: Callable[[float], None]
@@ -82,8 +83,8 @@ class Tool:
         with suppress(OutOfTimeError):
             self.run(deadline)
         ended = perf_counter()
-        if ended - deadline > (ended - began) / 5:
-            self.needs = max(self.needs, ended - began)
+        took = ended - began
+        self.needs = took if ended - deadline > took / 5 else min(self.needs, took)
 
 
 def search(
@@ -297,6 +298,7 @@ def _run_local_search(
             found=search.keep,
             objective="span" if search.objective == "span" else "makespan",
             compiled=True if search.seconds_left > WORTH_COMPILING else None,
+            compiled_by=search.deadline,
         )
 
 

@@ -327,3 +327,13 @@ def test_a_latency_of_more_than_ten_forwards_is_asked_about(latency: float, forw
     assert all("are both in the same unit?" in line for line in found)
     for made in (ppopt.evaluate(costs, "interleaved"), ppopt.optimize(costs, time_limit=0)):
         assert [note for note in made.notes if "unit?" in note] == found
+
+
+@pytest.mark.parametrize(("latency", "doubted"), [(390, False), (401, True)])
+def test_layers_that_are_not_cut_yet_are_taken_as_stages_alike(latency: int, doubted: bool) -> None:
+    layers = [{"name": "layer", "count": 8, "forward": 20, "backward": 40}]
+    costs = Pipeline.from_mapping({"devices": 4, "microbatches": 4, "layers": layers, "p2p_latency": latency})
+    found = list(doubts(costs))
+    assert [note.partition(" the ")[2] for note in found] == [
+        "average forward, 40; are both in the same unit?"
+    ] * doubted

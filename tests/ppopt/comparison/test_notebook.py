@@ -11,7 +11,7 @@ import altair as alt
 import pytest
 
 import ppopt
-from ppopt import InputError
+from ppopt import InputError, Pipeline
 from reports.page.bundle import vega_script
 from tests.evaluated import evaluated, pipeline
 
@@ -116,6 +116,21 @@ def test_a_pipeline_is_shown_in_two_lines_without_fractions() -> None:
     assert "stages as the schedule needs" in repr(pipeline(2, 4))
     for part in (costs, costs.recut(6), costs.times, costs.memory, costs.recut(6).times):
         assert "Fraction" not in repr(part) + str(part)
+
+
+def test_a_pipeline_of_layers_shows_what_is_known_of_them() -> None:
+    layers = [
+        {"name": "layer", "count": 7, "forward": 2, "backward": 4, "static": 3},
+        {"name": "head", "forward": 9, "backward": 5},
+    ]
+    costs = Pipeline.from_mapping({"devices": 2, "microbatches": 4, "layers": layers, "unit": "ms"})
+    sizes = "2 devices, stages as the schedule needs, 4 microbatches, 8 layers"
+    assert (
+        repr(costs) == f"<Pipeline: {sizes};\n all layers together: F 23, B 33, latency 0 ms; activation 8, no limit>"
+    )
+    cut = repr(costs.with_cut([5, 3]))
+    assert "2 devices, 2 stages, 4 microbatches, 8 layers;\n F 10 to 13, B 13 to 20, I 6.5 to 10, W 6.5 to 10" in cut
+    assert "static 6 to 15" in cut
 
 
 # ---- charts without a network

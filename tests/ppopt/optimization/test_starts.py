@@ -81,7 +81,7 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
     assert made.makespan <= published.makespan
     beside, _ = compared_with_published(made)
     names = [schedule.strategy for schedule in beside]
-    assert names == ["interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"]
+    assert {"interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"} <= set(names)
     assert all(made.makespan <= schedule.makespan for schedule in beside)
 
 
