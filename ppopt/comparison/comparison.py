@@ -119,8 +119,7 @@ class Comparison:
         """
         from reports.content import Section
 
-        figures = self.to_dict()["schedules"]
-        parts = zip(self.schedules, self.ladders, figures, strict=True)
+        parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),

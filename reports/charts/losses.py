@@ -103,7 +103,7 @@ def idle_chart(section: Section) -> alt.Chart:
 
 def _averages(section: Section) -> list[dict[str, object]]:
     gathered: dict[tuple[str, int, str, int], list[float]] = {}
-    makespans = {label(each): each.row.figures.makespan for each in section.schedules}
+    makespans = {label(each): each.summary.figures.makespan for each in section.schedules}
     for each in idle_records(section.schedules):
         gathered.setdefault((each["name"], each["rank"], each["cause"], each["place"]), []).append(each["time"])
     return [

@@ -43,7 +43,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
     altair.LayerChart
         Where the devices' limits differ, memory is the largest part of its limit that any device holds.
     """
-    limits = {limit for each in section.schedules for limit in each.row.limits}
+    limits = {limit for each in section.schedules for limit in each.summary.limits}
     shared = len(limits) == 1
     field, title = ("peak_memory", "peak memory of a device") if shared else ("share_of_limit", "part of its limit")
     records = [each for each in schedule_records(section.schedules) if each[field] is not None]
