@@ -62,7 +62,7 @@ class Schedule:
     interrupted : bool
         Whether Ctrl-C ended the search.
     notes : tuple of str
-        What the user should know about this schedule, e.g. that the model was cut anew.
+        What the user should know about this schedule, e.g. that the model was re-partitioned.
     problem : Problem
         The scheduling problem that was solved; its keys are `Op`.
     actions : list of list of (Op or Block)

@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in keys:
-                problem = f"the key {shown(key)} is there twice" if isinstance(key, Hashable) else "a key is not a name"
+                problem = f"the key {shown(key)} appears twice" if isinstance(key, Hashable) else "a key is not a name"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             keys.add(key)
         return super().construct_mapping(node, deep)
@@ -92,7 +92,7 @@ def parse_json(text: str) -> Any:
     Raises
     ------
     InputError
-        If a key is there twice.
+        If a key appears twice.
     ValueError
         If it is not well formed otherwise.
     """
@@ -119,7 +119,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key, value in pairs:
         if key in mapping:
-            raise InputError(f"the key {shown(key)} is there twice")
+            raise InputError(f"the key {shown(key)} appears twice")
         mapping[key] = value
     return mapping
 

@@ -165,10 +165,11 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
     rows = [_tokens(device, row, faults) for device, row in enumerate(cells)]
     filled = sum(1 for row in cells for cell in row if cell)
     if not filled:
-        raise InputError(f"{name}: is empty; it must have a row for each device, an action a cell")
+        raise InputError(f"{name}: is empty; it must have one row per device and one action per cell")
     if len(faults) > 20 and 2 * len(faults) > filled:
         raise InputError(
-            f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are no actions; the first: {faults[0]}"
+            f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are not actions; the first: "
+            f"{faults[0]}"
         )
     counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
     return ScheduleFile(name, rows, tuple(faults), (*_told(counts, name), *notes))

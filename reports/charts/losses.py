@@ -87,7 +87,7 @@ def idle_chart(section: Section) -> alt.Chart:
             x=alt.X(
                 "share:Q",
                 stack=True,
-                title="idle part, average of the devices",
+                title="idle share, average of the devices",
                 axis=alt.Axis(format="~%", tickCount=6),
             ),
             order="place:O",
@@ -137,7 +137,7 @@ def device_idle_chart(section: Section) -> alt.Chart:
         .mark_bar()
         .encode(
             y=alt.Y("device:O", title="device"),
-            x=alt.X("share:Q", stack=True, title="idle part of the step", axis=alt.Axis(format="~%", tickCount=6)),
+            x=alt.X("share:Q", stack=True, title="idle share of the step", axis=alt.Axis(format="~%", tickCount=6)),
             order="place:O",
             color=alt.Color("cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), legend=None),
             tooltip=tooltips("device", "cause", "time", "share", unit=section.unit),

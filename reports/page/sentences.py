@@ -65,11 +65,11 @@ def _peak(presented: Presented) -> float:
 
 
 _REMEDIES = {
-    "imbalance": "which only another partition of the model changes",
-    "filling_and_draining": "which more microbatches or more stages a device would spread thinner",
+    "imbalance": "which only another partition of the model can change",
+    "filling_and_draining": "which more microbatches or more stages per device would reduce",
     "latency": "which a faster network would shorten",
-    "memory": "which a higher memory limit would give back",
-    "order": "which another order may still gain",
+    "memory": "which a higher memory limit would recover",
+    "order": "which another order might still recover",
 }
 
 
@@ -84,7 +84,7 @@ def ladder(section: Section) -> str:
     if not lost:
         return f"{best.summary.name} loses nothing: its step is as long as the work, spread evenly over the devices."
     text = (
-        f"Of each step of {best.summary.name}, {percent(float(lost / steps.makespan))} go to {STEP_TITLES[step]}, "
+        f"{best.summary.name} loses most to {STEP_TITLES[step]}: {percent(float(lost / steps.makespan))} of each step, "
         f"{_REMEDIES[step]}."
     )
     return text + _worst_order(section)
@@ -121,7 +121,7 @@ def idle(section: Section) -> str:
 _CAUSES = {
     "filling": "before their first work",
     "data": "for data that another device still computes",
-    "latency": "for data under way",
+    "latency": "for data in transit",
     "order": "although other work was ready",
     "draining": "after their last work",
 }
@@ -140,8 +140,8 @@ def timeline(presented: Presented, *, whole: bool) -> str:
             text += f", and {others} more {over}"
     if not whole:
         text += (
-            f". With {len(presented.timeline):,} operations it is too long to be drawn whole: what follows is the idle "
-            "part of each device over time, and three stretches in full"
+            f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
+            "share of each device over time, and three stretches in full"
         )
     return text + "."
 
