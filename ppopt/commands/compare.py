@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, re
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
+from solver.states import EngineChoice
 
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
@@ -64,7 +65,7 @@ _EPILOG = (
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For all that is random.")
-@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="graph", show_default=True)
+@click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option(
     "--chart",

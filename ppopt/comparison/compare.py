@@ -21,15 +21,15 @@ from ppopt.comparison.selection import (
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
-from ppopt.optimization.least_memory import InfeasibleError
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
-from solver.errors import InputError
+from solver.errors import InfeasibleError, InputError
 from solver.replay import ENGINES
 from solver.search.state import Progress
+from solver.states import EngineChoice
 from strategies.numbers import shown
 from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
@@ -58,7 +58,7 @@ def compare(
     time_limit: float = 60.0,
     workers: int | None = None,
     seed: int = 0,
-    engine: str = "graph",
+    engine: EngineChoice = "graph",
     progress: Progress | None = None,
     told: Told | None = None,
     afterwards: Afterwards | None = None,
@@ -146,7 +146,7 @@ def _tell_nobody(_text: str) -> None:
 
 
 def _checked(
-    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str, exclusions: frozenset[Hashable]
+    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: EngineChoice, exclusions: frozenset[Hashable]
 ) -> list[Named]:
     """Refuse wrong arguments before any work; list the names."""
     check_pipeline(pipeline)
@@ -183,7 +183,9 @@ class _Gathered:
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
 
-    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int, *, hurried: bool) -> None:
+    def evaluate(
+        self, pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, base: int, *, hurried: bool
+    ) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
 
         What does not fit is shown with options that do, if there are any.

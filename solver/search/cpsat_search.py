@@ -17,6 +17,7 @@ from solver.search.cpsat_lane import Lane, Shared
 from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Windows, in_steps, topological_ranks
 from solver.search.cpsat_variants import variants
+from solver.states import Answer, Objective
 
 
 def search(
@@ -27,14 +28,14 @@ def search(
     tails: Mapping[Key, int],
     bound: int,
     incumbent: tuple[int, Orders] | None,
-    objective: str,
+    objective: Objective,
     deadline: float,
     stop: Callable[[], bool],
     workers: int,
     seed: int,
     found: Callable[[int, list[list[Action]]], None],
     raised: Callable[[int], None],
-) -> str:
+) -> Answer:
     """Search for better schedules and better bounds until they meet, or time is up.
 
     Parameters

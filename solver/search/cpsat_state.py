@@ -9,6 +9,7 @@ from time import perf_counter
 
 from solver.problem import Action, Orders, Problem
 from solver.search.sweep import Sweeper
+from solver.states import Answer, Objective
 
 Found = Callable[[int, list[list[Action]]], None]
 Raised = Callable[[int], None]
@@ -29,7 +30,7 @@ class State:
         When to stop, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, problem: Problem, objective: str, bound: int, deadline: float) -> None:
+    def __init__(self, problem: Problem, objective: Objective, bound: int, deadline: float) -> None:
         self.objective = objective
         self.bound = bound
         self.deadline = deadline
@@ -49,7 +50,7 @@ class State:
         """Return whether the best schedule meets the bound."""
         return self.best is not None and self.best <= self.bound
 
-    def status(self) -> str:
+    def status(self) -> Answer:
         """Name what is known."""
         if self.infeasible:
             return "infeasible"

@@ -15,13 +15,14 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any
 
 from solver.problem import Action, Orders, Problem
 from solver.search import annealing
 from solver.search.annealing import BEST, PATH_AGE, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
+from solver.states import Objective
 
 LARGEST_JITTED = 1 << 55
 """Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
@@ -61,7 +62,7 @@ def improve(
     stop: Callable[[], bool] | None = None,
     seed: int = 0,
     found: Callable[[int, list[list[Action]]], None] | None = None,
-    objective: Literal["makespan", "span"] = "makespan",
+    objective: Objective = "makespan",
     compiled: bool | None = None,
     compiled_by: float | None = None,
 ) -> tuple[int, list[list[Action]]]:

@@ -9,6 +9,7 @@ from time import perf_counter
 from solver.bounds.bound import Bound
 from solver.problem import Orders, Problem
 from solver.search.sweep import Sweeper
+from solver.states import Answer, Objective
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ class Search:
         Whether it is proven that no schedule exists.
     """
 
-    def __init__(self, problem: Problem, objective: str, seconds: float, progress: Progress | None = None) -> None:
+    def __init__(
+        self, problem: Problem, objective: Objective, seconds: float, progress: Progress | None = None
+    ) -> None:
         self.problem = problem
         self.objective = objective
         self.started = perf_counter()
@@ -152,7 +155,7 @@ class Search:
         return self.best is not None and self.best <= self.bound
 
     @property
-    def status(self) -> str:
+    def status(self) -> Answer:
         """What is known: ``optimal``, ``feasible``, ``infeasible``, or ``unknown`` while nothing has been found."""
         if self.best is None:
             return "infeasible" if self.infeasible else "unknown"
