@@ -218,7 +218,7 @@ def _compare_each(
             if any(made.interrupted for made in comparisons):
                 options["optimize"] = False
             try:
-                made = compare_one(pipeline, strategies, **options, progress=line.show, told=line.say)
+                made = compare_one(pipeline, strategies, **options, progress=line.show, on_phase=line.say)
             except InputError as error:
                 raise InputError("\n".join(_about(title, error, several=len(configs) > 1))) from None
             comparisons.append(made if options["optimize"] or not was_wanted else replace(made, interrupted=True))

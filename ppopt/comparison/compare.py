@@ -42,7 +42,7 @@ PUBLISHED_SHARE = 0.8
 BOUNDS_SHARE = 0.25
 """The part of what is then left that bounds may take."""
 
-Told = Callable[[str], None]
+OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
 
 
@@ -60,7 +60,7 @@ def compare(
     seed: int = 0,
     engine: EngineChoice = "graph",
     progress: Progress | None = None,
-    told: Told | None = None,
+    on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
@@ -90,8 +90,8 @@ def compare(
         As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`; the graph is the fastest for many schedules, and all give the same.
-    progress, told : callable, optional
-        ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
+    progress, on_phase : callable, optional
+        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
     afterwards : Afterwards, optional
         What is yet to be done with the result in the same time.
 
@@ -122,7 +122,7 @@ def compare(
     base = _base(pipeline, names, placements)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
-    gathered = _Gathered(told or _tell_nobody, limit)
+    gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
     gathered.bound(settled, options, placements)
@@ -172,7 +172,7 @@ def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str])
 class _Gathered:
     """What a comparison has found so far."""
 
-    told: Told
+    on_phase: OnPhase
     limit: TimeLimit
     bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
@@ -197,7 +197,7 @@ class _Gathered:
             if hurried and self.schedules and began + longest > ends:
                 self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
                 continue
-            self.told(f"evaluating {name}, {place} of {len(names)}")
+            self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
                 made = evaluate_with(pipeline, name, engine, {}, base)
             except InputError as error:
@@ -216,7 +216,7 @@ class _Gathered:
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
-        self.told("computing lower bounds")
+        self.on_phase("computing lower bounds")
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
@@ -236,7 +236,7 @@ class _Gathered:
         for place, name in enumerate(placements):
             if self.interrupted:
                 return
-            self.told(f"{name}, {place + 1} of {len(placements)}")
+            self.on_phase(f"{name}, {place + 1} of {len(placements)}")
             part = self.limit.part(len(placements) - place)
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0

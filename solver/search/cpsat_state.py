@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from time import perf_counter
 
 from solver.problem import Action, Orders, Problem
+from solver.search.state import OnBound, OnSolution
 from solver.search.sweep import Sweeper
 from solver.states import Answer, Objective
-
-Found = Callable[[int, list[list[Action]]], None]
-Raised = Callable[[int], None]
 
 
 class State:
@@ -75,15 +72,15 @@ class State:
                 self.best, self.orders = value, orders
                 self._news.put((value, orders))
 
-    def tell(self, found: Found, raised: Raised, patience: float) -> None:
+    def tell(self, on_solution: OnSolution, on_bound: OnBound, patience: float) -> None:
         """Pass on what is new; wait for it at most so many seconds."""
         try:
             news = self._news.get(timeout=patience) if patience else self._news.get_nowait()
             while True:
                 if isinstance(news, int):
-                    raised(news)
+                    on_bound(news)
                 else:
-                    found(*news)
+                    on_solution(*news)
                 news = self._news.get_nowait()
         except queue.Empty:
             return

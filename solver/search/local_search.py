@@ -22,6 +22,7 @@ from solver.search import annealing
 from solver.search.annealing import BEST, PATH_AGE, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
+from solver.search.state import OnSolution
 from solver.states import Objective
 
 LARGEST_JITTED = 1 << 55
@@ -61,7 +62,7 @@ def improve(
     deadline: float,
     stop: Callable[[], bool] | None = None,
     seed: int = 0,
-    found: Callable[[int, list[list[Action]]], None] | None = None,
+    on_solution: OnSolution | None = None,
     objective: Objective = "makespan",
     compiled: bool | None = None,
     compiled_by: float | None = None,
@@ -83,7 +84,7 @@ def improve(
         Asked every few hundredths of a second whether to stop.
     seed : int
         Decides everything that is drawn. Two runs differ only in how far they come in their time.
-    found : callable, optional
+    on_solution : callable, optional
         Told of each better schedule: its length and its orders.
     objective : {"makespan", "span"}
         The last end, or the longest time from a device's first start to its last end (each device starts as early as
@@ -111,8 +112,8 @@ def improve(
         return perf_counter() > deadline or (stop is not None and stop())
 
     def tell() -> None:
-        if found is not None:
-            found(search.best, search.orders())
+        if on_solution is not None:
+            on_solution(search.best, search.orders())
 
     begun = perf_counter()
     strings = (tokens_from(search.problem, orders) for orders in starts)

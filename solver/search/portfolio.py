@@ -278,8 +278,8 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
         stop=search.done,
         workers=workers,
         seed=next(seeds),
-        found=search.keep,
-        raised=search.raise_bound,
+        on_solution=search.keep,
+        on_bound=search.raise_bound,
     )
     search.infeasible |= status == "infeasible" and search.best is None
 
@@ -296,7 +296,7 @@ def _run_local_search(
             deadline=deadline,
             stop=search.done,
             seed=next(seeds),
-            found=search.keep,
+            on_solution=search.keep,
             objective=search.objective,
             compiled=True if search.seconds_left > WORTH_COMPILING else None,
             compiled_by=search.deadline,

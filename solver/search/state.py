@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeAlias
 
 from solver.bounds.bound import Bound
-from solver.problem import Orders, Problem
+from solver.problem import Action, Orders, Problem
 from solver.search.sweep import Sweeper
 from solver.states import Answer, Objective
 
@@ -42,6 +43,12 @@ class Standing:
 
 NEGLIGIBLE = 10**12
 """A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
+
+OnSolution: TypeAlias = Callable[[int, list[list[Action]]], None]
+"""Called with the objective (ticks) and the orders of a better schedule."""
+
+OnBound: TypeAlias = Callable[[int], None]
+"""Called with a better bound (ticks), proven for all schedules."""
 
 Progress = Callable[[Standing], None]
 """Called whenever the best schedule or the bound has moved."""
