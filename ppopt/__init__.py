@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
     from ppopt.optimization.explain import explain
-    from ppopt.optimization.least_memory import InfeasibleError
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from ppopt.result import Schedule
     from reports.metrics import Figures
     from solver.checker import Violation, violations
-    from solver.errors import DeadlockError, InputError
+    from solver.errors import DeadlockError, InfeasibleError, InputError
     from solver.problem import Block, Placed, Problem
     from solver.search.state import Standing
     from strategies.actions import Op, parse_action
@@ -64,7 +63,6 @@ _HOMES = {
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
-    "ppopt.optimization.least_memory": ("InfeasibleError",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
@@ -72,7 +70,7 @@ _HOMES = {
     "ppopt.rehearsal.rehearsing": ("rehearse", "rehearse_all"),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
-    "solver.errors": ("DeadlockError", "InputError"),
+    "solver.errors": ("DeadlockError", "InfeasibleError", "InputError"),
     "solver.problem": ("Block", "Placed", "Problem"),
     "solver.search.state": ("Standing",),
     "strategies.actions": ("Op", "parse_action"),
@@ -99,7 +97,6 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "CheckReport",
     "check_schedule_file",
     "Schedule",
-    "InfeasibleError",
     "show_offline",
     "SearchOptions",
     "optimize",
@@ -114,6 +111,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Violation",
     "violations",
     "DeadlockError",
+    "InfeasibleError",
     "InputError",
     "Block",
     "Placed",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.evaluation.export import exported, write_order
 from reports.metrics import Figures
 from solver.problem import Placed, Problem
+from solver.states import Objective, Source, Status
 from strategies.actions import PipelineAction
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
@@ -45,11 +46,12 @@ class Schedule:
     figures : Figures
         All figures; each can also be asked of the schedule itself.
     engine : str
-        What computed the times: ``cpsat`` or ``graph``.
+        What computed the times: ``cpsat`` or ``graph``; ``measured`` for those of a trace.
     seconds : float
         How long that took, from the pipeline to the checked figures.
     status : str
-        ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search.
+        ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search; ``measured`` for
+        a step of a trace.
     objective : str
         What was minimised, and what the bound is of: ``makespan`` or ``span``.
     bound, gap : float or None
@@ -75,13 +77,13 @@ class Schedule:
     pipeline: Pipeline
     layout: Placement
     figures: Figures
-    engine: str
+    engine: Source
     seconds: float
-    status: str
+    status: Status
     problem: Problem
     actions: Sequence[Sequence[PipelineAction]]
     rows: Sequence[Placed]
-    objective: str = "makespan"
+    objective: Objective = "makespan"
     bound: float | None = None
     bound_held_by: Bound | None = None
     allowed: Allowed = field(default_factory=Allowed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from reports.metrics import Figures
 from reports.numbers import number, percent, signed_percent
+from solver.states import Objective, Status
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Row:
     sizes: tuple[int, int, int]
     figures: Figures
     limits: Sequence[float | None]
-    status: str = "replayed"
-    objective: str = "makespan"
+    status: Status = "replayed"
+    objective: Objective = "makespan"
     bound: float | None = None
     unit: str = ""
 

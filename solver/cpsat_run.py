@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from ortools.sat.python import cp_model
 
+from solver.states import Answer
+
 POLL_SECONDS = 0.05
 """How often the question whether to stop is asked."""
 
@@ -21,7 +23,7 @@ GRACE_SECONDS = 30.0
 Values: TypeAlias = list[int]
 """The values of the watched variables, in their order."""
 
-_STATUS = {
+_STATUS: Mapping[cp_model.CpSolverStatus, Answer] = {
     cp_model.OPTIMAL: "optimal",
     cp_model.FEASIBLE: "feasible",
     cp_model.INFEASIBLE: "infeasible",
@@ -44,7 +46,7 @@ class Result:
         The watched variables in the best solution.
     """
 
-    status: str
+    status: Answer
     bound: int | None
     values: Values | None
 

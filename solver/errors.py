@@ -1,4 +1,11 @@
-"""Errors that a user can mend, told in one line each."""
+"""Errors that a user can mend, and that nothing fits; each in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class InputError(ValueError):
@@ -17,6 +24,26 @@ class DeadlockError(InputError):
     def __init__(self, cycle: list[object]) -> None:
         self.cycle = cycle
         super().__init__(f"the order deadlocks: {describe_cycle(cycle)}")
+
+
+class InfeasibleError(Exception):
+    """No schedule fits the memory; the message says what is missing.
+
+    It is no `InputError`: what was given makes sense, and the answer is that there is none.
+
+    Attributes
+    ----------
+    device : int
+        Where memory does not suffice.
+    needed, capacity : int or Fraction
+        What must be held there at one time, and what there is; in the same unit as in the message.
+    """
+
+    def __init__(self, message: str, device: int, needed: int | Fraction, capacity: int | Fraction) -> None:
+        self.device = device
+        self.needed = needed
+        self.capacity = capacity
+        super().__init__(message)
 
 
 def describe_cycle(cycle: list[object], longest: int = 12) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from solver.errors import InputError
 from solver.problem import Action, Orders, Problem
+from solver.states import Engine, EngineChoice
 from solver.time_step import time_step
 
-ENGINES = ("auto", "cpsat", "graph")
+ENGINES: tuple[EngineChoice, ...] = get_args(EngineChoice)
 """The names an engine may have."""
 
 LARGEST_FOR_CPSAT = 20_000
 """Above this many tasks, ``auto`` takes the graph: CP-SAT's time grows faster than their number."""
 
 
-def choose_engine(engine: str, problem: Problem) -> str:
+def choose_engine(engine: EngineChoice, problem: Problem) -> Engine:
     """Turn ``auto`` into the engine it stands for on a problem."""
     if engine != "auto":
         return engine
@@ -26,7 +29,7 @@ def choose_engine(engine: str, problem: Problem) -> str:
     return "cpsat"
 
 
-def replay(problem: Problem, orders: Orders, engine: str = "graph") -> dict[Action, int]:
+def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[Action, int]:
     """Find the earliest start of every action of a fixed order.
 
     Parameters

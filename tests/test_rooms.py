@@ -17,7 +17,7 @@ MAY_NOT = {
     "reports": {"strategies", "ppopt", "ortools", "click", "pydantic"},
     "ppopt": set(),
 }
-SOLVER_DATA_TYPES = {"solver.problem", "solver.errors", "solver.exact"}
+SOLVER_DATA_TYPES = {"solver.problem", "solver.errors", "solver.exact", "solver.states"}
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, re
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
+from solver.states import EngineChoice
 
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
@@ -64,7 +65,7 @@ _EPILOG = (
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
-@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="graph", show_default=True)
+@click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option(
     "--chart",
@@ -217,7 +218,7 @@ def _compare_each(
             if any(made.interrupted for made in comparisons):
                 options["optimize"] = False
             try:
-                made = compare_one(pipeline, strategies, **options, progress=line.show, told=line.say)
+                made = compare_one(pipeline, strategies, **options, progress=line.show, on_phase=line.say)
             except InputError as error:
                 raise InputError("\n".join(_about(title, error, several=len(configs) > 1))) from None
             comparisons.append(made if options["optimize"] or not was_wanted else replace(made, interrupted=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -12,6 +12,7 @@ from ppopt.commands.measuring import check_measuring, held_against, measuring_op
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
+from solver.states import EngineChoice
 
 if TYPE_CHECKING:
     from ppopt.evaluation.order_files import Named
@@ -27,7 +28,7 @@ _EPILOG = (
 @click.command(epilog=_EPILOG)
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
-@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="auto", show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
@@ -41,7 +42,7 @@ def evaluate(
     ctx: click.Context,
     /,
     strategies: tuple[str, ...],
-    engine: str,
+    engine: EngineChoice,
     form: str,
     save: str | None,
     trace: str | None,
@@ -98,7 +99,7 @@ def evaluate(
         ctx.exit(2)
 
 
-def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: str) -> tuple[list[Schedule], list[str]]:
+def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice) -> tuple[list[Schedule], list[str]]:
     """Evaluate each schedule; of those that do not run, list why."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each

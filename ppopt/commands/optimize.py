@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -12,6 +12,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
+from solver.states import Objective
 
 if TYPE_CHECKING:
     from ppopt.optimization.optimize import SearchOptions
@@ -27,7 +28,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
 @click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
-@click.option("--objective", type=click.Choice(["makespan", "span"]), default="makespan", show_default=True)
+@click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
@@ -46,7 +47,7 @@ def optimize(
     placement: str,
     full_backward: bool,
     overlap: bool,
-    objective: str,
+    objective: Objective,
     time_limit: float,
     workers: int | None,
     seed: int,

@@ -21,15 +21,15 @@ from ppopt.comparison.selection import (
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
-from ppopt.optimization.least_memory import InfeasibleError
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
-from solver.errors import InputError
+from solver.errors import InfeasibleError, InputError
 from solver.replay import ENGINES
 from solver.search.state import Progress
+from solver.states import EngineChoice
 from strategies.numbers import shown
 from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
@@ -42,7 +42,7 @@ PUBLISHED_SHARE = 0.8
 BOUNDS_SHARE = 0.25
 """The part of what is then left that bounds may take."""
 
-Told = Callable[[str], None]
+OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
 
 
@@ -58,9 +58,9 @@ def compare(
     time_limit: float = 60.0,
     workers: int | None = None,
     seed: int = 0,
-    engine: str = "graph",
+    engine: EngineChoice = "graph",
     progress: Progress | None = None,
-    told: Told | None = None,
+    on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
@@ -90,8 +90,8 @@ def compare(
         As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
         As for `evaluate`; the graph is the fastest for many schedules, and all give the same.
-    progress, told : callable, optional
-        ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
+    progress, on_phase : callable, optional
+        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
     afterwards : Afterwards, optional
         What is yet to be done with the result in the same time.
 
@@ -122,7 +122,7 @@ def compare(
     base = _base(pipeline, names, placements)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
-    gathered = _Gathered(told or _tell_nobody, limit)
+    gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
     gathered.bound(settled, options, placements)
@@ -146,7 +146,7 @@ def _tell_nobody(_text: str) -> None:
 
 
 def _checked(
-    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: str, exclusions: frozenset[Hashable]
+    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: EngineChoice, exclusions: frozenset[Hashable]
 ) -> list[Named]:
     """Refuse wrong arguments before any work; list the names."""
     check_pipeline(pipeline)
@@ -172,7 +172,7 @@ def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str])
 class _Gathered:
     """What a comparison has found so far."""
 
-    told: Told
+    on_phase: OnPhase
     limit: TimeLimit
     bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
@@ -183,7 +183,9 @@ class _Gathered:
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
 
-    def evaluate(self, pipeline: Pipeline, names: Sequence[Named], engine: str, base: int, *, hurried: bool) -> None:
+    def evaluate(
+        self, pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, base: int, *, hurried: bool
+    ) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
 
         What does not fit is shown with options that do, if there are any.
@@ -195,7 +197,7 @@ class _Gathered:
             if hurried and self.schedules and began + longest > ends:
                 self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
                 continue
-            self.told(f"evaluating {name}, {place} of {len(names)}")
+            self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
                 made = evaluate_with(pipeline, name, engine, {}, base)
             except InputError as error:
@@ -214,7 +216,7 @@ class _Gathered:
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
-        self.told("computing lower bounds")
+        self.on_phase("computing lower bounds")
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
@@ -234,7 +236,7 @@ class _Gathered:
         for place, name in enumerate(placements):
             if self.interrupted:
                 return
-            self.told(f"{name}, {place + 1} of {len(placements)}")
+            self.on_phase(f"{name}, {place + 1} of {len(placements)}")
             part = self.limit.part(len(placements) - place)
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0

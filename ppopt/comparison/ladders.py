@@ -13,12 +13,12 @@ from time import perf_counter
 from typing import NamedTuple, cast
 
 from ppopt.garbage import collection_paused
-from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
+from ppopt.optimization.least_memory import refuse_infeasible
 from ppopt.result import Schedule
 from reports.ladder import Ladder
-from solver.bounds.bound import InfeasibleError as NoRoomError
 from solver.bounds.loads import least_loads
 from solver.bounds.makespan import load_bound, makespan_bound
+from solver.errors import InfeasibleError
 from solver.exact import in_ticks
 from solver.problem import Block, Problem
 from strategies.actions import Op
@@ -306,7 +306,7 @@ def _limited_bound(freedom: Freedom, problem: Problem | None, clock: _Clock) -> 
     try:
         refuse_infeasible(freedom.pipeline, freedom.layout)
         return _quick_bound(problem, clock)
-    except (InfeasibleError, NoRoomError):
+    except InfeasibleError:
         return None
 
 

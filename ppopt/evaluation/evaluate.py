@@ -15,6 +15,7 @@ from solver.checker import violations
 from solver.errors import DeadlockError, InputError
 from solver.problem import Placed, Problem, place
 from solver.replay import ENGINES, choose_engine, replay
+from solver.states import EngineChoice
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem, split_as_in
 from strategies.interleaving import pytorchs_groups
@@ -34,7 +35,7 @@ class InternalError(RuntimeError):
 
 
 def evaluate(
-    pipeline: Pipeline, strategy: str | PathLike[str] | GivenOrder, engine: str = "auto", **options: int
+    pipeline: Pipeline, strategy: str | PathLike[str] | GivenOrder, engine: EngineChoice = "auto", **options: int
 ) -> Schedule:
     """Replay a published schedule, or one from a file, on a pipeline's costs.
 
@@ -67,7 +68,7 @@ def evaluate(
 
 
 def evaluate_all(
-    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: EngineChoice = "auto"
 ) -> list[Schedule]:
     """Replay several schedules, published ones and files, on the same model.
 
@@ -102,7 +103,7 @@ def evaluate_all(
 
 
 def evaluate_each(
-    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: str = "auto"
+    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: EngineChoice = "auto"
 ) -> Iterator[Schedule | InputError]:
     """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
 
@@ -144,7 +145,13 @@ def check_pipeline(pipeline: object) -> None:
 
 @collection_paused()
 def evaluate_with(
-    pipeline: Pipeline, name: Named, engine: str, options: dict[str, int], base: int | None, *, cured: bool = True
+    pipeline: Pipeline,
+    name: Named,
+    engine: EngineChoice,
+    options: dict[str, int],
+    base: int | None,
+    *,
+    cured: bool = True,
 ) -> Schedule:
     """Replay a schedule, as `evaluate` does.
 
@@ -191,7 +198,7 @@ def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> It
         yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
 
 
-def first_variant_that_runs(pipeline: Pipeline, name: str, engine: str, base: int | None) -> Schedule | None:
+def first_variant_that_runs(pipeline: Pipeline, name: str, engine: EngineChoice, base: int | None) -> Schedule | None:
     """Replay a schedule that fails with its default options with the first of those it proposes that run.
 
     Parameters
@@ -220,7 +227,7 @@ def first_variant_that_runs(pipeline: Pipeline, name: str, engine: str, base: in
 
 
 def _replay_given(
-    pipeline: Pipeline, given: GivenOrder, engine: str, options: dict[str, int], base: int | None
+    pipeline: Pipeline, given: GivenOrder, engine: EngineChoice, options: dict[str, int], base: int | None
 ) -> Schedule:
     if options:
         raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
@@ -245,7 +252,7 @@ def replay_orders(
     pipeline: Pipeline,
     placement: Placement,
     orders: Sequence[Sequence[PipelineAction]],
-    engine: str,
+    engine: EngineChoice,
     *,
     notes: Iterable[str] = (),
     started: float | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
 from solver.deadline import is_over
+from solver.states import Argument
 from strategies.pipeline import Pipeline
 from strategies.search_problem import build_search_problem
 
@@ -56,13 +57,14 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
         yield from _what_would_help(schedule, limit)
 
 
-_ARGUMENTS = {
+_ARGUMENTS: Mapping[Argument, str] = {
     "path": "the longest chain of operations that wait for one another",
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "area": "the memory of device {device}: what is held, for how long",
     "blocks": "the work of device {device}, less all that overlapping can save",
+    "device relaxation": "an exact relaxation to the work and memory of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
 }
@@ -72,7 +74,7 @@ def _what_holds(schedule: Schedule) -> str:
     held = schedule.bound_held_by
     if held is None:
         return "Nothing more than zero has been proven in the time given."
-    argument = _ARGUMENTS.get(held.piece, "an exact relaxation to the work and memory of device {device}")
+    argument = _ARGUMENTS[held.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in held.details.items())
     text = f"The bound comes from {argument.format(device=held.device)}"
     return f"{text} ({details})." if details else f"{text}."

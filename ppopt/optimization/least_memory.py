@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from solver.errors import InfeasibleError
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.static_memory import static_memory
-
-
-class InfeasibleError(Exception):
-    """No schedule fits the memory limit; the message says what is missing."""
 
 
 def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fraction, list[int]]]:
@@ -51,11 +48,12 @@ def refuse_infeasible(pipeline: Pipeline, placement: Placement) -> None:
             smallest = float(max(memory for memory, _ in needed))
             always = static_memory(pipeline, placement)[device]
             beside = f", {float(always):.10g} of it static" if always else ""
-            raise InfeasibleError(
+            message = (
                 f"infeasible: device {device} needs at least {float(least):.10g} for one microbatch of "
                 f"{_listed(stages)}{beside}; the limit is {float(limit):.10g} (the smallest uniform limit for the "
                 f"{placement.name} placement is {smallest:.10g})"
             )
+            raise InfeasibleError(message, device, least, limit)
 
 
 def _listed(stages: list[int]) -> str:

@@ -9,23 +9,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
+from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.evaluation.evaluate import InternalError, evaluate_with, first_variant_that_runs, replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
-from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
+from ppopt.optimization.least_memory import refuse_infeasible
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import MOMENT, TimeLimit
 from ppopt.result import Schedule
 from solver.bounds.bound import Bound
-from solver.errors import InputError
+from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
+from solver.states import Objective
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
@@ -34,7 +36,7 @@ from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
 
-OBJECTIVES = ("makespan", "span")
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
 
@@ -66,7 +68,7 @@ def optimize(
     placement: str = "linear",
     split_backward: bool = True,
     overlap: bool = False,
-    objective: str = "makespan",
+    objective: Objective = "makespan",
     time_limit: float = 60.0,
     workers: int | None = None,
     seed: int = 0,
@@ -145,7 +147,7 @@ class SearchOptions:
     placement: str = "linear"
     split_backward: bool = True
     overlap: bool = False
-    objective: str = "makespan"
+    objective: Objective = "makespan"
     time_limit: float = 60.0
     workers: int | None = None
     seed: int = 0
@@ -305,12 +307,12 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
 
 
-def _first_bound(pipeline: Pipeline, placement: Placement, objective: str, problem: Problem) -> Bound:
+def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
     """Find the bound that no clock cuts short: the work of a device and what lies around it."""
     return first_span_bound(pipeline, placement, problem) if objective == "span" else plain_bound(problem, objective)
 
 
-def _tools(problem: Problem, placement: Placement, objective: str) -> tuple[ToolName, ...]:
+def _tools(problem: Problem, placement: Placement, objective: Objective) -> tuple[ToolName, ...]:
     """Order the tools of the search as `usual_tools` does, but on linear placements."""
     usual = usual_tools(problem, objective)
     return LINEAR_TOOLS if placement.name == "linear" and "relaxation" in usual else usual

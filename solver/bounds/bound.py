@@ -1,10 +1,10 @@
-"""What a lower bound is, and what it means that there is no schedule."""
+"""What a lower bound is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from solver.errors import InputError
+from solver.states import Argument
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Bound:
     value : int
         The bound, in ticks.
     piece : str
-        The argument that gives it: ``load``, ``path``, ``window``, ``jackson``, ``area``, ``blocks`` or
-        ``device relaxation``.
+        The argument that gives it: ``path``, ``load``, ``window``, ``jackson``, ``area``, ``blocks`` or ``device
+        relaxation`` for the makespan, ``span`` for the span, and ``search`` where CP-SAT has excluded all below it.
     device : int or None
         The device it is about; None for a path through several.
     details : dict
@@ -25,29 +25,9 @@ class Bound:
     """
 
     value: int
-    piece: str
+    piece: Argument
     device: int | None = None
     details: dict[str, int | str] = field(default_factory=dict, compare=False)
-
-
-class InfeasibleError(InputError):
-    """No schedule fits the memory.
-
-    Attributes
-    ----------
-    device : int
-        Where memory does not suffice.
-    needed : int
-        What must be held there at one time.
-    capacity : int
-        What there is.
-    """
-
-    def __init__(self, device: int, needed: int, capacity: int) -> None:
-        self.device = device
-        self.needed = needed
-        self.capacity = capacity
-        super().__init__(f"memory.limit: device {device} must hold {needed} at one time, but has {capacity}")
 
 
 def best(*bounds: Bound | None) -> Bound:

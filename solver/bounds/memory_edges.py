@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.bounds.bound import InfeasibleError
 from solver.bounds.network import Cycle, Edge, Network, Reach
 from solver.bounds.products import product
 from solver.bounds.thinned import limited_holds, thin
 from solver.deadline import OutOfTimeError, is_over
+from solver.errors import InfeasibleError
 from solver.problem import Hold, Precedence, Problem
 
 MOST_ROUNDS = 3
@@ -102,7 +102,12 @@ def _deadlock(
             network = network.with_edges(implied)
         except Cycle:
             break
-    return InfeasibleError(device, limits[device].capacity + 1, limits[device].capacity)
+    return _lacking(device, limits[device].capacity + 1, limits[device].capacity)
+
+
+def _lacking(device: int, needed: int, capacity: int) -> InfeasibleError:
+    message = f"memory.limit: device {device} must hold {needed} at one time, but has {capacity}"
+    return InfeasibleError(message, device, needed, capacity)
 
 
 def limited_memories(problem: Problem, network: Network) -> dict[int, LimitedMemory]:
@@ -165,7 +170,7 @@ class LimitedMemory:
         exceeds = held > self.capacity
         follows = reach[np.ix_(returns, takes)].T
         if (exceeds & follows).any():
-            raise InfeasibleError(self.device, int(held[exceeds & follows].max()), self.capacity)
+            raise _lacking(self.device, int(held[exceeds & follows].max()), self.capacity)
         new = exceeds & ~reach[np.ix_(takes, returns)]
         if not new.any():
             return []

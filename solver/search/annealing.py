@@ -33,83 +33,116 @@ SEARCH_REACH = 24
 
 
 class Fixed(NamedTuple):
-    """What does not change during a search: modes, chains, what waits for what, rows."""
+    """What does not change during a search."""
 
-    first: Numbers
-    second: Numbers
-    third: Numbers
-    merged: Numbers
-    duration: Numbers
-    take: Numbers
-    give: Numbers
-    chain_start: Numbers
-    chain_task: Numbers
-    need_start: Numbers
-    need_chain: Numbers
-    need_count: Numbers
-    wait_start: Numbers
-    wait_task: Numbers
-    wait_lag: Numbers
-    then_start: Numbers
-    then_task: Numbers
-    joint_start: Numbers
-    joint_mode: Numbers
-    task_device: Numbers
-    capacity: Numbers
-    row: Numbers
+    # for each mode
+    first: Numbers  # the chain that it advances; modes below the number of chains are single chains
+    second: Numbers  # the second chain that it advances, or -1
+    third: Numbers  # the third, or -1
+    merged: Numbers  # whether its last two chains run as one piece
+    duration: Numbers  # how long it lasts
+    take: Numbers  # the memory that it takes when it starts
+    give: Numbers  # the memory that it returns when it ends
+    # rows: the part of the first list from start[i] up to start[i + 1] belongs to i
+    chain_start: Numbers  # for each chain, where its row begins
+    chain_task: Numbers  # its tasks, in order
+    need_start: Numbers  # for each task, where its row begins
+    need_chain: Numbers  # chains of its own device that must be ahead of it
+    need_count: Numbers  # how much of each
+    wait_start: Numbers  # for each task, where its row begins
+    wait_task: Numbers  # tasks that must have ended before it starts, those with no lag on its own device left out
+    wait_lag: Numbers  # how long before
+    then_start: Numbers  # for each task, where its row begins
+    then_task: Numbers  # tasks that wait for it in that way
+    joint_start: Numbers  # for each mode, where its row begins
+    joint_mode: Numbers  # the joint modes that it can become a part of
+    # for each task, and for each device
+    task_device: Numbers  # where the task runs
+    capacity: Numbers  # the memory of the device
+    row: Numbers  # where the places of the device begin in the lists of `State` with an entry a place
 
 
 class State(NamedTuple):
     """The schedule that is being changed, the change that is being tried, and the best schedule."""
 
-    mode: Numbers
-    task: Numbers
-    task_b: Numbers
-    task_c: Numbers
-    start: Numbers
-    idle: Numbers
-    length: Numbers
-    load: Numbers
-    end: Numbers
-    begin: Numbers
-    place: Numbers
-    new_start: Numbers
-    new_idle: Numbers
-    new_end: Numbers
-    new_begin: Numbers
-    stamp: Numbers
-    waiter: Numbers
-    pointer: Numbers
-    kept: Numbers
-    clock: Numbers
-    new_idleness: Numbers
-    blocked: Numbers
-    next_waiter: Numbers
-    stack: Numbers
-    until: Numbers
-    text: Numbers
+    # the schedule, for each place
+    mode: Numbers  # the token
+    task: Numbers  # the task of its first chain
+    task_b: Numbers  # the task of its second chain, or -1
+    task_c: Numbers  # the task of its third chain, or -1
+    start: Numbers  # when it starts
+    idle: Numbers  # how long the device has been idle up to its start
+    # the schedule, for each device
+    length: Numbers  # how many tokens it runs
+    load: Numbers  # how long they last together
+    # the schedule, for each task
+    begin: Numbers  # when it starts
+    end: Numbers  # when it ends
+    place: Numbers  # its place in the row of its device
+    # the best schedule: its tokens, and how many each device runs
+    best_mode: Numbers
+    best_length: Numbers
+    # a change: the new string of one device, and what it replaces in its row from the first changed place on
+    text: Numbers  # the new tokens, before any is put off
     old_mode: Numbers
     old_task: Numbers
     old_task_b: Numbers
     old_task_c: Numbers
-    postponed: Numbers
-    counts: Numbers
+    postponed: Numbers  # tokens of the text that wait until they fit
+    counts: Numbers  # for each chain, how many of its tasks are ahead
+    # the times that a change brings, for each place or task that the replay has reached
+    new_start: Numbers
+    new_idle: Numbers
+    new_begin: Numbers
+    new_end: Numbers
+    stamp: Numbers  # for each task, in which try its new times were computed
+    waiter: Numbers  # for each task, the first device that waits for it, or -1
+    # how far the replay has come, for each device
+    kept: Numbers  # the first place that is not as it was
+    pointer: Numbers  # the next place
+    until: Numbers  # where the window ends
+    clock: Numbers  # when what is ahead of the next place ends
+    new_idleness: Numbers  # how long it has been idle by then
+    blocked: Numbers  # the task that it waits for, or -1
+    next_waiter: Numbers  # the next device that waits for the same task, or -1
+    stack: Numbers  # devices that can go on
+    # a critical path: its places behind a different token that holds them up
     path_device: Numbers
     path_place: Numbers
-    best_mode: Numbers
-    best_length: Numbers
-    figures: Numbers
+    # single numbers: see `SLOTS`
+    slots: Numbers
 
 
-RANDOM, STAMP, COST, WORTH, BEST, PATH, AGE, TEXT, LOW, HIGH, OLD_LENGTH, OLD_LOAD, CHANGED, WORST = range(14)
-"""The places in `State.figures`: random state, stamp of the try, cost and makespan (or span) of the schedule, the best
-one's, length of the path, its age, length of the text, the first and last changed places, and what a try replaced."""
+SLOTS = 13
+"""How many single numbers `State.slots` holds; the names below are their places."""
+
+RANDOM = 0
+"""The state of the random numbers."""
+
+STAMP = 1
+"""The number of the try."""
+
+WORTH, BEST = 2, 3
+"""The makespan, or span, of the schedule, and of the best one."""
+
+PATH, AGE = 4, 5
+"""How many places the critical path lists, and how many moves ago it was traced."""
+
+TEXT, LOW, HIGH = 6, 7, 8
+"""How many tokens the text has, and the first and the last place at which it differs from the row."""
+
+OLD_LENGTH, OLD_LOAD, CHANGED = 9, 10, 11
+"""The length and load of the device before the change, and the place from which on its row is as it was."""
+
+WORST = 12
+"""The lateness of the last device, as far as the replay has come."""
 
 
-def draw(figures: Numbers, below: int) -> int:
+def draw(slots: Numbers, below: int) -> int:
     """Draw a whole number below a bound (Lehmer's generator: it fits 64 bits and is the same everywhere)."""
-    figures[0] = figures[0] * 48271 % 2147483647
-    return (figures[0] >> 3) % below
+    number = slots[RANDOM] * 48271 % 2147483647
+    slots[RANDOM] = number
+    return (number >> 3) % below
 
 
 def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
@@ -160,8 +193,8 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
 
     The row's old contents are kept for `restore`. False if no order of the tokens that are left was found.
     """
-    figures, row, mode_at = state.figures, fixed.row[device], state.mode
-    low, high, size, length = figures[8], figures[9], figures[7], state.length[device]
+    slots, row, mode_at = state.slots, fixed.row[device], state.mode
+    low, high, size, length = slots[LOW], slots[HIGH], slots[TEXT], state.length[device]
     count, postponed = state.counts, state.postponed
     level = forget_counts(fixed, state, device, low)
     for place in range(low, length):
@@ -169,8 +202,8 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
         state.old_task[place] = state.task[row + place]
         state.old_task_b[place] = state.task_b[row + place]
         state.old_task_c[place] = state.task_c[row + place]
-    figures[10] = length
-    figures[11] = state.load[device]
+    slots[OLD_LENGTH] = length
+    slots[OLD_LOAD] = state.load[device]
     capacity = fixed.capacity[device]
     out, waiting = row + low, 0
     for place in range(low, size):
@@ -201,7 +234,7 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
                 postponed[later] = postponed[later + 1]
             index = 0
     state.length[device] = size
-    figures[12] = out - row  # behind it, the row is as it was
+    slots[CHANGED] = out - row  # behind it, the row is as it was
     return waiting == 0
 
 
@@ -229,15 +262,15 @@ def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
 
 def restore(fixed: Fixed, state: State, device: int) -> None:
     """Undo `decode`."""
-    row, figures = fixed.row[device], state.figures
-    length = figures[10]
-    for place in range(figures[8], length):
+    row, slots = fixed.row[device], state.slots
+    length = slots[OLD_LENGTH]
+    for place in range(slots[LOW], length):
         state.mode[row + place] = state.old_mode[place]
         state.task[row + place] = state.old_task[place]
         state.task_b[row + place] = state.old_task_b[place]
         state.task_c[row + place] = state.old_task_c[place]
     state.length[device] = length
-    state.load[device] = figures[11]
+    state.load[device] = slots[OLD_LOAD]
 
 
 def first_from(start: Numbers, low: int, high: int, time: int) -> int:
@@ -258,9 +291,9 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
     each longer than the one before, until nothing in the next one waits for a changed time. The cost is the
     lateness of the devices past the target, and that of the last one once more for every device.
     """
-    figures, rows, length = state.figures, fixed.row, state.length
-    figures[1] += 1
-    since, low = 0, figures[8]
+    slots, rows, length = state.slots, fixed.row, state.length
+    slots[STAMP] += 1
+    since, low = 0, slots[LOW]
     while low:
         at = rows[device] + low - 1
         since = state.start[at] + fixed.duration[state.mode[at]]
@@ -270,10 +303,11 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
         since = 0
     total = keep_prefix(fixed, state, device, low, since, target)
     # where a device's row has another length or load, places do not compare, and all is swept
-    alike = not span and length[device] == figures[10] and state.load[device] == figures[11] and figures[8] > 0
+    same_size = length[device] == slots[OLD_LENGTH] and state.load[device] == slots[OLD_LOAD]
+    alike = not span and same_size and slots[LOW] > 0
     horizon, width, reach = FOREVER, 0, FOREVER
     if alike:
-        high = rows[device] + figures[12] - 1
+        high = rows[device] + slots[CHANGED] - 1
         width = 8 * (fixed.duration[state.mode[high]] or 1 + state.load[device] // length[device])
         horizon = max(since, state.start[high]) + width
         reach = -1
@@ -282,7 +316,7 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
         total, reach = sweep(fixed, state, depth, since, reach, target, total, limit, span)
         if reach == STUCK:
             return -1.0
-        at = rows[device] + figures[12]
+        at = rows[device] + slots[CHANGED]
         if alike and state.pointer[device] == at and at < rows[device] + length[device]:
             reach = max(reach, state.begin[state.task[at]])  # the first one in its old place decides
         if reach < horizon or not alike:
@@ -303,7 +337,7 @@ def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
             last = until
             until = first_from(state.start, state.pointer[other], last, horizon)
             if other == device:
-                until = max(until, min(fixed.row[device] + state.figures[12], last))
+                until = max(until, min(fixed.row[device] + state.slots[CHANGED], last))
         state.until[other] = until
         if other != device and state.pointer[other] < until:
             state.stack[depth] = other
@@ -334,7 +368,7 @@ def keep_prefix(fixed: Fixed, state: State, device: int, low: int, since: int, t
         if over > 0:
             total += over
             worst = max(worst, over)
-    state.figures[13] = worst
+    state.slots[WORST] = worst
     return total + len(rows) * worst
 
 
@@ -359,7 +393,7 @@ def sweep(  # noqa: C901 - the innermost loop: a call for each step would cost m
     stamps, begins, ends, new_begin, new_end = state.stamp, state.begin, state.end, state.new_begin, state.new_end
     new_start, new_idle, waiters = state.new_start, state.new_idle, state.waiter
     wait_start, wait_task, wait_lag, duration = fixed.wait_start, fixed.wait_task, fixed.wait_lag, fixed.duration
-    stamp, worst, devices = state.figures[1], state.figures[13], len(rows)
+    stamp, worst, devices = state.slots[STAMP], state.slots[WORST], len(rows)
     while depth and total <= limit:
         depth -= 1
         other = stack[depth]
@@ -437,7 +471,7 @@ def sweep(  # noqa: C901 - the innermost loop: a call for each step would cost m
         state.pointer[other] = at
         state.clock[other] = clock
         state.new_idleness[other] = idle
-    state.figures[13] = worst
+    state.slots[WORST] = worst
     stuck = False
     for other in range(devices):
         if state.blocked[other] >= 0:
@@ -485,20 +519,20 @@ def accept(fixed: Fixed, state: State) -> None:
         late = state.load[other] + state.new_idleness[other]
         if late > worth:
             worth = late
-    state.figures[3] = worth
-    state.figures[6] = PATH_AGE
+    state.slots[WORTH] = worth
+    state.slots[AGE] = PATH_AGE
 
 
 def trace_path(fixed: Fixed, state: State) -> None:  # noqa: C901 - a call for each step would cost more than the step
     """Walk one critical path back, a random one, and list its places behind a different token that holds them up."""
-    figures, worth, ties, device = state.figures, -1, 0, 0
+    slots, worth, ties, device = state.slots, -1, 0, 0
     for other in range(len(fixed.row)):
         late = state.load[other] + state.idle[fixed.row[other] + state.length[other] - 1] if state.length[other] else 0
         if late > worth:
             worth, device, ties = late, other, 1
         elif late == worth:
             ties += 1
-            if draw(figures, ties) == 0:
+            if draw(slots, ties) == 0:
                 device = other
     at = fixed.row[device] + state.length[device] - 1
     found = 0
@@ -517,7 +551,7 @@ def trace_path(fixed: Fixed, state: State) -> None:  # noqa: C901 - a call for e
                 before = fixed.wait_task[index]
                 if state.end[before] + fixed.wait_lag[index] == begin:
                     options += 1
-                    if draw(figures, options) == 0:
+                    if draw(slots, options) == 0:
                         following = fixed.row[fixed.task_device[before]] + state.place[before]
             part += 1
             task = state.task_b[at] if part == 1 else state.task_c[at] if part == 2 else -1
@@ -530,13 +564,13 @@ def trace_path(fixed: Fixed, state: State) -> None:  # noqa: C901 - a call for e
             while device + 1 < len(fixed.row) and fixed.row[device + 1] <= following:
                 device += 1
         at = following
-    figures[5] = found
-    figures[6] = 0
+    slots[PATH] = found
+    slots[AGE] = 0
 
 
 def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> None:
     """Write the text of a device's row with one token moved to another place."""
-    row, text, figures = fixed.row[device], state.text, state.figures
+    row, text, slots = fixed.row[device], state.text, state.slots
     low, high = (source, goal) if source < goal else (goal, source)
     length = state.length[device]
     moved = state.mode[row + source]
@@ -551,29 +585,29 @@ def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> No
     text[goal] = moved
     for place in range(high + 1, length):
         text[place] = state.mode[row + place]
-    figures[7] = length
-    figures[8] = low
-    figures[9] = high
+    slots[TEXT] = length
+    slots[LOW] = low
+    slots[HIGH] = high
 
 
 def propose_shift(fixed: Fixed, state: State) -> int:
     """Move a token across a machine-tight arc of a critical path, sometimes further, sometimes anywhere."""
-    figures = state.figures
-    if figures[5] == 0 or draw(figures, 10) == 0:
-        device = draw(figures, len(fixed.row))
+    slots = state.slots
+    if slots[PATH] == 0 or draw(slots, 10) == 0:
+        device = draw(slots, len(fixed.row))
         length = state.length[device]
         if length < 2:
             return -1
-        source = draw(figures, length)
-        goal = source + 1 + draw(figures, 2 * REACH)
-        if draw(figures, 2):
+        source = draw(slots, length)
+        goal = source + 1 + draw(slots, 2 * REACH)
+        if draw(slots, 2):
             goal = 2 * source - goal
     else:
-        index = draw(figures, figures[5])
+        index = draw(slots, slots[PATH])
         device, source = state.path_device[index], state.path_place[index]
         length = state.length[device]
-        extra = draw(figures, REACH + 1) if draw(figures, 3) == 0 else 0
-        if draw(figures, 2):
+        extra = draw(slots, REACH + 1) if draw(slots, 3) == 0 else 0
+        if draw(slots, 2):
             goal = source - 1 - extra
         else:
             source, goal = source - 1, source + extra
@@ -589,7 +623,7 @@ def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> i
     """Find the nearest token of a mode about a place; -1 if there is none within reach."""
     row, length = fixed.row[device], state.length[device]
     for distance in range(1, SEARCH_REACH + 1):
-        later = draw(state.figures, 2)
+        later = draw(state.slots, 2)
         for side in range(2):
             other = place + distance if side == later else place - distance
             if 0 <= other < length and state.mode[row + other] == mode:
@@ -599,15 +633,15 @@ def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> i
 
 def propose_joint(fixed: Fixed, state: State) -> int:
     """Fuse or merge a token with others near it, or take a joint one apart."""
-    figures = state.figures
-    if figures[5] and draw(figures, 3):
-        index = draw(figures, figures[5])
-        device, place = state.path_device[index], state.path_place[index] - draw(figures, 2)
+    slots = state.slots
+    if slots[PATH] and draw(slots, 3):
+        index = draw(slots, slots[PATH])
+        device, place = state.path_device[index], state.path_place[index] - draw(slots, 2)
     else:
-        device = draw(figures, len(fixed.row))
+        device = draw(slots, len(fixed.row))
         if state.length[device] == 0:
             return -1
-        place = draw(figures, state.length[device])
+        place = draw(slots, state.length[device])
     if place < 0 or place >= state.length[device]:
         return -1
     mode = state.mode[fixed.row[device] + place]
@@ -616,13 +650,13 @@ def propose_joint(fixed: Fixed, state: State) -> int:
     options = fixed.joint_start[mode + 1] - fixed.joint_start[mode]
     if options == 0:
         return -1
-    joint = fixed.joint_mode[fixed.joint_start[mode] + draw(figures, options)]
+    joint = fixed.joint_mode[fixed.joint_start[mode] + draw(slots, options)]
     return join(fixed, state, device, place, joint)
 
 
 def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int:
     """Write the text with the parts of a joint token, one of them at a place, made one."""
-    row, figures, text = fixed.row[device], state.figures, state.text
+    row, slots, text = fixed.row[device], state.slots, state.text
     mode = state.mode[row + place]
     spots = (-1, -1, -1)
     for part in range(3):
@@ -637,7 +671,7 @@ def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int
             spot if part == 1 else spots[1],
             spot if part == 2 else spots[2],
         )
-    goal = spots[draw(figures, 2)]
+    goal = spots[draw(slots, 2)]
     low = high = place
     size = 0
     for other in range(state.length[device]):
@@ -650,21 +684,21 @@ def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int
             continue
         text[size] = state.mode[row + other]
         size += 1
-    figures[7] = size
-    figures[8] = low
-    figures[9] = high
+    slots[TEXT] = size
+    slots[LOW] = low
+    slots[HIGH] = high
     return device
 
 
 def split(fixed: Fixed, state: State, device: int, place: int) -> int:
     """Write the text with a joint token taken apart; sometimes its last part comes later."""
-    row, figures, text = fixed.row[device], state.figures, state.text
+    row, slots, text = fixed.row[device], state.slots, state.text
     mode = state.mode[row + place]
     first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
-    if (third >= 0 or not fixed.merged[mode]) and draw(figures, 2):
+    if (third >= 0 or not fixed.merged[mode]) and draw(slots, 2):
         first, second = second, first
     last = third if third >= 0 else second
-    later = place + draw(figures, REACH + 1) if fixed.merged[mode] and draw(figures, 2) else place
+    later = place + draw(slots, REACH + 1) if fixed.merged[mode] and draw(slots, 2) else place
     length = state.length[device]
     later = min(later, length - 1)
     size = 0
@@ -681,16 +715,16 @@ def split(fixed: Fixed, state: State, device: int, place: int) -> int:
         if other == later:
             text[size] = last
             size += 1
-    figures[7] = size
-    figures[8] = place
-    figures[9] = later
+    slots[TEXT] = size
+    slots[LOW] = place
+    slots[HIGH] = later
     return device
 
 
 def text_load(fixed: Fixed, state: State) -> int:
     """Add up how long the tokens of the text last."""
     total = 0
-    for place in range(state.figures[7]):
+    for place in range(state.slots[TEXT]):
         total += fixed.duration[state.text[place]]
     return total
 
@@ -711,20 +745,20 @@ def anneal(
     It ends early when a schedule reaches the goal. A move is accepted if its cost is at most that of the schedule plus
     an exponentially distributed allowance, drawn beforehand so that the replay can be given up early.
     """
-    figures = state.figures
-    target = max(goal, figures[4] - slack)
+    slots = state.slots
+    target = max(goal, slots[BEST] - slack)
     cost = cost_of(fixed, state, target, False)
     for tried in range(moves):
-        if figures[6] >= PATH_AGE:
+        if slots[AGE] >= PATH_AGE:
             trace_path(fixed, state)
-        figures[6] += 1
-        joint = joint_share > 0 and draw(figures, 100) < joint_share
+        slots[AGE] += 1
+        joint = joint_share > 0 and draw(slots, 100) < joint_share
         device = propose_joint(fixed, state) if joint else propose_shift(fixed, state)
         if device < 0:
             continue
         load = text_load(fixed, state) if joint else state.load[device]
         temperature = hot + (cold - hot) * tried / moves
-        limit = cost - temperature * log((draw(figures, 1000000) + 1) / 1000001)
+        limit = cost - temperature * log((draw(slots, 1000000) + 1) / 1000001)
         possible = decode(fixed, state, device)
         state.load[device] = load
         found = replay(fixed, state, device, target, limit, span) if possible else -1.0
@@ -733,13 +767,13 @@ def anneal(
             continue
         accept(fixed, state)
         cost = found
-        if figures[3] < figures[4]:
-            figures[4] = figures[3]
+        if slots[WORTH] < slots[BEST]:
+            slots[BEST] = slots[WORTH]
             state.best_mode[:] = state.mode
             state.best_length[:] = state.length
-            if figures[4] <= goal:
+            if slots[BEST] <= goal:
                 return tried + 1
-            target = max(goal, figures[4] - slack)
+            target = max(goal, slots[BEST] - slack)
             cost = cost_of(fixed, state, target, False)
     return moves
 

@@ -17,6 +17,7 @@ from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Steps, Windows, in_chain_order
 from solver.search.cpsat_variants import Variant, add_steady_period
 from solver.search.sweep import Sweeper
+from solver.states import Answer
 
 FIRST_SHARE, MOST_FIRST_SECONDS = 10, 10.0
 """How long a question may take in the first round: this part of the time there is, but at most so many seconds. In each
@@ -154,7 +155,7 @@ class Lane:
     def _over(self, variant: Variant) -> bool:
         return self.shared.state.over() or self._exhausted(variant)
 
-    def _ask(self, variant: Variant, limit: int, seconds: float) -> str:
+    def _ask(self, variant: Variant, limit: int, seconds: float) -> Answer:
         """Ask for a schedule within a limit."""
         shared = self.shared
         variables = self._model(variant, limit)

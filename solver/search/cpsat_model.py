@@ -28,7 +28,7 @@ class Variables:
     pairs : iterable of (Key, Key)
         What may share a block.
     twins : mapping of Key to Key
-        Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_mirror`.
+        Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_variants.mirror`.
     over : callable
         Asked again and again, while the model is built, whether that is in vain: then `OutOfTimeError` is raised.
     """

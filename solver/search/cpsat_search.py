@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from solver.cpsat_run import POLL_SECONDS
-from solver.problem import Action, Key, Orders, Precedence, Problem
+from solver.problem import Key, Orders, Precedence, Problem
 from solver.search.cpsat_lane import Lane, Shared
 from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Windows, in_steps, topological_ranks
 from solver.search.cpsat_variants import variants
+from solver.search.state import OnBound, OnSolution
+from solver.states import Answer, Objective
 
 
 def search(
@@ -27,14 +29,14 @@ def search(
     tails: Mapping[Key, int],
     bound: int,
     incumbent: tuple[int, Orders] | None,
-    objective: str,
+    objective: Objective,
     deadline: float,
     stop: Callable[[], bool],
     workers: int,
     seed: int,
-    found: Callable[[int, list[list[Action]]], None],
-    raised: Callable[[int], None],
-) -> str:
+    on_solution: OnSolution,
+    on_bound: OnBound,
+) -> Answer:
     """Search for better schedules and better bounds until they meet, or time is up.
 
     Parameters
@@ -57,9 +59,9 @@ def search(
         Asked often whether to stop.
     workers, seed : int
         How many solves run side by side, each of one thread; and CP-SAT's seed.
-    found : callable
+    on_solution : callable
         Told the objective (ticks) and the orders of every better schedule.
-    raised : callable
+    on_bound : callable
         Told every better bound (ticks), proven for all schedules.
 
     Returns
@@ -90,7 +92,7 @@ def search(
         Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)
         for number in range(max(1, workers))
     ]
-    _run_side_by_side(lanes, state, stop, found, raised)
+    _run_side_by_side(lanes, state, stop, on_solution, on_bound)
     return state.status()
 
 
@@ -98,8 +100,8 @@ def _run_side_by_side(
     lanes: list[Lane],
     state: State,
     stop: Callable[[], bool],
-    found: Callable[[int, list[list[Action]]], None],
-    raised: Callable[[int], None],
+    on_solution: OnSolution,
+    on_bound: OnBound,
 ) -> None:
     """Run the lanes in threads; ask, and tell the news, in the thread that called."""
     threads = [threading.Thread(target=lane.search, name="cp-sat lane", daemon=True) for lane in lanes]
@@ -107,12 +109,12 @@ def _run_side_by_side(
         thread.start()
     try:
         while any(thread.is_alive() for thread in threads) and not stop() and perf_counter() < state.deadline:
-            state.tell(found, raised, POLL_SECONDS)
+            state.tell(on_solution, on_bound, POLL_SECONDS)
     finally:
         state.cancelled.set()
         for thread in threads:
             thread.join()
-    state.tell(found, raised, 0.0)
+    state.tell(on_solution, on_bound, 0.0)
     for lane in lanes:
         if lane.failure is not None:
             raise lane.failure

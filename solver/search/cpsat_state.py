@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from time import perf_counter
 
 from solver.problem import Action, Orders, Problem
+from solver.search.state import OnBound, OnSolution
 from solver.search.sweep import Sweeper
-
-Found = Callable[[int, list[list[Action]]], None]
-Raised = Callable[[int], None]
+from solver.states import Answer, Objective
 
 
 class State:
@@ -29,7 +27,7 @@ class State:
         When to stop, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, problem: Problem, objective: str, bound: int, deadline: float) -> None:
+    def __init__(self, problem: Problem, objective: Objective, bound: int, deadline: float) -> None:
         self.objective = objective
         self.bound = bound
         self.deadline = deadline
@@ -49,7 +47,7 @@ class State:
         """Return whether the best schedule meets the bound."""
         return self.best is not None and self.best <= self.bound
 
-    def status(self) -> str:
+    def status(self) -> Answer:
         """Name what is known."""
         if self.infeasible:
             return "infeasible"
@@ -74,15 +72,15 @@ class State:
                 self.best, self.orders = value, orders
                 self._news.put((value, orders))
 
-    def tell(self, found: Found, raised: Raised, patience: float) -> None:
+    def tell(self, on_solution: OnSolution, on_bound: OnBound, patience: float) -> None:
         """Pass on what is new; wait for it at most so many seconds."""
         try:
             news = self._news.get(timeout=patience) if patience else self._news.get_nowait()
             while True:
                 if isinstance(news, int):
-                    raised(news)
+                    on_bound(news)
                 else:
-                    found(*news)
+                    on_solution(*news)
                 news = self._news.get_nowait()
         except queue.Empty:
             return

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from solver.block_lengths import longest_blocks, shortest_blocks
 from solver.problem import Key, Precedence, Problem, Task
+from solver.states import Objective
 from solver.time_step import LARGEST_HORIZON
 
 
@@ -42,7 +43,7 @@ class Steps:
         """Return what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
         return -(-ticks // self.size) if self.exact else 0
 
-    def ticks(self, bound: int, objective: str) -> int:
+    def ticks(self, bound: int, objective: Objective) -> int:
         """Return what a bound in steps means in ticks."""
         lost = 0 if self.exact or objective == "makespan" else 1  # a span ends and starts between steps
         return max(0, bound - lost) * self.size

@@ -11,6 +11,7 @@ from solver.deadline import until
 from solver.problem import Fusing, Hold, Key, Precedence, Problem
 from solver.search.cpsat_model import Pair, Variables
 from solver.search.cpsat_steps import Windows, topological_ranks
+from solver.states import Objective
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def variants(
     problem: Problem,
     edges: list[Precedence],
     windows: Windows,
-    objective: str,
+    objective: Objective,
     over: Callable[[], bool] = lambda: False,
 ) -> list[Variant]:
     """List the kinds of schedules worth trying, the most promising first.

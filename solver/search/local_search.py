@@ -15,13 +15,15 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any
 
 from solver.problem import Action, Orders, Problem
 from solver.search import annealing
-from solver.search.annealing import BEST, PATH_AGE, Fixed, State
+from solver.search.annealing import AGE, BEST, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
+from solver.search.state import OnSolution
+from solver.states import Objective
 
 LARGEST_JITTED = 1 << 55
 """Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
@@ -60,8 +62,8 @@ def improve(
     deadline: float,
     stop: Callable[[], bool] | None = None,
     seed: int = 0,
-    found: Callable[[int, list[list[Action]]], None] | None = None,
-    objective: Literal["makespan", "span"] = "makespan",
+    on_solution: OnSolution | None = None,
+    objective: Objective = "makespan",
     compiled: bool | None = None,
     compiled_by: float | None = None,
 ) -> tuple[int, list[list[Action]]]:
@@ -82,7 +84,7 @@ def improve(
         Asked every few hundredths of a second whether to stop.
     seed : int
         Decides everything that is drawn. Two runs differ only in how far they come in their time.
-    found : callable, optional
+    on_solution : callable, optional
         Told of each better schedule: its length and its orders.
     objective : {"makespan", "span"}
         The last end, or the longest time from a device's first start to its last end (each device starts as early as
@@ -110,8 +112,8 @@ def improve(
         return perf_counter() > deadline or (stop is not None and stop())
 
     def tell() -> None:
-        if found is not None:
-            found(search.best, search.orders())
+        if on_solution is not None:
+            on_solution(search.best, search.orders())
 
     begun = perf_counter()
     strings = (tokens_from(search.problem, orders) for orders in starts)
@@ -221,9 +223,9 @@ class _LocalSearch:
                 self.functions, self.is_jitted = functions, True
         self.fixed = self._packed(_fixed(problem), Fixed)
         self.state = self._packed(_state(problem), State)
-        self.state.figures[0] = seed % 2147483646 + 1
+        self.state.slots[RANDOM] = seed % 2147483646 + 1
         for _ in range(8):
-            annealing.draw(self.state.figures, 2)
+            annealing.draw(self.state.slots, 2)
         self.elite: list[tuple[int, Tokens]] = []
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
@@ -261,7 +263,7 @@ class _LocalSearch:
     def load(self, tokens: Tokens) -> int | None:
         """Make strings the schedule that is searched from; return its length, or None if they are not valid."""
         fixed, state, functions = self.fixed, self.state, self.functions
-        figures = state.figures
+        slots = state.slots
         state.counts[:] = self._alike([0] * len(self.problem.chains))
         for device, string in enumerate(tokens):
             if not self._is_complete(device, string):
@@ -270,14 +272,14 @@ class _LocalSearch:
             state.load[device] = sum(self.problem.modes[mode].duration for mode in string)
             for place, mode in enumerate(string):
                 state.text[place] = mode
-            figures[7:10] = self._alike([len(string), 0, len(string)])
+            slots[TEXT], slots[LOW], slots[HIGH] = len(string), 0, len(string)
             if not functions["decode"](fixed, state, device):
                 return None
-        figures[8] = 0
+        slots[LOW] = 0
         if functions["replay"](fixed, state, 0, 0, float("inf"), self.span) < 0:
             return None
         functions["accept"](fixed, state)
-        return int(figures[3])
+        return int(slots[WORTH])
 
     def _alike(self, numbers: list[int]) -> Any:
         if not self.is_jitted:
@@ -303,12 +305,12 @@ class _LocalSearch:
 
     def run(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
         """Anneal again and again, in longer and longer rounds."""
-        figures = self.state.figures
+        slots = self.state.slots
         per_second = 2e8 / self.size if self.is_jitted else 1.2e7 / self.size
         batch = max(1, int(per_second * BATCH_SECONDS))
         number = 0
         while self.best > target and not over():
-            which = 0 if number == 0 or annealing.draw(figures, 3) else annealing.draw(figures, len(self.elite))
+            which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
             self.load(self.elite[which][1])
             batches = min(100, 20 * 2 ** (number // 3))
             # the more moves a round has for each task, the hotter it may start and still settle
@@ -326,7 +328,7 @@ class _LocalSearch:
         tell: Callable[[], None],
     ) -> None:
         state, anneal = self.state, self.functions["anneal"]
-        state.figures[BEST] = self.best
+        state.slots[BEST] = self.best
         cold = min(heat, 0.05)
         for number in range(batches):
             if over():
@@ -335,12 +337,12 @@ class _LocalSearch:
             cold_now = self.mean * (heat + (cold - heat) * (number + 1) / batches)
             share = JOINT_SHARE if self.has_joint else 0
             anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
-            if state.figures[BEST] < self.best:
-                self.keep(int(state.figures[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
+            if state.slots[BEST] < self.best:
+                self.keep(int(state.slots[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
                 tell()
                 if self.best <= target:
                     return
-        self.keep(int(state.figures[3]), tokens_in(self.fixed, state.mode, state.length))
+        self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
 
 
 def tokens_in(fixed: Fixed, modes: Sequence[int], lengths: Sequence[int]) -> Tokens:
@@ -409,7 +411,7 @@ def _rows(lists: Sequence[Sequence[Any]]) -> tuple[list[int], list[Any]]:
 def _state(problem: CompiledProblem) -> State:
     size, devices = len(problem.keys), problem.devices
     lengths = dict.fromkeys(State._fields, size) | dict.fromkeys(PER_DEVICE, devices)
-    lengths |= {"postponed": annealing.MOST_POSTPONED + 1, "counts": len(problem.chains), "figures": 14}
+    lengths |= {"postponed": annealing.MOST_POSTPONED + 1, "counts": len(problem.chains), "slots": SLOTS}
     lists = {name: [-1 if name == "waiter" else 0] * length for name, length in lengths.items()}
-    lists["figures"][annealing.AGE] = PATH_AGE
+    lists["slots"][AGE] = PATH_AGE
     return State(**lists)

@@ -29,6 +29,7 @@ from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
 from solver.search.state import Progress, Search
+from solver.states import Objective
 
 BOUND_SHARE = 0.35
 """The part of the time that the quick bound may take at most before the search proper."""
@@ -90,7 +91,7 @@ class Tool:
 def search(
     problem: Problem,
     *,
-    objective: str = "makespan",
+    objective: Objective = "makespan",
     starts: Iterable[Orders] = (),
     first_bound: Bound | None = None,
     tools: Sequence[ToolName] | None = None,
@@ -147,7 +148,7 @@ def search(
     return state
 
 
-def plain_bound(problem: Problem, objective: str) -> Bound:
+def plain_bound(problem: Problem, objective: Objective) -> Bound:
     """Find a bound that no clock cuts short: the work of a device, for the makespan with what lies around it."""
     if objective == "makespan":
         return load_bound(problem)
@@ -161,7 +162,7 @@ def busiest_device(problem: Problem) -> Bound:
     return Bound(loads[device], "span", device, {"load": loads[device]})
 
 
-def usual_tools(problem: Problem, objective: str) -> tuple[ToolName, ...]:
+def usual_tools(problem: Problem, objective: Objective) -> tuple[ToolName, ...]:
     """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
     if len(problem.tasks) > LARGEST_FOR_CPSAT:
         return ("local search",)
@@ -277,8 +278,8 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
         stop=search.done,
         workers=workers,
         seed=next(seeds),
-        found=search.keep,
-        raised=search.raise_bound,
+        on_solution=search.keep,
+        on_bound=search.raise_bound,
     )
     search.infeasible |= status == "infeasible" and search.best is None
 
@@ -295,8 +296,8 @@ def _run_local_search(
             deadline=deadline,
             stop=search.done,
             seed=next(seeds),
-            found=search.keep,
-            objective="span" if search.objective == "span" else "makespan",
+            on_solution=search.keep,
+            objective=search.objective,
             compiled=True if search.seconds_left > WORTH_COMPILING else None,
             compiled_by=search.deadline,
         )

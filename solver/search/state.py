@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeAlias
 
 from solver.bounds.bound import Bound
-from solver.problem import Orders, Problem
+from solver.problem import Action, Orders, Problem
 from solver.search.sweep import Sweeper
+from solver.states import Answer, Objective
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Standing:
 NEGLIGIBLE = 10**12
 """A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
 
+OnSolution: TypeAlias = Callable[[int, list[list[Action]]], None]
+"""Called with the objective (ticks) and the orders of a better schedule."""
+
+OnBound: TypeAlias = Callable[[int], None]
+"""Called with a better bound (ticks), proven for all schedules."""
+
 Progress = Callable[[Standing], None]
 """Called whenever the best schedule or the bound has moved."""
 
@@ -74,7 +82,9 @@ class Search:
         Whether it is proven that no schedule exists.
     """
 
-    def __init__(self, problem: Problem, objective: str, seconds: float, progress: Progress | None = None) -> None:
+    def __init__(
+        self, problem: Problem, objective: Objective, seconds: float, progress: Progress | None = None
+    ) -> None:
         self.problem = problem
         self.objective = objective
         self.started = perf_counter()
@@ -152,7 +162,7 @@ class Search:
         return self.best is not None and self.best <= self.bound
 
     @property
-    def status(self) -> str:
+    def status(self) -> Answer:
         """What is known: ``optimal``, ``feasible``, ``infeasible``, or ``unknown`` while nothing has been found."""
         if self.best is None:
             return "infeasible" if self.infeasible else "unknown"

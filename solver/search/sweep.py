@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from solver.problem import Action, Key, Orders, Problem, tasks_of
+from solver.states import Objective
 
 
 class _Missing(NamedTuple):
@@ -99,7 +100,7 @@ class Sweeper:
             level -= sum(self.returned[task] for task in tasks)
         return peak
 
-    def objective(self, orders: Orders, objective: str) -> int | None:
+    def objective(self, orders: Orders, objective: Objective) -> int | None:
         """Compute the makespan or the span (ticks) at the earliest starts; None for a deadlock."""
         starts = self.starts(orders)
         if starts is None:

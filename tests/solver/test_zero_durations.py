@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.optimization.least_memory import InfeasibleError, least_memory
-from solver.bounds.bound import InfeasibleError as NoRoomError
+from ppopt.optimization.least_memory import least_memory
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.checker import violations
-from solver.errors import DeadlockError
+from solver.errors import DeadlockError, InfeasibleError
 from solver.problem import Placed, Problem, Task, place
 from solver.replay import replay
 from solver.search.greedy import greedy_schedules
@@ -158,7 +157,7 @@ def test_no_bound_is_above_the_optimum(block: int) -> None:
         problem = problem_of(made)
         try:
             bound = makespan_bound(problem)
-        except NoRoomError:
+        except InfeasibleError:
             assert ExactModel(problem).solve() is None, made.text
             continue
         best = ExactModel(problem).solve()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.optimization.least_memory import InfeasibleError
 from reports.memory import memory_steps
+from solver.errors import InfeasibleError
 from tests.running import run_ppopt
 
 

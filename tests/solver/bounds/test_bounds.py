@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver.bounds.bound import Bound, InfeasibleError
+from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
+from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from strategies.pipeline import Pipeline
 from strategies.placements import make_placement

@@ -9,8 +9,8 @@ import networkx as nx
 import pytest
 
 import solver.deadline
-from solver.bounds.bound import InfeasibleError
 from solver.bounds.makespan import load_bound, makespan_bound
+from solver.errors import InfeasibleError
 from solver.problem import Key, Problem
 from strategies.pipeline import Pipeline
 from strategies.placements import make_placement

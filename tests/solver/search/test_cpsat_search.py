@@ -41,8 +41,8 @@ def solved(problem: Problem, *, seconds: float = 20.0, stop: Callable[[], bool] 
         stop=stop,
         workers=more.pop("workers", 2),
         seed=0,
-        found=lambda value, orders: found.append((value, orders)),
-        raised=bounds.append,
+        on_solution=lambda value, orders: found.append((value, orders)),
+        on_bound=bounds.append,
     )
     assert [value for value, _ in found] == sorted({value for value, _ in found}, reverse=True)
     assert bounds == sorted(bounds)
@@ -259,8 +259,8 @@ def test_precedences_in_a_circle_are_infeasible() -> None:
         stop=lambda: False,
         workers=1,
         seed=0,
-        found=lambda value, orders: None,
-        raised=lambda bound: None,
+        on_solution=lambda value, orders: None,
+        on_bound=lambda bound: None,
     )
     assert status == "infeasible"
 

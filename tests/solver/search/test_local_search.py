@@ -26,7 +26,7 @@ def test_every_schedule_told_of_is_valid(name: str) -> None:
     told: list[tuple[int, list[list[Action]]]] = []
     deadline = perf_counter() + 0.4
     made = improve(
-        tried.problem, [orders], target=0, deadline=deadline, found=lambda *it: told.append(it), compiled=False
+        tried.problem, [orders], target=0, deadline=deadline, on_solution=lambda *it: told.append(it), compiled=False
     )
     assert made == told[-1]
     assert made[0] <= start
