@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from solver.search.state import Standing
     from strategies.actions import Op, parse_action
     from strategies.pipeline import Pipeline
-    from strategies.registry import Strategy, schedule
+    from strategies.registry import Strategy, schedule, strategy
     from strategies.steps import B, F, I, Step, W
 
 __version__ = "0.1.0"
@@ -75,7 +75,7 @@ _HOMES = {
     "solver.search.state": ("Standing",),
     "strategies.actions": ("Op", "parse_action"),
     "strategies.pipeline": ("Pipeline",),
-    "strategies.registry": ("Strategy", "schedule"),
+    "strategies.registry": ("Strategy", "schedule", "strategy"),
     "strategies.steps": ("B", "F", "I", "Step", "W"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -122,6 +122,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Pipeline",
     "Strategy",
     "schedule",
+    "strategy",
     "B",
     "F",
     "I",

@@ -64,7 +64,7 @@ class Schedule:
     interrupted : bool
         Whether Ctrl-C ended the search.
     notes : tuple of str
-        What the user should know about this schedule, e.g. that the model was cut anew.
+        What the user should know about this schedule, e.g. that the model was re-partitioned.
     problem : Problem
         The scheduling problem that was solved; its keys are `Op`.
     actions : list of list of (Op or Block)
@@ -268,30 +268,30 @@ class Schedule:
             pipeline.unit or "",
         )
 
-    def presented(self, ladder: Ladder | None = None, figures: dict[str, Any] | None = None) -> Presented:
+    def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:
         """Take what a report shows of the schedule.
 
         Parameters
         ----------
         ladder : Ladder, optional
             Where its time goes.
-        figures : dict, optional
-            Its plain values, where there are more than its own.
+        values : dict, optional
+            Its figures as plain values, where there are more than its own.
         """
         from reports.content import Presented
 
         return Presented(
-            row=self.table_row(),
+            summary=self.table_row(),
             placement=self.placement,
             local_stages=self.layout.local_stages,
             problem=self.problem,
-            rows=self.rows,
+            timeline=self.rows,
             waiting=self.waiting,
             orders=self.orders,
             ladder=ladder,
             searched=self.is_searched,
             notes=self.notes,
-            figures=self.to_dict() if figures is None else figures,
+            values=self.to_dict() if values is None else values,
         )
 
     def _repr_html_(self) -> str:

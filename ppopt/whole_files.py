@@ -1,4 +1,4 @@
-"""Writing files so that there is never half of one."""
+"""Output files: refused before any work is done for them, and never half written."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import io
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from reports.atomic_write import atomic_write
 from solver.errors import InputError
 
 
@@ -88,7 +88,7 @@ def _name(path: str | Path) -> str:
 
 
 def _mode(path: Path) -> int | None:
-    """Tell a file's kind and permissions; None where there is none."""
+    """Return a file's kind and permissions; None where there is none."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -132,37 +132,16 @@ def bytes_written_whole(path: str | Path) -> Iterator[IO[bytes]]:
             with _opened_special(target) as file:
                 yield file
             return
-        with _renamed_when_done(target) as file:
+        with atomic_write(target) as file:
             yield file
     except OSError as error:
         raise InputError(f"{_name(path)}: cannot be written: {error.strerror or error}") from None
 
 
 def _opened_special(target: Path) -> IO[bytes]:
-    """Open a device or a pipe; standard output goes on where it is, for opened anew it would begin at its start."""
+    """Open a device or a pipe; standard output goes on where it is, since reopened it would begin at its start."""
     with suppress(OSError, ValueError, AttributeError):
         if os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno())):
             sys.stdout.flush()
             return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     return target.open("wb")
-
-
-@contextmanager
-def _renamed_when_done(target: Path) -> Iterator[IO[bytes]]:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        before = _mode(target)
-        os.chmod(temporary, 0o666 & ~_umask() if before is None else stat.S_IMODE(before))
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -18,8 +18,8 @@ class Presented:
 
     Attributes
     ----------
-    row : Row
-        Its name, sizes and figures.
+    summary : Row
+        Its row of a table: name, sizes and figures.
     placement : str
         The placement's name.
     local_stages : sequence of sequence of (int, range)
@@ -27,7 +27,7 @@ class Presented:
         microbatches that meet it there (those of one direction in a bidirectional pipeline).
     problem : Problem
         What was scheduled; its tasks are (stage, kind, microbatch).
-    rows : sequence of Placed
+    timeline : sequence of Placed
         When each task runs; device by device in the order of time, the halves of a block one after the other.
     waiting : Waiting
         What the devices wait for, and for how long.
@@ -39,21 +39,21 @@ class Presented:
         Whether a search found it; else it is published.
     notes : tuple of str
         What the reader should know about it.
-    figures : mapping
+    values : mapping
         The same plain values as in ``--format json``.
     """
 
-    row: Row
+    summary: Row
     placement: str
     local_stages: Sequence[Sequence[tuple[int, range]]]
     problem: Problem
-    rows: Sequence[Placed]
+    timeline: Sequence[Placed]
     waiting: Waiting
     orders: Sequence[Sequence[str]]
     ladder: Ladder | None
     searched: bool
     notes: tuple[str, ...]
-    figures: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

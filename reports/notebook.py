@@ -25,9 +25,9 @@ def timeline_html(presented: Presented) -> str:
     presented : Presented
         The schedule.
     """
-    form, kind = ("svg", "svg+xml") if len(presented.rows) <= MOST_DRAWN else ("png", "png")
+    form, kind = ("svg", "svg+xml") if len(presented.timeline) <= MOST_DRAWN else ("png", "png")
     content = base64.b64encode(picture(any_timeline_chart(presented), form)).decode()
-    row, figures = presented.row, presented.row.figures
+    row, figures = presented.summary, presented.summary.figures
     words = (
         f"makespan {with_unit(grouped(figures.makespan), row.unit)}, {percent(figures.bubble_ratio)} idle, "
         f"peak memory {grouped(max(figures.peak_memory))}, {row.status}"
@@ -49,7 +49,7 @@ def comparison_html(section: Section, verdict: str) -> str:
     """
     parts = [f"<p>{escape(verdict)}</p>"]
     if section.schedules:
-        rows = [presented.row for presented in section.schedules]
+        rows = [presented.summary for presented in section.schedules]
         titles, *cells = ranking_cells(rows, section.bound, section.baseline)
         head = _html_row([titled(title, section.unit) if title in TIMES else title for title in titles], "th")
         body = "".join(_html_row(each, "td") for each in cells)

@@ -55,7 +55,7 @@ def check_complete(problem: Problem, orders: Orders) -> None:
                 if problem.tasks[task].device != device:
                     raise InputError(f"device {device}: {task} belongs to device {problem.tasks[task].device}")
                 if task in seen:
-                    raise InputError(f"device {device}: {task} is there twice")
+                    raise InputError(f"device {device}: {task} appears twice")
                 seen.add(task)
     if len(seen) != len(problem.tasks):
         missing = next(task for task in problem.tasks if task not in seen)

@@ -13,6 +13,7 @@ import yaml
 
 from solver.errors import InputError
 from strategies.numbers import in_one_line, read_count, shown, written_number
+from strategies.text_file import read_text_file
 
 LARGEST_FILE = 4_000_000
 """Bytes; a configuration is a page of text, and one number for each of many stages is still far below."""
@@ -39,7 +40,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in keys:
-                problem = f"the key {shown(key)} is there twice" if isinstance(key, Hashable) else "a key is not a name"
+                problem = f"the key {shown(key)} appears twice" if isinstance(key, Hashable) else "a key is not a name"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             keys.add(key)
         return super().construct_mapping(node, deep)
@@ -68,8 +69,10 @@ def read_configuration(path: str | Path) -> Any:
         raise InputError(f"configuration: must be the path of a file; found {shown(path)}")
     if not str(path):
         raise InputError(f"configuration: {str(path)!r} names no file")
-    text = _read_text(Path(path))
+    text = read_text_file(Path(path), "a configuration", LARGEST_FILE)
     path = in_one_line(path)
+    if not text.strip():
+        raise InputError(f"{path}: is empty; it must at least name devices and microbatches")
     try:
         if path.lower().endswith(".json"):
             return parse_json(text)
@@ -89,32 +92,13 @@ def parse_json(text: str) -> Any:
     Raises
     ------
     InputError
-        If a key is there twice.
+        If a key appears twice.
     ValueError
         If it is not well formed otherwise.
     """
     return json.loads(
         text, parse_float=written_number, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
     )
-
-
-def _read_text(file_path: Path) -> str:
-    path = in_one_line(file_path)
-    try:
-        with file_path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"{path}: is larger than a configuration can be ({LARGEST_FILE:,} bytes)")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text (UTF-8)") from None
-    if not text.strip():
-        raise InputError(f"{path}: is empty; it must at least name devices and microbatches")
-    return text
 
 
 def _one_line(message: object) -> str:
@@ -135,7 +119,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key, value in pairs:
         if key in mapping:
-            raise InputError(f"the key {shown(key)} is there twice")
+            raise InputError(f"the key {shown(key)} appears twice")
         mapping[key] = value
     return mapping
 

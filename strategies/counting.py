@@ -69,4 +69,4 @@ class _Counter:
             if step.chunk in (None, chunk) and step.microbatch in (None, op.microbatch):
                 del self.owed[place]
                 return op._replace(kind="W")
-        raise InputError("there is a W with no I before it that owes one")
+        raise InputError("there is a W without an earlier I that still needs one")

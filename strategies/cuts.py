@@ -102,7 +102,7 @@ def _check_glue(kind: LayerKind, held: Sequence[int]) -> None:
     for stage, before in enumerate(accumulate(held)):
         if before % kind.glue:
             raise InputError(
-                f"layers_per_stage: parts {kind.name} behind stage {stage}, after {before} of {kind.count}; "
+                f"layers_per_stage: splits {kind.name} after stage {stage}, after {before} of {kind.count}; "
                 f"{kind.glue} at a time stay together"
             )
 

@@ -229,7 +229,7 @@ class LayerKind(Part):
         if first > last:
             raise WrongKeyError(
                 "earliest_stage",
-                f"must not lie behind latest_stage ({last} of {stages} stages, counted from 0); found {first}",
+                f"must not come after latest_stage ({last} of {stages} stages, counted from 0); found {first}",
             )
         return first, last
 
@@ -356,8 +356,8 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         for place, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
             if first > last:
                 raise InputError(
-                    f"layers.{place}: {self.kinds[place].name} has no stage: what lies before it begins on stage "
-                    f"{first} at the earliest, what lies behind it must end by stage {last} (of {stages})"
+                    f"layers.{place}: {self.kinds[place].name} has no stage: what comes before it begins on stage "
+                    f"{first} at the earliest, what comes after it must end by stage {last} (of {stages})"
                 )
         windows = tuple(zip(firsts, lasts, strict=True))
         if not empty:
@@ -377,7 +377,7 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         if len(self.groups) < stages:
             raise InputError(
                 f"layers: are too few for {stages} stages of which none may be empty; "
-                f"found {len(self.groups)} that can be parted"
+                f"found {len(self.groups)} that can be separated"
             )
         first = last = 0
         for number, (place, _) in enumerate(self.groups):

@@ -1,4 +1,4 @@
-"""What a user should know of how a model is taken: cut anew, in unusual pieces, or with halves that were not given."""
+"""What a user should know of how a model is taken: re-partitioned, in unusual pieces, or with halves not given."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[s
         yield f"{name} runs {new} stages: the same model, its layers spread evenly over them"
         return
     yield (
-        f"{name} runs {new} stages: the same model, cut anew from {old} stages "
+        f"{name} runs {new} stages: the same model, re-partitioned from {old} stages "
         "(times and activations shared out evenly)"
     )
     yield from split_stage_notes(before, placement.homes[0])
@@ -93,7 +93,7 @@ def _part(part: Fraction) -> str:
 
 HALVES = "backward is given without its halves: where it is split, I and W are taken to be half of it each"
 
-TWO_COPIES = "keeps two copies of the weights, which the peak memory does not contain"
+TWO_COPIES = "keeps two copies of the weights, which the peak memory does not include"
 
 
 def halves_notes(pipeline: Pipeline) -> Iterator[str]:
@@ -120,6 +120,7 @@ def chunks_notes(strategy: Strategy, cut: Pipeline, *, as_given: bool) -> Iterat
     usual, chunks = needs.default_stages_per_device, cut.stages_per_device
     cure = f"{name}:stages={usual * cut.devices}"
     if chunks == 1 < usual:
-        yield f"{name} has only one stage a device here; {cure} cuts each in two"
+        yield f"{name} has only one stage per device here; {cure} cuts each in two"
     if chunks > usual and as_given:
-        yield f"{name} runs all {cut.stages} stages as they were given, {chunks} a device; {cure} runs {usual} a device"
+        all_stages = f"{name} runs all {cut.stages} stages as they were given"
+        yield f"{all_stages}, {chunks} per device; {cure} runs {usual} per device"

@@ -173,7 +173,7 @@ def _by_place(value: Mapping[object, object], what: str) -> dict[int, object]:
     for key, entry in value.items():
         place = _place(key, what)
         if place in entries:
-            raise ValueError(f"must name each {what} once; {what} {place} is there twice")
+            raise ValueError(f"must name each {what} once; {what} {place} appears twice")
         entries[place] = entry
     return entries
 

@@ -81,7 +81,7 @@ class _Reading:
                 self.all_places[op] = place
         if not self.all_places:
             raise InputError(
-                f"{file.name}: holds no F, B, I or W; it must have a row for each device, an action a cell"
+                f"{file.name}: holds no F, B, I or W; it must have one row per device and one action per cell"
             )
         self.stages = _extent((op.stage, op.kind) for op in self.all_places)
         self.microbatches = _extent((op.microbatch, op.kind) for op in self.all_places)
@@ -144,7 +144,7 @@ class _Reading:
             also = "".join(f"; also in {_where(place)}" for place in places[1:_MOST_PLACES])
             also += " …" if len(places) > _MOST_PLACES else ""
             first = _where(self.all_places[op])
-            yield Fault(*places[0], str(op), f"is there {times}; the first is in {first}{also}")
+            yield Fault(*places[0], str(op), f"appears {times}; the first is in {first}{also}")
 
     def _out_of_range(self) -> Iterator[Fault]:
         sizes = (("stage", self.stages), ("microbatch", self.microbatches))

@@ -17,7 +17,7 @@ def doubts(pipeline: Pipeline) -> Iterator[str]:
     Parameters
     ----------
     pipeline : Pipeline
-        As it was given, before it is cut anew.
+        As it was given, before it is re-partitioned.
     """
     what, forward = _forward_of_a_stage(pipeline)
     if pipeline.p2p_latency > LONGEST_LATENCY * forward:

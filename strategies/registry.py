@@ -92,7 +92,7 @@ class Strategy:
         return self.rule(pipeline, device, **options)
 
 
-def schedule(
+def strategy(
     name: str,
     *,
     placement: str,
@@ -103,7 +103,7 @@ def schedule(
     why_deadlocked: Callable[..., str] | None = None,
     **requirements: Any,
 ) -> Callable[[Rule], Strategy]:
-    """Make a schedule out of the rule below it.
+    """Make a strategy out of the rule below it.
 
     Parameters
     ----------
@@ -149,6 +149,10 @@ def schedule(
         )
 
     return make
+
+
+schedule = strategy
+"""The decorator's earlier name, for packages that use it."""
 
 
 @cache

@@ -17,6 +17,7 @@ from solver.problem import Block
 from strategies.actions import KINDS, Op, PipelineAction, parse_action
 from strategies.numbers import in_one_line, shown
 from strategies.pipeline import MOST_OPS
+from strategies.text_file import read_text_file
 
 LARGEST_FILE = 100_000_000
 """Bytes; the most operations that are taken need less."""
@@ -131,19 +132,7 @@ def read_schedule_file(path: str | Path) -> ScheduleFile:
     InputError
         If it cannot be read or is no schedule at all. Single cells that are no actions are its faults.
     """
-    name = in_one_line(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{name}: cannot be read: {reason}{_nearest_file(Path(path))}") from None
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"{name}: is larger than a schedule can be ({LARGEST_FILE:,} bytes)")
-    try:
-        return parse_schedule(content.decode("utf-8-sig"), name)
-    except UnicodeDecodeError:
-        raise InputError(f"{name}: is not text (UTF-8)") from None
+    return parse_schedule(read_text_file(path, "a schedule", LARGEST_FILE, _nearest_file), in_one_line(path))
 
 
 def _nearest_file(path: Path) -> str:
@@ -176,10 +165,11 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
     rows = [_tokens(device, row, faults) for device, row in enumerate(cells)]
     filled = sum(1 for row in cells for cell in row if cell)
     if not filled:
-        raise InputError(f"{name}: is empty; it must have a row for each device, an action a cell")
+        raise InputError(f"{name}: is empty; it must have one row per device and one action per cell")
     if len(faults) > 20 and 2 * len(faults) > filled:
         raise InputError(
-            f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are no actions; the first: {faults[0]}"
+            f"{name}: is not a schedule: {len(faults):,} of its {filled:,} cells are not actions; the first: "
+            f"{faults[0]}"
         )
     counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
     return ScheduleFile(name, rows, tuple(faults), (*_told(counts, name), *notes))

@@ -53,8 +53,8 @@ def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
         runs.append(run)
     if not runs:
         raise InputError(
-            "none of the heuristic's eight variants is complete on these uneven times (its authors' code stops here, "
-            "too); a lower memory.limit may help, ppopt optimize finds a schedule"
+            "none of the heuristic's eight variants is complete on these uneven times (its authors' code stops "
+            "here, too); a lower memory.limit may help, and `ppopt optimize` finds a schedule"
         )
     return tuple(device.steps for device in min(runs, key=lambda run: run.span).devices)
 

@@ -18,8 +18,8 @@ _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
 @click.command(epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="FILE.csv...")
 @click.option("-c", "--config", metavar="FILE", help="Configuration that the files must agree with, YAML or JSON.")
-@click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list.")
-@click.option("--recut", is_flag=True, help="Cut the model anew into as many stages as the file has.")
+@click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list.")
+@click.option("--recut", is_flag=True, help="Re-partition the model into as many stages as the file has.")
 @click.pass_context
 def check(
     ctx: click.Context, /, files: tuple[str, ...], config: str | None, memory_limit: str | None, recut: bool

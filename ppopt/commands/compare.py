@@ -51,7 +51,7 @@ _EPILOG = (
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="What all are compared with: your own schedule, or none.  [default: 1f1b, where it is there]",
+    help="The schedule that the others are compared with, or none.  [default: 1f1b, where it is there]",
 )
 @click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
@@ -64,7 +64,7 @@ _EPILOG = (
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For all that is random.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option(
@@ -72,7 +72,7 @@ _EPILOG = (
     "charts",
     metavar="FILE.png|svg",
     multiple=True,
-    help="Write a picture, named after its chart: bubbles.svg.",
+    help="Write a single chart as an image, named after the chart: bubbles.svg.",
 )
 @click.option("--export-dir", metavar="DIR", help="Write each order for PyTorch into a folder (see docs/orders.md).")
 @force_option
@@ -242,7 +242,7 @@ def _write_files(
     if report is not None:
         write_report(report, comparisons, titles, command_line())
     if charts and not any(comparison.schedules for comparison in comparisons):
-        click.echo("note: there is no schedule to be drawn, so no chart was written", err=True)
+        click.echo("note: there is no schedule to draw, so no chart was written", err=True)
         return
     for path in charts:
         write_chart(path, comparisons, titles)

@@ -30,13 +30,13 @@ _EPILOG = (
 @pipeline_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="auto", show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
+@click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
 @force_option
 @measuring_options
-@click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
+@click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def evaluate(
     ctx: click.Context,
@@ -56,8 +56,8 @@ def evaluate(
 ) -> None:
     """Replay published schedules, or your own from files, on your costs and print exact figures.
 
-    Several strategies are compared on the same model: where one needs another number of stages, the model is cut anew.
-    One that does not run stops no other.
+    Several strategies are compared on the same model: where one needs another number of stages, the model is
+    re-partitioned. One that does not run stops no other.
     """
     from ppopt.whole_files import check_outputs
 

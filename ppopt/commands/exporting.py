@@ -22,7 +22,7 @@ force_option = click.option(
 def check_forced(option: str, target: str | None, forced: bool) -> None:
     """Refuse to force an export that nobody asked for."""
     if forced and target is None:
-        raise InputError(f"--force-order-only: is about {option}; give that as well")
+        raise InputError(f"--force-order-only: applies to {option}; give that as well")
 
 
 def prepared(schedule: Schedule, *, forced: bool) -> ExportedOrder:

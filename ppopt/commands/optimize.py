@@ -31,15 +31,15 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For all that is random.")
-@click.option("--explain", "explained", is_flag=True, help="Say what holds the bound and what would help.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@click.option("--explain", "explained", is_flag=True, help="Explain the bound and what would help.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--save", metavar="FILE.csv", help="Write the timeline, a row an operation.")
+@click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
 @force_option
-@click.option("--draw", is_flag=True, help="Draw the timeline with characters.")
+@click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def optimize(
     ctx: click.Context,

@@ -123,7 +123,7 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
     draw = _drawing(_chart_named(path))
     shown = [each for each in _sections(comparisons, titles) if each.schedules]
     if not shown:
-        raise InputError(f"--chart: {path!r}: there is no schedule to be drawn")
+        raise InputError(f"--chart: {path!r}: there is no schedule to draw")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Automatically deduplicated")  # a picture does not zoom anyway
         charts = [draw(each).properties(title=each.title) for each in shown]

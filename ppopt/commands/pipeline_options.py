@@ -30,8 +30,10 @@ _OPTIONS = (
         help="forward=1.5, backward_input=[1,1,2,1], or forward.3=2 for one stage.  [default: F = I = W = 1]",
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
-    click.option("--memory-limit", metavar="X", help="What a device holds at most: a number, or a list."),
-    click.option("--recut", is_flag=True, help="Cut the model anew into --stages, or as many as a schedule file has."),
+    click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
+    click.option(
+        "--recut", is_flag=True, help="Re-partition the model into --stages, or as many as a schedule file has."
+    ),
 )
 
 OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
@@ -115,7 +117,7 @@ def pipelines_for_files(
     config, memory_limit : str or None
         The configuration file, and the option that overrides its memory limit.
     recut : bool
-        Whether the model is cut anew into as many stages as the file has.
+        Whether the model is re-partitioned into as many stages as the file has.
 
     Returns
     -------
@@ -200,7 +202,7 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
         return pipeline.with_stages(stages)
     homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
     shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
-    click.echo(f"note: the model was cut anew from {pipeline.stages} into {stages} stages {shared}", err=True)
+    click.echo(f"note: the model was re-partitioned from {pipeline.stages} into {stages} stages {shared}", err=True)
     for note in split_stage_notes(pipeline, homes):
         click.echo(f"note: {note}", err=True)
     return pipeline.recut(stages)

@@ -118,7 +118,7 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
     if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
         click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
     if comparison.bounds_cut_short:
-        text = "some bounds were cut short; all are true, but another run may find higher ones"
+        text = "some bounds were cut short; all are valid, but another run may find higher ones"
         click.echo(f"note: {prefix}{text}", err=True)
 
 

@@ -27,7 +27,7 @@ def profile(
     skip: int | None,
     form: str | None,
 ) -> None:
-    """Take costs from traces of a pipeline that ran.
+    """Derive costs from traces of a real run.
 
     TRACE is a file or a folder of files, one a rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
     or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.

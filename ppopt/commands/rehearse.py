@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("schedule", metavar="SCHEDULE")
 @pipeline_options
-@click.option("--processes", type=int, metavar="N", help="Local processes, one a pipeline rank: the same as --devices.")
+@click.option(
+    "--processes", type=int, metavar="N", help="Local processes, one per pipeline rank: the same as --devices."
+)
 @click.option("--steps", type=int, default=3, show_default=True, metavar="N", help="Measured steps, after a warm-up.")
 @click.option(
     "--unit",
     type=click.Choice(["us", "ms", "s"]),
-    help="Of your times.  [default: the configuration's unit, else ms]",
+    help="The unit of your times.  [default: the configuration's unit, else ms]",
 )
 @click.option(
     "--timeout",
     type=FINITE,
     metavar="S",
-    help="Seconds after which processes are ended.  [default: 60 and five times the predicted time]",
+    help="Seconds after which the processes are stopped.  [default: 60 and five times the predicted time]",
 )
 @click.option("--save", metavar="FILE.json", help="Write everything, for `ppopt profile`.")
 @click.option("--trace-dir", metavar="DIR", help="Write a trace of each rank by PyTorch's profiler.")

@@ -119,8 +119,7 @@ class Comparison:
         """
         from reports.content import Section
 
-        figures = self.to_dict()["schedules"]
-        parts = zip(self.schedules, self.ladders, figures, strict=True)
+        parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),
@@ -171,7 +170,7 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
     if comparison.interrupted:
         yield "The search was interrupted: these are the best schedules that it had found by then."
     if comparison.bounds_cut_short:
-        yield "Some bounds were cut short by the clock or the size: all are true, but another run may find higher ones."
+        yield "Some bounds were cut short by time or size: all are valid, but another run may find higher ones."
     twofold = [each for each in comparison.schedules if each.placement == "bidirectional"]
     if any(not cost.static for each in twofold for cost in each.pipeline.costs):
-        yield "Bidirectional placements keep two copies of the weights, which the peak memory does not contain."
+        yield "Bidirectional placements keep two copies of the weights, which the peak memory does not include."

@@ -42,7 +42,7 @@ def evaluate(
     Parameters
     ----------
     pipeline : Pipeline
-        The costs. Where its number of stages does not fit the schedule, the model is cut anew (`Pipeline.recut`)
+        The costs. Where its number of stages does not fit the schedule, the model is re-partitioned (`Pipeline.recut`)
         and a note says so.
     strategy : str or path
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
@@ -73,7 +73,7 @@ def evaluate_all(
     """Replay several schedules, published ones and files, on the same model.
 
     Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
-    for the smallest of them, and the model is cut anew for the others.
+    for the smallest of them, and the model is re-partitioned for the others.
 
     Parameters
     ----------

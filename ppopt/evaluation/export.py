@@ -73,7 +73,7 @@ def check_folder(option: str, path: str) -> None:
     try:
         there, is_folder, has_parent = folder.exists(), folder.is_dir(), folder.absolute().parent.is_dir()
     except (OSError, ValueError) as error:
-        raise InputError(f"{option}: {name}: cannot be made: {error}") from None
+        raise InputError(f"{option}: {name}: cannot be created: {error}") from None
     if there and not is_folder:
         raise InputError(f"{option}: {name}: is a file; name a folder")
     if not there and not has_parent:
@@ -130,7 +130,7 @@ def _make(folder: str) -> None:
     try:
         Path(folder).mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"{in_one_line(folder)}: cannot be made: {error.strerror or error}") from None
+        raise InputError(f"{in_one_line(folder)}: cannot be created: {error.strerror or error}") from None
 
 
 def _free_name(parts: Sequence[str], taken: set[str]) -> str:

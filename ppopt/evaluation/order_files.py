@@ -131,7 +131,7 @@ def read_given_order(path: str | Path) -> GivenOrder:
     if checked.placement is None:
         told = [f"{name}: {fault}" for fault in checked.faults[:MOST_TOLD]]
         if more := len(checked.faults) - len(told):
-            told.append(f"{name}: {more:,} faults more; `ppopt check` lists all")
+            told.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
         raise InputError("\n".join(told))
     return GivenOrder(name, checked.placement, checked.file.orders, checked.file.notes)
 
@@ -188,7 +188,7 @@ def cut_for_file(pipeline: Pipeline, given: GivenOrder, base: int | None) -> tup
     pipeline : Pipeline
         With the file's number of stages.
     notes : tuple of str
-        That the model was cut anew, if it was.
+        That the model was re-partitioned, if it was.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def settle_sizes(
     named : sequence of str or GivenOrder
         What is to be run.
     recut : bool
-        Whether the model may be cut anew, so that another number of stages is no contradiction.
+        Whether the model may be re-partitioned, so that another number of stages is no contradiction.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def settle_sizes(
     return settled
 
 
-_WAY_OUT = {"stages": "; --recut cuts the model anew into as many"}
+_WAY_OUT = {"stages": "; --recut re-partitions the model into as many"}
 
 
 def _given(key: str, mapping: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:

@@ -50,7 +50,7 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
         )
     yield _what_holds(schedule)
     yield (
-        f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} are the work itself, spread evenly "
+        f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} is the work itself, spread evenly "
         f"over {schedule.pipeline.devices} devices."
     )
     if schedule.objective == "makespan":
@@ -76,7 +76,7 @@ def _what_holds(schedule: Schedule) -> str:
         return "Nothing more than zero has been proven in the time given."
     argument = _ARGUMENTS[held.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in held.details.items())
-    text = f"The bound is held by {argument.format(device=held.device)}"
+    text = f"The bound comes from {argument.format(device=held.device)}"
     return f"{text} ({details})." if details else f"{text}."
 
 
@@ -118,7 +118,7 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
-        text = f"With room for one more activation (a limit greater by {number(float(one))}),"
+        text = f"With room for one more activation (a limit {number(float(one))} higher),"
         yield "more memory", text, pipeline.with_limit(more)
     if pipeline.p2p_latency:
         yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})

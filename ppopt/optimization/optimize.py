@@ -96,7 +96,7 @@ def optimize(
         Threads of CP-SAT; by default one for each core, at most two. With one, a seed decides the result as far as the
         clock allows.
     seed : int
-        For all that is random.
+        The seed of everything random.
     progress : callable, optional
         ``progress(standing)`` is called whenever the best schedule or the bound moves.
     starts : sequence of Schedule
@@ -243,8 +243,8 @@ def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> I
     chunks, usual = made.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
     if STAGES_PER_DEVICE[made.placement] is None and chunks > usual:
         yield (
-            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} a device; "
-            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} a device"
+            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} per device; "
+            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} per device"
         )
     if options.split_backward:
         yield from halves_notes(settled)
@@ -349,7 +349,7 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
     for strategy, variants in others:
         for options in variants:
             if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
-                return [f"the time was up before all options of {strategy.name} had been tried that it proposes"]
+                return [f"the time was up before all the options that {strategy.name} proposes had been tried"]
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None:
                 search.offer(orders)

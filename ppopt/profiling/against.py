@@ -106,7 +106,7 @@ def _check_same_actions(predicted: Schedule, actions: Iterable[MeasuredAction]) 
             device, stage, kind, microbatch = min(some)
             raise InputError(
                 f"{predicted.strategy}: {len(some)} actions {what} its order {'lacks' if some <= found else 'has'} "
-                f"them, the first: {stage}{kind}{microbatch} on device {device}; is it the order that ran?"
+                f"them, the first: {stage}{kind}{microbatch} on device {device}; is this the order that ran?"
             )
 
 
@@ -158,10 +158,10 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
     yield (
         f"The step takes {grouped(measured.makespan)} instead of {with_unit(grouped(predicted.makespan), unit)} "
         f"({_signed(longer)}); "
-        f"{percent(measured.bubble_ratio)} of the device time are idle instead of {percent(predicted.bubble_ratio)}."
+        f"{percent(measured.bubble_ratio)} of the device time is idle instead of {percent(predicted.bubble_ratio)}."
     )
     if not 0.01 < longer + 1 < 100:
-        yield "The times are of another order of magnitude: is the unit of the costs the one that --unit says?"
+        yield "The times differ by an order of magnitude: are the costs in the unit that --unit says?"
     yield from _by_stage_and_kind(predicted, measured)
     yield from _by_wait(predicted, measured)
 

@@ -25,7 +25,7 @@ def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
     Raises
     ------
     InputError
-        If a rank is there twice, or a stage was run by no rank.
+        If a rank appears twice, or a stage was run by no rank.
     """
     devices, told = choose_devices(runs)
     steps, step_notes = number_steps(devices)
@@ -42,8 +42,8 @@ def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
     moved = _without_waits(_on_one_clock(actions, clocks.offsets), blind)
     if blind and pairs:
         step_notes.append(
-            f"device {min(blind)} has no receives in its trace: what its actions waited was judged by the ends of what "
-            "they waited for, and a transfer counts as work"
+            f"device {min(blind)} has no receives in its trace, so its actions are taken to begin once their inputs "
+            "had been produced, and transfers count as work"
         )
     notes = [*told, *(note for run in devices for note in run.notes), *step_notes, *choice_notes, *clocks.notes]
     return Measurement(

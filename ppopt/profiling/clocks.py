@@ -69,7 +69,7 @@ def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
     changes = _least_changes(devices, left)
     if changes is None:
         notes.append(
-            "no clock offsets make every action start after the end of what it waits for; it is "
+            "no clock offsets let every action start after the end of what it waits for; they are "
             f"{-min(left.values()):.4g} ms short at worst"
         )
         return Clocks(tuple(offsets), notes)
@@ -102,8 +102,8 @@ def _middles(devices: int, pairs: Mapping[tuple[int, int], float], notes: list[s
     if one_way:
         i, j = one_way[0]
         notes.append(
-            f"nothing goes from device {j} to device {i}: their clock offset has a limit on one side only, and "
-            "was taken as if the fastest transfer took no time"
+            f"nothing is sent from device {j} to device {i}, so their clock offset has a limit on one side only; it "
+            "was chosen as if the fastest transfer took no time"
         )
     return offsets
 
@@ -139,5 +139,5 @@ def _moved_back(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[fl
 def _described(offsets: Iterable[float], pairs: Mapping[tuple[int, int], float]) -> str:
     listed = ", ".join(f"{offset:+.4g}" for offset in offsets)
     brackets = [(pairs[i, j] + pairs[j, i]) / 2 for i, j in pairs if i < j and (j, i) in pairs]
-    sure = f"; transfers in both directions hold them to ± {max(brackets):.3g} ms" if brackets else ""
-    return f"clock offsets added to the devices, from what waited for what: {listed} ms{sure}"
+    sure = f"; transfers in both directions pin them down to ± {max(brackets):.3g} ms" if brackets else ""
+    return f"clock offsets were added to the devices, inferred from which actions waited for which: {listed} ms{sure}"

@@ -142,7 +142,10 @@ def _from_blocks(
         medians[key].update({stage: blocks.get(stage, usual) * share for stage in lacking})
         if lacking:
             listed = ", ".join(map(str, lacking))
-            notes.append(f"stage {listed} ran {key}s in blocks only; {share:.0%} of a block was taken for one")
+            notes.append(
+                f"stage {listed} ran {key}s only in overlapped blocks, so a {key} was taken to last {share:.0%} of "
+                "a block"
+            )
 
 
 def _complete_backwards(medians: dict[str, dict[int, float]], stages: int, notes: list[str]) -> None:
@@ -166,7 +169,7 @@ def _complete_backwards(medians: dict[str, dict[int, float]], stages: int, notes
     for stage in lacking:
         whole[stage] = to_input[stage] + to_weight[stage]
     if lacking:
-        notes.append(f"no B was measured on stage {', '.join(map(str, lacking))}; I + W was taken for it")
+        notes.append(f"no B was measured on stage {', '.join(map(str, lacking))}; I + W was used instead")
 
 
 def _settle(medians: dict[str, dict[int, float]], spreads: Spreads, notes: list[str]) -> None:
@@ -182,10 +185,12 @@ def _settle(medians: dict[str, dict[int, float]], spreads: Spreads, notes: list[
         often = [each.times if each else 0 for each in counts]
         if often[0] > often[1]:
             to_input[stage], to_weight[stage] = (each * found / halves for each in (to_input[stage], to_weight[stage]))
-            notes.append(f"stage {stage}: I + W took {halves:.4g} ms and B {found:.4g} ms; I and W were scaled to B")
+            notes.append(
+                f"stage {stage}: I + W took {halves:.4g} ms and B {found:.4g} ms; I and W were scaled to match B"
+            )
         else:
             whole[stage] = halves
-            notes.append(f"stage {stage}: B took {found:.4g} ms and I + W {halves:.4g} ms; I + W was taken for B")
+            notes.append(f"stage {stage}: B took {found:.4g} ms and I + W {halves:.4g} ms; I + W was used for B")
 
 
 def _agree(whole: float, to_input: float, to_weight: float) -> bool:
@@ -200,7 +205,7 @@ def _complete_blocks(
     lacking = [stage for stage in range(stages) if stage not in blocks]
     if lacking:
         notes.append(
-            f"no overlapped block was measured on stage {', '.join(map(str, lacking))}; F + B was taken for it"
+            f"no overlapped block was measured on stage {', '.join(map(str, lacking))}; F + B was used instead"
         )
     return {
         stage: blocks[stage] if stage in blocks else _forward_and_backward(medians, stage) for stage in range(stages)

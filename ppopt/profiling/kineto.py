@@ -204,10 +204,10 @@ def _is_cut(error: Exception) -> bool:
 
 def _nothing_in(found: _Found) -> str:
     if found.broken:
-        return f"{found.broken}, and has no range of a pipeline's action (such as PP:0F0) up to there"
+        return f"{found.broken}, and has no range of a pipeline action (such as PP:0F0) up to that point"
     if found.unusable:
-        return f"{found.unusable} ranges of a pipeline's actions have no usable time (ts and dur, not negative)"
-    return f"none of its {found.events:,} events is a range of a pipeline's action (such as PP:0F0)"
+        return f"{found.unusable} ranges of pipeline actions have no usable time (ts and dur, not negative)"
+    return f"none of its {found.events:,} events is a range of a pipeline action (such as PP:0F0)"
 
 
 def _on_one_stream(events: list[_Event]) -> list[_Event]:
@@ -254,20 +254,20 @@ def _marks(found: _Found, category: str | None) -> list[StepMark]:
 
 def _notes(name: str, found: _Found, category: str | None) -> Iterator[str]:
     if found.broken:
-        yield f"{name}: {found.broken}; the {found.events:,} events up to there were used"
+        yield f"{name}: {found.broken}; the {found.events:,} events before that were used"
     if found.unusable:
-        yield f"{name}: {found.unusable} ranges without a usable time (ts and dur, not negative) were passed over"
+        yield f"{name}: {found.unusable} ranges without a usable time (ts and dur, not negative) were skipped"
     if category not in (GPU, GRAPH) and (found.kernels or found.of_nccl):
         yield (
-            f"{name}: is of a GPU, but has ranges only on the CPU, so these are the times to launch the work; profile "
-            "with ProfilerActivity.CUDA so that the ranges are on the streams, too"
+            f"{name}: is from a GPU, but has ranges only on the CPU, so they show how long *launching* the work took; "
+            "profile with ProfilerActivity.CUDA so that the ranges are on the streams, too"
         )
     only_on_cpu = {event.ops for event in found.actions[CPU]} - {event.ops for event in found.actions[category or CPU]}
     if only_on_cpu:
         example = next(iter(sorted(only_on_cpu)))[0]
-        yield f"{name}: {len(only_on_cpu)} actions, such as {example}, are not on the streams and were passed over"
+        yield f"{name}: {len(only_on_cpu)} actions, such as {example}, are not on the streams and were skipped"
     if category == GRAPH:
-        yield f"{name}: its actions were put together from the kernels of CUDA graphs"
+        yield f"{name}: its actions were assembled from the kernels of CUDA graphs"
 
 
 def _base(head: Mapping[str, Any]) -> int | None:

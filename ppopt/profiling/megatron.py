@@ -52,7 +52,7 @@ def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
     order = sorted(range(len(logs)), key=lambda place: (numbers[place] or 0) if by_name else place)
     runs = [_read_log(*logs[place], device, len(logs)) for device, place in enumerate(order)]
     if not by_name and len(logs) > 1:
-        runs[0].notes.append("the files' names do not say which rank they are of; they were taken in the order given")
+        runs[0].notes.append("the files' names do not say which rank each is from; they were taken in the order given")
     return runs
 
 
@@ -73,7 +73,7 @@ def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> R
     )
     run = Run(path, rank, ranges)
     if others:
-        run.notes.append(f"{in_one_line(path)}: {others} entries that are no forward or backward were passed over")
+        run.notes.append(f"{in_one_line(path)}: {others} entries that are neither forwards nor backwards were skipped")
     return run
 
 

@@ -112,7 +112,7 @@ class Profile:
 
 
 def profile(paths: Paths, *, skip: int | None = None) -> Profile:
-    """Take costs from traces of a pipeline that ran.
+    """Derive costs from traces of a real run.
 
     Parameters
     ----------

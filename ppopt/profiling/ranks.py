@@ -28,7 +28,7 @@ def choose_devices(runs: Sequence[Run]) -> Devices:
     Raises
     ------
     InputError
-        If a rank is there twice, or a stage was run by no rank.
+        If a rank appears twice, or a stage was run by no rank.
     """
     ordered = _by_rank(runs)
     copies = _group(ordered)
@@ -45,7 +45,7 @@ def _by_rank(runs: Sequence[Run]) -> list[Run]:
         other = seen.setdefault(run.rank or 0, run)
         if other is not run:
             raise InputError(
-                f"{run.path}: is of rank {run.rank}, and so is {other.path}; give one file a rank, all of one run"
+                f"{run.path}: is from rank {run.rank}, and so is {other.path}; give one file per rank, all from one run"
             )
     if len(seen) < len(runs):
         _guess_ranks(runs)
@@ -58,7 +58,9 @@ def _guess_ranks(runs: Sequence[Run]) -> None:
     for place, (run, number) in enumerate(zip(runs, numbers, strict=True)):
         run.rank = number if are_ranks else place
     if not are_ranks and len(runs) > 1:
-        runs[0].notes.append("neither the files nor their names say which rank each is of; they were taken as given")
+        runs[0].notes.append(
+            "neither the files nor their names say which rank each is from; they were taken in the order given"
+        )
 
 
 def _group(runs: Sequence[Run]) -> list[list[Run]]:
@@ -95,11 +97,11 @@ def _number_stages(runs: Sequence[Run]) -> None:
         return
     if not all(unnumbered):
         named, unnamed = runs[unnumbered.index(False)].path, runs[unnumbered.index(True)].path
-        raise InputError(f"{unnamed}: its ranges name no stage, those of {named} do; give the traces of one run")
+        raise InputError(f"{unnamed}: its ranges name no stage, those of {named} do; give traces from a single run")
     for stage, run in enumerate(runs):
         run.ranges = [_on_stage(each, stage) for each in run.ranges]
     runs[0].notes.append(
-        "the ranges (Forward 0, Backward 0) name no stage; each rank was taken for one stage, in the order of ranks"
+        "the ranges (Forward 0, Backward 0) name no stage; each rank was taken to be one stage, in rank order"
     )
 
 

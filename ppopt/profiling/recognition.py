@@ -108,7 +108,7 @@ def _read_head(file: Any, builder: ObjectBuilder) -> str | None:
         if is_list and event in ("start_map", "start_array", "end_array"):
             return "item"
         if is_list:  # a line of a log may begin with a bracket
-            raise ijson.JSONError("it begins with a list of what are no events")
+            raise ijson.JSONError("it begins with a list of something other than events")
         if depth == 1 and event == "map_key" and value == "traceEvents":
             return "traceEvents.item"
         if count > MOST_PARTS:

@@ -82,7 +82,7 @@ def _skipped(name: str, found: object) -> dict[int, str]:
 
 def _offsets(name: str, found: object, devices: int) -> tuple[float, ...]:
     if not isinstance(found, list) or len(found) not in (0, devices) or not all(_is_time(each) for each in found):
-        raise InputError(f"{name}: measurement.offsets: must be milliseconds, one a device; found {shown(found)}")
+        raise InputError(f"{name}: measurement.offsets: must be milliseconds, one per device; found {shown(found)}")
     return tuple(float(each) for each in found)
 
 

@@ -75,7 +75,9 @@ def number_steps(runs: Sequence[Run]) -> tuple[list[dict[int, Step]], list[str]]
     lengths = [len(steps) for steps in cut]
     notes = []
     if len(set(lengths)) > 1:
-        notes.append(f"the ranks have different numbers of steps ({_counts(lengths)}); those that all have were used")
+        notes.append(
+            f"the ranks have different numbers of steps ({_counts(lengths)}); the steps that all have were used"
+        )
     numbered = [each for each in marked if each is not None]
     if len(numbered) == len(runs):
         first = min(min(each) for each in numbered)
@@ -159,7 +161,7 @@ def choose_steps(
         skipped |= {number: why for number in usable if number in warm_up}
     elif warm_up:
         why = "all of them are warm-up" if skip is not None else "it is the only complete step"
-        notes.append(f"step {usable[0]} may hold warm-up, and was used all the same: {why}")
+        notes.append(f"step {usable[0]} may include warm-up, but was used anyway: {why}")
         kept = usable
     return skipped | outliers({number: _duration(steps, number) for number in kept}), notes
 

@@ -59,7 +59,7 @@ def timers_in_text(path: Path) -> TimersInText | None:
     Raises
     ------
     InputError
-        If it is too large, a timer has no time that is whole, or the timers are of several ranks.
+        If it is too large, a timer has no complete time, or the timers are of several ranks.
     """
     name, text = in_one_line(path), _text_of(path)
     content: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def timers_in_text(path: Path) -> TimersInText | None:
         start = text.rfind("\n", 0, found.start()) + 1
         if found["value"] is None:
             line = text.count("\n", 0, start) + 1
-            raise InputError(f"{name}: line {line}: {found['key']} has no time that is whole; was the file cut off?")
+            raise InputError(f"{name}: line {line}: {found['key']} has no complete time; was the file cut off?")
         ranks |= _rank_before(text[start : min(start + 100, found.start())])
         read = json.loads(found["value"])
         content.setdefault(found["key"], []).extend(read if isinstance(read, list) else [read])
@@ -99,7 +99,7 @@ def _notes(name: str, text: str) -> list[str]:
     own = [line for line in lines if _PART.fullmatch(line) or _ENTRY.search(line)]
     others = len(lines) - len(own)
     counted = "1 other line was" if others == 1 else f"{others:,} other lines were"
-    notes = [f"{name}: {counted} passed over"] if others else []
+    notes = [f"{name}: {counted} skipped"] if others else []
     if sum(line.count("{") - line.count("}") for line in own) > 0:
-        notes.append(f"{name}: its JSON does not end; the timers up to there were used")
+        notes.append(f"{name}: its JSON is cut off; the timers before that were used")
     return notes

@@ -179,7 +179,7 @@ class Crew:
         deadline = monotonic() + ANSWER_SECONDS
         while monotonic() < deadline and not all(any("where" in each for each in one.messages) for one in workers):
             self._listen(deadline, strict=False)
-        lines = [f"no end after {seconds:g} s (see --timeout)"]
+        lines = [f"not finished after {seconds:g} s (see --timeout)"]
         for worker in workers:
             lines += [f"rank {worker.rank} {worker.answer('where') or 'does not answer'}", *_quoted(worker)]
         return RehearsalError("\n".join(lines))

@@ -134,7 +134,7 @@ def _trace_folders(folder: Path | None, count: int) -> Sequence[Path | None]:
         for each in folders:
             each.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"trace_dir: {shown(str(folder))} cannot be made: {error.strerror or error}") from None
+        raise InputError(f"trace_dir: {shown(str(folder))} cannot be created: {error.strerror or error}") from None
     return folders
 
 
@@ -188,14 +188,18 @@ class Plan:
         costs = self.schedule.pipeline if pipeline.stages is None else pipeline.recut(len(self.schedule.pipeline.costs))
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
-            self.notes.append("PyTorch runs nothing for the I of stage 0 and the whole backward in its W: predicted so")
+            self.notes.append(
+                "PyTorch runs nothing for the I of stage 0 and the whole backward in its W; so does the prediction"
+            )
         if any(isinstance(action, Block) for order in self.schedule.actions for action in order):
-            self.notes.append("PyTorch runs the two halves of an overlapped block one after the other: predicted so")
+            self.notes.append(
+                "PyTorch runs the two halves of an overlapped block one after the other; so does the prediction"
+            )
         shortest = min(min(cost.forward, cost.backward) for cost in costs.costs)
         if shortest * self._unit < SHORT:
             self.notes.append(
-                f"operations of {float(shortest * self._unit):g} ms are short beside what the runtime itself does: "
-                "expect the nominal prediction to be too short"
+                f"operations of {float(shortest * self._unit):g} ms are short compared with the runtime's own "
+                "overhead, so expect the nominal prediction to be too short"
             )
         return costs
 
@@ -261,8 +265,8 @@ def _too_few_cores(processes: int) -> Iterator[str]:
     if processes > cores:
         counted = "1 core" if cores == 1 else f"{cores} cores"
         yield (
-            f"{counted} for {processes} processes: where more of them work at once than there are cores, waits will be "
-            "measured, not schedules"
+            f"{counted} for {processes} processes: where more of them work at once than there are cores, waits will "
+            "be measured instead of schedules"
         )
 
 

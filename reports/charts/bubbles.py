@@ -106,7 +106,7 @@ def _bars(schedules: Sequence[Presented], unit: str) -> list[alt.Chart]:
 
 def _axis_end(schedules: Sequence[Presented]) -> str:
     """Let the axis end behind the longest bar, such that its text has room; as an expression of the figure."""
-    highest = {name: max(getattr(each.row.figures, name) for each in schedules) for name in FIGURES}
+    highest = {name: max(getattr(each.summary.figures, name) for each in schedules) for name in FIGURES}
     ends = ", ".join(f"{name}: {1.2 * value if value > 0 else 0.01!r}" for name, value in highest.items())
     return f"({{{ends}}})[figure]"
 
@@ -137,7 +137,7 @@ def reference_lines(section: Section) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     found = next((each for each in section.schedules if each.searched), None)
     if found is not None:
-        lines.append({"line": f"{found.row.name}", "place": 0, **_figures_of(found)})
+        lines.append({"line": f"{found.summary.name}", "place": 0, **_figures_of(found)})
     held = next((each.ladder for each in section.schedules if _has_bound(each, section.bound)), None)
     if section.bound is not None and held is not None:
         bound = section.bound
@@ -154,11 +154,11 @@ def reference_lines(section: Section) -> list[dict[str, Any]]:
 
 
 def _has_bound(presented: Presented, bound: float | None) -> bool:
-    return presented.ladder is not None and not presented.row.over and float(presented.ladder.bound) == bound
+    return presented.ladder is not None and not presented.summary.over and float(presented.ladder.bound) == bound
 
 
 def _figures_of(presented: Presented) -> dict[str, float]:
-    return {name: getattr(presented.row.figures, name) for name in FIGURES}
+    return {name: getattr(presented.summary.figures, name) for name in FIGURES}
 
 
 def _lines(lines: Sequence[dict[str, Any]], axis_end: str, unit: str) -> list[alt.Chart]:

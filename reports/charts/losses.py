@@ -87,7 +87,7 @@ def idle_chart(section: Section) -> alt.Chart:
             x=alt.X(
                 "share:Q",
                 stack=True,
-                title="idle part, average of the devices",
+                title="idle share, average of the devices",
                 axis=alt.Axis(format="~%", tickCount=6),
             ),
             order="place:O",
@@ -103,7 +103,7 @@ def idle_chart(section: Section) -> alt.Chart:
 
 def _averages(section: Section) -> list[dict[str, object]]:
     gathered: dict[tuple[str, int, str, int], list[float]] = {}
-    makespans = {label(each): each.row.figures.makespan for each in section.schedules}
+    makespans = {label(each): each.summary.figures.makespan for each in section.schedules}
     for each in idle_records(section.schedules):
         gathered.setdefault((each["name"], each["rank"], each["cause"], each["place"]), []).append(each["time"])
     return [
@@ -137,7 +137,7 @@ def device_idle_chart(section: Section) -> alt.Chart:
         .mark_bar()
         .encode(
             y=alt.Y("device:O", title="device"),
-            x=alt.X("share:Q", stack=True, title="idle part of the step", axis=alt.Axis(format="~%", tickCount=6)),
+            x=alt.X("share:Q", stack=True, title="idle share of the step", axis=alt.Axis(format="~%", tickCount=6)),
             order="place:O",
             color=alt.Color("cause:N", scale=_CAUSE_COLOURS, sort=list(CAUSE_TITLES.values()), legend=None),
             tooltip=tooltips("device", "cause", "time", "share", unit=section.unit),

@@ -31,7 +31,7 @@ def idle_shares(presented: Presented) -> list[list[float]]:
     list of list of float
         For each device a number from 0 to 1 for each stretch.
     """
-    rows = [presented.rows[at] for at in sorted(set(leading_rows(presented.rows)))]  # each action once
+    rows = [presented.timeline[at] for at in sorted(set(leading_rows(presented.timeline)))]  # each action once
     first = min(row.start for row in rows)
     length = max(row.end for row in rows) - first
     edges = np.linspace(0.0, float(length), BINS + 1)
@@ -69,7 +69,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
     presented : Presented
         The schedule.
     """
-    start, width = timeline_start(presented), presented.row.figures.makespan / BINS
+    start, width = timeline_start(presented), presented.summary.figures.makespan / BINS
     values = [
         {"device": device, "from": start + place * width, "to": start + (place + 1) * width, "idle": share}
         for device, shares in enumerate(idle_shares(presented))
@@ -80,7 +80,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
 
 def overview_layer(presented: Presented, data: Any) -> alt.Chart:
     """Draw the rows that `overview_chart` makes, from any data."""
-    start, makespan = timeline_start(presented), presented.row.figures.makespan
+    start, makespan = timeline_start(presented), presented.summary.figures.makespan
     devices = presented.problem.devices
     chart: alt.Chart = (
         alt.Chart(data)
@@ -88,7 +88,7 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
         .encode(
             x=alt.X(
                 "from:Q",
-                title=titled("time", presented.row.unit),
+                title=titled("time", presented.summary.unit),
                 scale=alt.Scale(domain=[start, start + makespan], nice=False),
             ),
             x2="to:Q",
@@ -111,7 +111,7 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
             ),
             tooltip=[
                 alt.Tooltip("device:O"),
-                alt.Tooltip("from:Q", title=titled("from", presented.row.unit), format=",.7~r"),
+                alt.Tooltip("from:Q", title=titled("from", presented.summary.unit), format=",.7~r"),
                 alt.Tooltip("idle:Q", format=".0%"),
             ],
         )
@@ -128,8 +128,8 @@ def windows(presented: Presented) -> list[tuple[str, float, float]]:
     list of (str, float, float)
         What it is called, when it begins and when it ends.
     """
-    start, makespan = timeline_start(presented), presented.row.figures.makespan
-    width = min(makespan / 3, makespan * WINDOW_BARS / len(presented.rows))
+    start, makespan = timeline_start(presented), presented.summary.figures.makespan
+    width = min(makespan / 3, makespan * WINDOW_BARS / len(presented.timeline))
     middle = start + makespan / 2
     return [
         ("warm-up", start, start + width),
@@ -140,6 +140,6 @@ def windows(presented: Presented) -> list[tuple[str, float, float]]:
 
 def any_timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart | alt.Chart:
     """Draw the timeline of a schedule, or its idle shares where it has more operations than can be told apart."""
-    if len(presented.rows) > LONGEST_TIMELINE:
-        return overview_chart(presented).properties(title=presented.row.name)
+    if len(presented.timeline) > LONGEST_TIMELINE:
+        return overview_chart(presented).properties(title=presented.summary.name)
     return timeline_chart(presented, full_strip)

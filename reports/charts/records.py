@@ -19,9 +19,9 @@ STEP_TITLES = {
 
 CAUSE_TITLES = {
     "filling": "filling",
-    "data": "data of another device",
+    "data": "data from another device",
     "latency": "latency",
-    "order": "nothing: the order leaves it",
+    "order": "nothing: the order leaves the gap",
     "draining": "draining",
 }
 
@@ -31,7 +31,7 @@ MEASURED = "measured"
 
 def label(presented: Presented) -> str:
     """Name a schedule as everywhere in a report: with ``!`` in front where it is over the memory limit."""
-    return f"! {presented.row.name}" if presented.row.over else presented.row.name
+    return f"! {presented.summary.name}" if presented.summary.over else presented.summary.name
 
 
 def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
@@ -40,10 +40,10 @@ def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
         {
             "name": label(each),
             "rank": rank,
-            "makespan": each.row.figures.makespan,
-            "bubble_ratio": each.row.figures.bubble_ratio,
-            "bubble_over_ideal": each.row.figures.bubble_over_ideal,
-            "peak_memory": max(each.row.figures.peak_memory),
+            "makespan": each.summary.figures.makespan,
+            "bubble_ratio": each.summary.figures.bubble_ratio,
+            "bubble_over_ideal": each.summary.figures.bubble_over_ideal,
+            "peak_memory": max(each.summary.figures.peak_memory),
             "share_of_limit": share_of_limit(each),
             "state": _state(each),
         }
@@ -52,16 +52,16 @@ def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
 
 
 def _state(presented: Presented) -> str:
-    if presented.row.over:
+    if presented.summary.over:
         return OVER_LIMIT
-    if presented.row.status == MEASURED:
+    if presented.summary.status == MEASURED:
         return MEASURED
     return SEARCHED if presented.searched else PUBLISHED
 
 
 def share_of_limit(presented: Presented) -> float | None:
-    """Tell the largest part of its limit that any device holds at one time; None where nothing is limited."""
-    pairs = zip(presented.row.figures.peak_memory, presented.row.limits, strict=True)
+    """Tell the largest share of its limit that any device holds at one time; None where nothing is limited."""
+    pairs = zip(presented.summary.figures.peak_memory, presented.summary.limits, strict=True)
     shares = [peak / limit if limit else float(peak > 0) for peak, limit in pairs if limit is not None]
     return max(shares, default=None)
 
@@ -95,7 +95,7 @@ def idle_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
     """Make a row for each schedule, device and cause: how long the device idles for it."""
     records: list[dict[str, Any]] = []
     for rank, each in enumerate(schedules):
-        scale, makespan = each.problem.ticks_per_unit, each.row.figures.makespan
+        scale, makespan = each.problem.ticks_per_unit, each.summary.figures.makespan
         for device, idle in enumerate(each.waiting.devices):
             for place, cause in enumerate(CAUSES):
                 time = getattr(idle, cause) / scale

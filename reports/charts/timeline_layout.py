@@ -24,6 +24,17 @@ BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.06, 0.66, 0.71, 0.96
 DIGITS = 10
 """Significant digits of the times that are drawn; the figures beside them have all."""
 
+WAITING_TEXTS = {
+    "none": "did not wait",
+    "idle": "idle {time} before it ({parts})",
+    "source": ", waiting for {source}",
+    "filling": "filling {time}",
+    "data": "data {time}",
+    "latency": "latency {time}",
+    "order": "other work was ready {time}",
+}
+"""What tooltips say of the time before an operation; the page's script fills in the same texts."""
+
 
 def columns(presented: Presented) -> dict[str, Any]:
     """Write a timeline as columns, as small as it goes, for JSON.
@@ -39,25 +50,25 @@ def columns(presented: Presented) -> dict[str, Any]:
         (empty for none); ``memory``, for each device moments and levels; ``limits``; ``colours`` for each kind and
         place, with that of the text.
     """
-    operations = [operation(row.task) for row in presented.rows]
+    operations = [operation(row.task) for row in presented.timeline]
     places = _places(presented)
-    homes = {row.task: row.device for row in presented.rows}
+    homes = {row.task: row.device for row in presented.timeline}
     scale = presented.problem.ticks_per_unit
     counts = [0] * presented.problem.devices
-    for row in presented.rows:
+    for row in presented.timeline:
         counts[row.device] += 1
     return {
         "devices": presented.problem.devices,
-        "unit": presented.row.unit,
+        "unit": presented.summary.unit,
         "counts": counts,
         "stage": [each.stage for each in operations],
         "microbatch": [each.microbatch for each in operations],
         "kind": "".join(each.kind for each in operations),
         "place": places,
-        "start": [_short(row.start / scale) for row in presented.rows],
-        "end": [_short(row.end / scale) for row in presented.rows],
+        "start": [_short(row.start / scale) for row in presented.timeline],
+        "end": [_short(row.end / scale) for row in presented.timeline],
         "blocks": _first_halves(presented),
-        "critical": list(critical_path(presented.problem, presented.rows)),
+        "critical": list(critical_path(presented.problem, presented.timeline)),
         "waits": [
             [
                 at,
@@ -68,7 +79,7 @@ def columns(presented: Presented) -> dict[str, Any]:
             if wait.idle
         ],
         "memory": _memory(presented),
-        "limits": list(presented.row.limits),
+        "limits": list(presented.summary.limits),
         "colours": _colours(max(places, default=0) + 1),
     }
 
@@ -93,7 +104,7 @@ def _places(presented: Presented) -> list[int]:
         for place, (stage, microbatches) in enumerate(stages):
             known.setdefault((device, stage), []).append((microbatches, place))
     places = []
-    for row in presented.rows:
+    for row in presented.timeline:
         stage, _, microbatch = operation(row.task)
         here = known.get((row.device, stage), ())
         places.append(next((place for part, place in here if microbatch in part), 0))
@@ -101,7 +112,7 @@ def _places(presented: Presented) -> list[int]:
 
 
 def _first_halves(presented: Presented) -> list[int]:
-    return [lead for at, lead in enumerate(leading_rows(presented.rows)) if lead != at]
+    return [lead for at, lead in enumerate(leading_rows(presented.timeline)) if lead != at]
 
 
 def _memory(presented: Presented) -> list[dict[str, list[float | int]]]:
@@ -111,7 +122,7 @@ def _memory(presented: Presented) -> list[dict[str, list[float | int]]]:
             "time": [_short(moment / scale) for moment, _ in steps],
             "level": [_short(level / amounts) for _, level in steps],
         }
-        for steps in memory_steps(presented.problem, presented.rows)
+        for steps in memory_steps(presented.problem, presented.timeline)
     ]
 
 
@@ -166,12 +177,12 @@ def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
         "tintInk": palette.ink_on(tint),
         "critical": False,
         "idle": 0,
-        "waited": "nothing",
+        "waited": WAITING_TEXTS["none"],
     }
 
 
 def waiting_text(idle: float, data: float, latency: float, order: float, source: str, unit: str = "") -> str:
-    """Say what an operation was waited for, and how the idle time before it divides.
+    """Say how long a device idled before an operation, how that time divides, and what it waited for.
 
     Parameters
     ----------
@@ -182,9 +193,14 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
     unit : str
         The unit of time.
     """
-    named = [("data", data), ("latency", latency), ("other work was ready", order)]
-    parts = [f"{name} {with_unit(grouped(part), unit)}" for name, part in named if part]
-    return f"{source or 'its turn'} ({', '.join(parts) or f'filling {with_unit(grouped(idle), unit)}'})"
+    named = [("data", data), ("latency", latency), ("order", order)]
+    parts = [_part(name, part, unit) for name, part in named if part] or [_part("filling", idle, unit)]
+    text = WAITING_TEXTS["idle"].format(time=with_unit(grouped(idle), unit), parts=", ".join(parts))
+    return text + (WAITING_TEXTS["source"].format(source=source) if source else "")
+
+
+def _part(name: str, time: float, unit: str) -> str:
+    return WAITING_TEXTS[name].format(time=with_unit(grouped(time), unit))
 
 
 def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
@@ -230,8 +246,8 @@ def memory_scale(schedules: Sequence[Presented]) -> float:
     schedules : sequence of Presented
         What is shown together.
     """
-    peak = max((level for each in schedules for level in each.row.figures.peak_memory), default=0)
-    limit = max((limit for each in schedules for limit in each.row.limits if limit is not None), default=0)
+    peak = max((level for each in schedules for level in each.summary.figures.peak_memory), default=0)
+    limit = max((limit for each in schedules for limit in each.summary.limits if limit is not None), default=0)
     return min(max(peak, limit), 2 * limit) or peak or 1
 
 

@@ -33,7 +33,7 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
         ``microbatch``) and ``critical_path`` are bound to a menu and a checkbox.
     """
     timeline = columns(presented)
-    makespan = presented.row.figures.makespan
+    makespan = presented.summary.figures.makespan
     start = timeline_start(presented)
     full = memory_scale([presented]) if full_strip is None else full_strip
     chart = timeline_layers(
@@ -45,7 +45,7 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
         tooltip=[
             *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
             *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),
-            alt.Tooltip("waited:N"),
+            alt.Tooltip("waited:N", title="waiting"),
         ],
         unit=timeline["unit"],
     )
@@ -54,12 +54,12 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
             name="colour_by", value="kind", bind=alt.binding_select(options=["kind", "microbatch"], name="Colour by ")
         ),
         alt.param(name="critical_path", value=False, bind=alt.binding_checkbox(name="Critical path ")),
-    ).properties(title=presented.row.name)
+    ).properties(title=presented.summary.name)
 
 
 def timeline_start(presented: Presented) -> float:
     """Return when the first operation starts."""
-    return min(row.start for row in presented.rows) / presented.problem.ticks_per_unit
+    return min(row.start for row in presented.timeline) / presented.problem.ticks_per_unit
 
 
 def timeline_layers(

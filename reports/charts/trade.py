@@ -41,11 +41,11 @@ def memory_chart(section: Section) -> alt.LayerChart:
     Returns
     -------
     altair.LayerChart
-        Where the devices' limits differ, memory is the largest part of its limit that any device holds.
+        Where the devices' limits differ, memory is the largest share of its limit that any device holds.
     """
-    limits = {limit for each in section.schedules for limit in each.row.limits}
+    limits = {limit for each in section.schedules for limit in each.summary.limits}
     shared = len(limits) == 1
-    field, title = ("peak_memory", "peak memory of a device") if shared else ("share_of_limit", "part of its limit")
+    field, title = ("peak_memory", "peak memory of a device") if shared else ("share_of_limit", "share of its limit")
     records = [each for each in schedule_records(section.schedules) if each[field] is not None]
     limit = next(iter(limits)) if shared else 1.0
     x = alt.X(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
+
+from reports.atomic_write import atomic_write
 
 _COMPLETE = "/* complete */"
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
@@ -25,7 +25,7 @@ def vega_script() -> str:
         text = cached.read_text(encoding="utf-8")
         if text.endswith(_COMPLETE):
             return text
-    text = _made()
+    text = _bundled()
     with suppress(OSError):
         _keep(cached, text)
     return text
@@ -36,7 +36,7 @@ def _cache_file() -> Path:
     return folder / f"vega-{version('vl-convert-python')}.js"
 
 
-def _made() -> str:
+def _bundled() -> str:
     import vl_convert
 
     script = vl_convert.javascript_bundle(_EXPORTS).replace("</script", "<\\/script").replace("<!--", "<\\!--")
@@ -45,7 +45,5 @@ def _made() -> str:
 
 def _keep(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as part:
-        part.write(text)
-    os.replace(temporary, file)
+    with atomic_write(file) as part:
+        part.write(text.encode())

@@ -68,12 +68,14 @@
   // ---- tooltips of timelines
 
   function waitingText(wait, unit) {
-    if (wait === null) return "did not wait";
+    if (wait === null) return data.waiting.none;
     const [idle, forData, latency, order, source] = wait;
-    const parts = [["data", forData], ["latency", latency], ["other work was ready", order]]
-      .filter(([, part]) => part > 0).map(([name, part]) => `${name} ${withUnit(part, unit)}`);
-    const why = parts.length ? parts.join(", ") : `filling ${withUnit(idle, unit)}`;
-    return `idle ${withUnit(idle, unit)} before it (${why})` + (source ? `, waiting for ${source}` : "");
+    const text = (name, values) => data.waiting[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+    const timed = ([name, time]) => text(name, { time: withUnit(time, unit) });
+    const parts = [["data", forData], ["latency", latency], ["order", order]].filter(([, part]) => part > 0);
+    const why = (parts.length ? parts : [["filling", idle]]).map(timed).join(", ");
+    const known = text("idle", { time: withUnit(idle, unit), parts: why });
+    return source ? known + text("source", { source }) : known;
   }
 
   function showTip(_handler, event, _item, value) {

@@ -12,7 +12,7 @@ import jinja2
 
 from reports.charts import palette
 from reports.charts.overview import LONGEST_TIMELINE
-from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, STRIP_BOTTOM, STRIP_TOP
+from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, STRIP_BOTTOM, STRIP_TOP, WAITING_TEXTS
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
 from reports.page.section_view import ChartData, SectionView
@@ -60,10 +60,10 @@ def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
     """Choose the schedules whose timelines are drawn whole (by id): the shortest first, as long as there is room."""
     room = MOST_BARS
     whole: set[int] = set()
-    for each in sorted(schedules, key=lambda each: len(each.rows)):
-        if len(each.rows) <= min(room, LONGEST_TIMELINE):
+    for each in sorted(schedules, key=lambda each: len(each.timeline)):
+        if len(each.timeline) <= min(room, LONGEST_TIMELINE):
             whole.add(id(each))
-            room -= len(each.rows)
+            room -= len(each.timeline)
     return whole
 
 
@@ -72,9 +72,10 @@ def _for_script(data: ChartData, sections: Sequence[Section]) -> dict[str, Any]:
         "charts": data.charts,
         "timelines": data.timelines,
         "shares": data.shares,
+        "waiting": WAITING_TEXTS,
         "layout": [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM],
         "tints": [[colour, palette.ink_on(colour)] for colour in palette.MICROBATCHES],
-        "figures": [[dict(each.figures) for each in section.schedules] for section in sections],
+        "figures": [[dict(each.values) for each in section.schedules] for section in sections],
     }
 
 

@@ -22,7 +22,7 @@ from reports.page import sentences, tables
 from reports.table import Row
 
 
-class Figure(NamedTuple):
+class Panel(NamedTuple):
     """A chart of the page, with its text alternative."""
 
     key: str
@@ -73,7 +73,7 @@ class SectionView:
         What is shown.
     place : int
         Which section of the page it is.
-    figures : dict of str to Figure
+    panels : dict of str to Panel
         Its charts but the timelines.
     drawn : list of Drawn
         Its timelines.
@@ -81,7 +81,7 @@ class SectionView:
 
     section: Section
     place: int
-    figures: dict[str, Figure] = field(default_factory=dict)
+    panels: dict[str, Panel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
 
     @property
@@ -95,10 +95,10 @@ class SectionView:
         best = sentences.winner(self.section) or sentences.fastest(self.section)
         if best is None:
             return []
-        figures, bound, unit = best.row.figures, self.section.bound, self.section.unit
-        fits = "over the memory limit" if best.row.over else best.placement + " placement"
+        figures, bound, unit = best.summary.figures, self.section.bound, self.section.unit
+        fits = "over the memory limit" if best.summary.over else best.placement + " placement"
         tiles = [
-            ("winner", best.row.name, fits),
+            ("winner", best.summary.name, fits),
             (
                 "makespan",
                 with_unit(grouped(figures.makespan), unit),
@@ -106,16 +106,16 @@ class SectionView:
             ),
         ]
         baseline = self.section.baseline
-        if baseline is not None and baseline.name != best.row.name:
+        if baseline is not None and baseline.name != best.summary.name:
             share = signed_percent(figures.makespan / baseline.figures.makespan - 1)
             tiles.append((f"against {baseline.name}", share, f"{baseline.name} takes {_time(baseline, unit)}"))
-        if bound is not None and not best.row.over:
+        if bound is not None and not best.summary.over:
             lost = max(0.0, figures.makespan - bound)
             remark = f"{percent(lost / figures.makespan)} of the step; bound {with_unit(grouped(bound), unit)}"
             tiles.append(("lost against the bound", with_unit(grouped(lost), unit), remark))
         peak = max(figures.peak_memory)
         device = figures.peak_memory.index(peak)
-        limit = best.row.limits[device]
+        limit = best.summary.limits[device]
         remark = f"device {device}" if limit is None else f"device {device}, limit {grouped(limit)}"
         tiles.append(("peak memory", grouped(peak), remark))
         return tiles
@@ -160,12 +160,12 @@ class SectionView:
         whole : set of int
             The schedules (by id) whose timelines are drawn whole.
         """
-        for name, make in _FIGURES.items():
+        for name, make in _PANELS.items():
             if not self._can_draw(name):
                 continue
             key = f"{name}-{self.place}"
             data.charts[key] = make.chart(self.section).to_dict()
-            self.figures[name] = Figure(key, make.title, make.sentence(self.section), make.table(self.section))
+            self.panels[name] = Panel(key, make.title, make.sentence(self.section), make.table(self.section))
         drawer = _Timelines(self.section, self.place, data, whole)
         self.drawn = [drawer.draw(rank, each) for rank, each in enumerate(self.section.schedules)]
 
@@ -181,7 +181,7 @@ class _Make(NamedTuple):
     table: Callable[[Section], tables.Table]
 
 
-_FIGURES = {
+_PANELS = {
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
@@ -197,7 +197,7 @@ class _Timelines:
         self.place, self.data, self.whole = place, data, whole
         linked = [each for each in section.schedules if id(each) in whole]
         self.start = min(map(timeline_start, linked), default=0.0)
-        self.end = max((timeline_start(each) + each.row.figures.makespan for each in linked), default=1.0)
+        self.end = max((timeline_start(each) + each.summary.figures.makespan for each in linked), default=1.0)
         self.full_strip = memory_scale(section.schedules)
 
     def draw(self, rank: int, presented: Presented) -> Drawn:
@@ -226,13 +226,13 @@ class _Timelines:
         self.data.charts[shares] = overview_layer(presented, alt.NamedData(name="shares")).to_dict()
         self.data.shares[shares] = {
             "start": timeline_start(presented),
-            "makespan": presented.row.figures.makespan,
+            "makespan": presented.summary.figures.makespan,
             "idle": idle_shares(presented),
         }
         parts = [(shares, "The whole step: which part of the time each device idles")]
         for name, start, end in windows(presented):
             self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
-            stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.row.unit)}"
+            stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.summary.unit)}"
             parts.append((f"{key}-{name}", f"{name.capitalize()}: {stretch}"))
         return parts
 

@@ -14,62 +14,62 @@ from reports.verdict import verdict as say_verdict
 
 def winner(section: Section) -> Presented | None:
     """Choose the shortest schedule that fits the memory; None where none does."""
-    return next((each for each in section.schedules if not each.row.over), None)
+    return next((each for each in section.schedules if not each.summary.over), None)
 
 
 def fastest(section: Section) -> Presented | None:
     """Choose the shortest schedule, whether it fits or not; a fitting one where two are alike."""
-    return min(section.schedules, key=lambda each: each.row.figures.makespan, default=None)
+    return min(section.schedules, key=lambda each: each.summary.figures.makespan, default=None)
 
 
 def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what stands in the way of a faster one."""
-    rows = [each.row for each in section.schedules]
+    rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
 def bubbles(section: Section) -> str:
     """Say how much the best and the worst schedule idle."""
-    ranked = sorted(section.schedules, key=lambda each: each.row.figures.bubble_ratio)
+    ranked = sorted(section.schedules, key=lambda each: each.summary.figures.bubble_ratio)
     best, worst = ranked[0], ranked[-1]
     if best is worst:
-        return f"{best.row.name} leaves {percent(best.row.figures.bubble_ratio)} of the device time idle."
-    if best.row.figures.bubble_ratio == worst.row.figures.bubble_ratio:
-        return f"All schedules leave {percent(best.row.figures.bubble_ratio)} of the device time idle."
+        return f"{best.summary.name} leaves {percent(best.summary.figures.bubble_ratio)} of the device time idle."
+    if best.summary.figures.bubble_ratio == worst.summary.figures.bubble_ratio:
+        return f"All schedules leave {percent(best.summary.figures.bubble_ratio)} of the device time idle."
     return (
-        f"{best.row.name} leaves {percent(best.row.figures.bubble_ratio)} of the device time idle, "
-        f"{worst.row.name} {percent(worst.row.figures.bubble_ratio)}."
+        f"{best.summary.name} leaves {percent(best.summary.figures.bubble_ratio)} of the device time idle, "
+        f"{worst.summary.name} {percent(worst.summary.figures.bubble_ratio)}."
     )
 
 
 def trade(section: Section) -> str:
     """Say what the least memory costs in time."""
-    fitting = [each for each in section.schedules if not each.row.over]
-    limited = any(limit is not None for each in section.schedules for limit in each.row.limits)
+    fitting = [each for each in section.schedules if not each.summary.over]
+    limited = any(limit is not None for each in section.schedules for limit in each.summary.limits)
     text = f"{len(fitting)} of {len(section.schedules)} schedules fit the memory limit. " if limited else ""
     best = winner(section)
     if best is None:
         return text.strip()
-    held = f"{text}{best.row.name} holds {grouped(_peak(best))} on its fullest device"
-    frugal = min(fitting, key=lambda each: (_peak(each), each.row.figures.makespan))
+    held = f"{text}{best.summary.name} holds {grouped(_peak(best))} on its fullest device"
+    frugal = min(fitting, key=lambda each: (_peak(each), each.summary.figures.makespan))
     if len(fitting) == 1:
         return f"{held}."
     if _peak(frugal) >= _peak(best):
         return f"{held}, and no other makes do with less."
-    longer = frugal.row.figures.makespan / best.row.figures.makespan - 1
-    return f"{held}; {frugal.row.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
+    longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
+    return f"{held}; {frugal.summary.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
 
 
 def _peak(presented: Presented) -> float:
-    return max(presented.row.figures.peak_memory)
+    return max(presented.summary.figures.peak_memory)
 
 
 _REMEDIES = {
-    "imbalance": "which only another partition of the model changes",
-    "filling_and_draining": "which more microbatches or more stages a device would spread thinner",
+    "imbalance": "which only another partition of the model can change",
+    "filling_and_draining": "which more microbatches or more stages per device would reduce",
     "latency": "which a faster network would shorten",
-    "memory": "which a higher memory limit would give back",
-    "order": "which another order may still gain",
+    "memory": "which a higher memory limit would recover",
+    "order": "which another order might still recover",
 }
 
 
@@ -82,9 +82,9 @@ def ladder(section: Section) -> str:
     step = max(STEPS, key=lambda name: getattr(steps, name))
     lost = getattr(steps, step)
     if not lost:
-        return f"{best.row.name} loses nothing: its step is as long as the work, spread evenly over the devices."
+        return f"{best.summary.name} loses nothing: its step is as long as the work, spread evenly over the devices."
     text = (
-        f"Of each step of {best.row.name}, {percent(float(lost / steps.makespan))} go to {STEP_TITLES[step]}, "
+        f"{best.summary.name} loses most to {STEP_TITLES[step]}: {percent(float(lost / steps.makespan))} of each step, "
         f"{_REMEDIES[step]}."
     )
     return text + _worst_order(section)
@@ -95,7 +95,7 @@ def _worst_order(section: Section) -> str:
     share, worst = max(shares, key=lambda pair: pair[0])
     if share < 0.0005 or len(shares) < 2:
         return ""
-    return f" {worst.row.name} could gain most by another order on the same placement: up to {percent(share)}."
+    return f" {worst.summary.name} could gain most by another order on the same placement: up to {percent(share)}."
 
 
 def idle(section: Section) -> str:
@@ -106,13 +106,13 @@ def idle(section: Section) -> str:
     totals = {cause: sum(getattr(each, cause) for each in best.waiting.devices) for cause in CAUSES}
     cause = max(CAUSES, key=lambda name: totals[name])
     if not totals[cause]:
-        return f"The devices of {best.row.name} never wait."
+        return f"The devices of {best.summary.name} never wait."
     devices = best.waiting.devices
-    length = best.row.figures.makespan * best.problem.ticks_per_unit
+    length = best.summary.figures.makespan * best.problem.ticks_per_unit
     per_device = [sum(getattr(each, name) for name in CAUSES) for each in devices]
     worst = max(range(len(devices)), key=per_device.__getitem__)
     return (
-        f"The devices of {best.row.name} idle {percent(sum(per_device) / len(devices) / length)} of the step on "
+        f"The devices of {best.summary.name} idle {percent(sum(per_device) / len(devices) / length)} of the step on "
         f"average, most of it {_CAUSES[cause]} ({percent(totals[cause] / len(devices) / length)})"
         + (f"; device {worst} idles most, {percent(per_device[worst] / length)}." if len(set(per_device)) > 1 else ".")
     )
@@ -121,7 +121,7 @@ def idle(section: Section) -> str:
 _CAUSES = {
     "filling": "before their first work",
     "data": "for data that another device still computes",
-    "latency": "for data under way",
+    "latency": "for data in transit",
     "order": "although other work was ready",
     "draining": "after their last work",
 }
@@ -129,20 +129,19 @@ _CAUSES = {
 
 def timeline(presented: Presented, *, whole: bool) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven of it."""
-    figures = presented.row.figures
-    makespan = with_unit(grouped(figures.makespan), presented.row.unit)
+    summary, figures = presented.summary, presented.summary.figures
+    makespan = with_unit(grouped(figures.makespan), summary.unit)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
     text += f", peak memory {grouped(_peak(presented))}"
-    if presented.row.over:
-        text += (
-            f"; it {excess(presented.row)}"
-            if len(presented.row.over) == 1
-            else (f"; it {excess(presented.row)}, and {len(presented.row.over) - 1} more devices are over their limits")
-        )
+    if summary.over:
+        text += f"; it {excess(summary)}"
+        if (others := len(summary.over) - 1) > 0:
+            over = "devices are over their limits" if others > 1 else "device is over its limit"
+            text += f", and {others} more {over}"
     if not whole:
         text += (
-            f". With {len(presented.rows):,} operations it is too long to be drawn whole: what follows is the idle "
-            "part of each device over time, and three stretches in full"
+            f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
+            "share of each device over time, and three stretches in full"
         )
     return text + "."
 
@@ -151,7 +150,7 @@ def strips(section: Section) -> str:
     """Say which memory fills a strip beneath a timeline."""
     full = memory_scale(section.schedules)
     highest = max((_peak(each) for each in section.schedules), default=0.0)
-    limits = {limit for each in section.schedules for limit in each.row.limits if limit is not None}
+    limits = {limit for each in section.schedules for limit in each.summary.limits if limit is not None}
     if not highest and not any(limits):
         return ""
     text = f"A full memory strip is {grouped(full)} in all timelines"
@@ -166,12 +165,14 @@ def devices(section: Section) -> str:
     best = winner(section) or fastest(section)
     if best is None:
         return ""
-    length = best.row.figures.makespan * best.problem.ticks_per_unit
+    length = best.summary.figures.makespan * best.problem.ticks_per_unit
     shares = [sum(getattr(each, name) for name in CAUSES) / length for each in best.waiting.devices]
     least, most = min(shares), max(shares)
     if least == most:
-        return f"All devices of {best.row.name} idle {percent(most)} of the step. Choose another schedule in the menu."
+        return (
+            f"All devices of {best.summary.name} idle {percent(most)} of the step. Choose another schedule in the menu."
+        )
     return (
-        f"In {best.row.name}, device {shares.index(least)} idles least, {percent(least)} of the step, and device "
+        f"In {best.summary.name}, device {shares.index(least)} idles least, {percent(least)} of the step, and device "
         f"{shares.index(most)} most, {percent(most)}. Choose another schedule in the menu."
     )

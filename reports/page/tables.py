@@ -23,7 +23,7 @@ def bubbles(section: Section) -> Table:
     header = ["schedule", "bubble ratio", "bubble over ideal", titled("makespan", section.unit)]
     rows = []
     for each in section.schedules:
-        figures = each.row.figures
+        figures = each.summary.figures
         ratios = percent(figures.bubble_ratio), percent(figures.bubble_over_ideal)
         rows.append([label(each), *ratios, grouped(figures.makespan)])
     return Table(header, rows)
@@ -34,9 +34,9 @@ def memory(section: Section) -> Table:
     rows = []
     for each in section.schedules:
         share = share_of_limit(each)
-        peak = grouped(max(each.row.figures.peak_memory))
+        peak = grouped(max(each.summary.figures.peak_memory))
         limit = "no limit" if share is None else percent(share)
-        rows.append([label(each), grouped(each.row.figures.makespan), peak, limit])
+        rows.append([label(each), grouped(each.summary.figures.makespan), peak, limit])
     return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
 
 
@@ -60,7 +60,7 @@ def ladder(section: Section) -> Table:
 
 
 def _limit_counts(presented: Presented) -> str:
-    if all(limit is None for limit in presented.row.limits):
+    if all(limit is None for limit in presented.summary.limits):
         return "none"
     return "counted" if presented.ladder and presented.ladder.limited else "exceeded, not counted"
 
@@ -69,7 +69,7 @@ def idle(section: Section) -> Table:
     """Put the average idle time of a device, by cause, into a table."""
     rows = []
     for each in section.schedules:
-        length = each.row.figures.makespan * each.problem.ticks_per_unit * each.problem.devices
+        length = each.summary.figures.makespan * each.problem.ticks_per_unit * each.problem.devices
         totals = [sum(getattr(device, cause) for device in each.waiting.devices) for cause in CAUSE_TITLES]
         rows.append([label(each), *(percent(total / length) for total in [*totals, sum(totals)])])
     return Table(["schedule", *CAUSE_TITLES.values(), "all"], rows)
@@ -109,7 +109,7 @@ def numbers(section: Section) -> list[list[Cell]]:
 
 def _cells(section: Section, rank: int) -> list[Cell]:
     presented = section.schedules[rank]
-    row, figures = presented.row, presented.row.figures
+    row, figures = presented.summary, presented.summary.figures
     gap = None if row.bound is None else (row.value - row.bound) / row.value
     none = Cell("", "Infinity")
     return [

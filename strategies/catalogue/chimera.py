@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.slots import by_slot
 from strategies.steps import B, F, Step
 
 
-@schedule("chimera", placement="bidirectional", even_devices=True, even_microbatches=True)
+@strategy("chimera", placement="bidirectional", even_devices=True, even_microbatches=True)
 def chimera(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """Chimera (Li and Hoefler 2021): two pipelines in opposite directions, a unit of p microbatches after the other."""
     p = pipeline.devices

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from strategies.dualpipe_programme import dualpipe_programme
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import Step
 
 
-@schedule(
+@strategy(
     "dualpipe-v",
     placement="v",
     aliases=("ScheduleDualPipeV",),

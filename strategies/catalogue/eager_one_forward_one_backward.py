@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule("eager-1f1b", placement="linear", aliases=("eager", "1f1b-overlap-friendly"))
+@strategy("eager-1f1b", placement="linear", aliases=("eager", "1f1b-overlap-friendly"))
 def eager_one_forward_one_backward(pipeline: Pipeline, device: int, *, depth: int = 2) -> Iterator[Step]:
     """Eager 1F1B (Zhuang et al. 2022): depth times the warm-up of 1F1B, which hides the latency."""
     warmup = min(pipeline.microbatches, depth * (pipeline.devices - 1 - device))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule("gpipe", placement="linear", aliases=("ScheduleGPipe",))
+@strategy("gpipe", placement="linear", aliases=("ScheduleGPipe",))
 def gpipe(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """GPipe (Huang et al. 2019): all forwards, then all backwards."""
     yield from F * pipeline.microbatches

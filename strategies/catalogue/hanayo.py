@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.slots import by_slot
 from strategies.steps import B, F, Step
 
 
-@schedule("hanayo", placement="wave", stages_option="waves")
+@strategy("hanayo", placement="wave", stages_option="waves")
 def hanayo(pipeline: Pipeline, device: int, *, waves: int | None = None) -> Iterator[Step]:
     """Hanayo (Liu et al. 2023): stages in waves there and back, a unit of p microbatches after the other."""
     p, chunks = pipeline.devices, pipeline.stages_per_device

@@ -7,12 +7,12 @@ from math import ceil, gcd
 
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.slots import by_slot
 from strategies.steps import F, I, Step, W
 
 
-@schedule("interleaved-group", placement="interleaved", splits_backward=True)
+@strategy("interleaved-group", placement="interleaved", splits_backward=True)
 def interleaved_group(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
     """Interleaving in groups of fewer than p microbatches (Wan et al. 2025), half of p unless told: less memory."""
     p, chunks = pipeline.devices, pipeline.stages_per_device

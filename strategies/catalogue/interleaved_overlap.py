@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from strategies.interleaving import group_sizes, interleave, short_group
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule(
+@strategy(
     "interleaved-overlap",
     placement="interleaved",
     overlaps=True,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule("looped-bfs", placement="interleaved", aliases=("ScheduleLoopedBFS", "breadth-first"))
+@strategy("looped-bfs", placement="interleaved", aliases=("ScheduleLoopedBFS", "breadth-first"))
 def looped_bfs(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """Breadth-first (Lamy-Poirier 2023): chunk by chunk, forwards then backwards, the latter reversed."""
     chunks = range(pipeline.stages_per_device)

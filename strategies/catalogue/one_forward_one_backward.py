@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule("1f1b", placement="linear", aliases=("Schedule1F1B", "pipedream-flush"))
+@strategy("1f1b", placement="linear", aliases=("Schedule1F1B", "pipedream-flush"))
 def one_forward_one_backward(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """1F1B (Narayanan et al. 2021): at most p − d microbatches in flight on device d."""
     warmup = min(pipeline.microbatches, pipeline.devices - 1 - device)

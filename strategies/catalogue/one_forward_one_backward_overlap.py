@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import B, F, Step
 
 
-@schedule("1f1b-overlap", placement="linear", overlaps=True)
+@strategy("1f1b-overlap", placement="linear", overlaps=True)
 def one_forward_one_backward_overlap(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """1F1B with every steady forward and backward overlapped: twice the warm-up of 1F1B."""
     warmup = min(pipeline.microbatches, 2 * (pipeline.devices - 1 - device) + 1)

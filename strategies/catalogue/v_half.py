@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from strategies.building_blocks import v_half_block
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.squeezing import squeezed
 from strategies.steps import Step
 
 
-@schedule("v-half", placement="v", splits_backward=True)
+@strategy("v-half", placement="v", splits_backward=True)
 def v_half(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """V-Half (Qi et al. 2024): one V of stages, about half of 1F1B's activations."""
     yield from squeezed(v_half_block, pipeline.devices, pipeline.microbatches)[device]

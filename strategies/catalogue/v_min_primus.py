@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from strategies.building_blocks import v_min_block
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.squeezing_primus import squeezed_as_in_primus
 from strategies.steps import Step
 
 
-@schedule("v-min-primus", placement="v", splits_backward=True)
+@strategy("v-min-primus", placement="v", splits_backward=True)
 def v_min_primus(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """V-Min as AMD's Primus builds it: the same blocks, squeezed by a shorter algorithm."""
     yield from squeezed_as_in_primus(v_min_block, pipeline.devices, pipeline.microbatches)[device]

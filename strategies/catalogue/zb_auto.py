@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import Step
 from strategies.zero_bubble_heuristic import zero_bubble_orders
 
 
-@schedule("zb-auto", placement="linear", aliases=("zb", "zb1p-auto", "zb2p-auto", "zero-bubble"), splits_backward=True)
+@strategy("zb-auto", placement="linear", aliases=("zb", "zb1p-auto", "zb2p-auto", "zero-bubble"), splits_backward=True)
 def zb_auto(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """Zero Bubble's heuristic (Qi et al. 2023), from times and memory.limit: ZB-1p at p activations, ZB-2p at 2p."""
     yield from zero_bubble_orders(pipeline)[device]

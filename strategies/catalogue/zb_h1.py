@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import F, I, Step, W
 
 
-@schedule("zb-h1", placement="linear", splits_backward=True)
+@strategy("zb-h1", placement="linear", splits_backward=True)
 def zb_h1(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """ZB-H1 (Qi et al. 2023): within 1F1B's memory, device d puts off d of its W's."""
     warmup = min(pipeline.microbatches, pipeline.devices - 1 - device)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import F, I, Step, W
 
 
-@schedule("zb-h2", placement="linear", splits_backward=True)
+@strategy("zb-h2", placement="linear", splits_backward=True)
 def zb_h2(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """ZB-H2 (Qi et al. 2023): up to 2p − 1 activations, so that no device idles within its span."""
     warmup = min(pipeline.microbatches, 2 * (pipeline.devices - 1 - device) + 1)

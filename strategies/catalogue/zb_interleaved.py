@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from strategies.interleaving import interleave
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import F, I, Step, W
 
 
-@schedule(
+@strategy(
     "zb-interleaved",
     placement="interleaved",
     aliases=("ScheduleInterleavedZeroBubble", "InterleavedZeroBubble"),

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import F, I, Step, Steps, W
 
 
-@schedule(
+@strategy(
     "zb-v",
     placement="v",
     aliases=("ScheduleZBVZeroBubble", "ZBVZeroBubble"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strategies.pipeline import Pipeline
-from strategies.registry import schedule
+from strategies.registry import strategy
 from strategies.steps import Step
 from strategies.zero_bubble_v_heuristic import zero_bubble_v_orders
 
 
-@schedule("zb-v-auto", placement="v", splits_backward=True)
+@strategy("zb-v-auto", placement="v", splits_backward=True)
 def zb_v_auto(pipeline: Pipeline, device: int) -> Iterator[Step]:
     """ZB-V as its authors' heuristic builds it from times (Qi et al. 2023), within p microbatches' activations."""
     yield from zero_bubble_v_orders(pipeline)[device]

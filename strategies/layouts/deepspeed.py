@@ -26,7 +26,7 @@ def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devic
     """
     if len(layers_per_stage) != devices:
         raise InputError(
-            f"layers_per_stage: DeepSpeed has one stage a rank, {devices}; found {len(layers_per_stage)} stages"
+            f"layers_per_stage: DeepSpeed has one stage per rank, {devices}; found {len(layers_per_stage)} stages"
         )
     parts = [0, *accumulate(layers_per_stage)]
     read_deepspeed_parts(parts, layers, devices)

@@ -129,7 +129,7 @@ def _check_mtp(stages: Sequence[str], devices: int) -> None:
     letters = "".join(stages)
     if "t" in letters[letters.find("m") :] and places:
         stage = next(stage for stage, end in enumerate(accumulate(map(len, stages))) if end > letters.rfind("t"))
-        raise InputError(f"layout: must have no t behind the first m (on stage {places[0]}); found on stage {stage}")
+        raise InputError(f"layout: must have no t after the first m (on stage {places[0]}); found on stage {stage}")
     last_chunk = len(stages) - devices
     if places and places[0] < last_chunk:
         raise InputError(

@@ -92,7 +92,7 @@ def read_torchtitan_parts(parts: Sequence[object], layers: Layers, devices: int)
             if known not in places:
                 raise InputError(f"layout: stage {stage}: {shown(name)} {_unknown(name, number)}")
             if known in found:
-                raise InputError(f"layout: {name} is there twice, on stages {found[known]} and {stage}")
+                raise InputError(f"layout: {name} appears twice, on stages {found[known]} and {stage}")
             if (before := len(found)) != places[known]:
                 raise InputError(f"layout: stage {stage}: must have {_written(expected[before])} next; found {name}")
             found[known] = stage

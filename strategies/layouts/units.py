@@ -81,6 +81,6 @@ def _check_order(layers: Layers, framework: str) -> None:
     rows = [next(iter(row)) for _, row in groupby(kinds, key=lambda each: each[0])]
     one, two = next((a, b) for a, b in pairwise(rows) if "EtmL".index(a[0]) > "EtmL".index(b[0]))
     raise InputError(
-        f"layers: {framework} takes E, t, m, L in this order; found {two[1]} ({two[0]}) behind {one[1]} ({one[0]}); "
+        f"layers: {framework} takes E, t, m, L in this order; found {two[1]} ({two[0]}) after {one[1]} ({one[0]}); "
         "give them a letter"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import ppopt
 
 HEAVY = ("ortools", "pandas", "altair", "networkx", "numpy", "pydantic", "torch")
 
@@ -41,3 +45,13 @@ def test_every_public_name_is_there() -> None:
     program = "import ppopt; print(all(hasattr(ppopt, name) for name in ppopt.__all__), callable(ppopt.schedule))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "True True"
+
+
+def test_the_lists_of_public_names_agree() -> None:
+    """What is loaded at first use, what type checkers see and ``__all__`` are three lists of the same names."""
+    tree = ast.parse(Path(ppopt.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    typed = {(each.name, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for each in node.names}
+    assert typed == set(ppopt._HOME_OF.items())
+    listed = [name for names in ppopt._HOMES.values() for name in names]
+    assert sorted(ppopt.__all__) == sorted([*listed, "__version__"])

@@ -63,7 +63,7 @@ def test_a_model_is_cut_anew_for_a_file_where_that_is_wished(folder: Path) -> No
     assert "--recut cuts the model anew" in refused.stderr
     same = run_ppopt(*again, "--recut", cwd=folder)
     assert same.returncode == 0, same.stderr
-    assert "cut anew from 2 into 4 stages" in same.stderr
+    assert "re-partitioned from 2 into 4 stages" in same.stderr
     assert made.stdout.splitlines()[-2].split()[-4:] == same.stdout.splitlines()[-1].split()[-4:]
     checked = run_ppopt("check", "four.csv", "-c", "two.yaml", cwd=folder)
     assert checked.returncode == 2

@@ -27,6 +27,7 @@ from reports.charts.timeline_layout import (
 from reports.charts.timelines import timeline_chart
 from reports.charts.trade import memory_chart
 from reports.critical_path import critical_path
+from reports.numbers import grouped
 from reports.picture import picture
 from tests.evaluated import pipeline
 
@@ -194,10 +195,11 @@ def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:
     bars, scale = bar_rows(columns(shown)), schedule.problem.ticks_per_unit
     for bar, wait in zip(bars, shown.waiting.before, strict=True):
         assert bar["idle"] == wait.idle / scale
-        assert (bar["waited"] == "nothing") == (wait.idle == 0)
+        assert (bar["waited"] == "did not wait") == (wait.idle == 0)
         if wait.idle and wait.producer is not None:
             stage, kind, microbatch = wait.producer
-            assert bar["waited"].startswith(f"{stage}{kind}{microbatch} of device ")
+            assert bar["waited"].startswith(f"idle {grouped(wait.idle / scale)} before it (")
+            assert f"), waiting for {stage}{kind}{microbatch} of device " in bar["waited"]
 
 
 # ---- long schedules
@@ -246,11 +248,11 @@ def test_a_cut_keeps_exactly_what_touches_it(schedule: ppopt.Schedule, part: tup
 
 def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() -> None:
     long = ppopt.evaluate(pipeline(2, 5_001), "1f1b", engine="graph").presented()
-    assert len(long.rows) == 20_004
+    assert len(long.timeline) == 20_004
     chart = any_timeline_chart(long).to_dict()
     assert chart["mark"]["type"] == "rect"
     (values,) = chart["datasets"].values()
     assert len(values) == 2 * BINS
     for _, start, end in windows(long):
-        assert end - start < long.row.figures.makespan / 10
+        assert end - start < long.summary.figures.makespan / 10
     assert any_timeline_chart(ppopt.evaluate(pipeline(2, 5), "1f1b").presented()).to_dict()["layer"]

@@ -195,7 +195,7 @@ def test_the_same_comparison_makes_the_same_page(comparison: Comparison) -> None
 
 
 def presented_of(operations: int) -> Any:
-    return SimpleNamespace(rows=range(operations))
+    return SimpleNamespace(timeline=range(operations))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def all_sentences(shown: Section) -> Iterator[str]:
 
 def test_a_winner_as_short_as_the_bound_is_proven() -> None:
     shown = of(["zb-h2", "1f1b"])
-    shown = replace(shown, bound=shown.schedules[0].row.figures.makespan)
+    shown = replace(shown, bound=shown.schedules[0].summary.figures.makespan)
     assert (
         sentences.verdict(shown)
         == "zb-h2 is the fastest, 18.2% shorter than 1f1b, and it is proven that none is shorter."
@@ -255,7 +255,7 @@ def test_a_winner_as_short_as_the_bound_is_proven() -> None:
 
 def test_a_winner_that_fits_is_said_to_and_how_far_it_is_from_the_bound() -> None:
     shown = of(["1f1b", "gpipe"], memory={"limit": 8})
-    best = shown.schedules[0].row
+    best = shown.schedules[0].summary
     shown = replace(shown, bound=best.figures.makespan / 1.25)
     expected = f"{best.name} is the fastest of all and fits the memory limit, 25.00% above the proven bound."
     assert sentences.verdict(shown) == expected
@@ -263,7 +263,7 @@ def test_a_winner_that_fits_is_said_to_and_how_far_it_is_from_the_bound() -> Non
 
 def test_a_faster_one_over_the_limit_is_named_with_what_it_needs() -> None:
     shown = of(["1f1b", "zb-h2"], memory={"limit": 4})
-    over, best = shown.schedules[1].row, shown.schedules[0].row
+    over, best = shown.schedules[1].summary, shown.schedules[0].summary
     assert (over.name, best.name) == ("zb-h2", "1f1b")
     peak = over.figures.peak_memory[0]
     verdict = sentences.verdict(shown)
@@ -282,7 +282,7 @@ def test_where_nothing_fits_no_winner_is_named() -> None:
 
 def test_a_single_schedule_is_not_compared() -> None:
     shown = of(["1f1b"])
-    row = shown.schedules[0].row
+    row = shown.schedules[0].summary
     assert sentences.verdict(shown).startswith("1f1b is the fastest")
     expected = f"1f1b leaves {100 * row.figures.bubble_ratio:.2f}% of the device time idle."
     assert sentences.bubbles(shown) == expected
@@ -309,12 +309,12 @@ def test_without_schedules_there_is_still_a_verdict() -> None:
 def test_every_sentence_names_the_numbers_of_its_winner() -> None:
     shown = of(["1f1b", "zb-h1", "dualpipe"], p2p_latency=0.5)
     best = shown.schedules[0]
-    idle = 100 * best.row.figures.bubble_ratio
-    assert f"{best.row.name} leaves {idle:.2f}%" in sentences.bubbles(shown)
-    assert f"devices of {best.row.name} idle {idle:.2f}% of the step" in sentences.idle(shown)
+    idle = 100 * best.summary.figures.bubble_ratio
+    assert f"{best.summary.name} leaves {idle:.2f}%" in sentences.bubbles(shown)
+    assert f"devices of {best.summary.name} idle {idle:.2f}% of the step" in sentences.idle(shown)
     timeline = sentences.timeline(best, whole=True)
-    assert timeline.startswith(f"Makespan {best.row.figures.makespan:g}, {idle:.2f}% idle")
-    assert f"peak memory {max(best.row.figures.peak_memory):g}" in timeline
+    assert timeline.startswith(f"Makespan {best.summary.figures.makespan:g}, {idle:.2f}% idle")
+    assert f"peak memory {max(best.summary.figures.peak_memory):g}" in timeline
     for text in all_sentences(shown):
         assert re.fullmatch(r".+[.]", text)
-        assert best.row.name in text
+        assert best.summary.name in text

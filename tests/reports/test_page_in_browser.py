@@ -767,7 +767,7 @@ def test_a_schedule_too_long_to_draw_is_shown_by_its_idle_shares_and_three_windo
     assert sheet.timelines == [f"timeline-0-0-{part}" for part in parts]
     assert_drawn(sheet)
     text = sheet.text
-    assert "With 24,000 operations it is too long to be drawn whole" in text
+    assert "With 24,000 operations it is too long to draw in full" in text
     assert f"{made.schedules[0].strategy}: too long for a page." in text
     assert "ppopt compare --export-dir DIR writes also those that are too long for a page" in text
     before = sheet.keep()

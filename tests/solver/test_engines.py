@@ -111,7 +111,7 @@ def test_an_order_that_waits_for_itself_is_a_deadlock(engine: str) -> None:
     ("orders", "message"),
     [
         ([["a"]], "b is missing"),
-        ([["a", "b", "a"]], "a is there twice"),
+        ([["a", "b", "a"]], "a appears twice"),
         ([["a", "b", "c"]], "c is not an action"),
         ([["a"], ["b"]], "b belongs to device 0"),
     ],

@@ -19,7 +19,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("", "is empty"),
         ("  \n", "is empty"),
         (BOMB, "aliases"),
-        ("devices: 2\ndevices: 3\n", "line 2: the key 'devices' is there twice"),
+        ("devices: 2\ndevices: 3\n", "line 2: the key 'devices' appears twice"),
         ("[" * 5000, "nested too deeply"),
         ("devices: [1, 2\n", "line 2"),
         ("devices: " + "9" * 5000, "integer"),
@@ -43,7 +43,7 @@ def test_a_bad_file_is_refused_with_its_name(tmp_path: Path, content: str, messa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"devices": 2, "devices": 3}', "the key 'devices' is there twice"),
+        ('{"devices": 2, "devices": 3}', "the key 'devices' appears twice"),
         ('{"devices": NaN}', "NaN is not a finite number"),
         ('{"devices": -Infinity}', "-Infinity is not a finite number"),
         ("[" * 5000, "nested too deeply"),

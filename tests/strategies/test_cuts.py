@@ -142,7 +142,7 @@ def test_a_wrong_cut_is_one_line_that_names_it(more: dict[str, Any], message: st
 def test_glued_layers_are_not_parted() -> None:
     glued = model(12, glue=4)
     check_cut(glued, [5, 4, 0, 5])
-    with pytest.raises(InputError, match="parts decoder behind stage 1, after 6 of 12; 4 at a time stay together"):
+    with pytest.raises(InputError, match="splits decoder after stage 1, after 6 of 12; 4 at a time stay together"):
         check_cut(glued, [5, 2, 2, 5])
     with pytest.raises(InputError, match="stage 2 is empty, and none may be"):
         check_cut(glued, [5, 4, 0, 5], empty=False)

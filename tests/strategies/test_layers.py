@@ -164,7 +164,7 @@ def test_costs_come_from_one_place(more: dict[str, Any], message: str) -> None:
         (
             {"earliest_stage": 3, "latest_stage": 1},
             4,
-            "layers.1.earliest_stage: must not lie behind latest_stage (1 of 4 stages, counted from 0); found 3",
+            "layers.1.earliest_stage: must not come after latest_stage (1 of 4 stages, counted from 0); found 3",
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_pins_must_leave_a_stage(pins: dict[str, int], stages: int, message: str
 
 def test_pins_of_neighbours_may_not_cross() -> None:
     layers = [LAYERS[0] | {"earliest_stage": 2, "latest_stage": 3}, LAYERS[1] | {"latest_stage": 1}, LAYERS[2]]
-    with pytest.raises(InputError, match=r"^layers.0: embedding has no stage: what lies before it begins on stage 2"):
+    with pytest.raises(InputError, match=r"^layers.0: embedding has no stage: what comes before it begins on stage 2"):
         pipeline(layers=layers, stages=4)
 
 

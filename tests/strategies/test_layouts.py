@@ -138,8 +138,8 @@ def test_what_is_no_layout_is_told_with_its_stage(text: str, message: str) -> No
         ("Et|tL", 2, 3, 0, "layout: must have 3 t (decoder layer), as many as the model; found 2"),
         ("Et|ttmL", 2, 3, 0, "layout: must have 0 m (multi-token prediction), as many as the model; found 1"),
         ("Et|ttmL", 2, 3, 2, "layout: must have 2 m (multi-token prediction), as many as the model; found 1"),
-        ("Et|tmtL", 2, 3, 1, "layout: must have no t behind the first m (on stage 1); found on stage 1"),
-        ("Et|m|t|tL", 2, 3, 1, "layout: must have no t behind the first m (on stage 1); found on stage 3"),
+        ("Et|tmtL", 2, 3, 1, "layout: must have no t after the first m (on stage 1); found on stage 1"),
+        ("Et|m|t|tL", 2, 3, 1, "layout: must have no t after the first m (on stage 1); found on stage 3"),
         (
             "Et|ttm||L",
             2,
@@ -202,7 +202,7 @@ def test_a_norm_of_its_own_belongs_to_the_head_and_missing_ends_are_understood()
 def test_a_model_in_another_order_cannot_be_written() -> None:
     layers = Layers.model_validate([DECODER, EMBEDDING | {"latest_stage": None}])
     assert refused(write_megatron_layout, layers, (1, 1), 2) == (
-        "layers: Megatron takes E, t, m, L in this order; found embedding (E) behind decoder (t); give them a letter"
+        "layers: Megatron takes E, t, m, L in this order; found embedding (E) after decoder (t); give them a letter"
     )
 
 
@@ -326,7 +326,7 @@ FOUR = [["tok_embeddings", "layers.0"], ["layers.1", "layers.2"], ["layers.3", "
         (FOUR, 2, "layout: must have 2 stages or a multiple of it; found 3"),
         ([FOUR[0], "layers.1", FOUR[2]], 3, "layout: stage 1: must be a list of names; found 'layers.1'"),
         ([FOUR[0], ["layers.1", 2], FOUR[2]], 3, "layout: stage 1: must be a list of names; found ['layers.1', 2]"),
-        ([FOUR[0], ["layers.1", "layers.1"], FOUR[2]], 3, "layout: layers.1 is there twice, on stages 1 and 1"),
+        ([FOUR[0], ["layers.1", "layers.1"], FOUR[2]], 3, "layout: layers.1 appears twice, on stages 1 and 1"),
         ([FOUR[0], ["layers.1"], FOUR[2]], 3, "layout: stage 2: must have layers.2 next; found layers.3"),
         ([FOUR[0], FOUR[1], ["layers.3", "norm"]], 3, "layout: lm_head is on no stage; torchtitan would drop it"),
         (
@@ -390,7 +390,7 @@ def test_deepspeed_has_one_stage_a_rank() -> None:
     assert write_deepspeed_parts(model(4), (4, 2), 2) == [0, 4, 6]
     assert read_deepspeed_parts([0, 0, 6], model(4), 2) == (0, 6)
     assert refused(write_deepspeed_parts, model(4), (2, 1, 1, 2), 2) == (
-        "layers_per_stage: DeepSpeed has one stage a rank, 2; found 4 stages"
+        "layers_per_stage: DeepSpeed has one stage per rank, 2; found 4 stages"
     )
 
 

@@ -42,12 +42,12 @@ def test_a_head_that_a_cut_halves_is_named_and_one_that_stays_whole_is_not() -> 
         "enter layers, or stages so fine that it stays whole"
     )
     assert about_stages(whole) == []
-    assert "cut anew from 80 stages" in whole.notes[0]
+    assert "re-partitioned from 80 stages" in whole.notes[0]
 
 
 def test_a_search_says_what_its_cut_assumes() -> None:
     made = ppopt.optimize(model(in_eight(LAYERS)), placement="v", time_limit=0)
-    assert made.notes[0].startswith("optimized-v runs 16 stages: the same model, cut anew from 8 stages")
+    assert made.notes[0].startswith("optimized-v runs 16 stages: the same model, re-partitioned from 8 stages")
     assert len(about_stages(made)) == 1
 
 
@@ -116,7 +116,7 @@ def test_a_search_of_ten_chunks_a_device_says_how_to_get_two(tmp_path: Path) -> 
     cure = "optimized-interleaved runs all 80 stages as they were given, 10 a device; --recut --stages 16 cuts"
     assert cure in long.stderr
     short = CliRunner().invoke(cli, [*asked, "--recut", "--stages", "16"], catch_exceptions=False)
-    assert "note: the model was cut anew from 80 into 16 stages" in short.stderr
+    assert "note: the model was re-partitioned from 80 into 16 stages" in short.stderr
     assert "(8 devices, 16 stages, 8" in short.stdout
     assert "a device;" not in short.stderr
     assert short.stderr.count(HALVES) == 1
@@ -155,7 +155,7 @@ def test_halves_that_were_not_given_are_said_where_they_are_used(times: dict[str
 
 def test_two_copies_of_the_weights_are_said_in_the_terminal() -> None:
     asked = ["compare", "--strategies", "1f1b", "--time-limit", "0", "--placement"]
-    told = "note: optimized-bidirectional keeps two copies of the weights, which the peak memory does not contain"
+    told = "note: optimized-bidirectional keeps two copies of the weights, which the peak memory does not include"
     for placement, said in (("bidirectional", True), ("linear", False)):
         result = CliRunner().invoke(cli, [*asked, placement], catch_exceptions=False)
         assert (told in result.stderr) == said

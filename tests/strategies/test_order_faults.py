@@ -57,11 +57,11 @@ def test_the_order_of_pytorchs_own_class_with_its_mistake() -> None:
         ),
         (
             SMALL.replace("1B1", "1B1,1F0"),
-            ["row 2 (device 1), column 5: 1F0 is there twice; the first is in row 2, column 1"],
+            ["row 2 (device 1), column 5: 1F0 appears twice; the first is in row 2, column 1"],
         ),
         (
             SMALL.replace("1B1", "1B1,1F0,,1F0"),
-            [f"{FIFTH}: 1F0 is there 3 times; the first is in row 2, column 1; also in row 2, column 7"],
+            [f"{FIFTH}: 1F0 appears 3 times; the first is in row 2, column 1; also in row 2, column 7"],
         ),
         (SMALL.replace(",1F1", ""), ["row 2 (device 1): 1F1 is missing"]),
         (SMALL.replace(",0B1", ""), ["row 1 (device 0): 0B1 is missing (or 0I and 0W of the same)"]),

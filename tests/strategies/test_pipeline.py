@@ -184,7 +184,7 @@ def test_evaluating_alone_takes_times_per_stage_as_given_and_together_the_same_m
     together = ppopt.evaluate_all(pipeline(), ["1f1b", "interleaved"])
     assert alone.ideal == 2 * together[1].ideal
     assert together[0].ideal == together[1].ideal
-    assert any("cut anew from 2 stages" in note for note in together[1].notes)
+    assert any("re-partitioned from 2 stages" in note for note in together[1].notes)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_evaluating_alone_takes_times_per_stage_as_given_and_together_the_same_m
         ({"memory": {"limit": [1, 2, 3]}}, "memory.limit: must have one entry for each of the 2 devices"),
         ({"memory": {"limit": -1}}, "memory.limit: must be at least 0; found -1"),
         ({"p2p_latency": -0.5}, "p2p_latency: must be at least 0; found -0.5"),
-        ({"times": {"forward": {0: 1, "0": 1}, "backward": 1}}, "must name each stage once; stage 0 is there twice"),
+        ({"times": {"forward": {0: 1, "0": 1}, "backward": 1}}, "must name each stage once; stage 0 appears twice"),
         ({"times": {"forward": Decimal("1e-400"), "backward": 1}}, "times.forward: must lie between 1e-30 and 1e30"),
         ({"times": {"forward": Decimal("1e999999"), "backward": 1}}, "times.forward: must lie between"),
         ({"times": {"forward": Decimal("NaN"), "backward": 1}}, "times.forward: must be a finite number; found NaN"),

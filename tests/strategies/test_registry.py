@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ppopt import B, F, InputError, Pipeline, Step, schedule
+from ppopt import B, F, InputError, Pipeline, Step, schedule, strategy
 from strategies import registry
 from strategies.orders import parse_strategy, with_group_size
 from strategies.registry import all_strategies, find_strategy, plain
@@ -61,7 +61,7 @@ def test_a_schedule_whose_name_is_taken_is_left_out(monkeypatch: pytest.MonkeyPa
     def rule(pipeline: Pipeline, _device: int) -> Iterator[Step]:
         yield from (F + B) * pipeline.microbatches
 
-    late = [schedule("ZB_V", placement="linear")(rule), schedule("lazy", placement="linear", aliases=("Eager",))(rule)]
+    late = [strategy("ZB_V", placement="linear")(rule), strategy("lazy", placement="linear", aliases=("Eager",))(rule)]
     monkeypatch.setattr(registry, "_from_other_packages", lambda: iter(late))
     with pytest.warns(UserWarning, match="is left out") as warned:
         names = set(all_strategies.__wrapped__())
@@ -100,6 +100,10 @@ def test_pytorchs_own_names_are_understood_or_refused() -> None:
                 find_strategy(of_class)
     known = {find_strategy(name).name for name, _ in classes if not name.endswith("ZeroBubble")}
     assert known == {"1f1b", "dualpipe-v", "gpipe", "interleaved", "looped-bfs"}
+
+
+def test_the_decorators_earlier_name_still_works() -> None:
+    assert schedule is strategy
 
 
 PACKAGE = {

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ppopt
-from ppopt import DeadlockError, InputError, Pipeline, schedule
+from ppopt import DeadlockError, InputError, Pipeline, strategy
 from strategies.orders import make_orders
 from strategies.registry import find_strategy
 from strategies.running_options import can_run, values_that_run
@@ -75,7 +75,7 @@ def test_what_would_take_long_to_try_is_not_named(monkeypatch: pytest.MonkeyPatc
     assert values_that_run(find_strategy("interleaved"), pipeline(16, 120, 32)) == {}
 
 
-@schedule(
+@strategy(
     "hasty",
     placement="linear",
     proposals={"depth": lambda costs: range(1, costs.microbatches + 3)},

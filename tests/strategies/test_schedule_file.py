@@ -146,7 +146,7 @@ def test_what_is_set_aside_is_counted() -> None:
         (b"0F0;0F1;0B0\n1F0;1F1;1B0", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
         (b"0F0;(0F1;7B0)OVERLAP_F_B;0B0\n", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
         (b"0F0\t0F1\n1F0\t1F1", "x.csv: saved by a spreadsheet? Its columns are separated by tabs;"),
-        (b"a," * 1_000_000, "x.csv: is not a schedule: 1,000,000 of its 1,000,000 cells are no actions; the first"),
+        (b"a," * 1_000_000, "x.csv: is not a schedule: 1,000,000 of its 1,000,000 cells are not actions; the first"),
         (b"," * 15_000_001, "x.csv: has 15,000,001 cells; at most 15,000,000 are taken"),
     ],
     ids=["nothing", "blank", "commas", "utf-16", "binary", "huge cell", "semicolons", "semicolons and a block", "tabs",

@@ -72,7 +72,7 @@ def fails(*arguments: str) -> str:
             "--time: backward_input is given twice, as backward_D and as backward_input",
         ),
         (["1f1b", "--time", "forward.1=2", "--time", "forward=1"], "forward would take back forward.1"),
-        (["1f1b", "--time", 'forward={"0":1,"0":2}'], "--time forward: the key '0' is there twice"),
+        (["1f1b", "--time", 'forward={"0":1,"0":2}'], "--time forward: the key '0' appears twice"),
         (["1f1b", "--time", ".3=3"], "--time: must be KEY=VALUE"),
         (["1f1b", "--time", "forward\nx=3"], "times.forward x: is not a known key"),
         (["1f1b", "--time", "forward=1e-400"], "times.forward: must lie between 1e-30 and 1e30; found 1E-400"),

@@ -54,7 +54,7 @@ def test_all_of_many_faults_are_told_by_check_and_the_first_by_evaluate() -> Non
     assert told.stdout == ""
     lines = told.stderr.splitlines()
     assert len(lines) == 21
-    assert lines[-1].endswith("faults more; `ppopt check` lists all")
+    assert lines[-1].endswith("more faults; `ppopt check` lists all")
 
 
 def test_what_is_set_aside_is_a_note() -> None:
@@ -92,7 +92,7 @@ def test_a_configuration_that_contradicts_is_told_with_both_values() -> None:
     expected = (
         "devices: 4 from c.yaml, but 2 from my.csv\n"
         "stages (the entries of times.forward): 4 from c.yaml, but 2 from my.csv; "
-        "--recut cuts the model anew into as many\n"
+        "--recut re-partitions the model into as many\n"
     )
     result = run("check", "my.csv", "-c", "c.yaml")
     assert (result.exit_code, result.stdout) == (2, expected)
@@ -147,7 +147,7 @@ def test_files_beside_names_are_one_model() -> None:
     Path("v.csv").write_text("0F0,3F0,3B0,0B0\n1F0,2F0,2B0,1B0\n")
     result = run("evaluate", "v.csv", "1f1b")
     assert result.exit_code == 0
-    assert "v.csv runs 4 stages: the same model, cut anew from 2 stages" in result.stderr
+    assert "v.csv runs 4 stages: the same model, re-partitioned from 2 stages" in result.stderr
     compared = run("compare", "--no-optimize", "--strategies", "1f1b,v.csv,./v.csv,gpipe", "--format", "json")
     assert sorted(each["strategy"] for each in json.loads(compared.stdout)["schedules"]) == ["1f1b", "gpipe", "v.csv"]
 

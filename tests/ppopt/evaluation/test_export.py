@@ -276,7 +276,7 @@ def test_evaluate_exports_one_schedule(tmp_path: Path) -> None:
         (["evaluate", "dualpipe", "--export", "x.csv"], "--export: dualpipe: is bidirectional"),
         (
             ["evaluate", "1f1b", "--force-order-only"],
-            "--force-order-only: is about --export FILE.csv; give that as well",
+            "--force-order-only: applies to --export FILE.csv; give that as well",
         ),
         (["evaluate", "1f1b", "--export", "absent/x.csv"], "--export: absent/x.csv: the folder absent does not exist"),
         (["evaluate", "1f1b", "--export", "x", "--save", "x"], "is the file of --save, too"),
@@ -285,7 +285,7 @@ def test_evaluate_exports_one_schedule(tmp_path: Path) -> None:
             "--export: takes one schedule; --placement all finds",
         ),
         (["optimize", "--placement", "bidirectional", "--export", "x.csv"], "cannot run bidirectional schedules"),
-        (["compare", "--force-order-only"], "--force-order-only: is about --export-dir DIR; give that as well"),
+        (["compare", "--force-order-only"], "--force-order-only: applies to --export-dir DIR; give that as well"),
         (["compare", "--export-dir", "a/b"], "--export-dir: a/b: the folder"),
         (["compare", "--export-dir", "file"], "--export-dir: file: is a file; name a folder"),
         (["compare", "--export-dir", ""], "--export-dir: '' names no folder"),

@@ -109,7 +109,7 @@ def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
     assert {value for title, value, _ in view.tiles if title == "makespan"} == {"15 ms"}
     assert [value for name, value in view.costs if name in ("forward", "latency")] == ["1 ms", "0.5 ms"]
     assert "makespan, ms" in view.columns
-    assert "makespan, ms" in view.figures["ladder"].table.header
+    assert "makespan, ms" in view.panels["ladder"].table.header
     assert "Makespan 15 ms" in view.drawn[0].sentence
     assert re.search(r"lower bound [\d.]+ ms", json.dumps(data.charts["memory-0"]))
 

@@ -241,7 +241,7 @@ def test_the_table_puts_the_published_schedules_beside_it() -> None:
     assert max(len(line) for line in lines if line not in in_a_pipe_as_long_as_they_are) <= 80
     assert lines[1].split()[:2] == ["*", "optimized-linear"]
     assert any(line.startswith("! 1f1b") for line in lines)
-    assert "With room for one more activation (a limit greater by 1), the quick bound" in " ".join(lines)
+    assert "With room for one more activation (a limit 1 higher), the quick bound" in " ".join(lines)
 
 
 def test_json_carries_bound_gap_and_explanation() -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import ppopt
-from ppopt import B, DeadlockError, F, InputError, Pipeline, Schedule, Step, schedule
+from ppopt import B, DeadlockError, F, InputError, Pipeline, Schedule, Step, strategy
 from ppopt.commands.cli import cli
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.starts import fitting_strategies, published_orders
@@ -48,14 +48,14 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
     problem = build_search_problem(pipeline, layout, split_backward=split, overlap=overlap)
     sweeper = Sweeper(problem)
     tried = 0
-    for strategy in fitting_strategies(pipeline, placement, split_backward=split):
-        for options in strategy.variants(pipeline):
-            orders = published_orders(problem, pipeline, strategy, options)
+    for each in fitting_strategies(pipeline, placement, split_backward=split):
+        for options in each.variants(pipeline):
+            orders = published_orders(problem, pipeline, each, options)
             assert orders is not None
-            published = made_or_none(pipeline, strategy.name, **options)
+            published = made_or_none(pipeline, each.name, **options)
             value = sweeper.objective(orders, "makespan")
             assert (value is None) == (published is None)
-            if published is not None and value is not None and (overlap or not strategy.overlaps):
+            if published is not None and value is not None and (overlap or not each.overlaps):
                 assert value / problem.ticks_per_unit <= published.makespan
                 assert sweeper.memory(orders)[0] / problem.amounts_per_unit == max(published.peak_memory)
                 tried += 1
@@ -93,16 +93,16 @@ def test_with_time_no_proposed_option_is_better(
     pipeline = costs("interleaved", m, latency)
     made = ppopt.optimize(pipeline, placement="interleaved", overlap=True)
     assert made.notes == ()
-    for strategy in fitting_strategies(pipeline, "interleaved", split_backward=True):
-        for options in strategy.variants(pipeline):
-            published = made_or_none(pipeline, strategy.name, **options)
+    for each in fitting_strategies(pipeline, "interleaved", split_backward=True):
+        for options in each.variants(pipeline):
+            published = made_or_none(pipeline, each.name, **options)
             assert published is None or made.makespan <= published.makespan
     monkeypatch.setattr("ppopt.optimization.optimize.MOMENT", 0.0)
     hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
     assert any("the search did not start from" in note and "interleaved" in note for note in hurried.notes)
 
 
-@schedule("hurried", placement="linear", proposals={"depth": lambda pipeline: range(2, 2 + pipeline.microbatches)})
+@strategy("hurried", placement="linear", proposals={"depth": lambda pipeline: range(2, 2 + pipeline.microbatches)})
 def hurried(pipeline: Pipeline, device: int, *, depth: int = 1) -> Iterator[Step]:
     """Deadlock unless the last device begins with a backward."""
     warmup = min(pipeline.microbatches, depth + 2 - device if device < pipeline.devices - 1 else 0)
@@ -171,9 +171,9 @@ def test_the_table_is_consistent_with_the_promise(only_starts: None) -> None:
 def test_proposals_are_few_and_the_default_comes_first() -> None:
     from strategies.registry import all_strategies
 
-    for strategy, m in itertools.product(all_strategies().values(), (1, 7, 120)):
+    for each, m in itertools.product(all_strategies().values(), (1, 7, 120)):
         pipeline = costs("interleaved", m)
-        variants = list(strategy.variants(pipeline))
+        variants = list(each.variants(pipeline))
         assert variants[0] == {}
-        assert len(variants) <= 1 + 5 * len(strategy.proposals)
-        assert all(options.keys() <= strategy.options.keys() for options in variants)
+        assert len(variants) <= 1 + 5 * len(each.proposals)
+        assert all(options.keys() <= each.options.keys() for options in variants)

@@ -59,7 +59,7 @@ def edit(path: Path, change: Any) -> None:
         (b'{"schemaVersion": 1, "trace', "ends too early, before its first event"),
         (
             b'{"traceEvents": []}',
-            "none of its 0 events is a range of a pipeline's action (such as PP:0F0); they come from",
+            "none of its 0 events is a range of a pipeline action (such as PP:0F0); they come from",
         ),
         (b'{"traceEvents": 3}', "none of its 0 events"),
         (b"[]", "none of its 0 events"),
@@ -103,7 +103,8 @@ def test_a_rank_that_is_there_twice(traces: list[Path]) -> None:
     copy = traces[0].with_name("copy.json")
     copy.write_bytes(traces[0].read_bytes())
     assert (
-        refusal(*traces, copy) == f"{copy}: is of rank 0, and so is {traces[0]}; give one file a rank, all of one run"
+        refusal(*traces, copy)
+        == f"{copy}: is from rank 0, and so is {traces[0]}; give one file per rank, all from one run"
     )
     assert "is named twice" in refusal(*traces, traces[0].parent / "." / traces[0].name)
 
@@ -139,7 +140,7 @@ def test_a_truncated_trace_is_used_as_far_as_it_goes(traces: list[Path], packed:
     )
     profile = ppopt.profile(traces)
     assert any(
-        re.search(r"rank1_trace.json: ends too early; the [\d,]+ events up to there were used", note)
+        re.search(r"rank1_trace.json: ends too early; the [\d,]+ events before that were used", note)
         for note in profile.notes
     )
     assert profile.measurement.skipped[2] == "is incomplete on device 1"
@@ -162,7 +163,7 @@ def test_durations_that_are_none(traces: list[Path]) -> None:
     edit(traces[1], spoil)
     profile = ppopt.profile(traces)
     assert any(
-        "6 ranges without a usable time (ts and dur, not negative) were passed over" in note for note in profile.notes
+        "6 ranges without a usable time (ts and dur, not negative) were skipped" in note for note in profile.notes
     )
 
 

@@ -144,7 +144,7 @@ def test_skip_is_obeyed(tmp_path: Path) -> None:
     assert list(read_measurement(tmp_path, skip=2).skipped) == [0, 1]
     everything = read_measurement(tmp_path, skip=9)
     assert everything.skipped == {}
-    assert any("may hold warm-up" in note for note in everything.notes)
+    assert any("may include warm-up" in note for note in everything.notes)
 
 
 def test_step_marks_that_begin_late_say_that_nothing_is_warm_up(tmp_path: Path) -> None:

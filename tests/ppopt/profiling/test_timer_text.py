@@ -79,7 +79,7 @@ def test_other_lines_between_change_nothing(
     found = ppopt.profile(write(tmp_path_factory.mktemp("mixed"), texts))
     assert found.measurement.actions == plain.measurement.actions
     assert found.pipeline == plain.pipeline
-    told = [note for note in found.notes if "passed over" in note]
+    told = [note for note in found.notes if "skipped" in note]
     assert len(told) == sum(1 for count in others if count)
     assert all(f" {count} other line" in " ".join(told) for count in others if count)
 
@@ -129,7 +129,7 @@ def test_a_log_that_is_cut_anywhere_never_gives_a_wrong_time(tmp_path: Path) -> 
             continue
         read = {} if found is None else found.content
         assert read == {key: [whole[key]] for key in read}
-        assert found is None or found.notes == (f"{path}: its JSON does not end; the timers up to there were used",)
+        assert found is None or found.notes == (f"{path}: its JSON is cut off; the timers before that were used",)
     assert refused > 20
 
 
@@ -144,7 +144,7 @@ def test_timers_of_several_ranks_in_one_file_are_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("value", ["nan", "null", '"x"', "[1, nan]", "[1, [2]]", "1.2.3", "--1", "1e", "[1,,2]", "[]"])
 def test_times_that_are_none(value: str, tmp_path: Path) -> None:
     told = refusal(tmp_path, "a log\n" + ENTRIES.replace("0.25", value))
-    assert "line 2: forward-0-start has no time that is whole" in told or "has 0 starts and 1 ends" in told
+    assert "line 2: forward-0-start has no complete time" in told or "has 0 starts and 1 ends" in told
 
 
 def test_a_log_that_is_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

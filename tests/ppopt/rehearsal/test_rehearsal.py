@@ -82,7 +82,7 @@ def test_more_processes_than_cores_are_told(cores: int, told: str, monkeypatch: 
     monkeypatch.setattr("ppopt.rehearsal.rehearsing.usable_cores", lambda: cores)
     notes = [note for note in Plan(pipeline(4), "1f1b", Options(1, "ms", None, None)).notes if "cores" in note]
     assert [note.partition(": ")[0] + ": " for note in notes] == ([told] if told else [])
-    assert all("waits will be measured, not schedules" in note for note in notes)
+    assert all("waits will be measured instead of schedules" in note for note in notes)
     assert usable_cores() >= 1
 
 
@@ -182,7 +182,7 @@ def test_ranks_that_hang_say_where() -> None:
         plan.run(crew, None)
         forever = plan.job(crew.folder, None)
         forever["durations"][0]["F"] = 10**15
-        with pytest.raises(ppopt.RehearsalError, match="no end after 1 s") as caught:
+        with pytest.raises(ppopt.RehearsalError, match="not finished after 1 s") as caught:
             crew.run(forever, 1)
     assert "rank 0 runs 0F0" in str(caught.value)
     assert "rank 1 waits for another rank" in str(caught.value)
@@ -296,7 +296,7 @@ def test_a_time_out_ends_even_a_worker_that_is_stopped(start: Callable[..., Runn
     os.kill(running.workers[1], signal.SIGSTOP)
     status, errors = running.end()
     assert status == 1
-    assert "error: no end after 1.5 s (see --timeout)\n" in errors
+    assert "error: not finished after 1.5 s (see --timeout)\n" in errors
     assert "error: rank 1 does not answer" in errors
 
 
