@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_only_data_types_of_the_solver_are_known_above_it(room: str) -> None:
     for file in (ROOT / room).rglob("*.py"):
         used = {name for name in imports(file) if name.split(".")[0] == "solver"}
         assert used <= SOLVER_DATA_TYPES, file
+
+
+def test_modules_that_docstrings_name_exist() -> None:
+    for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py")):
+        for name in re.findall(r"`((?:solver|strategies|reports)(?:\.\w+)+)`", file.read_text()):
+            assert home_of(name) or home_of(name.rpartition(".")[0]), f"{file}: {name}"
 
 
 def test_a_schedule_is_a_small_file() -> None:

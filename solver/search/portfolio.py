@@ -145,6 +145,8 @@ def search(
     state.proven(plain_bound(problem, objective) if first_bound is None else first_bound)
     quick_bound(state)
     run_tools(state, usual_tools(problem, objective) if tools is None else tools, workers, seed)
+    if state.best is not None and state.best != state.sweeper.objective(state.orders, objective):
+        raise AssertionError(f"the search found {state.best}, the replay does not")
     return state
 
 
