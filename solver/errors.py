@@ -1,4 +1,4 @@
-"""Errors that a user can mend, told in one line each."""
+"""Errors that a user can fix, one line each."""
 
 
 class InputError(ValueError):

@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a user's mistake is told in lines, not in a traceback."""
+        """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
         from solver.errors import InputError
 
         warnings.showwarning = _show_warning
