@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ppopt.optimization.explain import explain
     from ppopt.optimization.least_memory import InfeasibleError
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
-    from ppopt.optimization.search import Standing
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InputError
     from solver.problem import Block, Placed, Problem
+    from solver.search.state import Standing
     from strategies.actions import Op, parse_action
     from strategies.pipeline import Pipeline
     from strategies.registry import Strategy, schedule, strategy
@@ -70,11 +70,11 @@ _HOMES = {
     "ppopt.rehearsal.crew": ("RehearsalError",),
     "ppopt.rehearsal.outcome": ("Rehearsal",),
     "ppopt.rehearsal.rehearsing": ("rehearse", "rehearse_all"),
-    "ppopt.optimization.search": ("Standing",),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
     "solver.errors": ("DeadlockError", "InputError"),
     "solver.problem": ("Block", "Placed", "Problem"),
+    "solver.search.state": ("Standing",),
     "strategies.actions": ("Op", "parse_action"),
     "strategies.pipeline": ("Pipeline",),
     "strategies.registry": ("Strategy", "schedule", "strategy"),
@@ -110,7 +110,6 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Rehearsal",
     "rehearse",
     "rehearse_all",
-    "Standing",
     "Figures",
     "Violation",
     "violations",
@@ -119,6 +118,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Block",
     "Placed",
     "Problem",
+    "Standing",
     "Op",
     "parse_action",
     "Pipeline",

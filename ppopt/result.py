@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from strategies.actions import PipelineAction
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.search_problem import Allowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,9 @@ class Schedule:
         A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
     bound_held_by : Bound or None
         The argument that holds the bound.
+    allowed : Allowed
+        What its search was allowed to use: ``split_backward`` and ``overlap``. For a schedule whose order was given,
+        what a search may use that it is compared with.
     interrupted : bool
         Whether Ctrl-C ended the search.
     notes : tuple of str
@@ -80,6 +84,7 @@ class Schedule:
     objective: str = "makespan"
     bound: float | None = None
     bound_held_by: Bound | None = None
+    allowed: Allowed = field(default_factory=Allowed)
     interrupted: bool = False
     notes: tuple[str, ...] = ()
 

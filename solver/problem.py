@@ -124,7 +124,8 @@ class Problem:
     holds : sequence of Hold
         The memory that tasks take and return.
     capacities : sequence of int or None
-        The memory that each device has for holds, beside its static memory; None where it is not limited.
+        The memory that each device has for holds, beside its static memory; None where it is not limited. Empty for no
+        limit anywhere.
     static : sequence of int
         The memory that each device holds at all times; empty where it holds none.
     fusing : Fusing
@@ -153,6 +154,10 @@ class Problem:
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
     static: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if not self.capacities:
+            object.__setattr__(self, "capacities", (None,) * self.devices)
 
     def static_of(self, device: int) -> int:
         """Return the memory that a device holds at all times."""

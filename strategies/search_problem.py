@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import cast
+from typing import NamedTuple, cast
 
 from solver.exact import in_ticks
 from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
@@ -14,6 +14,21 @@ from strategies.dependencies import build_problem
 from strategies.fusing import saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+
+
+class Allowed(NamedTuple):
+    """What a search may use.
+
+    Attributes
+    ----------
+    split_backward : bool
+        Whether backwards are I and W.
+    overlap : bool
+        Whether any forward may run in one block with any full backward on its device.
+    """
+
+    split_backward: bool = True
+    overlap: bool = False
 
 
 def build_search_problem(

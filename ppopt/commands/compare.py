@@ -64,7 +64,7 @@ _EPILOG = (
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
-@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(["auto", "cpsat", "graph"]), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option(
     "--chart",

@@ -100,7 +100,7 @@ def optimize(
         click.echo(reason, err=True)
     if not made.found:
         ctx.exit(3)
-    if overlap and not any(_has_saving_blocks(each, split_backward=not full_backward) for each in made.found):
+    if overlap and not any(map(_has_saving_blocks, made.found)):
         click.echo(
             "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
             "configuration says what part of the shorter half it saves",
@@ -114,9 +114,7 @@ def optimize(
     if export is not None:
         write_prepared(export, prepared(made.found[0], forced=forced), form)
     if report is not None:
-        allowed = {"split_backward": not full_backward, "overlap": overlap}
-        config, deadline = options["config"], limit.bounds_end
-        report_schedules(report, form, config, pipeline, made.beside, **allowed, deadline=deadline)
+        report_schedules(report, form, options["config"], pipeline, made.beside, deadline=limit.bounds_end)
 
 
 @dataclass
@@ -143,22 +141,21 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
             if not isinstance(outcome, Schedule):
                 results.infeasible.append(str(outcome))
                 continue
-            allowed = {"split_backward": wanted.split_backward, "overlap": wanted.overlap}
             line.say("evaluating published schedules")
-            made, *published = with_published(outcome, **allowed, limit=limit)
+            made, *published = with_published(outcome, limit)
             results.found.append(made)
             results.beside += [made, *published]
             if limit.afterwards.explained:
                 line.say("explaining")
-                results.texts.append(explain_within(limit, made, **allowed))
+                results.texts.append(explain_within(limit, made))
             line.say("")
     return results
 
 
-def _has_saving_blocks(schedule: Schedule, *, split_backward: bool) -> bool:
+def _has_saving_blocks(schedule: Schedule) -> bool:
     from strategies.fusing import saving_blocks
 
-    return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=split_backward)[1])
+    return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=schedule.allowed.split_backward)[1])
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,11 +54,9 @@ def _is_read_on_a_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def with_published(
-    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
-) -> list[Schedule]:
+def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[Schedule]:
     """Put the published schedules on its placement behind the result of a search, as far as there is time."""
-    published, left_out = compared_with_published(schedule, split_backward=split_backward, overlap=overlap, limit=limit)
+    published, left_out = compared_with_published(schedule, limit)
     if left_out and limit is not None:
         note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
         schedule = replace(schedule, notes=(*schedule.notes, note))
@@ -130,7 +128,7 @@ def _comparison_text(comparison: Comparison) -> str:
     if rows:
         table_lines = ranking(rows, comparison.bound, comparison.baseline_row, _width())
         lines = [_wrapped(comparison.verdict, indent=""), "", table_lines]
-    reasons = [f"left out: {with_name(name, reason)}" for name, reason in comparison.left_out]
+    reasons = [f"left out: {text}" for text in _together(comparison.left_out, with_name)]
     infeasible = comparison.infeasible if comparison.winner else ()
     return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])
 
@@ -164,8 +162,21 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
 
 
 def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
-    for note in one_on_short_blocks(dict.fromkeys(note for schedule in schedules for note in schedule.notes)):
+    named = [(schedule.strategy.partition(":")[0], note) for schedule in schedules for note in schedule.notes]
+    apart = [(name if note.startswith(f"{name} ") else "", note.removeprefix(f"{name} ")) for name, note in named]
+    for note in one_on_short_blocks(_together(apart, lambda name, note: f"{name} {note}".lstrip())):
         click.echo(f"note: {prefix}{note}", err=True)
+
+
+def _together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]) -> list[str]:
+    """Write texts that are about a schedule each; one that is about several is written once, with all their names."""
+    names: dict[str, dict[str, None]] = {}
+    for name, text in named:
+        names.setdefault(text, {})[name] = None
+    return [
+        of_one(next(iter(about)), text) if len(about) == 1 else f"{', '.join(about)}: {text}"
+        for text, about in names.items()
+    ]
 
 
 def _search_line(schedule: Schedule) -> str:

@@ -13,7 +13,7 @@ import click
 from reports.numbers import number, percent
 
 if TYPE_CHECKING:
-    from ppopt.optimization.search import Standing
+    from solver.search.state import Standing
 
 SHORTEST_INTERVAL = 0.1
 """Seconds between two lines."""

@@ -40,8 +40,6 @@ def report_schedules(
     pipeline: Pipeline,
     schedules: Sequence[Schedule],
     *,
-    split_backward: bool = True,
-    overlap: bool = False,
     deadline: float | None = None,
 ) -> None:
     """Write schedules as a page, and say so.
@@ -58,8 +56,6 @@ def report_schedules(
         The model.
     schedules : sequence of Schedule
         What is shown.
-    split_backward, overlap : bool
-        What was allowed to those that a search found.
     deadline : float, optional
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
@@ -67,7 +63,7 @@ def report_schedules(
     from ppopt.commands.printing import tell_files
     from ppopt.comparison.compare import comparison_of
 
-    comparison = comparison_of(pipeline, schedules, split_backward=split_backward, overlap=overlap, deadline=deadline)
+    comparison = comparison_of(pipeline, schedules, deadline=deadline)
     write_report(path, [comparison], [config or DEFAULTS], command_line())
     tell_files(form, report=[path])
 

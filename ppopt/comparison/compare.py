@@ -23,13 +23,13 @@ from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_varia
 from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.optimization.least_memory import InfeasibleError
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
-from ppopt.optimization.search import Progress
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
 from solver.errors import InputError
 from solver.replay import ENGINES
+from solver.search.state import Progress
 from strategies.numbers import shown
 from strategies.orders import parse_strategy, with_virtual_stages
 from strategies.pipeline import Pipeline
@@ -58,7 +58,7 @@ def compare(
     time_limit: float = 60.0,
     workers: int | None = None,
     seed: int = 0,
-    engine: str = "auto",
+    engine: str = "graph",
     progress: Progress | None = None,
     told: Told | None = None,
     afterwards: Afterwards | None = None,
@@ -89,7 +89,7 @@ def compare(
     workers, seed
         As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
-        As for `evaluate`.
+        As for `evaluate`; the graph is the fastest for many schedules, and all give the same.
     progress, told : callable, optional
         ``progress(standing)`` is called as by `optimize`, ``told(text)`` with what is being done.
     afterwards : Afterwards, optional
@@ -129,7 +129,7 @@ def compare(
     if placements:
         gathered.search(settled, options)
     gathered.refuse_nothing()
-    ranked = _ranked(settled, gathered.schedules, gathered.bounds, split_backward=True, overlap=allowed)
+    ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     return replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
@@ -217,7 +217,7 @@ class _Gathered:
         self.told("computing lower bounds")
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
-        freedoms = [freedom_of(schedule, overlap=options.overlap) for schedule in self.schedules]
+        freedoms = [freedom_of(schedule) for schedule in self.schedules]
         freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
         try:
             self.bounds.find(freedoms)
@@ -274,14 +274,7 @@ class _Gathered:
             raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
 
 
-def comparison_of(
-    pipeline: Pipeline,
-    schedules: Sequence[Schedule],
-    *,
-    split_backward: bool = True,
-    overlap: bool = False,
-    deadline: float | None = None,
-) -> Comparison:
+def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline: float | None = None) -> Comparison:
     """Rank schedules that were made before.
 
     Parameters
@@ -290,15 +283,13 @@ def comparison_of(
         The model of all of them.
     schedules : sequence of Schedule
         At least one.
-    split_backward, overlap : bool
-        What was allowed to those that a search found.
     deadline : float, optional
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
-    ranked = _ranked(settled, schedules, QuickBounds(deadline), split_backward=split_backward, overlap=overlap)
+    ranked = _ranked(settled, schedules, QuickBounds(deadline))
     return replace(
         ranked,
         baseline=next((each for each in ranked.schedules if each.strategy == DEFAULT_BASELINE), None),
@@ -313,12 +304,10 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
     yield from {schedule.placement: schedule for schedule in schedules}.values()
 
 
-def _ranked(
-    pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds, *, split_backward: bool, overlap: bool
-) -> Comparison:
+def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
     """Rank schedules and lay their ladders."""
     ranked = sorted(schedules, key=_rank)
-    measured = measure_ladders(ranked, split_backward=split_backward, overlap=overlap, quick=quick)
+    measured = measure_ladders(ranked, quick)
     return Comparison(
         pipeline=pipeline,
         schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),

@@ -145,26 +145,18 @@ class QuickBounds:
         self.cut_short |= clock.was_over
 
 
-def measure_ladders(
-    schedules: Sequence[Schedule],
-    *,
-    split_backward: bool = True,
-    overlap: bool = False,
-    quick: QuickBounds | None = None,
-) -> Measured:
+def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = None) -> Measured:
     """Compute the ladder of each schedule.
 
     Parameters
     ----------
     schedules : sequence of Schedule
         Of one model. Those that a search found bring its bound along, where it is one of the makespan.
-    split_backward, overlap : bool
-        What the searches were allowed to use.
     quick : QuickBounds, optional
         What is known already; the rest is found by its deadline.
     """
     quick = quick or QuickBounds()
-    freedoms = [freedom_of(schedule, split_backward=split_backward, overlap=overlap) for schedule in schedules]
+    freedoms = [freedom_of(schedule) for schedule in schedules]
     known = [(freedom, _proven(schedule)) for freedom, schedule in zip(freedoms, schedules, strict=True)]
     quick.find(freedoms)
     bounds = {freedom: _raised(quick.found[freedom], freedom, known) for freedom in dict.fromkeys(freedoms)}
@@ -173,17 +165,18 @@ def measure_ladders(
     return Measured(ladders, min(highest, default=None), quick.cut_short)
 
 
-def freedom_of(schedule: Schedule, *, split_backward: bool = True, overlap: bool = False) -> Freedom:
+def freedom_of(schedule: Schedule) -> Freedom:
     """Return what a schedule was free to do: a search as it was allowed, a published one as it does.
 
     Blocks that save nothing are no freedom: their halves one after the other take no longer, hold no more, and are
     done no later.
     """
     pipeline, layout = schedule.pipeline, replace(schedule.layout, name="")
-    split = split_backward or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
+    split, overlap = schedule.allowed
     if schedule.is_searched:
-        overlap = overlap and bool(saving_blocks(pipeline, layout, split_backward=split_backward)[1])
-        return Freedom(pipeline, layout, split_backward, overlap)
+        overlap = overlap and bool(saving_blocks(pipeline, layout, split_backward=split)[1])
+        return Freedom(pipeline, layout, split, overlap)
+    split = split or any(cast("Op", key).kind == "I" for key in schedule.problem.tasks)
     return Freedom(pipeline, layout, split, _saves_by_blocks(schedule, split))
 
 

@@ -5,41 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
 from solver.deadline import is_over
 from strategies.pipeline import Pipeline
-from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
 
-def explain(
-    schedule: Schedule, *, split_backward: bool = True, overlap: bool = False, time_limit: float | None = None
-) -> str:
+def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
     """Say what holds the bound, and what a little more memory or no latency would give.
 
     Parameters
     ----------
     schedule : Schedule
         The result of `optimize`.
-    split_backward, overlap : bool
-        As they were given to `optimize`.
     time_limit : float, optional
         Seconds; what is not known by then is left out, and named.
     """
     limit = None if time_limit is None else TimeLimit(time_limit)
-    return explain_within(limit, schedule, split_backward=split_backward, overlap=overlap)
+    return explain_within(limit, schedule)
 
 
-def explain_within(limit: TimeLimit | None, schedule: Schedule, *, split_backward: bool, overlap: bool) -> str:
+def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
     """Explain as `explain` does, within a command's turn."""
-    return " ".join(_sentences(schedule, split_backward, overlap, limit))
+    return " ".join(_sentences(schedule, limit))
 
 
-def _sentences(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
+def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     assert schedule.bound is not None
     what, value = schedule.objective, schedule.objective_value
     if schedule.status == "optimal":
@@ -58,7 +53,7 @@ def _sentences(schedule: Schedule, split_backward: bool, overlap: bool, limit: T
         f"over {schedule.pipeline.devices} devices."
     )
     if schedule.objective == "makespan":
-        yield from _what_would_help(schedule, split_backward, overlap, limit)
+        yield from _what_would_help(schedule, limit)
 
 
 _ARGUMENTS = {
@@ -97,15 +92,14 @@ def quick_bounds_in_explanation(pipeline: Pipeline) -> int:
     return changes and 1 + changes
 
 
-def _what_would_help(schedule: Schedule, split_backward: bool, overlap: bool, limit: TimeLimit | None) -> Iterator[str]:
+def _what_would_help(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     """Compare the quick bound of changed pipelines with that of this one, as far as there is time."""
     pipeline = schedule.pipeline
-    allowed = Allowed(schedule.layout, split_backward, overlap, limit)
     changes = list(_changes(pipeline))
-    today = _quick_bound(pipeline, allowed) if changes else None
+    today = _quick_bound(pipeline, schedule, limit) if changes else None
     left_out: list[str] = []
     for change, condition, changed in changes:
-        bound = None if today is None else _quick_bound(changed, allowed)
+        bound = None if today is None else _quick_bound(changed, schedule, limit)
         if today is None or bound is None:
             left_out.append(change)
         elif bound < today:
@@ -128,25 +122,18 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
         yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
 
 
-class Allowed(NamedTuple):
-    """What a search was allowed, and the time that there is for its bounds."""
+def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None) -> float | None:
+    """Bound the makespan of a pipeline, searched as a schedule's was.
 
-    layout: Placement
-    split_backward: bool
-    overlap: bool
-    limit: TimeLimit | None
-
-
-def _quick_bound(pipeline: Pipeline, allowed: Allowed) -> float | None:
-    """Bound the makespan; None if there is no time for all arguments, for part of them cannot be compared."""
+    None if there is no time for all arguments, for part of them cannot be compared.
+    """
     from solver.bounds.makespan import makespan_bound
 
-    layout, split_backward, overlap, limit = allowed
     deadline = None if limit is None else limit.last_moment
     if limit is not None and perf_counter() + limit.bounding > limit.last_moment:
         return None
     try:
-        problem = build_search_problem(pipeline, layout, split_backward=split_backward, overlap=overlap)
+        problem = build_search_problem(pipeline, schedule.layout, **schedule.allowed._asdict())
         bound = makespan_bound(problem, deadline=deadline)
     except KeyboardInterrupt:
         if limit is None:

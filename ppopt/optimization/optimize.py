@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
@@ -15,21 +16,23 @@ from ppopt.garbage import collection_paused
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import InfeasibleError, refuse_infeasible
-from ppopt.optimization.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
-from ppopt.optimization.search import Progress, Search
-from ppopt.optimization.searching import first_bound, quick_bound, run_tools
+from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import MOMENT, TimeLimit
 from ppopt.result import Schedule
+from solver.bounds.bound import Bound
 from solver.errors import InputError
-from solver.problem import Orders
+from solver.problem import Orders, Problem
+from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
+from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.state import Progress, Search
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
-from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
 
 OBJECTIVES = ("makespan", "span")
 MOST_SEARCHED_OPS = 300_000
@@ -37,6 +40,9 @@ MOST_SEARCHED_OPS = 300_000
 
 USUAL_STAGES_PER_DEVICE = 2
 """Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
+"""On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
 
 OFFERS_TO_ANSWER = 3.0
 """Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
@@ -163,6 +169,11 @@ class SearchOptions:
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
     @property
+    def allowed(self) -> Allowed:
+        """What the search may use."""
+        return Allowed(self.split_backward, self.overlap)
+
+    @property
     def placements(self) -> list[str]:
         """The placements to be searched."""
         if self.placement != "all":
@@ -259,9 +270,10 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
     refuse_infeasible(pipeline, placement)
-    problem = build_search_problem(pipeline, placement, split_backward=split_backward, overlap=options.overlap)
+    problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
+    bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
@@ -269,7 +281,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
-        search.proven(first_bound(search, pipeline, placement))
+        search.proven(bound_first(problem))
         draft = _Draft.of(search, pipeline, placement)
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         after = _after_search(draft.seconds, shown_beside, limit)
@@ -277,19 +289,31 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         limit.bounding = quick_bound(search)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
-        run_tools(search, placement, options.threads, options.seed)
+        run_tools(search, _tools(problem, placement, options.objective), options.threads, options.seed)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
-            spare_memory(search, pipeline, placement, allowance, options.threads, options.seed)
+            frugal = one_at_a_time(placement, problem)
+            spare_memory(search, frugal, bound_first, allowance, options.threads, options.seed)
     _offer_something(search, placement)
     if not search.bound:
-        search.proven(first_bound(search, pipeline, placement))
+        search.proven(bound_first(problem))
     if search.interrupted:
         limit.hurry()
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    return _finish(search, draft.made, notes, started)
+    return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
+
+
+def _first_bound(pipeline: Pipeline, placement: Placement, objective: str, problem: Problem) -> Bound:
+    """Find the bound that no clock cuts short: the work of a device and what lies around it."""
+    return first_span_bound(pipeline, placement, problem) if objective == "span" else plain_bound(problem, objective)
+
+
+def _tools(problem: Problem, placement: Placement, objective: str) -> tuple[ToolName, ...]:
+    """Order the tools of the search as `usual_tools` does, but on linear placements."""
+    usual = usual_tools(problem, objective)
+    return LINEAR_TOOLS if placement.name == "linear" and "relaxation" in usual else usual
 
 
 def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit) -> list[str]:
@@ -413,9 +437,7 @@ def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float
     )
 
 
-def compared_with_published(
-    schedule: Schedule, *, split_backward: bool, overlap: bool, limit: TimeLimit | None = None
-) -> tuple[list[Schedule], list[str]]:
+def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:
     """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
 
     One that deadlocks with its default options is there with the first options worth trying that run.
@@ -424,8 +446,6 @@ def compared_with_published(
     ----------
     schedule : Schedule
         The result of a search; its bound is theirs too.
-    split_backward, overlap : bool
-        What the search was allowed to use.
     limit : TimeLimit, optional
         The clock of the command.
 
@@ -437,6 +457,7 @@ def compared_with_published(
     compared: list[Schedule] = []
     left_out: list[str] = []
     longest = 0.0 if limit is None else limit.finishing
+    split_backward, overlap = schedule.allowed
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):
         if strategy.overlaps and not overlap:
             continue
@@ -453,7 +474,7 @@ def compared_with_published(
             left_out.append(strategy.name)
             continue
         if made is not None:
-            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective))
+            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed))
         longest = max(longest, perf_counter() - began)
     return compared, left_out
 

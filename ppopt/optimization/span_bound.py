@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 from solver.bounds.bound import Bound
-from solver.bounds.loads import least_loads
 from solver.bounds.span import span_bound
 from solver.exact import in_ticks
 from solver.problem import Problem
+from solver.search.portfolio import busiest_device
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
 
 def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem) -> Bound:
-    """Bound the span by the load of a device, and on a linear pipeline with split backwards by its round trips."""
-    loads = least_loads(problem)
-    device = max(range(problem.devices), key=loads.__getitem__)
-    bound = Bound(loads[device], "span", device, {"load": loads[device]})
+    """Bound the span by the load of a device, and on a linear pipeline with split backwards by its round trips.
+
+    The problem's capacities count; they may be smaller than the pipeline's limits.
+    """
+    bound = busiest_device(problem)
     if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fusing.firsts:
         return bound
     scale = problem.ticks_per_unit
@@ -24,23 +28,22 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
         [in_ticks(cost.backward_input, scale) for cost in pipeline.costs],
         [in_ticks(cost.backward_weight, scale) for cost in pipeline.costs],
         lag=in_ticks(pipeline.p2p_latency, scale),
-        live=_live(pipeline),
+        live=_live(pipeline, problem),
         count=pipeline.microbatches,
     )
-    return max(bound, Bound(value, "span", device, {"load": loads[device]}), key=lambda each: each.value)
+    return max(bound, replace(bound, value=value), key=lambda each: each.value)
 
 
-def _live(pipeline: Pipeline) -> list[int]:
+def _live(pipeline: Pipeline, problem: Problem) -> list[int]:
     """Count how many forwards of a stage can have started whose W has not ended.
 
     When the last of them starts, it takes a whole activation, and each of the others still holds what I leaves to W.
     """
     live: list[int] = []
-    for cost, limit in zip(pipeline.costs, pipeline.limits, strict=True):  # device s holds stage s
-        if limit is None or not cost.held_for_weight:
+    for cost, capacity in zip(pipeline.costs, problem.capacities, strict=True):  # device s holds stage s
+        if capacity is None or not cost.held_for_weight:
             live.append(pipeline.microbatches)
         else:
-            live.append(
-                min(pipeline.microbatches, 1 + int((limit - cost.static - cost.activation) / cost.held_for_weight))
-            )
+            room = Fraction(capacity, problem.amounts_per_unit)
+            live.append(min(pipeline.microbatches, 1 + int((room - cost.activation) / cost.held_for_weight)))
     return live

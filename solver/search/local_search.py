@@ -48,6 +48,10 @@ BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
 
 
+class NoStartError(ValueError):
+    """There was no schedule to start from, and none was found in time."""
+
+
 def improve(
     problem: Problem | CompiledProblem,
     starts: Sequence[Orders],
@@ -96,7 +100,7 @@ def improve(
 
     Raises
     ------
-    ValueError
+    NoStartError
         If no start is valid and greedy finds no schedule before the deadline.
     """
     read = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
@@ -115,7 +119,7 @@ def improve(
     if not search.elite:
         search.add(_greedy_start(search.problem, target, seed, deadline, stop))
     if not search.elite:
-        raise ValueError("no schedule to start from")
+        raise NoStartError("no schedule to start from")
     tell()
     loaded = perf_counter()
     if compiled_by is None or compiled_by - loaded > MOVES_TO_COMPILE * (loaded - begun):

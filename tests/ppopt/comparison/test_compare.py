@@ -174,7 +174,8 @@ def test_a_baseline_is_found_among_the_others_whatever_it_is_called(tmp_path: Pa
     )
     whole = json.loads(run("-c", str(file), "--no-optimize", "--baseline", "interleaved", "--format", "json").stdout)
     assert whole["baseline"] == "interleaved:group_size=6,stages=8"
-    assert len(whole["schedules"]) == len(all_strategies())
+    names = [each["strategy"] for each in whole["schedules"]]
+    assert [name for name in names if name.partition(":")[0] == "interleaved"] == [whole["baseline"]]
 
 
 @pytest.mark.parametrize(
@@ -515,9 +516,7 @@ def test_the_span_and_whole_backwards_bring_no_bound_that_does_not_hold() -> Non
     assert (shown.objective, shown.bound) == ("makespan", 27)
     whole = ppopt.optimize(costs, split_backward=False, time_limit=5)
     halves = ppopt.evaluate(costs, "zb-h1")
-    shown_whole, shown_halves = sorted(
-        comparison_of(costs, [whole, halves], split_backward=False).schedules, key=lambda each: each.strategy
-    )
+    shown_whole, shown_halves = sorted(comparison_of(costs, [whole, halves]).schedules, key=lambda each: each.strategy)
     assert shown_whole.bound == whole.bound == 33
     assert shown_halves.bound == 27
 

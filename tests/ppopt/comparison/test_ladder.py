@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ppopt
-from ppopt import InputError, Pipeline, Schedule, ladder_bounds
+from ppopt import InputError, Pipeline, Schedule
+from ppopt.comparison import ladders
 from ppopt.comparison.ladders import (
     Bounds,
     Freedom,
@@ -31,6 +32,7 @@ from solver.bounds.bound import Bound
 from solver.bounds.makespan import load_bound
 from strategies.placements import make_placement
 from strategies.registry import all_strategies
+from strategies.search_problem import Allowed
 from tests.brute_force import optimum
 from tests.conftest import DATA
 
@@ -72,7 +74,7 @@ def checked(schedule: Schedule) -> Ladder:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_all_golden_rows(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladder_bounds, "MOST_BOUNDED_OPS", 700)  # a third of the rows are larger, and take long
+    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 700)  # a third of the rows are larger, and take long
     rows = sorted(ROWS, key=lambda row: [str(value) for value in list(row.values())[1:-1]])  # alike ones share bounds
     quarter = -(-len(rows) // 4)
     with collection_paused():
@@ -124,12 +126,12 @@ def costs(draw: st.DrawFn) -> Pipeline:
     return random_costs(random.Random(draw(st.integers(0, 10**6))), p, stages, draw(st.integers(1, 12)))
 
 
-@pytest.mark.parametrize("most", [0, ladder_bounds.MOST_BOUNDED_OPS])
+@pytest.mark.parametrize("most", [0, ladders.MOST_BOUNDED_OPS])
 @settings(max_examples=20, deadline=None)
 @given(pipeline=costs())
 def test_any_costs(most: int, pipeline: Pipeline) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder_bounds, "MOST_BOUNDED_OPS", most)
+        patch.setattr(ladders, "MOST_BOUNDED_OPS", most)
         schedules = list(every_schedule(pipeline))
         measured = measure_ladders(schedules)
         for schedule, ladder in zip(schedules, measured.ladders, strict=True):
@@ -146,7 +148,7 @@ def test_any_costs(most: int, pipeline: Pipeline) -> None:
 def test_what_size_or_clock_leaves_of_a_bound_is_the_same_for_ladder_and_search(pipeline: Pipeline) -> None:
     for schedule in every_schedule(pipeline):
         freedom = freedom_of(schedule)
-        quick = ladder_bounds._simple_bound(freedom, device_loads(freedom), latency=True)
+        quick = ladders._simple_bound(freedom, device_loads(freedom), latency=True)
         problem = freedom.problem(pipeline.microbatches)
         bound = load_bound(problem)
         assert quick <= Fraction(bound.value, problem.ticks_per_unit)
@@ -163,11 +165,11 @@ def without(costs: Pipeline, *, limit: bool = False, latency: bool = False) -> P
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", ["linear", "v", "bidirectional", "interleaved"])
 @pytest.mark.parametrize(("split", "overlap"), [(True, False), (False, False), (True, True), (False, True)])
-@pytest.mark.parametrize("most", [0, ladder_bounds.MOST_BOUNDED_OPS])
+@pytest.mark.parametrize("most", [0, ladders.MOST_BOUNDED_OPS])
 def test_no_bound_is_above_the_true_optimum(
     placement: str, split: bool, overlap: bool, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ladder_bounds, "MOST_BOUNDED_OPS", most)
+    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", most)
     chance = random.Random(f"{placement} {split} {overlap}")
     chunks = 2 if placement in ("v", "interleaved") else 1
     for m in (1,) if chunks == 2 else (1, 2):
@@ -213,8 +215,8 @@ def test_blocks_that_save_nothing_are_no_freedom() -> None:
     assert freedom_of(ppopt.evaluate(pipeline(overlapped=2.9), "dualpipe")).overlap
     assert not freedom_of(ppopt.evaluate(pipeline(overlapped=3), "dualpipe")).overlap
     assert not freedom_of(ppopt.evaluate(pipeline(overlapped=2.9), "1f1b")).overlap
-    found = searched(ppopt.evaluate(pipeline(overlapped=3), "1f1b"), 0)
-    assert not freedom_of(found, overlap=True).overlap
+    found = searched(ppopt.evaluate(pipeline(overlapped=3), "1f1b"), 0, allowed=Allowed(overlap=True))
+    assert not freedom_of(found).overlap
 
 
 def searched(schedule: Schedule, value: float, **changes: Any) -> Schedule:
@@ -224,7 +226,7 @@ def searched(schedule: Schedule, value: float, **changes: Any) -> Schedule:
 
 
 def bound_beside(made: Schedule, other: Schedule, **allowed: bool) -> Fraction:
-    return measure_ladders([made, other], **allowed).ladders[1].bound
+    return measure_ladders([replace(each, allowed=Allowed(**allowed)) for each in (made, other)]).ladders[1].bound
 
 
 def test_what_a_search_has_proven_holds_for_those_that_are_no_freer() -> None:

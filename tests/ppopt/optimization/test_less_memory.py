@@ -10,10 +10,10 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Standing
-from ppopt.optimization.memory_reduction import TightSearch, spare_memory
-from ppopt.optimization.search import Search
-from ppopt.optimization.searching import first_bound, quick_bound, run_tools
 from ppopt.optimization.starts import one_at_a_time, published_orders
+from solver.search.memory_reduction import TightSearch, spare_memory
+from solver.search.portfolio import plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.state import Search
 from strategies.placements import Placement, make_placement
 from strategies.registry import find_strategy
 from strategies.search_problem import build_search_problem
@@ -60,21 +60,26 @@ def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
     """No schedule with a smaller limit is as short, by the bound, and the search holds no more than that."""
     costs = pipeline(stages=stages)
     search, layout = searched(costs, placement)
-    spare_memory(search, costs, layout, 100.0, 2, 0)
+    spare(search, layout, 100.0)
     assert search.closed
     assert search.memory[0] == peak * search.problem.amounts_per_unit
     below = costs.model_copy(update={"memory": costs.memory.model_copy(update={"limit": Fraction(peak) - 1})})
     tight = Search(build_search_problem(below, layout), "makespan", 100)
-    run(tight, below, layout)
+    run(tight, layout)
     assert search.best is not None
     assert tight.bound > search.best
 
 
-def run(search: Search, costs: Pipeline, layout: Placement) -> None:
+def spare(search: Search, layout: Placement, seconds: float) -> None:
+    frugal = one_at_a_time(layout, search.problem)
+    spare_memory(search, frugal, lambda problem: plain_bound(problem, "makespan"), seconds, 2, 0)
+
+
+def run(search: Search, layout: Placement) -> None:
     search.offer(one_at_a_time(layout, search.problem))
-    search.proven(first_bound(search, costs, layout))
+    search.proven(plain_bound(search.problem, search.objective))
     quick_bound(search)
-    run_tools(search, layout, 2, 0)
+    run_tools(search, usual_tools(search.problem, search.objective), 2, 0)
 
 
 def searched(
@@ -83,7 +88,7 @@ def searched(
     layout = make_placement(placement, costs.devices, costs.stages or 0, costs.microbatches)
     progress = None if told is None else told.append
     search = Search(build_search_problem(costs, layout), "makespan", 200, progress)
-    run(search, costs, layout)
+    run(search, layout)
     assert search.closed
     return search, layout
 
@@ -94,13 +99,13 @@ def test_the_clock_an_interruption_and_progress_hold() -> None:
     search, layout = searched(costs, "interleaved", told)
     before = search.orders
     search.interrupt()
-    spare_memory(search, costs, layout, 5.0, 2, 0)
+    spare(search, layout, 5.0)
     assert search.orders is before
     search.interrupted = False
-    spare_memory(search, costs, layout, 0.0, 2, 0)
+    spare(search, layout, 0.0)
     assert search.orders is before
     best = search.best
-    spare_memory(search, costs, layout, 100.0, 2, 0)
+    spare(search, layout, 100.0)
     peaks = [standing.memory for standing in told if standing.memory is not None]
     assert peaks == sorted(peaks, reverse=True)
     assert peaks[-1] == search.memory[0] / search.problem.amounts_per_unit == 8
@@ -126,7 +131,7 @@ def test_a_tight_search_knows_when_it_is_through() -> None:
     assert same.done()
     less.offer(search.orders)
     assert less.best is None
-    less.raised(search.bound + 1)
+    less.raise_bound(search.bound + 1)
     assert less.excluded
     assert less.done()
 

@@ -79,7 +79,7 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
     published = ppopt.evaluate(pipeline, "interleaved-overlap", "graph", group_size=10)
     made = ppopt.optimize(pipeline, placement="interleaved", overlap=True)
     assert made.makespan <= published.makespan
-    beside, _ = compared_with_published(made, split_backward=True, overlap=True)
+    beside, _ = compared_with_published(made)
     names = [schedule.strategy for schedule in beside]
     assert {"interleaved:group_size=10", "interleaved-overlap:group_size=10", "looped-bfs"} <= set(names)
     assert all(made.makespan <= schedule.makespan for schedule in beside)
@@ -119,7 +119,7 @@ def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(
     monkeypatch.setattr("ppopt.optimization.starts.all_strategies", lambda: {"hurried": hurried})
     monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
     made = ppopt.optimize(costs("linear"))
-    (beside,), _ = compared_with_published(made, split_backward=True, overlap=False)
+    (beside,), _ = compared_with_published(made)
     assert beside.strategy == "hurried:depth=4"
     assert made.makespan <= beside.makespan
 

@@ -15,11 +15,11 @@ from ppopt.commands.cli import cli
 from ppopt.optimization import time_limit
 from ppopt.optimization.explain import explain_within
 from ppopt.optimization.optimize import SearchOptions, compared_with_published, optimize_each
-from ppopt.optimization.searching import Tool
 from ppopt.optimization.time_limit import MOMENT, Afterwards, TimeLimit
 from solver.bounds.makespan import load_bound, makespan_bound
 from solver.deadline import OutOfTimeError, until
 from solver.search.compiled import compile_problem
+from solver.search.portfolio import Tool
 from strategies.placements import make_placement
 from strategies.search_problem import build_search_problem
 
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands still until it is moved."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(time_limit, "perf_counter", lambda: clock.now)
-    monkeypatch.setattr("ppopt.optimization.searching.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("solver.search.portfolio.perf_counter", lambda: clock.now)
     return clock
 
 
@@ -100,7 +100,7 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
         assert short == whole
     limit = TimeLimit(7)
     limit.turn_ends -= 1000
-    text = explain_within(limit, made, split_backward=True, overlap=False)
+    text = explain_within(limit, made)
     left_out = "What more memory and no latency would give was left out: the time limit of 7 s was used up."
     assert text.endswith(left_out)
     assert "left out" not in whole
@@ -110,9 +110,9 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
 def test_published_schedules_that_there_is_no_time_for_are_named() -> None:
     made = ppopt.optimize(costs(), time_limit=5)
     limit = TimeLimit(7)
-    everything, none = compared_with_published(made, split_backward=True, overlap=False, limit=limit)
+    everything, none = compared_with_published(made, limit)
     limit.turn_ends -= 1000
-    nothing, left_out = compared_with_published(made, split_backward=True, overlap=False, limit=limit)
+    nothing, left_out = compared_with_published(made, limit)
     assert not none
     assert not nothing
     assert [each.strategy for each in everything] == left_out

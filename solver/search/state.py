@@ -1,4 +1,4 @@
-"""One search: the best schedule and the best bound so far, and the tools that move them towards each other."""
+"""The state of one search: the best schedule and the best bound so far."""
 
 from __future__ import annotations
 
@@ -59,6 +59,19 @@ class Search:
         The time there is.
     progress : callable, optional
         Told whenever the best schedule or the bound moves.
+
+    Attributes
+    ----------
+    best : int or None
+        The least objective found, in ticks.
+    orders : Orders
+        Those of the best schedule; empty while there is none.
+    bound : int
+        The greatest lower bound proven, in ticks.
+    held_by : Bound or None
+        The argument that proves it.
+    infeasible : bool
+        Whether it is proven that no schedule exists.
     """
 
     def __init__(self, problem: Problem, objective: str, seconds: float, progress: Progress | None = None) -> None:
@@ -74,6 +87,7 @@ class Search:
         self.bound = 0
         self.held_by: Bound | None = None
         self.interrupted = False
+        self.infeasible = False
         self._looks_for_memory = False
 
     def interrupt(self) -> None:
@@ -89,10 +103,10 @@ class Search:
             return True
         value = self.sweeper.objective(orders, self.objective)
         if value is not None:
-            self.found(value, orders)
+            self.keep(value, orders)
         return value is not None
 
-    def found(self, value: int, orders: Orders) -> None:
+    def keep(self, value: int, orders: Orders) -> None:
         """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
         if self.best is None or value < self.best:
             self.best, self.orders, self._memory = value, orders, None
@@ -116,7 +130,7 @@ class Search:
             self.bound, self.held_by = bound.value, bound
             self._tell()
 
-    def raised(self, value: int) -> None:
+    def raise_bound(self, value: int) -> None:
         """Keep a bound that CP-SAT has proven."""
         self.proven(Bound(value, "search"))
 
@@ -127,7 +141,7 @@ class Search:
 
     def done(self) -> bool:
         """Return whether nothing is left to do, or no time."""
-        return self.interrupted or self._nothing_to_gain() or perf_counter() >= self.deadline
+        return self.interrupted or self.infeasible or self._nothing_to_gain() or perf_counter() >= self.deadline
 
     def _nothing_to_gain(self) -> bool:
         return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
@@ -136,6 +150,13 @@ class Search:
     def closed(self) -> bool:
         """Whether the best schedule meets the bound."""
         return self.best is not None and self.best <= self.bound
+
+    @property
+    def status(self) -> str:
+        """What is known: ``optimal``, ``feasible``, ``infeasible``, or ``unknown`` while nothing has been found."""
+        if self.best is None:
+            return "infeasible" if self.infeasible else "unknown"
+        return "optimal" if self.closed else "feasible"
 
     @property
     def seconds_left(self) -> float:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from functools import reduce
 from itertools import count
 from math import gcd
 from time import perf_counter
 
-from ppopt.optimization.search import Search
-from ppopt.optimization.searching import run_briefly
-from ppopt.optimization.starts import one_at_a_time
-from solver.problem import Problem
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from solver.bounds.bound import Bound
+from solver.problem import Orders, Problem
+from solver.search.portfolio import run_briefly
+from solver.search.state import Search
 
 SHARE_OF_LIMIT, MOST_SECONDS = 0.1, 5.0
 """What looking for less memory may take of a time limit, and at most."""
@@ -31,7 +28,12 @@ SECONDS_TO_SET_UP_A_TASK = 2.5e-4
 
 
 def spare_memory(
-    search: Search, pipeline: Pipeline, placement: Placement, seconds: float, workers: int, seed: int
+    search: Search,
+    frugal: Orders,
+    first_bound: Callable[[Problem], Bound],
+    seconds: float,
+    workers: int,
+    seed: int,
 ) -> None:
     """Look for a schedule as short as the best one that takes less memory.
 
@@ -43,8 +45,11 @@ def spare_memory(
     ----------
     search : Search
         Whose best schedule is proven to be the shortest; it gets what is found.
-    pipeline, placement
-        What is searched.
+    frugal : Orders
+        A schedule that takes the least memory that any schedule takes, however long it is.
+    first_bound : callable
+        ``first_bound(problem)`` bounds the objective of the same problem within smaller capacities, whatever the time;
+        see `solver.search.portfolio.plain_bound`.
     seconds : float
         Until when to look; never beyond the deadline of the search.
     workers, seed : int
@@ -52,8 +57,7 @@ def spare_memory(
     """
     ends = search.until(seconds)
     setting_up = SECONDS_TO_SET_UP_A_TASK * len(search.problem.tasks)
-    plain = one_at_a_time(placement, search.problem)
-    least = search.sweeper.memory(plain)[0]  # no schedule takes less
+    least = search.sweeper.memory(frugal)[0]
     grain = max(1, _grain(search.problem), search.memory[0] // FINEST)
     seeds = count(seed)
     excluded = least - grain
@@ -65,9 +69,9 @@ def spare_memory(
             if left <= setting_up or search.interrupted:
                 return
             tried = TightSearch(search, capacity, min(left, max(SHARE_OF_TRY * left, LEAST_TRY, 2 * setting_up)))
-            tried.offer(plain)
-            tight = _within(pipeline, tried.problem)
-            run_briefly(tried, tight, placement, search.orders, workers, next(seeds))
+            tried.offer(frugal)
+            tried.proven(first_bound(tried.problem))
+            run_briefly(tried, search.orders, workers, next(seeds))
             if tried.reached:
                 search.offer(tried.orders)
             else:
@@ -104,20 +108,11 @@ class TightSearch(Search):
     @property
     def excluded(self) -> bool:
         """Whether it has proven that there is none."""
-        return self.whole.best is not None and self.bound > self.whole.best
+        return self.infeasible or (self.whole.best is not None and self.bound > self.whole.best)
 
     def done(self) -> bool:
         """Return whether the answer is known, or there is no time left to find it."""
         return self.whole.interrupted or self.reached or self.excluded or perf_counter() >= self.deadline
-
-
-def _within(pipeline: Pipeline, problem: Problem) -> Pipeline:
-    """Give a pipeline the capacities of a problem as its memory limits."""
-    limits = [
-        None if room is None else Fraction(room + problem.static_of(device), problem.amounts_per_unit)
-        for device, room in enumerate(problem.capacities)
-    ]
-    return pipeline.with_limit(limits)
 
 
 def _grain(problem: Problem) -> int:

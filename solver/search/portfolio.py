@@ -1,28 +1,34 @@
-"""In which order the tools of a search run, and how they share its time."""
+"""The search for the best schedule of a problem: in which order its tools run, and how they share its time.
+
+`search` does all of it. Whoever has to look at the clock in between takes the same steps one by one: a `Search`, what
+it starts from (`Search.offer`), a first bound (`first_bound`), `quick_bound`, `run_tools`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import Literal, TypeAlias
 
-from ppopt.optimization.search import Search
-from ppopt.optimization.span_bound import first_span_bound
 from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
+from solver.bounds.loads import least_loads
 from solver.bounds.makespan import load_bound, makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.deadline import OutOfTimeError
-from solver.problem import Orders
+from solver.errors import InputError
+from solver.order_graph import check_complete
+from solver.problem import Orders, Problem
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
+from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
-from solver.search.local_search import improve
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from solver.search.local_search import NoStartError, improve
+from solver.search.state import Progress, Search
 
 BOUND_SHARE = 0.35
 """The part of the time that the quick bound may take at most before the search proper."""
@@ -51,6 +57,9 @@ LARGEST_FOR_CPSAT = 20_000
 READING_TO_LOCAL = 0.6
 """Local search needs about this part of the time that it took to read the problem before its first move."""
 
+ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation"]
+"""What works on a search in turns: two that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""
+
 
 @dataclass
 class Tool:
@@ -78,11 +87,87 @@ class Tool:
         self.needs = took if ended - deadline > took / 5 else min(self.needs, took)
 
 
-def first_bound(search: Search, pipeline: Pipeline, placement: Placement) -> Bound:
-    """Find the bound that no clock cuts short: the work of a device and what lies around it."""
-    if search.objective == "span":
-        return first_span_bound(pipeline, placement, search.problem)
-    return load_bound(search.problem)
+def search(
+    problem: Problem,
+    *,
+    objective: str = "makespan",
+    starts: Iterable[Orders] = (),
+    first_bound: Bound | None = None,
+    tools: Sequence[ToolName] | None = None,
+    seconds: float = 60.0,
+    workers: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Search:
+    """Search for the best schedule of a problem until it meets a proven bound, or time is up.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is scheduled.
+    objective : {"makespan", "span"}
+        What is minimised: the last end, or the longest time from a device's first start to its last end.
+    starts : iterable of Orders
+        Schedules to start from. The result is no worse than any of them that runs and fits the memory.
+    first_bound : Bound, optional
+        What is known of the objective, from an argument that the tools do not know; by default the work of a device
+        with what must lie around it.
+    tools : sequence of {"local search", "cp-sat", "relaxation"}, optional
+        In which order they take turns, round after round, each round twice as long as the one before; by default as
+        `usual_tools` has it.
+    seconds : float
+        How long it may take. What is linear in the number of tasks is done in any case.
+    workers, seed : int
+        Threads of CP-SAT; and what decides all that is random.
+    progress : callable, optional
+        ``progress(standing)`` is called whenever the best schedule or the bound moves.
+
+    Returns
+    -------
+    Search
+        Where it ended: the best ``orders`` and their objective (``best``, in ticks), the ``bound`` and the argument
+        that holds it, and the ``status``.
+
+    Raises
+    ------
+    InfeasibleError
+        If an argument shows that no schedule fits the memory.
+    InputError
+        If the precedences have a circle, or a start misses, repeats or misplaces a task.
+    """
+    if topological_ranks(problem, ()) is None:
+        raise InputError("the precedences have a circle")
+    state = Search(problem, objective, seconds, progress)
+    for orders in starts:
+        check_complete(problem, orders)
+        state.offer(orders)
+    state.proven(plain_bound(problem, objective) if first_bound is None else first_bound)
+    quick_bound(state)
+    run_tools(state, usual_tools(problem, objective) if tools is None else tools, workers, seed)
+    return state
+
+
+def plain_bound(problem: Problem, objective: str) -> Bound:
+    """Find a bound that no clock cuts short: the work of a device, for the makespan with what lies around it."""
+    if objective == "makespan":
+        return load_bound(problem)
+    return busiest_device(problem)
+
+
+def busiest_device(problem: Problem) -> Bound:
+    """Bound the span by the work of a device: between its first start and its last end it does all of it."""
+    loads = least_loads(problem)
+    device = max(range(problem.devices), key=loads.__getitem__)
+    return Bound(loads[device], "span", device, {"load": loads[device]})
+
+
+def usual_tools(problem: Problem, objective: str) -> tuple[ToolName, ...]:
+    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
+    if len(problem.tasks) > LARGEST_FOR_CPSAT:
+        return ("local search",)
+    if objective == "span" or len(problem.tasks) <= SMALL:
+        return ("cp-sat", "local search")
+    return ("local search", "relaxation", "local search", "cp-sat")
 
 
 def quick_bound(search: Search, share: float = BOUND_SHARE) -> float:
@@ -93,15 +178,15 @@ def quick_bound(search: Search, share: float = BOUND_SHARE) -> float:
     return perf_counter() - began
 
 
-def run_tools(search: Search, placement: Placement, workers: int, seed: int) -> None:
+def run_tools(search: Search, tools: Sequence[ToolName], workers: int, seed: int) -> None:
     """Let the tools take turns until the schedule meets the bound or time is up.
 
     Parameters
     ----------
     search : Search
         Where they report.
-    placement : Placement
-        What is searched.
+    tools : sequence of ToolName
+        Which ones, in the order of their turns; one that is named twice has two turns a round.
     workers, seed : int
         For CP-SAT, and for all that is random.
     """
@@ -112,8 +197,12 @@ def run_tools(search: Search, placement: Placement, workers: int, seed: int) -> 
         compiled = compile_problem(search.problem, deadline=search.deadline)
         loading = READING_TO_LOCAL * (perf_counter() - began)
         _list_schedules(search, compiled, seed)
-        local = Tool(partial(_run_local_search, search, compiled, _counted(seed)), loading)
-        _take_turns(search, _in_order(local, search, placement, workers, seed))
+        made: dict[ToolName, Tool] = {
+            "local search": Tool(partial(_run_local_search, search, compiled, _counted(seed)), loading),
+            "cp-sat": Tool(partial(_run_cpsat, search, workers, _counted(seed))),
+            "relaxation": Tool(partial(_run_relaxation, search, workers, seed)),
+        }
+        _take_turns(search, [made[name] for name in tools])
 
 
 def _take_turns(search: Search, tools: list[Tool]) -> None:
@@ -128,19 +217,16 @@ def _take_turns(search: Search, tools: list[Tool]) -> None:
         seconds *= 2
 
 
-def run_briefly(
-    search: Search, pipeline: Pipeline, placement: Placement, start: Orders, workers: int, seed: int
-) -> None:
+def run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
     """Give each tool one turn in the little time that a search has.
 
     Parameters
     ----------
-    search, pipeline, placement, workers, seed
+    search, workers, seed
         As for `run_tools`; the search has a schedule already.
     start : Orders
         What local search starts from, too; what does not fit the memory is put off.
     """
-    search.proven(first_bound(search, pipeline, placement))
     quick_bound(search, BRIEF_BOUND_SHARE)
     with suppress(OutOfTimeError):
         if not search.done():
@@ -169,19 +255,6 @@ def _list_schedules(search: Search, compiled: CompiledProblem, seed: int) -> Non
             return
 
 
-def _in_order(local: Tool, search: Search, placement: Placement, workers: int, seed: int) -> list[Tool]:
-    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
-    cpsat = Tool(partial(_run_cpsat, search, workers, _counted(seed)))
-    if len(search.problem.tasks) > LARGEST_FOR_CPSAT:
-        return [local]
-    if search.objective == "span":
-        return [cpsat, local]
-    relaxed = Tool(partial(_run_relaxation, search, workers, seed))
-    if len(search.problem.tasks) <= SMALL:
-        return [cpsat, local]
-    return [local, cpsat, relaxed] if placement.name == "linear" else [local, relaxed, local, cpsat]
-
-
 def _counted(seed: int) -> Iterator[int]:
     """Give each turn of a tool another seed, the same in every run."""
     while True:
@@ -192,7 +265,7 @@ def _counted(seed: int) -> Iterator[int]:
 def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
     edges = memory_edges(search.problem, deadline=deadline)
     heads, tails = heads_and_tails(search.problem, edges, deadline=deadline)
-    search_with_cpsat(
+    status = search_with_cpsat(
         search.problem,
         edges=edges,
         heads=heads,
@@ -204,26 +277,29 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
         stop=search.done,
         workers=workers,
         seed=next(seeds),
-        found=search.found,
-        raised=search.raised,
+        found=search.keep,
+        raised=search.raise_bound,
     )
+    search.infeasible |= status == "infeasible" and search.best is None
 
 
 def _run_local_search(
     search: Search, compiled: CompiledProblem, seeds: Iterator[int], deadline: float, start: Orders | None = None
 ) -> None:
-    improve(
-        compiled,
-        [search.orders] if start is None else [search.orders, start],
-        target=search.bound,
-        deadline=deadline,
-        stop=search.done,
-        seed=next(seeds),
-        found=search.found,
-        objective="span" if search.objective == "span" else "makespan",
-        compiled=True if search.seconds_left > WORTH_COMPILING else None,
-        compiled_by=search.deadline,
-    )
+    starts = [] if search.best is None else [search.orders]
+    with suppress(NoStartError):
+        improve(
+            compiled,
+            starts if start is None else [*starts, start],
+            target=search.bound,
+            deadline=deadline,
+            stop=search.done,
+            seed=next(seeds),
+            found=search.keep,
+            objective="span" if search.objective == "span" else "makespan",
+            compiled=True if search.seconds_left > WORTH_COMPILING else None,
+            compiled_by=search.deadline,
+        )
 
 
 def _run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
