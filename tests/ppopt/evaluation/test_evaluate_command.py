@@ -35,7 +35,9 @@ def test_several_strategies_make_one_table_with_the_best_marked() -> None:
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[1:5] if line.startswith("*")] == ["*"]
-    assert "interleaved-overlap, dualpipe-v: runs 8 stages: the same model, re-partitioned from 4 stages" in result.stderr
+    assert (
+        "interleaved-overlap, dualpipe-v: runs 8 stages: the same model, re-partitioned from 4 stages" in result.stderr
+    )
 
 
 DEADLOCKED = ["--devices", "16", "--stages", "32", "--microbatches", "120", "--engine", "graph"]
