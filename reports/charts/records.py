@@ -1,4 +1,4 @@
-"""What the charts of a section draw, as plain rows: one a schedule, one a step, one a device and cause."""
+"""What the charts of a section draw, as plain rows: one per schedule, per step, or per device and cause."""
 
 from __future__ import annotations
 
