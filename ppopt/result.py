@@ -236,7 +236,7 @@ class Schedule:
         path : str or Path
             The file; it appears when all of it is written.
         force_order_only : bool
-            Whether a bidirectional order, which PyTorch cannot run, is written all the same.
+            Whether a bidirectional order, which PyTorch cannot run, is written anyway.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and that nothing fits; each in one line."""
+"""Errors that a user can fix, and that nothing fits the memory; one line each."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ def even_cut(layers: Layers, stages: int, *, empty: bool = True) -> Counts:
 
 
 def _even_stages(layers: int, stages: int) -> list[int]:
-    """Tell the stage of each of some layers that are spread evenly."""
+    """Return the stage of each of some layers that are spread evenly."""
     least, more = divmod(layers, stages)
     return [stage for stage in range(stages) for _ in range(least + (stage < more))]
 

@@ -50,7 +50,7 @@ def export_order(
     placement : Placement
         Which device holds which stage.
     force_order_only : bool
-        Whether a bidirectional order is written all the same, as it is.
+        Whether a bidirectional order is written anyway, as it is.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def export_order(
         if not force_order_only:
             raise InputError(
                 "is bidirectional: two devices hold each stage, which PyTorch's runtime has on one device only; "
-                f"the bare order can be written all the same ({_FORCED})"
+                f"the bare order can still be written ({_FORCED})"
             )
         note = "is bidirectional: PyTorch's runtime cannot run it; the order was written as it is, for other readers"
         return ExportedOrder(orders, (note,))

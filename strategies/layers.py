@@ -212,7 +212,7 @@ class LayerKind(Part):
         return next((letter for letter, words in _WORDS_OF_LETTERS if words.search(self.name)), "t")
 
     def stage_window(self, stages: int) -> tuple[int, int]:
-        """Tell the first and the last stage on which these layers may lie, by their own pins.
+        """Return the first and the last stage on which these layers may lie, by their own pins.
 
         Raises
         ------

@@ -103,7 +103,7 @@ def halves_notes(pipeline: Pipeline) -> Iterator[str]:
 
 
 def chunks_notes(strategy: Strategy, cut: Pipeline, *, as_given: bool) -> Iterator[str]:
-    """Say where a schedule that takes any number of stages a device runs other than its usual one.
+    """Say where a schedule that takes any number of stages per device runs other than its usual one.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ _MOST_PLACES = 5
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A schedule file, held against the rules.
+    """A schedule file, checked against the rules.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class _Reading:
         return int(op.microbatch >= -(-self.microbatches // 2))
 
     def home(self, op: Op) -> int:
-        """Tell on which device an operation belongs."""
+        """Return on which device an operation belongs."""
         return self.homes[self._direction(op) if len(self.homes) > 1 else 0][op.stage]
 
     @property
@@ -240,7 +240,7 @@ def _mixed(whole: Op, places: Mapping[Op, Place]) -> Iterator[Fault]:
 
 
 def _missing(device: int, stage: int, kind: str, microbatches: Sequence[int]) -> Iterator[Fault]:
-    """Tell of each run of neighbouring microbatches that one operation is missing."""
+    """Report each run of neighbouring microbatches that lack an operation."""
     instead = f" (or {stage}I and {stage}W of the same)" if kind == "B" else ""
     first = 0
     for place, microbatch in enumerate(microbatches):

@@ -59,7 +59,7 @@ class Placement:
         return list(zip(parts, self.homes, strict=False))
 
     def device_of(self, stage: int, microbatch: int) -> int:
-        """Tell on which device a microbatch meets a stage."""
+        """Return on which device a microbatch meets a stage."""
         return next(homes[stage] for part, homes in self.directions() if microbatch in part)
 
     @cached_property

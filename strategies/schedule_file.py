@@ -1,4 +1,4 @@
-"""Schedule files: PyTorch's CSV, a row a device and an action a cell, read into tokens and written back exactly."""
+"""Schedule files: PyTorch's CSV, a row per device and an action per cell, read into tokens and written back exactly."""
 
 from __future__ import annotations
 

@@ -44,11 +44,11 @@ def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineA
 
 def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
     """Keep the first of several notes on short blocks, and all others."""
-    told = False
+    explained = False
     for note in notes:
-        if not (told and note.endswith(_RULES)):
+        if not (explained and note.endswith(_RULES)):
             yield note
-        told = told or note.endswith(_RULES)
+        explained = explained or note.endswith(_RULES)
 
 
 def _part_of_half(pipeline: Pipeline, forward: int, backward: int) -> float:

@@ -25,7 +25,7 @@ def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
     Parameters
     ----------
     pipeline : Pipeline
-        With one stage a device.
+        With one stage per device.
 
     Returns
     -------

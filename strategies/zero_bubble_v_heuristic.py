@@ -26,7 +26,7 @@ def zero_bubble_v_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
     Parameters
     ----------
     pipeline : Pipeline
-        With two stages a device.
+        With two stages per device.
 
     Returns
     -------

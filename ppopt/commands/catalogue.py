@@ -1,4 +1,4 @@
-"""The schedules that ppopt knows, with what each asks of a pipeline."""
+"""The schedules that ppopt knows, with what each requires of a pipeline."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; a slip of the pen is answered with the nearest."""
+        """Find the command that is meant; a typo is answered with the nearest one."""
         name = args[0]
         near = difflib.get_close_matches(name, _COMMANDS, n=1)
         if name not in _COMMANDS and near:
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a user's mistake is told in lines, not in a traceback."""
+        """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
         from solver.errors import InputError
 
         warnings.showwarning = _show_warning
@@ -82,7 +82,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ppopt")
 def cli() -> None:
-    """Return how good pipeline-parallel schedules are, on your costs."""
+    """Find out how good pipeline-parallel schedules are at your costs."""
 
 
 def main(prog_name: str | None = None) -> None:

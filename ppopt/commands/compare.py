@@ -215,13 +215,15 @@ def _compare_each(
         for (pipeline, strategies), title in zip(read, titles, strict=True):
             if own:
                 strategies, options["baseline"] = strategies[: len(wanted)], strategies[-1]
-            if any(made.interrupted for made in comparisons):
+            if any(comparison.interrupted for comparison in comparisons):
                 options["optimize"] = False
             try:
-                made = compare_one(pipeline, strategies, **options, progress=line.show, on_phase=line.say)
+                comparison = compare_one(pipeline, strategies, **options, progress=line.show, on_phase=line.say)
             except InputError as error:
                 raise InputError("\n".join(_about(title, error, several=len(configs) > 1))) from None
-            comparisons.append(made if options["optimize"] or not was_wanted else replace(made, interrupted=True))
+            comparisons.append(
+                comparison if options["optimize"] or not was_wanted else replace(comparison, interrupted=True)
+            )
     return comparisons, titles
 
 

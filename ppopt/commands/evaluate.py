@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
-from ppopt.commands.measuring import check_measuring, held_against, measuring_options, tell_differences
+from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
@@ -81,17 +81,17 @@ def evaluate(
     if not schedules:
         raise InputError("\n".join(mistakes))
     order = None if export is None else prepared(schedules[0], forced=forced)
-    held = held_against(schedules[0], against, unit) if against else None
-    if held is not None:
-        schedules.append(held.measured)
+    comparison = compare_with_measured(schedules[0], against, unit) if against else None
+    if comparison is not None:
+        schedules.append(comparison.measured)
     show(pipeline, schedules, form, draw=draw)
-    if held is not None:
-        tell_differences(held, form)
+    if comparison is not None:
+        print_differences(comparison, form)
     _write_timelines(schedules, save, trace)
     if export is not None and order is not None:
         write_prepared(export, order, form)
-    if report is not None and held is not None:
-        report_against(report, form, held)
+    if report is not None and comparison is not None:
+        report_against(report, form, comparison)
     elif report is not None:
         report_schedules(report, form, options["config"], pipeline, schedules)
     if mistakes:

@@ -46,6 +46,6 @@ def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
 
 
 def tell_notes(notes: Iterable[str]) -> None:
-    """Tell on standard error what should be known of exported files."""
+    """Print on standard error what users should know about exported files."""
     for note in dict.fromkeys(notes):
         click.echo(f"note: {note}", err=True)

@@ -51,7 +51,7 @@ def check_measuring(against: Sequence[str], unit: str | None, names: Sequence[ob
         raise InputError(f"--against: takes one schedule, the one that was measured; found {len(names)}")
 
 
-def held_against(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
+def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
     """Read a measurement and put its middle step beside the prediction."""
     from ppopt.profiling.against import hold_against
     from ppopt.profiling.measurement import unit_of_times
@@ -64,7 +64,7 @@ def held_against(predicted: Schedule, against: Sequence[str], unit: str | None) 
     return hold_against(predicted, representative_step(measurement), unit_of_times(predicted.pipeline, unit))
 
 
-def tell_differences(against: Against, form: str) -> None:
+def print_differences(against: Against, form: str) -> None:
     """Print how the measurement differs, after a table; elsewhere on standard error."""
     for text in against.differences:
         click.echo(click.wrap_text(text, 80, subsequent_indent="  "), err=form != "table")

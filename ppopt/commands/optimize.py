@@ -96,26 +96,26 @@ def optimize(
         per_schedule=REPORTING * (report is not None),
     )
     limit = TimeLimit(time_limit, afterwards)
-    made = _search_each(pipeline, wanted, limit)
-    for reason in made.infeasible:
+    results = _search_each(pipeline, wanted, limit)
+    for reason in results.infeasible:
         click.echo(reason, err=True)
-    if not made.found:
+    if not results.found:
         ctx.exit(3)
-    if overlap and not any(map(_has_saving_blocks, made.found)):
+    if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
             "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
             "configuration says what part of the shorter half it saves",
             err=True,
         )
-    show_optimized(pipeline, made.found, made.beside, form, draw=draw, texts=made.texts)
+    show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts)
     if save:
-        save_timelines(save, made.found)
+        save_timelines(save, results.found)
     if trace:
-        write_traces(trace, made.found)
+        write_traces(trace, results.found)
     if export is not None:
-        write_prepared(export, prepared(made.found[0], forced=forced), form)
+        write_prepared(export, prepared(results.found[0], forced=forced), form)
     if report is not None:
-        report_schedules(report, form, options["config"], pipeline, made.beside, deadline=limit.bounds_end)
+        report_schedules(report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end)
 
 
 @dataclass
@@ -143,12 +143,12 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
                 results.infeasible.append(str(outcome))
                 continue
             line.say("evaluating published schedules")
-            made, *published = with_published(outcome, limit)
-            results.found.append(made)
-            results.beside += [made, *published]
+            schedule, *published = with_published(outcome, limit)
+            results.found.append(schedule)
+            results.beside += [schedule, *published]
             if limit.afterwards.explained:
                 line.say("explaining")
-                results.texts.append(explain_within(limit, made))
+                results.texts.append(explain_within(limit, schedule))
             line.say("")
     return results
 

@@ -110,7 +110,7 @@ def read_with_strategies(
 def pipelines_for_files(
     config: str | None, memory_limit: str | None, *, recut: bool = False
 ) -> Callable[[GivenOrder], Pipeline]:
-    """Read a configuration that schedule files are to be held against.
+    """Read a configuration that schedule files are to be checked against.
 
     Parameters
     ----------

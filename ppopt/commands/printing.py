@@ -210,7 +210,7 @@ def _paint(text: str, kind: str) -> str:
 
 
 def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write timelines as CSV, a row an operation; with several schedules, a column names each."""
+    """Write timelines as CSV, one row per operation; with several schedules, a column names each."""
     with written_whole(path) as file:
         for place, schedule in enumerate(schedules):
             frame = schedule.timeline

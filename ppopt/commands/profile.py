@@ -29,7 +29,7 @@ def profile(
 ) -> None:
     """Derive costs from traces of a real run.
 
-    TRACE is a file or a folder of files, one a rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
+    TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
     or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
     from ppopt.whole_files import check_outputs

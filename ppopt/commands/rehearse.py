@@ -67,28 +67,28 @@ def rehearse(
     from ppopt.rehearsal.rehearsing import rehearse as run
 
     try:
-        made = run(pipeline, named, steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)
+        result = run(pipeline, named, steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)
     except RehearsalError as error:
         for line in str(error).split("\n"):
             click.echo(f"error: {line}", err=True)
         ctx.exit(1)
-    _show(made, form, save)
+    _show(result, form, save)
 
 
-def _show(made: Rehearsal, form: str, save: str | None) -> None:
+def _show(result: Rehearsal, form: str, save: str | None) -> None:
     import json
 
     from ppopt.whole_files import written_whole
 
-    for note in made.notes:
+    for note in result.notes:
         click.echo(f"note: {note}", err=True)
     if form == "json":
-        click.echo(json.dumps(made.to_dict(), allow_nan=False))
+        click.echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
         from ppopt.rehearsal.summary import summary
 
-        click.echo(summary(made))
+        click.echo(summary(result))
     if save is not None:
         with written_whole(save) as file:
-            json.dump(made.to_dict(), file, allow_nan=False)
+            json.dump(result.to_dict(), file, allow_nan=False)
             file.write("\n")

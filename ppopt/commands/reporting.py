@@ -1,4 +1,4 @@
-"""What commands have in common that tell of schedules: the page of one that was not asked to compare, and mistakes."""
+"""What commands that show schedules have in common: the page of one that was not asked to compare, and mistakes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command_line() -> list[str]:
 
 
 def tell_mistakes(lines: Iterable[str]) -> None:
-    """Return what the user should mend, a line each."""
+    """Return what the user should fix, one line each."""
     for line in lines:
         click.echo(f"error: {line}", err=True)
 

@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def strategies(form: str) -> None:
-    """List the schedules and what they ask of a pipeline (p devices, m microbatches, any whole k)."""
+    """List the schedules and what they require of a pipeline (p devices, m microbatches, any whole k)."""
     from ppopt.commands.catalogue import strategies as known
 
     listed = known()

@@ -78,7 +78,7 @@ class Comparison:
         return [{**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0])} for pair in pairs]
 
     def vs_baseline(self, schedule: Schedule) -> float | None:
-        """Tell by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
+        """Return by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
         return None if self.baseline is None else schedule.makespan / self.baseline.makespan - 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
 
 
 def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
-    """Tell the most that a device holds, and in which column it first does."""
+    """Return the most that a device holds, and in which column it first does."""
     level = peak = static
     column = 0
     for place, token in enumerate(row):

@@ -41,10 +41,10 @@ def exported(schedule: NamedOrder, *, force_order_only: bool = False) -> Exporte
         If PyTorch's runtime cannot run it and that is not forced.
     """
     try:
-        made = export_order(schedule.actions, schedule.layout, force_order_only=force_order_only)
+        exported = export_order(schedule.actions, schedule.layout, force_order_only=force_order_only)
     except InputError as error:
         raise InputError(f"{schedule.strategy}: {error}") from None
-    return ExportedOrder(made.orders, tuple(f"{schedule.strategy}: {note}" for note in made.notes))
+    return ExportedOrder(exported.orders, tuple(f"{schedule.strategy}: {note}" for note in exported.notes))
 
 
 def write_order(path: str | Path, order: ExportedOrder) -> None:

@@ -21,7 +21,7 @@ from strategies.placements import Placement
 from strategies.schedule_file import read_schedule_file
 
 MOST_TOLD = 20
-"""More faults than this are told by ``ppopt check`` alone."""
+"""More faults than this are reported by ``ppopt check`` alone."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,15 @@ def read_given_order(path: str | Path) -> GivenOrder:
     Raises
     ------
     InputError
-        If it is no schedule, or for each of its faults; of many, only the first are told.
+        If it is no schedule, or for each of its faults; of many, only the first are reported.
     """
     checked = check_file(read_schedule_file(path))
     name = checked.file.name
     if checked.placement is None:
-        told = [f"{name}: {fault}" for fault in checked.faults[:MOST_TOLD]]
-        if more := len(checked.faults) - len(told):
-            told.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
-        raise InputError("\n".join(told))
+        messages = [f"{name}: {fault}" for fault in checked.faults[:MOST_TOLD]]
+        if more := len(checked.faults) - len(messages):
+            messages.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
+        raise InputError("\n".join(messages))
     return GivenOrder(name, checked.placement, checked.file.orders, checked.file.notes)
 
 

@@ -27,7 +27,7 @@ def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
     InputError
         If a rank appears twice, or a stage was run by no rank.
     """
-    devices, told = choose_devices(runs)
+    devices, device_notes = choose_devices(runs)
     steps, step_notes = number_steps(devices)
     skipped, choice_notes = choose_steps(steps, skip=skip, may_warm_up=first_is_the_first(devices))
     actions = _actions(steps)
@@ -45,7 +45,7 @@ def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
             f"device {min(blind)} has no receives in its trace, so its actions are taken to begin once their inputs "
             "had been produced, and transfers count as work"
         )
-    notes = [*told, *(note for run in devices for note in run.notes), *step_notes, *choice_notes, *clocks.notes]
+    notes = [*device_notes, *(note for run in devices for note in run.notes), *step_notes, *choice_notes, *clocks.notes]
     return Measurement(
         devices=len(devices),
         stages=1 + max(action.stage for action in actions),

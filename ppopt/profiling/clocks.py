@@ -47,7 +47,7 @@ def bounds(found: Iterable[Transfer], only_ends: Callable[[MeasuredAction], bool
 
 
 def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
-    """Find offsets that put every consumer behind its producer.
+    """Find offsets that put every consumer after its producer.
 
     Parameters
     ----------

@@ -142,7 +142,7 @@ class _Shallow:
         self._is_begun = False
 
     def read(self, size: int = -1) -> bytes:
-        """Read on; a byte-order mark is passed over.
+        """Read on; a byte-order mark is skipped.
 
         Raises
         ------

@@ -16,7 +16,7 @@ _SPELT = {"µs": "us", "μs": "us", "usec": "us", "msec": "ms", "sec": "s"}
 
 
 def unit_of_times(pipeline: Pipeline, given: str | None) -> str:
-    """Tell in what unit a pipeline's times are to be taken: as given, else as it says itself, else milliseconds.
+    """Return in what unit a pipeline's times are to be taken: as given, else as it says itself, else milliseconds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Timer logs of a patched Megatron, as PP-Emulation takes them: one flat JSON a rank, in milliseconds."""
+"""Timer logs of a patched Megatron, as PP-Emulation takes them: one flat JSON per rank, in milliseconds."""
 
 from __future__ import annotations
 

@@ -72,12 +72,12 @@ class Profile:
 
     def _about(self) -> Iterator[str]:
         measured = self.measurement
-        yield f"# Measured; all times in milliseconds, the medians of {_count(len(self.steps), 'step')}."
+        yield f"# Measured: all times are in milliseconds, the medians of {_count(len(self.steps), 'step')}."
         yield f"# Placement: {self.placement}."
         for device, stages in enumerate(stages_of(self.step, measured.devices)):
             actions = len(self.orders[device])
-            held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
-            yield f"#   device {device}: {_count(actions, 'action')} a step, {held}"
+            stages_held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
+            yield f"#   device {device}: {_count(actions, 'action')} per step, {stages_held}"
         yield f"# A step took {self.step_time:.6g} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)

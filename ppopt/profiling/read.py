@@ -26,7 +26,7 @@ def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
     Parameters
     ----------
     paths : path or iterable of paths
-        Files, or folders of files: one a rank for traces of torch.profiler (plain or gzipped) and Megatron timer logs,
+        Files, or folders of them: one per rank for traces of torch.profiler (plain or gzipped) and Megatron timer logs,
         one for all for what ``ppopt rehearse`` wrote.
     skip : int or None
         How many of the first steps are warm-up and do not count; None for the first, where others are left.

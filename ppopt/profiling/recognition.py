@@ -1,4 +1,4 @@
-"""Telling by its content what a file is."""
+"""Recognizing by its content what a file is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recognised(NamedTuple):
     prefix : str
         Where a trace has its events.
     notes : tuple of str
-        What of it was passed over.
+        What of it was skipped.
     """
 
     path: Path

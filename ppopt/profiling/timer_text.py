@@ -1,4 +1,4 @@
-"""Timers in a text that is not JSON as a whole: a log with other lines between, or one object a step."""
+"""Timers in a text that is not JSON as a whole: a log with other lines between, or one object per step."""
 
 from __future__ import annotations
 

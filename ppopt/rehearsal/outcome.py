@@ -97,7 +97,7 @@ class Rehearsal:
     def errors(self) -> dict[str, float]:
         """For each prediction (predicted − measured) ÷ measured; negative where it is too short.
 
-        The nominal one is held against the median of all steps, the calibrated one against the median of those that it
+        The nominal one is compared with the median of all steps, the calibrated one against the median of those that it
         does not come from, if there are any.
         """
         others = median(self.measured[1:] or self.measured)

@@ -7,28 +7,28 @@ from collections.abc import Iterator, Sequence
 from ppopt.rehearsal.outcome import Rehearsal
 
 
-def summary(made: Rehearsal) -> str:
+def summary(rehearsal: Rehearsal) -> str:
     """Write what a rehearsal shows."""
-    return "\n".join(_lines(made))
+    return "\n".join(_lines(rehearsal))
 
 
-def _lines(made: Rehearsal) -> Iterator[str]:
-    pipeline, unit = made.predicted_nominal.pipeline, made.unit
+def _lines(rehearsal: Rehearsal) -> Iterator[str]:
+    pipeline, unit = rehearsal.predicted_nominal.pipeline, rehearsal.unit
     yield (
-        f"{made.schedule.strategy}: {pipeline.devices} processes, {pipeline.stages} stages, "
-        f"{pipeline.microbatches} microbatches, PyTorch {made.torch}"
+        f"{rehearsal.schedule.strategy}: {pipeline.devices} processes, {pipeline.stages} stages, "
+        f"{pipeline.microbatches} microbatches, PyTorch {rehearsal.torch}"
     )
-    steps = " ".join(f"{step:.4g}" for step in made.measured)
+    steps = " ".join(f"{step:.4g}" for step in rehearsal.measured)
     yield f"{'step, ' + unit:<22}{'time':>10}{'error':>9}  starts off by (median, most)"
-    yield f"{'measured':<22}{made.median:>10.4g}{'':>9}  steps {steps}"
-    for name, predicted in (("nominal", made.predicted_nominal), ("calibrated", made.predicted_calibrated)):
-        off = made.start_deviations[name]
+    yield f"{'measured':<22}{rehearsal.median:>10.4g}{'':>9}  steps {steps}"
+    for name, predicted in (("nominal", rehearsal.predicted_nominal), ("calibrated", rehearsal.predicted_calibrated)):
+        off = rehearsal.start_deviations[name]
         starts = f"{off.median:.2g}, {off.largest:.2g} ({off.action})"
-        yield f"{'predicted, ' + name:<22}{predicted.makespan:>10.4g}{made.errors[name]:>+9.1%}  {starts}"
-    yield f"latency calibrated to {float(made.calibrated.p2p_latency):.2g} {unit}"
-    yield f"gradients: differ from a single process by {made.gradient_difference:.1e} at most"
-    yield f"peak activations: {_numbers(made.peak_activations['measured'])} counted"
-    yield f"                  {_numbers(made.peak_activations['predicted'])} predicted"
+        yield f"{'predicted, ' + name:<22}{predicted.makespan:>10.4g}{rehearsal.errors[name]:>+9.1%}  {starts}"
+    yield f"latency calibrated to {float(rehearsal.calibrated.p2p_latency):.2g} {unit}"
+    yield f"gradients: differ from a single process by {rehearsal.gradient_difference:.1e} at most"
+    yield f"peak activations: {_numbers(rehearsal.peak_activations['measured'])} counted"
+    yield f"                  {_numbers(rehearsal.peak_activations['predicted'])} predicted"
 
 
 def _numbers(values: Sequence[float]) -> str:

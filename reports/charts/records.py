@@ -1,4 +1,4 @@
-"""What the charts of a section draw, as plain rows: one a schedule, one a step, one a device and cause."""
+"""What the charts of a section draw, as plain rows: one per schedule, per step, or per device and cause."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _state(presented: Presented) -> str:
 
 
 def share_of_limit(presented: Presented) -> float | None:
-    """Tell the largest share of its limit that any device holds at one time; None where nothing is limited."""
+    """Return the largest share of its limit that any device holds at one time; None where nothing is limited."""
     pairs = zip(presented.summary.figures.peak_memory, presented.summary.limits, strict=True)
     shares = [peak / limit if limit else float(peak > 0) for peak, limit in pairs if limit is not None]
     return max(shares, default=None)

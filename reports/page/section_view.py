@@ -137,7 +137,7 @@ class SectionView:
 
     @property
     def numbers(self) -> list[list[tables.Cell]]:
-        """All figures, a row a schedule."""
+        """All figures, a row per schedule."""
         return tables.numbers(self.section)
 
     @property

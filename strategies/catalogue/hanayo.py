@@ -16,7 +16,7 @@ def hanayo(pipeline: Pipeline, device: int, *, waves: int | None = None) -> Iter
     """Hanayo (Liu et al. 2023): stages in waves there and back, a unit of p microbatches after the other."""
     p, chunks = pipeline.devices, pipeline.stages_per_device
     if waves is not None and chunks != 2 * waves:
-        raise InputError(f"waves: {waves} need {2 * waves} stages a device; found {chunks}")
+        raise InputError(f"waves: {waves} need {2 * waves} stages per device; found {chunks}")
     stages = chunks * p
     slotted = []
     for chunk in range(chunks):

@@ -18,7 +18,7 @@ from strategies.steps import B, F, Step
     why_deadlocked=short_group,
 )
 def interleaved(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
-    """Interleaved 1F1B (Narayanan et al. 2021): several chunks a device, groups of p microbatches."""
+    """Interleaved 1F1B (Narayanan et al. 2021): several chunks per device, groups of p microbatches."""
     forwards, backwards, warmup = interleave(pipeline, device, group_size)
     for chunk in forwards[:warmup]:
         yield from F(chunk)

@@ -22,7 +22,7 @@ def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devic
     Raises
     ------
     InputError
-        If there is more than one stage a device, or the cut is not one of the model.
+        If there is more than one stage per device, or the cut is not one of the model.
     """
     if len(layers_per_stage) != devices:
         raise InputError(

@@ -60,7 +60,7 @@ def test_a_model_is_cut_anew_for_a_file_where_that_is_wished(folder: Path) -> No
     again = ["evaluate", "four.csv", "--devices", "2", "--stages", "2"]
     refused = run_ppopt(*again, cwd=folder)
     assert refused.returncode == 2
-    assert "--recut cuts the model anew" in refused.stderr
+    assert "--recut re-partitions the model" in refused.stderr
     same = run_ppopt(*again, "--recut", cwd=folder)
     assert same.returncode == 0, same.stderr
     assert "re-partitioned from 2 into 4 stages" in same.stderr

@@ -222,7 +222,7 @@ class Sheet:
         return found
 
     def texts_on(self, key: str) -> dict[str, list[float]]:
-        """Tell which texts stand on a chart, each with its left, top, right and bottom."""
+        """Return which texts stand on a chart, each with its left, top, right and bottom."""
         found: list[dict[str, Any]] = self.ask("(key) => textsOn(key)", key)
         return {each["text"]: each["box"] for each in found}
 
@@ -232,7 +232,7 @@ class Sheet:
         return kept
 
     def changed(self, kept: int) -> list[str]:
-        """Tell which charts look different from then."""
+        """Return which charts look different from then."""
         found: list[str] = self.ask("(kept) => changed(kept)", kept)
         return found
 

@@ -354,7 +354,7 @@ def test_the_critical_path_keeps_its_colours_and_the_rest_fades(
 
 
 def is_faded(now: str, full: str) -> bool:
-    """Tell whether a colour is the other one, seen through to white."""
+    """Return whether a colour is the other one, seen through to white."""
     channels = [(int(now[at : at + 2], 16), int(full[at : at + 2], 16)) for at in (1, 3, 5)]
     return all(255 - seen <= 0.25 * (255 - drawn) + 2 for seen, drawn in channels)
 

@@ -89,7 +89,7 @@ def test_a_tenth_more_than_the_others_is_noise() -> None:
         (
             "",
             80,
-            "interleaved runs all 80 stages as they were given, 10 a device; interleaved:stages=16 runs 2 a device",
+            "interleaved runs all 80 stages as they were given, 10 per device; interleaved:stages=16 runs 2 per device",
         ),
         (":stages=16", 16, None),
         (":stages=80", 80, None),
@@ -98,7 +98,7 @@ def test_a_tenth_more_than_the_others_is_noise() -> None:
 def test_ten_chunks_a_device_are_not_silent(options: str, stages: int, said: str | None) -> None:
     made = ppopt.evaluate(model(LAYERS), f"interleaved{options}")
     assert made.pipeline.stages == stages
-    assert [note for note in made.notes if "a device" in note] == ([said] if said else [])
+    assert [note for note in made.notes if "per device" in note] == ([said] if said else [])
 
 
 def test_open_stages_and_two_a_device_are_as_usual() -> None:
@@ -113,12 +113,12 @@ def test_a_search_of_ten_chunks_a_device_says_how_to_get_two(tmp_path: Path) -> 
     file.write_text(f"devices: 8\nmicrobatches: 8\ntimes: {{forward: {LAYERS}, backward: {LAYERS}}}\n")
     asked = ["optimize", "-c", str(file), "--placement", "interleaved", "--time-limit", "0"]
     long = CliRunner().invoke(cli, asked, catch_exceptions=False)
-    cure = "optimized-interleaved runs all 80 stages as they were given, 10 a device; --recut --stages 16 cuts"
+    cure = "optimized-interleaved runs all 80 stages as they were given, 10 per device; --recut --stages 16 cuts"
     assert cure in long.stderr
     short = CliRunner().invoke(cli, [*asked, "--recut", "--stages", "16"], catch_exceptions=False)
     assert "note: the model was re-partitioned from 80 into 16 stages" in short.stderr
     assert "(8 devices, 16 stages, 8" in short.stdout
-    assert "a device;" not in short.stderr
+    assert "per device;" not in short.stderr
     assert short.stderr.count(HALVES) == 1
 
 

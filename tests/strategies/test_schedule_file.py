@@ -137,7 +137,7 @@ def test_what_is_set_aside_is_counted() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "x.csv: is empty; it must have a row for each device"),
+        (b"", "x.csv: is empty; it must have one row per device"),
         (b"\n\n", "x.csv: is empty"),
         (b",,,\n", "x.csv: is empty"),
         (b"\xff\xfe0\x00F\x00", "x.csv: is not text"),

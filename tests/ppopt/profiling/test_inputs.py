@@ -121,7 +121,7 @@ def test_ranks_that_only_the_names_or_the_order_tell(name: str, traces: list[Pat
         paths.append(write(folder / str(rank) / f"{name.format(rank)}.json", content))
     profile = ppopt.profile(paths[::-1] if "{}" in name else paths)
     assert profile.orders == made_schedule().orders
-    assert any("they were taken as given" in note for note in profile.notes) == ("{}" not in name)
+    assert any("they were taken in the order given" in note for note in profile.notes) == ("{}" not in name)
 
 
 def test_kinds_do_not_mix(traces: list[Path]) -> None:
@@ -300,7 +300,7 @@ def test_timer_logs_of_megatron(tmp_path: Path) -> None:
     assert profile.orders == schedule.orders
     assert [float(cost.forward) for cost in profile.pipeline.costs] == [5, 5]
     assert profile.measurement.offsets == pytest.approx((0, -1000), abs=1)
-    assert any("entries that are no forward or backward" in note for note in profile.notes)
+    assert any("entries that are neither forwards nor backwards" in note for note in profile.notes)
 
 
 def test_timer_logs_with_virtual_stages(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_what_a_rehearsal_wrote(tmp_path: Path) -> None:
         ({"actions": [[0, 0, 0, "F", 0, 0, 1, -1, None]]}, "waited must be milliseconds or null; found -1"),
         ({"skipped": {"x": "y"}}, "measurement.skipped: must map steps to reasons"),
         ({"skipped": {"0": "", "1": "", "2": ""}}, "no step is left"),
-        ({"offsets": [1, 2]}, "measurement.offsets: must be milliseconds, one a device"),
+        ({"offsets": [1, 2]}, "measurement.offsets: must be milliseconds, one per device"),
     ],
 )
 def test_a_rehearsal_with_a_mistake(changes: dict[str, Any], told: str, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_clock_offsets_are_found(strategy: str, on_gpu: bool, tmp_path: Path) ->
     for found, put_in in zip(profile.measurement.offsets, offsets, strict=True):
         assert found == pytest.approx(-put_in, abs=0.7)
     assert float(profile.pipeline.p2p_latency) == pytest.approx(0.7, abs=0.35)
-    assert any("transfers in both directions hold them" in note for note in profile.notes)
+    assert any("transfers in both directions pin them down" in note for note in profile.notes)
 
 
 def test_clocks_of_one_host_that_contradict_the_order_are_moved_and_no_more_than_needed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exact optimum of a small problem, with no order imposed on anything: what bounds are held against.
+"""The exact optimum of a small problem, with no order imposed on anything: what bounds are checked against.
 
 It shares nothing with the bounds: every action that a device may run is an optional interval, and memory is a
 cumulative resource.
@@ -101,7 +101,7 @@ class ExactModel:
         return solver.value(self.makespan)
 
     def is_shorter_than(self, bound: int | None, seconds: float = 1.0) -> bool:
-        """Tell whether a schedule shorter than a bound, or any where the bound says none, is found."""
+        """Return whether a schedule shorter than a bound, or any where the bound says none, is found."""
         if bound is not None:
             self.model.add(self.makespan < bound)
         return self._solver(seconds).solve(self.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)

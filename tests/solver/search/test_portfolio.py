@@ -111,7 +111,7 @@ def test_a_problem_without_a_schedule_is_found_out() -> None:
     [
         ([["a"], []], "device 1: b is missing"),
         ([["a", "b"], []], "device 0: b belongs to device 1"),
-        ([["a", "a"], ["b"]], "device 0: a is there twice"),
+        ([["a", "a"], ["b"]], "device 0: a appears twice"),
     ],
 )
 def test_a_start_that_is_no_schedule_of_the_problem_is_refused(orders: Orders, message: str) -> None:
