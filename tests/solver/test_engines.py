@@ -31,6 +31,7 @@ def pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
     per_device = needs.stages_per_device or draw(st.integers(1, 3))
     if needs.stages_per_device is None:
         microbatches = devices * draw(st.integers(1, 3))
+    microbatches += microbatches % 2 * needs.even_microbatches
     stages = per_device * devices
     values = st.lists(NUMBERS, min_size=stages, max_size=stages)
     times = {key: draw(values) for key in ("forward", "backward_input", "backward_weight")}

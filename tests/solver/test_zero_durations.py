@@ -46,6 +46,7 @@ def cut_pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
     per_device = needs.stages_per_device or draw(st.integers(1, 3))
     if needs.stages_per_device is None:
         microbatches = devices * draw(st.integers(1, 3))
+    microbatches += microbatches % 2 * needs.even_microbatches
     stages = per_device * devices
     inner = draw(st.lists(st.integers(0, stages - 1), min_size=6, max_size=6))
     cut = [inner.count(stage) for stage in range(stages)]
