@@ -102,6 +102,7 @@ def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, 
         }
     )
     found, near = replayed(pipeline, name), replayed(nearly, name)
+    assume(found.orders == near.orders)  # some rules look at the times
     operations = 3 * (stages.stages or 0) * stages.microbatches
     assert found.makespan <= near.makespan <= found.makespan + operations * little
 
