@@ -125,7 +125,7 @@ class GivenModel:
             If the schedule cannot take the pipeline or the number of stages.
         """
         needs, devices = strategy.requirements, self.pipeline.devices
-        wished = _wished_stages(strategy, options, devices)
+        wished = wished_stages(strategy, options, devices)
         if unmet := needs.unmet(strategy.name, self.pipeline):
             raise InputError(unmet)
         usual = needs.default_stages(devices)
@@ -162,7 +162,7 @@ def _stages_of(name: Named, devices: int) -> int:
     if isinstance(name, GivenOrder):
         return name.sizes["stages"]
     strategy, options = parse_strategy(name)
-    return _wished_stages(strategy, options, devices) or strategy.requirements.default_stages(devices)
+    return wished_stages(strategy, options, devices) or strategy.requirements.default_stages(devices)
 
 
 def _stages_of_placement(placement: str, devices: int) -> int:
@@ -170,8 +170,17 @@ def _stages_of_placement(placement: str, devices: int) -> int:
     return (STAGES_PER_DEVICE[placement] or USUAL_STAGES_PER_DEVICE) * devices
 
 
-def _wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
+def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
     """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The schedule.
+    options : mapping of str to int
+        As `parse_strategy` reads them.
+    devices : int
+        How many devices there are.
 
     Raises
     ------

@@ -87,9 +87,8 @@ class FreeResult:
         if not schedule.fits:
             return
         makespan = exact_makespan(schedule)
-        if self.best is None or self.makespan is None:
-            self.best, self.makespan = schedule, makespan
-        elif (makespan, schedule.memory_taken) < (self.makespan, self.best.memory_taken):
+        found = makespan, schedule.memory_taken
+        if self.best is None or self.makespan is None or found < (self.makespan, self.best.memory_taken):
             self.best, self.makespan = schedule, makespan
 
 

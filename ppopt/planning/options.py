@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ppopt.evaluation.order_files import Named
-from ppopt.planning.plans import Recomputation
+from ppopt.planning.order_as_partition import Recompute
 from solver.errors import InputError
 from solver.search.state import Progress
+from strategies.given_order import Named
 from strategies.numbers import read_count, shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 
-RECOMPUTATIONS: tuple[Recomputation, ...] = get_args(Recomputation)
+RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
 FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")
 """The placements on which an order may be searched together with a cut: those with one copy of each stage."""
 
@@ -35,7 +35,7 @@ class PlanOptions:
     free: bool = False
     placement: str | None = None
     split_backward: bool = True
-    recompute: Recomputation | None = None
+    recompute: Recompute | None = None
     empty_stages: bool = True
     layouts: Sequence[object] = ()
     time_limit: float = 60.0
@@ -62,7 +62,7 @@ class PlanOptions:
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
-    def recomputation(self, pipeline: Pipeline) -> Recomputation:
+    def recomputation(self, pipeline: Pipeline) -> Recompute:
         """Return what may be recomputed: what is asked for, else anything where there is a limit and a cost for it.
 
         Raises

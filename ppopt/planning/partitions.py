@@ -19,7 +19,7 @@ from strategies.placements import Placement
 class Partitions(Protocol):
     """Cuts of a model, the one with the lowest bound first."""
 
-    def bound(self, deadline: float, below: Fraction | None) -> Fraction | None:
+    def bound(self, deadline: float, below: Fraction | None, /) -> Fraction | None:
         """Bound the makespan for every cut that has not been taken; None where none is left below a makespan.
 
         Parameters
@@ -80,7 +80,7 @@ class _OnePerDevice:
         self._cuts: Iterator[tuple[int, Counts]] = Bottleneck(bound.devices, bound.items, bound, deadline).cuts()
         self._next = next(self._cuts, None)
 
-    def bound(self, deadline: float, below: Fraction | None) -> Fraction | None:
+    def bound(self, _deadline: float, below: Fraction | None) -> Fraction | None:
         if self._next is None:
             return None
         value = Fraction(self._next[0], self._slices.scales.time)

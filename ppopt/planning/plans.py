@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
+from ppopt.planning.order_as_partition import Recompute
 from ppopt.result import Schedule
+from solver.errors import InfeasibleError
 from strategies.cuts import Counts
 from strategies.layouts.frameworks import Export, Planned, exports
 from strategies.pipeline import Pipeline
@@ -16,9 +18,6 @@ from strategies.registry import Strategy
 
 if TYPE_CHECKING:
     from strategies.layers import Layers
-
-Recomputation: TypeAlias = Literal["none", "per-stage", "uniform-k"]
-"""What may be recomputed: nothing; of each stage any number of layers; of each stage the first k with one k."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,8 +43,12 @@ class Plan:
         Whether the order was searched, too.
     recomputation : str
         What might be recomputed.
+    uniform_k : int or None
+        Where every stage recomputes as many layers: how many.
     even_makespan : float or None
-        How long the order takes on the even cut; None where that breaks a rule.
+        How long the order takes on the even cut; None where it was not asked for.
+    seconds : float
+        How long it was looked for.
     reasons : tuple of str
         Why the layers lie as they do, in sentences.
     notes : tuple of str
@@ -59,7 +62,8 @@ class Plan:
     strategy: Strategy | None = None
     options: dict[str, int] = field(default_factory=dict)
     is_free: bool = False
-    recomputation: Recomputation = "none"
+    recomputation: Recompute = "none"
+    uniform_k: int | None = None
     even_makespan: float | None = None
     seconds: float = 0.0
     reasons: tuple[str, ...] = ()
@@ -149,6 +153,7 @@ class Plan:
             "status": self.status,
             "layers_per_stage": list(self.layers_per_stage),
             "recomputation": self.recomputation,
+            "uniform_k": self.uniform_k,
             "recomputed_per_stage": list(self.recomputed_per_stage),
             "peak_memory": list(self.peak_memory),
             "even_makespan": self.even_makespan,
@@ -240,6 +245,8 @@ class Planning(Sequence[Plan]):
         Layouts that were given, beside the plans.
     interrupted : bool
         Whether Ctrl-C ended it.
+    infeasible : InfeasibleError or None
+        Why nothing fits the memory, where that is proven of every order.
     seconds : float
         How long it took.
     """
@@ -250,6 +257,7 @@ class Planning(Sequence[Plan]):
     left_out: tuple[tuple[str, str], ...] = ()
     layouts: tuple[ComparedLayout, ...] = ()
     interrupted: bool = False
+    infeasible: InfeasibleError | None = None
     seconds: float = 0.0
 
     def __getitem__(self, place: Any) -> Any:
