@@ -1,0 +1,1 @@
+"""Planning: which layers lie on which stage, and what is recomputed."""
