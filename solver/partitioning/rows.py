@@ -1,0 +1,113 @@
+"""Linear rows over the columns that hold for every split: totals, sums that are whole, the order of runs, limits."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.partitioning.problem import Numbers, PartitionProblem
+
+NO_SIDE = 1 << 60
+"""A side that does not bind."""
+
+
+class Rows(NamedTuple):
+    """Rows with their two sides: ``low ≤ factors · amounts ≤ high``."""
+
+    factors: Numbers
+    low: Numbers
+    high: Numbers
+
+
+def totals(problem: PartitionProblem) -> Rows:
+    """Each run has all its items somewhere."""
+    runs = np.arange(len(problem.runs))
+    factors = (problem.column_runs == runs[:, None]).astype(np.int64)
+    return Rows(factors, problem.counts.copy(), problem.counts.copy())
+
+
+class Sums(NamedTuple):
+    """Sums of columns that are whole for every split, and worth fixing before single columns.
+
+    Attributes
+    ----------
+    rows : Rows
+        The sums, with what they can be at the start.
+    ranks : array of int
+        Those of lower rank are fixed first; `POSITION` marks those that say how many items lie before a bin.
+    bins : array of int
+        That bin, for positions.
+    """
+
+    rows: Rows
+    ranks: Numbers
+    bins: Numbers
+
+
+LOAD, PART, BIN, POSITION = 0, 1, 2, 3
+"""The ranks: what a group holds, what it holds of one run, what a bin holds of one run, and positions of cuts."""
+
+MOST_RUNS = 4
+"""With more runs that can lie in several bins, what a group holds of each is not looked at."""
+
+
+def sums(problem: PartitionProblem) -> Sums:
+    """List the sums that are worth fixing.
+
+    For each group what it holds of all runs that can be elsewhere, and of each; for each bin what it holds of each run
+    that has two modes; and, where several runs can move, how many items lie before each bin.
+    """
+    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
+    free = np.array([run.first < run.last for run in problem.runs])
+    found: dict[bytes, tuple[Numbers, int, int]] = {}
+
+    def add(chosen: npt.NDArray[np.bool_], rank: int, place: int = 0) -> None:
+        row = chosen.astype(np.int64)
+        if row.sum() > 1:
+            found.setdefault(row.tobytes(), (row, rank, place))
+
+    for group in problem.groups:
+        inside = np.isin(bins, group)
+        add(inside & free[runs], LOAD)
+        for run in np.flatnonzero(free) if free.sum() <= MOST_RUNS else ():
+            add(inside & (runs == run), PART)
+    for run in (number for number, each in enumerate(problem.runs) if len(each.modes) > 1):
+        for place in range(problem.bins):
+            add((bins == place) & (runs == run), BIN)
+    for place in range(1, problem.bins) if free.sum() > 1 else ():
+        add(bins < place, POSITION, place)
+    for row in totals(problem).factors:
+        found.pop(row.tobytes(), None)
+    listed = sorted(found.values(), key=lambda each: each[1])
+    factors = np.array([row for row, _, _ in listed], dtype=np.int64).reshape(len(listed), len(bins))
+    high = np.array([int(problem.counts[np.unique(runs[row > 0])].sum()) for row in factors], dtype=np.int64)
+    ranks = np.array([rank for _, rank, _ in listed], dtype=np.int64)
+    places = np.array([place for _, _, place in listed], dtype=np.int64)
+    return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places)
+
+
+def side_rows(problem: PartitionProblem) -> Rows:
+    """What else every split keeps, at least ``low``: limits, bins that are not empty, and the order of the runs.
+
+    Of a run q and the one before it, r, with N items each: a bin before which lie any items of q has all items of r
+    before it, so ``N_q · (r before the bin) − N_r · (q before the bin) ≥ 0``.
+    """
+    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
+    found = [-row for row in problem.limit_rows]
+    low = [-int(most) for most in problem.limit_values]
+    if not problem.empty:
+        for place in range(problem.bins):
+            found.append((bins == place).astype(np.int64))
+            low.append(1)
+    for first, second in pairwise(range(len(problem.runs))):
+        one, two = problem.runs[first], problem.runs[second]
+        for place in range(two.first + 1, one.last + 1):
+            before = bins < place
+            row = two.count * (before & (runs == first)) - one.count * (before & (runs == second))
+            found.append(row.astype(np.int64))
+            low.append(0)
+    factors = np.array(found, dtype=np.int64).reshape(len(found), len(bins))
+    return Rows(factors, np.array(low, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))
