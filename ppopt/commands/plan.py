@@ -149,6 +149,7 @@ def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[
 
 
 def _write_page(path: str, config: str | None, planning: Planning) -> None:
-    from ppopt.commands.pages import write_sections
+    from ppopt.commands.pages import readable, write_sections
+    from ppopt.planning.plan_section import plan_section
 
-    write_sections(path, [planning.section(config or DEFAULTS)], command_line())
+    write_sections(path, [plan_section(planning, readable(config or DEFAULTS))], command_line())

@@ -46,7 +46,12 @@ def label_of(order: FixedOrder) -> str:
 
 
 def gather(
-    pipeline: Pipeline, names: Iterable[Named], stages_per_device: Sequence[int] | None, *, all_of_them: bool
+    pipeline: Pipeline,
+    names: Iterable[Named],
+    stages_per_device: Sequence[int] | None,
+    *,
+    also: Iterable[int] = (),
+    all_of_them: bool,
 ) -> Candidates:
     """List the orders that a plan is made for.
 
@@ -59,13 +64,15 @@ def gather(
     stages_per_device : sequence of int or None
         The numbers of stages that a device may hold; None for those that each schedule asks for, and a few where it
         takes any.
+    also : iterable of int
+        Numbers that are wanted beside them, of schedules that take any.
     all_of_them : bool
         Whether all schedules are meant, so that one that takes only other numbers of stages is left out silently.
     """
     found = Candidates()
     for name in names:
         try:
-            numbers = list(_numbers_of_stages(pipeline, name, stages_per_device))
+            numbers = list(_numbers_of_stages(pipeline, name, stages_per_device, also))
         except InputError as error:
             found.left_out.append((str(name), str(error)))
             continue
@@ -83,7 +90,7 @@ def gather(
 
 
 def _numbers_of_stages(
-    pipeline: Pipeline, name: Named, stages_per_device: Sequence[int] | None
+    pipeline: Pipeline, name: Named, stages_per_device: Sequence[int] | None, also: Iterable[int]
 ) -> Iterator[int | None]:
     """Yield the numbers of stages for which an order is to be planned; None where it has its own."""
     devices = pipeline.devices
@@ -97,7 +104,7 @@ def _numbers_of_stages(
     elif needs.stages_per_device is not None:
         if stages_per_device is None or needs.stages_per_device in stages_per_device:
             yield needs.stages_per_device * devices
-    else:
-        for number in stages_per_device or USUAL_STAGES_PER_DEVICE:
+    else:  # with one stage each they are schedules that have a name of their own
+        for number in sorted({*(stages_per_device or USUAL_STAGES_PER_DEVICE), *also} - {1}) or [1]:
             if needs.takes_stages(number * devices, devices):
                 yield number * devices

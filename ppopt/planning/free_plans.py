@@ -1,4 +1,4 @@
-"""Plans whose order is searched, too: for each placement that is asked for, from the best plans for published orders."""
+"""Plans whose order is searched, too: for each placement asked for, from the best plans for published orders."""
 
 from __future__ import annotations
 

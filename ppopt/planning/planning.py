@@ -204,13 +204,11 @@ class _Planner:
 
     def _gather(self, layouts: Sequence[GivenLayout]) -> Candidates:
         """List the orders; the numbers of stages of layouts that are to be compared are among theirs."""
-        options, devices = self.options, self.pipeline.devices
         self.on_phase("writing orders")
-        names = options.strategies
-        numbers = options.stages_per_device
-        if numbers is None and layouts:
-            numbers = tuple(sorted({len(layout.cut) // devices for layout in layouts}))
-        found = gather(self.pipeline, names or list(all_strategies()), numbers, all_of_them=names is None)
+        names, numbers = self.options.strategies, self.options.stages_per_device
+        also = {len(layout.cut) // self.pipeline.devices for layout in layouts}
+        every = names or list(all_strategies())
+        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None)
         if not found.fitting:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
             raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
