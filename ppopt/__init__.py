@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.planning.planning import plan
+    from ppopt.planning.plans import Plan, Planning
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
@@ -64,6 +66,8 @@ _HOMES = {
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.planning.planning": ("plan",),
+    "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
     "ppopt.rehearsal.outcome": ("Rehearsal",),
@@ -101,6 +105,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "SearchOptions",
     "optimize",
     "optimize_each",
+    "plan",
+    "Plan",
+    "Planning",
     "Profile",
     "profile",
     "RehearsalError",
