@@ -9,7 +9,7 @@ import click
 import yaml
 
 from ppopt.commands.printing import as_csv, table_width, together, wrapped
-from ppopt.planning.plans import ComparedLayout, Plan, Planning
+from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
 from ppopt.whole_files import written_whole
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
@@ -31,9 +31,15 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
         click.echo(as_csv([_flat(plan) for plan in planning]), nl=False)
     elif form == "table" and planning.plans:
         click.echo(_text(planning, export_layout=export_layout))
-    for each in planning.unplanned:
-        if form != "table" or planning.best is None:
-            click.echo(f"{each.name}: {each.reason}", err=True)
+    if planning.infeasible is not None:
+        click.echo(str(planning.infeasible), err=True)
+    elif planning.best is None:
+        for each in planning.unplanned:
+            click.echo(_failed(each), err=True)
+
+
+def _failed(each: Unplanned) -> str:
+    return f"{'infeasible' if each.is_proven else 'no plan'}: {each.name}: {each.reason}"
 
 
 def _flat(plan: Plan) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def _text(planning: Planning, *, export_layout: bool) -> str:
     if export_layout:
         parts.append(_exports(best))
     left_out = [f"left out: {name}: {reason}" for name, reason in planning.left_out]
-    unplanned = [f"no plan: {each.name}: {each.reason}" for each in planning.unplanned]
+    unplanned = [_failed(each) for each in planning.unplanned]
     if left_out or unplanned:
         parts.append("\n".join(wrapped(line) for line in (*unplanned, *left_out)))
     return "\n\n".join(parts)

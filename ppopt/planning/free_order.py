@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count
 from time import perf_counter
 
 from ppopt.optimization.optimize import optimize
@@ -22,11 +20,14 @@ from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.search_problem import build_search_problem
 
-SHARE_OF_A_SEARCH = 0.2
+SHARE_OF_A_SEARCH = 0.08
 """The part of the time left that the first search of a cut may take; the next one of the same cut takes twice it."""
 
 LEAST_SECONDS = 1.0
 """A search of a cut is not cut shorter than this."""
+
+ROUND = 3
+"""When so many cuts of the same bound have been searched equally often, the best of them is searched longer."""
 
 REFINING_SECONDS = 2.0
 """The quick bound of a cut may take so long."""
@@ -98,26 +99,29 @@ def exact_makespan(schedule: Schedule) -> Fraction:
     return Fraction(ticks, schedule.problem.ticks_per_unit)
 
 
-@dataclass(order=True)
+@dataclass
 class _Cut:
-    """A cut with the best bound that is known for it.
+    """A cut with what is known of it.
 
     Attributes
     ----------
-    bound : Fraction
-        No order on it takes less.
-    number : int
-        When it came.
     cut : tuple of int
         The layers of each stage.
+    bound : Fraction
+        No order on it takes less.
     searches : int
         How often it was searched.
+    found : Schedule or None
+        The best schedule on it.
+    makespan : Fraction
+        How long that takes.
     """
 
+    cut: Counts
     bound: Fraction
-    number: int
-    cut: Counts = field(compare=False)
-    searches: int = field(default=0, compare=False)
+    searches: int = 0
+    found: Schedule | None = None
+    makespan: Fraction = Fraction(0)
 
 
 class FreeOrder:
@@ -153,40 +157,50 @@ class FreeOrder:
         self.result = FreeResult()
         self._began = perf_counter()
         self._open: list[_Cut] = []
-        self._number = count()
-        self._are_known: dict[Counts, Schedule] = {}
+        self._of_all: Fraction | None = None  # of cuts that are not searched, too
         for start in starts:
             self.result.offer(start)
 
     def run(self, deadline: float) -> FreeResult:
         """Search until nothing is left to gain, or a deadline on the clock of `time.perf_counter`."""
-        options = self.options
         with suppress(OutOfTimeError):
-            cuts = partitions_of(
-                self.pipeline,
-                self.placement,
-                deadline,
-                split_backward=options.split_backward,
-                empty=options.empty,
-                recompute=options.recompute,
-            )
-            if options.recompute:
-                self._search_starts(cuts, deadline)
+            if self.options.recompute:
+                self._search_recomputed(deadline)
             else:
-                self._search_cuts(cuts, deadline)
+                self._search_cuts(self._cuts(deadline, recompute=False), deadline)
         return self.result
 
-    def _search_starts(self, cuts: Partitions, deadline: float) -> None:
-        """Search the cuts of the starts alone: their recomputation fits, and that of other cuts is open."""
-        bound = cuts.bound(deadline, None)
-        self.result.is_infeasible = bound is None
+    def _cuts(self, deadline: float, *, recompute: bool) -> Partitions:
+        options = self.options
+        return partitions_of(
+            self.pipeline,
+            self.placement,
+            deadline,
+            split_backward=options.split_backward,
+            empty=options.empty,
+            recompute=recompute,
+        )
+
+    def _search_recomputed(self, deadline: float) -> None:
+        """Search the cuts of the starts, whose recomputation fits, then other cuts without any.
+
+        The bound is that of all cuts however their layers are recomputed.
+        """
+        bound = self._cuts(deadline, recompute=True).bound(deadline, None)
+        if bound is None:
+            self.result.is_infeasible = True
+            return
+        self._of_all = bound
         self._tell(bound)
         for place, start in enumerate(sorted(self.starts, key=exact_makespan)):
-            left = deadline - perf_counter()
+            left = (deadline - perf_counter()) / 2
             if left < LEAST_SECONDS or self.result.interrupted or self.result.makespan == self.result.bound:
-                return
+                break
             self._search(start.pipeline, left / (len(self.starts) - place), [start])
             self._tell(bound)
+        if not self.result.interrupted and self.result.makespan != self.result.bound:
+            self._search_cuts(self._cuts(deadline, recompute=False), deadline)
+        self.result.is_infeasible = False
 
     def _search_cuts(self, cuts: Partitions, deadline: float) -> None:
         while perf_counter() < deadline and not self.result.interrupted:
@@ -196,24 +210,45 @@ class FreeOrder:
             if lowest is None and not self._open:
                 self.result.is_infeasible = self.result.best is None
                 return
-            if not self._open or (lowest is not None and lowest < self._open[0].bound):
+            if (chosen := self._choose(lowest)) is None:
                 self._refine(cuts.take(), lowest or Fraction(0), deadline)
             else:
-                self._search_first(deadline)
+                self._search_open(chosen, deadline)
+
+    def _choose(self, lowest: Fraction | None) -> _Cut | None:
+        """Choose what to search next among the cuts with the least bound; None for one that is not taken yet.
+
+        Many cuts often share a bound. Each is searched for a moment; of every few that have been searched as often,
+        the one on which the shortest schedule was found is searched longer.
+        """
+        least = min((each.bound for each in self._open), default=None)
+        if least is None or (lowest is not None and lowest < least):
+            return None
+        level: dict[int, list[_Cut]] = {}
+        for each in self._open:
+            if each.bound == least:
+                level.setdefault(each.searches, []).append(each)
+        for searches in sorted(level.keys() - {0}, reverse=True):
+            if len(level[searches]) >= ROUND:
+                return min(level[searches], key=lambda each: each.makespan)
+        if 0 in level:
+            return level[0][0]
+        if lowest == least:
+            return None
+        return min(level[min(level)], key=lambda each: each.makespan)
 
     def _drop_refuted(self) -> None:
         """Forget the cuts that cannot beat what has been found."""
         makespan = self.result.makespan
         if makespan is not None:
             self._open = [each for each in self._open if each.bound < makespan]
-            heapq.heapify(self._open)
 
     def _tell(self, lowest: Fraction | None) -> None:
         """Raise the bound to the least of all that is open, and report."""
-        least = [self._open[0].bound] if self._open else []
-        bounds = [each for each in (lowest, self.result.makespan, *least) if each is not None]
-        if bounds:
-            self.result.bound = max(self.result.bound, min(bounds))
+        bounds = [lowest, self.result.makespan, self._of_all, *(each.bound for each in self._open)]
+        known = [each for each in bounds if each is not None]
+        if known:
+            self.result.bound = max(self.result.bound, min(known))
         if self.progress:
             best = None if self.result.makespan is None else float(self.result.makespan)
             self.progress(Standing(perf_counter() - self._began, best, float(self.result.bound)))
@@ -226,22 +261,20 @@ class FreeOrder:
             )
             until = min(deadline, perf_counter() + REFINING_SECONDS)
             found = Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit)
-            heapq.heappush(self._open, _Cut(max(bound, found), next(self._number), cut))
+            self._open.append(_Cut(cut, max(bound, found)))
 
-    def _search_first(self, deadline: float) -> None:
-        each = heapq.heappop(self._open)
+    def _search_open(self, each: _Cut, deadline: float) -> None:
         left = deadline - perf_counter()
-        seconds = min(left, max(LEAST_SECONDS, left * SHARE_OF_A_SEARCH * 2**each.searches))
-        starts = [self._are_known[each.cut]] if each.cut in self._are_known else []
-        starts += [start for start in self.starts if start.pipeline.layers_per_stage == each.cut]
+        seconds = min(left, max(LEAST_SECONDS, left * SHARE_OF_A_SEARCH) * 2**each.searches)
+        starts = [start for start in (each.found, *self.starts) if start is not None]
         found = self._search(self.pipeline.with_cut(each.cut), seconds, starts)
         if found is None:
+            self._open.remove(each)
             return
-        self._are_known[each.cut] = found
         held = found.bound_held_by
         proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
-        heapq.heappush(self._open, each)
+        each.found, each.makespan = found, exact_makespan(found)
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
         options = self.options

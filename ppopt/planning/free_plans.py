@@ -122,7 +122,7 @@ def _saves_by_blocks(plan: Plan) -> bool:
 def _unplanned(placement: Placement, found: FreeResult, options: PlanOptions) -> Unplanned:
     if found.is_infeasible:
         reason = "no cut leaves room for one microbatch on every device"
-        return Unplanned(_name(placement), f"infeasible: {_name(placement)}: {reason}", is_proven=True)
+        return Unplanned(_name(placement), reason, is_proven=True)
     why = "it was interrupted" if found.interrupted else f"the time limit of {options.time_limit:g} s"
     return Unplanned(_name(placement), f"no schedule was found: {why}", is_proven=False)
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.planning.candidates import label_of
-from ppopt.planning.fixed_order import FixedOrder
+from ppopt.planning.candidates import label_of, name_of
+from ppopt.planning.fixed_order import FixedOrder, read_order
 from ppopt.planning.linear_bound import scales_of
 from ppopt.planning.order_as_partition import Recompute, write_partition
 from reports.numbers import number
-from solver.errors import InfeasibleError
+from solver.errors import InfeasibleError, InputError
 from solver.partitioning.greatest_row import GreatestRow, Row
 from solver.partitioning.problem import Limit, PartitionProblem, Split
 
 SECONDS = 2.0
 """Finding out how much is missing may take so long for each order."""
+
+
+OTHER_STAGES_PER_DEVICE = (1, 2, 3, 4)
+"""Where nothing fits, it is said which of these would."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,31 @@ def _amount(problem: PartitionProblem, limit: Limit, split: Split) -> int:
     return int(problem.in_columns(limit.form) @ problem.amounts_of(split))
 
 
-def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) -> InfeasibleError:
+@dataclass(frozen=True)
+class Lack:
+    """Why no cut fits for an order.
+
+    Attributes
+    ----------
+    label : str
+        The order with its number of stages per device.
+    reason : str
+        Which device lacks how much, and what would help.
+    missing : Missing or None
+        The same as numbers, where they are known.
+    """
+
+    label: str
+    reason: str
+    missing: Missing | None
+
+    @property
+    def amount(self) -> Fraction:
+        """How much is missing at least; what is not known counts as most."""
+        return Fraction(10**30) if self.missing is None else self.missing.least
+
+
+def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) -> Lack:
     """Say which device lacks how much, whatever the cut, and whether recomputation would help.
 
     Parameters
@@ -95,16 +124,14 @@ def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) ->
     """
     missing = missing_memory(order, recompute, empty=empty)
     if missing is None or missing.least <= 0:
-        message = f"infeasible: {label_of(order)}: no cut fits the memory limit"
-        return InfeasibleError(message, 0, Fraction(0), Fraction(0))
-    message = (
-        f"infeasible: {label_of(order)}: every cut exceeds the memory limit of some device, by at least "
-        f"{number(float(missing.least))}; in the one that lacks least device {missing.device} holds "
-        f"{number(float(missing.needed))}, its limit is {number(float(missing.limit))}"
+        return Lack(label_of(order), "no cut fits the memory limit", None)
+    reason = (
+        f"every cut exceeds the memory limit of some device, by at least {number(float(missing.least))}; in the one "
+        f"that lacks least device {missing.device} holds {number(float(missing.needed))}, its limit is "
+        f"{number(float(missing.limit))}"
     )
-    if help_ := _what_recomputation_gives(order, recompute, empty=empty):
-        message += f"; {help_}"
-    return InfeasibleError(message, missing.device, missing.needed, missing.limit)
+    helps = _what_recomputation_gives(order, recompute, empty=empty)
+    return Lack(label_of(order), f"{reason}; {helps}" if helps else reason, missing)
 
 
 def _what_recomputation_gives(order: FixedOrder, recompute: Recompute, *, empty: bool) -> str:
@@ -122,15 +149,58 @@ def _what_recomputation_gives(order: FixedOrder, recompute: Recompute, *, empty:
     return f"with recomputation {number(float(again.least))} are still missing"
 
 
-def gathered(errors: Iterable[InfeasibleError]) -> InfeasibleError | None:
-    """Gather why nothing fits for several orders: that which lacks least first; None of none."""
-    ranked = sorted(errors, key=lambda error: error.needed - error.capacity)
-    if not ranked:
+def other_numbers_of_stages(order: FixedOrder, recompute: Recompute, tried: Iterable[int], *, empty: bool) -> str:
+    """Say whether a schedule that takes any number of stages per device would fit with another one; empty if not known.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The order, for which no cut fits.
+    recompute : {"none", "per-stage"}
+        What may be recomputed.
+    tried : iterable of int
+        The numbers of stages per device that were tried.
+    empty : bool
+        Whether stages may be empty.
+    """
+    strategy, devices = order.strategy, order.pipeline.devices
+    if strategy is None or strategy.requirements.stages_per_device is not None:
+        return ""
+    others = [number for number in OTHER_STAGES_PER_DEVICE if number not in set(tried)]
+    found: list[int] = []
+    for number_ in others:
+        stages = number_ * devices
+        if not strategy.requirements.takes_stages(stages, devices):
+            continue
+        with suppress(InputError):
+            other = read_order(order.pipeline, name_of(order), stages=stages)
+            missing = missing_memory(other, recompute, empty=empty)
+            if missing is not None and missing.least <= 0:
+                found.append(number_)
+    if found:
+        return f"with {' or '.join(map(str, found))} stages per device it fits"
+    return f"{', '.join(map(str, others))} stages per device do not fit either" if others else ""
+
+
+def gathered(lacks: Sequence[Lack], others: str = "") -> InfeasibleError | None:
+    """Gather why nothing fits for several orders: that which lacks least first; None of none.
+
+    Parameters
+    ----------
+    lacks : sequence of Lack
+        All of them.
+    others : str
+        What is known of other numbers of stages.
+    """
+    if not lacks:
         return None
-    first = ranked[0]
-    message = str(first)
-    if len(ranked) > 1:
-        message += (
-            f"; the {len(ranked) - 1} other orders, of other schedules or numbers of stages, lack as much or more"
-        )
-    return InfeasibleError(message, first.device, first.needed, first.capacity)
+    first = min(lacks, key=lambda lack: lack.amount)
+    message = f"infeasible: {first.label}: {first.reason}"
+    if len(lacks) > 1:
+        message += f"; the {len(lacks) - 1} others lack as much or more"
+    if others:
+        message += f"; {others}"
+    missing = first.missing
+    if missing is None:
+        return InfeasibleError(message, 0, Fraction(0), Fraction(0))
+    return InfeasibleError(message, missing.device, missing.needed, missing.limit)

@@ -17,7 +17,7 @@ from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_l
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.free_plans import free_plans
-from ppopt.planning.infeasible import gathered, why_nothing_fits
+from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
 from ppopt.planning.order_as_partition import Recompute
 from ppopt.planning.plans import Plan, Planning, Unplanned
@@ -183,14 +183,14 @@ class _Planner:
         )
         self._race(race)
         plans = [self._plan_of(entry) for entry in race.entries if entry.makespan is not None]
-        errors = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
-        unplanned = [self._unplanned(entry, errors.get(id(entry))) for entry in race.entries if entry.makespan is None]
+        lacks = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
+        unplanned = [self._unplanned(entry, lacks.get(id(entry))) for entry in race.entries if entry.makespan is None]
         if self.options.free and not self.interrupted:
             free, missing = self._free(plans)
             plans += free
             unplanned += missing
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
-        all_fail = not plans and all(each.is_proven for each in unplanned)
+        failed = not plans and all(each.is_proven for each in unplanned)
         return Planning(
             pipeline=self.pipeline,
             plans=tuple(self._explained(plans, candidates.fitting)),
@@ -198,7 +198,7 @@ class _Planner:
             left_out=tuple(candidates.left_out),
             layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
             interrupted=self.interrupted,
-            infeasible=gathered(errors.values()) if all_fail else None,
+            infeasible=self._gathered(race, list(lacks.values())) if failed else None,
             seconds=perf_counter() - self.began,
         )
 
@@ -271,14 +271,26 @@ class _Planner:
             notes=answer.notes,
         )
 
-    def _why_infeasible(self, order: FixedOrder) -> InfeasibleError:
-        recompute: Recompute = "none" if self.recompute == "none" else "per-stage"
-        return why_nothing_fits(order, recompute, empty=self.options.empty_stages)
+    @property
+    def _recompute_at_most(self) -> Recompute:
+        return "none" if self.recompute == "none" else "per-stage"
 
-    def _unplanned(self, entry: Entry, error: InfeasibleError | None) -> Unplanned:
+    def _why_infeasible(self, order: FixedOrder) -> Lack:
+        return why_nothing_fits(order, self._recompute_at_most, empty=self.options.empty_stages)
+
+    def _gathered(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
+        """Say what lacks least, and whether another number of stages would help one that takes any."""
+        least = min(lacks, key=lambda lack: lack.amount)
+        order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
+        same = [each.order for each in race.entries if name_of(each.order) == name_of(order)]
+        tried = [each.stages // each.pipeline.devices for each in same]
+        others = other_numbers_of_stages(order, self._recompute_at_most, tried, empty=self.options.empty_stages)
+        return gathered(lacks, others)
+
+    def _unplanned(self, entry: Entry, lack: Lack | None) -> Unplanned:
         label = label_of(entry.order)
-        if error is not None:
-            return Unplanned(label, str(error), is_proven=True)
+        if lack is not None:
+            return Unplanned(label, lack.reason, is_proven=True)
         why = "the search was interrupted" if self.interrupted else f"the time limit of {self.options.time_limit:g} s"
         return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
 

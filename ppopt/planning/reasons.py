@@ -87,14 +87,18 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
     if main is None or len(by_device) < 2:
         return
     counts = [held[main] for held in by_device]
+    totals = Counter[str]()
+    for kind in plan.layers.kinds:
+        totals[kind.name] += kind.count
     usual = _usual(counts)
     few = [name for name in names if sum(bool(held[name]) for held in by_device) * 2 <= len(by_device)]
     told: set[int] = set()
     for device, held in enumerate(by_device):
         special = [name for name in few if held[name] and name != main]
-        if special:
+        if special and counts[device] != usual:
             told.add(device)
-            yield f"Device {device} holds {_listed(special)}: {_compared(counts[device], usual, main)}."
+            what = _listed([f"the {name}" if totals[name] == 1 else f"{held[name]} {name}" for name in special])
+            yield f"Device {device} holds {what}: {_compared(counts[device], usual, main)}."
     by_difference: dict[int, list[int]] = {}
     for device, count in enumerate(counts):
         if device not in told and count != usual:
@@ -139,8 +143,6 @@ def _usual(counts: Sequence[int]) -> int:
 
 def _compared(count: int, usual: int, name: str) -> str:
     more = count - usual
-    if not more:
-        return f"{count} {name} layers, as most"
     return f"{abs(more)} {name} layer{'s' if abs(more) > 1 else ''} {'more' if more > 0 else 'fewer'}, {count}"
 
 

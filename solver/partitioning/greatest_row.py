@@ -5,7 +5,7 @@ It suits few rows. For the many paths of a fixed order, see `solver.partitioning
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ from ortools.sat.python import cp_model
 from solver.cpsat_run import run
 from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, Run, Split
 from solver.states import Answer
+
+MOST = 1 << 60
+"""No row is greater than this."""
 
 MOST_DIGITS = 44
 """Rows that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
@@ -70,13 +73,14 @@ class GreatestRow:
         self.layout = PartitionProblem(bins, tuple(runs), (), (), (), empty=empty)
         self.model = cp_model.CpModel()
         self._cuts: list[cp_model.IntVar] = []
+        self._literals: dict[tuple[int, int], tuple[cp_model.IntVar, cp_model.IntVar]] = {}
         self._columns: dict[Column, cp_model.IntVar] = {}
         self._watched: list[cp_model.IntVar] = []
         self._add_cuts()
         self._add_modes()
         most = max((self._most(row.form) + row.constant for row in rows), default=1)
         self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
-        self.greatest = self.model.new_int_var(0, most // self.unit, "greatest")
+        self.greatest = self.model.new_int_var(0, MOST // self.unit, "greatest")
         for row in rows:
             self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
         for limit in limits:
@@ -143,14 +147,38 @@ class GreatestRow:
 
     def forbid(self, split: Split) -> None:
         """Exclude a split: another one has another cut somewhere; which items are in their second mode is no matter."""
+        self.require(dict(enumerate(self.cuts_of(split)[:-1])), None)
+
+    def cuts_of(self, split: Split) -> list[int]:
+        """Return how many items lie in each bin and those before it."""
+        return list(accumulate(map(sum, split.held)))
+
+    def require(self, cuts: Mapping[int, int], least: int | None) -> None:
+        """Say that the greatest row is at least so great wherever some cuts have these places.
+
+        Parameters
+        ----------
+        cuts : mapping of int to int
+            The bins behind which the cuts are, and how many items lie before them.
+        least : int or None
+            Proven by other means; None where such splits are of no use at all.
+        """
         model = self.model
-        differs: list[cp_model.IntVar] = []
-        for cut, place in zip(self._cuts[:-1], accumulate(map(sum, split.held)), strict=False):
-            less, more = model.new_bool_var("less"), model.new_bool_var("more")
-            model.add(cut <= place - 1).only_enforce_if(less)
-            model.add(cut >= place + 1).only_enforce_if(more)
-            differs += [less, more]
-        model.add_bool_or(differs)
+        literals = [literal for cut, place in cuts.items() for literal in self._elsewhere(cut, place)]
+        if least is not None:
+            high = model.new_bool_var("high")
+            model.add(self.greatest >= least // self.unit).only_enforce_if(high)
+            literals.append(high)
+        model.add_bool_or(literals)
+
+    def _elsewhere(self, cut: int, place: int) -> tuple[cp_model.IntVar, cp_model.IntVar]:
+        """Make literals that say that a cut comes before, or behind, a place."""
+        if (cut, place) not in self._literals:
+            less, more = self.model.new_bool_var("less"), self.model.new_bool_var("more")
+            self.model.add(self._cuts[cut] <= place - 1).only_enforce_if(less)
+            self.model.add(self._cuts[cut] >= place + 1).only_enforce_if(more)
+            self._literals[cut, place] = less, more
+        return self._literals[cut, place]
 
     def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> Found:
         """Find the best split that is not forbidden.
