@@ -269,7 +269,7 @@ def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int
         most = in_ticks(limit, scale)
         for moment in most_held(orders[device], len(placement.homes[0])):
             held = tuple(Term(*key, count) for key, count in moment.items())
-            found.append(Limit(held + static, most))
+            found.append(Limit(held + static, most, device))
     return found
 
 

@@ -95,6 +95,7 @@ class Descent:
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
         self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
+        self.owners = np.flatnonzero(np.diff(problem.limit_owners, prepend=-1))
         self.has_second = problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
         self.replays = 0
 
@@ -173,7 +174,9 @@ class Descent:
 
     def _excess(self, amounts: Floats) -> Floats:
         over = self.limits @ amounts - (self.problem.limit_values > 0)[:, None]
-        return np.asarray(np.maximum(over, 0.0).sum(axis=0))
+        if not len(over):
+            return np.zeros(amounts.shape[1])
+        return np.maximum(np.maximum.reduceat(over, self.owners, axis=0), 0.0).sum(axis=0)
 
     def _moves(self, here: Place) -> Moves:
         """List the moves: blocks of cuts by one, and second modes by one."""

@@ -51,10 +51,11 @@ Form: TypeAlias = tuple[Term, ...]
 
 
 class Limit(NamedTuple):
-    """A form that may not exceed a number."""
+    """A form that may not exceed a number; of several with one owner only the one that is exceeded most counts."""
 
     form: Form
     most: int
+    owner: int = 0
 
 
 class Column(NamedTuple):
@@ -158,15 +159,26 @@ class PartitionProblem:
         return np.cumsum([0, *(len(forms) for forms in self.lengths)], dtype=np.int64)
 
     @cached_property
+    def sorted_limits(self) -> tuple[Limit, ...]:
+        """The limits, by owner."""
+        return tuple(sorted(self.limits, key=lambda limit: limit.owner))
+
+    @cached_property
     def limit_rows(self) -> Numbers:
         """The limits as factors of the columns."""
-        rows = [self.in_columns(limit.form) for limit in self.limits]
+        rows = [self.in_columns(limit.form) for limit in self.sorted_limits]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.columns))
 
     @cached_property
     def limit_values(self) -> Numbers:
         """What each of `limit_rows` may amount to at most."""
-        return np.array([limit.most for limit in self.limits], dtype=np.int64)
+        return np.array([limit.most for limit in self.sorted_limits], dtype=np.int64)
+
+    @cached_property
+    def limit_owners(self) -> Numbers:
+        """The owners of the limits, in their order, numbered from 0."""
+        _, owners = np.unique([limit.owner for limit in self.limits], return_inverse=True)
+        return np.sort(owners).astype(np.int64)
 
     def keeps_limits(self, amounts: Numbers) -> bool:
         """Return whether a split keeps all limits."""

@@ -135,6 +135,10 @@ class Relaxation:
         self._took(key)
         return True
 
+    def more_sides(self, rows: Rows) -> None:
+        """Add to the rows that may come and go."""
+        self.sides = Rows(*(np.concatenate(pair) for pair in zip(self.sides, rows, strict=True)))
+
     def _took(self, key: tuple[bool, int]) -> None:
         self.dynamic.append(key)
         self.ages.append(0)

@@ -62,6 +62,7 @@ def sums(problem: PartitionProblem) -> Sums:
     """
     bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
     free = np.array([run.first < run.last for run in problem.runs])
+    modes = np.array([column.mode for column in problem.columns])
     found: dict[bytes, tuple[Numbers, int, int]] = {}
 
     def add(chosen: npt.NDArray[np.bool_], rank: int, place: int = 0) -> None:
@@ -72,7 +73,8 @@ def sums(problem: PartitionProblem) -> Sums:
     for group in problem.groups:
         inside = np.isin(bins, group)
         add(inside & free[runs], LOAD)
-        for run in np.flatnonzero(free) if free.sum() <= MOST_RUNS else ():
+        add(inside & (modes == 1), LOAD)
+        for run in np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else ():
             add(inside & (runs == run), PART)
     for run in (number for number, each in enumerate(problem.runs) if len(each.modes) > 1):
         for place in range(problem.bins):
@@ -105,9 +107,47 @@ def side_rows(problem: PartitionProblem) -> Rows:
     for first, second in pairwise(range(len(problem.runs))):
         one, two = problem.runs[first], problem.runs[second]
         for place in range(two.first + 1, one.last + 1):
-            before = bins < place
-            row = two.count * (before & (runs == first)) - one.count * (before & (runs == second))
-            found.append(row.astype(np.int64))
+            found.append(_in_order(problem, place, first, 0, two.count))
             low.append(0)
     factors = np.array(found, dtype=np.int64).reshape(len(found), len(bins))
     return Rows(factors, np.array(low, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))
+
+
+def _in_order(problem: PartitionProblem, place: int, first: int, least: int, most: int) -> Numbers:
+    """Write that a run begins before a bin only if the one before it is complete there.
+
+    If at least ``least`` of the first run's N items lie before the bin, and at most ``most`` of the second run's, then
+    ``most · (first − least) ≥ (N − least) · second``: either the second is 0, or the first is N and the second at most
+    ``most``.
+    """
+    before = np.array([column.bin < place for column in problem.columns])
+    runs = problem.column_runs
+    lacking = problem.runs[first].count - least
+    return (most * (before & (runs == first)) - lacking * (before & (runs == first + 1))).astype(np.int64)
+
+
+def order_rows(problem: PartitionProblem, places: Numbers, low: Numbers, high: Numbers) -> Rows:
+    """Write the order of neighbouring runs where it is known about where cuts lie.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    places : array of int
+        Bins.
+    low, high : array of int
+        How many items lie before each of them, at least and at most.
+    """
+    ends = problem.counts.cumsum()
+    starts = ends - problem.counts
+    found: list[Numbers] = []
+    sides: list[int] = []
+    for place, least, most in zip(places.tolist(), low.tolist(), high.tolist(), strict=True):
+        for first in range(len(problem.runs) - 1):
+            first_least = min(max(least - int(starts[first]), 0), problem.runs[first].count)
+            second_most = min(max(most - int(starts[first + 1]), 0), problem.runs[first + 1].count)
+            if first_least < problem.runs[first].count and second_most > 0:
+                found.append(_in_order(problem, place, first, first_least, second_most))
+                sides.append(first_least * second_most)
+    factors = np.array(found, dtype=np.int64).reshape(len(found), len(problem.columns))
+    return Rows(factors, np.array(sides, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))

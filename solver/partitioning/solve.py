@@ -8,11 +8,13 @@ from time import perf_counter
 
 import numpy as np
 
+from solver.deadline import is_over
+from solver.partitioning.annealing import Annealing
 from solver.partitioning.compiling import SECONDS_TO_COMPILE, compiled_loops
 from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
-from solver.partitioning.problem import PartitionProblem, Split
+from solver.partitioning.problem import Numbers, PartitionProblem, Split
 from solver.partitioning.splits import even_start
 
 QUICK_REPLAYS = 60
@@ -21,6 +23,9 @@ QUICK_REPLAYS = 60
 REPLAYS = 200
 """So many are replayed before branch and cut begins."""
 
+
+ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
+"""Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
 
 @dataclass(frozen=True)
 class Answer:
@@ -70,10 +75,29 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, replays: int = QUIC
 def _descended(
     problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, deadline: float | None
 ) -> Found:
+    """Descend from even splits: with nothing in its second mode, and where there are limits, with all."""
     descent = Descent(problem, replay, pool, seed)
-    none = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
-    start = descent.place(even_start(problem, weights_of(problem)), none)
-    return descent.run(start, replays=replays, deadline=deadline)
+    cuts = even_start(problem, weights_of(problem))
+    modes = [np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)]
+    if descent.has_second and problem.limits:
+        modes.append(modes[0] + int(problem.counts.max()))
+    found = []
+    for number, second in enumerate(modes, start=1):
+        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), deadline=deadline))
+    return min(found, key=lambda each: each.rank)
+
+
+def _annealed(annealing: Annealing, start: Found, deadline: float | None, take: Callable[[Found], None]) -> None:
+    """Anneal from the best, round after round."""
+    best = start
+    until = perf_counter() + ANNEALING_SECONDS
+    if deadline is not None:
+        until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
+    while not is_over(until):
+        found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
+        if found is not None:
+            best = found
+            take(found)
 
 
 def best_split(
@@ -137,9 +161,25 @@ def best_split(
             path = replay.longest(amounts)
             pool.add(path)
             take(Found(path.length, 0.0, amounts))
-    take(_descended(problem, replay, pool, seed, REPLAYS, deadline))
+    first = _descended(problem, replay, pool, seed, REPLAYS, deadline)
+    take(first)
+    near: Callable[[Numbers, int | None], Found | None] | None = None
+    if replay.compiled is not None and problem.first_in_mode is None:
+        annealing = Annealing(problem, replay, pool, seed)
+        near = annealing.near
+        if problem.limits:
+            _annealed(annealing, best or first, deadline, take)
     tree = Tree(
-        problem, replay, pool, best, cutoff=cutoff, deadline=deadline, on_solution=take, on_bound=on_bound, stop=stop
+        problem,
+        replay,
+        pool,
+        best,
+        cutoff=cutoff,
+        deadline=deadline,
+        on_solution=take,
+        on_bound=on_bound,
+        near=near,
+        stop=stop,
     )
     complete = tree.run()
     return Answer(

@@ -13,6 +13,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from time import perf_counter
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
-from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, side_rows, sums, totals
+from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, order_rows, side_rows, sums, totals
 from solver.partitioning.splits import settled_second, windows_of_cuts
 
 FRACTION = 5040
@@ -43,6 +44,9 @@ ROWS_A_ROUND = 20
 
 WHOLE = 1e-6
 """What is nearer to a whole number counts as one."""
+
+NEAR_SHARE = 0.15
+"""The part of the time that looking for better splits near rounded points may take."""
 
 CANDIDATES = 4
 """So many branches are tried before one is chosen."""
@@ -93,6 +97,8 @@ class Tree:
         ``on_solution(found)`` for each better split.
     on_bound : callable or None
         ``on_bound(bound)`` each time that the bound of all splits rises.
+    near : callable or None
+        ``near(amounts, best)`` looks for a split near a rounded point that is shorter than the best; it may take long.
     stop : callable or None
         Asked at every node: whether to end now.
     """
@@ -108,21 +114,24 @@ class Tree:
         deadline: float | None = None,
         on_solution: Callable[[Found], None] | None = None,
         on_bound: Callable[[int], None] | None = None,
+        near: Callable[[Numbers, int | None], Found | None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         self.problem, self.replay, self.pool, self.best = problem, replay, pool, best
         self.deadline, self.on_solution, self.on_bound, self.stop = deadline, on_solution, on_bound, stop
-        self.cutoff = cutoff
+        self.cutoff, self.near = cutoff, near
+        self.near_seconds = 0.0
+        self.began = perf_counter()
         self.bound = 0
         self.nodes = 0
-        self.sides = side_rows(problem)
         self.sums, self.ranks, self.places = sums(problem)
         self.bins = np.array([column.bin for column in problem.columns])
         self.ends = problem.counts.cumsum()
+        self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
         runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
         self.before = [(runs & (self.bins < place)).astype(float) for place in range(problem.bins)]
         scale = best.length if best is not None else cutoff or replay.longest(self._middle()).length
-        self.relaxation = Relaxation(problem, pool, totals(problem), self.sums, self.sides, scale)
+        self.relaxation = Relaxation(problem, pool, totals(problem), self.sums, side_rows(problem), scale)
         self.heap: list[Open] = []
         self.numbers = count()
         self.gains = np.zeros((2, 2, len(problem.columns) + len(self.sums.low)))
@@ -192,6 +201,10 @@ class Tree:
         if bounded is None:
             return None
         node, bound, solved = bounded
+        if self.nodes == 1 and solved.point is not None:
+            node = self._probed(node, solved.point)
+            if node.is_empty:
+                return None
         if solved.point is not None:
             self._round(solved.point)
         if bound > self.target:
@@ -203,6 +216,43 @@ class Tree:
         for part in parts[1:]:
             heapq.heappush(self.heap, part)
         return parts[0] if parts else None
+
+    def _probed(self, node: Node, point: Floats) -> Node:
+        """Find out how far each cut can move at the root, and write down what that says of the order of the runs.
+
+        A split with a cut further away is proven to be too long. That stays true, since the target only falls.
+        """
+        at = np.flatnonzero(self.ranks == POSITION)
+        if not at.size or self.target >= 1 << 60:
+            return node
+        node = _copied(node)
+        for place in at.tolist():
+            here = float(self.sums.factors[place] @ point)
+            for up in (False, True):
+                self._probe(node, place, here, up)
+            self._position_to_columns(node, place)
+            if self.is_over:
+                break
+        rows = order_rows(self.problem, self.places[at], node.sum_low[at], node.sum_high[at])
+        self.relaxation.more_sides(rows)
+        return node
+
+    def _probe(self, node: Node, at: int, here: float, up: bool) -> None:
+        """Halve how far a cut can move, until that is known to one item."""
+        near, far = (int(np.ceil(here)), int(node.sum_high[at])) if up else (int(np.floor(here)), int(node.sum_low[at]))
+        while near != far:
+            middle = (near + far + 1) // 2 if up else (near + far) // 2
+            part = _copied(node)
+            (part.sum_low if up else part.sum_high)[at] = middle
+            self._position_to_columns(part, at)
+            proof = None if part.is_empty else self.relaxation.solve(part).proof
+            if part.is_empty or (
+                proof is not None and (proof.is_contradiction or proof.bound(self.problem.step) > self.target)
+            ):
+                far = middle - 1 if up else middle + 1
+                (node.sum_high if up else node.sum_low)[at] = far
+            else:
+                near = middle
 
     def _leaf(self, node: Node, bound: int) -> None:
         """Replay the only split that a node holds, if it is one."""
@@ -255,8 +305,8 @@ class Tree:
         point = solved.point
         assert point is not None
         added = False
-        if len(self.sides.low):
-            over = (self.sides.low - self.sides.factors @ point) / np.maximum(1, np.abs(self.sides.low))
+        if len(self.relaxation.sides.low):
+            over = (self.relaxation.sides.low - self.relaxation.sides.factors @ point) / np.maximum(1, np.abs(self.relaxation.sides.low))
             for place in np.argsort(-over)[:5].tolist():
                 if over[place] > WHOLE:
                     added |= self.relaxation.add_side(place)
@@ -276,14 +326,25 @@ class Tree:
     def _round(self, point: Floats) -> None:
         """Replay the split that is nearest to a point."""
         amounts = self._nearest(point)
-        if amounts is None or not self.problem.keeps_limits(amounts):
+        if amounts is None:
             return
-        path = self.replay.longest(amounts)
-        self.pool.add(path)
-        if self.best is None or path.length < self.best.length:
-            self.best = Found(path.length, 0.0, amounts)
+        if self.problem.keeps_limits(amounts):
+            path = self.replay.longest(amounts)
+            self.pool.add(path)
+            self._take(Found(path.length, 0.0, amounts))
+        if self.near is not None and self.near_seconds < NEAR_SHARE * (perf_counter() - self.began):
+            started = perf_counter()
+            found = self.near(amounts, self.target + self.problem.step if self.target < 1 << 60 else None)
+            self.near_seconds += perf_counter() - started
+            if found is not None:
+                self._take(found)
+
+    def _take(self, found: Found) -> None:
+        """Keep a split if it is better than all before."""
+        if found.length <= self.target:
+            self.best = found
             if self.on_solution is not None:
-                self.on_solution(self.best)
+                self.on_solution(found)
 
     def _nearest(self, point: Floats) -> Numbers | None:
         """Round the positions of the cuts, and with them what is in the second mode."""
@@ -311,22 +372,25 @@ class Tree:
         point = solved.point
         if point is None:
             return self._widest(node)
-        mixed = self._mixed(point)
-        if mixed is not None:
+        mixed = self._mixed(node, point)
+        if mixed is not None and self.many_runs:
             return mixed
         values = self.sums.factors @ point
         away = (np.abs(values - np.rint(values)) > WHOLE) & (node.sum_low < node.sum_high)
         for rank in (LOAD, PART, BIN):
             places = np.flatnonzero(away & (self.ranks == rank))
             if places.size:
-                return self._best_of(node, solved, [Branch(True, int(at), float(values[at])) for at in places])
+                loads = [Branch(True, int(at), float(values[at])) for at in places]
+                return self._best_of(node, solved, loads, mixed)
+        if mixed is not None:
+            return mixed
         away = (np.abs(point - np.rint(point)) > WHOLE) & (node.low < node.high)
         places = np.flatnonzero(away)
         if places.size:
             return self._best_of(node, solved, [Branch(False, int(at), float(point[at])) for at in places])
         return self._widest(node)
 
-    def _mixed(self, point: Floats) -> Branch | None:
+    def _mixed(self, node: Node, point: Floats) -> Branch | None:
         """Find a cut before which a run is not complete and a later one has begun: it lies behind the first, or not."""
         best, chosen = 100 * WHOLE, None
         for at in np.flatnonzero(self.ranks == POSITION).tolist():
@@ -338,17 +402,23 @@ class Tree:
                 amount = min(float(missing[first]), float(before[second])) if second else 0.0
                 if amount > best:
                     best = amount
-                    end = float(self.ends[first])
-                    if len(self.problem.runs) > MOST_RUNS + 2:
-                        end = float(np.floor(before.sum()))
+                    end = int(self.ends[first])
+                    here = int(np.floor(before.sum()))
+                    # with many runs the place of the cut itself; but not twice, for the second time it says nothing new
+                    if self.many_runs and node.sum_low[at] <= here < node.sum_high[at]:
+                        end = here
                     chosen = Branch(True, at, end + 0.5)
         return chosen
 
-    def _best_of(self, node: Node, solved: Solved, candidates: list[Branch]) -> Branch:
-        """Try the most promising candidates."""
-        if len(candidates) == 1:
-            return candidates[0]
+    def _best_of(
+        self, node: Node, solved: Solved, candidates: list[Branch], another: Branch | None = None
+    ) -> Branch:
+        """Try the most promising candidates, and another one."""
         ranked = sorted(candidates, key=self._promise, reverse=True)[:CANDIDATES]
+        if another is not None:
+            ranked = [another, *ranked[: CANDIDATES - 1]]
+        if len(ranked) == 1:
+            return ranked[0]
         best, score = ranked[0], -1.0
         for each in ranked:
             tried = self._tried(node, solved, each)
