@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ def plan(
     }
     if report is not None:
         load_page()
+        options["afterwards"] = Afterwards(bounded=True, per_schedule=REPORTING)
+    ends = perf_counter() + options["time_limit"]
     planning = _planned(pipeline, names, options)
 
     from ppopt.commands.plan_printing import save_plan, show_planning
@@ -102,7 +106,7 @@ def plan(
     if planning.best is not None and save is not None:
         save_plan(save, planning.best)
     if planning.best is not None and report is not None:
-        _write_page(report, config, planning)
+        _write_page(report, config, planning, ends)
     tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
     if planning.best is None:
         ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
@@ -148,8 +152,8 @@ def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[
         return plan_one(pipeline, names, **options, progress=line.show, on_phase=line.say, raise_infeasible=False)
 
 
-def _write_page(path: str, config: str | None, planning: Planning) -> None:
+def _write_page(path: str, config: str | None, planning: Planning, deadline: float) -> None:
     from ppopt.commands.pages import readable, write_sections
     from ppopt.planning.plan_section import plan_section
 
-    write_sections(path, [plan_section(planning, readable(config or DEFAULTS))], command_line())
+    write_sections(path, [plan_section(planning, readable(config or DEFAULTS), deadline=deadline)], command_line())

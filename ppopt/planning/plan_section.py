@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ppopt.comparison.ladders import QuickBounds, measure_ladders
-from ppopt.planning.plans import Planning
+from ppopt.planning.plans import MOST_SHOWN, Planning
 from reports.content import Section
 from reports.numbers import percent
-
-MOST_SHOWN = 8
-"""More plans than this are in the table of a page, but have no timeline of their own."""
 
 
 def plan_section(planning: Planning, title: str, *, deadline: float | None = None) -> Section:

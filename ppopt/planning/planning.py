@@ -12,6 +12,7 @@ from typing import Any
 from ppopt.evaluation.evaluate import InternalError, check_pipeline, replay_orders
 from ppopt.evaluation.order_files import read_named
 from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.time_limit import Afterwards
 from ppopt.planning.candidates import Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
@@ -20,7 +21,7 @@ from ppopt.planning.free_plans import free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
 from ppopt.planning.order_as_partition import Recompute
-from ppopt.planning.plans import Plan, Planning, Unplanned
+from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
 from ppopt.result import Schedule
@@ -42,7 +43,10 @@ SHARE_OF_REASONS = 0.05
 LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
 """Seconds that go into that, at least and at most."""
 
-CAUTION = 1.2
+BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
+"""Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
+
+CAUTION = 1.5
 """Replaying may take this much longer than it did."""
 
 OnPhase = Callable[[str], None]
@@ -66,6 +70,7 @@ def plan(
     progress: Progress | None = None,
     on_phase: OnPhase | None = None,
     raise_infeasible: bool = True,
+    afterwards: Afterwards | None = None,
 ) -> Planning:
     """Find which layers go on which stage, and which are recomputed, for each of several schedules.
 
@@ -102,6 +107,8 @@ def plan(
         ``on_phase(text)`` with what is being done.
     raise_infeasible : bool
         Whether an error is raised where nothing fits the memory; else the result says why, and has no plans.
+    afterwards : Afterwards, optional
+        What is yet to be done with the result in the same time.
 
     Returns
     -------
@@ -132,7 +139,7 @@ def plan(
     check_pipeline(pipeline)
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
-    made = _Planner(pipeline, options, on_phase or _tell_nobody).run()
+    made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()
     if raise_infeasible and made.infeasible is not None:
         raise made.infeasible
     return made
@@ -162,9 +169,9 @@ class _Planner:
     pipeline: Pipeline
     options: PlanOptions
     on_phase: OnPhase
+    afterwards: Afterwards
     began: float = field(default_factory=perf_counter)
     interrupted: bool = False
-    seconds_per_op: float = 0.0
 
     def __post_init__(self) -> None:
         self.recompute = self.options.recomputation(self.pipeline)
@@ -218,7 +225,7 @@ class _Planner:
     def _race(self, race: Race) -> None:
         left = self.ends - perf_counter()
         share = SHARE_OF_FIXED if self.options.free else 1.0
-        after = SHARE_OF_REASONS * left + CAUTION * self._replaying(race)
+        after = min(MOST_TO_COMPARE, SHARE_OF_REASONS * left) + self._finishing(race)
 
         def interrupt() -> None:
             self.interrupted = race.interrupted = True
@@ -229,16 +236,18 @@ class _Planner:
             except KeyboardInterrupt:
                 interrupt()
 
-    def _replaying(self, race: Race) -> float:
-        """Estimate how long it takes to replay all plans, from one of them."""
-        if not race.entries:
-            return 0.0
+    def _finishing(self, race: Race) -> float:
+        """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
         order = race.entries[0].order
         began = perf_counter()
         self._replayed(order, order.pipeline)
-        seconds = perf_counter() - began
-        sizes = [entry.order.stages for entry in race.entries]
-        return seconds * sum(sizes) / sizes[0]
+        per_stage = (perf_counter() - began) / order.stages
+        stages = sorted(entry.order.stages for entry in race.entries)
+        page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
+        left = max(0.0, self.ends - perf_counter())
+        bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
+        self.ends -= CAUTION * per_stage * page + bounds
+        return CAUTION * per_stage * (sum(stages) + page) + bounds
 
     def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
         orders = order.orders_on(pipeline)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from strategies.layers import Layers
 
 
+MOST_SHOWN = 8
+"""A page shows so many plans, the best ones."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """The best cut that was found for one order, or for any order on a placement.
