@@ -15,8 +15,8 @@ from solver.cpsat_run import run
 from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, Run, Split
 from solver.states import Answer
 
-MOST = 1 << 60
-"""No row is greater than this."""
+MOST = 1 << 55
+"""No row is greater than so many units."""
 
 MOST_DIGITS = 44
 """Rows that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
@@ -80,7 +80,7 @@ class GreatestRow:
         self._add_modes()
         most = max((self._most(row.form) + row.constant for row in rows), default=1)
         self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
-        self.greatest = self.model.new_int_var(0, MOST // self.unit, "greatest")
+        self.greatest = self.model.new_int_var(0, MOST, "greatest")
         for row in rows:
             self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
         for limit in limits:
