@@ -6,7 +6,7 @@ every order does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,8 +15,9 @@ from time import perf_counter
 from ppopt.evaluation.evaluate import replay_orders
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
-from ppopt.planning.order_as_partition import Recompute
+from ppopt.planning.order_as_partition import Orders, Recompute
 from ppopt.planning.partitions import partitions_of
+from ppopt.planning.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
@@ -35,12 +36,17 @@ class _Best:
     makespan: Fraction | None = None
     pipeline: Pipeline | None = None
 
-    def offer(self, order: FixedOrder, pipeline: Pipeline) -> None:
-        """Replay the schedule's own order on a cut, and keep it if it fits and is the shortest."""
-        made = replay_orders(order.label, pipeline, order.placement, order.orders_on(pipeline), "graph")
+    def offer(self, order: FixedOrder, pipeline: Pipeline) -> Orders | None:
+        """Replay the schedule's own order on a cut, and keep that if it fits and is shortest; None if it has none."""
+        try:
+            orders = order.orders_on(pipeline)
+        except InputError:
+            return None
+        made = replay_orders(order.label, pipeline, order.placement, orders, "graph")
         makespan = exact_makespan(made)
         if made.fits and (self.makespan is None or makespan < self.makespan):
             self.makespan, self.pipeline = makespan, pipeline
+        return orders
 
 
 def plan_dependent_order(
@@ -65,34 +71,41 @@ def plan_dependent_order(
     """
     began = perf_counter()
     deadline = began + time_limit
-    best, pipeline = _Best(), order.pipeline
+    best = _Best()
     seen: set[object] = set()
-    while (pipeline.layers_per_stage, pipeline.recomputed_per_stage) not in seen:
-        seen.add((pipeline.layers_per_stage, pipeline.recomputed_per_stage))
-        try:
-            best.offer(order, pipeline)
-            orders = order.orders_on(pipeline)
-        except InputError:  # the rule finds no order for this cut
-            break
-        left = deadline - perf_counter()
-        if left <= 0 or stop():
-            break
-        given = FixedOrder(order.label, order.pipeline, order.placement, orders, None, {})
-        found = plan_fixed_order(
-            order.pipeline,
-            order.label,
-            recompute=recompute,
-            empty=empty,
-            time_limit=min(left, SECONDS_PER_ORDER),
-            seed=seed,
-            stop=stop,
-            order=given,
-        )
-        if found.cut is None:
-            break
-        pipeline = found.cut
+    for start in _starts(order, time_limit):
+        pipeline = start
+        while (pipeline.layers_per_stage, pipeline.recomputed_per_stage) not in seen:
+            seen.add((pipeline.layers_per_stage, pipeline.recomputed_per_stage))
+            orders = best.offer(order, pipeline)
+            left = deadline - perf_counter()
+            if orders is None or left <= 0 or stop():
+                break
+            given = FixedOrder(order.label, order.pipeline, order.placement, orders, None, {})
+            found = plan_fixed_order(
+                order.pipeline,
+                order.label,
+                recompute=recompute,
+                empty=empty,
+                time_limit=min(left, SECONDS_PER_ORDER),
+                seed=seed,
+                stop=stop,
+                order=given,
+            )
+            if found.cut is None:
+                break
+            pipeline = found.cut
     bound = _bound_of_all_orders(order, recompute, empty=empty, deadline=max(deadline, perf_counter() + 1))
     return _plan(order, best, bound, perf_counter() - began)
+
+
+def _starts(order: FixedOrder, seconds: float) -> Iterator[Pipeline]:
+    """Yield the cuts to begin with: the even one, that of the bound of all orders, and that of a published schedule."""
+    yield order.pipeline
+    splits = order.strategy is None or order.strategy.splits_backward
+    yield planned_for_search(order.pipeline, order.placement, seconds / 4, split_backward=splits)
+    if (cut := cut_of_published(order.pipeline, order.placement)) is not None:
+        yield order.pipeline.with_cut(cut)
 
 
 def _bound_of_all_orders(order: FixedOrder, recompute: Recompute, *, empty: bool, deadline: float) -> Fraction:

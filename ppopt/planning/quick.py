@@ -59,7 +59,7 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
         Whether backwards may be I and W.
     """
     cut = (
-        _of_published(pipeline, placement)
+        cut_of_published(pipeline, placement)
         if len(placement.homes) > 1
         else _of_bound(pipeline, placement, seconds, split_backward)
     )
@@ -75,15 +75,28 @@ def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_ba
         return None
 
 
-def _of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
-    """Take the cut of the published schedule that is shortest on its own."""
+def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
+    """Take the cut of the published schedule that is shortest on its own.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has.
+    placement : Placement
+        Which device holds which stage.
+
+    Returns
+    -------
+    tuple of int or None
+        None if none of them runs on it.
+    """
     found: list[tuple[bool, Fraction, Counts]] = []
     for strategy in all_strategies().values():
         if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
             continue
         with suppress(InputError, Infeasible, OverflowError):
-            _, orders = make_orders(strategy, pipeline)
-            if sum(map(len, orders)) <= MOST_OPS:
+            placed, orders = make_orders(strategy, pipeline)
+            if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
                 written = write_partition(pipeline, placement, orders)
                 quick = quick_split(written.problem)
                 cut, _ = written.cut(written.problem.split_of(quick.amounts))
