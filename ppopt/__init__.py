@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
-    from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.evaluation.evaluate import evaluate, evaluate_all
+    from ppopt.evaluation.replaying import InternalError
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.planning.planning import plan
@@ -61,7 +62,8 @@ _HOMES = {
     "ppopt.comparison.compare": ("compare",),
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
-    "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
+    "ppopt.evaluation.replaying": ("InternalError",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
 from ppopt.evaluation.order_files import read_each, read_named
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.quick import planned
 from ppopt.result import Schedule
-from reports.metrics import measure
-from solver.checker import violations
 from solver.errors import DeadlockError, InputError
-from solver.problem import Placed, Problem, place
-from solver.replay import ENGINES, choose_engine, replay
+from solver.replay import ENGINES
 from solver.states import EngineChoice
 from strategies.actions import Op, PipelineAction
-from strategies.dependencies import build_problem, split_as_in
 from strategies.given_order import GivenOrder, Named
 from strategies.interleaving import pytorchs_groups
 from strategies.model_notes import PLANNED, chunks_notes, halves_notes
@@ -30,12 +27,7 @@ from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
-from strategies.short_blocks import note_on_short_blocks
 from strategies.stages import Cut, CutChoice, GivenModel
-
-
-class InternalError(RuntimeError):
-    """ppopt made a schedule that breaks a rule; the fault is ours."""
 
 
 def evaluate(
@@ -265,60 +257,6 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
     if twice := sorted(written.keys() & given):
         raise InputError(f"{strategy.name}:{twice[0]}: is given twice, after the colon and as an argument")
     return strategy, written | given
-
-
-def replay_orders(
-    label: str,
-    pipeline: Pipeline,
-    placement: Placement,
-    orders: Sequence[Sequence[PipelineAction]],
-    engine: EngineChoice,
-    *,
-    notes: Iterable[str] = (),
-    started: float | None = None,
-    check_memory: bool = False,
-) -> Schedule:
-    """Replay given orders: times, check, figures.
-
-    Raises
-    ------
-    InputError
-        If the orders are not complete or deadlock.
-    InternalError
-        If the independent checker finds fault with the result.
-    """
-    started = perf_counter() if started is None else started
-    problem = build_problem(pipeline, placement, split_as_in(orders))
-    chosen = choose_engine(engine, problem)
-    try:
-        rows = place(problem, orders, replay(problem, orders, chosen))
-    except InputError as error:
-        error.args = (f"{label}: {error}",)
-        raise
-    _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal)
-    short = note_on_short_blocks(pipeline, orders)
-    seconds = perf_counter() - started
-    return Schedule(
-        strategy=label,
-        pipeline=pipeline,
-        layout=placement,
-        figures=figures,
-        engine=chosen,
-        seconds=seconds,
-        status="replayed",
-        problem=problem,
-        actions=orders,
-        rows=rows,
-        notes=(*notes, *([] if short is None else [short])),
-    )
-
-
-def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
-    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
-    found = violations(problem, rows, memory=memory)
-    if found:
-        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
 
 
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:

@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
-from ppopt.evaluation.evaluate import InternalError, evaluate_with, first_variant_that_runs, replay_orders
+from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
+from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted

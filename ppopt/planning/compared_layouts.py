@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.candidates import name_of
 from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.plans import ComparedLayout, Plan

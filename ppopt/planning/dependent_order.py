@@ -1,114 +1,53 @@
-"""Cuts for a schedule whose order depends on the costs: its order is cut for, made again for that cut, and so on.
+"""What is known of schedules whose order depends on the costs: cuts to begin with, and the bound for every order.
 
 The order of such a schedule changes with the cut, so the proof for a fixed order does not hold for it. The bound for
-every order does.
+every order on its placement does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from fractions import Fraction
-from time import perf_counter
 
-from ppopt.evaluation.evaluate import replay_orders
-from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
-from ppopt.planning.free_order import exact_makespan
-from ppopt.planning.order_as_partition import Orders, Recompute
+from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.partitions import partitions_of
 from ppopt.planning.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
-from solver.errors import InputError
-from strategies.pipeline import Pipeline
-
-NOTE = (
-    "its order depends on the costs of the stages, so it was made again for each cut that was tried; its bound is one "
-    "of all orders"
-)
-
-SECONDS_PER_ORDER = 1.0
-"""A cut for one of its orders is looked for so long at most."""
+from strategies.cuts import Counts
 
 
-@dataclass
-class _Best:
-    makespan: Fraction | None = None
-    pipeline: Pipeline | None = None
-
-    def offer(self, order: FixedOrder, pipeline: Pipeline) -> Orders | None:
-        """Replay the schedule's own order on a cut, and keep that if it fits and is shortest; None if it has none."""
-        try:
-            orders = order.orders_on(pipeline)
-        except InputError:
-            return None
-        made = replay_orders(order.label, pipeline, order.placement, orders, "graph")
-        makespan = exact_makespan(made)
-        if made.fits and (self.makespan is None or makespan < self.makespan):
-            self.makespan, self.pipeline = makespan, pipeline
-        return orders
-
-
-def plan_dependent_order(
-    order: FixedOrder,
-    *,
-    recompute: Recompute,
-    empty: bool,
-    time_limit: float,
-    seed: int,
-    stop: Callable[[], bool],
-) -> FixedPlan:
-    """Find a good cut for a schedule whose order depends on the costs.
+def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
+    """Yield cuts from which a good one may be found: that of the bound for every order, and of a published schedule.
 
     Parameters
     ----------
     order : FixedOrder
         The schedule, with its order on the even cut.
-    recompute, empty, seed, stop
-        As for `plan_fixed_order`.
-    time_limit : float
-        Seconds.
+    seconds : float
+        The first may take so long.
     """
-    began = perf_counter()
-    deadline = began + time_limit
-    best = _Best()
-    seen: set[object] = set()
-    for start in _starts(order, time_limit):
-        pipeline = start
-        while (pipeline.layers_per_stage, pipeline.recomputed_per_stage) not in seen:
-            seen.add((pipeline.layers_per_stage, pipeline.recomputed_per_stage))
-            orders = best.offer(order, pipeline)
-            left = deadline - perf_counter()
-            if orders is None or left <= 0 or stop():
-                break
-            given = FixedOrder(order.label, order.pipeline, order.placement, orders, None, {})
-            found = plan_fixed_order(
-                order.pipeline,
-                order.label,
-                recompute=recompute,
-                empty=empty,
-                time_limit=min(left, SECONDS_PER_ORDER),
-                seed=seed,
-                stop=stop,
-                order=given,
-            )
-            if found.cut is None:
-                break
-            pipeline = found.cut
-    bound = _bound_of_all_orders(order, recompute, empty=empty, deadline=max(deadline, perf_counter() + 1))
-    return _plan(order, best, bound, perf_counter() - began)
-
-
-def _starts(order: FixedOrder, seconds: float) -> Iterator[Pipeline]:
-    """Yield the cuts to begin with: the even one, that of the bound of all orders, and that of a published schedule."""
-    yield order.pipeline
-    splits = order.strategy is None or order.strategy.splits_backward
-    yield planned_for_search(order.pipeline, order.placement, seconds / 4, split_backward=splits)
+    pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
+    if pipeline.layers_per_stage is not None:
+        yield pipeline.layers_per_stage
     if (cut := cut_of_published(order.pipeline, order.placement)) is not None:
-        yield order.pipeline.with_cut(cut)
+        yield cut
 
 
-def _bound_of_all_orders(order: FixedOrder, recompute: Recompute, *, empty: bool, deadline: float) -> Fraction:
+def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, recompute: bool) -> Fraction:
+    """Bound the makespan of every order on the placement, whatever the cut; 0 where nothing is known in time.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The schedule.
+    deadline : float
+        On the clock of `time.perf_counter`.
+    empty : bool
+        Whether stages may be empty.
+    recompute : bool
+        Whether layers may be recomputed.
+    """
     if len(order.placement.homes) > 1 or (order.strategy is not None and order.strategy.overlaps):
         return Fraction(0)
     with suppress(OutOfTimeError):
@@ -116,29 +55,13 @@ def _bound_of_all_orders(order: FixedOrder, recompute: Recompute, *, empty: bool
             order.pipeline,
             order.placement,
             deadline,
-            split_backward=order.strategy is None or order.strategy.splits_backward,
+            split_backward=_splits(order),
             empty=empty,
-            recompute=recompute != "none",
+            recompute=recompute,
         )
         return cuts.bound(deadline, None) or Fraction(0)
     return Fraction(0)
 
 
-def _plan(order: FixedOrder, best: _Best, bound: Fraction, seconds: float) -> FixedPlan:
-    cut, makespan = best.pipeline, best.makespan
-    plan = FixedPlan(
-        strategy=order.label,
-        stages=order.stages,
-        layers_per_stage=None if cut is None else cut.layers_per_stage,
-        recomputed_per_stage=None if cut is None else cut.recomputed_per_stage,
-        makespan=makespan,
-        bound=bound if makespan is None else min(bound, makespan),
-        status="unknown" if makespan is None else "feasible",
-        seconds=seconds,
-        is_fixed=False,
-        notes=(NOTE,),
-        cut=cut,
-        placement=order.placement,
-        orders=order.orders,
-    )
-    return replace(plan, status="optimal") if makespan is not None and makespan == bound else plan
+def _splits(order: FixedOrder) -> bool:
+    return order.strategy is None or order.strategy.splits_backward

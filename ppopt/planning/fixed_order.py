@@ -17,17 +17,28 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ppopt.evaluation.order_files import read_named
-from ppopt.planning.order_as_partition import Orders, Recompute, Written, write_partition
+from ppopt.evaluation.replaying import replay_orders
+from ppopt.planning.order_as_partition import (
+    Ordered,
+    Orders,
+    Recompute,
+    Written,
+    sorted_actions,
+    write_partition,
+)
 from ppopt.planning.order_dependence import depends_on_costs
+from solver.deadline import is_over
 from solver.errors import InputError
+from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
-from solver.partitioning.splits import Infeasible
+from solver.partitioning.splits import InfeasibleSplitError
 from strategies.cuts import ByKind, Counts
 from strategies.given_order import GivenOrder
+from strategies.layers import Layers
 from strategies.numbers import shown
 from strategies.orders import make_orders, parse_strategy
 from strategies.pipeline import Pipeline
@@ -136,6 +147,11 @@ class FixedOrder:
     strategy: Strategy | None
     options: dict[str, int]
 
+    @cached_property
+    def ordered(self) -> Ordered:
+        """Its actions, each behind what it waits for."""
+        return sorted_actions(self.pipeline, self.placement, self.orders)
+
     @property
     def stages(self) -> int:
         """How many stages it has."""
@@ -229,10 +245,10 @@ def quick_cut(
         As `read_order`, or if the pins of the layers allow no cut.
     """
     order = order or read_order(pipeline, strategy, stages=stages)
-    written = write_partition(order.pipeline, order.placement, order.orders, empty=empty)
+    written = write_partition(order.pipeline, order.placement, order.orders, ordered=order.ordered, empty=empty)
     try:
         found = quick_split(written.problem, seed=seed)
-    except (Infeasible, OverflowError):
+    except (InfeasibleSplitError, OverflowError):
         assert order.pipeline.layers_per_stage is not None
         return order.pipeline.layers_per_stage
     return written.cut(written.problem.split_of(found.amounts))[0]
@@ -301,6 +317,28 @@ def plan_fixed_order(
     return replace(search.plan(), seconds=perf_counter() - started)
 
 
+TURNS = 4
+"""Of several problems each gets at most this part of the time that is left."""
+
+CIRCLES = 8
+"""So often does planning for an order that changes begin anew."""
+
+_NO_PROOF = (
+    "{} makes its order from the costs of the stages, so every cut has another; the plan is the best of those that were "
+    "tried, without a proof"
+)
+
+
+class _Best(NamedTuple):
+    """The best cut so far."""
+
+    makespan: Fraction
+    cut: Counts
+    recomputed: ByKind | None
+    uniform: int | None
+    orders: Orders
+
+
 @dataclass
 class _Search:
     """The search for one order: the problems to be solved in turn, and the best so far."""
@@ -316,46 +354,181 @@ class _Search:
     stop: Callable[[], bool] | None
 
     def __post_init__(self) -> None:
-        self.best: tuple[Fraction, Counts, ByKind | None, int | None] | None = None
+        self.best: _Best | None = None
         self.bound = Fraction(0)
         self.complete = False
         self.nodes = self.paths = 0
+        self.notes: list[str] = []
 
     def run(self) -> None:
         """Solve what is to be solved."""
-        answer = self._solve(None)
-        self.complete = answer.complete
+        if not self.order.is_fixed:
+            self.notes.append(_NO_PROOF.format(self.order.label))
+            self._alternate()
+        elif self.recompute == "uniform-k" and self._layers.recomputable:
+            self._each_uniform()
+        else:
+            answer = self._solve(self._write(None), None, self.deadline, self._raise)
+            self.complete = answer.complete
+
+    @property
+    def _layers(self) -> Layers:
+        assert self.order.pipeline.layers is not None
+        return self.order.pipeline.layers
+
+    def _is_over(self) -> bool:
+        return is_over(self.deadline) or (self.stop is not None and self.stop())
 
     def _write(self, uniform: int | None) -> Written:
         order = self.order
         return write_partition(
-            order.pipeline, order.placement, order.orders, recompute=self.recompute, uniform=uniform, empty=self.empty
+            order.pipeline,
+            order.placement,
+            order.orders,
+            ordered=order.ordered,
+            recompute=self.recompute,
+            uniform=uniform,
+            empty=self.empty,
         )
 
-    def _solve(self, uniform: int | None) -> Answer:
-        written = self._write(uniform)
-
-        def take(length: int, split: Split) -> None:
-            self.take(written.in_units(length), *written.cut(split), uniform)
-
-        def rise(bound: int) -> None:
-            self.bound = max(self.bound, written.in_units(bound))
+    def _raise(self, bound: Fraction) -> None:
+        if bound > self.bound:
+            self.bound = bound
             if self.on_bound is not None:
-                self.on_bound(self.bound)
+                self.on_bound(bound)
 
-        answer = best_split(
-            written.problem, deadline=self.deadline, seed=self.seed, on_solution=take, on_bound=rise, stop=self.stop
-        )
+    def _solve(self, written: Written, uniform: int | None, deadline: float, on_bound: OnBound | None = None) -> Answer:
+        """Solve one problem; only what is better than the best so far is of interest."""
+        problem = written.problem
+        cutoff = None
+        if self.best is not None and written.is_exact:
+            cutoff = int(self.best.makespan * written.ticks_per_unit)
+        starts = [written.split_of(*start) for start in self.starts] if uniform is None else []
+        try:
+            answer = best_split(
+                problem,
+                deadline=deadline,
+                seed=self.seed,
+                starts=starts,
+                cutoff=cutoff,
+                on_solution=lambda length, split: self._take(written, length, split, uniform),
+                on_bound=None if on_bound is None else lambda bound: on_bound(written.in_units(bound)),
+                stop=self.stop,
+            )
+        except InfeasibleSplitError:
+            return Answer(None, None, 0, complete=True)
         self.nodes += answer.nodes
         self.paths += answer.paths
+        if not written.is_exact:  # then the bound holds, but shorter splits may be left
+            short = self.best is None or written.in_units(answer.bound) < self.best.makespan
+            answer = replace(answer, complete=answer.complete and not short)
         return answer
 
-    def take(self, makespan: Fraction, cut: Counts, again: ByKind | None, uniform: int | None) -> None:
+    def _take(self, written: Written, length: int, split: Split, uniform: int | None) -> None:
         """Keep a cut if it is better than all before."""
-        if self.best is None or makespan < self.best[0]:
-            self.best = (makespan, cut, again, uniform)
+        cut, again = written.cut(split)
+        makespan = written.in_units(length)
+        if not written.is_exact:
+            exact = self._exactly(cut, again)
+            if exact is None:
+                return
+            makespan = exact
+        self._keep(_Best(makespan, cut, again, uniform, self.order.orders))
+
+    def _keep(self, found: _Best) -> None:
+        if self.best is None or found.makespan < self.best.makespan:
+            self.best = found
             if self.on_solution is not None:
-                self.on_solution(makespan, cut)
+                self.on_solution(found.makespan, found.cut)
+
+    def _exactly(self, cut: Counts, again: ByKind | None) -> Fraction | None:
+        """Replay a cut with all digits; None if it exceeds the memory."""
+        schedule = replay_orders(
+            self.order.label,
+            self.order.pipeline.with_cut(cut, again),
+            self.order.placement,
+            self.order.orders,
+            "graph",
+        )
+        if schedule.over_limit:
+            return None
+        return Fraction(max(row.end for row in schedule.rows), schedule.problem.ticks_per_unit)
+
+    def _each_uniform(self) -> None:
+        """Try every number of layers that are recomputed on all stages.
+
+        No operation is shorter with a greater number. So what bounds one number from below without regard to memory
+        bounds all greater ones, too, and as soon as that reaches the best so far, none of them is of interest.
+        """
+        most = sum(kind.count for kind in self._layers.kinds if kind.recompute is not None)
+        left_open: list[Fraction] = []
+        for count in range(most + 1):
+            written = self._write(count)
+            floor = self._without_limits(written)
+            if self.best is not None and floor >= self.best.makespan:
+                break
+            if self._is_over():
+                left_open.append(floor)
+                break
+            answer = self._solve(written, count, self._turn())
+            if not answer.complete:
+                left_open.append(max(floor, written.in_units(answer.bound)))
+        if self.best is not None:
+            left_open = [bound for bound in left_open if bound < self.best.makespan]
+        self.complete = not left_open
+        if left_open or self.best is not None:
+            self._raise(min(left_open) if left_open else self.best.makespan)  # type: ignore[union-attr]
+
+    def _without_limits(self, written: Written) -> Fraction:
+        """Bound the makespan of all cuts, whether or not they fit the memory."""
+        cutoff = None
+        if self.best is not None and written.is_exact:
+            cutoff = int(self.best.makespan * written.ticks_per_unit)
+        try:
+            answer = best_split(
+                replace(written.problem, limits=()),
+                deadline=self._turn(),
+                seed=self.seed,
+                cutoff=cutoff,
+                stop=self.stop,
+            )
+        except InfeasibleSplitError:
+            return Fraction(0)
+        return written.in_units(answer.bound)
+
+    def _turn(self) -> float:
+        """When one of several problems has had its share of the time."""
+        now = perf_counter()
+        return now + max(0.0, self.deadline - now) / TURNS
+
+    def _alternate(self) -> None:
+        """Take the order of a cut, cut the model anew for that order, and so on; each cut is judged by its own order."""
+        order, strategy = self.order, self.order.strategy
+        assert strategy is not None
+        self._raise(work_bound(self._layers, order.pipeline))
+        cuts = [cut for cut, _ in self.starts if len(cut) == order.stages]
+        seen: set[Counts] = set()
+        for seed in range(self.seed, self.seed + CIRCLES):
+            cut = cuts.pop() if cuts else order.pipeline.layers_per_stage
+            while cut is not None and not self._is_over():
+                cut = self._next_cut(order.pipeline.with_cut(cut), strategy, seed, seen)
+
+    def _next_cut(self, pipeline: Pipeline, strategy: Strategy, seed: int, seen: set[Counts]) -> Counts | None:
+        """Judge a cut, and find a good one for its order; None where that was seen before."""
+        try:
+            placement, orders = make_orders(strategy, pipeline, self.order.options)
+        except InputError:  # a cut on which the rule does not run
+            return None
+        written = write_partition(pipeline, placement, orders, empty=self.empty)
+        problem, cut = written.problem, pipeline.layers_per_stage
+        assert cut is not None
+        amounts = problem.amounts_of(written.split_of(cut))
+        if cut not in seen and written.is_exact and problem.keeps_limits(amounts):
+            length = Replay(problem, None).longest(amounts).length
+            self._keep(_Best(written.in_units(length), cut, None, None, orders))
+        seen.add(cut)
+        found = written.cut(problem.split_of(quick_split(problem, seed=seed).amounts))[0]
+        return None if found in seen else found
 
     def plan(self) -> FixedPlan:
         """Say what is known."""
@@ -363,20 +536,40 @@ class _Search:
         status: PlanStatus = "feasible" if best is not None else "unknown"
         if self.complete:
             status = "optimal" if best is not None else "infeasible"
-        makespan, cut, again, uniform = best if best is not None else (None, None, None, None)
         return FixedPlan(
             strategy=order.label,
             stages=order.stages,
-            layers_per_stage=cut,
-            recomputed_per_stage=again,
-            makespan=makespan,
+            layers_per_stage=None if best is None else best.cut,
+            recomputed_per_stage=None if best is None else best.recomputed,
+            makespan=None if best is None else best.makespan,
             bound=self.bound,
             status=status,
             seconds=0.0,
-            uniform_k=uniform,
+            uniform_k=None if best is None else best.uniform,
+            is_fixed=order.is_fixed,
             nodes=self.nodes,
             paths=self.paths,
-            cut=None if cut is None else order.pipeline.with_cut(cut, again),
+            notes=tuple(self.notes),
+            cut=None if best is None else order.pipeline.with_cut(best.cut, best.recomputed),
             placement=order.placement,
-            orders=order.orders,
+            orders=order.orders if best is None else best.orders,
         )
+
+
+def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
+    """Bound every schedule of a model by its work, shared evenly by all devices.
+
+    A forward and a backward of one layer take at least what is left where all of it is overlapped as far as it can be:
+    a block of two stages saves at most σ of the shorter half, and of all blocks together at most σ of all forwards.
+
+    Parameters
+    ----------
+    layers : Layers
+        The model.
+    pipeline : Pipeline
+        Its devices, microbatches and overlap.
+    """
+    costs = layers.sum_of_costs
+    backward = min(costs.backward, costs.backward_input + costs.backward_weight)
+    saved = (pipeline.overlap or Fraction(0)) * min(costs.forward, backward)
+    return pipeline.microbatches * (costs.forward + backward - saved) / pipeline.devices

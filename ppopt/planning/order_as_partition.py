@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, pairwise
 from math import gcd
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from solver.errors import DeadlockError
-from solver.exact import common_scale, in_ticks
+from solver.exact import common_scale
 from solver.order_graph import between_actions, check_complete, deadlock, order_graph
-from solver.partitioning.problem import Form, Limit, PartitionProblem, Run, Split, Term
-from solver.problem import Action, Block, Problem
+from solver.partitioning.problem import LARGEST, Form, Limit, Numbers, PartitionProblem, Run, Split, Term
+from solver.problem import Action, Block
 from strategies.actions import Op, PipelineAction
-from strategies.cuts import ByKind, Counts
+from strategies.cuts import ByKind, Counts, counts_by_kind
 from strategies.dependencies import build_problem, split_as_in
 from strategies.layers import LayerCosts, Layers
 from strategies.pipeline import Pipeline
@@ -46,11 +46,15 @@ class Written:
         The model.
     ticks_per_unit : int
         How many ticks of the problem make one unit of time.
+    is_exact : bool
+        Whether all amounts are whole. If not, they would not fit 64 bits and were rounded down, the limits up: then
+        lengths are lower bounds, and what keeps the limits may exceed them a little.
     """
 
     problem: PartitionProblem
     layers: Layers
     ticks_per_unit: int
+    is_exact: bool = True
 
     def cut(self, split: Split) -> tuple[Counts, ByKind | None]:
         """Return how many layers each stage holds, and how many of each kind are recomputed; None for no layer."""
@@ -59,20 +63,24 @@ class Written:
         again = tuple(tuple(n * size for n, size in zip(counts, glue, strict=True)) for counts in split.second)
         return held, again if any(map(any, again)) else None
 
+    def split_of(self, layers_per_stage: Counts, recomputed: ByKind | None = None) -> Split:
+        """Write a cut as a split; layers that may not be recomputed here are not."""
+        glue = [kind.glue for kind in self.layers.kinds]
+        able = [len(run.modes) > 1 for run in self.problem.runs]
+        held = counts_by_kind(self.layers, layers_per_stage)
+        again = recomputed or ((0,) * len(glue),) * len(held)
+        return Split(
+            tuple(tuple(n // size for n, size in zip(counts, glue, strict=True)) for counts in held),
+            tuple(tuple(n // size * can for n, size, can in zip(counts, glue, able, strict=True)) for counts in again),
+        )
+
     def in_units(self, ticks: int) -> Fraction:
         """Return a length in the user's unit of time."""
         return Fraction(ticks, self.ticks_per_unit)
 
 
-class OrderedActions:
+class Ordered(NamedTuple):
     """The actions of a fixed order, sorted such that none comes before what it waits for.
-
-    Parameters
-    ----------
-    problem : Problem
-        Any pipeline of the same sizes as a scheduling problem.
-    orders : sequence of sequence of (Op or Block)
-        The actions of each device.
 
     Attributes
     ----------
@@ -80,6 +88,23 @@ class OrderedActions:
         All of them.
     waits : list of list of (int, bool)
         For each, the places of what it waits for, and whether the result comes from another device.
+    """
+
+    actions: list[PipelineAction]
+    waits: list[list[tuple[int, bool]]]
+
+
+def sorted_actions(pipeline: Pipeline, placement: Placement, orders: Orders) -> Ordered:
+    """Sort the actions of all devices.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Any of the same sizes.
+    placement : Placement
+        Which device holds which stage.
+    orders : sequence of sequence of (Op or Block)
+        The actions of each device.
 
     Raises
     ------
@@ -88,25 +113,15 @@ class OrderedActions:
     InputError
         If the orders do not name every operation exactly once.
     """
-
-    def __init__(self, problem: Problem, placement: Placement, orders: Orders) -> None:
-        check_complete(problem, orders)
-        self.actions, self.waits = _sorted(problem, placement, orders)
-
-
-def _sorted(
-    problem: Problem, placement: Placement, orders: Orders
-) -> tuple[list[PipelineAction], list[list[tuple[int, bool]]]]:
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    check_complete(problem, orders)
     before: dict[Action, list[tuple[Action, bool]]] = {action: [] for order in orders for action in order}
     after: dict[Action, list[Action]] = {action: [] for action in before}
-    device = {action: number for number, order in enumerate(orders) for action in order}
-    for first, second, _ in between_actions(problem, orders):
+    device: dict[Action, int] = {action: number for number, order in enumerate(orders) for action in order}
+    links = [(first, second) for first, second, _ in between_actions(problem, orders)]
+    for first, second in chain(links, *(pairwise(order) for order in orders)):
         before[second].append((first, device[first] != device[second]))
         after[first].append(second)
-    for order in orders:
-        for first, second in zip(order, order[1:], strict=False):
-            before[second].append((first, False))
-            after[first].append(second)
     missing = {action: len(waits) for action, waits in before.items()}
     found = [action for action, count in missing.items() if not count]
     for action in found:
@@ -115,10 +130,10 @@ def _sorted(
             if not missing[other]:
                 found.append(other)
     if len(found) < len(before):
-        error: DeadlockError = deadlock(order_graph(problem, orders))
-        raise error
+        raise deadlock(order_graph(problem, orders))
     number = {action: place for place, action in enumerate(found)}
-    return found, [[(number[other], far) for other, far in before[action]] for action in found]  # type: ignore[misc]
+    waits = [[(number[other], far) for other, far in before[action]] for action in found]
+    return Ordered(cast("list[PipelineAction]", found), waits)
 
 
 def write_partition(
@@ -126,6 +141,7 @@ def write_partition(
     placement: Placement,
     orders: Orders,
     *,
+    ordered: Ordered | None = None,
     recompute: Recompute = "none",
     uniform: int | None = None,
     empty: bool = True,
@@ -140,6 +156,8 @@ def write_partition(
         Which device holds which stage.
     orders : sequence of sequence of (Op or Block)
         The actions of each device.
+    ordered : Ordered, optional
+        The same sorted, if that was done before.
     recompute : {"none", "per-stage", "uniform-k"}
         What may be recomputed.
     uniform : int or None
@@ -158,10 +176,9 @@ def write_partition(
     assert layers is not None
     stages = len(placement.homes[0])
     overlap = pipeline.overlap or Fraction(0)
-    scale = time_scale(layers, pipeline.p2p_latency) * overlap.denominator
-    memory_scale = _memory_scale(layers, pipeline)
-    ordered = OrderedActions(build_problem(pipeline, placement, split_as_in(orders)), placement, orders)
-    latency = in_ticks(pipeline.p2p_latency, scale)
+    ordered = ordered or sorted_actions(pipeline, placement, orders)
+    scale, memory_scale, is_exact = _scales(pipeline, layers, len(ordered.actions))
+    latency = _in_ticks(pipeline.p2p_latency, scale)
     classes: dict[tuple[object, ...], int] = {}
     tasks = [classes.setdefault(_class_of(action), len(classes)) for action in ordered.actions]
     windows = layers.stage_windows(stages, empty=empty)
@@ -194,17 +211,26 @@ def write_partition(
         ),
         layers,
         scale,
+        is_exact,
     )
 
 
-def time_scale(layers: Layers, latency: Fraction) -> int:
-    """Return how many ticks to a unit of time make all durations of single layers whole."""
-    return common_scale([latency, *(value for costs in _all_costs(layers) for value in costs[:4])])
-
-
-def _memory_scale(layers: Layers, pipeline: Pipeline) -> int:
+def _scales(pipeline: Pipeline, layers: Layers, actions: int) -> tuple[int, int, bool]:
+    """Find how many ticks make a unit of time and of memory: all amounts whole, if that fits 64 bits."""
+    times = [pipeline.p2p_latency, *(value for costs in _all_costs(layers) for value in costs[:4])]
     limits = [limit for limit in pipeline.limits if limit is not None]
-    return common_scale([*limits, *(value for costs in _all_costs(layers) for value in costs[4:])])
+    amounts = [*limits, *(value for costs in _all_costs(layers) for value in costs[4:])]
+    part = (pipeline.overlap or Fraction(0)).denominator
+    most_times = int(max(times) * (layers.total + 1) * actions) + 1
+    most_amounts = int(max(amounts) * layers.total * (pipeline.microbatches + 1) * 4) + 1
+    scale, memory_scale = common_scale(times) * part, common_scale(amounts)
+    coarse = max(1, LARGEST // (most_times * part * 4)) * part, max(1, LARGEST // most_amounts)
+    is_exact = scale <= coarse[0] and memory_scale <= coarse[1]
+    return min(scale, coarse[0]), min(memory_scale, coarse[1]), is_exact
+
+
+def _in_ticks(value: Fraction, scale: int) -> int:
+    return value.numerator * scale // value.denominator
 
 
 def _all_costs(layers: Layers) -> list[LayerCosts]:
@@ -214,8 +240,8 @@ def _all_costs(layers: Layers) -> list[LayerCosts]:
 
 def _amounts(costs: LayerCosts, ticks: int, units: int) -> tuple[int, ...]:
     return (
-        *(in_ticks(value, ticks) for value in costs[:4]),
-        *(in_ticks(value, units) for value in (costs.activation, costs.held_for_weight, costs.static)),
+        *(_in_ticks(value, ticks) for value in costs[:4]),
+        *(_in_ticks(value, units) for value in (costs.activation, costs.held_for_weight, costs.static)),
     )
 
 
@@ -258,7 +284,8 @@ def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int
     """Write the limit of each device for each moment at which it may hold most.
 
     What a device holds when an action has taken its memory follows from its order alone: so many activations of each
-    stage, and so many parts that wait for W. Of two moments of which one holds no more of anything, the other is enough.
+    stage, and so many parts that wait for W. Of two moments of which one holds no more of anything, the other is
+    enough.
     """
     found: list[Limit] = []
     for device, limit in enumerate(pipeline.limits):
@@ -266,7 +293,7 @@ def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int
             continue
         stages = [stage for stage, _ in placement.local_stages[device]]
         static = tuple(Term(stage, STATIC, stages.count(stage)) for stage in dict.fromkeys(stages))
-        most = in_ticks(limit, scale)
+        most = -_in_ticks(-limit, scale)
         for moment in most_held(orders[device], len(placement.homes[0])):
             held = tuple(Term(*key, count) for key, count in moment.items())
             found.append(Limit(held + static, most, device))
@@ -304,7 +331,7 @@ def _largest(
     vectors: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
 ) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
     """Leave out vectors that are nowhere larger than another."""
-    kept: list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = []
+    kept: list[Numbers] = []
     for vector in vectors[np.argsort(-vectors.sum(axis=1), kind="stable")]:
         if not any((vector <= other).all() for other in kept):
             kept.append(vector)

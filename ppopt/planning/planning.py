@@ -9,7 +9,8 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation.evaluate import InternalError, check_pipeline, replay_orders
+from ppopt.evaluation.evaluate import check_pipeline
+from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.evaluation.order_files import read_named
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.time_limit import Afterwards

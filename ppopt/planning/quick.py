@@ -12,7 +12,7 @@ from ppopt.planning.partitions import partitions_of
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from solver.partitioning.solve import quick_split
-from solver.partitioning.splits import Infeasible
+from solver.partitioning.splits import InfeasibleSplitError
 from strategies.cuts import Counts
 from strategies.orders import make_orders
 from strategies.pipeline import Pipeline
@@ -94,7 +94,7 @@ def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
     for strategy in all_strategies().values():
         if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
             continue
-        with suppress(InputError, Infeasible, OverflowError):
+        with suppress(InputError, InfeasibleSplitError, OverflowError):
             placed, orders = make_orders(strategy, pipeline)
             if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
                 written = write_partition(pipeline, placement, orders)

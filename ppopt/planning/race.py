@@ -8,7 +8,7 @@ from fractions import Fraction
 from time import perf_counter
 
 from ppopt.planning.candidates import label_of
-from ppopt.planning.dependent_order import plan_dependent_order
+from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
 from solver.search.state import Progress, Standing
@@ -22,6 +22,9 @@ LEAST_TURN = 0.2
 WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
 """An order that is 2.5 % longer than the best waits as if its next turn were twice as long; one that is proven to be
 longer, three times."""
+
+SHARE_OF_BOUND = 0.5
+"""Where the order depends on the costs, the bound for every order may take this part of the first turn."""
 
 OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -138,7 +141,7 @@ class Race:
         if self.on_phase:
             self.on_phase(label_of(entry.order))
         known = entry.answer
-        found = self._planned(entry, seconds) if entry.order.is_fixed else self._planned_again(entry, seconds)
+        found = self._planned(entry, seconds)
         if known is None or known.makespan is None or (found.makespan is not None and found.makespan <= known.makespan):
             entry.answer = found
         entry.bound = max(entry.bound, found.bound)
@@ -146,30 +149,25 @@ class Race:
         entry.seconds += perf_counter() - began
 
     def _planned(self, entry: Entry, seconds: float) -> FixedPlan:
-        known = entry.answer
+        known, order = entry.answer, entry.order
         cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
+        starts = [(cut, again) for cut, again in cuts if cut is not None]
+        if not order.is_fixed and known is None:
+            until = perf_counter() + SHARE_OF_BOUND * seconds
+            entry.bound = bound_of_all_orders(order, until, empty=self.empty, recompute=self.recompute != "none")
+            starts += [(cut, None) for cut in cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
         return plan_fixed_order(
-            entry.order.pipeline,
-            entry.order.label,
+            order.pipeline,
+            order.label,
             recompute=self.recompute,
             empty=self.empty,
             time_limit=seconds,
             seed=self.seed + entry.turns,
-            starts=tuple((cut, again) for cut, again in cuts if cut is not None),
+            starts=tuple(starts),
             on_solution=lambda makespan, _cut: self._tell(entry, makespan, entry.bound),
             on_bound=lambda bound: self._tell(entry, entry.makespan, max(bound, entry.bound)),
             stop=lambda: self.interrupted,
-            order=entry.order,
-        )
-
-    def _planned_again(self, entry: Entry, seconds: float) -> FixedPlan:
-        return plan_dependent_order(
-            entry.order,
-            recompute=self.recompute,
-            empty=self.empty,
-            time_limit=seconds,
-            seed=self.seed + entry.turns,
-            stop=lambda: self.interrupted,
+            order=order,
         )
 
     def _tell(self, entry: Entry, makespan: Fraction | None, bound: Fraction) -> None:

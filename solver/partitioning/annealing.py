@@ -19,8 +19,8 @@ NEW_PATHS = 2000
 KEPT_PATHS = 40
 """Of those, so many are kept for others: those that matter most where it ended."""
 
-MOVES = 20_000
-"""So many moves does a round have."""
+MOVES, MOVES_A_COLUMN = 20_000, 200
+"""So many moves does a round have at most, and for each column."""
 
 HOT, COLD = (0.02, 0.01, 0.005), 1e-4
 """The temperatures of a round, in parts of the length: where it begins, each in turn, and where it ends."""
@@ -58,7 +58,7 @@ class Annealing:
         self.seconds = np.array([at for at, column in enumerate(problem.columns) if column.mode], dtype=np.int64)
         self.rounds = 0
 
-    def round(self, start: Found, best: int | None, *, deadline: float | None, moves: int = MOVES) -> Found | None:
+    def round(self, start: Found, best: int | None, *, deadline: float | None) -> Found | None:
         """Anneal once from a split.
 
         Parameters
@@ -69,8 +69,6 @@ class Annealing:
             The length to beat.
         deadline : float or None
             On the clock of `time.perf_counter`.
-        moves : int
-            How many moves there are.
 
         Returns
         -------
@@ -91,7 +89,7 @@ class Annealing:
         self.rounds += 1
         known = pool.count
         count = self.anneal(
-            moves,
+            min(MOVES, MOVES_A_COLUMN * len(problem.columns)),
             float(hot),
             float(COLD * start.length),
             self.state,
@@ -140,5 +138,3 @@ class Annealing:
         for column, amount in zip(self.problem.columns, amounts.tolist(), strict=True):
             held[column.bin] += amount
         return [0, *np.cumsum(held).tolist()]
-
-

@@ -47,8 +47,9 @@ class Sums(NamedTuple):
     bins: Numbers
 
 
-LOAD, PART, BIN, POSITION = 0, 1, 2, 3
-"""The ranks: what a group holds, what it holds of one run, what a bin holds of one run, and positions of cuts."""
+LOAD, PART, SECOND, BIN, POSITION = 0, 1, 2, 3, 4
+"""The ranks: what a group holds, what it holds of one run, what a bin holds in the second mode where the problem says
+how much, what a bin holds of one run, and positions of cuts."""
 
 MOST_RUNS = 4
 """With more runs that can lie in several bins, what a group holds of each is not looked at."""
@@ -57,17 +58,17 @@ MOST_RUNS = 4
 def sums(problem: PartitionProblem) -> Sums:
     """List the sums that are worth fixing.
 
-    For each group what it holds of all runs that can be elsewhere, and of each; for each bin what it holds of each run
-    that has two modes; and, where several runs can move, how many items lie before each bin.
+    For each group what it holds of all runs that can be elsewhere, in the second mode, and of each run; for each bin
+    what it holds of each run that has two modes; and, where several runs can move, how many items lie before each bin.
     """
     bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
     free = np.array([run.first < run.last for run in problem.runs])
     modes = np.array([column.mode for column in problem.columns])
     found: dict[bytes, tuple[Numbers, int, int]] = {}
 
-    def add(chosen: npt.NDArray[np.bool_], rank: int, place: int = 0) -> None:
+    def add(chosen: npt.NDArray[np.bool_], rank: int, place: int = 0, least: int = 2) -> None:
         row = chosen.astype(np.int64)
-        if row.sum() > 1:
+        if row.sum() >= least:
             found.setdefault(row.tobytes(), (row, rank, place))
 
     for group in problem.groups:
@@ -76,6 +77,8 @@ def sums(problem: PartitionProblem) -> Sums:
         add(inside & (modes == 1), LOAD)
         for run in np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else ():
             add(inside & (runs == run), PART)
+    for place in range(problem.bins) if problem.first_in_mode is not None else ():
+        add((bins == place) & (modes == 1), SECOND, place, least=1)
     for run in (number for number, each in enumerate(problem.runs) if len(each.modes) > 1):
         for place in range(problem.bins):
             add((bins == place) & (runs == run), BIN)
@@ -88,6 +91,8 @@ def sums(problem: PartitionProblem) -> Sums:
     high = np.array([int(problem.counts[np.unique(runs[row > 0])].sum()) for row in factors], dtype=np.int64)
     ranks = np.array([rank for _, rank, _ in listed], dtype=np.int64)
     places = np.array([place for _, _, place in listed], dtype=np.int64)
+    if problem.first_in_mode is not None:
+        high[ranks == SECOND] = np.minimum(high[ranks == SECOND], problem.first_in_mode)
     return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -26,6 +26,10 @@ REPLAYS = 200
 
 ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
 """Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
+
+STALE_ROUNDS = 36
+"""After so many rounds that find nothing better it ends: each temperature with each price, several times."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -64,7 +68,7 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, replays: int = QUIC
 
     Raises
     ------
-    Infeasible
+    InfeasibleSplitError
         If no split keeps to the bins in which items may lie.
     OverflowError
         If lengths are too large.
@@ -83,7 +87,9 @@ def _descended(
         modes.append(modes[0] + int(problem.counts.max()))
     found = []
     for number, second in enumerate(modes, start=1):
-        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), deadline=deadline))
+        found.append(
+            descent.run(descent.place(cuts, second), replays=replays * number // len(modes), deadline=deadline)
+        )
     return min(found, key=lambda each: each.rank)
 
 
@@ -93,10 +99,12 @@ def _annealed(annealing: Annealing, start: Found, deadline: float | None, take: 
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
-    while not is_over(until):
+    stale = 0
+    while not is_over(until) and stale < STALE_ROUNDS:
+        stale += 1
         found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
         if found is not None:
-            best = found
+            best, stale = found, 0
             take(found)
 
 
@@ -105,7 +113,7 @@ def best_split(
     *,
     deadline: float | None = None,
     seed: int = 0,
-    start: Split | None = None,
+    starts: Sequence[Split] = (),
     cutoff: int | None = None,
     on_solution: Callable[[int, Split], None] | None = None,
     on_bound: Callable[[int], None] | None = None,
@@ -121,8 +129,8 @@ def best_split(
         On the clock of `time.perf_counter`.
     seed : int
         Of everything random.
-    start : Split or None
-        A split that is known; the answer is no longer, if it keeps the limits.
+    starts : sequence of Split
+        Splits that are known; the answer is no longer than those that keep the limits.
     cutoff : int or None
         Splits that are no shorter are of no interest.
     on_solution : callable or None
@@ -134,7 +142,7 @@ def best_split(
 
     Raises
     ------
-    Infeasible
+    InfeasibleSplitError
         If no split keeps to the bins in which items may lie.
     OverflowError
         If lengths are too large.
@@ -155,7 +163,7 @@ def best_split(
             if on_solution is not None:
                 on_solution(found.length, problem.split_of(found.amounts))
 
-    if start is not None:
+    for start in starts:
         amounts = problem.amounts_of(start)
         if problem.keeps_limits(amounts):
             path = replay.longest(amounts)
@@ -164,11 +172,10 @@ def best_split(
     first = _descended(problem, replay, pool, seed, REPLAYS, deadline)
     take(first)
     near: Callable[[Numbers, int | None], Found | None] | None = None
-    if replay.compiled is not None and problem.first_in_mode is None:
+    if replay.compiled is not None and problem.first_in_mode is None and problem.limits:
         annealing = Annealing(problem, replay, pool, seed)
         near = annealing.near
-        if problem.limits:
-            _annealed(annealing, best or first, deadline, take)
+        _annealed(annealing, best or first, deadline, take)
     tree = Tree(
         problem,
         replay,

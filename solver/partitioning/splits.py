@@ -9,7 +9,7 @@ import numpy as np
 from solver.partitioning.problem import Column, Numbers, PartitionProblem, Split
 
 
-class Infeasible(Exception):
+class InfeasibleSplitError(Exception):
     """There is no split that keeps to the bins in which items may lie."""
 
 
@@ -61,7 +61,7 @@ def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
 
     Raises
     ------
-    Infeasible
+    InfeasibleSplitError
         If a cut has none.
     """
     items = [problem.runs[run] for run in problem.run_of_item]
@@ -82,7 +82,7 @@ def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
             high -= 1
         windows[bin_] = (windows[bin_][0], high)
     if windows[1:] and (total < least * problem.bins or any(low > high for low, high in windows)):
-        raise Infeasible
+        raise InfeasibleSplitError
     return windows
 
 
@@ -98,7 +98,7 @@ def even_start(problem: PartitionProblem, weights: list[int]) -> list[int]:
 
     Raises
     ------
-    Infeasible
+    InfeasibleSplitError
         If no cut is allowed.
     """
     windows = windows_of_cuts(problem)

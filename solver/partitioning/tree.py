@@ -24,7 +24,7 @@ from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
-from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, order_rows, side_rows, sums, totals
+from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, SECOND, order_rows, side_rows, sums, totals
 from solver.partitioning.splits import settled_second, windows_of_cuts
 
 FRACTION = 5040
@@ -126,6 +126,7 @@ class Tree:
         self.nodes = 0
         self.sums, self.ranks, self.places = sums(problem)
         self.bins = np.array([column.bin for column in problem.columns])
+        self.plain = np.array([not c.mode and len(problem.runs[c.run].modes) > 1 for c in problem.columns])
         self.ends = problem.counts.cumsum()
         self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
         runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
@@ -306,7 +307,9 @@ class Tree:
         assert point is not None
         added = False
         if len(self.relaxation.sides.low):
-            over = (self.relaxation.sides.low - self.relaxation.sides.factors @ point) / np.maximum(1, np.abs(self.relaxation.sides.low))
+            over = (self.relaxation.sides.low - self.relaxation.sides.factors @ point) / np.maximum(
+                1, np.abs(self.relaxation.sides.low)
+            )
             for place in np.argsort(-over)[:5].tolist():
                 if over[place] > WHOLE:
                     added |= self.relaxation.add_side(place)
@@ -384,11 +387,27 @@ class Tree:
                 return self._best_of(node, solved, loads, mixed)
         if mixed is not None:
             return mixed
+        unsettled = self._unsettled(node, point, values)
+        if unsettled is not None:
+            return unsettled
         away = (np.abs(point - np.rint(point)) > WHOLE) & (node.low < node.high)
         places = np.flatnonzero(away)
         if places.size:
             return self._best_of(node, solved, [Branch(False, int(at), float(point[at])) for at in places])
         return self._widest(node)
+
+    def _unsettled(self, node: Node, point: Floats, values: Floats) -> Branch | None:
+        """Find a bin that could hold more in the second mode, but has others that should be: it has few items or many."""
+        first = self.problem.first_in_mode
+        if first is None:
+            return None
+        best, chosen = WHOLE, None
+        for at in np.flatnonzero((self.ranks == SECOND) & (node.sum_low < first) & (node.sum_high >= first)).tolist():
+            plain = float(point[self.plain & (self.bins == self.places[at])].sum())
+            amount = min(plain, first - float(values[at]))
+            if amount > best:
+                best, chosen = amount, Branch(True, at, first - 0.5)
+        return chosen
 
     def _mixed(self, node: Node, point: Floats) -> Branch | None:
         """Find a cut before which a run is not complete and a later one has begun: it lies behind the first, or not."""
@@ -410,9 +429,7 @@ class Tree:
                     chosen = Branch(True, at, end + 0.5)
         return chosen
 
-    def _best_of(
-        self, node: Node, solved: Solved, candidates: list[Branch], another: Branch | None = None
-    ) -> Branch:
+    def _best_of(self, node: Node, solved: Solved, candidates: list[Branch], another: Branch | None = None) -> Branch:
         """Try the most promising candidates, and another one."""
         ranked = sorted(candidates, key=self._promise, reverse=True)[:CANDIDATES]
         if another is not None:
@@ -477,6 +494,9 @@ class Tree:
                 high[branch.place] = min(int(high[branch.place]), branch.below)
             if branch.is_sum and self.ranks[branch.place] == POSITION:
                 self._position_to_columns(part, branch.place)
+            if branch.is_sum and self.ranks[branch.place] == SECOND and not is_above:
+                # fewer than the first so many are in the second mode, so there are no others
+                part.high[self.plain & (self.bins == self.places[branch.place])] = 0
         return below, above
 
     def _position_to_columns(self, node: Node, at: int) -> None:
