@@ -141,7 +141,7 @@ def test_an_order_from_a_file_is_cut_for_too(tmp_path: Path) -> None:
 def test_a_schedule_that_looks_at_costs_is_planned_without_a_proof_and_replays_as_it_says() -> None:
     best = planned(uneven(limit=150), "zb-auto", recompute="none").best
     assert best is not None
-    assert any("its order depends on the costs" in note for note in best.notes)
+    assert any("makes its order from the costs of the stages" in note for note in best.notes)
     replayed = ppopt.evaluate(uneven(limit=150).with_cut(best.layers_per_stage), "zb-auto")
     assert replayed.makespan == best.makespan
 
