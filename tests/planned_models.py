@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ppopt
+
+LETTERS = {"E": "E", "MTP": "m", "H": "L"}
+"""Megatron's, of the kinds of the instances; all others are decoder layers."""
 
 DATA = Path(__file__).parent / "data" / "plan_instances.json"
 
@@ -51,7 +55,7 @@ def pipeline(
 
 def _layer(kind: Mapping[str, Any], row: Mapping[str, Any], *, recompute: bool) -> dict[str, Any]:
     layer = {key: value for key, value in kind.items() if key != "recomputed"}
-    layer |= {"name": row["kind"], "count": row["count"]}
+    layer |= {"name": row["kind"], "count": row["count"], "letter": LETTERS.get(row["kind"], "t")}
     if recompute and "recomputed" in kind:
         changed = kind["recomputed"]
         layer["recompute"] = {
@@ -63,6 +67,41 @@ def _layer(kind: Mapping[str, Any], row: Mapping[str, Any], *, recompute: bool) 
         if theirs in row:
             layer[ours] = row[theirs]
     return layer
+
+
+def nvidias_model(entry: Mapping[str, Any]) -> ppopt.Pipeline:
+    """Make the model of one of NVIDIA's layouts, with the costs that its family has in the instances."""
+    family, devices, microbatches = _named(entry["instance"])
+    like = next(each for name, each in instances().items() if name.startswith(family[0]))
+    kinds = dict(like["kinds"])
+    if family[1] is not None:
+        kinds["H"] = {key: value * family[1] for key, value in kinds["T"].items()}
+    rows = [
+        {"kind": row["kind"], "count": _count(row, entry, like)}
+        | ({"last_stage_allowed": 0} if row["kind"] == "E" else {})
+        | ({"first_stage_allowed": -1} if row["kind"] in ("MTP", "H") else {})
+        for row in like["layers"]
+    ]
+    if "mtp-any" in entry["instance"]:
+        rows[-2]["first_stage_allowed"] = -devices
+    return pipeline([_layer(kinds[row["kind"]], row, recompute=False) for row in rows], devices, microbatches)
+
+
+def _named(instance: str) -> tuple[tuple[str, float | None], int, int]:
+    """Read a name: the family with the head's weight in layers, the devices, the microbatches."""
+    found = re.match(r"([a-z0-9]+?)(?:-h([0-9.]+))?-.*?p(\d+)(?:v\d+)?m(\d+)", instance)
+    assert found is not None
+    family, head, devices, microbatches = found.groups()
+    return (family, None if head is None else float(head)), int(devices), int(microbatches)
+
+
+def _count(row: Mapping[str, Any], entry: Mapping[str, Any], like: Mapping[str, Any]) -> int:
+    """Give the most common kind as many layers as the layout has; the others are those of the family."""
+    most = max(like["layers"], key=lambda each: each["count"])
+    if row is not most:
+        return int(row["count"])
+    others = sum(each["count"] for each in like["layers"] if each is not most and each["kind"] not in LETTERS)
+    return int(entry["layers"]) - others
 
 
 def uneven(layers: int = 12, *, limit: float | None = None, devices: int = 4, microbatches: int = 8) -> ppopt.Pipeline:
