@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
 from typing import Any, NamedTuple
 
 from solver.checker import violations
@@ -86,7 +86,7 @@ def every_cut(layers: Layers, stages: int, empty: bool) -> Iterator[tuple[int, .
     total = layers.total
     for inner in product(range(total + 1), repeat=stages - 1):
         cuts = [0, *inner, total]
-        held = tuple(after - before for before, after in zip(cuts, cuts[1:], strict=False))
+        held = tuple(after - before for before, after in pairwise(cuts))
         if min(held) < 0:
             continue
         try:

@@ -324,8 +324,8 @@ CIRCLES = 8
 """So often does planning for an order that changes begin anew."""
 
 _NO_PROOF = (
-    "{} makes its order from the costs of the stages, so every cut has another; the plan is the best of those that were "
-    "tried, without a proof"
+    "{} makes its order from the costs of the stages, so every cut has another; the plan is the best of those that "
+    "were tried, without a proof"
 )
 
 
@@ -502,7 +502,7 @@ class _Search:
         return now + max(0.0, self.deadline - now) / TURNS
 
     def _alternate(self) -> None:
-        """Take the order of a cut, cut the model anew for that order, and so on; each cut is judged by its own order."""
+        """Take the order of a cut, cut the model anew for that order, and so on; its own order judges each cut."""
         order, strategy = self.order, self.order.strategy
         assert strategy is not None
         self._raise(work_bound(self._layers, order.pipeline))

@@ -9,6 +9,7 @@ import numpy as np
 from solver.deadline import is_over
 from solver.partitioning.descent import Found
 from solver.partitioning.longest_path import Path, Replay
+from solver.partitioning.loops import Fixed, Walk
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.splits import windows_of_cuts
@@ -51,11 +52,23 @@ class Annealing:
         self.anneal: Any = replay.compiled["anneal"]
         self.state = np.array([seed * 2654435761 % (1 << 48) + 1], dtype=np.int64)
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
-        self.low, self.high = windows[:, 0].copy(), windows[:, 1].copy()
-        self.column_of = np.full((problem.bins, len(problem.runs), 2), -1, dtype=np.int64)
+        column_of = np.full((problem.bins, len(problem.runs), 2), -1, dtype=np.int64)
         for place, column in enumerate(problem.columns):
-            self.column_of[column] = place
-        self.seconds = np.array([at for at, column in enumerate(problem.columns) if column.mode], dtype=np.int64)
+            column_of[column] = place
+        self.fixed = Fixed(
+            low=windows[:, 0].copy(),
+            high=windows[:, 1].copy(),
+            least=0 if problem.empty else 1,
+            run_of_item=np.array(problem.run_of_item, dtype=np.int64),
+            column_of=column_of,
+            has_second=np.array([len(run.modes) > 1 for run in problem.runs]),
+            seconds=np.array([at for at, column in enumerate(problem.columns) if column.mode], dtype=np.int64),
+            limits=problem.limit_rows,
+            most=problem.limit_values,
+            owners=problem.limit_owners,
+            rows=problem.form_rows,
+            form_starts=problem.form_starts,
+        )
         self.rounds = 0
 
     def round(self, start: Found, best: int | None, *, deadline: float | None) -> Found | None:
@@ -83,50 +96,46 @@ class Annealing:
         paths[:, : pool.count] = pool.factors.T
         constants = np.zeros(size, dtype=np.int64)
         constants[: pool.count] = pool.constants
-        record = np.array([(1 << 60) if best is None else best], dtype=np.int64)
-        found = np.zeros(len(problem.columns), dtype=np.int64)
-        hot = HOT[self.rounds % len(HOT)] * start.length
+        hot, price = HOT[self.rounds % len(HOT)], PRICES[self.rounds % len(PRICES)]
         self.rounds += 1
-        known = pool.count
+        walk = self._walk(start, best, paths, constants)
+        known, found = pool.count, walk.best_amounts
+        moves = min(MOVES, MOVES_A_COLUMN * len(problem.columns))
         count = self.anneal(
-            min(MOVES, MOVES_A_COLUMN * len(problem.columns)),
-            float(hot),
-            float(COLD * start.length),
-            self.state,
-            np.array(self._cuts(start.amounts), dtype=np.int64),
-            start.amounts.copy(),
-            record,
-            found,
-            paths,
-            constants,
-            known,
-            problem.limit_rows,
-            problem.limit_values,
-            problem.limit_owners,
-            PRICES[self.rounds % len(PRICES)],
-            self.low,
-            self.high,
-            0 if problem.empty else 1,
-            np.array(problem.run_of_item, dtype=np.int64),
-            self.column_of,
-            np.array([len(run.modes) > 1 for run in problem.runs]),
-            self.seconds,
-            problem.form_rows,
-            problem.form_starts,
-            *self.replay.arrays,
-            self.replay.ends,
-            self.replay.via,
-            *(np.zeros(n, dtype=np.int64) for n in (len(problem.lengths),) * 2),
-            np.zeros(len(problem.form_rows), dtype=np.int64),
-            *(np.zeros(size, dtype=np.int64) for _ in range(2)),
-            np.zeros(problem.bins + 1, dtype=np.int64),
-            np.zeros(len(problem.columns), dtype=np.int64),
+            moves, hot * start.length, COLD * start.length, price, known, self.replay.graph, self.fixed, walk
         )
         end = found if found.any() else start.amounts
         lengths = end @ paths[:, known:count] + constants[known:count]
         for place in (known + np.argsort(-lengths)[:KEPT_PATHS]).tolist():
             pool.add(Path(0, paths[:, place].copy(), int(constants[place])))
-        return Found(int(record[0]), 0.0, found) if found.any() else None
+        return Found(int(walk.best[0]), 0.0, found) if found.any() else None
+
+    def _walk(self, start: Found, best: int | None, paths: Numbers, constants: Numbers) -> Walk:
+        problem = self.problem
+        columns, classes, forms = len(problem.columns), len(problem.lengths), len(problem.form_rows)
+        cuts = np.array(self._cuts(start.amounts), dtype=np.int64)
+
+        def zeros(size: int) -> Numbers:
+            return np.zeros(size, dtype=np.int64)
+
+        return Walk(
+            state=self.state,
+            cuts=cuts,
+            amounts=start.amounts.copy(),
+            new_cuts=zeros(len(cuts)),
+            new_amounts=zeros(columns),
+            paths=paths,
+            constants=constants,
+            values=zeros(len(constants)),
+            trial=zeros(len(constants)),
+            best=np.array([(1 << 60) if best is None else best, 0], dtype=np.int64),
+            best_amounts=zeros(columns),
+            ends=self.replay.ends,
+            via=self.replay.via,
+            lengths=zeros(classes),
+            chosen=zeros(classes),
+            counts=zeros(forms),
+        )
 
     def near(self, amounts: Numbers, best: int | None) -> Found | None:
         """Look for a split near another one that is shorter than the best; see `round`."""

@@ -16,7 +16,7 @@ from solver.deadline import is_over
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Column, Numbers, PartitionProblem
-from solver.partitioning.splits import settled_second, windows_of_cuts
+from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class Place(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """Changes of a split: cuts ``firsts`` to ``lasts`` by ``steps``, or the second mode of ``runs`` in a bin by ``steps``.
+    """Changes of a split: cuts ``firsts`` to ``lasts`` by ``steps``, or the second mode of ``runs`` in a bin.
 
     ``runs`` is −1 where cuts are moved. ``changes`` says, a row each, how the columns change, if all items that are
     moved stay in their mode.
@@ -91,7 +91,7 @@ class Descent:
 
     def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
         self.problem, self.replay, self.pool = problem, replay, pool
-        self.draw = random.Random(seed)
+        self.draw = random.Random(seed)  # noqa: S311 - no secret
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
         self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
@@ -102,9 +102,7 @@ class Descent:
     def place(self, cuts: list[int], second: Numbers) -> Place:
         """Settle the second modes of a split and count its columns."""
         problem = self.problem
-        held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
-        bins = np.repeat(np.arange(problem.bins), np.diff(cuts))
-        np.add.at(held, (bins, list(problem.run_of_item)), 1)
+        held = held_between(problem, cuts)
         settled = settled_second(problem, held, second)
         amounts = np.array(
             [
@@ -176,7 +174,8 @@ class Descent:
         over = self.limits @ amounts - (self.problem.limit_values > 0)[:, None]
         if not len(over):
             return np.zeros(amounts.shape[1])
-        return np.maximum(np.maximum.reduceat(over, self.owners, axis=0), 0.0).sum(axis=0)
+        worst: Floats = np.maximum(np.maximum.reduceat(over, self.owners, axis=0), 0.0).sum(axis=0)
+        return worst
 
     def _moves(self, here: Place) -> Moves:
         """List the moves: blocks of cuts by one, and second modes by one."""
@@ -224,8 +223,10 @@ class Descent:
                     change[plain], change[place] = -step, step
                     made.append((bin_, bin_, step, run))
                     changes.append(change)
-        columns = np.array(made, dtype=np.int64).reshape(-1, 4).T
-        return Moves(*columns, np.array(changes, dtype=np.int64).reshape(-1, len(self.problem.columns)))
+        firsts, lasts, steps, runs = np.array(made, dtype=np.int64).reshape(-1, 4).T
+        return Moves(
+            firsts, lasts, steps, runs, np.array(changes, dtype=np.int64).reshape(-1, len(self.problem.columns))
+        )
 
     def _moved(self, here: Place, moves: Moves, number: int) -> Place:
         first, last, step, run = (int(each[number]) for each in moves[:4])

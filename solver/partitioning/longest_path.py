@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from solver.partitioning import loops
+from solver.partitioning.loops import Graph
 from solver.partitioning.problem import LARGEST, Numbers, PartitionProblem
 
 
@@ -52,14 +53,13 @@ class Replay:
         starts = np.cumsum([0, *map(len, problem.waits)], dtype=np.int64)
         others = np.array([other for waits in problem.waits for other, _ in waits], dtype=np.int64)
         lags = np.array([lag for waits in problem.waits for _, lag in waits], dtype=np.int64)
-        self.arrays = (np.asarray(problem.tasks, dtype=np.int64), starts, others, lags)
-        _refuse_too_large(problem, self.arrays[0], int(lags.sum()))
+        self.graph = Graph(np.asarray(problem.tasks, dtype=np.int64), starts, others, lags)
+        _refuse_too_large(problem, self.graph.tasks, int(lags.sum()))
         if compiled is None:
-            self.given: tuple[Any, ...] = tuple(each.tolist() for each in self.arrays)
+            self.graph = Graph(*(each.tolist() for each in self.graph))
             self.ends: Any = [0] * len(problem.tasks)
             self.via: Any = [0] * len(problem.tasks)
         else:
-            self.given = self.arrays
             self.ends = np.zeros(len(problem.tasks), dtype=np.int64)
             self.via = np.zeros(len(problem.tasks), dtype=np.int64)
         self.rows, self.first_forms = problem.form_rows, problem.form_starts[:-1]
@@ -87,20 +87,22 @@ class Replay:
             What everything is multiplied by, so that amounts may stand for fractions.
         """
         lengths, chosen = self.lengths_of(amounts)
-        tasks, starts, others, lags = self.given
-        if scale != 1:
-            lags = [lag * scale for lag in lags] if self.compiled is None else lags * scale
+        graph, ends, via = self.graph, self.ends, self.via
+        lags = graph.lags
         if self.compiled is None:
+            if scale != 1:
+                lags = [lag * scale for lag in lags]
             counts = [0] * len(self.rows)
-            lengths, chosen = lengths.tolist(), chosen.tolist()
-            last = loops.ends_of(lengths, tasks, starts, others, lags, self.ends, self.via)
-            constant = loops.walk_back(last, tasks, others, lags, self.via, chosen, counts)
+            last = loops.ends_of(lengths.tolist(), graph, lags, ends, via)
+            constant = loops.walk_back(last, graph, lags, via, chosen.tolist(), counts)
             found = np.array(counts, dtype=np.int64)
         else:
+            if scale != 1:
+                lags = lags * scale
             found = np.zeros(len(self.rows), dtype=np.int64)
-            last = self.compiled["ends_of"](lengths, tasks, starts, others, lags, self.ends, self.via)
-            constant = self.compiled["walk_back"](last, tasks, others, lags, self.via, chosen, found)
-        return Path(int(self.ends[last]), found @ self.rows, int(constant) // scale)
+            last = self.compiled["ends_of"](lengths, graph, lags, ends, via)
+            constant = self.compiled["walk_back"](last, graph, lags, via, chosen, found)
+        return Path(int(ends[last]), found @ self.rows, int(constant) // scale)
 
 
 def _refuse_too_large(problem: PartitionProblem, tasks: Numbers, lags: int) -> None:

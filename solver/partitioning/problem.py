@@ -19,7 +19,8 @@ LARGEST = 1 << 50
 """Lengths of paths and amounts beyond this are not handled: products with weights would not fit 64 bits."""
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """Equal items in a row.
 
     Attributes

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import highspy
 import numpy as np
 import numpy.typing as npt
+from highspy._core import _Highs
 
 from solver.partitioning.multipliers import Certificate, certificate
 from solver.partitioning.pool import Pool
@@ -92,7 +93,8 @@ class Relaxation:
         self._build()
 
     def _build(self) -> None:
-        model = self.model = highspy.Highs()
+        # not `highspy.Highs`, which prints a banner as soon as it is made
+        model = self.model = _Highs()
         model.setOptionValue("output_flag", False)
         model.setOptionValue("presolve", "off")
         model.setOptionValue("solver", "simplex")

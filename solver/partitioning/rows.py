@@ -71,19 +71,21 @@ def sums(problem: PartitionProblem) -> Sums:
         if row.sum() >= least:
             found.setdefault(row.tobytes(), (row, rank, place))
 
+    listed_runs = np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else []
     for group in problem.groups:
         inside = np.isin(bins, group)
         add(inside & free[runs], LOAD)
         add(inside & (modes == 1), LOAD)
-        for run in np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else ():
+        for run in listed_runs:
             add(inside & (runs == run), PART)
-    for place in range(problem.bins) if problem.first_in_mode is not None else ():
-        add((bins == place) & (modes == 1), SECOND, place, least=1)
-    for run in (number for number, each in enumerate(problem.runs) if len(each.modes) > 1):
-        for place in range(problem.bins):
+    several = [number for number, run in enumerate(problem.runs) if len(run.modes) > 1]
+    for place in range(problem.bins):
+        if problem.first_in_mode is not None:
+            add((bins == place) & (modes == 1), SECOND, place, least=1)
+        for run in several:
             add((bins == place) & (runs == run), BIN)
-    for place in range(1, problem.bins) if free.sum() > 1 else ():
-        add(bins < place, POSITION, place)
+        if free.sum() > 1:
+            add(bins < place, POSITION, place)
     for row in totals(problem).factors:
         found.pop(row.tobytes(), None)
     listed = sorted(found.values(), key=lambda each: each[1])
@@ -97,12 +99,12 @@ def sums(problem: PartitionProblem) -> Sums:
 
 
 def side_rows(problem: PartitionProblem) -> Rows:
-    """What else every split keeps, at least ``low``: limits, bins that are not empty, and the order of the runs.
+    """List what else every split keeps, at least ``low``: limits, bins that are not empty, the order of the runs.
 
     Of a run q and the one before it, r, with N items each: a bin before which lie any items of q has all items of r
     before it, so ``N_q · (r before the bin) − N_r · (q before the bin) ≥ 0``.
     """
-    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
+    bins = np.array([column.bin for column in problem.columns])
     found = [-row for row in problem.limit_rows]
     low = [-int(most) for most in problem.limit_values]
     if not problem.empty:
@@ -128,7 +130,8 @@ def _in_order(problem: PartitionProblem, place: int, first: int, least: int, mos
     before = np.array([column.bin < place for column in problem.columns])
     runs = problem.column_runs
     lacking = problem.runs[first].count - least
-    return (most * (before & (runs == first)) - lacking * (before & (runs == first + 1))).astype(np.int64)
+    row: Numbers = (most * (before & (runs == first)) - lacking * (before & (runs == first + 1))).astype(np.int64)
+    return row
 
 
 def order_rows(problem: PartitionProblem, places: Numbers, low: Numbers, high: Numbers) -> Rows:

@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
-from solver.partitioning.problem import Column, Numbers, PartitionProblem, Split
+from solver.partitioning.problem import Numbers, PartitionProblem
 
 
 class InfeasibleSplitError(Exception):
     """There is no split that keeps to the bins in which items may lie."""
-
-
-class State:
-    """A split that can be changed a little.
-
-    Parameters
-    ----------
-    problem : PartitionProblem
-        What is split.
-    cuts : sequence of int
-        Where each bin begins in the row of items, and at the end their number.
-    second : array of int, by bin and run
-        How many items are in their second mode; more than there are mean all.
-    """
-
-    def __init__(self, problem: PartitionProblem, cuts: list[int], second: Numbers) -> None:
-        self.problem, self.cuts = problem, cuts
-        self.second = second
-
-    @property
-    def split(self) -> Split:
-        """The split as numbers by bin and run."""
-        problem = self.problem
-        held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
-        for place, (start, stop) in enumerate(pairwise(self.cuts)):
-            np.add.at(held[place], list(problem.run_of_item[start:stop]), 1)
-        second = settled_second(problem, held, self.second)
-        return Split(tuple(map(tuple, held.tolist())), tuple(map(tuple, second.tolist())))
 
 
 def settled_second(problem: PartitionProblem, held: Numbers, wanted: Numbers) -> Numbers:
@@ -47,13 +17,16 @@ def settled_second(problem: PartitionProblem, held: Numbers, wanted: Numbers) ->
     most = np.where(able, held, 0)
     if problem.first_in_mode is None:
         return np.minimum(most, wanted)
-    before = np.cumsum(most, axis=1) - most
-    return np.clip(problem.first_in_mode - before, 0, most)
+    settled: Numbers = np.clip(problem.first_in_mode - (np.cumsum(most, axis=1) - most), 0, most)
+    return settled
 
 
-def cuts_of(problem: PartitionProblem, split: Split) -> list[int]:
-    """Return where each bin begins."""
-    return [0, *np.cumsum([sum(held) for held in split.held]).tolist()]
+def held_between(problem: PartitionProblem, cuts: list[int]) -> Numbers:
+    """Count the items by bin and run."""
+    held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
+    bins = np.repeat(np.arange(problem.bins), np.diff(cuts))
+    np.add.at(held, (bins, np.array(problem.run_of_item, dtype=np.int64)), 1)
+    return held
 
 
 def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
@@ -111,8 +84,3 @@ def even_start(problem: PartitionProblem, weights: list[int]) -> list[int]:
         low, high = windows[place]
         found.append(min(max(cuts[place], low, found[-1] + least), high))
     return [*found, len(problem.run_of_item)]
-
-
-def column_changes(problem: PartitionProblem, before: Numbers, after: Numbers) -> list[tuple[Column, int]]:
-    """List the columns that differ between two splits, with the difference."""
-    return [(problem.columns[place], int(after[place] - before[place])) for place in np.flatnonzero(after != before)]

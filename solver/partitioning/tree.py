@@ -25,7 +25,7 @@ from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
 from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, SECOND, order_rows, side_rows, sums, totals
-from solver.partitioning.splits import settled_second, windows_of_cuts
+from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 FRACTION = 5040
 """Points are replayed in parts of this, which many fractions are whole multiples of."""
@@ -139,7 +139,7 @@ class Tree:
         self.windows = windows_of_cuts(problem)
 
     def _middle(self) -> Numbers:
-        """Some amounts that tell how long paths are about."""
+        """Return amounts that tell how long paths are about."""
         return np.array([self.problem.runs[c.run].count for c in self.problem.columns], dtype=np.int64)
 
     @property
@@ -212,7 +212,8 @@ class Tree:
             return None
         branch = self._branch(node, solved)
         if branch is None:
-            return self._leaf(node, bound)
+            self._leaf(node)
+            return None
         parts = self._open_parts(node, bound, branch)
         for part in parts[1:]:
             heapq.heappush(self.heap, part)
@@ -255,7 +256,7 @@ class Tree:
             else:
                 near = middle
 
-    def _leaf(self, node: Node, bound: int) -> None:
+    def _leaf(self, node: Node) -> None:
         """Replay the only split that a node holds, if it is one."""
         amounts = node.low
         held = self._nearest(amounts.astype(float))
@@ -362,9 +363,7 @@ class Tree:
             low, high = self.windows[place]
             settled.append(min(max(cuts[place - 1], low, settled[-1] + least), high))
         settled.append(len(problem.run_of_item))
-        whole = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
-        bins = np.repeat(np.arange(problem.bins), np.diff(settled))
-        np.add.at(whole, (bins, list(problem.run_of_item)), 1)
+        whole = held_between(problem, settled)
         second = settled_second(problem, whole, np.rint(held[:, :, 1]).astype(np.int64))
         return np.array(
             [second[b, r] if mode else whole[b, r] - second[b, r] for b, r, mode in problem.columns], dtype=np.int64
@@ -397,7 +396,7 @@ class Tree:
         return self._widest(node)
 
     def _unsettled(self, node: Node, point: Floats, values: Floats) -> Branch | None:
-        """Find a bin that could hold more in the second mode, but has others that should be: it has few items or many."""
+        """Find a bin with items that should be in the second mode: it holds fewer than the first so many, or more."""
         first = self.problem.first_in_mode
         if first is None:
             return None
@@ -511,7 +510,7 @@ class Tree:
         np.minimum(node.high, allowed, out=node.high)
 
     def _open_parts(self, node: Node, bound: int, branch: Branch) -> list[Open]:
-        """Make open nodes of both parts of a branch, the more promising one first; none of a part that holds nothing."""
+        """Make open nodes of the parts of a branch, but not of one that holds nothing; the more promising one first."""
         if not branch.parts:
             halves = [Open(bound, next(self.numbers), part) for part in self._halves(node, branch)]
             return halves[::-1] if branch.value - branch.below > 0.5 else halves
