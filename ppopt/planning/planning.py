@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any
 
 from ppopt.evaluation.evaluate import check_pipeline
-from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.evaluation.order_files import read_named
+from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.time_limit import Afterwards
 from ppopt.planning.candidates import Candidates, gather, label_of, name_of

@@ -10,6 +10,7 @@ from reports.idle import CAUSES
 from reports.ladder import STEPS
 
 STEP_TITLES = {
+    "cut": "cut",
     "imbalance": "imbalance",
     "filling_and_draining": "filling and draining",
     "latency": "latency",
@@ -64,6 +65,12 @@ def share_of_limit(presented: Presented) -> float | None:
     pairs = zip(presented.summary.figures.peak_memory, presented.summary.limits, strict=True)
     shares = [peak / limit if limit else float(peak > 0) for peak, limit in pairs if limit is not None]
     return max(shares, default=None)
+
+
+def steps_shown(schedules: Sequence[Presented]) -> list[str]:
+    """List the steps of ladders that are shown: the cut only where another one would save something."""
+    planned = any(each.ladder is not None and each.ladder.cut for each in schedules)
+    return [step for step in STEPS if planned or step != "cut"]
 
 
 def ladder_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:

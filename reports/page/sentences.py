@@ -65,6 +65,7 @@ def _peak(presented: Presented) -> float:
 
 
 _REMEDIES = {
+    "cut": "which another cut of the same layers saves",
     "imbalance": "which only another partition of the model can change",
     "filling_and_draining": "which more microbatches or more stages per device would reduce",
     "latency": "which a faster network would shorten",

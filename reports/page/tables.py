@@ -12,6 +12,7 @@ from reports.charts.records import (
     label,
     memory_records,
     share_of_limit,
+    steps_shown,
 )
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, titled
@@ -50,14 +51,16 @@ def memory(section: Section) -> Table:
 
 def ladder(section: Section) -> Table:
     """Put the steps of each ladder into a table."""
-    times = [titled(title, section.unit) for title in ("ideal", "saved", *STEP_TITLES.values(), "makespan")]
+    steps = steps_shown(section.schedules)
+    titles = "ideal", "saved", *(STEP_TITLES[step] for step in steps), "makespan"
+    times = [titled(title, section.unit) for title in titles]
     header = ["schedule", *times, "memory limit"]
     rows = [
         [
             label(each),
             grouped(float(each.ladder.ideal)),
             grouped(-float(each.ladder.saved)),
-            *(grouped(float(getattr(each.ladder, step))) for step in STEP_TITLES),
+            *(grouped(float(getattr(each.ladder, step))) for step in steps),
             grouped(float(each.ladder.makespan)),
             _limit_counts(each),
         ]
