@@ -139,7 +139,7 @@ class Plan:
 
     @property
     def megatron_layout(self) -> str | None:
-        """Megatron's ``--pipeline-model-parallel-layout``; None where it cannot run the cut."""
+        """The cut in the words of Megatron; None where it cannot run it."""
         layout = self.exports["Megatron-Core"].value
         return None if layout is None else str(layout)
 

@@ -13,8 +13,8 @@ from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
 from solver.search.state import Progress, Standing
 
-FIRST_TURN = 0.5
-"""Seconds of the first turn of an order; the next ones are twice as long each."""
+FIRST_TURN, GROWTH = 0.5, 4.0
+"""Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
 
 LEAST_TURN = 0.2
 """Seconds that any turn has."""
@@ -120,7 +120,8 @@ class Race:
             left = deadline - perf_counter()
             if left < LEAST_TURN:
                 return
-            self._turn(waiting, min(left, FIRST_TURN * 2**waiting.turns))
+            is_last = sum(not entry.is_done for entry in self.entries) == 1
+            self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH**waiting.turns))
 
     def _next(self) -> Entry | None:
         """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
@@ -129,10 +130,10 @@ class Race:
 
         def rank(entry: Entry) -> float:
             if best is None or entry.makespan is None:
-                return 2.0**entry.turns
+                return GROWTH**entry.turns
             longer = float(entry.makespan / best - 1)
             loses = entry.bound >= best and entry.makespan > best
-            return 2.0**entry.turns * (1 + WEIGHT_OF_LENGTH * longer) * (WEIGHT_OF_LOSERS if loses else 1)
+            return GROWTH**entry.turns * (1 + WEIGHT_OF_LENGTH * longer) * (WEIGHT_OF_LOSERS if loses else 1)
 
         return min(waiting, key=rank, default=None)
 
