@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ppopt.garbage import collection_paused
+from ppopt.planning.quick import planned_for_file
 from strategies.actions import Op
 from strategies.given_order import GivenOrder
 from strategies.order_faults import check_file
 from strategies.pipeline import Pipeline, StageCosts
 from strategies.placements import Placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
-from strategies.stages import in_stages
+from strategies.stages import GivenModel
 from strategies.static_memory import static_memory
 
 Costs = Callable[[GivenOrder], Pipeline]
@@ -64,7 +65,7 @@ def check_schedule_file(path: str, costs: Costs | None = None) -> CheckReport:
         return CheckReport(file.name, faults, file.notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
-        pipeline = in_stages(costs(given), given.sizes["stages"])  # where layers are not yet cut
+        pipeline = planned_for_file(GivenModel(costs(given)), given)
         faults = tuple(_over_limit(file, pipeline, checked.placement))
     found = _counted(len(faults), "fault") if faults else "no fault"
     return CheckReport(file.name, faults, file.notes, f"{file.name}: {_described(given)}; {found}")
