@@ -14,6 +14,7 @@ NOT_BY_THEMSELVES = {
     "timing",
     "optimality",
     "plan",
+    "plan_layouts",
     "zero_bubble_world",
     "rehearsal",
 }  # minutes, half an hour, or torch

@@ -20,7 +20,6 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
@@ -30,11 +29,12 @@ from solver.errors import InfeasibleError, InputError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
+from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
-from strategies.orders import parse_strategy, with_virtual_stages
+from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
+from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
@@ -62,6 +62,7 @@ def compare(
     progress: Progress | None = None,
     on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
+    cut: CutChoice = "plan",
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -94,6 +95,8 @@ def compare(
         ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
     afterwards : Afterwards, optional
         What is yet to be done with the result in the same time.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut: for each schedule on its own, or evenly.
 
     Returns
     -------
@@ -108,7 +111,9 @@ def compare(
     started = perf_counter()
     if overlap is not None and not isinstance(overlap, bool):
         raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
-    options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
+    options = SearchOptions(
+        placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress, cut=cut
+    )
     exclusions = read_exclusions(exclude)
     names = _checked(pipeline, strategies, engine, exclusions)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -119,15 +124,16 @@ def compare(
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
     limit = TimeLimit(time_limit, afterwards)
-    base = _base(pipeline, names, placements)
-    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
+    model = GivenModel.of_several(pipeline, names, placements, cut)
+    settled = model.settled()
+    searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
-    gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
+    gathered.evaluate(model, names, engine, hurried=bool(placements))
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
-    gathered.bound(settled, options, placements)
+    gathered.bound(searched, options, placements)
     if placements:
-        gathered.search(settled, options)
+        gathered.search(searched, options)
     gathered.refuse_nothing()
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     return replace(
@@ -161,13 +167,6 @@ def _checked(
     return names
 
 
-def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
-    """Return for how many stages times are meant where that is left open: the least that anything shown takes."""
-    searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
-    published = [stages_meant(names, pipeline.devices)] if names else []
-    return min([*searched, *published])
-
-
 @dataclass
 class _Gathered:
     """What a comparison has found so far."""
@@ -183,9 +182,7 @@ class _Gathered:
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
 
-    def evaluate(
-        self, pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, base: int, *, hurried: bool
-    ) -> None:
+    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
 
         What does not fit is shown with options that do, if there are any.
@@ -199,10 +196,10 @@ class _Gathered:
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
-                made = evaluate_with(pipeline, name, engine, {}, base)
+                made = evaluate_with(model, name, engine, {})
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
-                if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
+                if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
                     self.schedules.append(other)
             else:
                 self._take(name, made)
@@ -220,7 +217,7 @@ class _Gathered:
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
-        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
             self.bounds.find(freedoms)
         except KeyboardInterrupt:
@@ -289,7 +286,7 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
-    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
+    settled = GivenModel(pipeline, least).settled()
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
     ranked = _ranked(settled, schedules, QuickBounds(deadline))
     return replace(

@@ -1,1 +1,1 @@
-"""Planning: which layers lie on which stage, and what is recomputed."""
+"""Which layers lie on which stage, and which are recomputed: the best cut for a fixed order, and for any order."""

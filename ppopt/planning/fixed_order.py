@@ -19,8 +19,8 @@ from functools import cached_property
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from ppopt.evaluation.evaluate import replay_orders
-from ppopt.evaluation.order_files import GivenOrder, cut_for_file, read_named
+from ppopt.evaluation.order_files import read_named
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.order_as_partition import (
     Ordered,
     Orders,
@@ -37,12 +37,14 @@ from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
 from solver.partitioning.splits import InfeasibleSplitError
 from strategies.cuts import ByKind, Counts
+from strategies.given_order import GivenOrder
 from strategies.layers import Layers
 from strategies.numbers import shown
-from strategies.orders import cut_for, make_orders, parse_strategy, wished_stages
+from strategies.orders import make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
+from strategies.stages import GivenModel
 
 PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 """Proven; found, but maybe not the best; no cut fits the memory, proven; nothing found in time."""
@@ -162,6 +164,18 @@ class FixedOrder:
             return True
         return not depends_on_costs(self.strategy, self.pipeline, self.options, self.orders)
 
+    def orders_on(self, pipeline: Pipeline) -> Orders:
+        """Return the actions of each device on another cut into as many stages.
+
+        Raises
+        ------
+        InputError
+            If the schedule finds no order for it.
+        """
+        if self.is_fixed or self.strategy is None:
+            return self.orders
+        return make_orders(self.strategy, pipeline, self.options)[1]
+
 
 def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) -> FixedOrder:
     """Write out the order of a strategy, or of a file, for a model of layers.
@@ -187,11 +201,12 @@ def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) 
         open_ = pipeline.model_copy(update={"stages": None, "layers_per_stage": None, "recomputed_per_stage": None})
     named = read_named(strategy)
     if isinstance(named, GivenOrder):
-        cut, _ = cut_for_file(open_, named, None)
+        cut = GivenModel(open_).for_order(named).pipeline
         return FixedOrder(named.name, cut, named.placement, named.orders, None, {})
     found, options = parse_strategy(named)
-    wished = wished_stages(found, options, open_.devices) or stages
-    cut = cut_for(found, open_, stages=wished)
+    if stages is not None:
+        options = {"stages": stages} | options
+    cut = GivenModel(open_).for_strategy(found, options).pipeline
     options = {key: value for key, value in options.items() if key != "stages"}
     placement, orders = make_orders(found, cut, options)
     return FixedOrder(named, cut, placement, orders, found, options)
