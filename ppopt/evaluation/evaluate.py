@@ -96,12 +96,12 @@ def evaluate_all(
     InputError
         As for `evaluate`, and if no strategy is named.
     """
-    made: list[Schedule] = []
+    results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine):
         if isinstance(outcome, InputError):
             raise outcome
-        made.append(outcome)
-    return made
+        results.append(outcome)
+    return results
 
 
 def evaluate_each(
@@ -160,7 +160,7 @@ def evaluate_with(
     engine, options
         As for `evaluate`.
     cured : bool
-        Whether a deadlock is told with what would run, which takes up to a second to find.
+        Whether a deadlock is reported with what would run, which takes up to a second to find.
     """
     started = perf_counter()
     if engine not in ENGINES:
@@ -226,8 +226,8 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     cut = model.for_order(given)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
-    told = (*doubts(model.pipeline), *given.notes, *cut.notes(given.name, given.placement), *halves)
-    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=told)
+    notes = (*doubts(model.pipeline), *given.notes, *cut.notes(given.name, given.placement), *halves)
+    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=notes)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -287,7 +287,7 @@ def replay_orders(
 
 
 def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
-    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    """Check the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
     found = violations(problem, rows, memory=memory)
     if found:
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
