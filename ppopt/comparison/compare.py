@@ -101,7 +101,7 @@ def compare(
     Returns
     -------
     Comparison
-        Ranked. Ctrl-C ends the search early, with what there is.
+        Ranked. Ctrl-C ends the search early, with the results so far.
 
     Raises
     ------
@@ -196,20 +196,20 @@ class _Gathered:
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
-                made = evaluate_with(model, name, engine, {})
+                result = evaluate_with(model, name, engine, {})
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
                 if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
                     self.schedules.append(other)
             else:
-                self._take(name, made)
+                self._take(name, result)
             longest = max(longest, perf_counter() - began)
 
-    def _take(self, name: Named, made: Schedule) -> None:
-        self.schedules.append(made)
-        self.labels[identity(name)] = made.strategy
+    def _take(self, name: Named, result: Schedule) -> None:
+        self.schedules.append(result)
+        self.labels[identity(name)] = result.strategy
         if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-            self.starts.append(made)  # a search starts from the others by itself
+            self.starts.append(result)  # a search starts from the others by itself
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
@@ -324,8 +324,8 @@ def _rank(schedule: Schedule) -> tuple[Any, ...]:
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     """Give a schedule its ladder's bound, on the makespan."""
-    held = schedule.bound_held_by
-    same = held is not None and ladder.bound * schedule.problem.ticks_per_unit == held.value
+    proven = schedule.bound_held_by
+    same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
     if schedule.is_searched:
         status = "feasible" if ladder.order else "optimal"
@@ -333,6 +333,6 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
         schedule,
         objective="makespan",
         bound=float(ladder.bound),
-        bound_held_by=held if same and schedule.objective == "makespan" else None,
+        bound_held_by=proven if same and schedule.objective == "makespan" else None,
         status=status,
     )

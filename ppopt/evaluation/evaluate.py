@@ -101,12 +101,12 @@ def evaluate_all(
     InputError
         As for `evaluate`, and if no strategy is named.
     """
-    made: list[Schedule] = []
+    results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine, cut=cut):
         if isinstance(outcome, InputError):
             raise outcome
-        made.append(outcome)
-    return made
+        results.append(outcome)
+    return results
 
 
 def evaluate_each(
@@ -169,7 +169,7 @@ def evaluate_with(
     engine, options
         As for `evaluate`.
     cured : bool
-        Whether a deadlock is told with what would run, which takes up to a second to find.
+        Whether a deadlock is reported with what would run, which takes up to a second to find.
     """
     started = perf_counter()
     if engine not in ENGINES:
@@ -237,8 +237,8 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     cut = model.for_order(given)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
-    told = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
-    return replay_orders(given.name, planned_for_file(model, given), given.placement, given.orders, engine, notes=told)
+    notes = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
+    return replay_orders(given.name, planned_for_file(model, given), given.placement, given.orders, engine, notes=notes)
 
 
 def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:

@@ -71,7 +71,7 @@ def replay_orders(
 
 
 def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
-    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    """Check the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
     found = violations(problem, rows, memory=memory)
     if found:
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")

@@ -222,13 +222,13 @@ def optimize_each(
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
         try:
-            made = _optimize_one(cut.pipeline, name, options, limit)
-            made = replace(made, notes=(*_model_notes(made, cut, options), *made.notes))
+            result = _optimize_one(cut.pipeline, name, options, limit)
+            result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
         except InfeasibleError as error:
             yield error
             continue
-        yield replace(made, notes=(*doubts(pipeline), *made.notes))
-        if made.interrupted:
+        yield replace(result, notes=(*doubts(pipeline), *result.notes))
+        if result.interrupted:
             return
 
 
@@ -255,22 +255,22 @@ def searched_cuts(
             yield cut, replace(placement, name="")
 
 
-def _model_notes(made: Schedule, cut: Cut, options: SearchOptions) -> Iterator[str]:
+def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator[str]:
     """Say how the model was taken."""
     if cut.pipeline.layers is not None and cut.given.layers_per_stage != cut.pipeline.layers_per_stage:
-        yield PLANNED if options.cut == "plan" else next(cut.notes(made.strategy, made.layout))
+        yield PLANNED if options.cut == "plan" else next(cut.notes(result.strategy, result.layout))
     else:
-        yield from cut.notes(made.strategy, made.layout)
-    chunks, usual = made.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
-    if STAGES_PER_DEVICE[made.placement] is None and chunks > usual:
+        yield from cut.notes(result.strategy, result.layout)
+    chunks, usual = result.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
+    if STAGES_PER_DEVICE[result.placement] is None and chunks > usual:
         yield (
-            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} per device; "
-            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} per device"
+            f"{result.strategy} runs all {result.pipeline.stages} stages as they were given, {chunks} per device; "
+            f"--recut --stages {usual * result.pipeline.devices} cuts the model into {usual} per device"
         )
     if options.split_backward:
         yield from halves_notes(cut.given)
-    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
-        yield f"{made.strategy} {TWO_COPIES}"
+    if len(result.layout.homes) > 1 and not any(cost.static for cost in result.pipeline.costs):
+        yield f"{result.strategy} {TWO_COPIES}"
 
 
 @collection_paused()
@@ -314,7 +314,7 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
+    return _finish(search, replace(draft.result, allowed=options.allowed), notes, started)
 
 
 def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
@@ -412,24 +412,24 @@ class _Draft:
     """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
 
     orders: Orders
-    made: Schedule
+    result: Schedule
     seconds: float
 
     @classmethod
     def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
-        """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
+        """Replay the best orders in the pipeline's own terms, and check them against the memory limit too."""
         began = perf_counter()
         orders = pipeline_actions(search.orders)
         label = f"optimized-{placement.name}"
-        made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
-        return cls(search.orders, made, perf_counter() - began)
+        result = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+        return cls(search.orders, result, perf_counter() - began)
 
 
-def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float) -> Schedule:
-    """Hold the result of a search against its replay, and give it its bound."""
-    label = made.strategy
+def _finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Check the result of a search against its replay, and give it its bound."""
+    label = result.strategy
     scale = search.problem.ticks_per_unit
-    value = made.makespan if search.objective == "makespan" else made.span
+    value = result.makespan if search.objective == "makespan" else result.span
     assert search.best is not None
     if value != search.best / scale:
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
@@ -438,14 +438,14 @@ def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     return replace(
-        made,
+        result,
         objective=search.objective,
         bound=search.bound / scale,
         bound_held_by=search.held_by,
         status="optimal" if search.closed else "feasible",
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
-        notes=(*made.notes, *notes),
+        notes=(*result.notes, *notes),
     )
 
 
@@ -478,15 +478,17 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
             continue
         began = perf_counter()
         try:
-            made = _made_beside(schedule, strategy)
+            result = _made_beside(schedule, strategy)
         except KeyboardInterrupt:
             if limit is None:
                 raise
             limit.hurry()
             left_out.append(strategy.name)
             continue
-        if made is not None:
-            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed))
+        if result is not None:
+            compared.append(
+                replace(result, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed)
+            )
         longest = max(longest, perf_counter() - began)
     return compared, left_out
 
