@@ -12,6 +12,35 @@ from reports.table import Row
 from solver.problem import Placed, Problem
 
 
+@dataclass(frozen=True)
+class HeldLayers:
+    """Equal layers of one stage.
+
+    Attributes
+    ----------
+    device, stage : int
+        Where they lie.
+    kind : str
+        What they are called.
+    count : int
+        How many there are.
+    recomputed : bool
+        Whether their forward is run once more for their backward.
+    time : float
+        F + B of all of them together, for one microbatch.
+    static : float
+        What they hold at all times.
+    """
+
+    device: int
+    stage: int
+    kind: str
+    count: int
+    recomputed: bool
+    time: float
+    static: float
+
+
 @dataclass(frozen=True, eq=False)
 class Presented:
     """One schedule of a report.
@@ -41,6 +70,8 @@ class Presented:
         What the reader should know about it.
     values : mapping
         The same plain values as in ``--format json``.
+    cut : sequence of HeldLayers
+        Where the layers of the model lie; empty where the times of stages were given.
     """
 
     summary: Row
@@ -54,6 +85,7 @@ class Presented:
     searched: bool
     notes: tuple[str, ...]
     values: Mapping[str, Any]
+    cut: Sequence[HeldLayers] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +112,8 @@ class Section:
         The verdict; where empty, it is made from the schedules.
     differences : sequence of str
         How what was measured differs from what was predicted.
+    reasons : sequence of str
+        Why the layers lie as they do, where they were planned.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
     """
@@ -93,6 +127,7 @@ class Section:
     baseline: Row | None = None
     headline: str = ""
     differences: Sequence[str] = ()
+    reasons: Sequence[str] = ()
     search: str = ""
 
     @property

@@ -20,6 +20,7 @@ _COMMANDS = {
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",
+    "plan": "Find which layers go on which stage, within your memory, and prove it.",
     "profile": "Derive costs from traces of a real run.",
     "rehearse": "Run a schedule in PyTorch's pipeline runtime on local processes, and compare.",
     "strategies": "List the schedules and what they require of a pipeline.",

@@ -44,11 +44,23 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     InputError
         If the file cannot be written.
     """
+    write_sections(path, _sections(comparisons, titles), command)
+
+
+def write_sections(path: str, shown: Sequence[Section], command: Sequence[str]) -> None:
+    """Write sections as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    shown : sequence of Section
+        What is on it.
+    """
     from reports.page.page import write_page
 
-    shown = _sections(comparisons, titles)
     with written_whole(path) as file:
-        write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+        write_page(file, shown, command=readable(shlex.join(command)), version=__version__)
 
 
 def write_against(path: str, against: Against, title: str, command: Sequence[str]) -> None:
@@ -63,20 +75,16 @@ def write_against(path: str, against: Against, title: str, command: Sequence[str
     title : str
         What it is called.
     """
-    from reports.page.page import write_page
-
-    with written_whole(path) as file:
-        shown = against_section(against, _readable(title))
-        write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
+    write_sections(path, [against_section(against, readable(title))], command)
 
 
 def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
     pairs = zip(comparisons, titles, strict=True)
-    return [comparison.section(_readable(title)) for comparison, title in pairs]
+    return [comparison.section(readable(title)) for comparison, title in pairs]
 
 
-def _readable(text: str) -> str:
-    """Replace what is not text: a file's name can be any bytes."""
+def readable(text: str) -> str:
+    """Replace what is not text, and line breaks: a file's name can be any bytes."""
     return " ".join(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
 
 

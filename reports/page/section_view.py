@@ -10,6 +10,7 @@ import altair as alt
 import yaml
 
 from reports.charts.bubbles import bubble_chart
+from reports.charts.cuts import cut_chart, device_memory_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
@@ -171,6 +172,8 @@ class SectionView:
 
     def _can_draw(self, name: str) -> bool:
         schedules = self.section.schedules
+        if name in ("cut", "device_memory"):
+            return any(each.cut for each in schedules)
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
 
 
@@ -187,6 +190,8 @@ _PANELS = {
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
+    "cut": _Make("Which layers lie where", cut_chart, sentences.cuts, tables.cuts),
+    "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew

@@ -1,0 +1,77 @@
+"""Replaying given orders: times, an independent check, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+
+from ppopt.result import Schedule
+from reports.metrics import measure
+from solver.checker import violations
+from solver.errors import InputError
+from solver.problem import Placed, Problem, place
+from solver.replay import choose_engine, replay
+from solver.states import EngineChoice
+from strategies.actions import PipelineAction
+from strategies.dependencies import build_problem, split_as_in
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.short_blocks import note_on_short_blocks
+
+
+class InternalError(RuntimeError):
+    """ppopt made a schedule that breaks a rule; the fault is ours."""
+
+
+def replay_orders(
+    label: str,
+    pipeline: Pipeline,
+    placement: Placement,
+    orders: Sequence[Sequence[PipelineAction]],
+    engine: EngineChoice,
+    *,
+    notes: Iterable[str] = (),
+    started: float | None = None,
+    check_memory: bool = False,
+) -> Schedule:
+    """Replay given orders: times, check, figures.
+
+    Raises
+    ------
+    InputError
+        If the orders are not complete or deadlock.
+    InternalError
+        If the independent checker finds fault with the result.
+    """
+    started = perf_counter() if started is None else started
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    chosen = choose_engine(engine, problem)
+    try:
+        rows = place(problem, orders, replay(problem, orders, chosen))
+    except InputError as error:
+        error.args = (f"{label}: {error}",)
+        raise
+    _check(label, problem, rows, check_memory)
+    figures = measure(problem, rows, pipeline.ideal)
+    short = note_on_short_blocks(pipeline, orders)
+    seconds = perf_counter() - started
+    return Schedule(
+        strategy=label,
+        pipeline=pipeline,
+        layout=placement,
+        figures=figures,
+        engine=chosen,
+        seconds=seconds,
+        status="replayed",
+        problem=problem,
+        actions=orders,
+        rows=rows,
+        notes=(*notes, *([] if short is None else [short])),
+    )
+
+
+def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
+    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    found = violations(problem, rows, memory=memory)
+    if found:
+        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
