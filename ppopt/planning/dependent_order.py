@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
-from ppopt.planning.fixed_order import FixedOrder
+from ppopt.planning.fixed_order import FixedOrder, work_bound
 from ppopt.planning.partitions import partitions_of
 from ppopt.planning.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
@@ -35,7 +35,7 @@ def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
 
 
 def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, recompute: bool) -> Fraction:
-    """Bound the makespan of every order on the placement, whatever the cut; 0 where nothing is known in time.
+    """Bound the makespan of every order on the placement, whatever the cut; by all its work where time is short.
 
     Parameters
     ----------
@@ -48,8 +48,11 @@ def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, reco
     recompute : bool
         Whether layers may be recomputed.
     """
-    if len(order.placement.homes) > 1 or (order.strategy is not None and order.strategy.overlaps):
-        return Fraction(0)
+    assert order.pipeline.layers is not None
+    work = work_bound(order.pipeline.layers, order.pipeline)
+    overlaps = order.strategy is None or order.strategy.overlaps
+    if len(order.placement.homes) > 1 or (overlaps and order.pipeline.overlap):
+        return work
     with suppress(OutOfTimeError):
         cuts = partitions_of(
             order.pipeline,
@@ -59,8 +62,8 @@ def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, reco
             empty=empty,
             recompute=recompute,
         )
-        return cuts.bound(deadline, None) or Fraction(0)
-    return Fraction(0)
+        return max(work, cuts.bound(deadline, None) or work)
+    return work
 
 
 def _splits(order: FixedOrder) -> bool:

@@ -162,12 +162,16 @@ class FreeOrder:
             self.result.offer(start)
 
     def run(self, deadline: float) -> FreeResult:
-        """Search until nothing is left to gain, or a deadline on the clock of `time.perf_counter`."""
-        with suppress(OutOfTimeError):
+        """Search until nothing is left to gain, a deadline on the clock of `time.perf_counter`, or Ctrl-C."""
+        try:
             if self.options.recompute:
                 self._search_recomputed(deadline)
             else:
                 self._search_cuts(self._cuts(deadline, recompute=False), deadline)
+        except OutOfTimeError:
+            pass
+        except KeyboardInterrupt:
+            self.result.interrupted = True
         return self.result
 
     def _cuts(self, deadline: float, *, recompute: bool) -> Partitions:

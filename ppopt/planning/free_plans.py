@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from ppopt.planning.free_order import FreeOptions, FreeOrder, FreeResult
@@ -18,6 +19,25 @@ from strategies.stages import USUAL_STAGES_PER_DEVICE
 OnPhase = Callable[[str], None]
 
 
+@dataclass
+class FreePlans:
+    """What was found.
+
+    Attributes
+    ----------
+    plans : list of Plan
+        One for each placement on which something was found.
+    unplanned : list of Unplanned
+        Those on which nothing was, and why.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+    """
+
+    plans: list[Plan] = field(default_factory=list)
+    unplanned: list[Unplanned] = field(default_factory=list)
+    interrupted: bool = False
+
+
 def free_plans(
     pipeline: Pipeline,
     options: PlanOptions,
@@ -25,7 +45,7 @@ def free_plans(
     fixed: Sequence[Plan],
     deadline: float,
     on_phase: OnPhase,
-) -> tuple[list[Plan], list[Unplanned]]:
+) -> FreePlans:
     """Search for the best cut and order on each placement, the time shared evenly.
 
     Parameters
@@ -42,41 +62,51 @@ def free_plans(
         On the clock of `time.perf_counter`.
     on_phase : callable
         Told what is being done.
-
-    Returns
-    -------
-    plans : list of Plan
-        One for each placement on which something was found.
-    unplanned : list of Unplanned
-        Those on which nothing was, and why.
     """
-    plans: list[Plan] = []
-    unplanned: list[Unplanned] = []
+    made = FreePlans()
     placements = _placements(pipeline, options)
-    for place, placement in enumerate(placements):
-        on_phase(f"searching {_name(placement)}")
-        began = perf_counter()
-        starts = _starts(placement, options, fixed)
-        how = FreeOptions(
-            split_backward=options.split_backward,
-            empty=options.empty_stages,
-            recompute=recompute,
-            workers=options.workers,
-            seed=options.seed,
-        )
-        until = began + max(0.0, deadline - began) / (len(placements) - place)
-        try:
-            found = FreeOrder(pipeline, placement, how, starts, options.progress).run(until)
-        except InputError as error:
-            unplanned.append(Unplanned(_name(placement), str(error), is_proven=False))
-            continue
-        if found.best is None:
-            unplanned.append(_unplanned(placement, found, options))
-        else:
-            plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
-        if found.interrupted:
-            break
-    return plans, unplanned
+    try:
+        for place, placement in enumerate(placements):
+            on_phase(f"searching {_name(placement)}")
+            left = max(0.0, deadline - perf_counter())
+            until = perf_counter() + left / (len(placements) - place)
+            _search(made, pipeline, placement, options, recompute, fixed, until)
+            if made.interrupted:
+                break
+    except KeyboardInterrupt:
+        made.interrupted = True
+    return made
+
+
+def _search(
+    made: FreePlans,
+    pipeline: Pipeline,
+    placement: Placement,
+    options: PlanOptions,
+    recompute: bool,
+    fixed: Sequence[Plan],
+    until: float,
+) -> None:
+    """Search one placement."""
+    began = perf_counter()
+    how = FreeOptions(
+        split_backward=options.split_backward,
+        empty=options.empty_stages,
+        recompute=recompute,
+        workers=options.workers,
+        seed=options.seed,
+    )
+    starts = _starts(placement, options, fixed)
+    try:
+        found = FreeOrder(pipeline, placement, how, starts, options.progress).run(until)
+    except InputError as error:
+        made.unplanned.append(Unplanned(_name(placement), str(error), is_proven=False))
+        return
+    made.interrupted = found.interrupted
+    if found.best is None:
+        made.unplanned.append(_unplanned(placement, found, options))
+    else:
+        made.plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
 
 
 def _placements(pipeline: Pipeline, options: PlanOptions) -> list[Placement]:

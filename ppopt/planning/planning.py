@@ -12,13 +12,13 @@ from typing import Any
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
 from ppopt.evaluation.replaying import InternalError, replay_orders
-from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.optimization.time_limit import Afterwards
 from ppopt.planning.candidates import Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
-from ppopt.planning.free_plans import free_plans
+from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
 from ppopt.planning.order_as_partition import Recompute
@@ -190,13 +190,31 @@ class _Planner:
             self.on_phase,
         )
         self._race(race)
-        plans = [self._plan_of(entry) for entry in race.entries if entry.makespan is not None]
+        with interrupt_put_off(self._interrupt):
+            plans = [self._plan_of(entry) for entry in race.entries if entry.makespan is not None]
         lacks = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
         unplanned = [self._unplanned(entry, lacks.get(id(entry))) for entry in race.entries if entry.makespan is None]
         if self.options.free and not self.interrupted:
-            free, missing = self._free(plans)
-            plans += free
-            unplanned += missing
+            free = self._free(plans)
+            plans += free.plans
+            unplanned += free.unplanned
+            self.interrupted |= free.interrupted
+        with interrupt_put_off(self._interrupt):
+            return self._gathered_plans(plans, unplanned, candidates, race, list(lacks.values()), layouts)
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
+    def _gathered_plans(
+        self,
+        plans: list[Plan],
+        unplanned: Sequence[Unplanned],
+        candidates: Candidates,
+        race: Race,
+        lacks: Sequence[Lack],
+        layouts: Sequence[GivenLayout],
+    ) -> Planning:
+        """Rank the plans, and say what is to be said about them."""
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
         failed = not plans and all(each.is_proven for each in unplanned)
         return Planning(
@@ -206,7 +224,7 @@ class _Planner:
             left_out=tuple(candidates.left_out),
             layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
             interrupted=self.interrupted,
-            infeasible=self._gathered(race, list(lacks.values())) if failed else None,
+            infeasible=self._why_nothing(race, lacks) if failed else None,
             seconds=perf_counter() - self.began,
         )
 
@@ -288,7 +306,7 @@ class _Planner:
     def _why_infeasible(self, order: FixedOrder) -> Lack:
         return why_nothing_fits(order, self._recompute_at_most, empty=self.options.empty_stages)
 
-    def _gathered(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
+    def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
         """Say what lacks least, and whether another number of stages would help one that takes any."""
         least = min(lacks, key=lambda lack: lack.amount)
         order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
@@ -304,7 +322,7 @@ class _Planner:
         why = "the search was interrupted" if self.interrupted else f"the time limit of {self.options.time_limit:g} s"
         return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
 
-    def _free(self, plans: Sequence[Plan]) -> tuple[list[Plan], list[Unplanned]]:
+    def _free(self, plans: Sequence[Plan]) -> FreePlans:
         return free_plans(
             self.pipeline,
             self.options,
@@ -328,8 +346,8 @@ class _Planner:
     def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
         """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
         pipeline = plan.pipeline
-        limited = any(limit is not None for limit in pipeline.limits)
-        recomputes = any(plan.recomputed_per_stage)
+        limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
+        recomputes = any(plan.recomputed_per_stage) and not self.interrupted
         parts = 1 + limited + recomputes
         left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / parts
         even = exact_makespan(self._replayed(order, order.pipeline))

@@ -24,7 +24,7 @@ WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
 longer, three times."""
 
 SHARE_OF_BOUND = 0.5
-"""Where the order depends on the costs, the bound for every order may take this part of the first turn."""
+"""The bound for every order on a placement may take this part of a first turn."""
 
 OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -105,6 +105,7 @@ class Race:
     on_phase: OnPhase | None = None
     interrupted: bool = False
     _began: float = field(default_factory=perf_counter)
+    _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
 
     def run(self, deadline: float) -> None:
         """Give every order a turn, then longer ones, until all is proven or the deadline has passed.
@@ -153,9 +154,9 @@ class Race:
         known, order = entry.answer, entry.order
         cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
         starts = [(cut, again) for cut, again in cuts if cut is not None]
-        if not order.is_fixed and known is None:
-            until = perf_counter() + SHARE_OF_BOUND * seconds
-            entry.bound = bound_of_all_orders(order, until, empty=self.empty, recompute=self.recompute != "none")
+        if known is None:
+            entry.bound = self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds)
+        if known is None and not order.is_fixed:
             starts += [(cut, None) for cut in cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
         return plan_fixed_order(
             order.pipeline,
@@ -170,6 +171,16 @@ class Race:
             stop=lambda: self.interrupted,
             order=order,
         )
+
+    def _bound_of_all_orders(self, order: FixedOrder, seconds: float) -> Fraction:
+        """Bound every order on a placement, once for all that share it."""
+        splits = order.strategy is None or order.strategy.splits_backward
+        overlaps = order.strategy is None or order.strategy.overlaps
+        key = order.placement.homes, splits, overlaps
+        if key not in self._bounds:
+            until = perf_counter() + seconds
+            self._bounds[key] = bound_of_all_orders(order, until, empty=self.empty, recompute=self.recompute != "none")
+        return self._bounds[key]
 
     def _tell(self, entry: Entry, makespan: Fraction | None, bound: Fraction) -> None:
         if self.progress:

@@ -98,11 +98,12 @@ class Annealing:
         constants[: pool.count] = pool.constants
         hot, price = HOT[self.rounds % len(HOT)], PRICES[self.rounds % len(PRICES)]
         self.rounds += 1
+        scale = max(1, start.length)
         walk = self._walk(start, best, paths, constants)
         known, found = pool.count, walk.best_amounts
         moves = min(MOVES, MOVES_A_COLUMN * len(problem.columns))
         count = self.anneal(
-            moves, hot * start.length, COLD * start.length, price, known, self.replay.graph, self.fixed, walk
+            moves, hot * scale, COLD * scale, price, known, self.replay.graph, self.fixed, walk
         )
         end = found if found.any() else start.amounts
         lengths = end @ paths[:, known:count] + constants[known:count]

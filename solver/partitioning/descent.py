@@ -154,8 +154,11 @@ class Descent:
         after = (here.amounts + moves.changes).T.astype(float)
         excess = self._excess(after)
         lengths = self.pool.lengths(after).max(axis=0)
+        factors = 1 + EXCESS_PRICE * excess
+        tried: list[int] = []
         while self.replays < replays:
-            costs = lengths * (1 + EXCESS_PRICE * excess)
+            costs = lengths * factors
+            costs[tried] = np.inf
             move = int(costs.argmin())
             if costs[move] > found.cost * (1 - 1e-12):
                 return None
@@ -164,7 +167,7 @@ class Descent:
             seen = self.judged(there)
             if seen.cost < found.cost:
                 return there, seen
-            excess[move] = np.inf
+            tried.append(move)
             if self.pool.count > known:
                 newest = self.pool.factors[known] @ after + self.pool.constants[known]
                 lengths = np.maximum(lengths, newest)

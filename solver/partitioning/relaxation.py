@@ -6,7 +6,7 @@ certificates (`solver.partitioning.multipliers`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import highspy
 import numpy as np
@@ -94,7 +94,8 @@ class Relaxation:
 
     def _build(self) -> None:
         # not `highspy.Highs`, which prints a banner as soon as it is made
-        model = self.model = _Highs()
+        self.model: Any = _Highs()  # some of its methods are missing in its types
+        model = self.model
         model.setOptionValue("output_flag", False)
         model.setOptionValue("presolve", "off")
         model.setOptionValue("solver", "simplex")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -61,41 +62,42 @@ def sums(problem: PartitionProblem) -> Sums:
     For each group what it holds of all runs that can be elsewhere, in the second mode, and of each run; for each bin
     what it holds of each run that has two modes; and, where several runs can move, how many items lie before each bin.
     """
-    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
-    free = np.array([run.first < run.last for run in problem.runs])
-    modes = np.array([column.mode for column in problem.columns])
     found: dict[bytes, tuple[Numbers, int, int]] = {}
-
-    def add(chosen: npt.NDArray[np.bool_], rank: int, place: int = 0, least: int = 2) -> None:
+    for chosen, rank, place in _worth_fixing(problem):
         row = chosen.astype(np.int64)
-        if row.sum() >= least:
+        if row.sum() >= (1 if rank == SECOND else 2):
             found.setdefault(row.tobytes(), (row, rank, place))
-
-    listed_runs = np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else []
-    for group in problem.groups:
-        inside = np.isin(bins, group)
-        add(inside & free[runs], LOAD)
-        add(inside & (modes == 1), LOAD)
-        for run in listed_runs:
-            add(inside & (runs == run), PART)
-    several = [number for number, run in enumerate(problem.runs) if len(run.modes) > 1]
-    for place in range(problem.bins):
-        if problem.first_in_mode is not None:
-            add((bins == place) & (modes == 1), SECOND, place, least=1)
-        for run in several:
-            add((bins == place) & (runs == run), BIN)
-        if free.sum() > 1:
-            add(bins < place, POSITION, place)
     for row in totals(problem).factors:
         found.pop(row.tobytes(), None)
     listed = sorted(found.values(), key=lambda each: each[1])
-    factors = np.array([row for row, _, _ in listed], dtype=np.int64).reshape(len(listed), len(bins))
+    factors = np.array([row for row, _, _ in listed], dtype=np.int64).reshape(len(listed), len(problem.columns))
+    runs = problem.column_runs
     high = np.array([int(problem.counts[np.unique(runs[row > 0])].sum()) for row in factors], dtype=np.int64)
     ranks = np.array([rank for _, rank, _ in listed], dtype=np.int64)
     places = np.array([place for _, _, place in listed], dtype=np.int64)
     if problem.first_in_mode is not None:
         high[ranks == SECOND] = np.minimum(high[ranks == SECOND], problem.first_in_mode)
     return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places)
+
+
+def _worth_fixing(problem: PartitionProblem) -> Iterator[tuple[npt.NDArray[np.bool_], int, int]]:
+    """Choose the columns of each sum, its rank, and its bin."""
+    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
+    modes = np.array([column.mode for column in problem.columns])
+    free = np.array([run.first < run.last for run in problem.runs])
+    single = np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else []
+    for group in problem.groups:
+        inside = np.isin(bins, group)
+        yield inside & free[runs], LOAD, 0
+        yield inside & (modes == 1), LOAD, 0
+        yield from ((inside & (runs == run), PART, 0) for run in single)
+    several = [number for number, run in enumerate(problem.runs) if len(run.modes) > 1]
+    for place in range(problem.bins):
+        if problem.first_in_mode is not None:
+            yield (bins == place) & (modes == 1), SECOND, place
+        yield from (((bins == place) & (runs == run), BIN, 0) for run in several)
+        if free.sum() > 1:
+            yield bins < place, POSITION, place
 
 
 def side_rows(problem: PartitionProblem) -> Rows:

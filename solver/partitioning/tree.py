@@ -241,8 +241,9 @@ class Tree:
 
     def _probe(self, node: Node, at: int, here: float, up: bool) -> None:
         """Halve how far a cut can move, until that is known to one item."""
-        near, far = (int(np.ceil(here)), int(node.sum_high[at])) if up else (int(np.floor(here)), int(node.sum_low[at]))
-        while near != far:
+        near = int(np.ceil(here - WHOLE)) if up else int(np.floor(here + WHOLE))
+        far = int(node.sum_high[at] if up else node.sum_low[at])
+        while (near < far) if up else (far < near):
             middle = (near + far + 1) // 2 if up else (near + far) // 2
             part = _copied(node)
             (part.sum_low if up else part.sum_high)[at] = middle

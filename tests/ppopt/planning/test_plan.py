@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import ppopt
 from ppopt.planning.plan_section import plan_section
 from ppopt.planning.reasons import Alternatives, reasons
 from strategies.layouts.reading import read_layout
-from tests.planned_models import instances, pipeline_of, uneven
+from tests.planned_models import everything, instances, nvidias_model, pipeline_of, uneven
 
 
 def planned(model: ppopt.Pipeline, *names: str, **options: object) -> ppopt.Planning:
@@ -191,6 +193,51 @@ def test_the_same_seed_gives_the_same_plan() -> None:
     assert one is not None
     assert two is not None
     assert one.layers_per_stage == two.layers_per_stage
+
+
+@pytest.mark.parametrize("phase", ["interleaved, v = 3", "replaying", "searching optimized-linear"])
+def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
+    pressed: list[str] = []
+
+    def on_phase(text: str) -> None:
+        if text.startswith(phase) and not pressed:
+            pressed.append(text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    found = ppopt.plan(
+        uneven(30), ["1f1b", "interleaved"], free=True, placement="linear", time_limit=6, on_phase=on_phase
+    )
+    assert pressed
+    assert found.interrupted
+    assert found.best is not None
+    assert found.best.exact_makespan >= found.best.bound
+
+
+@pytest.mark.parametrize("name", ["dsv3-1f1b-p4v1m32", "kimi-1f1b-p4v1m32", "kimi-1f1b-p8v1m64", "sarvam19-1f1b-p4m16"])
+def test_nvidias_layouts_are_beaten_or_proven(name: str) -> None:
+    """The others take longer: `python -m benchmarks.plan_layouts`."""
+    entry = next(each for each in everything()["nvidia_layouts"] if each["instance"] == name)
+    model = nvidias_model(entry)
+    found = ppopt.plan(model, ["1f1b"], layouts=[entry["layout"]], time_limit=10)
+    (compared,) = found.layouts
+    assert compared.schedule.makespan == entry["their_makespan"]
+    assert found.best is not None
+    assert found.best.status == "optimal"
+    assert found.best.makespan == entry["our_makespan"] <= entry["their_makespan"]
+
+
+def test_no_partition_of_pytorchs_heuristic_is_better_than_a_plan() -> None:
+    found = [each for each in everything()["pytorch_partition"] if each["name"] in instances()]
+    small = [each for each in found if each["name"].startswith("small")]
+    assert len(small) > 5
+    for entry in small:
+        known = instances()[entry["name"]]
+        model = pipeline_of(known)
+        theirs = ppopt.evaluate(model.with_cut(entry["search"]), known["strategy"]).makespan
+        best = ppopt.plan(model, [known["strategy"]], stages_per_device=known["stages_per_device"], time_limit=5).best
+        assert best is not None
+        assert best.status == "optimal"
+        assert best.makespan <= theirs
 
 
 @pytest.mark.parametrize(
