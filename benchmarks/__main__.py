@@ -13,6 +13,7 @@ from pathlib import Path
 NOT_BY_THEMSELVES = {
     "timing",
     "optimality",
+    "plan",
     "plan_layouts",
     "zero_bubble_world",
     "rehearsal",

@@ -54,7 +54,7 @@ def random_instance(seed: int) -> Instance:
             mapping["overlap"] = draw.choice([0.25, 0.5, 1])
         if draw.random() < 0.5:
             mapping["memory"] = {"limit": draw.choice([8, 14, 20, 30])}
-        recompute = draw.choice(["none", "none", "per-stage", "uniform-k"])
+        recompute = draw.choice(["none", "none", "per-stage" if stages <= 4 else "none", "uniform-k"])
         try:
             return Instance(Pipeline.from_mapping(mapping), name, recompute, draw.random() < 0.7)
         except InputError:

@@ -102,9 +102,7 @@ class Annealing:
         walk = self._walk(start, best, paths, constants)
         known, found = pool.count, walk.best_amounts
         moves = min(MOVES, MOVES_A_COLUMN * len(problem.columns))
-        count = self.anneal(
-            moves, hot * scale, COLD * scale, price, known, self.replay.graph, self.fixed, walk
-        )
+        count = self.anneal(moves, hot * scale, COLD * scale, price, known, self.replay.graph, self.fixed, walk)
         end = found if found.any() else start.amounts
         lengths = end @ paths[:, known:count] + constants[known:count]
         for place in (known + np.argsort(-lengths)[:KEPT_PATHS]).tolist():

@@ -7,12 +7,12 @@ added to those that judge, so that it is not tried again.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from solver.deadline import is_over
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Column, Numbers, PartitionProblem
@@ -120,7 +120,7 @@ class Descent:
         self.pool.add(path)
         return Found(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
 
-    def run(self, start: Place, *, replays: int, deadline: float | None = None) -> Found:
+    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> Found:
         """Search from a split.
 
         Parameters
@@ -129,13 +129,13 @@ class Descent:
             Where to begin.
         replays : int
             How many splits are replayed at most.
-        deadline : float or None
-            On the clock of `time.perf_counter`.
+        over : callable or None
+            Asked before each step: whether to end.
         """
         here, cost = start, self.judged(start)
         best = cost
         best_place = here
-        while self.replays < replays and not is_over(deadline):
+        while self.replays < replays and not (over is not None and over()):
             improved = self._improve(here, cost, replays)
             if improved is not None:
                 here, cost = improved

@@ -26,6 +26,9 @@ MOST_ROWS = 250
 KEPT_ROWS = 120
 """So many are kept then."""
 
+MOST_ITERATIONS = 20_000
+"""A program that takes more simplex steps goes round in circles, and is built anew."""
+
 TIGHT = 1e-9
 """A multiplier above this counts."""
 
@@ -100,6 +103,7 @@ class Relaxation:
         model.setOptionValue("presolve", "off")
         model.setOptionValue("solver", "simplex")
         model.setOptionValue("threads", 1)
+        model.setOptionValue("simplex_iteration_limit", MOST_ITERATIONS)
         none: npt.NDArray[np.int32] = np.array([], dtype=np.int32)
         for column in self.problem.columns:
             model.addCol(0.0, 0.0, float(self.problem.runs[column.run].count), 0, none, none.astype(float))

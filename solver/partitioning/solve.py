@@ -27,6 +27,9 @@ REPLAYS = 200
 ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
 """Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
 
+NEAR_LIMIT = 0.9
+"""Annealing is needed where a limit is used up to this part of it."""
+
 STALE_ROUNDS = 36
 """After so many rounds that find nothing better it ends: each temperature with each price, several times."""
 
@@ -77,7 +80,7 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, replays: int = QUIC
 
 
 def _descended(
-    problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, deadline: float | None
+    problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, over: Callable[[], bool] | None
 ) -> Found:
     """Descend from even splits: with nothing in its second mode, and where there are limits, with all."""
     descent = Descent(problem, replay, pool, seed)
@@ -87,20 +90,29 @@ def _descended(
         modes.append(modes[0] + int(problem.counts.max()))
     found = []
     for number, second in enumerate(modes, start=1):
-        found.append(
-            descent.run(descent.place(cuts, second), replays=replays * number // len(modes), deadline=deadline)
-        )
+        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), over=over))
     return min(found, key=lambda each: each.rank)
 
 
-def _annealed(annealing: Annealing, start: Found, deadline: float | None, take: Callable[[Found], None]) -> None:
+def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
+    """Return whether a split comes near a limit."""
+    return bool((problem.limit_rows @ found.amounts > NEAR_LIMIT * problem.limit_values).any())
+
+
+def _annealed(
+    annealing: Annealing,
+    start: Found,
+    deadline: float | None,
+    take: Callable[[Found], None],
+    over: Callable[[], bool],
+) -> None:
     """Anneal from the best, round after round."""
     best = start
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
     stale = 0
-    while not is_over(until) and stale < STALE_ROUNDS:
+    while not is_over(until) and not over() and stale < STALE_ROUNDS:
         stale += 1
         found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
         if found is not None:
@@ -169,13 +181,17 @@ def best_split(
             path = replay.longest(amounts)
             pool.add(path)
             take(Found(path.length, 0.0, amounts))
-    first = _descended(problem, replay, pool, seed, REPLAYS, deadline)
+
+    def over() -> bool:
+        return is_over(deadline) or (stop is not None and stop())
+
+    first = _descended(problem, replay, pool, seed, REPLAYS, over)
     take(first)
     near: Callable[[Numbers, int | None], Found | None] | None = None
-    if replay.compiled is not None and problem.first_in_mode is None and problem.limits:
+    if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
         annealing = Annealing(problem, replay, pool, seed)
         near = annealing.near
-        _annealed(annealing, best or first, deadline, take)
+        _annealed(annealing, best or first, deadline, take, over)
     tree = Tree(
         problem,
         replay,
