@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.memory_frontier.find import frontier
+    from ppopt.memory_frontier.frontier import Frontier, Point
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.profiling.profile_result import Profile, profile
@@ -60,6 +62,8 @@ _HOMES = {
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.memory_frontier.find": ("frontier",),
+    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
@@ -93,6 +97,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "Frontier",
+    "Point",
+    "frontier",
     "explain",
     "CheckReport",
     "check_schedule_file",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.frontier import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.table import Row
@@ -82,6 +83,8 @@ class Section:
         How what was measured differs from what was predicted.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
+    frontier : ShownFrontier or None
+        What each memory limit allows, where that was explored.
     """
 
     title: str
@@ -94,6 +97,7 @@ class Section:
     headline: str = ""
     differences: Sequence[str] = ()
     search: str = ""
+    frontier: ShownFrontier | None = None
 
     @property
     def unit(self) -> str:

@@ -201,6 +201,19 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) -> str:
+    """Align rows of a mark, a name and figures, as in the tables above.
+
+    Parameters
+    ----------
+    cells : sequence of sequence of str
+        The rows, titles first.
+    width : int or None
+        As for `table`.
+    """
+    return "\n".join(line.rstrip() for line in _lines(cells, width))
+
+
 def _lines(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Align the cells of a table; names take what the figures leave of the width."""
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]

@@ -15,12 +15,14 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.memory_frontier.frontier import Frontier
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
+from reports.frontier import frontier_table
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
@@ -108,6 +110,20 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
         if form != "table" or comparison.winner is None:
             for message in comparison.infeasible:
                 click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+
+
+def show_frontier(frontier: Frontier, form: str) -> None:
+    """Print a memory frontier: tables, JSON or CSV on standard output, notes on standard error."""
+    for note in frontier.notes:
+        click.echo(f"note: {note}", err=True)
+    if form == "json":
+        click.echo(json.dumps(frontier.to_dict(), allow_nan=False))
+    elif form == "csv":
+        click.echo(_as_csv([point.to_dict() for point in frontier.points]), nl=False)
+    else:
+        reasons = [f"left out: {text}" for text in _together(frontier.left_out, with_name)]
+        tables = frontier_table(frontier.shown, _width())
+        click.echo("\n".join([_wrapped(frontier.sentence, indent=""), "", tables, *map(_wrapped, reasons)]))
 
 
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:

@@ -138,6 +138,12 @@ def optimize(
 class SearchOptions:
     """What `optimize` takes besides the pipeline; the same names and meanings.
 
+    Attributes
+    ----------
+    known : Bound or None
+        A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
+        than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
+
     Raises
     ------
     InputError
@@ -153,6 +159,7 @@ class SearchOptions:
     seed: int = 0
     progress: Progress | None = None
     starts: Sequence[Schedule] = ()
+    known: Bound | None = None
 
     def __post_init__(self) -> None:
         if self.placement not in (*STAGES_PER_DEVICE, "all"):
@@ -225,9 +232,20 @@ def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tup
     """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
     for name in placements:
         with suppress(InputError):
-            cut = _cuts(pipeline, [name])[1][name]
-            placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+            cut, placement = searched_cut(pipeline, name)
             yield cut, replace(placement, name="")
+
+
+def searched_cut(pipeline: Pipeline, name: str) -> tuple[Pipeline, Placement]:
+    """Cut the model as a search of a placement does, and lay out its stages.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be cut so.
+    """
+    cut = _cuts(pipeline, [name])[1][name]
+    return cut, make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
 
 
 def _cuts(pipeline: Pipeline, placements: list[str]) -> tuple[Pipeline, dict[str, Pipeline]]:
@@ -284,6 +302,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
         search.proven(bound_first(problem))
+        if options.known is not None:
+            search.proven(options.known)
         draft = _Draft.of(search, pipeline, placement)
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         after = _after_search(draft.seconds, shown_beside, limit)

@@ -28,6 +28,11 @@ def verdict(section: Section) -> str:
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
+def frontier(section: Section) -> str:
+    """Say where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+    return "" if section.frontier is None else section.frontier.sentence
+
+
 def bubbles(section: Section) -> str:
     """Say how much the best and the worst schedule idle."""
     ranked = sorted(section.schedules, key=lambda each: each.summary.figures.bubble_ratio)
