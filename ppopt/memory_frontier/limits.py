@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from math import gcd, lcm
+from math import ceil, gcd, lcm
 from typing import Any, TypeAlias
 
 from ppopt.memory_frontier.curves import Lane
@@ -122,15 +122,16 @@ def spaced_limits(
     if most <= least or points == 1:
         return [most]
     step, room = _step(lanes), most - least
-    if room / step + 1 <= points:
-        spread = [least + step * place for place in range(int(room / step) + 1)]
+    if ceil(room / step) < points:
+        spread = [least + step * place for place in range(ceil(room / step))]
     else:
         grain = _grain(lanes, room, points)
-        spread = [least + round(room * place / (points - 1) / grain) * grain for place in range(points)]
+        spread = [least + round(room * place / (points - 1) / grain) * grain for place in range(1, points - 1)]
     spread = sorted({least, most, *(limit for limit in spread if least < limit < most)})
-    for limit in wanted:
-        if least < limit < most and limit not in spread:
-            inner = spread[1:-1]
+    asked = {limit for limit in wanted if least < limit < most}
+    for limit in sorted(asked):
+        if limit not in spread:
+            inner = [other for other in spread[1:-1] if other not in asked]
             nearest = min(inner, key=lambda other: abs(other - limit), default=None)
             spread = sorted({limit, *(other for other in spread if other != nearest)})
     return spread

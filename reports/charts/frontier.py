@@ -17,7 +17,7 @@ from reports.numbers import titled
 
 HEIGHT = 460
 
-MOST_FOLDED = 4.0
+MOST_FOLDED = 2.5
 """Beyond this ratio of the ends of an axis it is logarithmic."""
 
 LARGE = 10_000
