@@ -111,7 +111,7 @@ class Exploration:
 
     def run(self) -> None:
         """Search until the time is up, nothing is open, or Ctrl-C is pressed."""
-        if self.ends <= perf_counter():
+        if self.interrupted or self.ends <= perf_counter():
             return
         with interrupt_noted(self._note), suppress(KeyboardInterrupt), Searchers(self.processes) as searchers:
             try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from ppopt import __version__
 from ppopt.comparison.ladders import freedom_of
@@ -102,19 +102,21 @@ def frontier(
     options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
     wanted, count = read_limits(limits), read_points(points)
     gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started)
+    saved: dict[str, Any] = {}
     if save_to is not None:
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
     gathered.lay_lanes()
     refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
-    with suppress(KeyboardInterrupt):
+    try:
         gathered.evaluate()
-    if save_to is not None:
-        restore(gathered.curves, saved, options.allowed)
+    except KeyboardInterrupt:
+        gathered.interrupted = True
+    restore(gathered.curves, saved, options.allowed)
     exploration = gathered.explore(wanted, count, shown_afterwards=shown_afterwards)
     made = gathered.result(exploration.settle(), exploration)
     if save_to is not None:
-        save(save_to, __version__, gathered.model, gathered.curves, options.allowed)
+        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, saved)
     return replace(made, seconds=perf_counter() - started)
 
 
@@ -238,6 +240,7 @@ class _Gathered:
             ends=ends,
             processes=self.options.workers or cores(),
             on_progress=self.on_progress,
+            interrupted=self.interrupted,
         )
         exploration.run()
         return exploration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,9 @@ from strategies.search_problem import Allowed
 FORMAT = "ppopt-frontier-1"
 
 
-def save(path: str | Path, version: str, model: Pipeline, curves: Curves, allowed: Allowed) -> None:
+def save(
+    path: str | Path, version: str, model: Pipeline, curves: Curves, allowed: Allowed, before: Mapping[str, Any]
+) -> None:
     """Write all schedules and bounds that are known.
 
     Parameters
@@ -38,6 +41,8 @@ def save(path: str | Path, version: str, model: Pipeline, curves: Curves, allowe
         What is known.
     allowed : Allowed
         What the searches might use.
+    before : mapping
+        What `read_saved` has read: what it says of other placements stays.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def save(path: str | Path, version: str, model: Pipeline, curves: Curves, allowe
         "version": version,
         "pipeline": _written(model),
         "allowed": allowed._asdict(),
-        "placements": {lane.name: _lane_written(lane) for lane in curves.lanes},
+        "placements": {**before, **{lane.name: _lane_written(lane) for lane in curves.lanes}},
     }
     with written_whole(path) as file:
         file.write(json.dumps({**content, "checksum": _checksum(content)}, allow_nan=False))

@@ -93,6 +93,8 @@ def test_the_optimum_is_found_at_every_limit_of_a_small_pipeline() -> None:
 def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
     again = ppopt.frontier(COSTS, time_limit=0, limits=[point.limit for point in searched.points], save_to=saved)
     assert [point.to_dict() for point in again.points] == [point.to_dict() for point in searched.points]
+    more = ppopt.frontier(COSTS.with_limit(None), placement="linear", time_limit=0, limits=[2], save_to=saved)
+    assert set(json.loads(saved.read_text())["placements"]) == set(searched.searched)
     more = ppopt.frontier(COSTS.with_limit(None), time_limit=0, limits=[2], save_to=saved)
     assert more.points[0].makespan <= min(each.makespan for each in searched.stairs if max(each.peak_memory) <= 2)
 
