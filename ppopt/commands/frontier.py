@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
 @click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="The memory limits.")
 @click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="How many limits are chosen.  [default: 12]")
-@click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for all of it.")
+@click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds for all of it.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Searches at once.  [default: the cores]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)

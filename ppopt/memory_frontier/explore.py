@@ -109,11 +109,11 @@ class Exploration:
     def __post_init__(self) -> None:
         self.is_chosen = self.limits is None
 
-    def run(self) -> None:
+    def run(self, searchers: Searchers) -> None:
         """Search until the time is up, nothing is open, or Ctrl-C is pressed."""
         if self.interrupted or self.ends <= perf_counter():
             return
-        with interrupt_noted(self._note), suppress(KeyboardInterrupt), Searchers(self.processes) as searchers:
+        with interrupt_noted(self._note), suppress(KeyboardInterrupt):
             try:
                 self._search(searchers)
             except KeyboardInterrupt:

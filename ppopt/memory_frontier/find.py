@@ -18,6 +18,7 @@ from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import read_saved, restore, save
+from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import MOST_SEARCHED_OPS, SearchOptions, searched_cut
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.result import Schedule
@@ -48,7 +49,7 @@ def frontier(
     overlap: bool = False,
     limits: Limits = AUTO,
     points: int = POINTS,
-    time_limit: float = 60.0,
+    time_limit: float = 100.0,
     workers: int | None = None,
     seed: int = 0,
     save_to: str | Path | None = None,
@@ -108,12 +109,10 @@ def frontier(
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
     gathered.lay_lanes()
     refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
-    try:
+    with Searchers(gathered.processes) as searchers:  # they need a while to start
         gathered.evaluate()
-    except KeyboardInterrupt:
-        gathered.interrupted = True
-    restore(gathered.curves, saved, options.allowed)
-    exploration = gathered.explore(wanted, count, shown_afterwards=shown_afterwards)
+        restore(gathered.curves, saved, options.allowed)
+        exploration = gathered.explore(searchers, wanted, count, shown_afterwards=shown_afterwards)
     made = gathered.result(exploration.settle(), exploration)
     if save_to is not None:
         save(save_to, __version__, gathered.model, gathered.curves, options.allowed, saved)
@@ -183,7 +182,19 @@ class _Gathered:
         lane.prove(plain_bound(problem, "makespan"), None)
         return lane
 
+    @property
+    def processes(self) -> int:
+        """How many searches run at once; none where there is no time for any."""
+        return (self.options.workers or cores()) if self.options.time_limit else 0
+
     def evaluate(self) -> None:
+        """Evaluate the published schedules; Ctrl-C ends that."""
+        try:
+            self._evaluate_each()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _evaluate_each(self) -> None:
         """Evaluate the published schedules without a limit, and with the user's where that makes another order."""
         ends = self.started + PUBLISHED_SHARE * self.options.time_limit
         models = [self.model]
@@ -224,7 +235,9 @@ class _Gathered:
             return None
         return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
 
-    def explore(self, limits: Sequence[Fraction] | None, points: int, *, shown_afterwards: bool) -> Exploration:
+    def explore(
+        self, searchers: Searchers, limits: Sequence[Fraction] | None, points: int, *, shown_afterwards: bool
+    ) -> Exploration:
         """Search."""
         ends = self.started + self.options.time_limit
         if shown_afterwards:
@@ -238,11 +251,11 @@ class _Gathered:
             points=points,
             wanted=[asked] if isinstance(asked, Fraction) else [],
             ends=ends,
-            processes=self.options.workers or cores(),
+            processes=self.processes,
             on_progress=self.on_progress,
             interrupted=self.interrupted,
         )
-        exploration.run()
+        exploration.run(searchers)
         return exploration
 
     def result(self, limits: Sequence[Fraction], exploration: Exploration) -> Frontier:

@@ -25,6 +25,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     channel: Connection[Answer, Job] = Connection(os.dup(sys.stdin.fileno()))
     with suppress(EOFError, BrokenPipeError):
+        channel.send(None)  # from now on a signal does no harm
         while True:
             job = channel.recv()
             channel.send(_answered(job))

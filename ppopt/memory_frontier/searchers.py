@@ -25,6 +25,7 @@ class _Searcher:
     process: subprocess.Popen[bytes]
     channel: Connection[Any, Any]
     job: Job | None = None
+    is_ready: bool = False  # it says so itself, when it has loaded all that it needs
 
 
 class Searchers:
@@ -92,6 +93,9 @@ class Searchers:
             assert job is not None
             try:
                 answer = channel.recv()
+                if not searcher.is_ready:
+                    searcher.is_ready = True
+                    continue
                 searcher.job = None
             except (EOFError, OSError):
                 self.died += 1
@@ -101,11 +105,12 @@ class Searchers:
         return answered
 
     def interrupt(self) -> None:
-        """End all that is being done: each answers with the best that it has found so far."""
+        """End all that is being done: each answers with the best that it has found so far, if it has begun."""
         for searcher in self._searchers:
-            if searcher.job is not None:
-                with suppress(OSError):
-                    searcher.process.send_signal(signal.SIGINT)
+            if searcher.job is not None and searcher.is_ready:
+                searcher.process.send_signal(signal.SIGINT)
+            else:
+                searcher.job = None
 
     def last_answers(self, seconds: float) -> list[tuple[Job, Answer]]:
         """End all that is being done, and wait for so many seconds for what was found."""
