@@ -56,8 +56,8 @@ class Exploration:
     """Searches placements at limits, in parallel, until the time is up or nothing is open.
 
     Every search starts from the best schedule that fits its limit, and from the best bound of a greater limit. The next
-    one is that whose gap is largest for the time that it has had, so that in the end each has had time in proportion to
-    what could still be gained by it.
+    one is that whose gap is largest for the time that it has had, so that each gets time in proportion to what could
+    still be gained by it. Where a search has gained nothing, the time that it took counts twice as much from then on.
 
     Parameters
     ----------
@@ -146,10 +146,13 @@ class Exploration:
         """Keep what a search has found."""
         if answer is None:
             return
-        lane = self._lane(job.placement)
+        lane, cell = self._lane(job.placement), (job.placement, job.limit)
+        before = _standing(lane, job.limit)
         lane.add(Found.of(answer))
         if answer.bound_held_by is not None:
             lane.prove(answer.bound_held_by, job.limit)
+        if _standing(lane, job.limit) == before:
+            self.spent[cell] *= 2
 
     # ---- what comes next
 
@@ -276,3 +279,9 @@ class Exploration:
     def _gap(self, limit: Fraction) -> Fraction:
         best = self.curves.best_at(limit).makespan
         return (best - self.curves.bound_at(limit)) / best
+
+
+def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:
+    """Return how a placement stands at a limit: its shortest schedule and its bound."""
+    best = lane.best_at(limit)
+    return Fraction(0) if best is None else best.makespan, lane.bound_at(limit)

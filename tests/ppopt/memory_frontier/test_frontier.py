@@ -205,6 +205,20 @@ def test_the_largest_gap_for_its_time_comes_next() -> None:
     assert explored._next(busy).limit in (5, None)
 
 
+def test_time_that_gained_nothing_counts_twice() -> None:
+    explored = exploration()
+    linear, _ = explored.curves.lanes
+    job = explored._next([])
+    assert (job.placement, job.limit) == ("linear", None)
+    took = explored.spent["linear", None]
+    explored._take(job, replace(linear.found[-1].schedule, bound_held_by=Bound(1, "load")))
+    assert explored.spent["linear", None] == took  # a first bound
+    explored._take(job, linear.found[-1].schedule)
+    assert explored.spent["linear", None] == 2 * took
+    explored._take(job, None)
+    assert explored.spent["linear", None] == 2 * took
+
+
 def test_a_start_that_meets_a_known_bound_ends_the_search() -> None:
     costs = pipeline(4, 8)
     start = ppopt.evaluate(costs, "zb-h1")
