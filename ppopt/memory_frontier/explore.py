@@ -73,6 +73,8 @@ class Exploration:
         How many are chosen.
     wanted : sequence of Fraction
         Limits that shall be among the chosen ones, where they lie between.
+    earlier : sequence of Fraction
+        Limits that an earlier run has chosen; none for the first one.
     ends : float
         When the searches must have ended, on the clock of `time.perf_counter`.
     processes : int
@@ -96,6 +98,7 @@ class Exploration:
     limits: Sequence[Fraction] | None
     points: int
     wanted: Sequence[Fraction]
+    earlier: Sequence[Fraction]
     ends: float
     processes: int
     on_progress: OnProgress
@@ -185,12 +188,15 @@ class Exploration:
                     yield (lane.name, limit), part
 
     def _top_is_settled(self, busy: set[Cell]) -> bool:
-        """Return whether it is known closely enough where the top begins, or has taken its share of the time."""
+        """Return whether it is known closely enough where the top begins, or has taken its share of the time.
+
+        An earlier run has looked for it.
+        """
         if any(limit is None for _, limit in busy):
             return False
         enough, least = self.curves.enough, self.curves.least
         late = perf_counter() - self.started > TOP_SHARE * (self.ends - self.started)
-        return late or (enough - self._not_enough(busy)) * self.points <= enough - least
+        return late or bool(self.earlier) or (enough - self._not_enough(busy)) * self.points <= enough - least
 
     def _not_enough(self, busy: set[Cell]) -> Fraction:
         """Return the greatest limit at which a search has not come up with the shortest step."""
@@ -222,6 +228,9 @@ class Exploration:
 
     def _chosen(self) -> list[Fraction]:
         curves = self.curves
+        if self.earlier:
+            limits = sorted({curves.least, *self.earlier})
+            return respaced_limits(curves.lanes, limits, curves.enough, self.points, self.wanted)
         return spaced_limits(curves.lanes, curves.least, curves.enough, self.points, self.wanted)
 
     # ---- one search

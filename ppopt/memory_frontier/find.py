@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from ppopt import __version__
 from ppopt.comparison.ladders import freedom_of
@@ -17,7 +16,7 @@ from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
-from ppopt.memory_frontier.saved import read_saved, restore, save
+from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import MOST_SEARCHED_OPS, SearchOptions, searched_cut
 from ppopt.optimization.starts import one_at_a_time
@@ -36,8 +35,11 @@ from strategies.search_problem import build_search_problem, pipeline_actions
 PUBLISHED_SHARE = 0.25
 """The part of the time that evaluating the published schedules may take at most; more are left out."""
 
-AFTER_A_REPORT = 1.3
-"""How long a page takes for one schedule, in multiples of what evaluating it took."""
+TO_ANSWER = 0.3
+"""Seconds that it takes to stop the searches and to put together what they have found."""
+
+FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
+"""How long a page takes: seconds for itself, and for each schedule in multiples of what evaluating it took."""
 
 ONE_AT_A_TIME = "one microbatch at a time"
 
@@ -103,7 +105,7 @@ def frontier(
     options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
     wanted, count = read_limits(limits), read_points(points)
     gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started)
-    saved: dict[str, Any] = {}
+    saved = Saved()
     if save_to is not None:
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
@@ -112,10 +114,11 @@ def frontier(
     with Searchers(gathered.processes) as searchers:  # they need a while to start
         gathered.evaluate()
         restore(gathered.curves, saved, options.allowed)
-        exploration = gathered.explore(searchers, wanted, count, shown_afterwards=shown_afterwards)
-    made = gathered.result(exploration.settle(), exploration)
+        exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
+    shown = exploration.settle()
+    made = gathered.result(shown, exploration)
     if save_to is not None:
-        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, saved)
+        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
     return replace(made, seconds=perf_counter() - started)
 
 
@@ -236,12 +239,19 @@ class _Gathered:
         return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
 
     def explore(
-        self, searchers: Searchers, limits: Sequence[Fraction] | None, points: int, *, shown_afterwards: bool
+        self,
+        searchers: Searchers,
+        limits: Sequence[Fraction] | None,
+        points: int,
+        earlier: Sequence[Fraction],
+        *,
+        shown_afterwards: bool,
     ) -> Exploration:
         """Search."""
-        ends = self.started + self.options.time_limit
+        ends = self.started + self.options.time_limit - TO_ANSWER
         if shown_afterwards:
-            ends -= AFTER_A_REPORT * self.evaluating * (len(self.published) + (len(limits) if limits else points))
+            shown = len(self.published) + (len(limits) if limits else points)
+            ends -= FOR_A_PAGE + FOR_ITS_SCHEDULES * self.evaluating * shown
         asked = self.pipeline.memory.limit
         exploration = Exploration(
             model=self.model,
@@ -250,6 +260,7 @@ class _Gathered:
             limits=limits,
             points=points,
             wanted=[asked] if isinstance(asked, Fraction) else [],
+            earlier=[limit for limit in earlier if limit >= self.curves.least],
             ends=ends,
             processes=self.processes,
             on_progress=self.on_progress,

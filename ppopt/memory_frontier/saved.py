@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,30 @@ from strategies.search_problem import Allowed
 FORMAT = "ppopt-frontier-1"
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What a file says.
+
+    Attributes
+    ----------
+    placements : mapping
+        For each placement its schedules and bounds, as they are written.
+    limits : sequence of Fraction
+        The limits that were shown, by rising size.
+    """
+
+    placements: Mapping[str, Any] = field(default_factory=dict)
+    limits: Sequence[Fraction] = ()
+
+
 def save(
-    path: str | Path, version: str, model: Pipeline, curves: Curves, allowed: Allowed, before: Mapping[str, Any]
+    path: str | Path,
+    version: str,
+    model: Pipeline,
+    curves: Curves,
+    allowed: Allowed,
+    limits: Sequence[Fraction],
+    before: Saved,
 ) -> None:
     """Write all schedules and bounds that are known.
 
@@ -41,7 +63,9 @@ def save(
         What is known.
     allowed : Allowed
         What the searches might use.
-    before : mapping
+    limits : sequence of Fraction
+        The limits that were shown.
+    before : Saved
         What `read_saved` has read: what it says of other placements stays.
 
     Raises
@@ -54,7 +78,8 @@ def save(
         "version": version,
         "pipeline": _written(model),
         "allowed": allowed._asdict(),
-        "placements": {**before, **{lane.name: _lane_written(lane) for lane in curves.lanes}},
+        "limits": [str(limit) for limit in limits],
+        "placements": {**before.placements, **{lane.name: _lane_written(lane) for lane in curves.lanes}},
     }
     with written_whole(path) as file:
         file.write(json.dumps({**content, "checksum": _checksum(content)}, allow_nan=False))
@@ -87,13 +112,13 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> dict[str, Any]:
+def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> Saved:
     """Read a file that `save` has written; a file that is not there yet is empty.
 
     Returns
     -------
-    dict
-        For each placement what `restore` takes.
+    Saved
+        What it says.
 
     Raises
     ------
@@ -104,7 +129,7 @@ def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed
     cure = "name another file, or delete it"
     content = _read_json(path)
     if content is None:
-        return {}
+        return Saved()
     if not isinstance(content, dict) or not str(content.get("format", "")).startswith("ppopt-frontier"):
         raise InputError(f"{name}: is not a file that `ppopt frontier --save` has written; {cure}")
     if (content["format"], content.get("version")) != (FORMAT, version):
@@ -117,8 +142,7 @@ def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed
     if content["allowed"] != allowed._asdict():
         used = "with" if content["allowed"]["overlap"] else "without"
         raise InputError(f"{name}: was searched {used} --overlap; {cure}")
-    placements: dict[str, Any] = content["placements"]
-    return placements
+    return Saved(content["placements"], [Fraction(limit) for limit in content["limits"]])
 
 
 def _read_json(path: str | Path) -> Any:
@@ -141,7 +165,7 @@ def _difference(written: str, model: Pipeline) -> str:
     return f" ({keys[0]} differs)" if keys else ""
 
 
-def restore(curves: Curves, saved: dict[str, Any], allowed: Allowed) -> None:
+def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
     """Take over schedules, replayed and checked anew, and bounds.
 
     Raises
@@ -150,9 +174,10 @@ def restore(curves: Curves, saved: dict[str, Any], allowed: Allowed) -> None:
         If a schedule is found at fault, which its file's checksum should have told.
     """
     for lane in curves.lanes:
-        for each in saved.get(lane.name, {}).get("schedules", ()):
+        written = saved.placements.get(lane.name, {"schedules": [], "bounds": []})
+        for each in written["schedules"]:
             lane.add(Found.of(_restored(lane, each, allowed)))
-        for each in saved.get(lane.name, {}).get("bounds", ()):
+        for each in written["bounds"]:
             limit = None if each["limit"] is None else Fraction(each["limit"])
             ticks = Fraction(each["value"]) * lane.problem.ticks_per_unit
             if ticks.denominator > 1:

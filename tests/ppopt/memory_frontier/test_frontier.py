@@ -93,6 +93,8 @@ def test_the_optimum_is_found_at_every_limit_of_a_small_pipeline() -> None:
 def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
     again = ppopt.frontier(COSTS, time_limit=0, limits=[point.limit for point in searched.points], save_to=saved)
     assert [point.to_dict() for point in again.points] == [point.to_dict() for point in searched.points]
+    chosen = ppopt.frontier(COSTS, time_limit=0, points=6, save_to=saved)
+    assert [point.limit for point in chosen.points] == [point.limit for point in searched.points]
     more = ppopt.frontier(COSTS.with_limit(None), placement="linear", time_limit=0, limits=[2], save_to=saved)
     assert set(json.loads(saved.read_text())["placements"]) == set(searched.searched)
     more = ppopt.frontier(COSTS.with_limit(None), time_limit=0, limits=[2], save_to=saved)
@@ -171,7 +173,13 @@ def exploration(**more: Any) -> Exploration:
         made = Lane(name, cut, layout, build_search_problem(cut, layout))
         made.add(Found.of(evaluated({"linear": "zb-h1", "v": "v-min"}[name], cut)))
         lanes.append(made)
-    told: dict[str, Any] = {"limits": [Fraction(4), Fraction(5)], "points": 2, "wanted": [], "processes": 2} | more
+    told: dict[str, Any] = {
+        "limits": [Fraction(4), Fraction(5)],
+        "points": 2,
+        "wanted": [],
+        "earlier": [],
+        "processes": 2,
+    } | more
     return Exploration(model, Curves(lanes), SearchOptions(), ends=monotonic() + 1e6, on_progress=str, **told)
 
 
