@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.evaluation.evaluate import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.job import Answer, Job
+from ppopt.memory_frontier.job import Answer, Compile, Failure, Job
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.interrupt import interrupt_noted
@@ -135,18 +136,31 @@ class Exploration:
         self.interrupted = True
 
     def _search(self, searchers: Searchers) -> None:
+        if self.ends - self.started > WORTH_COMPILING and searchers.idle:
+            searchers.give(Compile())
         while (left := self.ends - perf_counter()) > 0 and not self.interrupted:
-            while searchers.idle and (job := self._next(searchers.jobs)) is not None:
+            while searchers.idle and (job := self._next(_searches(searchers.jobs))) is not None:
                 searchers.give(job)
-            if not searchers.jobs:
+            if not searchers.jobs or (searchers.idle and not _searches(searchers.jobs)):
                 return
             self._tell()
             self.died = searchers.died
-            for job, answer in searchers.answers(min(left, BETWEEN_LOOKS)):
-                self._take(job, answer)
+            for asked, answer in searchers.answers(min(left, BETWEEN_LOOKS)):
+                self._take(asked, answer)
 
-    def _take(self, job: Job, answer: Answer) -> None:
-        """Keep what a search has found."""
+    def _take(self, job: Job | Compile, answer: Answer) -> None:
+        """Keep what a search has found.
+
+        Raises
+        ------
+        InternalError
+            If something went wrong in it.
+        """
+        if isinstance(job, Compile):
+            return
+        if isinstance(answer, Failure):
+            limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
+            raise InternalError(f"the search of {job.placement} {limit}: {answer.message}")
         if answer is None:
             return
         lane, cell = self._lane(job.placement), (job.placement, job.limit)
@@ -251,11 +265,7 @@ class Exploration:
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )
-        whole = self.ends - self.started
-        return Job(name, limit, self._limited(limit), options, compiles=self.visits == 1 and whole > WORTH_COMPILING)
-
-    def _limited(self, limit: Fraction | None) -> Pipeline:
-        return self.model.with_limit(limit)
+        return Job(name, limit, self.model.with_limit(limit), options)
 
     def _lane(self, name: str) -> Lane:
         return next(lane for lane in self.curves.lanes if lane.name == name)
@@ -288,6 +298,10 @@ class Exploration:
     def _gap(self, limit: Fraction) -> Fraction:
         best = self.curves.best_at(limit).makespan
         return (best - self.curves.bound_at(limit)) / best
+
+
+def _searches(jobs: Sequence[Job | Compile]) -> list[Job]:
+    return [job for job in jobs if isinstance(job, Job)]
 
 
 def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:

@@ -11,7 +11,6 @@ from time import perf_counter
 from ppopt import __version__
 from ppopt.comparison.ladders import freedom_of
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs, replay_orders
-from ppopt.evaluation.order_files import stages_meant
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
@@ -25,12 +24,11 @@ from ppopt.whole_files import check_writable
 from solver.errors import InputError
 from solver.search.portfolio import plain_bound
 from strategies.model_notes import TWO_COPIES, halves_notes
-from strategies.orders import with_virtual_stages
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE
 from strategies.plausibility import doubts
 from strategies.registry import all_strategies
 from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.stages import GivenModel, with_virtual_stages
 
 PUBLISHED_SHARE = 0.25
 """The part of the time that evaluating the published schedules may take at most; more are left out."""
@@ -143,17 +141,9 @@ class _Gathered:
     def __post_init__(self) -> None:
         every = (with_virtual_stages(name, self.pipeline) for name in all_strategies())
         self.names = list(every)
-        self.model = self._settled().with_limit(None)
+        self.given = GivenModel.of_several(self.pipeline, self.names, self.options.placements).settled()
+        self.model = self.given.with_limit(None)
         _refuse_no_memory(self.model)
-
-    def _settled(self) -> Pipeline:
-        """Settle an open number of stages: the times are meant for the least that anything shown takes."""
-        if self.pipeline.stages is not None and not self.pipeline.is_open_cut:
-            return self.pipeline
-        devices = self.pipeline.devices
-        searched = [(STAGES_PER_DEVICE[name] or 2) * devices for name in self.options.placements]
-        least = min([*searched, stages_meant(self.names, devices)])
-        return self.pipeline.with_stages(self.pipeline.stages or least)
 
     def lay_lanes(self) -> None:
         """Cut the model for each placement, with a schedule that needs the least memory and a bound without a search.
@@ -202,7 +192,7 @@ class _Gathered:
         ends = self.started + PUBLISHED_SHARE * self.options.time_limit
         models = [self.model]
         if self.pipeline.memory.limit is not None:
-            models.append(self._settled())
+            models.append(self.given)
         began = perf_counter()
         for place, name in enumerate(self.names, 1):
             self.on_progress(f"evaluating {name}, {place} of {len(self.names)}")
@@ -216,9 +206,9 @@ class _Gathered:
 
     def _evaluate_one(self, name: str, model: Pipeline) -> None:
         try:
-            made: Schedule | None = evaluate_with(model, name, "graph", {}, None, cured=False)
+            made: Schedule | None = evaluate_with(GivenModel(model), name, "graph", {}, cured=False)
         except InputError as error:
-            made = first_variant_that_runs(model, name, "graph", base=None)
+            made = first_variant_that_runs(GivenModel(model), name, "graph")
             if made is None and model is self.model:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
         if made is None:
@@ -275,7 +265,7 @@ class _Gathered:
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
         return Frontier(
-            pipeline=self._settled(),
+            pipeline=self.given,
             points=tuple(self._point(limit) for limit in limits),
             published=tuple(each.schedule for each in published),
             comparable=frozenset(

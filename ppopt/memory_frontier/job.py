@@ -12,6 +12,11 @@ from strategies.pipeline import Pipeline
 
 
 @dataclass(frozen=True, eq=False)
+class Compile:
+    """Compile the inner loops of local search, where numba is there and they are not: single searches are too short."""
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """One search.
 
@@ -25,16 +30,26 @@ class Job:
         The model with that limit.
     options : SearchOptions
         How it is searched, and for how long.
-    compiles : bool
-        Whether the inner loops are compiled first, where numba is there and they are not.
     """
 
     placement: str
     limit: Fraction | None
     pipeline: Pipeline
     options: SearchOptions
-    compiles: bool = False
 
 
-Answer: TypeAlias = Schedule | None
-"""The best schedule that was found, with its bound; None where a search could not tell anything."""
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a search that should not go wrong.
+
+    Attributes
+    ----------
+    message : str
+        The error in words.
+    """
+
+    message: str
+
+
+Answer: TypeAlias = Schedule | Failure | None
+"""The best schedule that was found, with its bound; what went wrong; None where it was ended too early, or compiled."""

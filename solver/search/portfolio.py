@@ -200,12 +200,12 @@ def run_tools(search: Search, tools: Sequence[ToolName], workers: int, seed: int
         compiled = compile_problem(search.problem, deadline=search.deadline)
         loading = READING_TO_LOCAL * (perf_counter() - began)
         _list_schedules(search, compiled, seed)
-        made: dict[ToolName, Tool] = {
+        by_name: dict[ToolName, Tool] = {
             "local search": Tool(partial(_run_local_search, search, compiled, _counted(seed)), loading),
             "cp-sat": Tool(partial(_run_cpsat, search, workers, _counted(seed))),
             "relaxation": Tool(partial(_run_relaxation, search, workers, seed)),
         }
-        _take_turns(search, [made[name] for name in tools])
+        _take_turns(search, [by_name[name] for name in tools])
 
 
 def _take_turns(search: Search, tools: list[Tool]) -> None:

@@ -24,7 +24,8 @@ from ppopt.commands.cli import cli
 from ppopt.commands.pages import write_frontier
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration
-from ppopt.memory_frontier.job import Job
+from ppopt.memory_frontier.job import Failure, Job
+from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import SearchOptions, searched_cut
 from solver.bounds.bound import Bound
 from strategies.search_problem import build_search_problem
@@ -225,6 +226,28 @@ def test_time_that_gained_nothing_counts_twice() -> None:
     assert explored.spent["linear", None] == 2 * took
     explored._take(job, None)
     assert explored.spent["linear", None] == 2 * took
+
+
+def test_what_goes_wrong_in_a_search_is_told() -> None:
+    explored = exploration()
+    wrong = replace(explored._next([]), pipeline="none")
+    with Searchers(1) as searchers:
+        searchers.give(wrong)
+        answers: list[Any] = []
+        while not answers:
+            answers = searchers.answers(30)
+    assert isinstance(answers[0][1], Failure)
+    with pytest.raises(ppopt.InternalError, match="the search of linear without a limit: AttributeError: 'str'"):
+        explored._take(*answers[0])
+
+
+def test_a_process_that_dies_is_counted_and_the_others_go_on() -> None:
+    job = exploration()._next([])
+    with Searchers(2) as searchers:
+        searchers.give(job)
+        searchers._searchers[0].process.kill()
+        assert searchers.answers(30) == [(job, None)]
+        assert (searchers.died, searchers.idle, searchers.jobs) == (1, 1, [])
 
 
 def test_a_start_that_meets_a_known_bound_ends_the_search() -> None:
