@@ -15,8 +15,9 @@ from solver.problem import place
 from strategies.cuts import check_cut, counts_by_kind
 from strategies.dependencies import build_problem, split_as_in
 from strategies.layers import Layers
-from strategies.orders import cut_for, make_orders, parse_strategy
+from strategies.orders import make_orders, parse_strategy
 from strategies.pipeline import Pipeline
+from strategies.stages import GivenModel
 
 NAMES = (
     *("1f1b", "gpipe", "zb-h1", "zb1p", "zb-h2", "eager-1f1b", "interleaved", "looped-bfs", "zb-v", "v-half"),
@@ -137,7 +138,7 @@ def best_of_all(instance: Instance) -> Fraction | None:
         for again in every_recomputation(pipeline.layers, cut, instance.recompute):
             made = pipeline.with_cut(cut, again)
             if orders is None:
-                placement, orders = make_orders(strategy, cut_for(strategy, made), {})
+                placement, orders = make_orders(strategy, GivenModel(made).for_strategy(strategy, {}).pipeline, {})
             problem = build_problem(made, placement, split_as_in(orders))
             rows = place(problem, orders, replay_on_graph(problem, orders))
             makespan = Fraction(max(row.end for row in rows), problem.ticks_per_unit)
