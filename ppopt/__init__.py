@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.evaluation.export import export
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.profiling.profile_result import Profile, profile
@@ -60,6 +61,7 @@ _HOMES = {
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.evaluation.export": ("export",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
@@ -93,6 +95,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "export",
     "explain",
     "CheckReport",
     "check_schedule_file",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ppopt.evaluation.export import exported, write_order
+from ppopt.evaluation.export import export
 from reports.metrics import Figures
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
@@ -225,18 +225,22 @@ class Schedule:
             "notes": list(self.notes),
         }
 
-    def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
-        """Write the order as a file that PyTorch's pipeline runtime loads.
-
-        Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong
-        gradients. No time changes.
+    def export(
+        self,
+        path: str | Path,
+        force_order_only: bool = False,
+        *,
+        lowered: bool = False,
+        unshard: bool = False,
+    ) -> tuple[str, ...]:
+        """Write the order as a file that PyTorch's pipeline runtime loads; see `ppopt.export`.
 
         Parameters
         ----------
         path : str or Path
             The file; it appears when all of it is written.
-        force_order_only : bool
-            Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+        force_order_only, lowered, unshard : bool
+            As for `ppopt.export`.
 
         Returns
         -------
@@ -248,9 +252,7 @@ class Schedule:
         InputError
             If the order is bidirectional and that is not forced, or the file cannot be written.
         """
-        order = exported(self, force_order_only=force_order_only)
-        write_order(path, order)
-        return order.notes
+        return export(self, path, force_order_only=force_order_only, lowered=lowered, unshard=unshard)
 
     def table_row(self) -> Row:
         """Take what a table shows of the schedule."""

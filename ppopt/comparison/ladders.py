@@ -247,7 +247,7 @@ class _Clock:
 
 
 def _bounds_needed(freedom: Freedom) -> int:
-    return 1 + bool(freedom.pipeline.p2p_latency) + freedom.limited
+    return 1 + bool(freedom.pipeline.longest_lag) + freedom.limited
 
 
 def find_bounds(freedom: Freedom) -> Bounds:
@@ -256,7 +256,7 @@ def find_bounds(freedom: Freedom) -> Bounds:
 
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
-    latency, loads = bool(freedom.pipeline.p2p_latency), device_loads(freedom)
+    latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
     is_read = _is_read_quickly(freedom) and not clock.is_over()
     problem = freedom.problem(freedom.pipeline.microbatches) if is_read else None
     free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
@@ -277,7 +277,7 @@ def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fra
     if freedom.limited:
         return bounds if bounds.limited is None else replace(bounds, limited=max(bounds.limited, proven))
     delayed = max(bounds.delayed, proven)
-    plain = bounds.plain if freedom.pipeline.p2p_latency else delayed
+    plain = bounds.plain if freedom.pipeline.longest_lag else delayed
     return replace(bounds, plain=plain, delayed=delayed, limited=delayed)
 
 
