@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-STEPS = ("imbalance", "filling_and_draining", "latency", "memory", "order")
+STEPS = ("imbalance", "filling_and_draining", "latency", "memory", "order", "communication")
 """The steps of a ladder, from the bottom up."""
 
 
@@ -31,9 +31,11 @@ class Ladder:
     memory : Fraction
         What it rises further by the memory limit.
     order : Fraction
-        The makespan less the bound: the most that another order can still gain.
+        The makespan without waiting communication less the bound: the most that another order can still gain.
     limited : bool
         Whether the memory limit counts; a schedule that exceeds it is measured against the bound without it.
+    communication : Fraction
+        What the makespan rises because transfers wait: for each other, for receives, or computing for them.
     """
 
     ideal: Fraction
@@ -44,11 +46,12 @@ class Ladder:
     memory: Fraction
     order: Fraction
     limited: bool
+    communication: Fraction = Fraction(0)
 
     @property
     def bound(self) -> Fraction:
         """The makespan that no other order on the same placement can beat."""
-        return self.makespan - self.order
+        return self.makespan - self.order - self.communication
 
     @property
     def makespan(self) -> Fraction:

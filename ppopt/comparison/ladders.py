@@ -198,9 +198,11 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
     start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
     makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
+    unhindered = schedule.unhindered_makespan
+    without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
-    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= makespan
+    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= without_waiting
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
@@ -209,8 +211,9 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
         filling_and_draining=bounds.plain - largest,
         latency=bounds.delayed - bounds.plain,
         memory=highest - bounds.delayed,
-        order=makespan - highest,
+        order=without_waiting - highest,
         limited=limited,
+        communication=makespan - without_waiting,
     )
 
 

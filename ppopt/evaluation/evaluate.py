@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
 from os import PathLike
 from time import perf_counter
 
+from ppopt.evaluation.as_run import Transferred
+from ppopt.evaluation.communicated import Order, communicate
 from ppopt.evaluation.order_files import read_each, read_named
 from ppopt.garbage import collection_paused
 from ppopt.result import Schedule
@@ -227,7 +231,7 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
     notes = (*doubts(model.pipeline), *given.notes, *cut.notes(given.name, given.placement), *halves)
-    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=notes)
+    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -249,8 +253,27 @@ def replay_orders(
     notes: Iterable[str] = (),
     started: float | None = None,
     check_memory: bool = False,
+    given: GivenOrder | None = None,
+    searched: bool = False,
 ) -> Schedule:
     """Replay given orders: times, check, figures.
+
+    Parameters
+    ----------
+    label : str
+        What the schedule is called.
+    pipeline, placement, orders, engine
+        What is replayed, and how.
+    notes : iterable of str
+        What is known of it already.
+    started : float, optional
+        When the work for it began.
+    check_memory : bool
+        Whether exceeding the memory limit is a fault.
+    given : GivenOrder, optional
+        The file that the orders come from.
+    searched : bool
+        Whether a search found them: their communication is then placed by time.
 
     Raises
     ------
@@ -264,9 +287,17 @@ def replay_orders(
     chosen = choose_engine(engine, problem)
     try:
         rows = place(problem, orders, replay(problem, orders, chosen))
+        unhindered = rows
+        if problem.moves:
+            free = replace(problem, moves={})
+            unhindered = place(free, orders, replay(free, orders, "graph"))
     except InputError as error:
         error.args = (f"{label}: {error}",)
         raise
+    transfers: Mapping[Op, Transferred] = {}
+    if pipeline.semantics in ("rendezvous", "batched"):
+        order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
+        rows, transfers = communicate(order)
     _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
     short = note_on_short_blocks(pipeline, orders)
@@ -283,7 +314,13 @@ def replay_orders(
         actions=orders,
         rows=rows,
         notes=(*notes, *([] if short is None else [short])),
+        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
+        transfers=transfers,
     )
+
+
+def _makespan(problem: Problem, rows: Sequence[Placed]) -> Fraction:
+    return Fraction(max(row.end for row in rows) - min(row.start for row in rows), problem.ticks_per_unit)
 
 
 def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
