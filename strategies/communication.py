@@ -174,6 +174,27 @@ class Communication(Part):
         together = source // self.devices_per_node == destination // self.devices_per_node
         return value.node if together else value.network
 
+    def lengthened(self, time: Fraction, *, on_link: bool) -> Communication:
+        """Let every transfer take longer, or shorter where the time is negative, but not less than none.
+
+        Parameters
+        ----------
+        time : Fraction
+            By how much.
+        on_link : bool
+            Whether it is time on the link, where that is given as such; else latency.
+        """
+        if on_link and self.bytes is None:
+            given = self.transfer or Fraction(0)
+            each = given if isinstance(given, tuple) else (given,)
+            longer = tuple(max(Fraction(0), value + time) for value in each)
+            return self.model_copy(update={"transfer": longer if isinstance(given, tuple) else longer[0]})
+        latency = self.latency
+        if isinstance(latency, ByClass):
+            node, network = (max(Fraction(0), value + time) for value in (latency.node, latency.network))
+            return self.model_copy(update={"latency": ByClass.model_construct(node=node, network=network)})
+        return self.model_copy(update={"latency": max(Fraction(0), latency + time)})
+
     def recut(self, old: int, new: int) -> Communication:
         """Give each boundary of another cut what lies at its place in the model.
 
