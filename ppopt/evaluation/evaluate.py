@@ -241,7 +241,7 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     pipeline = cut.pipeline
     if model.leaves_cut_open(len(pipeline.costs)):
         pipeline, _ = _planned(FixedOrder(given.name, pipeline, given.placement, given.orders, None, {}))
-    return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes)
+    return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 
 def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:

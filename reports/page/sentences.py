@@ -87,6 +87,7 @@ _REMEDIES = {
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
     "order": "which another order might still recover",
+    "communication": "which other places of sends and receives, or more communicators, might recover",
 }
 
 
