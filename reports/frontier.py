@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
 from reports.table import TIMES, aligned
@@ -125,8 +126,9 @@ class ShownFrontier:
         return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
 
     def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
-        """Say what the step buys that follows the user's limit, or else the knee."""
-        at = bend.limit if bend is not None else self.points[0].limit
+        """Say what the step buys that follows the user's limit, or else the knee, or is the first to buy anything."""
+        falls = (here.limit for here, there in pairwise(self.points) if there.makespan < here.makespan)
+        at = bend.limit if bend is not None else next(falls)
         if self.limit is not None and self.points[0].limit <= self.limit < self.points[-1].limit:
             at = max(point.limit for point in self.points if point.limit <= self.limit)
         place = next(place for place, point in enumerate(self.points) if point.limit == at)
@@ -194,8 +196,8 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         figures = number(point.makespan), number(point.bound), percent(point.gap)
         cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
         before = point
-    notes = ["* the knee; step: what the memory since the row above buys"]
-    text = "\n".join([*aligned(cells, width), *notes])
+    note = "step: what the memory since the row above buys"
+    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}"])
     return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
 
 

@@ -174,8 +174,10 @@ def respaced_limits(
 
 def _grain(lanes: Sequence[Lane], room: Fraction, points: int) -> Fraction:
     """Find of what amount limits are multiples: a whole activation of a stage, where there are enough of these."""
-    coarse = min(cost.activation for lane in lanes for cost in lane.pipeline.costs if cost.activation)
-    return coarse if room / coarse >= points else _step(lanes)
+    step = _step(lanes)
+    activations = (cost.activation for lane in lanes for cost in lane.pipeline.costs if cost.activation)
+    coarse = min(activations, default=step)
+    return coarse if room / coarse >= points else step
 
 
 def _step(lanes: Sequence[Lane]) -> Fraction:

@@ -52,6 +52,12 @@ def test_what_is_not_proven_is_not_called_so() -> None:
     assert one.sentence == "At a limit of 8 the step takes 441 ms; beyond 8 nothing, which is proven."
 
 
+def test_without_a_knee_the_step_is_the_first_that_buys_anything() -> None:
+    late = replace(SHOWN, points=[point(1, 500), point(2, 500), point(3, 441)], top=(3, 441))
+    assert "From 2 to 3: 11.80% of each step; beyond 3 nothing" in late.sentence
+    assert "knee" not in late.sentence + frontier_table(late, None)
+
+
 @pytest.mark.parametrize(
     ("points", "limit"),
     [(POINTS, 2), (POINTS[:1], None), (POINTS[:2], None), ([point(1, 3), point(2, 2), point(3, 1)], None)],

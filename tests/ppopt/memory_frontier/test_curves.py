@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppopt.memory_frontier.curves import Curves, Found, Lane
@@ -51,6 +51,7 @@ def known(draw: st.DrawFn) -> Curves:
     return Curves(lanes)
 
 
+@settings(max_examples=50)
 @given(known(), st.lists(AMOUNTS, min_size=2, max_size=8))
 def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: list[Fraction]) -> None:
     limits = sorted(limit for limit in asked if limit >= curves.least)
@@ -65,6 +66,7 @@ def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: li
         assert each.makespan == min(found.makespan for found in every)
 
 
+@settings(max_examples=50)
 @given(known())
 def test_steps_and_stairs_are_the_curves(curves: Curves) -> None:
     stairs, steps = curves.stairs(), curves.bound_steps([])

@@ -141,6 +141,10 @@ def test_static_memory_counts() -> None:
     twofold = ppopt.frontier(costs, placement="bidirectional", time_limit=0)
     assert twofold.points[0].limit == 11
     assert not any("two copies" in note for note in twofold.notes)
+    alone = ppopt.frontier(pipeline(2, 4, memory={"activation": 0, "static": 5}), time_limit=3, workers=1)
+    assert alone.points[0].limit == 5
+    assert alone.points[-1].limit in (5, 10)
+    assert_sound(alone)
 
 
 def test_blocks_that_save_time_need_to_be_allowed() -> None:
