@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.plan [seconds] [part of a name]``
 
-The instances and the best values and bounds known before are those of ``tests/data/plan_instances.json``; without
+The instances and the best values and bounds known before are those of ``tests/data/planned_models.json``; without
 a part of a name, all of them. ``llama70b-h1.14-interleaved-p8v5m64`` is 80 layers and a head of 1.14 layers.
 Seconds are wall-clock, ``cpu`` is what the process used: on a busy machine the second tells more.
 """

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.plan_layouts [nvidia|pytorch|known] [seconds] [part of a name]``
 
-``nvidia``: the layouts in NVIDIA's recipes, replayed on the costs of tests/data/plan_instances.json, which are only
+``nvidia``: the layouts in NVIDIA's recipes, replayed on the costs of tests/data/planned_models.json, which are only
 like those of the models: a difference is what balance alone is worth there. ``pytorch``: what the heuristic of pull
 request 179212 of PyTorch finds on these instances. ``known``: every instance with what was known of it. Each plan may
 take so many seconds (20 by default).

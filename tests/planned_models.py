@@ -1,4 +1,4 @@
-"""Instances of planning with the best that is known of them, from tests/data/plan_instances.json."""
+"""Instances of planning with the best that is known of them, from tests/data/planned_models.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ppopt
 LETTERS = {"E": "E", "MTP": "m", "H": "L"}
 """Megatron's, of the kinds of the instances; all others are decoder layers."""
 
-DATA = Path(__file__).parent / "data" / "plan_instances.json"
+DATA = Path(__file__).parent / "data" / "planned_models.json"
 
 
 @cache

@@ -65,19 +65,27 @@ def ends_of(lengths: Numbers, graph: Graph, lags: Numbers, ends: Numbers, via: N
 
     ``via[t]`` becomes the place of the wait that decides when task t begins, or −1.
     """
+    tasks, starts, others = graph.tasks, graph.starts, graph.others
     last = 0
-    for task in range(len(graph.tasks)):
-        begin = 0
+    longest = -1
+    place = 0
+    for task in range(len(tasks)):
+        begin = -1
         by = -1
-        for place in range(graph.starts[task], graph.starts[task + 1]):
-            ready = ends[graph.others[place]] + lags[place]
-            if ready > begin or by < 0:
-                begin = max(begin, ready)
+        stop = starts[task + 1]
+        while place < stop:
+            ready = ends[others[place]] + lags[place]
+            if ready > begin:
+                begin = ready
                 by = place
+            place += 1
         via[task] = by
-        end = begin + lengths[graph.tasks[task]]
+        end = lengths[tasks[task]]
+        if by >= 0:
+            end += begin
         ends[task] = end
-        if end > ends[last]:
+        if end > longest:
+            longest = end
             last = task
     return last
 

@@ -17,8 +17,11 @@ from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
 from solver.partitioning.splits import even_start
 
-QUICK_REPLAYS = 60
-"""So many splits does a quick answer replay."""
+QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
+"""So many splits does a quick answer replay at most, and so many tasks with all of them together."""
+
+FEWEST_REPLAYS = 15
+"""So many in any case."""
 
 REPLAYS = 200
 """So many are replayed before branch and cut begins."""
@@ -66,7 +69,7 @@ def weights_of(problem: PartitionProblem) -> list[int]:
     return [sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
 
 
-def quick_split(problem: PartitionProblem, *, seed: int = 0, replays: int = QUICK_REPLAYS) -> Found:
+def quick_split(problem: PartitionProblem, *, seed: int = 0) -> Found:
     """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
 
     Raises
@@ -76,6 +79,7 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, replays: int = QUIC
     OverflowError
         If lengths are too large.
     """
+    replays = max(FEWEST_REPLAYS, min(QUICK_REPLAYS, QUICK_TASKS // max(1, len(problem.tasks))))
     return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, None)
 
 

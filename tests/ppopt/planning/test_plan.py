@@ -94,7 +94,7 @@ def test_no_recomputation_and_no_empty_stages_where_they_are_forbidden() -> None
 
 
 def test_one_number_of_recomputed_layers_for_all_stages_is_what_megatron_runs() -> None:
-    best = planned(uneven(limit=105), recompute="uniform-k").best
+    best = planned(uneven(8, limit=80), recompute="uniform-k").best
     assert best is not None
     assert best.uniform_k is not None
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
@@ -150,7 +150,7 @@ def test_a_schedule_that_looks_at_costs_is_planned_without_a_proof_and_replays_a
 
 def test_somebodys_layout_is_compared_with_the_plan_for_as_many_stages() -> None:
     layout = "Et*3|t*3|t*3|t*3L"
-    found = planned(uneven(), "1f1b", "interleaved", layouts=[layout])
+    found = planned(uneven(), "1f1b", "dualpipe-v", layouts=[layout])
     (compared,) = found.layouts
     assert compared.plan is not None
     assert compared.plan.name == compared.schedule.strategy == "1f1b"
