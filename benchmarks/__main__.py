@@ -15,6 +15,7 @@ NOT_BY_THEMSELVES = {
     "optimality",
     "plan",
     "plan_layouts",
+    "memory_frontier",
     "zero_bubble_world",
     "rehearsal",
 }  # minutes, half an hour, or torch

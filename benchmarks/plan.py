@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.plan [seconds] [part of a name]``
 
-The instances and the best values and bounds known before are those of ``tests/data/plan_instances.json``; without
+The instances and the best values and bounds known before are those of ``tests/data/planned_models.json``; without
 a part of a name, all of them. ``llama70b-h1.14-interleaved-p8v5m64`` is 80 layers and a head of 1.14 layers.
 Seconds are wall-clock, ``cpu`` is what the process used: on a busy machine the second tells more.
 """
@@ -15,12 +15,13 @@ from time import perf_counter, process_time
 from typing import Any
 
 from ppopt.planning.fixed_order import quick_cut
-from tests.ppopt.planning.test_fixed_order import INSTANCES, check_is_true, pipeline_of, planned
+from tests.planned_models import pipeline_of
+from tests.ppopt.planning.test_fixed_order import INSTANCES, check_is_true, planned
 
 LIGHT_HEAD = "llama70b-h1.14-interleaved-p8v5m64"
 
 
-def instances() -> dict[str, dict[str, Any]]:
+def all_instances() -> dict[str, dict[str, Any]]:
     light = copy.deepcopy(INSTANCES["llama70b-h2-interleaved-p8v5m64"])
     light["kinds"]["H"] |= {"forward": 114, "backward": 228, "backward_input": 114, "backward_weight": 114}
     return {**INSTANCES, LIGHT_HEAD: {**light, "name": LIGHT_HEAD, "value": 212462, "bound": 212076}}
@@ -58,7 +59,7 @@ def quick(instance: dict[str, Any]) -> None:
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     part = sys.argv[2] if len(sys.argv) > 2 else ""
-    chosen = [each for name, each in instances().items() if part in name]
+    chosen = [each for name, each in all_instances().items() if part in name]
     planned(INSTANCES["small-023-interleaved-p2v2m6"], 60)  # numba compiles before the clock runs
     quick(INSTANCES["llama70b-h2-interleaved-p8v5m64"])
     good = sum(run(instance, seconds) for instance in chosen)

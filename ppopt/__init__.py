@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import evaluate, evaluate_all
+    from ppopt.evaluation.export import export
     from ppopt.evaluation.replaying import InternalError
+    from ppopt.memory_frontier.find import frontier
+    from ppopt.memory_frontier.frontier import Frontier, Point
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.planning.planning import plan
@@ -67,7 +70,10 @@ _HOMES = {
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
+    "ppopt.evaluation.export": ("export",),
     "ppopt.evaluation.replaying": ("InternalError",),
+    "ppopt.memory_frontier.find": ("frontier",),
+    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
@@ -103,6 +109,10 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "export",
+    "Frontier",
+    "Point",
+    "frontier",
     "explain",
     "CheckReport",
     "check_schedule_file",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.frontier import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.table import Row
@@ -116,6 +117,8 @@ class Section:
         Why the layers lie as they do, where they were planned.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
+    frontier : ShownFrontier or None
+        What each memory limit allows, where that was explored.
     """
 
     title: str
@@ -129,6 +132,7 @@ class Section:
     differences: Sequence[str] = ()
     reasons: Sequence[str] = ()
     search: str = ""
+    frontier: ShownFrontier | None = None
 
     @property
     def unit(self) -> str:

@@ -60,7 +60,7 @@ def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
     titles = ("", "strategy", "v", "makespan", "bound", "gap", "status", "memory")
     units = [("", "", "", unit, unit, "", "", "")] if unit else []
     named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row)) for place, row in enumerate(rows)]
-    lines = [line.rstrip() for line in aligned([titles, *units, *named], width)]
+    lines = aligned([titles, *units, *named], width)
     cuts = [_cut(row) for row in rows]
     if width is None:
         wide = max(map(len, lines))

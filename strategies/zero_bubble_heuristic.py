@@ -208,7 +208,7 @@ class _Run:
 def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]]:
     """Write the devices, the latency and the limits in whole ticks and whole units of memory."""
     costs = pipeline.costs
-    ticks = common_scale([pipeline.p2p_latency, *(value for cost in costs for value in cost if value is not None)])
+    ticks = common_scale([pipeline.longest_lag, *(value for cost in costs for value in cost if value is not None)])
     units = common_scale(
         [
             *filter(None, pipeline.limits),
@@ -231,4 +231,4 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
         None if limit is None else in_ticks(limit - cost.static, units)
         for limit, cost in zip(pipeline.limits, costs, strict=True)
     ]
-    return devices, in_ticks(pipeline.p2p_latency, ticks), limits
+    return devices, in_ticks(pipeline.longest_lag, ticks), limits

@@ -19,6 +19,7 @@ _COMMANDS = {
     "check": "Check schedule files: every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
+    "frontier": "Find the shortest step for each memory limit, with a proven bound.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",
     "plan": "Find which layers go on which stage, within your memory, and prove it.",
     "profile": "Derive costs from traces of a real run.",

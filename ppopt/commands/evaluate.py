@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
+from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
@@ -42,7 +42,7 @@ _EPILOG = (
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
-@force_option
+@how_to_export
 @measuring_options
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
@@ -59,6 +59,8 @@ def evaluate(
     report: str | None,
     export: str | None,
     forced: bool,
+    lowered: bool,
+    unshard: bool,
     against: tuple[str, ...],
     unit: str | None,
     draw: bool,
@@ -75,7 +77,7 @@ def evaluate(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
         [options["config"], *strategies, *against],
     )
-    check_forced("--export FILE.csv", export, forced)
+    how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
     if not names:
@@ -91,7 +93,7 @@ def evaluate(
     schedules, mistakes = _evaluated(pipeline, names, engine, cut)
     if not schedules:
         raise InputError("\n".join(mistakes))
-    order = None if export is None else prepared(schedules[0], forced=forced)
+    order = None if export is None else prepared(schedules[0], how)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
     if comparison is not None:
         schedules.append(comparison.measured)

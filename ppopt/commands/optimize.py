@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
+from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules
@@ -40,7 +40,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
-@force_option
+@how_to_export
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def optimize(
@@ -62,6 +62,8 @@ def optimize(
     report: str | None,
     export: str | None,
     forced: bool,
+    lowered: bool,
+    unshard: bool,
     draw: bool,
     **options: Any,
 ) -> None:
@@ -74,6 +76,7 @@ def optimize(
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"]])
+    how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
@@ -119,7 +122,7 @@ def optimize(
     if trace:
         write_traces(trace, results.found)
     if export is not None:
-        write_prepared(export, prepared(results.found[0], forced=forced), form)
+        write_prepared(export, prepared(results.found[0], how), form)
     if report is not None:
         report_schedules(report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end)
 
@@ -167,7 +170,6 @@ def _has_saving_blocks(schedule: Schedule) -> bool:
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
     """Refuse before the search what could not be exported after it."""
-    check_forced("--export FILE.csv", export, forced)
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:

@@ -205,6 +205,11 @@ def _make_pipeline(
     from strategies.pipeline import Pipeline
 
     files = [name for name in strategies if not isinstance(name, str)]
+    if recut and (placed := next((each for each in files if each.lowered is not None), None)):
+        raise InputError(
+            f"--recut: {placed.name} holds its communication, which was placed for the stages that it has; give the "
+            "model in so many, or an order of computations"
+        )
     as_given = None if recut and not files else stages  # else --stages does not say how the model is given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}

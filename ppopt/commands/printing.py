@@ -15,12 +15,14 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.memory_frontier.frontier import Frontier
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
+from reports.frontier import frontier_table
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
@@ -98,7 +100,7 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
         whole = [comparison.to_dict() for comparison in comparisons]
         click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
     elif form == "csv":
-        click.echo(_comparisonsas_csv(comparisons, titles), nl=False)
+        click.echo(_comparisons_as_csv(comparisons, titles), nl=False)
     else:
         texts = [_comparison_text(comparison) for comparison in comparisons]
         if len(texts) > 1:
@@ -108,6 +110,20 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
         if form != "table" or comparison.winner is None:
             for message in comparison.infeasible:
                 click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+
+
+def show_frontier(frontier: Frontier, form: str) -> None:
+    """Print a memory frontier: tables, JSON or CSV on standard output, notes on standard error."""
+    for note in frontier.notes:
+        click.echo(f"note: {note}", err=True)
+    if form == "json":
+        click.echo(json.dumps(frontier.to_dict(), allow_nan=False))
+    elif form == "csv":
+        click.echo(as_csv([point.to_dict() for point in frontier.points]), nl=False)
+    else:
+        reasons = [f"left out: {text}" for text in together(frontier.left_out, with_name)]
+        tables = frontier_table(frontier.shown, table_width())
+        click.echo("\n".join([wrapped(frontier.sentence, indent=""), "", tables, *map(wrapped, reasons)]))
 
 
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
@@ -139,7 +155,7 @@ def wrapped(text: str, indent: str = "  ") -> str:
     return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
 
 
-def _comparisonsas_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
+def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
     rows = [
         ({"configuration": title} if len(titles) > 1 else {}) | _flat(figures)
         for comparison, title in zip(comparisons, titles, strict=True)

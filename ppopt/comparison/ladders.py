@@ -209,9 +209,11 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
     start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
     makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
+    unhindered = schedule.unhindered_makespan
+    without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
-    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= makespan
+    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= without_waiting
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
@@ -220,8 +222,9 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
         filling_and_draining=bounds.plain - largest,
         latency=bounds.delayed - bounds.plain,
         memory=highest - bounds.delayed,
-        order=makespan - highest,
+        order=without_waiting - highest,
         limited=limited,
+        communication=makespan - without_waiting,
     )
 
 
@@ -258,7 +261,7 @@ class _Clock:
 
 
 def _bounds_needed(freedom: Freedom) -> int:
-    return 1 + bool(freedom.pipeline.p2p_latency) + freedom.limited
+    return 1 + bool(freedom.pipeline.longest_lag) + freedom.limited
 
 
 def find_bounds(freedom: Freedom) -> Bounds:
@@ -267,7 +270,7 @@ def find_bounds(freedom: Freedom) -> Bounds:
 
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
-    latency, loads = bool(freedom.pipeline.p2p_latency), device_loads(freedom)
+    latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
     is_read = _is_read_quickly(freedom) and not clock.is_over()
     problem = freedom.problem(freedom.pipeline.microbatches) if is_read else None
     free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
@@ -288,7 +291,7 @@ def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fra
     if freedom.limited:
         return bounds if bounds.limited is None else replace(bounds, limited=max(bounds.limited, proven))
     delayed = max(bounds.delayed, proven)
-    plain = bounds.plain if freedom.pipeline.p2p_latency else delayed
+    plain = bounds.plain if freedom.pipeline.longest_lag else delayed
     return replace(bounds, plain=plain, delayed=delayed, limited=delayed)
 
 

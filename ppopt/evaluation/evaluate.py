@@ -238,7 +238,8 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
     notes = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
-    return replay_orders(given.name, planned_for_file(model, given), given.placement, given.orders, engine, notes=notes)
+    pipeline = planned_for_file(model, given)
+    return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 
 def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:

@@ -21,6 +21,7 @@ STEPS = {
     "latency": "#E69F00",
     "memory": "#009E73",
     "order": "#D55E00",
+    "communication": "#0072B2",
 }
 """Of the steps of a ladder."""
 

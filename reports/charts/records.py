@@ -16,6 +16,7 @@ STEP_TITLES = {
     "latency": "latency",
     "memory": "memory",
     "order": "order",
+    "communication": "communication",
 }
 
 CAUSE_TITLES = {

@@ -11,6 +11,7 @@ import yaml
 
 from reports.charts.bubbles import bubble_chart
 from reports.charts.cuts import cut_chart, device_memory_chart
+from reports.charts.frontier import frontier_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
@@ -174,6 +175,8 @@ class SectionView:
         schedules = self.section.schedules
         if name in ("cut", "device_memory"):
             return any(each.cut for each in schedules)
+        if name in ("frontier", "memory"):  # the one has the other in it
+            return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
 
 
@@ -184,7 +187,13 @@ class _Make(NamedTuple):
     table: Callable[[Section], tables.Table]
 
 
+def _frontier_chart(section: Section) -> alt.LayerChart:
+    assert section.frontier is not None
+    return frontier_chart(section.frontier)
+
+
 _PANELS = {
+    "frontier": _Make("What memory buys", _frontier_chart, sentences.frontier, tables.frontier),
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),

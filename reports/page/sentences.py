@@ -28,6 +28,22 @@ def verdict(section: Section) -> str:
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
+def frontier(section: Section) -> str:
+    """Say which published schedules are the best known for their memory, and how near the next one is."""
+    if section.frontier is None:
+        return ""
+    over = {each.name: each.makespan / each.best - 1 for each in section.frontier.published if each.best is not None}
+    best = [name for name, ratio in over.items() if ratio <= 0]
+    others = {name: ratio for name, ratio in over.items() if ratio > 0}
+    if not others:
+        return f"Nothing shorter is known for the memory of {', '.join(best)}." if best else ""
+    nearest = min(others, key=lambda name: others[name])
+    near = f"{nearest} is {percent(others[nearest])} longer than the best known for its memory"
+    if not best:
+        return f"Every published schedule can be beaten within its own memory; {near}."
+    return f"Nothing shorter is known for the memory of {', '.join(best)}. Of the others, {near}."
+
+
 def bubbles(section: Section) -> str:
     """Say how much the best and the worst schedule idle."""
     ranked = sorted(section.schedules, key=lambda each: each.summary.figures.bubble_ratio)
@@ -71,6 +87,7 @@ _REMEDIES = {
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
     "order": "which another order might still recover",
+    "communication": "which other places of sends and receives, or more communicators, might recover",
 }
 
 

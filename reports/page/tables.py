@@ -38,6 +38,17 @@ def bubbles(section: Section) -> Table:
     return Table(header, rows)
 
 
+def frontier(section: Section) -> Table:
+    """Put the points of the memory frontier into a table."""
+    points = () if section.frontier is None else section.frontier.points
+    rows = [
+        [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
+        for each in points
+    ]
+    times = [titled(title, section.unit) for title in ("makespan", "bound")]
+    return Table(["limit", "schedule", "placement", *times, "gap"], rows)
+
+
 def memory(section: Section) -> Table:
     """Put makespan, peak memory and the part of the limit into a table."""
     rows = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.fixed_order import FixedPlan, plan_fixed_order, quick_cut, read_order, work_bound
 from solver.errors import InputError
 from strategies.registry import all_strategies
 from tests.every_cut import best_of_all, random_instance
+from tests.planned_models import instances, pipeline_of
 
-INSTANCES: dict[str, dict[str, Any]] = {
-    each["name"]: each for each in json.loads((Path(__file__).parents[2] / "data" / "plan_instances.json").read_text())
-}
+INSTANCES = {name: each for name, each in instances().items() if each["strategy"] != "free"}
 QUICK = (
     "alternating48-1f1b-p8v1m32",
     "dense32-dualpipe-v-p4v2m16-lim700-rc",
@@ -39,29 +37,6 @@ QUICK = (
     *(name for name in INSTANCES if name.startswith("small-")),
 )
 """What is proven in a moment; `benchmarks/plan.py` runs all of them."""
-
-
-def pipeline_of(instance: dict[str, Any]) -> Pipeline:
-    layers = []
-    for run in instance["layers"]:
-        costs = dict(instance["kinds"][run["kind"]])
-        again = costs.pop("recomputed", None)
-        layer = {"name": run["kind"], "count": run["count"], **costs}
-        if "last_stage_allowed" in run:
-            layer["latest_stage"] = run["last_stage_allowed"]
-        if "first_stage_allowed" in run:
-            layer["earliest_stage"] = run["first_stage_allowed"]
-        if again and instance["recompute_allowed"]:
-            layer["recompute"] = {
-                "time": again["backward_and_input_grow_by"],
-                "activation": again["activation"],
-                "held_for_weight": again["held_for_weight"],
-            }
-        layers.append(layer)
-    mapping = {key: instance[key] for key in ("devices", "microbatches", "p2p_latency")} | {"layers": layers}
-    if instance["memory_limit"] is not None:
-        mapping["memory"] = {"limit": instance["memory_limit"]}
-    return Pipeline.from_mapping(mapping)
 
 
 def planned(instance: dict[str, Any], seconds: float) -> FixedPlan:
