@@ -27,13 +27,13 @@ REPLAYS = 200
 """So many are replayed before branch and cut begins."""
 
 
-ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
+ANNEALING_SECONDS, ANNEALING_SHARE = 6.0, 0.15
 """Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
 
 NEAR_LIMIT = 0.9
 """Annealing is needed where a limit is used up to this part of it."""
 
-STALE_ROUNDS = 36
+STALE_ROUNDS = 60
 """After so many rounds that find nothing better it ends: each temperature with each price, several times."""
 
 
