@@ -134,6 +134,7 @@ def best_split(
     on_solution: Callable[[int, Split], None] | None = None,
     on_bound: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    most_nodes: int | None = None,
 ) -> Answer:
     """Find the split with the shortest longest path that keeps all limits, and prove it.
 
@@ -155,6 +156,8 @@ def best_split(
         ``on_bound(bound)`` each time that the bound rises.
     stop : callable or None
         Asked often: whether to end now.
+    most_nodes : int or None
+        How many parts of all splits are looked at; few are enough for a first bound.
 
     Raises
     ------
@@ -189,7 +192,7 @@ def best_split(
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    first = _descended(problem, replay, pool, seed, REPLAYS, over)
+    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over)
     take(first)
     near: Callable[[Numbers, int | None], Found | None] | None = None
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
@@ -207,6 +210,7 @@ def best_split(
         on_bound=on_bound,
         near=near,
         stop=stop,
+        most_nodes=most_nodes,
     )
     complete = tree.run()
     return Answer(
