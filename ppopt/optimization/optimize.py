@@ -24,8 +24,9 @@ from ppopt.result import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
+from solver.search.long_search import LongSearch, is_long
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
-from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
 from solver.states import Objective
 from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
@@ -42,6 +43,9 @@ MOST_SEARCHED_OPS = 300_000
 
 USUAL_STAGES_PER_DEVICE = 2
 """Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+MOST_CORES = 16
+"""Of all the cores that there are, so many are used where nobody says how many."""
 
 LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
 """On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
@@ -93,8 +97,8 @@ def optimize(
     time_limit : float
         Seconds.
     workers : int, optional
-        Threads of CP-SAT; by default one for each core, at most two. With one, a seed decides the result as far as the
-        clock allows.
+        How many cores the search uses in all; by default all there are, up to 16. With one, a seed decides the result
+        as far as the clock allows.
     seed : int
         The seed of everything random.
     progress : callable, optional
@@ -183,9 +187,9 @@ class SearchOptions:
         return [name for name in STAGES_PER_DEVICE if name != "wave"]
 
     @property
-    def threads(self) -> int:
-        """CP-SAT's."""
-        return self.workers or min(2, os.cpu_count() or 1)
+    def cores(self) -> int:
+        """How many the search uses."""
+        return self.workers or min(MOST_CORES, os.cpu_count() or 1)
 
 
 def optimize_each(
@@ -280,6 +284,11 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
+        long = _long_search(search, pipeline, placement, options, strategies)
+        if long is not None and is_long(problem):
+            search.proven(bound_first(problem))
+            limit.bounding = quick_bound(search)
+            long.begin()
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
@@ -288,14 +297,14 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         after = _after_search(draft.seconds, shown_beside, limit)
         search.deadline = limit.turn_ends - after
-        limit.bounding = quick_bound(search)
+        limit.bounding = limit.bounding or quick_bound(search)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
-        run_tools(search, _tools(problem, placement, options.objective), options.threads, options.seed)
+        run_tools(search, _tools(problem, placement, options.objective), options.cores, options.seed, long)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
             frugal = one_at_a_time(placement, problem)
-            spare_memory(search, frugal, bound_first, allowance, options.threads, options.seed)
+            spare_memory(search, frugal, bound_first, allowance, options.cores, options.seed)
     _offer_something(search, placement)
     if not search.bound:
         search.proven(bound_first(problem))
@@ -305,6 +314,34 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
     return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
+
+
+def _long_search(
+    search: Search,
+    pipeline: Pipeline,
+    placement: Placement,
+    options: SearchOptions,
+    strategies: Sequence[Strategy],
+) -> LongSearch | None:
+    """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
+    directions = len(placement.homes)
+
+    def fewer(microbatches: int) -> tuple[Pipeline, Placement]:
+        part = pipeline.model_copy(update={"microbatches": microbatches})
+        return part, replace(placement, microbatches=microbatches)
+
+    def write(size: int) -> Problem:
+        return build_search_problem(*fewer(size * directions), **options.allowed._asdict())
+
+    def starts(problem: Problem) -> Iterator[Orders]:
+        part, _ = fewer(len(problem.chains[0]) * directions)
+        for strategy in strategies:
+            for variant in strategy.variants(part):
+                orders = published_orders(problem, part, strategy, variant)
+                if orders is not None:
+                    yield orders
+
+    return long_search_of(search, options.seed, starts, write)
 
 
 def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
@@ -332,7 +369,7 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
     others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     untried: list[str] = []
     longest = 0.0
-    for strategy in strategies:
+    for strategy in strategies if not search.closed else ():
         if _is_too_late(search, longest):
             untried.append(strategy.name)
             continue
