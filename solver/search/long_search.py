@@ -34,14 +34,20 @@ MIDDLE = 3
 HALVES = (2, 3, 4)
 """Steady states are inserted into schedules with half as many tasks of each chain for every device."""
 
-TURN, LONGEST_TURN = 0.5, 8.0
-"""How long a route works in its first turn, in seconds, and at most."""
+TURN = 0.5
+"""Seconds that each part of a turn takes at least."""
+
+PARTS, FIRST_SHARE = 3, 0.4
+"""A turn has three parts at most (annealing, inserting, annealing); all first turns take this part of the time."""
 
 GREEDY_TURN = 1.0
 """Seconds for list schedules of a short problem."""
 
 LOOSER = (1.0, 1.005, 1.01, 1.02)
 """Periods that are tried, in multiples of the work of the busiest device."""
+
+LARGEST_WHOLE = 20_000
+"""With more tasks than this the whole itself is not annealed: a move takes too long."""
 
 SHARE_TO_STRETCH = 0.1
 """Where a schedule is cut best is looked for in at most this part of the time that is left."""
@@ -70,7 +76,7 @@ class Stretched(NamedTuple):
     copies: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Short:
     """A problem with fewer tasks of each chain, or the whole.
 
@@ -82,6 +88,21 @@ class Short:
         It.
     compiled : CompiledProblem
         In whole numbers.
+    """
+
+    size: int
+    problem: Problem
+    compiled: CompiledProblem
+
+
+@dataclass
+class Workshop:
+    """A short problem with the schedules of it that are worked on.
+
+    Attributes
+    ----------
+    short : Short
+        The problem.
     runner : Runner
         Of its strings.
     local : LocalSearch
@@ -90,32 +111,57 @@ class Short:
         Whether list schedules have been made.
     """
 
-    size: int
-    problem: Problem
-    compiled: CompiledProblem
+    short: Short
     runner: Runner
     local: LocalSearch
     has_started: bool = False
 
+    @classmethod
+    def of(cls, short: Short, seed: int) -> Workshop:
+        """Begin without any schedule, with compiled loops where they are there."""
+        return cls(
+            short, Runner(short.compiled, may_compile=False), LocalSearch(short.compiled, seed + short.size, span=False)
+        )
+
+    def renew(self, seed: int) -> None:
+        """Take compiled loops where they have been compiled meanwhile."""
+        if self.local.is_jitted:
+            return
+        local = LocalSearch(self.short.compiled, seed, span=False)
+        if local.is_jitted:
+            local.add([tokens for _, tokens in self.local.elite])
+            self.local, self.runner = local, Runner(self.short.compiled, may_compile=False)
+
 
 @dataclass
 class Route:
-    """A way to a schedule, which takes turns with others.
+    """A way to a schedule.
 
     Attributes
     ----------
     take_turn : callable
-        ``take_turn(seconds)``
-    seconds : float
-        How long its next turn is: twice as long as the last one if that brought something, else half as long.
+        ``take_turn(route, seconds)``; each part of the turn takes so many seconds.
+    before : Workshop or None
+        The short problem into whose schedules a steady state is inserted.
+    middle : Workshop
+        The problem whose schedules are stretched.
+    best : int or None
+        The least length that it has come to, stretched.
     """
 
-    take_turn: Callable[[float], None]
-    seconds: float = TURN
+    take_turn: Callable[[Route, float], None]
+    middle: Workshop
+    before: Workshop | None = None
+    best: int | None = None
 
 
 class LongSearch:
     """Searches shorter problems for the schedule of one that repeats.
+
+    There are several ways to begin: a steady state by itself, one that is inserted into a schedule of few tasks a
+    chain, list schedules. Which suits a problem shows in what comes of it. So all take a turn, the better half of them
+    takes another, twice as long, and so on (successive halving: Karnin, Koren and Somekh, Almost optimal exploration in
+    multi-armed bandits, 2013), until one has all the time.
 
     Parameters
     ----------
@@ -127,19 +173,34 @@ class LongSearch:
         Gives schedules of a shorter problem to start from, beside list schedules.
     write : callable, optional
         Writes the problem with so many tasks of each chain; by default the first ones of the whole.
+    lane : (int, int)
+        Which of several such searches this is, and how many there are: they share the ways to begin between them.
     """
 
-    def __init__(self, search: Search, seed: int, starts: Starts = lambda _: (), write: Write | None = None) -> None:
-        self.search, self.seed, self.starts = search, seed, starts
+    def __init__(
+        self,
+        search: Search,
+        seed: int,
+        starts: Starts = lambda _: (),
+        write: Write | None = None,
+        lane: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.search, self.seed, self.starts, self.lane = search, seed, starts, lane
         self.write = write or self._first
         problem = search.problem
         self.length = len(problem.chains[0])
         self.devices = problem.devices
-        self.middle = min(self.length, MIDDLE * self.devices)
+        self.middle = MIDDLE * self.devices if self.length >= 2 * MIDDLE * self.devices else self.length
         self.shorts: dict[int, Short] = {}
-        self.routes: list[Route] = []
+        self.left: list[Route] = []
+        self.waiting: list[Route] = []
+        self.seconds = TURN
         self.turns = 0
         self.without_steady = 0
+        loads = [0] * self.devices
+        for chain in problem.chains:
+            loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
+        self.load = max(loads)
 
     def _first(self, size: int) -> Problem:
         if size == self.length:
@@ -151,211 +212,220 @@ class LongSearch:
     def begin(self) -> None:
         """Stretch the schedules that there are to start from, as far as there is time."""
         with suppress(OutOfTimeError):
-            self._add_starts(self._short(self.middle))
+            self._add_starts(self._workshop(self.middle))
 
-    def run(self, number: int = 0) -> None:
-        """Let the routes take turns until the search is done, beginning with one of them."""
-        self.turns += number
+    def run(self) -> None:
+        """Let routes take turns until the search is done."""
         while not self.search.done():
             self.take_turn()
 
     def run_until(self, deadline: float) -> None:
-        """Let the routes take turns until a moment, or until the search is done."""
+        """Let routes take turns until a moment, or until the search is done."""
         while not self.search.done() and perf_counter() < deadline:
             self.take_turn()
 
     def take_turn(self) -> None:
-        """Let the next route take its turn.
+        """Let the next route take its turn; behind the last one the better half goes on.
 
         Raises
         ------
         OutOfTimeError
             If time is up before a shorter problem is written.
         """
-        self.routes = self.routes or self._routes()
-        route = self.routes[self.turns % len(self.routes)]
-        self._renew()
+        self.waiting = self.waiting or (self._better_half() if self.left else self._routes(*self.lane))
+        route = self.waiting.pop(0)
+        for workshop in (route.before, route.middle):
+            if workshop is not None:
+                workshop.renew(self.seed + self.turns)
         self.turns += 1
-        before = self.search.best
-        route.take_turn(route.seconds)
-        brought = self.search.best != before
-        route.seconds = min(LONGEST_TURN, 2 * route.seconds) if brought else max(TURN, route.seconds / 2)
+        route.take_turn(route, self.seconds)
+        self.left.append(route)
 
-    def _renew(self) -> None:
-        """Take compiled loops where they have been compiled meanwhile."""
-        for short in self.shorts.values():
-            if not short.local.is_jitted:
-                local = LocalSearch(short.compiled, self.seed + self.turns, span=False)
-                if local.is_jitted:
-                    local.add([tokens for _, tokens in short.local.elite])
-                    short.local, short.runner = local, Runner(short.compiled, may_compile=False)
+    def _better_half(self) -> list[Route]:
+        never = max((route.best for route in self.left if route.best is not None), default=0) + 1
+        ranked = sorted(self.left, key=lambda route: never if route.best is None else route.best)
+        self.left = []
+        self.seconds *= 2
+        return ranked[: -(-len(ranked) // 2)]
 
-    def _routes(self) -> list[Route]:
-        """List what can be done."""
-        routes = [Route(self._anneal_middle)]
+    def _routes(self, number: int, of: int) -> list[Route]:
+        """List the ways to begin."""
+        makers: list[Callable[[], Route]] = []
         if _runs_single_tasks(self._short(self.middle).compiled):
             sizes = dict.fromkeys(min(half * self.devices, self.length) // 2 for half in HALVES)
-            routes.insert(0, Route(self._unroll))
-            routes += [Route(partial(self._insert, size)) for size in sizes if 2 <= size < self.middle]
-        return routes
+            makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
+            makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
+        makers.insert(2, lambda: Route(self._list, self._workshop(self.middle)))
+        if self.middle < self.length and len(self.search.problem.tasks) <= LARGEST_WHOLE:
+            makers.append(lambda: Route(self._list, self._workshop(self.length)))
+        chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
+        self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
+        return [maker() for maker in chosen]
+
+    def _inserting(self, size: int) -> Route:
+        return Route(self._insert, self._workshop(self.middle), self._workshop(size))
 
     def _short(self, size: int) -> Short:
         if size not in self.shorts:
             problem = self.write(size)
-            compiled = compile_problem(problem, deadline=self.search.deadline)
-            local = LocalSearch(compiled, self.seed + size, span=False)
-            self.shorts[size] = Short(size, problem, compiled, Runner(compiled, may_compile=False), local)
+            self.shorts[size] = Short(size, problem, compile_problem(problem, deadline=self.search.deadline))
         return self.shorts[size]
 
-    def _add_starts(self, short: Short) -> None:
-        for orders in self.starts(short.problem):
-            if self._add(short, orders):
-                self._stretch_best(short)
+    def _workshop(self, size: int) -> Workshop:
+        return Workshop.of(self._short(size), self.seed)
+
+    def _add_starts(self, workshop: Workshop, route: Route | None = None) -> None:
+        for orders in self.starts(workshop.short.problem):
+            if self._add(workshop, orders):
+                self._stretch_best(workshop, route)
             if self.search.done():
                 return
 
-    def _add(self, short: Short, orders: Orders) -> bool:
+    def _add(self, workshop: Workshop, orders: Orders) -> bool:
         """Add a schedule; return whether it is the best one."""
-        tokens = tokens_from(short.compiled, orders)
-        before = short.local.best if short.local.elite else None
+        local = workshop.local
+        tokens = tokens_from(workshop.short.compiled, orders)
+        before = local.best if local.elite else None
         if tokens is not None:
-            short.local.add([tokens])
-        return bool(short.local.elite) and short.local.best != before
+            local.add([tokens])
+        return bool(local.elite) and local.best != before
 
-    def _start(self, short: Short) -> None:
+    def _start(self, workshop: Workshop, route: Route) -> None:
         """Gather schedules to begin with, once."""
-        if short.has_started:
+        if workshop.has_started:
             return
-        short.has_started = True
-        self._add_starts(short)
+        workshop.has_started = True
+        local, compiled = workshop.local, workshop.short.compiled
+        self._add_starts(workshop, route)
         enough = self.search.until(GREEDY_TURN)
-        for _, tokens in greedy_tokens(short.compiled, deadline=enough, seed=self.seed, stop=self.search.done):
-            short.local.add([tokens])
-        if not short.local.elite:  # one at least, whatever the time
-            made = next(greedy_tokens(short.compiled, deadline=self.search.deadline, stop=self.search.done), None)
-            short.local.add([] if made is None else [made[1]])
-        self._stretch_best(short)
+        for _, tokens in greedy_tokens(compiled, deadline=enough, seed=self.seed, stop=self.search.done):
+            local.add([tokens])
+        if not local.elite:  # one at least, whatever the time
+            made = next(greedy_tokens(compiled, deadline=self.search.deadline, stop=self.search.done), None)
+            local.add([] if made is None else [made[1]])
+        self._stretch_best(workshop, route)
 
-    def _target(self, size: int) -> int:
-        """Return how long a schedule of a short problem is that cannot be too long when it is stretched."""
-        return self.search.bound - (self.length - size) * self._load
+    def _least(self, makespan: int, size: int) -> int:
+        """Return the least length of a schedule that is stretched: every task of each chain adds the largest load."""
+        return makespan + (self.length - size) * self.load
 
-    @property
-    def _load(self) -> int:
-        """The least that one more task of each chain adds."""
-        return max(
-            (sum(short.compiled.modes[chain].duration for chain in local))
-            for short in self.shorts.values()
-            for local in short.compiled.local_chains
-        )
-
-    def _anneal_middle(self, seconds: float) -> None:
-        """Anneal the schedules that are stretched."""
-        short = self._short(self.middle)
-        if not short.local.elite:
-            self._start(short)
+    def _list(self, route: Route, seconds: float) -> None:
+        """Anneal what there is to start from, list schedules, and what others have found."""
+        workshop = route.middle
+        self._start(workshop, route)
         known = self.search.best_so_far()
-        if short.size == self.length and known is not None:
-            self._add(short, known[1])
-        self._anneal(short, seconds)
+        if workshop.short.size == self.length and known is not None:
+            self._add(workshop, known[1])
+        self._anneal(workshop, 2 * seconds, route)
 
-    def _anneal(self, short: Short, seconds: float) -> None:
-        """Anneal, and stretch what is better than before."""
+    def _anneal(self, workshop: Workshop, seconds: float, route: Route) -> None:
+        """Anneal for some rounds; stretch what is better than before."""
         until = self.search.until(seconds)
-        target = self._target(short.size)
+        local, size = workshop.local, workshop.short.size
+        target = self.search.bound - (self.length - size) * self.load
 
-        def over() -> bool:
-            return perf_counter() > until or self.search.done()
+        def tell() -> None:
+            if size == self.length:
+                self._stretch_best(workshop, route)
 
-        while short.local.elite and not over() and short.local.best > target:
-            before = short.local.best
-            told = partial(self._stretch_best, short) if short.size == self.length else lambda: None
-            short.local.run_round(target, over, told)
-            if short.local.best < before and short.size >= self.middle:
-                self._stretch_best(short)
+        while local.elite and perf_counter() < until and not self.search.done() and local.best > target:
+            before = local.best
+            local.run_round(target, self.search.done, tell)
+            if local.best < before and size >= self.middle:
+                self._stretch_best(workshop, route)
 
-    def _insert(self, size: int, seconds: float) -> None:
+    def _insert(self, route: Route, seconds: float) -> None:
         """Anneal a short problem, insert a steady state where it stands, and anneal that."""
-        short, longer = self._short(size), self._short(self.middle)
-        self._start(short)
-        self._anneal(short, seconds)
-        if not short.local.elite or self.search.done():
+        before, middle = route.before, route.middle
+        assert before is not None
+        self._start(before, route)
+        self._anneal(before, seconds, route)
+        if not before.local.elite or self.search.done():
             return
-        found = self._inserted(short, longer.size - short.size, INSERTS)
-        longer.local.add(tokens for _, tokens in found[:KEPT])
-        self._stretch_best(longer)
-        self._anneal(longer, seconds)
+        found = self._inserted(before, middle.short.size - before.short.size, INSERTS, seconds / 2)
+        middle.local.add(tokens for _, tokens in found[:KEPT])
+        self._stretch_best(middle, route)
+        self._anneal(middle, seconds, route)
 
-    def _inserted(self, short: Short, more: int, tries: int) -> list[tuple[int, Tokens]]:
+    def _inserted(self, workshop: Workshop, more: int, tries: int, seconds: float) -> list[tuple[int, Tokens]]:
         """Insert a steady state at some moments of the best schedule; the shortest come first."""
-        if more <= 0 or not _runs_single_tasks(short.compiled):
+        runner = workshop.runner
+        if more <= 0 or not _runs_single_tasks(workshop.short.compiled):
             return []
-        timed = short.runner.timed(short.local.elite[0][1])
+        timed = runner.timed(workshop.local.elite[0][1])
         assert timed is not None
-        steady = SteadySearch(short.runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
+        until = self.search.until(seconds)
+        steady = SteadySearch(runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
         found: list[tuple[int, Tokens]] = []
         for number in range(tries):
-            if self.search.done():
+            if self.search.done() or (found and perf_counter() > until):
                 break
             share = steady.random.uniform(0.3, 0.7) if number else 0.5
             moment = int(timed.makespan * share)
             state, ahead = steady.at_state(timed, moment, steady.least_period)
             tokens = steady.inserted(timed, moment, state, ahead, more)
-            length = None if tokens is None or not short.runner.fits(tokens) else short.runner.makespan(tokens)
+            length = None if tokens is None or not runner.fits(tokens) else runner.makespan(tokens)
             if tokens is not None and length is not None:
                 found.append((length, tokens))
                 if length <= timed.makespan + more * steady.least_period:
                     break  # nothing is lost by it
         return sorted(found, key=lambda each: each[0])
 
-    def _unroll(self, seconds: float) -> None:
+    def _unroll(self, route: Route, seconds: float) -> None:
         """Unroll a steady state by itself, and anneal it."""
-        short = self._short(self.middle)
-        if self.without_steady >= ATTEMPTS:
+        middle = route.middle
+        if self.without_steady < ATTEMPTS:
+            steady = SteadySearch(middle.runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
+            self.without_steady += not self._unrolled(steady, middle)
+        if not middle.local.elite:
             return
-        steady = SteadySearch(short.runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
-        until = self.search.until(max(seconds, 4 * TURN))
+        self._stretch_best(middle, route)
+        self._anneal(middle, 2 * seconds, route)
+
+    def _unrolled(self, steady: SteadySearch, middle: Workshop) -> bool:
+        """Add a steady state, unrolled; return whether one was found."""
         for looser in LOOSER:
-            if self.search.done() or perf_counter() > until:
+            if self.search.done():
                 break
             state = steady.alone(int(looser * steady.least_period))
-            tokens = None if state.missing else steady.unrolled(state, short.size)
+            tokens = None if state.missing else steady.unrolled(state, middle.short.size)
             if tokens is not None:
-                short.local.add([tokens])
-                break
-        else:
-            self.without_steady += 1
-        if short.local.elite:
-            self._stretch_best(short)
-            self._anneal(short, seconds)
+                middle.local.add([tokens])
+                return True
+        return False
 
-    def _stretch_best(self, short: Short) -> None:
-        """Stretch the best schedule of a short problem, and offer what comes of it."""
-        if not short.local.elite:
+    def _stretch_best(self, workshop: Workshop, route: Route | None) -> None:
+        """Stretch the best schedule of a short problem, if that can be better than what is known, and offer it."""
+        if not workshop.local.elite:
             return
-        timed = short.runner.timed(short.local.elite[0][1])
+        size, makespan = workshop.short.size, workshop.local.best
+        least = self._least(makespan, size)
+        if route is not None and route.best is not None and least >= route.best:
+            return
+        timed = workshop.runner.timed(workshop.local.elite[0][1])
         if timed is None:
             return
-        found = [self._stretched(short, timed)]
-        least = timed.makespan + (self.length - short.size) * self._load
-        if found[0] is None or found[0].length > least:
-            more = min(self.devices, self.length - short.size)
-            for _, tokens in self._inserted(short, more, INSERTS_TO_STRETCH)[:1]:
-                longer = short.runner.timed(tokens)
-                found.append(None if longer is None else self._stretched(short, longer))
-        some = [each for each in found if each is not None]
-        if some:
-            self._offer(short, min(some, key=lambda each: each.length))
+        found = self._stretched(workshop, timed, least)
+        if found is None or found.length > least:
+            more = min(self.devices, self.length - size)
+            for _, tokens in self._inserted(workshop, more, INSERTS_TO_STRETCH, TURN)[:1]:
+                longer = workshop.runner.timed(tokens)
+                again = None if longer is None else self._stretched(workshop, longer, least)
+                if again is not None and (found is None or again.length < found.length):
+                    found = again
+        if found is None:
+            return
+        if route is not None:
+            route.best = found.length if route.best is None else min(route.best, found.length)
+        self._offer(workshop.short, found)
 
-    def _stretched(self, short: Short, timed: Timed) -> Stretched | None:
-        more = self.length - short.runner.sizes(timed.tokens)[0]
+    def _stretched(self, workshop: Workshop, timed: Timed, least: int) -> Stretched | None:
+        more = self.length - workshop.runner.sizes(timed.tokens)[0]
         if not more:
             empty: Tokens = [[] for _ in timed.tokens]
             return Stretched(timed.makespan, Periodic(timed.tokens, empty, empty, 1), 0)
         until = self.search.until(SHARE_TO_STRETCH * self.search.seconds_left)
-        made = periods(
-            short.runner, timed, more, self.search.bound, lambda: self.search.done() or perf_counter() > until
-        )
+        made = periods(workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until)
         return None if made is None else Stretched(*made)
 
     def _offer(self, short: Short, found: Stretched) -> None:

@@ -44,7 +44,7 @@ GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
 """What they need to try every rule once."""
 
 FIRST_ROUND = 1.0
-"""Seconds that each tool has in the first round; every round doubles them."""
+"""Seconds that each tool has in the first round."""
 
 LOCAL_TURN = 5.0
 """After so many seconds, local search looks what others have found."""
@@ -78,21 +78,13 @@ class Tool:
         ``run(deadline)`` works until then, or a little longer.
     needs : float
         How many seconds a turn takes at least, however early its deadline is: what the last ones have shown.
-    in_vain : int
-        How many of the last turns in a row have brought nothing.
-    sits_out : int
-        How many rounds it leaves to the others.
+    seconds : float
+        How long its next turn is.
     """
 
     run: Callable[[float], None]
     needs: float = 0.0
-    in_vain: int = 0
-    sits_out: int = 0
-
-    def learn(self, brought: bool) -> None:
-        """Let a tool that brings nothing sit out as many rounds as it has worked in vain."""
-        self.in_vain = 0 if brought else self.in_vain + 1
-        self.sits_out = self.in_vain
+    seconds: float = FIRST_ROUND
 
     def take_turn(self, deadline: float) -> None:
         """Work until a deadline; take note if that was too short."""
@@ -203,9 +195,9 @@ def run_tools(
     """Let the tools work until the schedule meets the bound or time is up.
 
     With several workers, and compiled loops, local search works in threads of its own from the beginning, on half of
-    the cores; on all but one where nothing else is of use. The other tools take turns in the thread that called. Which
-    of them do is decided by what they bring: each round is twice as long as the one before, and a tool that has brought
-    nothing several times in a row sits out as many rounds.
+    the cores; on all but one where nothing else is of use. The other tools take turns in the thread that called. How
+    long is decided by what they bring: those that have brought something in a round have twice as long in the next, all
+    of them if none has.
 
     Parameters
     ----------
@@ -228,14 +220,19 @@ def run_tools(
         annealing = 0
         if workers > 1 and "local search" in tools and are_compiled():
             annealing = workers - 1 if not others else workers // 2
-        beside = [partial(_search_locally, search, seed + 1 + number, number, long) for number in range(annealing)]
+        lanes = annealing + (long is not None and is_long(search.problem))
+        beside = [
+            partial(_search_locally, search, seed + 1 + number, (number, lanes), long) for number in range(annealing)
+        ]
         with running_beside(search, beside) as is_busy:
-            _run_in_turns(search, others if annealing else tools, max(1, workers - annealing), seed, long)
+            _run_in_turns(search, others if annealing else tools, max(1, workers - annealing), seed, long, annealing)
             while is_busy() and not search.done():
                 sleep(POLL_SECONDS)
 
 
-def _run_in_turns(search: Search, tools: Sequence[ToolName], workers: int, seed: int, long: LongSearch | None) -> None:
+def _run_in_turns(
+    search: Search, tools: Sequence[ToolName], workers: int, seed: int, long: LongSearch | None, beside: int
+) -> None:
     """Make list schedules, and let tools take turns."""
     made: dict[ToolName, Tool] = {
         "cp-sat": Tool(partial(_run_cpsat, search, workers, _counted(seed))),
@@ -243,7 +240,8 @@ def _run_in_turns(search: Search, tools: Sequence[ToolName], workers: int, seed:
     }
     names = list(tools)
     if long is not None and is_long(search.problem):
-        made["short problems"] = Tool(partial(_run_short, long))
+        made["short problems"] = Tool(long.run_until)
+        long.lane = beside, beside + 1
         names = ["short problems", *names]
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.problem, deadline=search.deadline)
@@ -266,11 +264,11 @@ def long_search_of(
     return LongSearch(search, seed, starts, write)
 
 
-def _search_locally(search: Search, seed: int, number: int, long: LongSearch | None) -> None:
+def _search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongSearch | None) -> None:
     """Search locally until the search is done: by way of shorter problems where there are any."""
     with suppress(OutOfTimeError, NoStartError):
         if long is not None:
-            LongSearch(search, seed, long.starts, long.write).run(number)
+            LongSearch(search, seed, long.starts, long.write, lane).run()
             return
         compiled = compile_problem(search.problem, deadline=search.deadline)
         while not search.done():
@@ -288,24 +286,20 @@ def _search_locally(search: Search, seed: int, number: int, long: LongSearch | N
             seed += 1
 
 
-def _run_short(long: LongSearch, deadline: float) -> None:
-    long.run_until(deadline)
-
-
 def _take_turns(search: Search, tools: list[Tool]) -> None:
-    seconds = FIRST_ROUND
     while not search.done():
         able = [tool for tool in tools if tool.needs < search.seconds_left]
         if not able:
             return
+        brought: list[Tool] = []
         for tool in able:
-            if tool.sits_out:
-                tool.sits_out -= 1
-            elif not search.done() and tool.needs < search.seconds_left:
+            if not search.done() and tool.needs < search.seconds_left:
                 before = search.brought
-                tool.take_turn(search.until(seconds))
-                tool.learn(search.brought > before)
-        seconds *= 2
+                tool.take_turn(search.until(tool.seconds))
+                if search.brought > before:
+                    brought.append(tool)
+        for tool in {id(tool): tool for tool in brought or able}.values():
+            tool.seconds *= 2
 
 
 def run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
