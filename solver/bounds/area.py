@@ -92,6 +92,7 @@ def area_bound(
     known: int,
     copies: Mapping[Key, int] | None = None,
     ends: tuple[int, int] | None = None,
+    wasted: int = 0,
 ) -> int:
     """Bound the time in which a device's memory has room for all its holds.
 
@@ -118,6 +119,8 @@ def area_bound(
     ends : (int, int), optional
         Until when none of those that are left out can be taken, and how long before the end none of them is returned:
         what is free beyond that is not counted.
+    wasted : int
+        An area beside that of the holds and not at the ends, see `solver.bounds.single_track.area_wasted`.
     """
     parts = [
         (lengths[hold.take][task], part * (1 if copies is None else copies[hold.take]))
@@ -125,7 +128,7 @@ def area_bound(
         for task, part in hold.returns
         if task in lengths.get(hold.take, ())
     ]
-    area = sum(length * part for length, part in parts)
+    area = wasted + sum(length * part for length, part in parts)
     front = [(heads[hold.take], hold.amount) for hold in holds]
     back = [(rests[task], part) for hold in holds for task, part in hold.returns]
     window = min(known // 2, max(time for time, _ in front))

@@ -16,6 +16,7 @@ from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
+from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of
 from solver.bounds.stretched import stretched_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
@@ -32,7 +33,7 @@ MOST_TASKS_TWICE = 10_000
 """With more tasks than this written down, the smaller number of periods has to do."""
 
 MOST_WHOLE_PAIRS = 12_000_000
-"""Up to so many pairs of tasks of one device the whole is looked at, too, where its memory is what holds the bound."""
+"""Up to so many pairs of tasks of one device the whole is looked at, too, where no load holds the bound."""
 
 
 def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = None) -> Bound:
@@ -66,7 +67,10 @@ def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = No
     if known and not _is_worth_it(problem, best(*known)):
         return best(*known)
     network = implied_network(problem, deadline=deadline)
-    return best(*known, bound_of(problem, analyse(problem, network, deadline=deadline), deadline=deadline))
+    found = analyse(problem, network, deadline=deadline)
+    row = row_of(problem)
+    raise_by_turns(problem, found, row)
+    return best(*known, bound_of(problem, found, row, deadline=deadline))
 
 
 def sizes_to_write(devices: int, chains: int) -> list[int]:
@@ -86,9 +90,9 @@ def _shortened(problem: Problem | Repetition) -> list[Repetition]:
 
 
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
-    """Return whether a look at the whole may show more: where memory is short, every round of it adds a little."""
+    """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    return known.piece == "area" and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
+    return known.piece in ("area", "path") and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
 def bound_of_long(repetition: Repetition, *, deadline: float | None = None) -> Bound:
@@ -108,7 +112,9 @@ def bound_of_long(repetition: Repetition, *, deadline: float | None = None) -> B
     """
     network = implied_network(repetition.problem, deadline=deadline)
     found = analyse(repetition.problem, network, deadline=deadline)
-    return stretched_bound(repetition, found, deadline=deadline)
+    row = row_of(repetition.problem)
+    raise_by_turns(repetition.problem, found, row)
+    return stretched_bound(repetition, found, row, deadline=deadline)
 
 
 def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
@@ -140,7 +146,7 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
     return network
 
 
-def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None) -> Bound:
+def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows."""
     step = found.network.thinned.step
     highest = _path_and_loads(problem, found)
@@ -151,7 +157,7 @@ def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None
     for view in found.views if problem.fusing.firsts else ():
         if not is_over(deadline):
             highest = best(highest, blocks_bound(problem, found, view))
-    return best(highest, *_area_bounds(problem, found, deadline, highest.value // step))
+    return best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
@@ -182,18 +188,17 @@ def _jackson_bound(found: Analysis, view: DeviceView) -> Bound:
     return Bound(value * found.network.thinned.step, "jackson", view.device)
 
 
-def _area_bounds(problem: Problem, found: Analysis, deadline: float | None, known: int) -> list[Bound]:
+def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: float | None, known: int) -> list[Bound]:
     if is_over(deadline):
         return []
     lengths = hold_lengths(problem, found.network)
     thinned = found.network.thinned
     heads = dict(zip(thinned.keys, found.heads, strict=True))
     tails = dict(zip(thinned.keys, found.tails, strict=True))
-    return [
-        Bound(
-            area_bound(holds, problem.capacities[device] or 0, lengths, heads, tails, known) * thinned.step,
-            "area",
-            device,
-        )
-        for device, holds in limited_holds(problem).items()
-    ]
+    bounds: list[Bound] = []
+    for device, holds in limited_holds(problem).items():
+        wasted = area_wasted(row, len(holds)) if row is not None and device == device_of(problem, row) else 0
+        capacity = problem.capacities[device] or 0
+        value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted if thinned.step == 1 else 0)
+        bounds.append(Bound(value * thinned.step, "area", device))
+    return bounds

@@ -17,6 +17,7 @@ from solver.bounds.idle_curves import Curve, Numbers, joined, raised_by_curve
 from solver.bounds.loads import least_loads
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
+from solver.bounds.single_track import Row, area_wasted, device_of
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.repetition import Repetition, places_of
@@ -25,7 +26,9 @@ NEVER = 2**60
 """A time that no curve reaches."""
 
 
-def stretched_bound(repetition: Repetition, found: Analysis, *, deadline: float | None = None) -> Bound:
+def stretched_bound(
+    repetition: Repetition, found: Analysis, row: Row | None = None, *, deadline: float | None = None
+) -> Bound:
     """Bound the makespan of the whole of a repetition by an analysis of what is written down of it.
 
     Let a problem that is regular (`solver.repetition.is_regular`) have chains of some lengths, and the small
@@ -47,9 +50,11 @@ def stretched_bound(repetition: Repetition, found: Analysis, *, deadline: float 
       it; of the whole, these (in their new numbers) and all ahead of them in their chain, which are so many more as are
       left out. They are all done before x starts, so x starts at the least τ with τ − front(τ) ≥ their work, and the
       longest paths from there through the last n tasks, with the tails of these, end at T or before. In the same way
-      the work behind a task of the first n raises its tail.
+      the work behind a task of the first n raises its tail. In a row the starts of the last jobs on its first device
+      are also bounded by the turns before them (see `solver.bounds.single_track.raise_by_turns`).
     - *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
-      written down are taken, and in the last u* only their like are returned, so what is then free counts.
+      written down are taken, and in the last u* only their like are returned, so what is then free counts. What slots
+      waste (`area_wasted`) is counted for all jobs.
     - *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail
       that of the first.
 
@@ -59,6 +64,8 @@ def stretched_bound(repetition: Repetition, found: Analysis, *, deadline: float 
         Of which something is left out.
     found : Analysis
         Of what is written down.
+    row : Row, optional
+        What is written down, where it is one.
     deadline : float or None
         A time of `time.perf_counter` after which the best bound so far is returned.
     """
@@ -69,9 +76,9 @@ def stretched_bound(repetition: Repetition, found: Analysis, *, deadline: float 
     for each in whole:
         highest = best(highest, _load_bound(found, each, loads[each.view.device]), _window_bound(each, step))
     with suppress(OutOfTimeError):
-        highest = best(highest, Bound(_longest_path(found, whole, deadline) * step, "path"))
+        highest = best(highest, Bound(_longest_path(repetition, found, whole, row, deadline) * step, "path"))
         check_time(deadline)
-        highest = best(highest, *_area_bounds(repetition, found, whole, highest.value // step))
+        highest = best(highest, *_area_bounds(repetition, found, whole, row, highest.value // step))
     for each in whole if repetition.problem.fusing.firsts else ():
         if not is_over(deadline):
             highest = best(highest, blocks_bound(repetition.problem, found, each.view, each.left))
@@ -160,7 +167,9 @@ def _window_bound(device: _Device, step: int) -> Bound | None:
     return Bound(value * step, "window", device.view.device, details)
 
 
-def _longest_path(found: Analysis, whole: Sequence[_Device], deadline: float | None) -> int:
+def _longest_path(
+    repetition: Repetition, found: Analysis, whole: Sequence[_Device], row: Row | None, deadline: float | None
+) -> int:
     """Find the longest path through the work of a device, to the last tasks or from the first ones."""
     heads, tails = list(found.heads), list(found.tails)
     reach = found.network.reach(deadline=deadline)
@@ -175,6 +184,10 @@ def _longest_path(found: Analysis, whole: Sequence[_Device], deadline: float | N
             raised = raised_by_curve(known[side], _whole_work(each, matrix), curve)
             for task, value in zip(members, raised.tolist(), strict=True):
                 values[task] = value
+    if row is not None and found.network.thinned.step == 1:
+        for place, key in enumerate(repetition.problem.chains[row.chain]):
+            task = found.network.thinned.number[key]
+            heads[task] = max(heads[task], row.head(place + repetition.more[row.chain]))
     lead = found.network.thinned.lead
     to_last, from_first = found.network.heads(heads), found.network.tails(tails)
     return max(
@@ -195,7 +208,9 @@ def _whole_work(device: _Device, before: Reach) -> Numbers:
     return work
 
 
-def _area_bounds(repetition: Repetition, found: Analysis, whole: Sequence[_Device], known: int) -> Iterator[Bound]:
+def _area_bounds(
+    repetition: Repetition, found: Analysis, whole: Sequence[_Device], row: Row | None, known: int
+) -> Iterator[Bound]:
     thinned = found.network.thinned
     lengths = hold_lengths(repetition.problem, found.network)
     heads = dict(zip(thinned.keys, found.heads, strict=True))
@@ -204,5 +219,8 @@ def _area_bounds(repetition: Repetition, found: Analysis, whole: Sequence[_Devic
     ends = {each.view.device: each.ends for each in whole}
     for device, holds in limited_holds(repetition.problem).items():
         capacity = repetition.problem.capacities[device] or 0
-        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device])
+        wasted = 0
+        if row is not None and thinned.step == 1 and device == device_of(repetition.problem, row):
+            wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
+        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
         yield Bound(value * thinned.step, "area", device)
