@@ -28,9 +28,11 @@ def check_forced(option: str, target: str | None, forced: bool) -> None:
 def prepared(schedule: Schedule, *, forced: bool) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
     from ppopt.evaluation.export import exported
+    from ppopt.optimization.periodic import PeriodicSchedule
 
     try:
-        return exported(schedule, force_order_only=forced)
+        whole = schedule.whole() if isinstance(schedule, PeriodicSchedule) else schedule
+        return exported(whole, force_order_only=forced)
     except InputError as error:
         raise InputError(f"--export: {error}") from None
 

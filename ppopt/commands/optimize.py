@@ -87,6 +87,7 @@ def optimize(
         time_limit=time_limit,
         workers=workers,
         seed=seed,
+        periodic=report is None,
     )
     afterwards = Afterwards(
         beside=True,

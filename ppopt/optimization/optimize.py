@@ -17,6 +17,7 @@ from ppopt.garbage import collection_paused
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import refuse_infeasible
+from ppopt.optimization.periodic import Long, PeriodicSchedule, search_unwritten
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import MOMENT, TimeLimit
@@ -130,6 +131,7 @@ def optimize(
         seed=seed,
         progress=progress,
         starts=starts,
+        periodic=True,
     )
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
@@ -141,6 +143,12 @@ def optimize(
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """What `optimize` takes besides the pipeline; the same names and meanings.
+
+    Attributes
+    ----------
+    periodic : bool
+        Whether pipelines of more than 300,000 operations are searched, too, as `optimize` does. Their schedules are
+        `ppopt.optimization.periodic.PeriodicSchedule`.
 
     Raises
     ------
@@ -157,6 +165,7 @@ class SearchOptions:
     seed: int = 0
     progress: Progress | None = None
     starts: Sequence[Schedule] = ()
+    periodic: bool = False
 
     def __post_init__(self) -> None:
         if self.placement not in (*STAGES_PER_DEVICE, "all"):
@@ -272,9 +281,9 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     started = perf_counter()
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
-    if ops > MOST_SEARCHED_OPS:
-        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
+    if ops > MOST_SEARCHED_OPS:
+        return _optimize_unwritten(pipeline, placement, ops, options, limit)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
@@ -316,6 +325,26 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
 
 
+def _optimize_unwritten(
+    pipeline: Pipeline, placement: Placement, ops: int, options: SearchOptions, limit: TimeLimit
+) -> Schedule:
+    """Search a pipeline of too many operations to be written out."""
+    if not options.periodic or options.objective != "makespan":
+        beyond = " for the span" if options.periodic else ""
+        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched{beyond}")
+    refuse_infeasible(pipeline, placement)
+    strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return search_unwritten(
+        long,
+        ops=ops,
+        seconds=limit.left_of_turn,
+        workers=options.cores,
+        seed=options.seed,
+        progress=options.progress,
+    )
+
+
 def _long_search(
     search: Search,
     pipeline: Pipeline,
@@ -324,24 +353,8 @@ def _long_search(
     strategies: Sequence[Strategy],
 ) -> LongSearch | None:
     """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
-    directions = len(placement.homes)
-
-    def fewer(microbatches: int) -> tuple[Pipeline, Placement]:
-        part = pipeline.model_copy(update={"microbatches": microbatches})
-        return part, replace(placement, microbatches=microbatches)
-
-    def write(size: int) -> Problem:
-        return build_search_problem(*fewer(size * directions), **options.allowed._asdict())
-
-    def starts(problem: Problem) -> Iterator[Orders]:
-        part, _ = fewer(len(problem.chains[0]) * directions)
-        for strategy in strategies:
-            for variant in strategy.variants(part):
-                orders = published_orders(problem, part, strategy, variant)
-                if orders is not None:
-                    yield orders
-
-    return long_search_of(search, options.seed, starts, write)
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return long_search_of(search, options.seed, long.starts, long.write)
 
 
 def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
@@ -495,6 +508,8 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
     """
     compared: list[Schedule] = []
     left_out: list[str] = []
+    if isinstance(schedule, PeriodicSchedule):
+        return [], []  # they are not written out either
     longest = 0.0 if limit is None else limit.finishing
     split_backward, overlap = schedule.allowed
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):

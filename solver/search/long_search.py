@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
-from solver.repetition import is_regular, shortened
+from solver.repetition import Repetition, is_regular, shortened
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.state import Search
+from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
-from solver.search.stretching import Periodic, Runner, Timed, is_a_lattice, orders_of, periods
+from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattice, orders_of, periods
 
 LONG = 4
 """A problem is long that has so many tasks of each chain for every device."""
@@ -175,6 +175,8 @@ class LongSearch:
         Writes the problem with so many tasks of each chain; by default the first ones of the whole.
     lane : (int, int)
         Which of several such searches this is, and how many there are: they share the ways to begin between them.
+    length : int, optional
+        How many tasks each chain of the whole has, where only the first are written down.
     """
 
     def __init__(
@@ -184,11 +186,12 @@ class LongSearch:
         starts: Starts = lambda _: (),
         write: Write | None = None,
         lane: tuple[int, int] = (0, 1),
+        length: int | None = None,
     ) -> None:
         self.search, self.seed, self.starts, self.lane = search, seed, starts, lane
         self.write = write or self._first
         problem = search.problem
-        self.length = len(problem.chains[0])
+        self.length = length or len(problem.chains[0])
         self.devices = problem.devices
         self.middle = MIDDLE * self.devices if self.length >= 2 * MIDDLE * self.devices else self.length
         self.shorts: dict[int, Short] = {}
@@ -256,7 +259,7 @@ class LongSearch:
             makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
             makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
         makers.insert(2, lambda: Route(self._list, self._workshop(self.middle)))
-        if self.middle < self.length and len(self.search.problem.tasks) <= LARGEST_WHOLE:
+        if self.middle < self.length and len(self.search.problem.chains) * self.length <= LARGEST_WHOLE:
             makers.append(lambda: Route(self._list, self._workshop(self.length)))
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
         self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
@@ -417,7 +420,7 @@ class LongSearch:
             return
         if route is not None:
             route.best = found.length if route.best is None else min(route.best, found.length)
-        self._offer(workshop.short, found)
+        self._offer(workshop, found)
 
     def _stretched(self, workshop: Workshop, timed: Timed, least: int) -> Stretched | None:
         more = self.length - workshop.runner.sizes(timed.tokens)[0]
@@ -428,11 +431,57 @@ class LongSearch:
         made = periods(workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until)
         return None if made is None else Stretched(*made)
 
-    def _offer(self, short: Short, found: Stretched) -> None:
+    def _offer(self, workshop: Workshop, found: Stretched) -> None:
         if self.search.best is not None and found.length >= self.search.best:
             return
+        if isinstance(self.search, UnwrittenSearch):
+            self.search.offer_periodic(workshop.runner, found)
+            return
         tokens = found.periodic.unrolled(found.copies)
-        self.search.offer(orders_of(self.search.problem.chains, short.compiled, tokens))
+        self.search.offer(orders_of(self.search.problem.chains, workshop.short.compiled, tokens))
+
+
+class UnwrittenSearch(Search):
+    """A search for a problem of which only the first tasks of each chain are written down.
+
+    Parameters
+    ----------
+    repetition : Repetition
+        What is written down, and how much is not.
+    seconds : float
+        The time there is.
+    progress : callable, optional
+        As for `Search`.
+
+    Attributes
+    ----------
+    found : Stretched or None
+        The best schedule.
+    whole : Whole or None
+        What running all of it shows.
+    """
+
+    def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
+        super().__init__(repetition.problem, "makespan", seconds, progress)
+        self.repetition = repetition
+        self.found: Stretched | None = None
+        self.whole: Whole | None = None
+
+    def offer_periodic(self, runner: Runner, found: Stretched) -> None:
+        """Run the whole of a schedule, and keep it if it is better than the best."""
+        whole = runner.whole(found.periodic, found.copies)
+        fits = whole is not None and all(
+            peak <= capacity for peak, capacity in zip(whole.peaks, runner.compiled.capacities, strict=True)
+        )
+        if whole is None or not fits:
+            return
+        with self._lock:
+            if self.best is None or whole.makespan < self.best:
+                self.best, self.found, self.whole = whole.makespan, found, whole
+                self._tell()
+
+    def best_so_far(self) -> None:
+        """Return nothing: no schedule of the whole is written down."""
 
 
 def _runs_single_tasks(compiled: CompiledProblem) -> bool:

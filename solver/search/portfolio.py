@@ -30,7 +30,7 @@ from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
-from solver.search.long_search import LongSearch, Starts, Write, is_long, repeats
+from solver.search.long_search import LONG, LongSearch, Starts, UnwrittenSearch, Write, is_long, repeats
 from solver.search.state import Progress, Search
 from solver.states import Objective
 
@@ -228,6 +228,33 @@ def run_tools(
             _run_in_turns(search, others if annealing else tools, max(1, workers - annealing), seed, long, annealing)
             while is_busy() and not search.done():
                 sleep(POLL_SECONDS)
+
+
+def run_unwritten(search: UnwrittenSearch, workers: int, seed: int, starts: Starts, write: Write) -> None:
+    """Search for a schedule of a problem of which only the first tasks are written down, on some cores.
+
+    Raises
+    ------
+    InputError
+        If its precedences do not join equal places of its chains, or the chains have several lengths or are short.
+    """
+    lengths = {len(chain) + more for chain, more in zip(search.problem.chains, search.repetition.more, strict=True)}
+    length = min(lengths)
+    if len(lengths) > 1 or length < LONG * search.problem.devices or not repeats(search.problem):
+        raise InputError("only long chains of one length that are joined at equal places are searched unwritten")
+    lanes = workers if are_compiled() else 1
+
+    def search_beside(number: int) -> None:
+        with suppress(OutOfTimeError):
+            LongSearch(search, seed + number, starts, write, (number, lanes), length).run()
+
+    first = LongSearch(search, seed, starts, write, (0, lanes), length)
+    first.begin()
+    with running_beside(search, [partial(search_beside, number) for number in range(1, lanes)]):
+        with suppress(OutOfTimeError):
+            first.run()
+        while not search.done():
+            sleep(POLL_SECONDS)
 
 
 def _run_in_turns(

@@ -54,6 +54,29 @@ class Periodic:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What running strings of any length shows, for each device.
+
+    Attributes
+    ----------
+    first, last : list of int
+        When it first starts and last ends something.
+    busy, peaks : list of int
+        How long its tokens last together, and the most memory that it holds at one time.
+    """
+
+    first: list[int]
+    last: list[int]
+    busy: list[int]
+    peaks: list[int]
+
+    @property
+    def makespan(self) -> int:
+        """When the last token ends; the first starts at 0."""
+        return max(self.last)
+
+
+@dataclass(frozen=True)
 class Timed:
     """Strings with the times at which their tokens start."""
 
@@ -111,6 +134,44 @@ class Runner:
             asleep=self._zeros(devices),
             stack=self._zeros(devices),
         )
+
+    def whole(self, periodic: Periodic, copies: int) -> Whole | None:
+        """Run strings of which a part repeats from beginning to end; None if they wait for each other.
+
+        Every token is run. Only its name is not written out, so that millions fit the memory.
+        """
+        rows, row, sizes = [], [0], np.zeros(len(self.compiled.chains), dtype=np.int64)
+        for parts in zip(periodic.before, periodic.period, periodic.after, strict=True):
+            before, period, after = (np.array(part, dtype=np.int64) for part in parts)
+            rows.append(np.concatenate([before, np.tile(period, copies), after]))
+            row.append(row[-1] + len(rows[-1]))
+        sizes += self.sizes(periodic.before) + np.array(self.sizes(periodic.after), dtype=np.int64)
+        sizes += copies * periodic.tasks
+        modes: Any = np.concatenate(rows)
+        devices, chains = len(rows), len(sizes)
+        strings = Strings(
+            row=self._packed(row),
+            mode=modes if self.is_jitted else modes.tolist(),
+            start=self._zeros(len(modes)),
+            base=self._packed([0, *accumulate(sizes.tolist())]),
+            end=self._zeros(int(sizes.sum())),
+            counts=self._zeros(chains),
+            place=self._zeros(devices),
+            clock=self._zeros(devices),
+            asleep=self._zeros(devices),
+            stack=self._zeros(devices),
+        )
+        if int(self.functions["run"](self.lattice, strings)) == DEADLOCK:
+            return None
+        durations = np.array([mode.duration for mode in self.compiled.modes], dtype=np.int64)
+        some = [(device, string) for device, string in enumerate(rows) if len(string)]
+        first, last, busy = [0] * devices, [0] * devices, [0] * devices
+        for device, string in some:
+            final = row[device + 1] - 1
+            first[device] = int(strings.start[row[device]])
+            last[device] = int(strings.start[final]) + int(durations[string[-1]])
+            busy[device] = int(durations[string].sum())
+        return Whole(first, last, busy, [self.peak(string) for string in periodic.unrolled(min(copies, 2))])
 
     def sizes(self, tokens: Tokens) -> list[int]:
         """Count the tasks of each chain in strings."""
