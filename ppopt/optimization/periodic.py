@@ -69,8 +69,12 @@ class PeriodicSchedule(Schedule):
     @property
     def operations(self) -> int:
         """How many operations the whole has."""
-        written = sum(len(tasks_of(action)) for order in self.actions for action in order)
-        return written * self.pipeline.microbatches // self.layout.microbatches
+        total = 0
+        for order, begin, end in zip(self.actions, self.begins, self.ends, strict=True):
+            sizes = [len(tasks_of(action)) for action in order]
+            repeated = sum(sizes[begin:end]) // max(1, self.shown)
+            total += sum(sizes) + (self.copies - self.shown) * repeated
+        return total
 
     def whole(self) -> Schedule:
         """Return the schedule with all its actions in place of the short form, to be exported.
@@ -111,7 +115,7 @@ class PeriodicSchedule(Schedule):
         """Return the same action so many periods later, with the number that its microbatch has in the whole."""
         if isinstance(action, Block):
             return Block(*(self._later(cast("Op", half), periods) for half in action))
-        op = cast("Op", action)
+        op = action
         directions = len(self.layout.homes)
         direction, place = divmod(op.microbatch, self.layout.microbatches // directions)
         first = direction * (self.pipeline.microbatches // directions)
