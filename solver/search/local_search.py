@@ -37,6 +37,9 @@ ELITE = 4
 JOINT_SHARE = 30
 """Of a hundred moves, so many fuse, merge or split where that is possible."""
 
+SMALLEST = 400
+"""A move of a small problem takes as long as if it had so many tasks more."""
+
 BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
 
@@ -270,7 +273,7 @@ class LocalSearch:
     def run_round(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
         """Anneal once, for longer than the times before."""
         slots, number = self.state.slots, self.rounds
-        per_second = 2e8 / self.size if self.is_jitted else 1.2e7 / self.size
+        per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
         batch = max(1, int(per_second * BATCH_SECONDS))
         which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
         self.load(self.elite[which][1])
