@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from time import perf_counter
 from typing import get_args
@@ -206,6 +207,8 @@ def optimize_each(
 ) -> Iterator[Schedule | InfeasibleError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
 
+    A placement whose bound is above the best schedule of those before it cannot win, and leaves its time to the others.
+
     Parameters
     ----------
     pipeline, options
@@ -221,14 +224,17 @@ def optimize_each(
     """
     limit = limit or TimeLimit(options.time_limit)
     settled, cuts = _cuts(pipeline, options.placements)
+    best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
         try:
-            made = _optimize_one(cut, name, options, limit)
+            made = _optimize_one(cut, name, options, limit, best)
             made = replace(made, notes=(*_model_notes(made, settled, options), *made.notes))
         except InfeasibleError as error:
             yield error
             continue
+        if best is None or made.objective_value < best.objective_value:
+            best = made
         yield replace(made, notes=(*doubts(pipeline), *made.notes))
         if made.interrupted:
             return
@@ -277,7 +283,9 @@ def _stages_for(pipeline: Pipeline, placement: str) -> int:
 
 
 @collection_paused()
-def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit) -> Schedule:
+def _optimize_one(
+    pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit, rival: Schedule | None = None
+) -> Schedule:
     started = perf_counter()
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
@@ -288,6 +296,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
+    if rival is not None:
+        search.rival = math.floor(Fraction(rival.objective_value) * problem.ticks_per_unit)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
@@ -322,6 +332,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
+    if search.cannot_win and rival is not None:
+        notes.append(f"its search ended early: no schedule on this placement is as short as {rival.strategy}")
     return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
 
 

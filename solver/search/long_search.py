@@ -258,9 +258,9 @@ class LongSearch:
             sizes = dict.fromkeys(min(half * self.devices, self.length) // 2 for half in HALVES)
             makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
             makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
-        makers.insert(2, lambda: Route(self._list, self._workshop(self.middle)))
+        makers.insert(1, lambda: Route(self._list, self._workshop(self.middle)))
         if self.middle < self.length and len(self.search.problem.chains) * self.length <= LARGEST_WHOLE:
-            makers.append(lambda: Route(self._list, self._workshop(self.length)))
+            makers.insert(1, lambda: Route(self._list, self._workshop(self.length)))
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
         self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
         return [maker() for maker in chosen]

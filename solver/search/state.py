@@ -84,6 +84,9 @@ class Search:
         The argument that proves it.
     infeasible : bool
         Whether it is proven that no schedule exists.
+    rival : int or None
+        What the objective has to be below, in ticks, for the search to be of use: once the bound is above it and there
+        is a schedule, it is done.
     brought : int
         How often something better was reported in the search's own thread.
     closing : bool
@@ -112,6 +115,7 @@ class Search:
         self._has_news = False
         self.closing = False
         self.brought = 0
+        self.rival: int | None = None
 
     def interrupt(self) -> None:
         """End the search."""
@@ -169,11 +173,16 @@ class Search:
         if self._has_news and threading.current_thread() is self._home:
             self._has_news = False
             self._show()
-        ended = self.interrupted or self.closing or self.infeasible
+        ended = self.interrupted or self.closing or self.infeasible or self.cannot_win
         return ended or self._nothing_to_gain() or perf_counter() >= self.deadline
 
     def _nothing_to_gain(self) -> bool:
         return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
+
+    @property
+    def cannot_win(self) -> bool:
+        """Whether no schedule can be as short as the rival."""
+        return self.rival is not None and self.best is not None and self.bound > self.rival
 
     @property
     def closed(self) -> bool:
