@@ -58,6 +58,9 @@ ATTEMPTS = 3
 INSERTS, KEPT = 12, 3
 """A steady state is inserted at so many moments in one turn, and so many of the schedules are kept."""
 
+LEAST_INSERTS = 3
+"""After so many in vain the clock counts."""
+
 INSERTS_TO_STRETCH = 4
 """And at so many only to be repeated."""
 
@@ -258,7 +261,7 @@ class LongSearch:
             sizes = dict.fromkeys(min(half * self.devices, self.length) // 2 for half in HALVES)
             makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
             makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
-        makers.insert(1, lambda: Route(self._list, self._workshop(self.middle)))
+        makers.insert(0, lambda: Route(self._list, self._workshop(self.middle)))
         if self.middle < self.length and len(self.search.problem.chains) * self.length <= LARGEST_WHOLE:
             makers.insert(1, lambda: Route(self._list, self._workshop(self.length)))
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
@@ -361,7 +364,7 @@ class LongSearch:
         steady = SteadySearch(runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
         found: list[tuple[int, Tokens]] = []
         for number in range(tries):
-            if self.search.done() or (found and perf_counter() > until):
+            if self.search.done() or (perf_counter() > until and (found or number >= LEAST_INSERTS)):
                 break
             share = steady.random.uniform(0.3, 0.7) if number else 0.5
             moment = int(timed.makespan * share)
