@@ -6,13 +6,17 @@ Everything a user needs is here; the names are loaded when they are first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from ppopt.name_clash import refuse_name_clash
 
 refuse_name_clash()
 
+TYPE_CHECKING = False
+"""As `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from ppopt.commands.catalogue import strategies
     from ppopt.comparison.charts import (
         bubble_chart,

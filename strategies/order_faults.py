@@ -40,7 +40,7 @@ class CheckedFile:
 
 
 def check_file(file: ScheduleFile) -> CheckedFile:
-    """Hold a schedule file against the rules: everything once, in its place, and able to run.
+    """Check a schedule file against the rules: everything once, in its place, and able to run.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from solver.errors import InputError
@@ -56,83 +56,14 @@ def with_group_size(text: str, group_size: int | None) -> str:
     strategy, options = parse_strategy(text)
     if group_size is None or "group_size" not in strategy.options or "group_size" in options:
         return text
-    return _with_option(text, options, f"group_size={group_size}")
+    return with_option(text, f"group_size={group_size}")
 
 
-def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
-    """Give a strategy that takes any number of stages a device its usual one, where the pipeline has only one.
-
-    Parameters
-    ----------
-    text : str
-        The strategy, maybe with options.
-    pipeline : Pipeline
-        The model; what leaves its stages open is left to the strategy.
-    """
-    strategy, options = parse_strategy(text)
-    stages = strategy.requirements.default_stages(pipeline.devices)
-    if "stages" in options or strategy.requirements.stages_per_device is not None:
-        return text
-    if not pipeline.stages == pipeline.devices < stages or strategy.requirements.stages_come_in > 1:
-        return text
-    return _with_option(text, options, f"stages={stages}")
-
-
-def _with_option(text: str, options: dict[str, int], option: str) -> str:
+def with_option(text: str, option: str) -> str:
+    """Append an option, ``stages=8``, to a strategy that may have some."""
+    _, options = parse_strategy(text)
     joint = "," if options else "" if ":" in text else ":"
     return f"{text}{joint}{option}"
-
-
-def least_stages(names: Iterable[str], devices: int) -> int:
-    """Return for how many stages times are meant where that is left open: the least that a strategy takes.
-
-    Parameters
-    ----------
-    names : iterable of str
-        The strategies, maybe with options; at least one.
-    devices : int
-        How many devices there are.
-    """
-    strategies = [parse_strategy(name) for name in names]
-    return min(
-        wished_stages(each, options, devices) or each.requirements.default_stages(devices)
-        for each, options in strategies
-    )
-
-
-def wished_stages(strategy: Strategy, options: dict[str, int], devices: int) -> int | None:
-    """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
-
-    Parameters
-    ----------
-    strategy : Strategy
-        The schedule.
-    options : dict of str to int
-        As `parse_strategy` reads them.
-    devices : int
-        How many devices there are.
-
-    Returns
-    -------
-    int or None
-        None if nothing is said.
-
-    Raises
-    ------
-    InputError
-        If the two contradict each other.
-    """
-    needs, stages = strategy.requirements, options.get("stages")
-    if needs.stages_option is None or needs.stages_option not in options:
-        return stages
-    parts = options[needs.stages_option]
-    counted = parts * needs.stages_come_in * devices
-    if stages not in (None, counted):
-        raise InputError(
-            f"{strategy.name}:stages: contradicts {needs.stages_option}={parts}, which are {counted} stages on "
-            f"{devices} devices; found {stages}"
-        )
-    return counted
 
 
 def check_options(strategy: Strategy, options: dict[str, Any]) -> dict[str, int]:
@@ -157,41 +88,6 @@ def _whole_number(where: str, text: str) -> int:
     return int(text)
 
 
-def cut_for(strategy: Strategy, pipeline: Pipeline, *, stages: int | None = None, base: int | None = None) -> Pipeline:
-    """Cut a pipeline's model into as many stages as a schedule needs.
-
-    Parameters
-    ----------
-    strategy : Strategy
-        The schedule.
-    pipeline : Pipeline
-        The model; its stages are kept if they fit the schedule.
-    stages : int, optional
-        Cut into this many, wished by the user.
-    base : int, optional
-        Where the pipeline leaves the number of stages open: for how many stages its times are meant. Without it, they
-        are meant for as many as the schedule needs.
-
-    Raises
-    ------
-    InputError
-        If the schedule cannot take the pipeline or the number of stages.
-    """
-    needs = strategy.requirements
-    if unmet := needs.unmet(strategy.name, pipeline):
-        raise InputError(unmet)
-    if stages is not None and not needs.takes_stages(stages, pipeline.devices):
-        fits = needs.default_stages(pipeline.devices)
-        raise InputError(f"{strategy.name}:stages: {stages} do not fit {pipeline.devices} devices; {fits} do")
-    wanted = stages or needs.default_stages(pipeline.devices)
-    refuse_too_large(strategy, wanted, pipeline.microbatches)
-    if pipeline.stages is None:
-        return pipeline.with_stages(base or wanted).recut(wanted)
-    if stages is None and needs.takes_stages(pipeline.stages, pipeline.devices):
-        return pipeline
-    return pipeline.recut(wanted)
-
-
 def make_orders(
     strategy: Strategy, pipeline: Pipeline, options: dict[str, int] | None = None
 ) -> tuple[Placement, list[list[PipelineAction]]]:
@@ -202,7 +98,7 @@ def make_orders(
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `cut_for`.
+        Cut to fit it, see `strategies.stages.GivenModel`.
     options : dict, optional
         The schedule's own options.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
@@ -526,6 +525,8 @@ class Pipeline(Part):
 
     def _repr_html_(self) -> str:
         """Show the sizes and the costs in a notebook, a line each."""
+        from html import escape  # it loads every named character of HTML
+
         sizes, costs = self._in_two_lines
         return f"<div><b>{escape(sizes)}</b><br>{escape(costs)}</div>"
 

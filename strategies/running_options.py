@@ -27,7 +27,7 @@ def values_that_run(
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `strategies.orders.cut_for`.
+        Cut to fit it, see `strategies.stages.GivenModel`.
     chosen : mapping of str to int, optional
         The schedule's own options as they were given.
     most : int

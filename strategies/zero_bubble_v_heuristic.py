@@ -67,9 +67,9 @@ def _best_allowances(
     """Run with what each device idled in the run before as its allowance, as long as that helps."""
 
     def run(allowances: list[int]) -> _Run:
-        made = _Run(costs, latency, pipeline, allowances, before_backward, before_forward)
-        made.build()
-        return made
+        built = _Run(costs, latency, pipeline, allowances, before_backward, before_forward)
+        built.build()
+        return built
 
     best = run([-1] * pipeline.devices)
     helped = True

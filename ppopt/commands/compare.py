@@ -21,7 +21,7 @@ from solver.states import EngineChoice
 
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
-    from ppopt.evaluation.order_files import Named
+    from strategies.given_order import Named
     from strategies.pipeline import Pipeline
 
 _EPILOG = (
@@ -183,8 +183,8 @@ def _compare_each(
     """Compare on each configuration, all of which are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.evaluation.order_files import read_each
-    from strategies.orders import with_virtual_stages
     from strategies.registry import all_strategies
+    from strategies.stages import with_virtual_stages
 
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     exclude = [name for text in excluded for name in split_strategies(text)]

@@ -15,8 +15,8 @@ from solver.errors import InputError
 from solver.states import EngineChoice
 
 if TYPE_CHECKING:
-    from ppopt.evaluation.order_files import Named
     from ppopt.result import Schedule
+    from strategies.given_order import Named
     from strategies.pipeline import Pipeline
 
 _EPILOG = (

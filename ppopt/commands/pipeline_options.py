@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +11,8 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.evaluation.order_files import GivenOrder, Named
     from strategies.configuration import Split
+    from strategies.given_order import GivenOrder, Named
     from strategies.pipeline import Pipeline
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -165,7 +165,7 @@ def _make_pipeline(
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from ppopt.evaluation.order_files import settle_sizes
+        from strategies.stages import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -188,24 +188,12 @@ def _make_pipeline(
 
 
 def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:
-    """Cut a model into as many stages as schedule files have, or else as the option says; open ones are so many."""
-    from strategies.model_notes import split_stage_notes
+    from strategies.stages import recut_as_asked
 
-    wanted = sorted({file.sizes["stages"] for file in files})
-    if len(wanted) > 1:
-        numbers = ", ".join(map(str, wanted))
-        raise InputError(f"--recut: the files must have the same number of stages; found {numbers}")
-    stages = wanted[0] if wanted else stages
-    if stages is None:
-        raise InputError("--recut: cuts the model into --stages N, or for a schedule file; neither is given")
-    if pipeline.stages is None or pipeline.stages == stages:
-        return pipeline.with_stages(stages)
-    homes = files[0].placement.homes[0] if files else [stage % pipeline.devices for stage in range(stages)]
-    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
-    click.echo(f"note: the model was re-partitioned from {pipeline.stages} into {stages} stages {shared}", err=True)
-    for note in split_stage_notes(pipeline, homes):
+    cut, notes = recut_as_asked(pipeline, stages, files)
+    for note in notes:
         click.echo(f"note: {note}", err=True)
-    return pipeline.recut(stages)
+    return cut
 
 
 def _value(option: str, text: str) -> Any:
@@ -277,23 +265,9 @@ class _TimeOverrides:
         return 1 if self.open_times and key in filled_in else None
 
     def _count_stages(self) -> int:
-        """Return how many stages a configuration means: from its number, its lists, or what the strategies take."""
-        stages = self.mapping.get("stages") or next(self._lengths(), None) or self.mapping.get("devices")
-        if not isinstance(stages, int) or stages < 1:
-            return 1
-        if self._is_open() and self.strategies:
-            from ppopt.evaluation.order_files import stages_meant
+        from strategies.stages import count_stages
 
-            stages = stages_meant(self.strategies, stages)
-        return min(stages, 1_000_000)
-
-    def _is_open(self) -> bool:
-        return not self.mapping.get("stages") and next(self._lengths(), None) is None
-
-    def _lengths(self) -> Iterator[int]:
-        parts = [part for part in (self.mapping.get("times"), self.mapping.get("memory")) if isinstance(part, Mapping)]
-        for part in parts:
-            yield from (len(value) for key, value in part.items() if key != "limit" and hasattr(value, "__len__"))
+        return count_stages(self.mapping, self.strategies)
 
 
 def _stage(key: str, text: str) -> int:

@@ -20,7 +20,6 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.evaluation.order_files import GivenOrder, Named, refuse_contradictions, stages_meant
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
@@ -30,11 +29,12 @@ from solver.errors import InfeasibleError, InputError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
+from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
-from strategies.orders import parse_strategy, with_virtual_stages
+from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE
 from strategies.registry import all_strategies
+from strategies.stages import GivenModel, refuse_contradictions, with_virtual_stages
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
@@ -98,7 +98,7 @@ def compare(
     Returns
     -------
     Comparison
-        Ranked. Ctrl-C ends the search early, with what there is.
+        Ranked. Ctrl-C ends the search early, with the results so far.
 
     Raises
     ------
@@ -119,11 +119,11 @@ def compare(
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
     limit = TimeLimit(time_limit, afterwards)
-    base = _base(pipeline, names, placements)
-    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(base)
+    model = GivenModel.of_several(pipeline, names, placements)
+    settled = model.settled()
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
-    gathered.evaluate(pipeline, names, engine, base, hurried=bool(placements))
+    gathered.evaluate(model, names, engine, hurried=bool(placements))
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
     gathered.bound(settled, options, placements)
     if placements:
@@ -161,13 +161,6 @@ def _checked(
     return names
 
 
-def _base(pipeline: Pipeline, names: Sequence[Named], placements: Sequence[str]) -> int:
-    """Return for how many stages times are meant where that is left open: the least that anything shown takes."""
-    searched = [(STAGES_PER_DEVICE[name] or 2) * pipeline.devices for name in placements]
-    published = [stages_meant(names, pipeline.devices)] if names else []
-    return min([*searched, *published])
-
-
 @dataclass
 class _Gathered:
     """What a comparison has found so far."""
@@ -183,9 +176,7 @@ class _Gathered:
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
 
-    def evaluate(
-        self, pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, base: int, *, hurried: bool
-    ) -> None:
+    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
 
         What does not fit is shown with options that do, if there are any.
@@ -199,20 +190,20 @@ class _Gathered:
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
-                made = evaluate_with(pipeline, name, engine, {}, base)
+                result = evaluate_with(model, name, engine, {})
             except InputError as error:
                 self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
-                if isinstance(name, str) and (other := first_variant_that_runs(pipeline, name, engine, base)):
+                if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
                     self.schedules.append(other)
             else:
-                self._take(name, made)
+                self._take(name, result)
             longest = max(longest, perf_counter() - began)
 
-    def _take(self, name: Named, made: Schedule) -> None:
-        self.schedules.append(made)
-        self.labels[identity(name)] = made.strategy
+    def _take(self, name: Named, result: Schedule) -> None:
+        self.schedules.append(result)
+        self.labels[identity(name)] = result.strategy
         if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-            self.starts.append(made)  # a search starts from the others by itself
+            self.starts.append(result)  # a search starts from the others by itself
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
@@ -289,7 +280,7 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
-    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(least)
+    settled = GivenModel(pipeline, least).settled()
     found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
     ranked = _ranked(settled, schedules, QuickBounds(deadline))
     return replace(
@@ -327,8 +318,8 @@ def _rank(schedule: Schedule) -> tuple[Any, ...]:
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     """Give a schedule its ladder's bound, on the makespan."""
-    held = schedule.bound_held_by
-    same = held is not None and ladder.bound * schedule.problem.ticks_per_unit == held.value
+    proven = schedule.bound_held_by
+    same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
     if schedule.is_searched:
         status = "feasible" if ladder.order else "optimal"
@@ -336,6 +327,6 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
         schedule,
         objective="makespan",
         bound=float(ladder.bound),
-        bound_held_by=held if same and schedule.objective == "makespan" else None,
+        bound_held_by=proven if same and schedule.objective == "makespan" else None,
         status=status,
     )

@@ -190,10 +190,10 @@ def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
 
 def _proven(schedule: Schedule) -> Fraction:
     """Look up, exactly, what a search has proven of the makespan."""
-    held = schedule.bound_held_by
-    if not schedule.is_searched or schedule.objective != "makespan" or held is None:
+    bound = schedule.bound_held_by
+    if not schedule.is_searched or schedule.objective != "makespan" or bound is None:
         return Fraction(0)
-    return Fraction(held.value, schedule.problem.ticks_per_unit)
+    return Fraction(bound.value, schedule.problem.ticks_per_unit)
 
 
 def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from os.path import realpath
 from typing import Any
 
-from ppopt.evaluation.order_files import GivenOrder, Named, is_file, read_named
+from ppopt.evaluation.order_files import is_file, read_named
 from solver.errors import InputError
+from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
-from strategies.orders import parse_strategy, with_virtual_stages
+from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
+from strategies.stages import with_virtual_stages
 
 DEFAULT_BASELINE = "1f1b"
 NO_BASELINE = "none"

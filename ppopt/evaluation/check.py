@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ppopt.evaluation.order_files import GivenOrder
 from ppopt.garbage import collection_paused
 from strategies.actions import Op
+from strategies.given_order import GivenOrder
 from strategies.order_faults import check_file
 from strategies.pipeline import Pipeline, StageCosts
 from strategies.placements import Placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
+from strategies.stages import in_stages
 from strategies.static_memory import static_memory
 
 Costs = Callable[[GivenOrder], Pipeline]
@@ -63,7 +64,7 @@ def check_schedule_file(path: str, costs: Costs | None = None) -> CheckReport:
         return CheckReport(file.name, faults, file.notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
-        pipeline = costs(given).recut(given.sizes["stages"])  # where layers are not yet cut
+        pipeline = in_stages(costs(given), given.sizes["stages"])  # where layers are not yet cut
         faults = tuple(_over_limit(file, pipeline, checked.placement))
     found = _counted(len(faults), "fault") if faults else "no fault"
     return CheckReport(file.name, faults, file.notes, f"{file.name}: {_described(given)}; {found}")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
-from ppopt.evaluation.order_files import GivenOrder, Named, cut_for_file, read_each, read_named, stages_meant
+from ppopt.evaluation.order_files import read_each, read_named
 from ppopt.garbage import collection_paused
 from ppopt.result import Schedule
 from reports.metrics import measure
@@ -18,16 +18,18 @@ from solver.replay import ENGINES, choose_engine, replay
 from solver.states import EngineChoice
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem, split_as_in
+from strategies.given_order import GivenOrder, Named
 from strategies.interleaving import pytorchs_groups
-from strategies.model_notes import chunks_notes, halves_notes, recut_notes
+from strategies.model_notes import chunks_notes, halves_notes
 from strategies.numbers import shown
-from strategies.orders import check_options, cut_for, make_orders, parse_strategy, wished_stages
+from strategies.orders import check_options, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
 from strategies.short_blocks import note_on_short_blocks
+from strategies.stages import Cut, GivenModel
 
 
 class InternalError(RuntimeError):
@@ -64,7 +66,7 @@ def evaluate(
         If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
     """
     check_pipeline(pipeline)
-    return evaluate_with(pipeline, read_named(strategy), engine, options, base=None)
+    return evaluate_with(GivenModel(pipeline), read_named(strategy), engine, options)
 
 
 def evaluate_all(
@@ -94,12 +96,12 @@ def evaluate_all(
     InputError
         As for `evaluate`, and if no strategy is named.
     """
-    made: list[Schedule] = []
+    results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine):
         if isinstance(outcome, InputError):
             raise outcome
-        made.append(outcome)
-    return made
+        results.append(outcome)
+    return results
 
 
 def evaluate_each(
@@ -123,10 +125,10 @@ def evaluate_each(
     names = read_each(strategies)
     if not names:
         raise InputError("strategies: name at least one")
-    base = stages_meant(names, pipeline.devices)
+    model = GivenModel.of_several(pipeline, names)
     for name in names:
         try:
-            yield evaluate_with(pipeline, name, engine, {}, base)
+            yield evaluate_with(model, name, engine, {})
         except InputError as error:
             yield error
 
@@ -145,48 +147,40 @@ def check_pipeline(pipeline: object) -> None:
 
 @collection_paused()
 def evaluate_with(
-    pipeline: Pipeline,
-    name: Named,
-    engine: EngineChoice,
-    options: dict[str, int],
-    base: int | None,
-    *,
-    cured: bool = True,
+    model: GivenModel, name: Named, engine: EngineChoice, options: dict[str, int], *, cured: bool = True
 ) -> Schedule:
     """Replay a schedule, as `evaluate` does.
 
     Parameters
     ----------
-    pipeline, engine, options
-        As for `evaluate`.
+    model : GivenModel
+        The costs, and for how many stages they are meant.
     name : str or GivenOrder
         A published schedule, or what was read from a file.
-    base : int or None
-        For how many stages the times are meant where the pipeline leaves that open; None for as many as the schedule
-        takes.
+    engine, options
+        As for `evaluate`.
     cured : bool
-        Whether a deadlock is told with what would run, which takes up to a second to find.
+        Whether a deadlock is reported with what would run, which takes up to a second to find.
     """
     started = perf_counter()
-    check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if isinstance(name, GivenOrder):
-        return _replay_given(pipeline, name, engine, options, base)
+        return _replay_given(model, name, engine, options)
     strategy, chosen = _with_options(name, options)
-    wished = wished_stages(strategy, chosen, pipeline.devices)
+    cut = model.for_strategy(strategy, chosen)
     stages = chosen.pop("stages", None)
-    cut = cut_for(strategy, pipeline, stages=wished, base=base)
-    placement, orders = make_orders(strategy, cut, chosen)
-    notes = [*doubts(pipeline), *_notes(strategy, pipeline, cut, placement, base, as_given=stages is None)]
-    groups = pytorchs_groups(name.partition(":")[0], cut.devices, cut.microbatches)
+    pipeline = cut.pipeline
+    placement, orders = make_orders(strategy, pipeline, chosen)
+    notes = [*doubts(model.pipeline), *_notes(strategy, model, cut, placement, as_given=stages is None)]
+    groups = pytorchs_groups(name.partition(":")[0], pipeline.devices, pipeline.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
     label = strategy.name + _written(chosen, stages)
     try:
-        return replay_orders(label, cut, placement, orders, engine, notes=notes, started=started)
+        return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
-        error.args = ("; ".join([str(error), *_cures(strategy, cut, chosen)]),) if cured else error.args
+        error.args = ("; ".join([str(error), *_cures(strategy, pipeline, chosen)]),) if cured else error.args
         raise
 
 
@@ -198,12 +192,12 @@ def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> It
         yield f"{option} {', '.join(map(str, values))} {'runs' if len(values) == 1 else 'run'}"
 
 
-def first_variant_that_runs(pipeline: Pipeline, name: str, engine: EngineChoice, base: int | None) -> Schedule | None:
+def first_variant_that_runs(model: GivenModel, name: str, engine: EngineChoice) -> Schedule | None:
     """Replay a schedule that fails with its default options with the first of those it proposes that run.
 
     Parameters
     ----------
-    pipeline, engine, base
+    model, engine
         As for `evaluate_with`.
     name : str
         A published schedule.
@@ -217,25 +211,23 @@ def first_variant_that_runs(pipeline: Pipeline, name: str, engine: EngineChoice,
     if chosen.keys() - {"stages"}:
         return None
     try:
-        cut = cut_for(strategy, pipeline, stages=chosen.get("stages"), base=base)
+        pipeline = model.for_strategy(strategy, chosen).pipeline
     except InputError:
         return None
-    for options in filter(None, strategy.variants(cut)):
+    for options in filter(None, strategy.variants(pipeline)):
         with suppress(InputError):
-            return evaluate_with(pipeline, name, engine, options, base, cured=False)
+            return evaluate_with(model, name, engine, options, cured=False)
     return None
 
 
-def _replay_given(
-    pipeline: Pipeline, given: GivenOrder, engine: EngineChoice, options: dict[str, int], base: int | None
-) -> Schedule:
+def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, options: dict[str, int]) -> Schedule:
     if options:
         raise InputError(f"{given.name}: a schedule file takes no options; found {', '.join(options)}")
-    cut, notes = cut_for_file(pipeline, given, base)
+    cut = model.for_order(given)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
-    halves = halves_notes(pipeline) if splits else ()
-    told = (*doubts(pipeline), *given.notes, *notes, *halves)
-    return replay_orders(given.name, cut, given.placement, given.orders, engine, notes=told)
+    halves = halves_notes(model.pipeline) if splits else ()
+    notes = (*doubts(model.pipeline), *given.notes, *cut.notes(given.name, given.placement), *halves)
+    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=notes)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -295,21 +287,18 @@ def replay_orders(
 
 
 def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
-    """Hold the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    """Check the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
     found = violations(problem, rows, memory=memory)
     if found:
         raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
 
 
-def _notes(
-    strategy: Strategy, pipeline: Pipeline, cut: Pipeline, placement: Placement, base: int | None, *, as_given: bool
-) -> Iterator[str]:
+def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
     """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
-    before = pipeline if pipeline.stages is not None else pipeline.with_stages(base or cut.stages or 0)
-    yield from recut_notes(strategy.name, before, placement)
-    yield from chunks_notes(strategy, cut, as_given=as_given)
+    yield from cut.notes(strategy.name, placement)
+    yield from chunks_notes(strategy, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:
-        yield from halves_notes(pipeline)
+        yield from halves_notes(model.pipeline)
 
 
 def _written(options: dict[str, int], stages: int | None) -> str:

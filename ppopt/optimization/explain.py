@@ -76,12 +76,12 @@ _ARGUMENTS: Mapping[Argument, str] = {
 
 
 def _what_holds(schedule: Schedule) -> str:
-    held = schedule.bound_held_by
-    if held is None:
+    bound = schedule.bound_held_by
+    if bound is None:
         return "Nothing more than zero has been proven in the time given."
-    argument = _ARGUMENTS[held.piece]
-    details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in held.details.items())
-    text = f"The bound comes from {argument.format(device=held.device)}"
+    argument = _ARGUMENTS[bound.piece]
+    details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
+    text = f"The bound comes from {argument.format(device=bound.device)}"
     return f"{text} ({details})." if details else f"{text}."
 
 

@@ -31,20 +31,18 @@ from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_m
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
 from solver.states import Objective
-from strategies.model_notes import TWO_COPIES, halves_notes, recut_notes
+from strategies.model_notes import TWO_COPIES, halves_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement, takes_stages
+from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
+from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, GivenModel
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
-
-USUAL_STAGES_PER_DEVICE = 2
-"""Where a placement takes any number of stages a device and the pipeline has one, or leaves it open."""
 
 MOST_CORES = 16
 """Of all the cores that there are, so many are used where nobody says how many."""
@@ -223,20 +221,21 @@ def optimize_each(
         The best found on a placement, or why there is none.
     """
     limit = limit or TimeLimit(options.time_limit)
-    settled, cuts = _cuts(pipeline, options.placements)
+    model = GivenModel.of_several(pipeline, placements=options.placements)
+    cuts = {name: model.for_placement(name) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
         try:
-            made = _optimize_one(cut, name, options, limit, best)
-            made = replace(made, notes=(*_model_notes(made, settled, options), *made.notes))
+            result = _optimize_one(cut.pipeline, name, options, limit, best)
+            result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
         except InfeasibleError as error:
             yield error
             continue
-        if best is None or made.objective_value < best.objective_value:
-            best = made
-        yield replace(made, notes=(*doubts(pipeline), *made.notes))
-        if made.interrupted:
+        if best is None or result.objective_value < best.objective_value:
+            best = result
+        yield replace(result, notes=(*doubts(pipeline), *result.notes))
+        if result.interrupted:
             return
 
 
@@ -244,42 +243,24 @@ def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tup
     """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
     for name in placements:
         with suppress(InputError):
-            cut = _cuts(pipeline, [name])[1][name]
+            cut = GivenModel(pipeline).for_placement(name).pipeline
             placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
             yield cut, replace(placement, name="")
 
 
-def _cuts(pipeline: Pipeline, placements: list[str]) -> tuple[Pipeline, dict[str, Pipeline]]:
-    """Cut the same model for each placement; return it as it was given, too, its number of stages settled."""
-    wanted = {name: _stages_for(pipeline, name) for name in placements}
-    settled = pipeline if pipeline.stages is not None else pipeline.with_stages(min(wanted.values()))
-    return settled, {name: settled.recut(stages) for name, stages in wanted.items()}
-
-
-def _model_notes(made: Schedule, settled: Pipeline, options: SearchOptions) -> Iterator[str]:
+def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator[str]:
     """Say how the model was taken."""
-    yield from recut_notes(made.strategy, settled, made.layout)
-    chunks, usual = made.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
-    if STAGES_PER_DEVICE[made.placement] is None and chunks > usual:
+    yield from cut.notes(result.strategy, result.layout)
+    chunks, usual = result.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
+    if STAGES_PER_DEVICE[result.placement] is None and chunks > usual:
         yield (
-            f"{made.strategy} runs all {made.pipeline.stages} stages as they were given, {chunks} per device; "
-            f"--recut --stages {usual * made.pipeline.devices} cuts the model into {usual} per device"
+            f"{result.strategy} runs all {result.pipeline.stages} stages as they were given, {chunks} per device; "
+            f"--recut --stages {usual * result.pipeline.devices} cuts the model into {usual} per device"
         )
     if options.split_backward:
-        yield from halves_notes(settled)
-    if len(made.layout.homes) > 1 and not any(cost.static for cost in made.pipeline.costs):
-        yield f"{made.strategy} {TWO_COPIES}"
-
-
-def _stages_for(pipeline: Pipeline, placement: str) -> int:
-    """Choose the number of stages: the pipeline's own where it fits, else the placement's."""
-    per_device = STAGES_PER_DEVICE[placement]
-    if per_device is not None:
-        return per_device * pipeline.devices
-    stages, devices = pipeline.stages, pipeline.devices
-    if stages is not None and stages > devices and takes_stages(placement, devices, stages):
-        return stages
-    return USUAL_STAGES_PER_DEVICE * devices
+        yield from halves_notes(cut.given)
+    if len(result.layout.homes) > 1 and not any(cost.static for cost in result.pipeline.costs):
+        yield f"{result.strategy} {TWO_COPIES}"
 
 
 @collection_paused()
@@ -334,7 +315,7 @@ def _optimize_one(
     limit.finishing = draft.seconds
     if search.cannot_win and rival is not None:
         notes.append(f"its search ended early: no schedule on this placement is as short as {rival.strategy}")
-    return _finish(search, replace(draft.made, allowed=options.allowed), notes, started)
+    return _finish(search, replace(draft.result, allowed=options.allowed), notes, started)
 
 
 def _optimize_unwritten(
@@ -464,24 +445,24 @@ class _Draft:
     """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
 
     orders: Orders
-    made: Schedule
+    result: Schedule
     seconds: float
 
     @classmethod
     def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
-        """Replay the best orders in the pipeline's own terms, and hold them against the memory limit too."""
+        """Replay the best orders in the pipeline's own terms, and check them against the memory limit too."""
         began = perf_counter()
         orders = pipeline_actions(search.orders)
         label = f"optimized-{placement.name}"
-        made = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
-        return cls(search.orders, made, perf_counter() - began)
+        result = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True)
+        return cls(search.orders, result, perf_counter() - began)
 
 
-def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float) -> Schedule:
-    """Hold the result of a search against its replay, and give it its bound."""
-    label = made.strategy
+def _finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Check the result of a search against its replay, and give it its bound."""
+    label = result.strategy
     scale = search.problem.ticks_per_unit
-    value = made.makespan if search.objective == "makespan" else made.span
+    value = result.makespan if search.objective == "makespan" else result.span
     assert search.best is not None
     if value != search.best / scale:
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
@@ -490,14 +471,14 @@ def _finish(search: Search, made: Schedule, notes: Sequence[str], started: float
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     return replace(
-        made,
+        result,
         objective=search.objective,
         bound=search.bound / scale,
         bound_held_by=search.held_by,
         status="optimal" if search.closed else "feasible",
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
-        notes=(*made.notes, *notes),
+        notes=(*result.notes, *notes),
     )
 
 
@@ -532,22 +513,25 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
             continue
         began = perf_counter()
         try:
-            made = _made_beside(schedule, strategy)
+            result = _made_beside(schedule, strategy)
         except KeyboardInterrupt:
             if limit is None:
                 raise
             limit.hurry()
             left_out.append(strategy.name)
             continue
-        if made is not None:
-            compared.append(replace(made, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed))
+        if result is not None:
+            compared.append(
+                replace(result, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed)
+            )
         longest = max(longest, perf_counter() - began)
     return compared, left_out
 
 
 def _made_beside(schedule: Schedule, strategy: Strategy) -> Schedule | None:
     """Evaluate a published schedule beside a result, with options that run where its own do not."""
+    model = GivenModel(schedule.pipeline)
     try:
-        return evaluate_with(schedule.pipeline, strategy.name, "graph", {}, None, cured=False)
+        return evaluate_with(model, strategy.name, "graph", {}, cured=False)
     except InputError:
-        return first_variant_that_runs(schedule.pipeline, strategy.name, "graph", base=None)
+        return first_variant_that_runs(model, strategy.name, "graph")

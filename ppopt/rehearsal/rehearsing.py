@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
-from ppopt.evaluation.order_files import GivenOrder
 from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
@@ -23,8 +22,10 @@ from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from strategies.actions import Op
 from strategies.exported_order import export_order
+from strategies.given_order import GivenOrder
 from strategies.numbers import read_count, shown
 from strategies.pipeline import Pipeline
+from strategies.stages import in_stages
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 
@@ -185,7 +186,11 @@ class Plan:
         self.homes = list(self.schedule.layout.homes[0])
 
     def _costs(self, pipeline: Pipeline) -> Pipeline:
-        costs = self.schedule.pipeline if pipeline.stages is None else pipeline.recut(len(self.schedule.pipeline.costs))
+        costs = (
+            self.schedule.pipeline
+            if pipeline.stages is None
+            else in_stages(pipeline, len(self.schedule.pipeline.costs))
+        )
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
             self.notes.append(

@@ -225,7 +225,9 @@ class Job:
         return profiler.profile(  # type: ignore[no-any-return]  # torch is not looked into
             activities=[profiler.ProfilerActivity.CPU],
             schedule=profiler.schedule(wait=0, warmup=1, active=self.job["steps"], repeat=1),
-            on_trace_ready=lambda made: made.export_chrome_trace(str(Path(self.job["trace"], f"rank{self.rank}.json"))),
+            on_trace_ready=lambda trace: trace.export_chrome_trace(
+                str(Path(self.job["trace"], f"rank{self.rank}.json"))
+            ),
         )
 
 

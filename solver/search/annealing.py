@@ -329,7 +329,7 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
 
 
 def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
-    """Stack the devices with something left ahead of an old start time, the changed one on top; tell how many."""
+    """Stack the devices with something left ahead of an old start time, the changed one on top; return how many."""
     depth = 0
     for other in range(len(fixed.row)):
         until = fixed.row[other] + state.length[other]

@@ -132,10 +132,10 @@ def greedy_tokens(
     for rule, noise in _rules(compiled, results, random.Random(seed)):  # noqa: S311
         if perf_counter() > deadline or (stop is not None and stop()):
             return
-        made = _ListSchedule(compiled, tables, rule, noise).run(best, deadline)
-        if made is None:
+        found = _ListSchedule(compiled, tables, rule, noise).run(best, deadline)
+        if found is None:
             continue
-        makespan, tokens = made
+        makespan, tokens = found
         results.append((makespan, rule))
         if makespan < best:
             best = makespan
@@ -462,7 +462,7 @@ class _ListSchedule:
             self._close_groups(tasks, end)
 
     def _announce(self, task: int, end: int) -> None:
-        """Tell the successors of a task when its result arrives."""
+        """Pass on to the successors of a task when its result arrives."""
         compiled = self.compiled
         for other, lag in compiled.successors[task]:
             self.missing[other] -= 1

@@ -102,7 +102,7 @@ def improve(
     def over() -> bool:
         return perf_counter() > deadline or (stop is not None and stop())
 
-    def tell() -> None:
+    def on_better() -> None:
         if on_solution is not None:
             on_solution(search.best, search.orders())
 
@@ -112,10 +112,10 @@ def improve(
         search.add(_greedy_start(search.problem, target, seed, deadline, stop))
     if not search.elite:
         raise NoStartError("no schedule to start from")
-    tell()
+    on_better()
     if compiled:
         search.compile_moves()
-    search.run(target, over, tell)
+    search.run(target, over, on_better)
     return search.best, search.orders()
 
 
@@ -265,12 +265,12 @@ class LocalSearch:
             share = JOINT_SHARE if self.has_joint else 0
             self.functions["anneal"](self.fixed, self.state, 0, 1.0, 1.0, self.mean, 0, share, self.span)
 
-    def run(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
+    def run(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
         """Anneal again and again, in longer and longer rounds."""
         while self.best > target and not over():
-            self.run_round(target, over, tell)
+            self.run_round(target, over, on_better)
 
-    def run_round(self, target: int, over: Callable[[], bool], tell: Callable[[], None]) -> None:
+    def run_round(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
         """Anneal once, for longer than the times before."""
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
@@ -280,7 +280,7 @@ class LocalSearch:
         batches = min(100, 20 * 2 ** (number // 3))
         # the more moves a round has for each task, the hotter it may start and still settle
         heat = min(8.0, max(0.4, batches * batch / self.size / 40)) * (1.0, 0.5, 0.25)[number % 3]
-        self._round(batches, batch, heat, target, over, tell)
+        self._round(batches, batch, heat, target, over, on_better)
         self.rounds += 1
 
     def _round(
@@ -290,7 +290,7 @@ class LocalSearch:
         heat: float,
         target: int,
         over: Callable[[], bool],
-        tell: Callable[[], None],
+        on_better: Callable[[], None],
     ) -> None:
         state, anneal = self.state, self.functions["anneal"]
         state.slots[BEST] = self.best
@@ -304,7 +304,7 @@ class LocalSearch:
             anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
             if state.slots[BEST] < self.best:
                 self.keep(int(state.slots[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
-                tell()
+                on_better()
                 if self.best <= target:
                     return
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
@@ -364,7 +364,7 @@ def _fixed(problem: CompiledProblem) -> Fixed:
 
 
 def _rows(lists: Sequence[Sequence[Any]]) -> tuple[list[int], list[Any]]:
-    """Put lists one behind another; tell where each begins, and where the last one ends."""
+    """Put lists one behind another; return where each begins, and where the last one ends."""
     starts = [0]
     flat: list[Any] = []
     for numbers in lists:

@@ -164,7 +164,7 @@ class Search:
         self.proven(Bound(value, "search"))
 
     def look_for_memory(self) -> None:
-        """Tell from now on what the best schedule takes: shorter it does not get."""
+        """Report from now on what the best schedule takes: shorter it does not get."""
         self._looks_for_memory = True
         self._tell()
 

@@ -595,7 +595,7 @@ from ppopt.commands.progress_line import ProgressLine
 
 def say(line, text):
     if text.startswith("evaluating zb1p"):
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 ProgressLine.say = say
 sys.argv = ["ppopt", "compare", "--no-optimize", "--strategies", "1f1b,zb1p,gpipe", *sys.argv[1:]]

@@ -67,6 +67,15 @@ def test_an_open_cut_fits_every_number_of_stages(tmp_path: Path) -> None:
     assert "its layers spread evenly" in made.stderr
 
 
+@pytest.mark.parametrize("stages", [4, 8])
+def test_an_open_cut_is_even_where_the_number_of_stages_is_given(stages: int, tmp_path: Path) -> None:
+    config = tmp_path / "open.yaml"
+    config.write_text(LAYERS + f"stages: {stages}\n")
+    made = run_ppopt("evaluate", "1f1b", "interleaved", "-c", str(config), "--format", "json")
+    assert made.returncode == 0, made.stderr
+    assert [each["stages"] for each in json.loads(made.stdout)["schedules"]] == [4, stages]
+
+
 def test_times_of_stages_are_refused_beside_layers(config: Path) -> None:
     made = run_ppopt("evaluate", "1f1b", "-c", str(config), "--time", "forward=2")
     assert made.returncode == 2

@@ -210,6 +210,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"TMPDIR": str(folder)},
+            preexec_fn=allow_ctrl_c,
         )
         eventually(lambda: len(self.children()) == 2)
         self.workers = self.children()
@@ -223,6 +224,11 @@ class Running:
         eventually(lambda: not any(command_of(pid) for pid in self.workers))
         eventually(lambda: not list(self.folder.iterdir()), seconds=10)
         return self.process.returncode, errors
+
+
+def allow_ctrl_c() -> None:
+    """Undo what a shell does to all that it starts in the background: it ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def command_of(pid: int) -> bytes:

@@ -1,0 +1,49 @@
+"""An order that a user gives, beside the published ones that users name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from strategies.actions import PipelineAction
+from strategies.placements import Placement
+
+
+@dataclass(frozen=True)
+class GivenOrder:
+    """An order that was read from a file and found to be without fault.
+
+    Attributes
+    ----------
+    name : str
+        The file, as it was named.
+    placement : Placement
+        Which device holds which stage, read off the file.
+    orders : list of list of (Op or Block)
+        The actions of each device.
+    notes : tuple of str
+        What of the file was left out.
+    """
+
+    name: str
+    placement: Placement
+    orders: Sequence[Sequence[PipelineAction]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many devices, stages and microbatches the file has."""
+        placement = self.placement
+        return {
+            "devices": placement.devices,
+            "stages": len(placement.homes[0]),
+            "microbatches": placement.microbatches,
+        }
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Named: TypeAlias = str | GivenOrder
+"""A published schedule by its name with options, or an order from a file."""
