@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.interrupt import interrupt_noted
-from ppopt.optimization.starts import published_orders
+from ppopt.optimization.starts import one_at_a_time, published_orders
 from ppopt.result import Schedule
 from reports.metrics import Extents, figures_of
 from solver.bounds.makespan import LONG, makespan_bound, sizes_to_write
 from solver.errors import InputError
-from solver.problem import Block, Orders, Problem, tasks_of
-from solver.search.compiled import compile_problem
-from solver.search.long_search import UnwrittenSearch
+from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
+from solver.search.compiled import Tokens, compile_problem, tokens_from
+from solver.search.long_search import Stretched, UnwrittenSearch
 from solver.search.portfolio import run_unwritten
 from solver.search.state import Progress
-from solver.search.stretching import Runner, orders_of
+from solver.search.stretching import Periodic, Runner, orders_of
 from strategies.actions import Op, PipelineAction
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
@@ -202,7 +202,31 @@ def search_unwritten(
             run_unwritten(search, workers, seed, long.starts, long.write)
     except KeyboardInterrupt:
         pass
+    if search.found is None:
+        _offer_one_at_a_time(long, search)
     return _made(long, search, ops, started)
+
+
+def _offer_one_at_a_time(long: Long, search: UnwrittenSearch) -> None:
+    """Where nothing has been found, do one microbatch of each direction after the other."""
+    compiled = compile_problem(search.problem)
+    _, layout = long.fewer(1)
+    one = long.write(1)
+    names = {here[0]: there[0] for here, there in zip(one.chains, search.problem.chains, strict=True)}
+    orders = [[_renamed(action, names) for action in order] for order in one_at_a_time(layout, one)]
+    tokens = tokens_from(compiled, orders)
+    assert tokens is not None
+    nothing: Tokens = [[] for _ in tokens]
+    copies = len(search.problem.chains[0]) + search.repetition.more[0]
+    search.offer_periodic(
+        Runner(compiled, may_compile=False), Stretched(0, Periodic(nothing, tokens, nothing, 1), copies)
+    )
+
+
+def _renamed(action: Action, names: Mapping[Key, Key]) -> Action:
+    if isinstance(action, Merged):
+        return Merged(names[action.first], names[action.second])
+    return names[action]
 
 
 def _refuse(long: Long, ops: int) -> None:
@@ -220,8 +244,8 @@ def _refuse(long: Long, ops: int) -> None:
 
 def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> PeriodicSchedule:
     found, whole = search.found, search.whole
-    if found is None or whole is None:
-        raise InputError(f"optimize: no schedule of {ops:,} operations was found in the time given; give it more")
+    assert found is not None
+    assert whole is not None
     periodic, problem = found.periodic, search.repetition.problem
     label = f"optimized-{long.placement.name}"
     shown = min(SHOWN_PERIODS, found.copies)

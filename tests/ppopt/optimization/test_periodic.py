@@ -60,6 +60,19 @@ def test_a_long_linear_pipeline_is_proven_optimal_and_exported(tmp_path: Path) -
     assert made.makespan == found.makespan
 
 
+@pytest.mark.usefixtures("few_are_written")
+@pytest.mark.parametrize(("placement", "stages"), [("linear", 4), ("v", 8), ("bidirectional", 4)])
+def test_without_time_one_microbatch_runs_after_the_other(placement: str, stages: int) -> None:
+    given = pipeline(100, stages)
+    found = ppopt.optimize(given, placement=placement, time_limit=0)
+    assert isinstance(found, PeriodicSchedule)
+    whole = found.whole()
+    replayed = replay_orders("whole", given, whole.layout, whole.actions, "graph", check_memory=True)
+    assert replayed.figures == found.figures
+    assert found.bound is not None
+    assert 0 < found.bound <= found.makespan
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
