@@ -17,6 +17,7 @@ from strategies.actions import Op, PipelineAction
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.schedule_file import Token
 from strategies.search_problem import Allowed
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Schedule:
         The makespan if no transfer waited, where transfers do (``p2p`` is not ``async``).
     transfers : mapping of Op to Transferred
         Where sends and receives wait: when each result moves, by what produces it.
+    lowered : list of list of (Op, Block, Aside or None), or None
+        The cells of the file that it comes from, where that holds communication.
     """
 
     strategy: str
@@ -97,6 +100,7 @@ class Schedule:
     notes: tuple[str, ...] = ()
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
+    lowered: Sequence[Sequence[Token | None]] | None = None
 
     @property
     def communication_share(self) -> float | None:

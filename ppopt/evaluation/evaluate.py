@@ -316,6 +316,7 @@ def replay_orders(
         notes=(*notes, *([] if short is None else [short])),
         unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
         transfers=transfers,
+        lowered=None if given is None else given.lowered,
     )
 
 
