@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
-    from reports.content import Presented
+    from reports.content import Presented, ShownTransfer
     from reports.idle import Waiting
     from reports.ladder import Ladder
     from reports.table import Row
@@ -77,7 +77,7 @@ class Schedule:
     unhindered_makespan : Fraction or None
         The makespan if no transfer waited, where transfers do (``p2p`` is not ``async``).
     transfers : mapping of Op to Transferred
-        Where sends and receives wait: when each result moves, by what produces it.
+        Where transfers wait: when each result moves, by what produces it.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the file that it comes from, where that holds communication.
     """
@@ -325,8 +325,20 @@ class Schedule:
             ladder=ladder,
             searched=self.is_searched,
             notes=self.notes,
+            transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
         )
+
+    def _shown_transfers(self) -> list[ShownTransfer]:
+        """List both ends of each transfer, from when it was ready until it had moved."""
+        from reports.content import ShownTransfer
+
+        shown: list[ShownTransfer] = []
+        for op, each in self.transfers.items():
+            name = f"{op.stage}{op.kind}{op.microbatch} from device {each.source} to {each.destination}"
+            shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
+            shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
+        return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""

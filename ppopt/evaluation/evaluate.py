@@ -9,7 +9,7 @@ from fractions import Fraction
 from os import PathLike
 from time import perf_counter
 
-from ppopt.evaluation.as_run import Transferred
+from ppopt.evaluation.as_run import Transferred, moved_by_links
 from ppopt.evaluation.communicated import Order, communicate
 from ppopt.evaluation.order_files import read_each, read_named
 from ppopt.garbage import collection_paused
@@ -298,6 +298,8 @@ def replay_orders(
     if pipeline.semantics in ("rendezvous", "batched"):
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
         rows, transfers = communicate(order)
+    elif problem.moves:
+        transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
     short = note_on_short_blocks(pipeline, orders)
