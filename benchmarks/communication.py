@@ -75,9 +75,8 @@ def placement(count: int, first: int) -> None:
                 run(drawn.programs, drawn.transfers, queues(name))
     losses.sort()
     print(f"{len(losses)} searched orders, {DRAWS} draws of durations each: no deadlock, no crossing")
-    print(
-        f"loss with rank: median {median(losses):.3%}, worst {losses[-1]:.2%}, over 1 %: {sum(each > 0.01 for each in losses)}"
-    )
+    over = sum(each > 0.01 for each in losses)
+    print(f"loss with rank: median {median(losses):.3%}, worst {losses[-1]:.2%}, over 1 %: {over}")
 
 
 def rehearsal(names: list[str]) -> None:
