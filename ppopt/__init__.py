@@ -6,13 +6,17 @@ Everything a user needs is here; the names are loaded when they are first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from ppopt.name_clash import refuse_name_clash
 
 refuse_name_clash()
 
+TYPE_CHECKING = False
+"""As `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from ppopt.commands.catalogue import strategies
     from ppopt.comparison.charts import (
         bubble_chart,
@@ -26,10 +30,15 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
-    from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.evaluation.evaluate import evaluate, evaluate_all
     from ppopt.evaluation.export import export
+    from ppopt.evaluation.replaying import InternalError
+    from ppopt.memory_frontier.find import frontier
+    from ppopt.memory_frontier.frontier import Frontier, Point
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.planning.planning import plan
+    from ppopt.planning.plans import Plan, Planning
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
@@ -60,12 +69,17 @@ _HOMES = {
     "ppopt.comparison.compare": ("compare",),
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
-    "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
     "ppopt.evaluation.export": ("export",),
+    "ppopt.evaluation.replaying": ("InternalError",),
+    "ppopt.memory_frontier.find": ("frontier",),
+    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.planning.planning": ("plan",),
+    "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
     "ppopt.rehearsal.outcome": ("Rehearsal",),
@@ -96,6 +110,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "evaluate",
     "evaluate_all",
     "export",
+    "Frontier",
+    "Point",
+    "frontier",
     "explain",
     "CheckReport",
     "check_schedule_file",
@@ -104,6 +121,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "SearchOptions",
     "optimize",
     "optimize_each",
+    "plan",
+    "Plan",
+    "Planning",
     "Profile",
     "profile",
     "RehearsalError",

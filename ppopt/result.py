@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -14,6 +14,7 @@ from reports.metrics import Figures
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.actions import Op, PipelineAction
+from strategies.cuts import counts_by_kind
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
-    from reports.content import Presented, ShownTransfer
+    from reports.content import HeldLayers, Presented, ShownTransfer
     from reports.idle import Waiting
     from reports.ladder import Ladder
     from reports.table import Row
@@ -327,6 +328,7 @@ class Schedule:
             notes=self.notes,
             transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
+            cut=tuple(self._held_layers()),
         )
 
     def _shown_transfers(self) -> list[ShownTransfer]:
@@ -339,6 +341,27 @@ class Schedule:
             shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
             shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
+
+    def _held_layers(self) -> Iterator[HeldLayers]:
+        """List the layers of each device and stage, those that are recomputed apart."""
+        from reports.content import HeldLayers
+
+        pipeline = self.pipeline
+        if pipeline.layers is None or pipeline.layers_per_stage is None:
+            return
+        held = counts_by_kind(pipeline.layers, pipeline.layers_per_stage)
+        for device, local in enumerate(self.layout.local_stages):
+            for stage, _ in local:
+                again = (
+                    pipeline.recomputed_per_stage[stage] if pipeline.recomputed_per_stage else (0,) * len(held[stage])
+                )
+                for kind, count, twice in zip(pipeline.layers.kinds, held[stage], again, strict=True):
+                    for costs, number in ((kind.costs, count - twice), (kind.recomputed, twice)):
+                        if costs is not None and number:
+                            time = float(number * (costs.forward + costs.backward))
+                            static = float(number * costs.static)
+                            is_again = costs is not kind.costs
+                            yield HeldLayers(device, stage, kind.name, number, is_again, time, static)
 
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""

@@ -96,7 +96,7 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
     cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
-    lines = [line.rstrip() for line in _lines(cells, width)]
+    lines = aligned(cells, width)
     return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
 
 
@@ -130,7 +130,7 @@ def ranking(
         As for `table`.
     """
     titles, *cells = ranking_cells(rows, bound, baseline)
-    lines = [line.rstrip() for line in _lines([*_header(titles, rows[0].unit), *cells], width)]
+    lines = aligned([*_header(titles, rows[0].unit), *cells], width)
     return "\n".join([*lines, *_folded(ranking_notes(rows, baseline), width)])
 
 
@@ -217,13 +217,21 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _lines(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Align the cells of a table; names take what the figures leave of the width."""
+def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) -> list[str]:
+    """Align rows of a mark, a name and figures, as in the tables above.
+
+    Parameters
+    ----------
+    cells : sequence of sequence of str
+        A row each, titles first.
+    width : int or None
+        How many columns there are; names take what the figures leave of them. None for as many as it takes.
+    """
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     if width is not None:
         figures = sum(each + 2 for each in widths[2:])
         widths[1] = min(widths[1], max(_SHORTEST_NAME, width - widths[0] - 1 - figures))
-    return [_line(each, widths) for each in cells]
+    return [_line(each, widths).rstrip() for each in cells]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -38,9 +38,10 @@ def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
         If a device's limit is below one activation, or no variant is complete.
     """
     for device, (limit, cost) in enumerate(zip(pipeline.limits, pipeline.costs, strict=True)):
-        if limit is not None and limit < cost.activation:
+        if limit is not None and limit < cost.activation + cost.static:
+            static = f" beside {float(cost.static):g} of static memory" if cost.static else ""
             raise InputError(
-                f"memory.limit: device {device} cannot hold one activation, {float(cost.activation):g}; "
+                f"memory.limit: device {device} cannot hold one activation, {float(cost.activation):g}{static}; "
                 f"found {float(limit):g}"
             )
     runs = []
@@ -211,7 +212,7 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
     units = common_scale(
         [
             *filter(None, pipeline.limits),
-            *(value for each in costs for value in (each.activation, each.held_for_weight)),
+            *(value for each in costs for value in (each.activation, each.held_for_weight, each.static)),
         ]
     )
     devices = []
@@ -226,5 +227,8 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
                 )
             )
         )
-    limits = [None if limit is None else in_ticks(limit, units) for limit in pipeline.limits]
+    limits = [
+        None if limit is None else in_ticks(limit - cost.static, units)
+        for limit, cost in zip(pipeline.limits, costs, strict=True)
+    ]
     return devices, in_ticks(pipeline.longest_lag, ticks), limits

@@ -13,7 +13,13 @@ import click
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
-from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
+from ppopt.commands.pipeline_options import (
+    OPTION_NAMES,
+    cut_options,
+    overriding_options,
+    read_with_strategies,
+    with_layout,
+)
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
@@ -41,6 +47,7 @@ _EPILOG = (
     help="Configuration, YAML or JSON; several are compared one after the other.",
 )
 @overriding_options
+@cut_options
 @click.option(
     "--strategies",
     "named",
@@ -191,6 +198,7 @@ def _compare_each(
     from strategies.registry import all_strategies
     from strategies.stages import with_virtual_stages
 
+    layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     exclude = [name for text in excluded for name in split_strategies(text)]
     wanted = without(read_each(names or all_strategies()), read_exclusions(exclude))
@@ -200,7 +208,8 @@ def _compare_each(
     read: list[tuple[Pipeline, tuple[Named, ...]]] = []
     for config, title in zip(configs, titles, strict=True):
         try:
-            read.append(read_with_strategies([*wanted, *own], config, **overriding))
+            pipeline, every = read_with_strategies([*wanted, *own], config, **overriding)
+            read.append((with_layout(pipeline, layout), every))
         except InputError as error:
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:

@@ -9,7 +9,13 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from ppopt.commands.pipeline_options import (
+    OPTION_NAMES,
+    cut_options,
+    pipeline_options,
+    read_with_strategies,
+    with_layout,
+)
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
 from solver.states import EngineChoice
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from ppopt.result import Schedule
     from strategies.given_order import Named
     from strategies.pipeline import Pipeline
+    from strategies.stages import CutChoice
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
@@ -28,6 +35,7 @@ _EPILOG = (
 @click.command(epilog=_EPILOG)
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
+@cut_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="auto", show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
@@ -42,6 +50,8 @@ def evaluate(
     ctx: click.Context,
     /,
     strategies: tuple[str, ...],
+    cut: CutChoice,
+    layout: str | None,
     engine: EngineChoice,
     form: str,
     save: str | None,
@@ -69,6 +79,7 @@ def evaluate(
     )
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
+    pipeline = with_layout(pipeline, layout)
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
     check_measuring(against, unit, names)
@@ -79,7 +90,7 @@ def evaluate(
 
     from ppopt.commands.printing import show
 
-    schedules, mistakes = _evaluated(pipeline, names, engine)
+    schedules, mistakes = _evaluated(pipeline, names, engine, cut)
     if not schedules:
         raise InputError("\n".join(mistakes))
     order = None if export is None else prepared(schedules[0], how)
@@ -101,16 +112,18 @@ def evaluate(
         ctx.exit(2)
 
 
-def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice) -> tuple[list[Schedule], list[str]]:
+def _evaluated(
+    pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
+) -> tuple[list[Schedule], list[str]]:
     """Evaluate each schedule; of those that do not run, list why."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
 
     if len(names) == 1:
-        return [evaluate_one(pipeline, names[0], engine)], []
+        return [evaluate_one(pipeline, names[0], engine, cut=cut)], []
     schedules: list[Schedule] = []
     mistakes: list[str] = []
-    for outcome in evaluate_each(pipeline, names, engine):
+    for outcome in evaluate_each(pipeline, names, engine, cut=cut):
         if isinstance(outcome, InputError):
             mistakes += str(outcome).split("\n")
         else:

@@ -9,7 +9,7 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
 from solver.states import Objective
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from ppopt.optimization.time_limit import TimeLimit
     from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
+    from strategies.stages import CutChoice
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()
 @pipeline_options
+@cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
 @click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
@@ -44,6 +46,8 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 def optimize(
     ctx: click.Context,
     /,
+    cut: CutChoice,
+    layout: str | None,
     placement: str,
     full_backward: bool,
     overlap: bool,
@@ -75,6 +79,7 @@ def optimize(
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
+    pipeline = with_layout(pipeline, layout)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
     from ppopt.optimization.optimize import SearchOptions
@@ -90,6 +95,7 @@ def optimize(
         time_limit=time_limit,
         workers=workers,
         seed=seed,
+        cut=cut,
     )
     afterwards = Afterwards(
         beside=True,

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from ppopt.garbage import collection_paused
 from ppopt.optimization.least_memory import refuse_infeasible
+from ppopt.planning.saved_by_cut import saved_by_another_cut
 from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.loads import least_loads
@@ -32,6 +33,9 @@ SECONDS_PER_BOUND = 4.0
 
 SECONDS_FOR_ALL = 12.0
 """All quick bounds of a comparison together; each has its share of what is left."""
+
+SECONDS_FOR_CUTS = 6.0
+"""What another cut would save is looked for so long at most, for all schedules together."""
 
 MOST_BOUNDED_OPS, MOST_BOUNDED_PAIRS = 50_000, 150_000_000
 """Beyond so many operations, or pairs of operations of one device, only paths and loads are looked at."""
@@ -160,7 +164,14 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
     known = [(freedom, _proven(schedule)) for freedom, schedule in zip(freedoms, schedules, strict=True)]
     quick.find(freedoms)
     bounds = {freedom: _raised(quick.found[freedom], freedom, known) for freedom in dict.fromkeys(freedoms)}
-    ladders = tuple(make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
+    made = (make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
+    deadline = perf_counter() + SECONDS_FOR_CUTS
+    if quick.deadline is not None:
+        deadline = min(deadline, quick.deadline)
+    ladders = tuple(
+        ladder.with_cut(saved_by_another_cut(schedule, deadline))
+        for schedule, ladder in zip(schedules, made, strict=True)
+    )
     highest = (each.limited for each in bounds.values() if each.limited is not None)
     return Measured(ladders, min(highest, default=None), quick.cut_short)
 

@@ -15,6 +15,7 @@ CAUSES = {
 """Of what a device waits for."""
 
 STEPS = {
+    "cut": "#8C6BB1",
     "imbalance": "#CC79A7",
     "filling_and_draining": "#56B4E9",
     "latency": "#E69F00",
