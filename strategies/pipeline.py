@@ -323,10 +323,21 @@ class Pipeline(Part):
     @property
     def longest_lag(self) -> Fraction:
         """The most that any hop between two devices can take, whatever the placement."""
-        ends = (0, self.devices - 1), (0, min(1, self.devices - 1))
+        return max(self._lags(), default=Fraction(0))
+
+    @property
+    def least_lag(self) -> Fraction:
+        """The least that any hop between two devices can take, whatever the placement."""
+        return min(self._lags(), default=Fraction(0))
+
+    def _lags(self) -> Iterator[Fraction]:
+        """List what a hop can take: over each boundary, within a node and between nodes, both ways."""
+        if self.communication is None:
+            yield self.p2p_latency
+            return
         boundaries = range(max(1, (self.stages or 2) - 1))
-        lags = (self.hop(each, *pair, kind).lag for each in boundaries for pair in ends for kind in "FB")
-        return max(lags, default=Fraction(0))
+        for pair in {(0, self.devices - 1), (0, min(1, self.devices - 1))}:
+            yield from (self.hop(each, *pair, kind).lag for each in boundaries for kind in "FB")
 
     @property
     def semantics(self) -> str:
