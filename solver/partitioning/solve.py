@@ -33,8 +33,9 @@ ANNEALING_SECONDS, ANNEALING_SHARE = 6.0, 0.15
 NEAR_LIMIT = 0.9
 """Annealing is needed where a limit is used up to this part of it."""
 
-STALE_ROUNDS = 60
-"""After so many rounds that find nothing better it ends: each temperature with each price, several times."""
+STALE_ROUNDS, CHAINS = 24, 4
+"""After so many rounds that find nothing better it begins anew: each temperature met each price twice. It ends when it
+has begun anew so often for nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +111,22 @@ def _annealed(
     take: Callable[[Found], None],
     over: Callable[[], bool],
 ) -> None:
-    """Anneal from the best, round after round."""
-    best = start
+    """Anneal from a split, round after round from the best so far; where that has settled, from the first one again."""
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
-    stale = 0
-    while not is_over(until) and not over() and stale < STALE_ROUNDS:
-        stale += 1
-        found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
-        if found is not None:
-            best, stale = found, 0
-            take(found)
+    best, settled = start, 0
+    while settled < CHAINS:
+        here, stale = start, 0
+        while stale < STALE_ROUNDS:
+            if is_over(until) or over():
+                return
+            found = annealing.round(here, here.length if here.excess == 0 else None, deadline=until)
+            here, stale = (here, stale + 1) if found is None else (found, 0)
+            if here.rank < best.rank:
+                best, settled = here, -1
+                take(here)
+        settled += 1
 
 
 def best_split(
