@@ -140,10 +140,6 @@ def plan(
     check_pipeline(pipeline)
     if pipeline.layers is None:
         raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
-    if pipeline.communication is not None:
-        raise InputError(
-            "communication: plans count one latency for all transfers, whatever else they wait for; give p2p_latency"
-        )
     made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()
     if raise_infeasible and made.infeasible is not None:
         raise made.infeasible

@@ -267,15 +267,6 @@ def test_a_model_without_layers_cannot_be_planned() -> None:
         ppopt.plan(model)
 
 
-def test_communication_of_its_own_is_refused() -> None:
-    mapping = uneven().to_mapping()
-    mapping.pop("p2p_latency", None)
-    model = ppopt.Pipeline.from_mapping(mapping | {"communication": {"latency": 1}})
-    with pytest.raises(ppopt.InputError, match="communication: plans count one latency"):
-        ppopt.plan(model, ["1f1b"])
-    assert ppopt.evaluate(model, "1f1b").makespan > 0
-
-
 def test_recomputation_needs_its_costs() -> None:
     mapping = uneven().to_mapping()
     del mapping["layers"][1]["recompute"]
