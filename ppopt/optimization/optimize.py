@@ -44,6 +44,9 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
 
+MANY_OPS = 20_000
+"""Of more operations than this, published schedules of few microbatches are stretched before those of all are tried."""
+
 MOST_CORES = 16
 """Of all the cores that there are, so many are used where nobody says how many."""
 
@@ -285,10 +288,12 @@ def _optimize_one(
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
         long = _long_search(search, pipeline, placement, options, strategies)
-        if long is not None and is_long(problem):
+        begins = long if long is not None and is_long(problem) else None
+        if begins is not None and len(problem.tasks) > MANY_OPS:
             search.proven(bound_first(problem))
             limit.bounding = quick_bound(search)
-            long.begin()
+            begins.begin()
+            begins = None
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
@@ -300,6 +305,8 @@ def _optimize_one(
         limit.bounding = limit.bounding or quick_bound(search)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
+        if begins is not None:
+            begins.begin()
         run_tools(search, _tools(problem, placement, options.objective), options.cores, options.seed, long)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)

@@ -28,6 +28,9 @@ from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattic
 LONG = 4
 """A problem is long that has so many tasks of each chain for every device."""
 
+SHORTEST = 8
+"""Of fewer tasks of each chain there is nothing to be left out."""
+
 MIDDLE = 3
 """A schedule with so many tasks of each chain for every device has room for a steady middle."""
 
@@ -494,7 +497,7 @@ def _runs_single_tasks(compiled: CompiledProblem) -> bool:
 def repeats(problem: Problem) -> bool:
     """Return whether a problem can be searched by way of shorter ones: chains of one length, joined at equal places."""
     lengths: Sequence[int] = [len(chain) for chain in problem.chains]
-    if len(set(lengths)) != 1 or lengths[0] < 2 * LONG or not is_regular(problem):
+    if len(set(lengths)) != 1 or lengths[0] < SHORTEST or not is_regular(problem):
         return False
     part = shortened(problem, 2)
     return part is not None and is_a_lattice(compile_problem(part.problem))

@@ -30,7 +30,7 @@ from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
-from solver.search.long_search import LONG, LongSearch, Starts, UnwrittenSearch, Write, is_long, repeats
+from solver.search.long_search import LONG, SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, is_long, repeats
 from solver.search.state import Progress, Search
 from solver.states import Objective
 
@@ -286,7 +286,10 @@ def long_search_of(
     search: Search, seed: int, starts: Starts = lambda _: (), write: Write | None = None
 ) -> LongSearch | None:
     """Prepare a search of shorter problems; None where the problem does not repeat, or its span is minimised."""
-    if search.objective != "makespan" or not repeats(search.problem):
+    lengths = {len(chain) for chain in search.problem.chains}
+    if search.objective != "makespan" or len(lengths) != 1 or min(lengths) < SHORTEST:
+        return None
+    if not repeats(search.problem if write is None else write(SHORTEST)):
         return None
     return LongSearch(search, seed, starts, write)
 
