@@ -211,6 +211,11 @@ class LongSearch:
             loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
         self.load = max(loads)
 
+    @property
+    def stretches(self) -> bool:
+        """Whether the whole is so much longer than a steady middle that shorter problems are searched in its place."""
+        return self.middle < self.length
+
     def _first(self, size: int) -> Problem:
         if size == self.length:
             return self.search.problem
