@@ -4,12 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from reports.frontier import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.table import Row
 from solver.problem import Placed, Problem
+
+
+class ShownTransfer(NamedTuple):
+    """One end of a transfer, where transfers wait.
+
+    Attributes
+    ----------
+    device : int
+        Where the end is.
+    name : str
+        What moves, and from where to where.
+    ready, start, end : int
+        When this end could begin, when the transfer began, and when it was over, in ticks.
+    """
+
+    device: int
+    name: str
+    ready: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class HeldLayers:
+    """Equal layers of one stage.
+
+    Attributes
+    ----------
+    device, stage : int
+        Where they lie.
+    kind : str
+        What they are called.
+    count : int
+        How many there are.
+    recomputed : bool
+        Whether their forward is run once more for their backward.
+    time : float
+        F + B of all of them together, for one microbatch.
+    static : float
+        What they hold at all times.
+    """
+
+    device: int
+    stage: int
+    kind: str
+    count: int
+    recomputed: bool
+    time: float
+    static: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +91,10 @@ class Presented:
         What the reader should know about it.
     values : mapping
         The same plain values as in ``--format json``.
+    transfers : sequence of ShownTransfer
+        Both ends of each transfer; empty where transfers wait for nothing.
+    cut : sequence of HeldLayers
+        Where the layers of the model lie; empty where the times of stages were given.
     """
 
     summary: Row
@@ -54,6 +108,8 @@ class Presented:
     searched: bool
     notes: tuple[str, ...]
     values: Mapping[str, Any]
+    transfers: Sequence[ShownTransfer] = ()
+    cut: Sequence[HeldLayers] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +136,12 @@ class Section:
         The verdict; where empty, it is made from the schedules.
     differences : sequence of str
         How what was measured differs from what was predicted.
+    reasons : sequence of str
+        Why the layers lie as they do, where they were planned.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
+    frontier : ShownFrontier or None
+        What each memory limit allows, where that was explored.
     """
 
     title: str
@@ -93,7 +153,9 @@ class Section:
     baseline: Row | None = None
     headline: str = ""
     differences: Sequence[str] = ()
+    reasons: Sequence[str] = ()
     search: str = ""
+    frontier: ShownFrontier | None = None
 
     @property
     def unit(self) -> str:

@@ -8,6 +8,7 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
+from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.comparison.selection import (
@@ -34,10 +35,13 @@ from strategies.numbers import shown
 from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.registry import all_strategies
-from strategies.stages import GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
+
+TRIALS_SHARE = 0.05
+"""Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
 
 BOUNDS_SHARE = 0.25
 """The part of what is then left that bounds may take."""
@@ -62,6 +66,7 @@ def compare(
     progress: Progress | None = None,
     on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
+    cut: CutChoice = "plan",
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -94,6 +99,8 @@ def compare(
         ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
     afterwards : Afterwards, optional
         What is yet to be done with the result in the same time.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut: for each schedule on its own, or evenly.
 
     Returns
     -------
@@ -108,7 +115,9 @@ def compare(
     started = perf_counter()
     if overlap is not None and not isinstance(overlap, bool):
         raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
-    options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
+    options = SearchOptions(
+        placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress, cut=cut
+    )
     exclusions = read_exclusions(exclude)
     names = _checked(pipeline, strategies, engine, exclusions)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -119,18 +128,21 @@ def compare(
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
     limit = TimeLimit(time_limit, afterwards)
-    model = GivenModel.of_several(pipeline, names, placements)
+    model = GivenModel.of_several(pipeline, names, placements, cut)
     settled = model.settled()
+    searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(model, names, engine, hurried=bool(placements))
+    gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
-    gathered.bound(settled, options, placements)
+    gathered.bound(searched, options, placements)
     if placements:
-        gathered.search(settled, options)
+        gathered.search(searched, options)
+        gathered.try_communicators(limit.left)
     gathered.refuse_nothing()
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
-    return replace(
+    ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
         left_out=tuple(gathered.left_out),
@@ -138,7 +150,9 @@ def compare(
         searched=tuple(gathered.searched),
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
+        communicators=gathered.trials.found,
     )
+    return replace(ranked, notes=(*ranked.notes, *gathered.trials.notes(ranked.schedules)))
 
 
 def _tell_nobody(_text: str) -> None:
@@ -175,6 +189,16 @@ class _Gathered:
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
+    trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
+
+    def try_communicators(self, seconds: float) -> None:
+        """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
+        self.on_phase("trying communicators")
+        try:
+            self.trials.run(self.schedules, perf_counter() + seconds)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
 
     def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
@@ -211,7 +235,7 @@ class _Gathered:
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
-        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
             self.bounds.find(freedoms)
         except KeyboardInterrupt:
@@ -322,7 +346,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
     if schedule.is_searched:
-        status = "feasible" if ladder.order else "optimal"
+        status = "feasible" if ladder.order or ladder.communication else "optimal"
     return replace(
         schedule,
         objective="makespan",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.starts import one_at_a_time, published_orders
 from ppopt.result import Schedule
@@ -99,9 +99,16 @@ class PeriodicSchedule(Schedule):
         periodic = {"microbatches": self.period * len(self.layout.homes), "copies": self.copies, "written": self.shown}
         return {**super().to_dict(), "period": periodic}
 
-    def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
+    def export(
+        self,
+        path: str | Path,
+        force_order_only: bool = False,
+        *,
+        lowered: bool = False,
+        unshard: bool = False,
+    ) -> tuple[str, ...]:
         """Write the whole order as a file that PyTorch's pipeline runtime loads; see `Schedule.export`."""
-        return self.whole().export(path, force_order_only)
+        return self.whole().export(path, force_order_only, lowered=lowered, unshard=unshard)
 
     def _whole(self, device: int) -> Iterator[PipelineAction]:
         order, begin, end = self.actions[device], self.begins[device], self.ends[device]

@@ -15,13 +15,18 @@ CAUSES = {
 """Of what a device waits for."""
 
 STEPS = {
+    "cut": "#8C6BB1",
     "imbalance": "#CC79A7",
     "filling_and_draining": "#56B4E9",
     "latency": "#E69F00",
     "memory": "#009E73",
     "order": "#D55E00",
+    "communication": "#0072B2",
 }
 """Of the steps of a ladder."""
+
+TRANSFERS = "#7A3E9D"
+"""Of what is moved between devices."""
 
 PUBLISHED, SEARCHED, OVER_LIMIT, MEASURED = "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
 

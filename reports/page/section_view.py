@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ import altair as alt
 import yaml
 
 from reports.charts.bubbles import bubble_chart
+from reports.charts.cuts import cut_chart, device_memory_chart
+from reports.charts.frontier import frontier_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
@@ -146,6 +148,11 @@ class SectionView:
         return sentences.strips(self.section)
 
     @property
+    def transfers_wait(self) -> bool:
+        """Whether transfers are drawn."""
+        return any(each.transfers for each in self.section.schedules)
+
+    @property
     def has_long_order(self) -> bool:
         """Whether some order is too long for the page."""
         return any(not each.order for each in self.drawn)
@@ -171,6 +178,10 @@ class SectionView:
 
     def _can_draw(self, name: str) -> bool:
         schedules = self.section.schedules
+        if name in ("cut", "device_memory"):
+            return any(each.cut for each in schedules)
+        if name in ("frontier", "memory"):  # the one has the other in it
+            return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
 
 
@@ -181,12 +192,20 @@ class _Make(NamedTuple):
     table: Callable[[Section], tables.Table]
 
 
+def _frontier_chart(section: Section) -> alt.LayerChart:
+    assert section.frontier is not None
+    return frontier_chart(section.frontier)
+
+
 _PANELS = {
+    "frontier": _Make("What memory buys", _frontier_chart, sentences.frontier, tables.frontier),
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
+    "cut": _Make("Which layers lie where", cut_chart, sentences.cuts, tables.cuts),
+    "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
 }
 
 
@@ -239,11 +258,26 @@ class _Timelines:
 
 def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
     """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
-    bars, memory = alt.NamedData(name="bars"), alt.NamedData(name="memory")
-    chart = timeline_layers(devices, start, end, bars=bars, memory=memory, tooltip=alt.value(" "), unit=unit)
+    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
+    chart = timeline_layers(devices, start, end, **named, tooltip=alt.value(" "), unit=unit)
     settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
     specification: dict[str, Any] = chart.add_params(*settings).to_dict()
     return specification
+
+
+def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
+    """Write what transfers cost and wait for."""
+    given = pipeline.get("communication")
+    if given is None:
+        yield "latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)
+    else:
+        for key, value in given.items():
+            classed = isinstance(value, Mapping)
+            text = ", ".join(f"{name} {_amount(each)}" for name, each in value.items()) if classed else _amount(value)
+            yield key.replace("_", " "), with_unit(text, unit) if key in ("latency", "transfer") else text
+    if pipeline.get("p2p", "async") != "async":
+        parts = [pipeline.get(key) for key in ("p2p", "communicators", "lowering")]
+        yield "transfers", ", ".join(str(part) for part in parts if part)
 
 
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
@@ -253,7 +287,7 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
         ("microbatches", str(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
-        ("latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)),
+        *_transfer_costs(pipeline, unit),
     ]
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))

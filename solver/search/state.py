@@ -134,8 +134,13 @@ class Search:
         return value is not None
 
     def keep(self, value: int, orders: Orders) -> None:
-        """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
+        """Keep a schedule if it is better than the best: shorter, or as short and with less memory.
+
+        Tools let results pass each other on links; where they do not, a schedule is as long as the sweep finds it.
+        """
         with self._lock:
+            if self.problem.moves:
+                value = self.sweeper.objective(orders, self.objective) or value
             if self.best is None or value < self.best:
                 self.best, self.orders, self._memory = value, orders, None
                 self._tell()
