@@ -336,8 +336,7 @@ def _optimize_one(
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
-    if rival is not None:
-        search.rival = math.floor(Fraction(rival.objective_value) * problem.ticks_per_unit)
+    search.rival = None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
@@ -370,6 +369,7 @@ def _optimize_one(
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
             frugal = one_at_a_time(placement, problem)
             spare_memory(search, frugal, bound_first, allowance, options.cores, options.seed)
+    notes += _why_it_ended(search, rival)
     _offer_something(search, placement)
     if not search.bound:
         search.proven(bound_first(problem))
@@ -378,9 +378,12 @@ def _optimize_one(
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    if search.cannot_win and rival is not None:
-        notes.append(f"its search ended early: no schedule on this placement is as short as {rival.strategy}")
     return _finish(search, replace(draft.result, allowed=options.allowed), notes, started)
+
+
+def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
+    if search.cannot_win and rival is not None:
+        yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
 
 
 def _optimize_unwritten(
