@@ -16,6 +16,7 @@ NOT_BY_THEMSELVES = {
     "plan",
     "plan_layouts",
     "memory_frontier",
+    "scale",
     "zero_bubble_world",
     "rehearsal",
 }  # minutes, half an hour, or torch

@@ -42,8 +42,8 @@ from strategies.part import Part, WrongKeyError, plain_values
 from strategies.pipeline_text import describe_costs, describe_sizes
 from strategies.validation_messages import describe
 
-MOST_OPS = 5_000_000
-"""More operations than this are refused up front."""
+MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
+"""More operations than this are refused up front: in a schedule that is written out, and in one that is searched."""
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
@@ -705,10 +705,10 @@ def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> No
 
 def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
     ops = 2 * stages * microbatches
-    if ops > MOST_OPS or devices > MOST_OPS:
+    if ops > MOST_SEARCHED or devices > MOST_SEARCHED:
         raise ValueError(
             f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
-            f"at most {MOST_OPS:,} are taken"
+            f"at most {MOST_SEARCHED:,} are taken"
         )
 
 

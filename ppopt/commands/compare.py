@@ -71,7 +71,7 @@ _EPILOG = (
 @click.option(
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
 )
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")

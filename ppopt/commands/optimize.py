@@ -32,7 +32,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
 @click.option("--explain", "explained", is_flag=True, help="Explain the bound and what would help.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -96,6 +96,7 @@ def optimize(
         workers=workers,
         seed=seed,
         cut=cut,
+        periodic=report is None,
     )
     afterwards = Afterwards(
         beside=True,
