@@ -546,6 +546,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
+    notes = (*notes, *_placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
@@ -556,6 +557,14 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
+
+
+def _placement_notes(pipeline: Pipeline) -> Iterator[str]:
+    """Say that a searched order's communication is placed by time, where the pipeline asks for something else."""
+    asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
+    if asked in ("pytorch", "given", "batched"):
+        key = "p2p" if asked == "batched" else "lowering"
+        yield f"{key}: {asked} is for orders that a framework has; what was found is placed by time, as --lowered does"
 
 
 def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:
