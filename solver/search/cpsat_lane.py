@@ -19,9 +19,9 @@ from solver.search.cpsat_variants import Variant, add_steady_period
 from solver.search.sweep import Sweeper
 from solver.states import Answer
 
-FIRST_SHARE, MOST_FIRST_SECONDS = 10, 10.0
-"""How long a question may take in the first round: this part of the time there is, but at most so many seconds. In each
-further round it may take twice as long."""
+QUESTIONS_A_KIND, MOST_FIRST_SECONDS = 2, 10.0
+"""How long a question may take in the first round: what there is for each kind of schedules is shared by so many, but
+it is at most so many seconds. In each further round it may take twice as long."""
 
 PARAMETERS: Mapping[str, object] = {"cp_model_probing_level": 0, "linearization_level": 0, "cp_model_presolve": False}
 """What proved fastest: these models are tight as they are, and presolve only costs time (up to ten times)."""
@@ -91,7 +91,8 @@ class Lane:
     def search(self) -> None:
         """Go round by round, each twice as long as the one before."""
         try:
-            seconds = min(MOST_FIRST_SECONDS, (self.shared.state.deadline - perf_counter()) / FIRST_SHARE)
+            questions = QUESTIONS_A_KIND * max(1, len(self.kinds))
+            seconds = min(MOST_FIRST_SECONDS, (self.shared.state.deadline - perf_counter()) / questions)
             while not self.shared.state.over():
                 self._go_round(seconds)
                 seconds *= 2
@@ -156,10 +157,11 @@ class Lane:
         return self.shared.state.over() or self._exhausted(variant)
 
     def _ask(self, variant: Variant, limit: int, seconds: float) -> Answer:
-        """Ask for a schedule within a limit."""
-        shared = self.shared
+        """Ask for a schedule within a limit; for as long as it took to put the question, if that was longer."""
+        shared, began = self.shared, perf_counter()
         variables = self._model(variant, limit)
-        result = Result("infeasible", None, None) if variables is None else self._run(variables, seconds)
+        patience = max(seconds, perf_counter() - began)
+        result = Result("infeasible", None, None) if variables is None else self._run(variables, patience)
         if result.status == "infeasible":
             self._exclude(variant, limit)
         if result.values is None:
