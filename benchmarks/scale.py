@@ -3,19 +3,26 @@
 ``python -m benchmarks.scale [seconds] [part of a name]``, by default 60 seconds for each. F, I and W take 185, 181 and
 93, a transfer 20, as measured on a model of 1.5 billion parameters. Each line says what was found, the bound, the gap
 between them, after how many seconds the gap was 1 % and 0, and how long the whole took; every schedule that is written
-out has passed the checker. ``python -m benchmarks.scale growth`` measures the time to 1 % on 16 devices as the number
-of microbatches grows.
+out has passed the checker. ``python -m benchmarks.scale growth [picture.svg]`` measures the time to 1 % on 16 devices
+as the number of microbatches grows; each search ends there.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+import altair as alt
+
 import ppopt
 from ppopt import Pipeline, Standing
+from reports.charts import palette
+from reports.picture import picture
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LATENCY = 20
@@ -78,8 +85,8 @@ ROWS = [
 ]
 
 
-def run(row: Row, seconds: float) -> float | None:
-    """Search one row, print its line, and return after how many seconds the gap was 1 %."""
+def run(row: Row, seconds: float) -> None:
+    """Search one row and print its line."""
     told: list[Standing] = []
     search = ppopt.optimize  # loads its libraries
     pipeline, began = row.pipeline, perf_counter()
@@ -95,7 +102,6 @@ def run(row: Row, seconds: float) -> float | None:
         f"1 % after {_seconds(close)} 0 after {_seconds(closed)} all {took:5.1f} s",
         flush=True,
     )
-    return close
 
 
 def _first(told: list[Standing], bound: float, gap: float) -> float | None:
@@ -106,11 +112,56 @@ def _seconds(value: float | None) -> str:
     return "   –   " if value is None else f"{value:5.1f} s"
 
 
-def growth(seconds: float) -> None:
-    """Print the time to 1 % as the number of microbatches grows."""
-    for placement, limit, chunks in (("linear", 16, 1), ("v", 32, 2)):
-        for power in range(5, 13):
-            run(Row(placement, 16, 2**power, limit, chunks), seconds)
+def seconds_to_close(row: Row, seconds: float) -> float | None:
+    """Search one row until the gap is 1 %, and return after how many seconds it was; writing the problem counts."""
+    reached: list[float] = []
+
+    def end_if_close(at: Standing) -> None:
+        if not reached and at.best is not None and at.best - at.bound <= CLOSE * at.best:
+            reached.append(perf_counter() - began)
+            signal.raise_signal(signal.SIGINT)
+
+    search = ppopt.optimize
+    pipeline, began = row.pipeline, perf_counter()
+    made = search(pipeline, placement=row.placement, time_limit=seconds, progress=end_if_close)
+    assert ppopt.violations(made.problem, made.rows) == []
+    print(f"{row.name:38} found {made.makespan:<9g} gap {100 * (made.gap or 0):5.2f} %  1 % after", end=" ")
+    print(_seconds(reached[0] if reached else None), flush=True)
+    return reached[0] if reached else None
+
+
+def growth(seconds: float, path: str | None) -> None:
+    """Print the time to 1 % as the number of microbatches grows; write it as a picture, too, where a file is named."""
+    points = [
+        {"placement": name, "microbatches": 2**power, "seconds": seconds_to_close(row, seconds)}
+        for name, placement, limit, chunks in (("linear", "linear", 16, 1), ("V", "v", 32, 2))
+        for power in range(5, 13)
+        for row in [Row(placement, 16, 2**power, limit, chunks)]
+    ]
+    if path is not None:
+        written = picture(
+            growth_chart([point for point in points if point["seconds"] is not None]), Path(path).suffix[1:]
+        )
+        Path(path).write_bytes(written)
+
+
+def growth_chart(points: Sequence[Mapping[str, object]]) -> alt.LayerChart:
+    """Draw seconds over microbatches, a line for each placement."""
+    x = alt.X(
+        "microbatches:Q",
+        title="microbatches",
+        scale=alt.Scale(type="log", base=2, domain=[32, 4096], nice=False),
+        axis=alt.Axis(values=[2**power for power in range(5, 13)], format=",d"),
+    )
+    y = alt.Y("seconds:Q", title="seconds until the gap is 1 %", scale=alt.Scale(domainMin=0))
+    colour = alt.Color(
+        "placement:N",
+        title=None,
+        scale=alt.Scale(domain=["linear", "V"], range=[palette.KINDS["F"], palette.SEARCHED]),
+        legend=alt.Legend(orient="top"),
+    )
+    lines = alt.Chart(alt.InlineData(values=list(points))).encode(x=x, y=y, color=colour)
+    return alt.LayerChart(layer=[lines.mark_line(), lines.mark_point(filled=True, size=60)], width=560, height=240)
 
 
 if __name__ == "__main__":
@@ -118,8 +169,8 @@ if __name__ == "__main__":
     words = [argument for argument in sys.argv[1:] if not argument.replace(".", "", 1).isdigit()]
     limit = numbers[0] if numbers else 60.0
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {limit:g} s each")
-    if words == ["growth"]:
-        growth(limit)
+    if words[:1] == ["growth"]:
+        growth(limit, words[1] if len(words) > 1 else None)
     else:
         for row in ROWS:
             if all(word in row.name for word in words):

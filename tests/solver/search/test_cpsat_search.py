@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 import ppopt
 from ppopt.evaluation.replaying import replay_orders
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
+from solver.search.cpsat_lane import Lane
 from solver.search.cpsat_search import search
 from solver.search.cpsat_steps import longest_paths
 from strategies.pipeline import Pipeline
@@ -326,3 +328,23 @@ def test_a_kind_of_schedules_that_does_not_exist_is_given_up() -> None:
     assert status in {"feasible", "unknown"}
     assert bound < 21042
     assert orders is None or check(costs, where, orders).span > 19899
+
+
+def test_a_question_may_take_as_long_as_it_took_to_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a short turn a large model would be built again and again, and never solved."""
+    _, _, problem = made("linear", 2, 3, split(), memory={"limit": 2})
+    build, run = Lane._model, Lane._run
+    given: list[float] = []
+
+    def slow(lane: Lane, *asked: Any) -> Any:
+        time.sleep(0.1)
+        return build(lane, *asked)
+
+    def noted(lane: Lane, variables: Any, seconds: float, *more: Any) -> Any:
+        given.append(seconds)
+        return run(lane, variables, seconds, *more)
+
+    monkeypatch.setattr(Lane, "_model", slow)
+    monkeypatch.setattr(Lane, "_run", noted)
+    solved(problem, bound=9 * problem.ticks_per_unit, seconds=0.3, workers=1)
+    assert given[0] >= 0.1
