@@ -532,7 +532,7 @@ class _Search:
             length = Replay(problem, None).longest(amounts).length
             self._keep(_Best(written.in_units(length), cut, None, None, orders))
         seen.add(cut)
-        found = written.cut(problem.split_of(quick_split(problem, seed=seed).amounts))[0]
+        found = written.cut(problem.split_of(quick_split(problem, seed=seed, over=self._is_over).amounts))[0]
         return None if found in seen else found
 
     def plan(self) -> FixedPlan:

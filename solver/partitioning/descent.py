@@ -136,7 +136,7 @@ class Descent:
         best = cost
         best_place = here
         while self.replays < replays and not (over is not None and over()):
-            improved = self._improve(here, cost, replays)
+            improved = self._improve(here, cost, replays, over)
             if improved is not None:
                 here, cost = improved
                 if cost.rank < best.rank:
@@ -146,7 +146,9 @@ class Descent:
             cost = self.judged(here)
         return best
 
-    def _improve(self, here: Place, found: Found, replays: int) -> tuple[Place, Found] | None:
+    def _improve(
+        self, here: Place, found: Found, replays: int, over: Callable[[], bool] | None
+    ) -> tuple[Place, Found] | None:
         """Make the best move that shortens a split; None where no move does."""
         moves = self._moves(here)
         if not moves.steps.size:
@@ -156,7 +158,7 @@ class Descent:
         lengths = self.pool.lengths(after).max(axis=0)
         factors = 1 + EXCESS_PRICE * excess
         tried: list[int] = []
-        while self.replays < replays:
+        while self.replays < replays and not (over is not None and over()):
             costs = lengths * factors
             costs[tried] = np.inf
             move = int(costs.argmin())
