@@ -245,6 +245,7 @@ class Plan:
             if pipeline.stages is None or pipeline.layers is not None
             else in_stages(pipeline, len(self.schedule.pipeline.costs))
         )
+        costs = costs.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
             self.notes.append(

@@ -327,3 +327,21 @@ def test_the_checker_knows_links() -> None:
     assert ppopt.violations(made.problem, made.rows, memory=False) == []
     found = ppopt.violations(made.problem, passes.rows, memory=False)
     assert {each.kind for each in found} == {"link"}
+
+
+@pytest.mark.parametrize("placement", ["v", "bidirectional"])
+def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
+    """Whole backwards shorter than both halves, blocks, and a link that two results want at once."""
+    costs = {
+        "devices": 2, "stages": 4 if placement == "v" else 2, "microbatches": 4, "overlap": 0.5, "p2p": "links",
+        "times": {"forward": 2, "backward": 3.8, "backward_input": 2, "backward_weight": 2},
+        "communication": {"transfer": 1.5},
+    }  # fmt: skip
+    found = ppopt.optimize(
+        ppopt.Pipeline.from_mapping(costs), placement=placement, overlap=True, time_limit=2, workers=1
+    )
+    assert ppopt.violations(found.problem, found.rows) == []
+    for name in ("dualpipe", "dualpipe-v", "zb-v", "chimera"):
+        if (placement == "bidirectional") == (name in ("dualpipe", "chimera")):
+            assert found.makespan <= ppopt.evaluate(found.pipeline, name).makespan
+    assert found.bound <= found.makespan
