@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt.commands.cli import cli
+from ppopt.comparison.compare import comparison_of
 from ppopt.comparison.ladders import measure_ladders
 from reports.charts.timeline_layout import columns, transfer_rows
 from reports.ladder import STEPS
+from reports.page.tables import number_titles, numbers
 from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
 from tests.brute_force import optimum
@@ -345,3 +347,12 @@ def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
         if (placement == "bidirectional") == (name in ("dualpipe", "chimera")):
             assert found.makespan <= ppopt.evaluate(found.pipeline, name).makespan
     assert found.bound <= found.makespan
+
+
+def test_the_pages_numbers_say_what_communication_costs() -> None:
+    costs = pipeline(communication={"transfer": 0.05}, p2p="rendezvous", lowering="pytorch", communicators="rank")
+    section = comparison_of(costs, [ppopt.evaluate(costs, "interleaved")]).section("c.yaml")
+    assert number_titles(section)[-1] == "communication"
+    assert numbers(section)[0][-1].text == "+24.5%"
+    plain = pipeline(communication={"transfer": 0.05})
+    assert "communication" not in number_titles(comparison_of(plain, [ppopt.evaluate(plain, "interleaved")]).section())
