@@ -46,6 +46,9 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
 
+MANY_OPS = 20_000
+"""Of more operations than this, published schedules of few microbatches are stretched before those of all are tried."""
+
 MOST_CORES = 16
 """Of all the cores that there are, so many are used where nobody says how many."""
 
@@ -333,18 +336,19 @@ def _optimize_one(
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
-    if rival is not None:
-        search.rival = math.floor(Fraction(rival.objective_value) * problem.ticks_per_unit)
+    search.rival = None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
         long = _long_search(search, pipeline, placement, options, strategies)
-        if long is not None and is_long(problem):
+        begins = long if long is not None and is_long(problem) else None
+        if begins is not None and len(problem.tasks) > MANY_OPS:
             search.proven(bound_first(problem))
             limit.bounding = quick_bound(search)
-            long.begin()
+            begins.begin()
+            begins = None
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
@@ -358,11 +362,14 @@ def _optimize_one(
         limit.bounding = limit.bounding or quick_bound(search)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
+        if begins is not None:
+            begins.begin()
         run_tools(search, _tools(problem, placement, options.objective), options.cores, options.seed, long)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
             frugal = one_at_a_time(placement, problem)
             spare_memory(search, frugal, bound_first, allowance, options.cores, options.seed)
+    notes += _why_it_ended(search, rival)
     _offer_something(search, placement)
     if not search.bound:
         search.proven(bound_first(problem))
@@ -371,9 +378,12 @@ def _optimize_one(
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    if search.cannot_win and rival is not None:
-        notes.append(f"its search ended early: no schedule on this placement is as short as {rival.strategy}")
     return _finish(search, replace(draft.result, allowed=options.allowed), notes, started)
+
+
+def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
+    if search.cannot_win and rival is not None:
+        yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
 
 
 def _optimize_unwritten(

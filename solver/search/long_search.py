@@ -28,6 +28,9 @@ from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattic
 LONG = 4
 """A problem is long that has so many tasks of each chain for every device."""
 
+SHORTEST = 8
+"""Of fewer tasks of each chain there is nothing to be left out."""
+
 MIDDLE = 3
 """A schedule with so many tasks of each chain for every device has room for a steady middle."""
 
@@ -207,6 +210,11 @@ class LongSearch:
         for chain in problem.chains:
             loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
         self.load = max(loads)
+
+    @property
+    def stretches(self) -> bool:
+        """Whether the whole is so much longer than a steady middle that shorter problems are searched in its place."""
+        return self.middle < self.length
 
     def _first(self, size: int) -> Problem:
         if size == self.length:
@@ -494,7 +502,7 @@ def _runs_single_tasks(compiled: CompiledProblem) -> bool:
 def repeats(problem: Problem) -> bool:
     """Return whether a problem can be searched by way of shorter ones: chains of one length, joined at equal places."""
     lengths: Sequence[int] = [len(chain) for chain in problem.chains]
-    if len(set(lengths)) != 1 or lengths[0] < 2 * LONG or not is_regular(problem):
+    if len(set(lengths)) != 1 or lengths[0] < SHORTEST or not is_regular(problem):
         return False
     part = shortened(problem, 2)
     return part is not None and is_a_lattice(compile_problem(part.problem))

@@ -30,7 +30,7 @@ from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
-from solver.search.long_search import LONG, LongSearch, Starts, UnwrittenSearch, Write, is_long, repeats
+from solver.search.long_search import LONG, SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, repeats
 from solver.search.state import Progress, Search
 from solver.states import Objective
 
@@ -220,7 +220,7 @@ def run_tools(
         annealing = 0
         if workers > 1 and "local search" in tools and are_compiled():
             annealing = workers - 1 if not others else workers // 2
-        lanes = annealing + (long is not None and is_long(search.problem))
+        lanes = annealing + (long is not None and long.stretches)
         beside = [
             partial(_search_locally, search, seed + 1 + number, (number, lanes), long) for number in range(annealing)
         ]
@@ -266,7 +266,7 @@ def _run_in_turns(
         "relaxation": Tool(partial(_run_relaxation, search, workers, seed)),
     }
     names = list(tools)
-    if long is not None and is_long(search.problem):
+    if long is not None and long.stretches:
         made["short problems"] = Tool(long.run_until)
         long.lane = beside, beside + 1
         names = ["short problems", *names]
@@ -286,7 +286,10 @@ def long_search_of(
     search: Search, seed: int, starts: Starts = lambda _: (), write: Write | None = None
 ) -> LongSearch | None:
     """Prepare a search of shorter problems; None where the problem does not repeat, or its span is minimised."""
-    if search.objective != "makespan" or not repeats(search.problem):
+    lengths = {len(chain) for chain in search.problem.chains}
+    if search.objective != "makespan" or len(lengths) != 1 or min(lengths) < SHORTEST:
+        return None
+    if not repeats(search.problem if write is None else write(SHORTEST)):
         return None
     return LongSearch(search, seed, starts, write)
 

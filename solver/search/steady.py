@@ -24,7 +24,7 @@ MOVES_ALONE, MOVES_AT_STATE = 300_000, 100_000
 
 CHAINS_OF_MOVES = 96
 
-SLOWER = 15
+SLOWER = 60
 """In plain Python so many times fewer moves are made."""
 
 BATCHES = 40
