@@ -19,6 +19,7 @@ NOT_BY_THEMSELVES = {
     "scale",
     "zero_bubble_world",
     "rehearsal",
+    "communication",
 }  # minutes, half an hour, or torch
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 

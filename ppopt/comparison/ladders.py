@@ -325,7 +325,8 @@ def _without_limit(problem: Problem) -> Problem:
 
 
 def _without_latency(problem: Problem) -> Problem:
-    return replace(problem, precedences=[(before, after, 0) for before, after, _ in problem.precedences])
+    precedences = [(before, after, 0) for before, after, _ in problem.precedences]
+    return replace(problem, precedences=precedences, moves={})
 
 
 def _quick_bound(problem: Problem | Repetition | None, clock: _Clock) -> Fraction:

@@ -148,8 +148,13 @@ def number_titles(section: Section) -> list[str]:
     compared = [] if section.baseline is None else [f"vs {section.baseline.name}"]
     return [
         "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
-        "peak memory", "placement", "stages",
+        "peak memory", "placement", "stages", *(["communication"] if _waits(section) else []),
     ]  # fmt: skip
+
+
+def _waits(section: Section) -> bool:
+    """Return whether transfers wait in any schedule."""
+    return any(each.summary.communication is not None for each in section.schedules)
 
 
 def numbers(section: Section) -> list[list[Cell]]:
@@ -176,7 +181,13 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         _amount(max(figures.peak_memory)),
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
+        *([_waiting(row)] if _waits(section) else []),
     ]
+
+
+def _waiting(row: Row) -> Cell:
+    share = row.communication
+    return Cell("", "Infinity") if share is None else Cell(signed_percent(share), share)
 
 
 def _compared(makespan: float, baseline: Row | None) -> list[Cell]:
