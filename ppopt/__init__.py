@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.noise.noise import Noise
+    from ppopt.noise.spread_file import read_spreads
+    from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.profiling.profile_result import Profile, profile
@@ -64,6 +67,9 @@ _HOMES = {
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.noise.noise": ("Noise",),
+    "ppopt.noise.spread_file": ("read_spreads",),
+    "ppopt.noise.under_noise": ("under_noise",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
@@ -97,6 +103,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "Noise",
+    "read_spreads",
+    "under_noise",
     "explain",
     "CheckReport",
     "check_schedule_file",

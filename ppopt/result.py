@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reports.content import Presented
     from reports.idle import Waiting
     from reports.ladder import Ladder
+    from reports.noise import NoiseFigures
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
@@ -71,6 +72,8 @@ class Schedule:
         The actions of each device.
     rows : list of Placed
         When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
+    noise : NoiseFigures or None
+        Its makespan with drawn times, where `ppopt.under_noise` has drawn them.
     """
 
     strategy: str
@@ -89,6 +92,7 @@ class Schedule:
     allowed: Allowed = field(default_factory=Allowed)
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    noise: NoiseFigures | None = None
 
     @property
     def placement(self) -> str:
@@ -223,6 +227,7 @@ class Schedule:
             "engine": self.engine,
             "seconds": self.seconds,
             "notes": list(self.notes),
+            **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         }
 
     def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
@@ -292,6 +297,7 @@ class Schedule:
             searched=self.is_searched,
             notes=self.notes,
             values=self.to_dict() if values is None else values,
+            noise=self.noise,
         )
 
     def _repr_html_(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.idle import Waiting
 from reports.ladder import Ladder
+from reports.noise import NoiseFigures
 from reports.table import Row
 from solver.problem import Placed, Problem
 
@@ -41,6 +42,8 @@ class Presented:
         What the reader should know about it.
     values : mapping
         The same plain values as in ``--format json``.
+    noise : NoiseFigures or None
+        Its makespan with drawn times.
     """
 
     summary: Row
@@ -54,6 +57,7 @@ class Presented:
     searched: bool
     notes: tuple[str, ...]
     values: Mapping[str, Any]
+    noise: NoiseFigures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ class Section:
         How what was measured differs from what was predicted.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
+    noise : str
+        With what noise times were drawn; empty where they were not.
     """
 
     title: str
@@ -94,6 +100,7 @@ class Section:
     headline: str = ""
     differences: Sequence[str] = ()
     search: str = ""
+    noise: str = ""
 
     @property
     def unit(self) -> str:

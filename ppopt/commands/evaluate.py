@@ -9,6 +9,7 @@ import click
 
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
+from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
@@ -36,6 +37,8 @@ _EPILOG = (
 @export_option
 @force_option
 @measuring_options
+@noise_options
+@SEED
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
     against: tuple[str, ...],
     unit: str | None,
     draw: bool,
+    seed: int,
     **options: Any,
 ) -> None:
     """Replay published schedules, or your own from files, on your costs and print exact figures.
@@ -63,13 +67,16 @@ def evaluate(
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
-        [options["config"], *strategies, *against],
+        [options["config"], options["spread"], *strategies, *against],
     )
     check_forced("--export FILE.csv", export, forced)
+    noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
     check_measuring(against, unit, names)
+    if noise is not None:
+        noise.refuse_unknown_devices(pipeline.devices)
     if export is not None and len(names) > 1:
         raise InputError(
             f"--export: takes one schedule; found {len(names)}. `ppopt compare --export-dir` takes several"
@@ -80,11 +87,15 @@ def evaluate(
     schedules, mistakes = _evaluated(pipeline, names, engine)
     if not schedules:
         raise InputError("\n".join(mistakes))
+    if noise is not None:
+        from ppopt.noise.under_noise import under_noise
+
+        schedules = under_noise(schedules, noise)
     order = None if export is None else prepared(schedules[0], forced=forced)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
     if comparison is not None:
         schedules.append(comparison.measured)
-    show(pipeline, schedules, form, draw=draw)
+    show(pipeline, schedules, form, draw=draw, noise=noise)
     if comparison is not None:
         print_differences(comparison, form)
     _write_timelines(schedules, save, trace)
@@ -93,7 +104,7 @@ def evaluate(
     if report is not None and comparison is not None:
         report_against(report, form, comparison)
     elif report is not None:
-        report_schedules(report, form, options["config"], pipeline, schedules)
+        report_schedules(report, form, options["config"], pipeline, schedules, noise=noise)
     if mistakes:
         tell_mistakes(mistakes)
         ctx.exit(2)

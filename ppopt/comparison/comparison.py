@@ -11,6 +11,7 @@ from reports.ladder import STEPS, Ladder
 from strategies.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from ppopt.noise.noise import Noise
     from reports.content import Section
     from reports.table import Row
 
@@ -47,6 +48,8 @@ class Comparison:
         How long all of it took.
     notes : tuple of str
         What the user should know of the comparison as such.
+    noise : Noise or None
+        With what noise the times of the schedules were drawn, too.
     """
 
     pipeline: Pipeline
@@ -61,6 +64,7 @@ class Comparison:
     bounds_cut_short: bool = False
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    noise: Noise | None = None
 
     @property
     def winner(self) -> Schedule | None:
@@ -94,6 +98,7 @@ class Comparison:
             "baseline": None if self.baseline is None else self.baseline.strategy,
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
+            **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         }
 
     @property
@@ -129,6 +134,7 @@ class Comparison:
             bound=self.bound,
             baseline=self.baseline_row,
             search=" ".join(_search_sentences(self)),
+            noise="" if self.noise is None else str(self.noise),
         )
 
     def _repr_html_(self) -> str:
