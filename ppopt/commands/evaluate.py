@@ -9,7 +9,7 @@ import click
 
 from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
+from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
@@ -75,8 +75,6 @@ def evaluate(
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
     check_measuring(against, unit, names)
-    if noise is not None:
-        noise.refuse_unknown_devices(pipeline.devices)
     if export is not None and len(names) > 1:
         raise InputError(
             f"--export: takes one schedule; found {len(names)}. `ppopt compare --export-dir` takes several"
@@ -87,10 +85,7 @@ def evaluate(
     schedules, mistakes = _evaluated(pipeline, names, engine)
     if not schedules:
         raise InputError("\n".join(mistakes))
-    if noise is not None:
-        from ppopt.noise.under_noise import under_noise
-
-        schedules = under_noise(schedules, noise)
+    schedules = with_noise(schedules, noise)
     order = None if export is None else prepared(schedules[0], forced=forced)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
     if comparison is not None:

@@ -12,6 +12,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
+    from ppopt.result import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,7 +42,9 @@ _OPTIONS = (
 NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
 """The parameters that `noise_options` adds."""
 
-SEED = click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+SEED = click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random."
+)
 
 
 def noise_options(command: Command) -> Command:
@@ -86,6 +89,15 @@ def read_noise(
     )
 
 
+def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float | None = None) -> list[Schedule]:
+    """Replay schedules with drawn times, if there is any noise."""
+    if noise is None:
+        return schedules
+    from ppopt.noise.under_noise import under_noise
+
+    return under_noise(schedules, noise, deadline=deadline)
+
+
 def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
     """Read numbers for devices, ``3=0.2``, or one for all."""
     found: dict[int | None, float] = {}
@@ -94,7 +106,9 @@ def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
         place = int(device) if equals and device.isascii() and device.isdecimal() and len(device) < 8 else None
         number = _number(value)
         if number is None or (equals and place is None):
-            raise InputError(f"--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found {text[:40]!r}")
+            raise InputError(
+                f"--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found {text[:40]!r}"
+            )
         if place in found:
             raise InputError(f"--noise-device: {'device ' + str(place) if equals else 'all devices'} is given twice")
         found[place] = number

@@ -93,9 +93,7 @@ class NoisyOrder:
         if self.noise.varies_by_device:
             numbers = np.stack([luck.of_device(device) for device in range(self.schedule.pipeline.devices)])
             durations = durations * self._device_shape.factors(numbers)[self._devices]
-        makespans: Numbers = (
-            self.replay.makespans(durations, self._lags(luck)) / self.schedule.problem.ticks_per_unit
-        )
+        makespans: Numbers = self.replay.makespans(durations, self._lags(luck)) / self.schedule.problem.ticks_per_unit
         return makespans
 
     def _halves(self) -> Iterator[Op]:
@@ -124,9 +122,7 @@ class NoisyOrder:
 
     def _action_factors(self, luck: Luck) -> Numbers:
         """Give the factor of each action; a block lasts as much longer as its two halves do together."""
-        by_kind = {
-            kind: shape.factors(luck.of_kind(kind, self.stages)) for kind, shape in self._shapes.items()
-        }
+        by_kind = {kind: shape.factors(luck.of_kind(kind, self.stages)) for kind, shape in self._shapes.items()}
         actions = cast("list[PipelineAction]", self.replay.actions)
         return np.stack([self._factor(action, by_kind, luck) for action in actions])
 
@@ -137,12 +133,14 @@ class NoisyOrder:
         measured = None if self.noise.spreads is None else self._block(forward.stage)
         if measured is not None:
             numbers = [luck.of_kind(op.kind, self.stages)[op.stage, op.microbatch] for op in (forward, backward)]
-            return Shape.of_deviations([measured]).factors(((numbers[0] + numbers[1]) / np.sqrt(2))[np.newaxis])[0]
+            together = (numbers[0] + numbers[1]) / np.sqrt(2)
+            return cast("Numbers", Shape.of_deviations([measured]).factors(together[np.newaxis])[0])
         tasks = self.schedule.problem.tasks
         lengths = [tasks[op].duration for op in (forward, backward)]
         factors = [by_kind[op.kind][op.stage, op.microbatch] for op in (forward, backward)]
         both = sum(lengths)
-        return (lengths[0] / both) * factors[0] + (lengths[1] / both) * factors[1] if both else factors[0]
+        shares = (lengths[0] / both, lengths[1] / both) if both else (1.0, 0.0)
+        return cast("Numbers", shares[0] * factors[0] + shares[1] * factors[1])
 
     def _block(self, stage: int) -> Deviations | None:
         assert self.noise.spreads is not None
@@ -154,8 +152,8 @@ class NoisyOrder:
         if latency is None or latency == _NEITHER:
             return None
         lags = np.repeat(self.replay.lags[:, np.newaxis], luck.draws, axis=1)
-        places = np.flatnonzero(self.replay.lags)
-        if places.size:
+        places = np.flatnonzero(self.replay.lags).tolist()
+        if places:
             precedences = self.schedule.problem.precedences
             ops = [cast("Op", precedences[place][0]) for place in places]
             senders = [(op.stage, int(op.kind != "F"), op.microbatch) for op in ops]

@@ -123,7 +123,9 @@ def _yaml_rows(name: str, text: str) -> list[Mapping[str, Any]]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: is not YAML: {in_one_line(error)[:200]}") from None
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise InputError(f"{name}: must be a list of rows with {', '.join(COLUMNS)}, as `ppopt profile --spread` writes")
+        raise InputError(
+            f"{name}: must be a list of rows with {', '.join(COLUMNS)}, as `ppopt profile --spread` writes"
+        )
     return rows
 
 

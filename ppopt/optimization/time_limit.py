@@ -13,6 +13,10 @@ SAVING, TRACING, REPORTING = 1.0, 0.7, 1.3
 """How long a timeline as CSV, a trace and a page take for one schedule, in multiples of what finishing it takes."""
 
 
+DRAWING = 0.004
+"""The same for one draw of all its times."""
+
+
 @dataclass(frozen=True)
 class Afterwards:
     """What a command does behind a search, so that the search leaves time for it.

@@ -10,6 +10,7 @@ import altair as alt
 import yaml
 
 from reports.charts.bubbles import bubble_chart
+from reports.charts.intervals import noise_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
@@ -171,6 +172,8 @@ class SectionView:
 
     def _can_draw(self, name: str) -> bool:
         schedules = self.section.schedules
+        if name == "noise":
+            return any(each.noise for each in schedules)
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
 
 
@@ -184,6 +187,7 @@ class _Make(NamedTuple):
 _PANELS = {
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
+    "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),

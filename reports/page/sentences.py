@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from reports.charts.records import STEP_TITLES
+from reports.charts.records import STEP_TITLES, label
 from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
+from reports.noise import NoisyRow, noise_sentence
 from reports.numbers import grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
@@ -58,6 +59,24 @@ def trade(section: Section) -> str:
         return f"{held}, and no other makes do with less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
     return f"{held}; {frugal.summary.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
+
+
+def noise(section: Section) -> str:
+    """Say what the noise is, and which schedule is the best then."""
+    rows = noisy_rows(section)
+    return (
+        f"Every operation was drawn {rows[0].figures.samples:,} times ({section.noise}), the same for all schedules: "
+        "nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan without noise. "
+        + noise_sentence(rows)
+    )
+
+
+def noisy_rows(section: Section) -> list[NoisyRow]:
+    """List the schedules whose times were drawn."""
+    named = [(each, each.noise) for each in section.schedules]
+    return [
+        NoisyRow(label(each), each.summary.figures.makespan, figures) for each, figures in named if figures is not None
+    ]
 
 
 def _peak(presented: Presented) -> float:

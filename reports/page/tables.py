@@ -40,6 +40,18 @@ def memory(section: Section) -> Table:
     return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
 
 
+def noise(section: Section) -> Table:
+    """Put what the draws of each schedule came to into a table."""
+    times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
+    rows = []
+    for each in section.schedules:
+        if each.noise is not None:
+            values = (each.noise.mean, each.noise.low, each.noise.high, each.summary.figures.makespan)
+            best = "" if each.noise.best is None else percent(each.noise.best)
+            rows.append([label(each), *map(grouped, values), best])
+    return Table(["schedule", *times, "is the best"], rows)
+
+
 def ladder(section: Section) -> Table:
     """Put the steps of each ladder into a table."""
     times = [titled(title, section.unit) for title in ("ideal", "saved", *STEP_TITLES.values(), "makespan")]

@@ -80,6 +80,8 @@ class Search:
         The argument that proves it.
     infeasible : bool
         Whether it is proven that no schedule exists.
+    on_met : callable or None
+        ``on_met(value, orders)`` is called with every schedule that is offered and fits the memory, best or not.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Search:
         self.interrupted = False
         self.infeasible = False
         self._looks_for_memory = False
+        self.on_met: Callable[[int, Orders], None] | None = None
 
     def interrupt(self) -> None:
         """End the search."""
@@ -118,6 +121,8 @@ class Search:
 
     def keep(self, value: int, orders: Orders) -> None:
         """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
+        if self.on_met is not None:
+            self.on_met(value, orders)
         if self.best is None or value < self.best:
             self.best, self.orders, self._memory = value, orders, None
             self._tell()
