@@ -17,6 +17,7 @@ from solver.errors import InputError
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.profiling.against import Against
+    from ppopt.sweeps.sweeping import Outcome
     from reports.content import Section
 
 CHARTS = ("bubbles", "memory", "ladder", "idle", "devices", "timeline")
@@ -68,6 +69,25 @@ def write_against(path: str, against: Against, title: str, command: Sequence[str
     with written_whole(path) as file:
         shown = against_section(against, _readable(title))
         write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
+
+
+def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str]) -> None:
+    """Write what a sweep has found as one HTML page.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    outcome : Outcome
+        What it has found.
+    title : str
+        What it is called.
+    """
+    from reports.sweeps.page import write_sweep_page
+
+    with written_whole(path) as file:
+        shown = outcome.shown(_readable(title))
+        write_sweep_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
 
 
 def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
