@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ppopt.rehearsal.outcome import Rehearsal
     from ppopt.rehearsal.rehearsing import rehearse, rehearse_all
     from ppopt.result import Schedule
+    from ppopt.sweeps.sweeping import sweep
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InfeasibleError, InputError
@@ -73,6 +74,7 @@ _HOMES = {
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
+    "ppopt.sweeps.sweeping": ("sweep",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
@@ -120,6 +122,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Rehearsal",
     "rehearse",
     "rehearse_all",
+    "sweep",
     "Figures",
     "Violation",
     "violations",

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.sweeps.keys import check_key, with_value
+from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
 from ppopt.sweeps.runs import Effort, Run, read_runs
 from solver.errors import InputError
 from strategies.configuration import read_configuration, split_strategy
@@ -108,6 +108,8 @@ class Grid:
         try:
             for key, value in self._settings(pairs):
                 mapping = with_value(mapping, key, value)
+            if "times" not in self.base and "times" in mapping:
+                mapping["times"] = _completed(mapping["times"])
         except InputError as error:
             return Point(values, None, str(error))
         return Point(values, mapping)
@@ -116,6 +118,12 @@ class Grid:
         """List what is set, keys of one stage or device behind those of all."""
         every = [setting for axis, place in pairs for setting in axis.points[place].items()]
         yield from sorted(every, key=lambda setting: setting[0].count("."))
+
+
+def _completed(times: dict[str, Any]) -> dict[str, Any]:
+    """Where the base gives no times, those that no axis sets are 1."""
+    known = ("forward",) if "backward" in times else tuple(UNIT_TIMES)
+    return {key: UNIT_TIMES[key] for key in known} | times
 
 
 def read_grid(grid: str | os.PathLike[str] | Mapping[str, Any], *, time_limit: float | None = None) -> Grid:

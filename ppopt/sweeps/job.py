@@ -102,7 +102,7 @@ def _settled(point: Point, grid: Grid, known: dict[str, int | None]) -> dict[str
             pipeline = Pipeline.from_mapping(mapping)
             known[shape] = None if pipeline.stages is not None else stages_of_times(pipeline, grid.runs)
         except InputError:
-            known[shape] = None  # each of its jobs fails with the reason
+            return mapping  # each of its jobs fails with the reason
     stages = known[shape]
     return mapping if stages is None else {**mapping, "stages": stages}
 

@@ -16,6 +16,10 @@ PARTS = ("times", "memory")
 """What holds keys of its own, each with one number, or one for each stage or device."""
 
 
+UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
+"""The times of a configuration that gives none."""
+
+
 def check_key(key: object, where: str) -> str:
     """Refuse what is no key of a configuration.
 
@@ -80,8 +84,6 @@ def with_value(mapping: Mapping[str, Any], key: str, value: Any) -> dict[str, An
         changed["layers"] = _with_layer(changed.get("layers"), rest[0], rest[1], value)
     else:
         part = dict(_mapping(key, changed.get(first)))
-        if first == "times" and "forward" not in part:
-            part = part or {"forward": 1, "backward_input": 1, "backward_weight": 1}
         part[rest[0]] = value if len(rest) == 1 else _with_place(changed, first, rest[0], int(rest[1]), value)
         changed[first] = part
     return changed
@@ -99,8 +101,8 @@ def _with_place(mapping: Mapping[str, Any], part: str, name: str, place: int, va
     """Change one entry of what a key says, which may be one number for all."""
     key = f"{part}.{name}"
     current = _mapping(key, mapping.get(part)).get(name)
-    if current is None and part == "times" and mapping.get(part) is None:
-        current = 1
+    if current is None and part == "times" and name in UNIT_TIMES and "backward" not in (mapping.get(part) or {}):
+        current = UNIT_TIMES[name]
     if current is None:
         raise InputError(f"{key}.{place}: the others have no {name}; give base {key}")
     if isinstance(current, Mapping):
