@@ -10,7 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_BY_THEMSELVES = {"timing", "optimality", "zero_bubble_world", "rehearsal"}  # minutes, half an hour, or torch
+NOT_BY_THEMSELVES = {
+    "timing",
+    "optimality",
+    "sweeps",
+    "zero_bubble_world",
+    "rehearsal",
+}  # minutes, half an hour, or torch
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 
 print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")

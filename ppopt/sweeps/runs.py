@@ -1,4 +1,7 @@
-"""What a sweep runs on each configuration: a published schedule, a file, or a search."""
+"""What a sweep runs on each configuration: a published schedule, a file, or a search.
+
+What searches is loaded when a grid has a search: each worker would wait for it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any, NamedTuple
 from ppopt.comparison.ladders import freedom_of, simple_bound
 from ppopt.evaluation.evaluate import evaluate
 from ppopt.evaluation.order_files import read_named
-from ppopt.optimization.optimize import SearchOptions, optimize
 from ppopt.result import Schedule
 from solver.errors import InputError
 from strategies.given_order import GivenOrder
@@ -103,15 +105,19 @@ def _read_optimize(value: object) -> dict[str, Any]:
     for key in ("split_backward", "overlap"):
         if not isinstance(options.get(key, False), bool):
             raise InputError(f"{key}: must be true or false; found {shown(options[key])}")
-    SearchOptions(**options)
+    _searched(options)
     return options
 
 
 def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedule:
+    from ppopt.optimization.optimize import optimize
+
     return optimize(pipeline, **options, time_limit=effort.seconds, workers=1, seed=effort.seed)
 
 
 def _searched(options: dict[str, Any]) -> Sequence[str]:
+    from ppopt.optimization.optimize import SearchOptions
+
     return SearchOptions(**options).placements
 
 
