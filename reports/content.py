@@ -10,6 +10,7 @@ from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.noise import NoiseFigures
 from reports.table import Row
+from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
 
 
@@ -88,6 +89,8 @@ class Section:
         One sentence on what was searched and how it ended; empty where nothing was.
     noise : str
         With what noise times were drawn; empty where they were not.
+    what_if : WhatIf or None
+        What the schedules need to be replayed on other costs.
     """
 
     title: str
@@ -101,6 +104,7 @@ class Section:
     differences: Sequence[str] = ()
     search: str = ""
     noise: str = ""
+    what_if: WhatIf | None = None
 
     @property
     def unit(self) -> str:

@@ -122,6 +122,7 @@ class Comparison:
         title : str
             What it is called, such as its configuration file.
         """
+        from ppopt.comparison.what_if import what_if
         from reports.content import Section
 
         parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
@@ -135,6 +136,7 @@ class Comparison:
             baseline=self.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
+            what_if=what_if(self.pipeline, self.schedules),
         )
 
     def _repr_html_(self) -> str:

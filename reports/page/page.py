@@ -47,9 +47,12 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
             command=command,
             version=version,
             today=date.today().isoformat(),
-            data=embedded(_for_script(data, sections)),
+            data=embedded(_for_script(data, sections) | {"whatIf": [view.what_if_data for view in views]}),
             vega=vega_script(),
             script=_source("page.js"),
+            has_what_if=any(view.what_if for view in views),
+            replay=_source("replay.js"),
+            what_if=_source("whatif.js"),
             style=_source("page.css"),
             kinds=palette.KINDS,
         )

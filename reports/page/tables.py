@@ -8,6 +8,10 @@ from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, labe
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, titled
 from reports.table import Row
+from reports.what_if import strongest
+
+MOST_EFFECTS = 12
+"""So many costs of each schedule are listed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ def noise(section: Section) -> Table:
             best = "" if each.noise.best is None else percent(each.noise.best)
             rows.append([label(each), *map(grouped, values), best])
     return Table(["schedule", *times, "is the best"], rows)
+
+
+def effects(section: Section) -> Table:
+    """Put what each cost does to each schedule into a table, the strongest first."""
+    rows = []
+    found = section.what_if.schedules if section.what_if is not None else []
+    for each, replayable in zip(section.schedules, found, strict=False):
+        for effect in strongest(replayable.effects, MOST_EFFECTS) if replayable is not None else ():
+            rows.append([f"{label(each)}: {effect.label}", f"{effect.shrinking:.3f} %", f"{effect.growing:.3f} %"])
+    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
 
 
 def ladder(section: Section) -> Table:
