@@ -20,15 +20,15 @@ MOST_OPS = 20_000
 
 _LABELS = {
     "forward": "forward",
-    "backward_input": "backward for the input",
-    "backward_weight": "backward for the weights",
+    "backward_input": "input backward",
+    "backward_weight": "weight backward",
     "overlapped_forward_backward": "overlapped blocks",
 }
 
 _ALL = {
     "forward": "all forwards",
-    "backward_input": "all backwards for the input",
-    "backward_weight": "all backwards for the weights",
+    "backward_input": "all input backwards",
+    "backward_weight": "all weight backwards",
     "overlapped_forward_backward": "all overlapped blocks",
 }
 

@@ -159,7 +159,7 @@ class SectionView:
     @property
     def what_if(self) -> WhatIfControls | None:
         """What can be changed on the page; None where nothing can be replayed."""
-        return controls_of(self.section, self.place, self.whole)
+        return controls_of(self.section, self.whole)
 
     @property
     def what_if_data(self) -> dict[str, Any] | None:

@@ -81,12 +81,19 @@ def effects(section: Section) -> str:
     if best is None or found is None:
         return "What one per cent less of a cost takes off a step. Choose a schedule in the menu."
     single = [each for each in found.effects if not each.label.startswith("all ")]
-    parts = [f"1 % off {each.label} takes {each.shrinking:.2f} % off its step" for each in strongest(single, 2)]
+    parts = [
+        f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
+        for each in strongest(single, 2)
+    ]
     text = f"In {best.summary.name}, {', '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
     return (
         f"{text}. Where the pale part of a bar is longer, several paths are critical: a cost that grows lengthens the "
         "step by all of it, one that shrinks shortens it only by the dark part. Choose another schedule in the menu."
     )
+
+
+def _with_article(label: str) -> str:
+    return label if label.startswith("everything") else f"the {label}"
 
 
 def noisy_rows(section: Section) -> list[NoisyRow]:

@@ -58,11 +58,11 @@ def noise(section: Section) -> Table:
 
 def effects(section: Section) -> Table:
     """Put what each cost does to each schedule into a table, the strongest first."""
-    rows = []
+    rows: list[list[str]] = []
     found = section.what_if.schedules if section.what_if is not None else []
     for each, replayable in zip(section.schedules, found, strict=False):
-        for effect in strongest(replayable.effects, MOST_EFFECTS) if replayable is not None else ():
-            rows.append([f"{label(each)}: {effect.label}", f"{effect.shrinking:.3f} %", f"{effect.growing:.3f} %"])
+        effects = () if replayable is None else strongest(replayable.effects, MOST_EFFECTS)
+        rows += [[f"{label(each)}: {it.label}", f"{it.shrinking:.3f} %", f"{it.growing:.3f} %"] for it in effects]
     return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
 
 

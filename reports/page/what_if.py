@@ -13,8 +13,8 @@ _FAMILIES = {
     "times": "all operations",
     "forward": "forward",
     "backward": "backward (both halves)",
-    "backward_input": "backward for the input",
-    "backward_weight": "backward for the weights",
+    "backward_input": "input backward",
+    "backward_weight": "weight backward",
     "overlapped_forward_backward": "overlapped blocks",
 }
 
@@ -47,15 +47,13 @@ class WhatIfControls(NamedTuple):
     left_out: list[str]
 
 
-def controls_of(section: Section, place: int, whole: set[int]) -> WhatIfControls | None:
+def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
     """Make the controls of a section; None where nothing can be replayed.
 
     Parameters
     ----------
     section : Section
         What is shown.
-    place : int
-        Which section of the page it is.
     whole : set of int
         The schedules (by id) whose timelines are drawn whole.
     """
@@ -79,8 +77,10 @@ def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any]
 
     Parameters
     ----------
-    section, place, whole
+    section, whole
         As for `controls_of`.
+    place : int
+        Which section of the page it is.
     """
     found = list(_replayed(section, whole))
     if not found or section.what_if is None:
