@@ -13,6 +13,9 @@ from pathlib import Path
 NOT_BY_THEMSELVES = {
     "timing",
     "optimality",
+    "plan",
+    "plan_layouts",
+    "memory_frontier",
     "sweeps",
     "zero_bubble_world",
     "rehearsal",

@@ -51,6 +51,7 @@ def seconds_until_drawn(page: Path, times: int = 5) -> float | None:
 def main() -> None:
     cases = [
         ("8 schedules, p=8 m=32", 8, 32, EIGHT),
+        ("all schedules, p=8 m=32", 8, 32, [each["name"] for each in ppopt.strategies()]),
         ("3 timelines of 19,200", 16, 400, ["zb1p", "zb-h1", "zb-h2"]),
         ("1 schedule of 196,608", 64, 1024, ["zb1p"]),
     ]

@@ -30,12 +30,18 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.comparison.offline_charts import show_offline
     from ppopt.evaluation.check import CheckReport, check_schedule_file
-    from ppopt.evaluation.evaluate import InternalError, evaluate, evaluate_all
+    from ppopt.evaluation.evaluate import evaluate, evaluate_all
+    from ppopt.evaluation.export import export
+    from ppopt.evaluation.replaying import InternalError
+    from ppopt.memory_frontier.find import frontier
+    from ppopt.memory_frontier.frontier import Frontier, Point
     from ppopt.noise.noise import Noise
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.planning.planning import plan
+    from ppopt.planning.plans import Plan, Planning
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
@@ -67,7 +73,11 @@ _HOMES = {
     "ppopt.comparison.compare": ("compare",),
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
-    "ppopt.evaluation.evaluate": ("InternalError", "evaluate", "evaluate_all"),
+    "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
+    "ppopt.evaluation.export": ("export",),
+    "ppopt.evaluation.replaying": ("InternalError",),
+    "ppopt.memory_frontier.find": ("frontier",),
+    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
     "ppopt.noise.noise": ("Noise",),
     "ppopt.noise.spread_file": ("read_spreads",),
     "ppopt.noise.under_noise": ("under_noise",),
@@ -76,6 +86,8 @@ _HOMES = {
     "ppopt.result": ("Schedule",),
     "ppopt.sweeps.sweeping": ("sweep",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.planning.planning": ("plan",),
+    "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
     "ppopt.rehearsal.crew": ("RehearsalError",),
     "ppopt.rehearsal.outcome": ("Rehearsal",),
@@ -105,6 +117,10 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "InternalError",
     "evaluate",
     "evaluate_all",
+    "export",
+    "Frontier",
+    "Point",
+    "frontier",
     "Noise",
     "read_spreads",
     "under_noise",
@@ -116,6 +132,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "SearchOptions",
     "optimize",
     "optimize_each",
+    "plan",
+    "Plan",
+    "Planning",
     "Profile",
     "profile",
     "RehearsalError",

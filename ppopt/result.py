@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ppopt.evaluation.export import exported, write_order
+from ppopt.evaluation.as_run import Transferred, as_it_ran
+from ppopt.evaluation.export import export
 from reports.metrics import Figures
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
-from strategies.actions import PipelineAction
+from strategies.actions import Op, PipelineAction
+from strategies.cuts import counts_by_kind
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
-    from reports.content import Presented
+    from reports.content import HeldLayers, Presented
     from reports.idle import Waiting
     from reports.ladder import Ladder
     from reports.noise import NoiseFigures
@@ -72,6 +75,10 @@ class Schedule:
         The actions of each device.
     rows : list of Placed
         When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
+    unhindered_makespan : Fraction or None
+        The makespan if no transfer waited, where transfers do (``p2p`` is not ``async``).
+    transfers : mapping of Op to Transferred
+        Where sends and receives wait: when each result moves, by what produces it.
     noise : NoiseFigures or None
         Its makespan with drawn times, where `ppopt.under_noise` has drawn them.
     """
@@ -92,6 +99,22 @@ class Schedule:
     allowed: Allowed = field(default_factory=Allowed)
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    unhindered_makespan: Fraction | None = None
+    transfers: Mapping[Op, Transferred] = field(default_factory=dict)
+
+    @property
+    def communication_share(self) -> float | None:
+        """By what part the makespan rises because transfers wait; None where none does (``p2p: async``)."""
+        if self.unhindered_makespan is None:
+            return None
+        exact = Fraction(max(row.end for row in self.rows) - min(row.start for row in self.rows))
+        return float(exact / self.problem.ticks_per_unit / self.unhindered_makespan - 1)
+
+    @cached_property
+    def problem_as_run(self) -> Problem:
+        """The problem with the lags that transfers had, so that what waits for them is explained by them."""
+        return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
+
     noise: NoiseFigures | None = None
 
     @property
@@ -192,7 +215,7 @@ class Schedule:
         """What the devices wait for, and for how long, in ticks."""
         from reports.idle import explain_idle
 
-        return explain_idle(self.problem, self.rows)
+        return explain_idle(self.problem_as_run, self.rows)
 
     @cached_property
     def dag(self) -> nx.DiGraph[Action]:
@@ -228,20 +251,30 @@ class Schedule:
             "seconds": self.seconds,
             "notes": list(self.notes),
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
-        }
+        } | self._communication_values()
 
-    def export(self, path: str | Path, force_order_only: bool = False) -> tuple[str, ...]:
-        """Write the order as a file that PyTorch's pipeline runtime loads.
+    def _communication_values(self) -> dict[str, Any]:
+        if self.unhindered_makespan is None:
+            return {}
+        without = float(self.unhindered_makespan)
+        return {"p2p": self.pipeline.semantics, "makespan_async": without, "communication": self.communication_share}
 
-        Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong
-        gradients. No time changes.
+    def export(
+        self,
+        path: str | Path,
+        force_order_only: bool = False,
+        *,
+        lowered: bool = False,
+        unshard: bool = False,
+    ) -> tuple[str, ...]:
+        """Write the order as a file that PyTorch's pipeline runtime loads; see `ppopt.export`.
 
         Parameters
         ----------
         path : str or Path
             The file; it appears when all of it is written.
-        force_order_only : bool
-            Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+        force_order_only, lowered, unshard : bool
+            As for `ppopt.export`.
 
         Returns
         -------
@@ -253,9 +286,7 @@ class Schedule:
         InputError
             If the order is bidirectional and that is not forced, or the file cannot be written.
         """
-        order = exported(self, force_order_only=force_order_only)
-        write_order(path, order)
-        return order.notes
+        return export(self, path, force_order_only=force_order_only, lowered=lowered, unshard=unshard)
 
     def table_row(self) -> Row:
         """Take what a table shows of the schedule."""
@@ -271,6 +302,7 @@ class Schedule:
             self.objective,
             self.bound,
             pipeline.unit or "",
+            self.communication_share,
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:
@@ -289,7 +321,7 @@ class Schedule:
             summary=self.table_row(),
             placement=self.placement,
             local_stages=self.layout.local_stages,
-            problem=self.problem,
+            problem=self.problem_as_run,
             timeline=self.rows,
             waiting=self.waiting,
             orders=self.orders,
@@ -297,8 +329,30 @@ class Schedule:
             searched=self.is_searched,
             notes=self.notes,
             values=self.to_dict() if values is None else values,
+            cut=tuple(self._held_layers()),
             noise=self.noise,
         )
+
+    def _held_layers(self) -> Iterator[HeldLayers]:
+        """List the layers of each device and stage, those that are recomputed apart."""
+        from reports.content import HeldLayers
+
+        pipeline = self.pipeline
+        if pipeline.layers is None or pipeline.layers_per_stage is None:
+            return
+        held = counts_by_kind(pipeline.layers, pipeline.layers_per_stage)
+        for device, local in enumerate(self.layout.local_stages):
+            for stage, _ in local:
+                again = (
+                    pipeline.recomputed_per_stage[stage] if pipeline.recomputed_per_stage else (0,) * len(held[stage])
+                )
+                for kind, count, twice in zip(pipeline.layers.kinds, held[stage], again, strict=True):
+                    for costs, number in ((kind.costs, count - twice), (kind.recomputed, twice)):
+                        if costs is not None and number:
+                            time = float(number * (costs.forward + costs.backward))
+                            static = float(number * costs.static)
+                            is_again = costs is not kind.costs
+                            yield HeldLayers(device, stage, kind.name, number, is_again, time, static)
 
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""

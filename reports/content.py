@@ -6,12 +6,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.frontier import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.noise import NoiseFigures
 from reports.table import Row
 from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
+
+
+@dataclass(frozen=True)
+class HeldLayers:
+    """Equal layers of one stage.
+
+    Attributes
+    ----------
+    device, stage : int
+        Where they lie.
+    kind : str
+        What they are called.
+    count : int
+        How many there are.
+    recomputed : bool
+        Whether their forward is run once more for their backward.
+    time : float
+        F + B of all of them together, for one microbatch.
+    static : float
+        What they hold at all times.
+    """
+
+    device: int
+    stage: int
+    kind: str
+    count: int
+    recomputed: bool
+    time: float
+    static: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +73,8 @@ class Presented:
         What the reader should know about it.
     values : mapping
         The same plain values as in ``--format json``.
+    cut : sequence of HeldLayers
+        Where the layers of the model lie; empty where the times of stages were given.
     noise : NoiseFigures or None
         Its makespan with drawn times.
     """
@@ -58,6 +90,7 @@ class Presented:
     searched: bool
     notes: tuple[str, ...]
     values: Mapping[str, Any]
+    cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
 
 
@@ -85,8 +118,12 @@ class Section:
         The verdict; where empty, it is made from the schedules.
     differences : sequence of str
         How what was measured differs from what was predicted.
+    reasons : sequence of str
+        Why the layers lie as they do, where they were planned.
     search : str
         One sentence on what was searched and how it ended; empty where nothing was.
+    frontier : ShownFrontier or None
+        What each memory limit allows, where that was explored.
     noise : str
         With what noise times were drawn; empty where they were not.
     what_if : WhatIf or None
@@ -102,7 +139,9 @@ class Section:
     baseline: Row | None = None
     headline: str = ""
     differences: Sequence[str] = ()
+    reasons: Sequence[str] = ()
     search: str = ""
+    frontier: ShownFrontier | None = None
     noise: str = ""
     what_if: WhatIf | None = None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-STEPS = ("imbalance", "filling_and_draining", "latency", "memory", "order")
+STEPS = ("cut", "imbalance", "filling_and_draining", "latency", "memory", "order", "communication")
 """The steps of a ladder, from the bottom up."""
 
 
@@ -31,9 +31,14 @@ class Ladder:
     memory : Fraction
         What it rises further by the memory limit.
     order : Fraction
-        The makespan less the bound: the most that another order can still gain.
+        The makespan without waiting communication less the bound: the most that another order can still gain.
     limited : bool
         Whether the memory limit counts; a schedule that exceeds it is measured against the bound without it.
+    cut : Fraction
+        For a model of layers: what the same order is known to save on another cut. It is taken off the steps behind it,
+        the imbalance first, and never off the order.
+    communication : Fraction
+        What the makespan rises because transfers wait: for each other, for receives, or computing for them.
     """
 
     ideal: Fraction
@@ -44,11 +49,29 @@ class Ladder:
     memory: Fraction
     order: Fraction
     limited: bool
+    cut: Fraction = Fraction(0)
+    communication: Fraction = Fraction(0)
+
+    def with_cut(self, saved: Fraction) -> Ladder:
+        """Set apart what another cut would save.
+
+        Parameters
+        ----------
+        saved : Fraction
+            By how much the same order is shorter on the best cut that is known.
+        """
+        left = saved
+        steps = {}
+        for step in ("imbalance", "filling_and_draining", "latency", "memory"):
+            part = min(left, getattr(self, step))
+            steps[step] = getattr(self, step) - part
+            left -= part
+        return replace(self, cut=saved - left, **steps)
 
     @property
     def bound(self) -> Fraction:
         """The makespan that no other order on the same placement can beat."""
-        return self.makespan - self.order
+        return self.makespan - self.order - self.communication
 
     @property
     def makespan(self) -> Fraction:

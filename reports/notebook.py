@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from reports.charts.frontier import frontier_chart
 from reports.charts.overview import any_timeline_chart
 from reports.content import Presented, Section, with_name
+from reports.frontier import ShownFrontier
 from reports.numbers import grouped, percent, titled, with_unit
 from reports.picture import picture
 from reports.table import TIMES, ranking_cells, ranking_notes
@@ -57,6 +59,19 @@ def comparison_html(section: Section, verdict: str) -> str:
         parts += [f"<small>{escape(note)}</small><br>" for note in ranking_notes(rows, section.baseline)]
     parts += [f"<small>left out: {escape(with_name(*each))}</small><br>" for each in section.left_out]
     return f"<div>{''.join(parts)}</div>"
+
+
+def frontier_html(shown: ShownFrontier) -> str:
+    """Draw a memory frontier as a picture within HTML, with its sentence above it.
+
+    Parameters
+    ----------
+    shown : ShownFrontier
+        The frontier.
+    """
+    content = base64.b64encode(picture(frontier_chart(shown), "svg")).decode()
+    image = f'<img alt="makespan over memory" style="max-width: 100%" src="data:image/svg+xml;base64,{content}">'
+    return f"<div><p>{escape(shown.sentence)}</p>{image}</div>"
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:

@@ -34,6 +34,8 @@ class Row:
         A lower bound of the objective.
     unit : str
         The unit of time; empty where nobody named it.
+    communication : float or None
+        By what part the makespan rises because transfers wait; None where none does.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Row:
     objective: Objective = "makespan"
     bound: float | None = None
     unit: str = ""
+    communication: float | None = None
 
     @property
     def value(self) -> float:
@@ -88,10 +91,21 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     else:
         titles = ("dev", "stages", "mbatch", "makespan", "bubble", "over ideal", "memory")
         figures = [_cells(row) for row in rows]
+    if any(row.communication is not None for row in rows):
+        titles = (*titles, WAITING)
+        figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
     cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
-    lines = [line.rstrip() for line in _lines(cells, width)]
+    lines = aligned(cells, width)
     return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
+
+
+WAITING = "comm"
+"""The title of the column that says by how much waiting transfers lengthen a schedule."""
+
+
+def _waiting(row: Row) -> str:
+    return "" if row.communication is None else signed_percent(row.communication)
 
 
 def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
@@ -116,7 +130,7 @@ def ranking(
         As for `table`.
     """
     titles, *cells = ranking_cells(rows, bound, baseline)
-    lines = [line.rstrip() for line in _lines([*_header(titles, rows[0].unit), *cells], width)]
+    lines = aligned([*_header(titles, rows[0].unit), *cells], width)
     return "\n".join([*lines, *_folded(ranking_notes(rows, baseline), width)])
 
 
@@ -136,13 +150,15 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
     """
     best = best_rows(rows)
     compared = [versus(baseline)] if baseline is not None else []
-    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED)]
+    waiting = [WAITING] if any(row.communication is not None for row in rows) else []
+    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting)]
     for row in rows:
         value, *figures = _bounded_cells(row, of_own=True)[:-1]
         figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
+        figures += [_waiting(row)] * len(waiting)
         cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:
-        blank = [""] * len(_BOUNDED)
+        blank = [""] * (len(_BOUNDED) + len(waiting))
         cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
     return cells
 
@@ -201,13 +217,21 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _lines(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Align the cells of a table; names take what the figures leave of the width."""
+def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) -> list[str]:
+    """Align rows of a mark, a name and figures, as in the tables above.
+
+    Parameters
+    ----------
+    cells : sequence of sequence of str
+        A row each, titles first.
+    width : int or None
+        How many columns there are; names take what the figures leave of them. None for as many as it takes.
+    """
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     if width is not None:
         figures = sum(each + 2 for each in widths[2:])
         widths[1] = min(widths[1], max(_SHORTEST_NAME, width - widths[0] - 1 - figures))
-    return [_line(each, widths) for each in cells]
+    return [_line(each, widths).rstrip() for each in cells]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -21,8 +21,8 @@ class Violation:
     Attributes
     ----------
     kind : str
-        ``unknown``, ``missing``, ``twice``, ``device``, ``duration``, ``overlap``, ``precedence``, ``block`` or
-        ``memory``.
+        ``unknown``, ``missing``, ``twice``, ``device``, ``duration``, ``overlap``, ``precedence``, ``link``, ``block``
+        or ``memory``.
     message : str
         What is wrong, with the tasks and times (ticks).
     """
@@ -57,6 +57,7 @@ def violations(problem: Problem, timeline: Sequence[Placed], *, memory: bool = T
     found += _last_as_long_as_they_should(problem, known)
     found += _one_at_a_time(known)
     found += _wait_for_their_inputs(problem, known)
+    found += _wait_for_their_links(problem, known)
     if memory:
         found += _fit_the_memory(problem, known)
     return found
@@ -141,6 +142,28 @@ def _wait_for_their_inputs(problem: Problem, timeline: Sequence[Placed]) -> Iter
                 "precedence",
                 f"{after} starts at {starts[after]}, but waits for {before} until {ends[before] + lag}",
             )
+
+
+def _wait_for_their_links(problem: Problem, timeline: Sequence[Placed]) -> Iterable[Violation]:
+    """Find what starts before its input can have come over its link, behind all that is produced there earlier."""
+    if not problem.moves:
+        return
+    rows = {row.task: row for row in timeline}
+    place = {id(row): number for number, row in enumerate(timeline)}
+    on_link: dict[tuple[int, int], list[tuple[tuple[int, int, bool, int], Key, Key, int]]] = defaultdict(list)
+    for before, after, lag in problem.precedences:
+        if (before, after) in problem.moves and before in rows and after in rows:
+            row = rows[before]
+            turn = (row.end, row.start, before in problem.fusing.seconds and row.block is not None, place[id(row)])
+            on_link[row.device, rows[after].device].append((turn, before, after, lag))
+    for (source, destination), results in on_link.items():
+        free = 0
+        for _, before, after, lag in sorted(results, key=lambda each: each[0]):
+            moving = problem.moves[before, after]
+            free = max(free, rows[before].end) + moving
+            if rows[after].start < free + lag - moving:
+                text = f"{after} starts at {rows[after].start}, but waits for {before} until {free + lag - moving}"
+                yield Violation("link", f"{text}, over the link from device {source} to device {destination}")
 
 
 def _fit_the_memory(problem: Problem, timeline: Sequence[Placed]) -> Iterable[Violation]:

@@ -140,6 +140,10 @@ class Problem:
         order that a heuristic may impose. Where the precedences impose it too, it loses no solution.
     ticks_per_unit, amounts_per_unit : int
         How many ticks make one unit of the user's time, and of the user's memory.
+    moves : mapping of (Key, Key) to int
+        For precedences between devices: for how many ticks of the lag the result of the first task is on the link from
+        its device to the other. A link moves one result at a time, in the order in which the device produces them, of a
+        block the first half's first. Empty where results do not wait for each other.
     """
 
     devices: int
@@ -154,6 +158,7 @@ class Problem:
     ticks_per_unit: int = 1
     amounts_per_unit: int = 1
     static: Sequence[int] = ()
+    moves: Mapping[tuple[Key, Key], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.capacities:

@@ -20,7 +20,7 @@ def choose_engine(engine: EngineChoice, problem: Problem) -> Engine:
     """Turn ``auto`` into the engine it stands for on a problem."""
     if engine != "auto":
         return engine
-    if len(problem.tasks) > LARGEST_FOR_CPSAT:
+    if problem.moves or len(problem.tasks) > LARGEST_FOR_CPSAT:
         return "graph"
     try:
         time_step((task.duration for task in problem.tasks.values()), (lag for _, _, lag in problem.precedences))
@@ -55,6 +55,8 @@ def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[A
         If the orders miss or repeat a task.
     """
     if engine == "cpsat":
+        if problem.moves:
+            raise InputError("engine: cpsat knows no links; p2p: links takes graph")
         from solver.cpsat_replay import replay_with_cpsat
 
         return replay_with_cpsat(problem, orders)

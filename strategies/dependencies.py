@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import lcm
+from typing import NamedTuple
 
 from solver.exact import common_scale, in_ticks
 from solver.problem import Hold, Key, Precedence, Problem, Task
@@ -28,7 +29,8 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
     """Write a pipeline as a scheduling problem.
 
     F(k, s) waits for F(k, s − 1); B or I (k, s) waits for B or I (k, s + 1), at the last stage for F(k, s), and always
-    for its own F; W(k, s) waits for I(k, s). What crosses devices arrives `p2p_latency` later.
+    for its own F; W(k, s) waits for I(k, s). What crosses devices arrives a hop
+    later (`Pipeline.hop`).
 
     Parameters
     ----------
@@ -45,18 +47,21 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
         Its keys are `Op`.
     """
     halves = Halves.of(pipeline, placement)
-    durations = [pipeline.p2p_latency, *(value for cost in pipeline.costs for value in cost.durations)]
+    hops = (part for homes in placement.homes for hop in pipeline.hops(homes) for part in hop)
+    durations = [*hops, *(value for cost in pipeline.costs for value in cost.durations)]
     time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     tasks: dict[Key, Task] = {}
     precedences: list[Precedence] = []
-    latency = in_ticks(pipeline.p2p_latency, time_scale)
+    moves: dict[tuple[Key, Key], int] = {}
     for microbatches, homes in placement.directions():
         kinds = _tasks_by_kind(pipeline, homes, time_scale)
-        lags = [latency if here != there else 0 for here, there in pairwise(homes)]
+        lags = [_Lags.of(pipeline, boundary, pair, time_scale) for boundary, pair in enumerate(pairwise(homes))]
         for microbatch in microbatches:
             ops = _ops_of(microbatch, len(homes), splits)
             tasks.update((op, kinds[op.kind][op.stage]) for stage in ops for op in stage)
             precedences += _waits(ops, lags)
+            if pipeline.semantics == "links":
+                moves.update(_moves(ops, lags, homes))
     limits = [limit for limit in pipeline.limits if limit is not None]
     memory_scale = common_scale([*limits, *(value for cost in pipeline.costs for value in cost.amounts)])
     static = static_memory(pipeline, placement)
@@ -73,7 +78,33 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
         fusing=halves.fusing(tasks, "B", PairDurations(pipeline, halves, time_scale)),
         ticks_per_unit=time_scale,
         amounts_per_unit=memory_scale,
+        moves=moves,
     )
+
+
+class _Lags(NamedTuple):
+    """How long results take over a boundary, and how long they are on its links, in ticks."""
+
+    forward: int
+    backward: int
+    forward_moves: int
+    backward_moves: int
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, boundary: int, pair: tuple[int, int], scale: int) -> _Lags:
+        """Count the two hops over a boundary."""
+        here, there = pair
+        forward, backward = pipeline.hop(boundary, here, there, "F"), pipeline.hop(boundary, there, here, "B")
+        return cls(*(in_ticks(value, scale) for value in (forward.lag, backward.lag, forward[0], backward[0])))
+
+
+def _moves(
+    ops: Sequence[tuple[Op, ...]], lags: Sequence[_Lags], homes: Sequence[int]
+) -> Iterator[tuple[tuple[Key, Key], int]]:
+    for here, there, lag, (one, other) in zip(ops, ops[1:], lags, pairwise(homes), strict=False):
+        if one != other:
+            yield (here[0], there[0]), lag.forward_moves
+            yield (there[1], here[1]), lag.backward_moves
 
 
 def _tasks_by_kind(pipeline: Pipeline, homes: Sequence[int], scale: int) -> dict[str, list[Task]]:
@@ -95,15 +126,15 @@ def _ops_of(microbatch: int, stages: int, splits: Splits) -> list[tuple[Op, ...]
     ]
 
 
-def _waits(ops: Sequence[tuple[Op, ...]], lags: Sequence[int]) -> Iterator[Precedence]:
+def _waits(ops: Sequence[tuple[Op, ...]], lags: Sequence[_Lags]) -> Iterator[Precedence]:
     for stage, here in enumerate(ops):
         yield here[0], here[1], 0
         if len(here) == 3:
             yield here[1], here[2], 0
         if stage + 1 < len(ops):
             there, lag = ops[stage + 1], lags[stage]
-            yield here[0], there[0], lag
-            yield there[1], here[1], lag
+            yield here[0], there[0], lag.forward
+            yield there[1], here[1], lag.backward
 
 
 def _holds(pipeline: Pipeline, splits: Splits, scale: int) -> list[Hold]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from solver.errors import InputError
 from solver.problem import Block
-from strategies.actions import PipelineAction
 from strategies.placements import Placement
-from strategies.schedule_file import ops_of, schedule_as_text
+from strategies.schedule_file import Aside, Token, ops_of, schedule_as_text
 
 _FORCED = "--force-order-only, force_order_only=True in Python"
 
@@ -20,13 +19,13 @@ class ExportedOrder:
 
     Attributes
     ----------
-    orders : list of list of (Op or Block)
+    orders : list of list of (Op, Block or Aside)
         The actions of each device, with their microbatches as written.
     notes : tuple of str
         What should be known of it.
     """
 
-    orders: Sequence[Sequence[PipelineAction]]
+    orders: Sequence[Sequence[Token]]
     notes: tuple[str, ...]
 
     @property
@@ -36,7 +35,7 @@ class ExportedOrder:
 
 
 def export_order(
-    orders: Sequence[Sequence[PipelineAction]], placement: Placement, *, force_order_only: bool = False
+    orders: Sequence[Sequence[Token]], placement: Placement, *, force_order_only: bool = False
 ) -> ExportedOrder:
     """Prepare an order for PyTorch's pipeline runtime.
 
@@ -45,8 +44,8 @@ def export_order(
 
     Parameters
     ----------
-    orders : sequence of sequence of (Op or Block)
-        The actions of each device.
+    orders : sequence of sequence of (Op, Block or Aside)
+        The actions of each device, with or without communication.
     placement : Placement
         Which device holds which stage.
     force_order_only : bool
@@ -75,14 +74,16 @@ def export_order(
     return ExportedOrder(renumbered, tuple(notes))
 
 
-def _numbers(orders: Sequence[Sequence[PipelineAction]], last: int) -> dict[int, int]:
+def _numbers(orders: Sequence[Sequence[Token]], last: int) -> dict[int, int]:
     """Give the microbatches numbers in the order in which the last stage runs their forwards."""
     ops = (op for order in orders for action in order for op in ops_of(action))
     forwards = (op.microbatch for op in ops if op.stage == last and op.kind == "F")
     return {microbatch: number for number, microbatch in enumerate(forwards)}
 
 
-def _renumbered(action: PipelineAction, numbers: Mapping[int, int]) -> PipelineAction:
+def _renumbered(action: Token, numbers: Mapping[int, int]) -> Token:
+    if isinstance(action, Aside):
+        return action if action.microbatch is None else action._replace(microbatch=numbers[action.microbatch])
     if isinstance(action, Block):
         return Block(*(op._replace(microbatch=numbers[op.microbatch]) for op in ops_of(action)))
     return action._replace(microbatch=numbers[action.microbatch])
@@ -98,7 +99,7 @@ def _placement_notes(placement: Placement) -> Iterator[str]:
         )
 
 
-def _block_notes(orders: Sequence[Sequence[PipelineAction]]) -> Iterator[str]:
+def _block_notes(orders: Sequence[Sequence[Token]]) -> Iterator[str]:
     blocks = sum(isinstance(action, Block) for order in orders for action in order)
     if blocks:
         yield (

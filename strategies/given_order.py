@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from strategies.actions import PipelineAction
 from strategies.placements import Placement
+from strategies.schedule_file import Token
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class GivenOrder:
         The actions of each device.
     notes : tuple of str
         What of the file was left out.
+    lowered : list of list of (Op, Block, Aside or None), or None
+        Its cells, where the file holds communication.
     """
 
     name: str
     placement: Placement
     orders: Sequence[Sequence[PipelineAction]]
     notes: tuple[str, ...] = ()
+    lowered: Sequence[Sequence[Token | None]] | None = None
 
     @property
     def sizes(self) -> dict[str, int]:

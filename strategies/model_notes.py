@@ -93,6 +93,11 @@ def _part(part: Fraction) -> str:
 
 HALVES = "backward is given without its halves: where it is split, I and W are taken to be half of it each"
 
+PLANNED = (
+    "which layers lie on which stage is not given: they were cut in a moment for each schedule; ppopt plan looks "
+    "longer and proves it, --cut even spreads them evenly"
+)
+
 TWO_COPIES = "keeps two copies of the weights, which the peak memory does not include"
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from solver.errors import InputError
 from strategies.actions import Op
+from strategies.lowering.faults import communication_faults
 from strategies.order_deadlock import Place, find_deadlock, find_inversions
 from strategies.placements import Placement, recognise_placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of
@@ -55,6 +56,23 @@ def check_file(file: ScheduleFile) -> CheckedFile:
     reading = _Reading(file)
     faults = sorted({*file.faults, *reading.faults()}, key=_by_place)
     return CheckedFile(file, tuple(faults), None if faults else reading.placement)
+
+
+def check_communication(checked: CheckedFile) -> CheckedFile:
+    """Check the communication in a file as well: every result that crosses devices sent and received once, in order.
+
+    Whether receives stand in the order of their sends, and which communicators the file needs, is asked of a file
+    that has no fault, elsewhere.
+
+    Parameters
+    ----------
+    checked : CheckedFile
+        A file that holds sends or receives, as `check_file` gives it.
+    """
+    unreadable = [(fault.row, fault.column) for fault in checked.file.faults]
+    more = communication_faults(checked.file.rows, unreadable, _Reading(checked.file))
+    faults = sorted({*checked.faults, *more}, key=_by_place)
+    return CheckedFile(checked.file, tuple(faults), None if faults else checked.placement)
 
 
 def _by_place(fault: Fault) -> tuple[float, float, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
@@ -12,6 +13,7 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from solver.errors import InputError
 from strategies.backward_halves import refuse_contradiction, split_backward
+from strategies.communication import LOWERINGS, NO_HOP, P2P, Communication, Hop, read_choice
 from strategies.configuration import read_configuration, split_strategy
 from strategies.cuts import (
     ByKind,
@@ -25,6 +27,7 @@ from strategies.cuts import (
     written_recomputed,
 )
 from strategies.layers import Layers
+from strategies.lowering.communicators import COMMUNICATORS
 from strategies.numbers import (
     PerStage,
     in_one_line,
@@ -157,7 +160,16 @@ class Pipeline(Part):
     times : Times
         How long the operations last.
     p2p_latency : number
-        The time from the end of an operation to the arrival of its result on another device.
+        The time from the end of an operation to the arrival of its result on another device: short for a
+        `communication` of that latency alone.
+    communication : Communication or None
+        What transfers cost, hop by hop.
+    p2p : {"async", "links", "rendezvous", "batched"} or None
+        What a transfer waits for; ``async``, nothing, where absent.
+    communicators : {"edge", "pair", "way", "rank"} or None
+        For ``rendezvous``: which transfers share a queue of a device; ``pair`` where absent.
+    lowering : {"timed", "pytorch", "given"} or None
+        For ``rendezvous``: where sends and receives are placed; ``timed`` where absent.
     overlap : number or None
         σ, from 0 to 1: an overlapped block of F on one stage and B on another, or the same, lasts
         F + B − σ · min(F, B). Where absent, 0, unless the times of the blocks are given.
@@ -174,6 +186,10 @@ class Pipeline(Part):
     recomputed_per_stage: RecomputedPerStage | None = None
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
+    communication: Communication | None = None
+    p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
+    communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
+    lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
     overlap: Share | None = None
     memory: Memory = Memory()
 
@@ -240,7 +256,82 @@ class Pipeline(Part):
         if stages is not None:
             object.__setattr__(self, "stages", stages)  # known from the lists
         self._refuse_contradictions()
+        self._check_communication()
         return self
+
+    def _check_communication(self) -> None:
+        """Refuse communication that contradicts the sizes, the latency, or what transfers wait for."""
+        for key in ("communicators", "lowering"):
+            if getattr(self, key) is not None and self.p2p != "rendezvous":
+                raise WrongKeyError(key, f"applies to p2p: rendezvous; found p2p: {self.p2p or 'async'}")
+        given = self.communication
+        if given is None:
+            return
+        if self.p2p_latency:
+            raise WrongKeyError(
+                "p2p_latency",
+                f"is short for communication.latency, which is there as well; found {float(self.p2p_latency):g}; leave "
+                "one of the two out",
+            )
+        if given.devices_per_node is not None and self.devices % given.devices_per_node:
+            raise WrongKeyError(
+                "communication.devices_per_node",
+                f"must divide the {self.devices} devices; found {given.devices_per_node}",
+            )
+        for key, values in given.lists():
+            if self.stages is None or self.is_open_cut:
+                what = "layers_per_stage" if self.is_open_cut else "stages"
+                raise WrongKeyError(f"communication.{key}", f"has one entry a boundary, so it needs {what}")
+            if len(values) != self.stages - 1:
+                raise WrongKeyError(
+                    f"communication.{key}",
+                    f"must have one entry for each of the {self.stages - 1} boundaries between {self.stages} stages; "
+                    f"found {len(values)} entries",
+                )
+
+    def hop(self, boundary: int, source: int, destination: int, kind: str = "F") -> Hop:
+        """Return how long a result takes from one device to another; on one device it takes no time.
+
+        Parameters
+        ----------
+        boundary : int
+            The lower of the two stages between which it passes.
+        source, destination : int
+            The devices.
+        kind : {"F", "B"}
+            What is passed on: a forward's result or a backward's.
+        """
+        if source == destination:
+            return NO_HOP
+        if self.communication is None:
+            return Hop(Fraction(0), self.p2p_latency)
+        return self.communication.hop(boundary, source, destination, kind)
+
+    def hops(self, homes: Sequence[int]) -> Iterator[Hop]:
+        """List the hops of a placement, both ways over each boundary between devices.
+
+        Parameters
+        ----------
+        homes : sequence of int
+            The device of each stage.
+        """
+        for boundary, (here, there) in enumerate(pairwise(homes)):
+            if here != there:
+                yield self.hop(boundary, here, there, "F")
+                yield self.hop(boundary, there, here, "B")
+
+    @property
+    def longest_lag(self) -> Fraction:
+        """The most that any hop between two devices can take, whatever the placement."""
+        ends = (0, self.devices - 1), (0, min(1, self.devices - 1))
+        boundaries = range(max(1, (self.stages or 2) - 1))
+        lags = (self.hop(each, *pair, kind).lag for each in boundaries for pair in ends for kind in "FB")
+        return max(lags, default=Fraction(0))
+
+    @property
+    def semantics(self) -> str:
+        """What a transfer waits for, with the default filled in."""
+        return self.p2p or "async"
 
     def _lay_out(self, layers: Layers) -> None:
         """Make the times and the memory of the stages from the layers on them."""
@@ -412,8 +503,16 @@ class Pipeline(Part):
         if self.layers is None:
             raise InputError("layers_per_stage: needs layers, and this pipeline gives the times of its stages")
         recomputed = None if recomputed_per_stage is None else list(recomputed_per_stage)
-        cut = {"layers_per_stage": list(layers_per_stage), "recomputed_per_stage": recomputed}
-        return self.model_copy(update={"stages": None, **cut})
+        cut: dict[str, Any] = {"layers_per_stage": list(layers_per_stage), "recomputed_per_stage": recomputed}
+        return self.model_copy(update={"stages": None, **cut, **self._communication_in(len(layers_per_stage))})
+
+    def _communication_in(self, stages: int) -> dict[str, Any]:
+        """Give what transfers cost in another number of stages, where that is given for each boundary."""
+        given = self.communication
+        if given is None or self.stages in (None, stages) or not list(given.lists()):
+            return {}
+        assert self.stages is not None
+        return {"communication": given.recut(self.stages, stages)}
 
     def with_even_cut(self, stages: int, *, empty: bool = True) -> Pipeline:
         """Cut the layers of the model evenly, as frameworks do by default.
@@ -505,7 +604,8 @@ class Pipeline(Part):
         # not read like a user's numbers: parts may be smaller than those may be, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)
-        return self.model_copy(update={"stages": stages, "times": times, "memory": memory})
+        changes: dict[str, Any] = {"stages": stages, "times": times, "memory": memory}
+        return self.model_copy(update=changes | self._communication_in(stages))
 
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration, absent values left out."""
@@ -531,6 +631,13 @@ class Pipeline(Part):
         return f"<div><b>{escape(sizes)}</b><br>{escape(costs)}</div>"
 
     @property
+    def _latency_range(self) -> PerStage:
+        if self.communication is None or not self.stages:
+            return self.longest_lag
+        homes = [stage % self.devices for stage in range(self.stages)]
+        return tuple(hop.lag for hop in self.hops(homes)) or Fraction(0)
+
+    @property
     def _in_two_lines(self) -> tuple[str, str]:
         layers = None if self.layers is None else self.layers.total
         sizes = describe_sizes(self.devices, self.stages, self.microbatches, layers)
@@ -540,7 +647,7 @@ class Pipeline(Part):
             whole = self.layers.sum_of_costs._asdict()
             times = dict.fromkeys(times) | {key: whole[key] for key in ("forward", "backward")}
             memory = dict.fromkeys(memory) | {"activation": whole["activation"], "limit": self.memory.limit}
-        return sizes, about + describe_costs(times, self.p2p_latency, memory, self.overlap, self.unit)
+        return sizes, about + describe_costs(times, self._latency_range, memory, self.overlap, self.unit)
 
 
 def _stage_count(stages: object) -> int:

@@ -26,15 +26,15 @@ def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: 
     return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}{given}"
 
 
-def describe_costs(times: Costs, latency: Fraction, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
+def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
     """Write times and memory as they are given, those of different stages as a range.
 
     Parameters
     ----------
     times, memory : mapping of str to number, tuple or None
         Under the keys of a configuration; None for what is absent.
-    latency : Fraction
-        The latency of a transfer.
+    latency : number or tuple
+        The latency of a transfer, or of each.
     overlap : Fraction or None
         The part of its shorter half that a block saves.
     unit : str or None

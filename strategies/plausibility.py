@@ -20,9 +20,10 @@ def doubts(pipeline: Pipeline) -> Iterator[str]:
         As it was given, before it is re-partitioned.
     """
     what, forward = _forward_of_a_stage(pipeline)
-    if pipeline.p2p_latency > LONGEST_LATENCY * forward:
+    key = "p2p_latency" if pipeline.communication is None else "communication: a transfer of"
+    if pipeline.longest_lag > LONGEST_LATENCY * forward:
         yield (
-            f"p2p_latency {float(pipeline.p2p_latency):g} is more than {LONGEST_LATENCY} times the {what} forward, "
+            f"{key} {float(pipeline.longest_lag):g} is more than {LONGEST_LATENCY} times the {what} forward, "
             f"{float(forward):g}; are both in the same unit?"
         )
 

@@ -28,6 +28,7 @@ MOST_CELLS = 3 * MOST_OPS
 _TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
 _ASIDE = re.compile(rf"(\d{{1,9}})(?:({'|'.join(_TRANSFERS)})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII)
+_PYTORCHS = re.compile(rf"(\d{{1,9}})(F|I|B|W|{'|'.join((*_SHARDING, *_TRANSFERS))})(\d{{0,9}})", re.ASCII)
 _LOOSE_OP = re.compile(r"(\d{1,9})([FBIW])(\d{1,9})(?!\d)", re.ASCII)
 _LOOSE = re.compile(r"(\d{1,9})([A-Z_]+)(\d{0,9})(?!\d)", re.ASCII)
 _LOOSE_BLOCK = re.compile(r"(\d{1,9}F\d{1,9})\W+(\d{1,9})[BI](\d{1,9})(?!\d)", re.ASCII)
@@ -104,14 +105,22 @@ class ScheduleFile:
         The cells of each device; None where one is blank or unreadable.
     faults : tuple of Fault
         The cells that are no actions.
-    notes : tuple of str
-        What was left out.
+    set_aside : tuple of str
+        What communication and sharding there is, which an order of computations leaves out.
+    remarks : tuple of str
+        What else was left out.
     """
 
     name: str
     rows: Sequence[Sequence[Token | None]]
     faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that an order of computations leaves out."""
+        return (*self.set_aside, *self.remarks)
 
     @property
     def orders(self) -> list[list[PipelineAction]]:
@@ -172,7 +181,7 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
             f"{faults[0]}"
         )
     counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
-    return ScheduleFile(name, rows, tuple(faults), (*_told(counts, name), *notes))
+    return ScheduleFile(name, rows, tuple(faults), tuple(_told(counts, name)), tuple(notes))
 
 
 def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
@@ -248,7 +257,25 @@ def _hint(text: str) -> str:
     if text.count(";") > 1 or "\t" in text:
         return "cells are separated by commas"
     near = nearest_token(text)
-    return f"did you mean {near}?" if near else _ALLOWED
+    hint = f"did you mean {near}?" if near else f"{_ALLOWED};"
+    return " ".join([hint, *_as_pytorch_reads(text)]).removesuffix(";")
+
+
+def _as_pytorch_reads(text: str) -> Iterable[str]:
+    """Say where PyTorch's loader takes a cell without a word, for something else than it looks like."""
+    found = _PYTORCHS.match(text)
+    if found is None or not re.search("_|SHARD", text):  # of other cells, what is meant says enough
+        return
+    stage, kind, microbatch = found.groups()
+    read = f"{int(stage)}{kind}{int(microbatch) if microbatch else ''}"
+    if not microbatch and kind not in _SHARDING:
+        yield f"PyTorch reads it as {read} without a microbatch, and fails when it runs"
+    elif microbatch and kind in _SHARDING:
+        yield f"PyTorch reads it as {read}, with a microbatch that means nothing"
+    elif found.end() < len(text):
+        yield f"PyTorch reads it as {read} and overlooks the rest"
+    else:
+        yield f"PyTorch reads it as {read}"
 
 
 def nearest_token(text: str) -> str | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from solver.errors import InputError
 from strategies.given_order import GivenOrder, Named
 from strategies.model_notes import recut_notes, split_stage_notes
-from strategies.numbers import in_one_line
+from strategies.numbers import in_one_line, shown
 from strategies.orders import parse_strategy, refuse_too_large, with_option
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, takes_stages
@@ -17,6 +17,9 @@ from strategies.registry import Strategy
 
 USUAL_STAGES_PER_DEVICE = 2
 """Where a searched placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+CutChoice: TypeAlias = Literal["plan", "even"]
+"""How layers are cut that come without a cut for as many stages: for what runs on them, or evenly."""
 
 MOST_COUNTED = 1_000_000
 """A configuration that is not yet checked may name any number of stages; no list is made longer than this for it."""
@@ -65,13 +68,26 @@ class GivenModel:
     times_of : int or None
         Where it leaves that open, its times are those of so many stages; None for as many as the one schedule takes
         that runs on it. Several schedules need a number, or each would run another model: see `of_several`.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut.
     """
 
     pipeline: Pipeline
     times_of: int | None = None
+    cut: CutChoice = "plan"
+
+    def __post_init__(self) -> None:
+        if self.cut not in ("plan", "even"):
+            raise InputError(f"cut: {shown(self.cut)} is not known; allowed are plan, even")
 
     @classmethod
-    def of_several(cls, pipeline: Pipeline, names: Iterable[Named] = (), placements: Iterable[str] = ()) -> GivenModel:
+    def of_several(
+        cls,
+        pipeline: Pipeline,
+        names: Iterable[Named] = (),
+        placements: Iterable[str] = (),
+        cut: CutChoice = "plan",
+    ) -> GivenModel:
         """Make one model for all that is shown together: open times are those of the fewest stages that any takes.
 
         Parameters
@@ -82,6 +98,8 @@ class GivenModel:
             The published schedules and the orders from files.
         placements : iterable of str
             What is searched; with the names, at least one.
+        cut : {"plan", "even"}
+            How layers are cut that come without a cut.
 
         Raises
         ------
@@ -90,7 +108,13 @@ class GivenModel:
         """
         devices = pipeline.devices
         searched = [_stages_of_placement(name, devices) for name in placements]
-        return cls(pipeline, min([*searched, *(_stages_of(name, devices) for name in names)]))
+        return cls(pipeline, min([*searched, *(_stages_of(name, devices) for name in names)]), cut)
+
+    def leaves_cut_open(self, stages: int) -> bool:
+        """Return whether layers come without a cut for so many stages, and are to be cut for what runs on them."""
+        given = self.pipeline.layers_per_stage
+        is_given = given is not None and len(given) == stages
+        return self.cut == "plan" and self.pipeline.layers is not None and not is_given
 
     def settled(self, needed: int | None = None) -> Pipeline:
         """Return the model in as many stages as its times are meant for.
@@ -125,7 +149,7 @@ class GivenModel:
             If the schedule cannot take the pipeline or the number of stages.
         """
         needs, devices = strategy.requirements, self.pipeline.devices
-        wished = _wished_stages(strategy, options, devices)
+        wished = wished_stages(strategy, options, devices)
         if unmet := needs.unmet(strategy.name, self.pipeline):
             raise InputError(unmet)
         usual = needs.default_stages(devices)
@@ -162,7 +186,7 @@ def _stages_of(name: Named, devices: int) -> int:
     if isinstance(name, GivenOrder):
         return name.sizes["stages"]
     strategy, options = parse_strategy(name)
-    return _wished_stages(strategy, options, devices) or strategy.requirements.default_stages(devices)
+    return wished_stages(strategy, options, devices) or strategy.requirements.default_stages(devices)
 
 
 def _stages_of_placement(placement: str, devices: int) -> int:
@@ -170,8 +194,17 @@ def _stages_of_placement(placement: str, devices: int) -> int:
     return (STAGES_PER_DEVICE[placement] or USUAL_STAGES_PER_DEVICE) * devices
 
 
-def _wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
+def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
     """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The schedule.
+    options : mapping of str to int
+        As `parse_strategy` reads them.
+    devices : int
+        How many devices there are.
 
     Raises
     ------

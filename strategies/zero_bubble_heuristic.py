@@ -38,9 +38,10 @@ def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
         If a device's limit is below one activation, or no variant is complete.
     """
     for device, (limit, cost) in enumerate(zip(pipeline.limits, pipeline.costs, strict=True)):
-        if limit is not None and limit < cost.activation:
+        if limit is not None and limit < cost.activation + cost.static:
+            static = f" beside {float(cost.static):g} of static memory" if cost.static else ""
             raise InputError(
-                f"memory.limit: device {device} cannot hold one activation, {float(cost.activation):g}; "
+                f"memory.limit: device {device} cannot hold one activation, {float(cost.activation):g}{static}; "
                 f"found {float(limit):g}"
             )
     runs = []
@@ -207,11 +208,11 @@ class _Run:
 def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]]:
     """Write the devices, the latency and the limits in whole ticks and whole units of memory."""
     costs = pipeline.costs
-    ticks = common_scale([pipeline.p2p_latency, *(value for cost in costs for value in cost if value is not None)])
+    ticks = common_scale([pipeline.longest_lag, *(value for cost in costs for value in cost if value is not None)])
     units = common_scale(
         [
             *filter(None, pipeline.limits),
-            *(value for each in costs for value in (each.activation, each.held_for_weight)),
+            *(value for each in costs for value in (each.activation, each.held_for_weight, each.static)),
         ]
     )
     devices = []
@@ -226,5 +227,8 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
                 )
             )
         )
-    limits = [None if limit is None else in_ticks(limit, units) for limit in pipeline.limits]
-    return devices, in_ticks(pipeline.p2p_latency, ticks), limits
+    limits = [
+        None if limit is None else in_ticks(limit - cost.static, units)
+        for limit, cost in zip(pipeline.limits, costs, strict=True)
+    ]
+    return devices, in_ticks(pipeline.longest_lag, ticks), limits

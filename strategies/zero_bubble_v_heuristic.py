@@ -53,12 +53,12 @@ def _typical(pipeline: Pipeline) -> tuple[DeviceCosts, int]:
     times = {"F": typical("forward"), "I": typical("backward_input"), "W": typical("backward_weight")}
     activation, held = typical("activation"), typical("held_for_weight")
     changes = {"F": activation, "I": held - activation, "W": -held}
-    ticks, units = common_scale([pipeline.p2p_latency, *times.values()]), common_scale(changes.values())
+    ticks, units = common_scale([pipeline.longest_lag, *times.values()]), common_scale(changes.values())
     costs = DeviceCosts(
         {kind: in_ticks(value, ticks) for kind, value in times.items()},
         {kind: in_ticks(value, units) for kind, value in changes.items()},
     )
-    return costs, in_ticks(pipeline.p2p_latency, ticks)
+    return costs, in_ticks(pipeline.longest_lag, ticks)
 
 
 def _best_allowances(

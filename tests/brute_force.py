@@ -81,7 +81,13 @@ class World:
         return set(self.tasks)
 
     def _lag(self, stage: int, other: int, k: int) -> Fraction:
-        return Fraction(0) if self.home[stage, k] == self.home[other, k] else self.pipeline.p2p_latency
+        if self.home[stage, k] == self.home[other, k]:
+            return Fraction(0)
+        given = self.pipeline.communication
+        if given is None:
+            return self.pipeline.p2p_latency
+        transfer = given.transfer or Fraction(0)
+        return given.latency + (transfer[min(stage, other)] if isinstance(transfer, tuple) else transfer)
 
     def _actions(self, split: bool, overlap: bool) -> list[Action]:
         costs = self.pipeline.costs

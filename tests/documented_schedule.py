@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ppopt
 from ppopt import Pipeline, Schedule
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from strategies.orders import make_orders
 from strategies.registry import Strategy
 

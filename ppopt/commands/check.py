@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,11 +22,24 @@ _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
 @click.option("-c", "--config", metavar="FILE", help="Configuration that the files must agree with, YAML or JSON.")
 @click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list.")
 @click.option("--recut", is_flag=True, help="Re-partition the model into as many stages as the file has.")
+@click.option(
+    "--lower",
+    type=click.Choice(["pytorch", "deferred"]),
+    help="Check an order of computations as PyTorch would lower it: as it is, or with defer_pp_recv.",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def check(
-    ctx: click.Context, /, files: tuple[str, ...], config: str | None, memory_limit: str | None, recut: bool
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    config: str | None,
+    memory_limit: str | None,
+    recut: bool,
+    lower: str | None,
+    form: str,
 ) -> None:
-    """Check schedule files: every fault with its row and column.
+    """Check schedule files: every fault with its row and column, and which communicators a lowered file needs.
 
     A microbatch holds one unit of memory on a stage where no configuration says otherwise.
     """
@@ -32,22 +47,41 @@ def check(
 
     costs = None if config is None and memory_limit is None else pipelines_for_files(config, memory_limit, recut=recut)
     failed = False
+    checked: list[dict[str, Any]] = []
     for file in files:
         try:
-            report = check_schedule_file(file, costs)
+            report = check_schedule_file(file, costs, lower)
         except InputError as error:
             failed = True
-            click.echo(str(error))
+            checked.append({"file": file, "faults": [{"row": None, "column": None, "message": str(error)}]})
+            if form == "text":
+                click.echo(str(error))
             continue
-        failed = failed or bool(report.faults)
-        _tell(report)
+        failed = failed or report.failed
+        checked.append(report.to_dict())
+        _tell(report, form)
+    if form == "json":
+        click.echo(json.dumps({"files": checked}))
     if failed:
         ctx.exit(2)
 
 
-def _tell(report: CheckReport) -> None:
+def _tell(report: CheckReport, form: str) -> None:
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
+    if form == "json":
+        return
+    about = f"{report.name}, {report.lowered}" if report.lowered else report.name
     for fault in report.faults:
-        click.echo(f"{report.name}: {fault}")
+        click.echo(f"{about}: {fault}")
+    for text, names in _together(report.circles).items():
+        click.echo(f"{about}: hangs with {', '.join(names)}: {text}")
     click.echo(report.summary)
+
+
+def _together(circles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Put communicators with the same circle together."""
+    names: dict[str, list[str]] = {}
+    for name, text in circles.items():
+        names.setdefault(text, []).append(name)
+    return names

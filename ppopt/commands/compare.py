@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ppopt.commands.exporting import check_forced, force_option, tell_notes
+from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS
-from ppopt.commands.pipeline_options import OPTION_NAMES, overriding_options, read_with_strategies
+from ppopt.commands.pipeline_options import (
+    OPTION_NAMES,
+    cut_options,
+    overriding_options,
+    read_with_strategies,
+    with_layout,
+)
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
@@ -22,6 +28,7 @@ from solver.states import EngineChoice
 
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
+    from ppopt.evaluation.export import ExportOptions
     from strategies.given_order import Named
     from strategies.pipeline import Pipeline
 
@@ -41,6 +48,7 @@ _EPILOG = (
     help="Configuration, YAML or JSON; several are compared one after the other.",
 )
 @overriding_options
+@cut_options
 @click.option(
     "--strategies",
     "named",
@@ -77,7 +85,7 @@ _EPILOG = (
     help="Write a single chart as an image, named after the chart: bubbles.svg.",
 )
 @click.option("--export-dir", metavar="DIR", help="Write each order for PyTorch into a folder (see docs/orders.md).")
-@force_option
+@how_to_export
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.pass_context
@@ -92,6 +100,8 @@ def compare(
     charts: tuple[str, ...],
     export_dir: str | None,
     forced: bool,
+    lowered: bool,
+    unshard: bool,
     opened: bool,
     form: str,
     **options: Any,
@@ -108,7 +118,7 @@ def compare(
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
     options["noise"] = read_noise(**{name: options.pop(name) for name in NOISE_OPTIONS}, seed=options["seed"])
     _check_files(report, charts, [*configs, *names, *([] if baseline is None else [baseline])])
-    check_forced("--export-dir DIR", export_dir, forced)
+    how = read_export_options("--export-dir DIR", export_dir, forced=forced, lowered=lowered, unshard=unshard)
     _check_folder(export_dir)
     if report is not None:
         load_page()
@@ -119,7 +129,7 @@ def compare(
 
     show_comparisons(comparisons, titles, form)
     _write_files(comparisons, titles, report, charts)
-    orders = [] if export_dir is None else _write_orders(export_dir, comparisons, titles, forced=forced)
+    orders = [] if export_dir is None else _write_orders(export_dir, comparisons, titles, how)
     tell_files(form, chart=charts, report=[] if report is None else [report], export=orders)
     if opened and report is not None:
         webbrowser.open(Path(report).absolute().as_uri())
@@ -164,14 +174,16 @@ def _check_folder(folder: str | None) -> None:
         check_folder("--export-dir", folder)
 
 
-def _write_orders(folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], *, forced: bool) -> list[str]:
+def _write_orders(
+    folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], how: ExportOptions
+) -> list[str]:
     """Write the orders of all schedules, with their configurations in front where there are several."""
     from ppopt.evaluation.export import write_orders
 
     several = len(comparisons) > 1
     parts = zip(comparisons, titles, strict=True)
     named = [(title if several else "", schedule) for comparison, title in parts for schedule in comparison.schedules]
-    paths, notes = write_orders(folder, named, force_order_only=forced)
+    paths, notes = write_orders(folder, named, how)
     tell_notes(notes)
     return paths
 
@@ -189,6 +201,7 @@ def _compare_each(
     from strategies.registry import all_strategies
     from strategies.stages import with_virtual_stages
 
+    layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     exclude = [name for text in excluded for name in split_strategies(text)]
     wanted = without(read_each(names or all_strategies()), read_exclusions(exclude))
@@ -198,7 +211,8 @@ def _compare_each(
     read: list[tuple[Pipeline, tuple[Named, ...]]] = []
     for config, title in zip(configs, titles, strict=True):
         try:
-            read.append(read_with_strategies([*wanted, *own], config, **overriding))
+            pipeline, every = read_with_strategies([*wanted, *own], config, **overriding)
+            read.append((with_layout(pipeline, layout), every))
         except InputError as error:
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
+from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
 from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from ppopt.commands.pipeline_options import (
+    OPTION_NAMES,
+    cut_options,
+    pipeline_options,
+    read_with_strategies,
+    with_layout,
+)
 from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
 from solver.errors import InputError
 from solver.states import EngineChoice
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from ppopt.result import Schedule
     from strategies.given_order import Named
     from strategies.pipeline import Pipeline
+    from strategies.stages import CutChoice
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
@@ -29,13 +36,14 @@ _EPILOG = (
 @click.command(epilog=_EPILOG)
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
+@cut_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="auto", show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
-@force_option
+@how_to_export
 @measuring_options
 @noise_options
 @SEED
@@ -45,6 +53,8 @@ def evaluate(
     ctx: click.Context,
     /,
     strategies: tuple[str, ...],
+    cut: CutChoice,
+    layout: str | None,
     engine: EngineChoice,
     form: str,
     save: str | None,
@@ -52,6 +62,8 @@ def evaluate(
     report: str | None,
     export: str | None,
     forced: bool,
+    lowered: bool,
+    unshard: bool,
     against: tuple[str, ...],
     unit: str | None,
     draw: bool,
@@ -69,9 +81,10 @@ def evaluate(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
         [options["config"], options["spread"], *strategies, *against],
     )
-    check_forced("--export FILE.csv", export, forced)
+    how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
+    pipeline = with_layout(pipeline, layout)
     if not names:
         raise InputError("strategy: none is named; try `ppopt evaluate 1f1b zb1p`, or see `ppopt strategies`")
     check_measuring(against, unit, names)
@@ -82,11 +95,11 @@ def evaluate(
 
     from ppopt.commands.printing import show
 
-    schedules, mistakes = _evaluated(pipeline, names, engine)
+    schedules, mistakes = _evaluated(pipeline, names, engine, cut)
     if not schedules:
         raise InputError("\n".join(mistakes))
     schedules = with_noise(schedules, noise)
-    order = None if export is None else prepared(schedules[0], forced=forced)
+    order = None if export is None else prepared(schedules[0], how)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
     if comparison is not None:
         schedules.append(comparison.measured)
@@ -105,16 +118,18 @@ def evaluate(
         ctx.exit(2)
 
 
-def _evaluated(pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice) -> tuple[list[Schedule], list[str]]:
+def _evaluated(
+    pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
+) -> tuple[list[Schedule], list[str]]:
     """Evaluate each schedule; of those that do not run, list why."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
 
     if len(names) == 1:
-        return [evaluate_one(pipeline, names[0], engine)], []
+        return [evaluate_one(pipeline, names[0], engine, cut=cut)], []
     schedules: list[Schedule] = []
     mistakes: list[str] = []
-    for outcome in evaluate_each(pipeline, names, engine):
+    for outcome in evaluate_each(pipeline, names, engine, cut=cut):
         if isinstance(outcome, InputError):
             mistakes += str(outcome).split("\n")
         else:

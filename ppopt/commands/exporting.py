@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    from ppopt.evaluation.export import ExportOptions
     from ppopt.result import Schedule
     from strategies.exported_order import ExportedOrder
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 export_option = click.option("--export", metavar="FILE.csv", help="Write the order for PyTorch (see docs/orders.md).")
 force_option = click.option(
     "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, too, which PyTorch cannot run."
 )
+lowered_option = click.option(
+    "--lowered", is_flag=True, help="Export the order with its communication, so that it cannot hang."
+)
+unshard_option = click.option("--unshard", is_flag=True, help="Write UNSHARD and RESHARD as well, for FSDP's modules.")
 
 
-def check_forced(option: str, target: str | None, forced: bool) -> None:
-    """Refuse to force an export that nobody asked for."""
-    if forced and target is None:
-        raise InputError(f"--force-order-only: applies to {option}; give that as well")
+def how_to_export(command: Command) -> Command:
+    """Add the options that say how orders are exported."""
+    return force_option(lowered_option(unshard_option(command)))
 
 
-def prepared(schedule: Schedule, *, forced: bool) -> ExportedOrder:
+def read_export_options(
+    option: str, target: str | None, *, forced: bool, lowered: bool, unshard: bool
+) -> ExportOptions:
+    """Read how orders are exported; refuse that where nobody asked for an export."""
+    for flag, given in (("--force-order-only", forced), ("--lowered", lowered), ("--unshard", unshard)):
+        if given and target is None:
+            raise InputError(f"{flag}: applies to {option}; give that as well")
+    from ppopt.evaluation.export import ExportOptions
+
+    return ExportOptions(forced, lowered, unshard)
+
+
+def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
     from ppopt.evaluation.export import exported
 
     try:
-        return exported(schedule, force_order_only=forced)
+        return exported(schedule, options)
     except InputError as error:
         raise InputError(f"--export: {error}") from None
 

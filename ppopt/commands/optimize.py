@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ppopt.commands.exporting import check_forced, export_option, force_option, prepared, write_prepared
+from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
 from solver.states import Objective
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from ppopt.optimization.time_limit import TimeLimit
     from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
+    from strategies.stages import CutChoice
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
 
 @click.command()
 @pipeline_options
+@cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
 @click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
@@ -44,12 +46,14 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--trace", metavar="FILE.json", help="Write a Chrome trace, for Perfetto.")
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @export_option
-@force_option
+@how_to_export
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def optimize(
     ctx: click.Context,
     /,
+    cut: CutChoice,
+    layout: str | None,
     placement: str,
     full_backward: bool,
     overlap: bool,
@@ -65,6 +69,8 @@ def optimize(
     report: str | None,
     export: str | None,
     forced: bool,
+    lowered: bool,
+    unshard: bool,
     draw: bool,
     **options: Any,
 ) -> None:
@@ -77,8 +83,10 @@ def optimize(
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"], options["spread"]])
+    how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
+    pipeline = with_layout(pipeline, layout)
     noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
@@ -95,6 +103,7 @@ def optimize(
         time_limit=time_limit,
         workers=workers,
         seed=seed,
+        cut=cut,
         robust=noise if robust else None,
     )
     afterwards = Afterwards(
@@ -123,7 +132,7 @@ def optimize(
     if trace:
         write_traces(trace, results.found)
     if export is not None:
-        write_prepared(export, prepared(results.found[0], forced=forced), form)
+        write_prepared(export, prepared(results.found[0], how), form)
     if report is not None:
         report_schedules(
             report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
@@ -188,7 +197,6 @@ def _has_saving_blocks(schedule: Schedule) -> bool:
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
     """Refuse before the search what could not be exported after it."""
-    check_forced("--export FILE.csv", export, forced)
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:

@@ -15,7 +15,10 @@ from ppopt.whole_files import bytes_written_whole, written_whole
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    import altair as alt
+
     from ppopt.comparison.comparison import Comparison
+    from ppopt.memory_frontier.frontier import Frontier
     from ppopt.profiling.against import Against
     from ppopt.sweeps.sweeping import Outcome
     from reports.content import Section
@@ -45,11 +48,23 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     InputError
         If the file cannot be written.
     """
+    write_sections(path, _sections(comparisons, titles), command)
+
+
+def write_sections(path: str, shown: Sequence[Section], command: Sequence[str]) -> None:
+    """Write sections as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    shown : sequence of Section
+        What is on it.
+    """
     from reports.page.page import write_page
 
-    shown = _sections(comparisons, titles)
     with written_whole(path) as file:
-        write_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+        write_page(file, shown, command=readable(shlex.join(command)), version=__version__)
 
 
 def write_against(path: str, against: Against, title: str, command: Sequence[str]) -> None:
@@ -64,11 +79,26 @@ def write_against(path: str, against: Against, title: str, command: Sequence[str
     title : str
         What it is called.
     """
+    write_sections(path, [against_section(against, readable(title))], command)
+
+
+def write_frontier(path: str, frontier: Frontier, title: str, command: Sequence[str]) -> None:
+    """Write a memory frontier as one HTML page.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    frontier : Frontier
+        What is shown.
+    title : str
+        What it is called, such as its configuration file.
+    """
     from reports.page.page import write_page
 
+    section = frontier.section(readable(title))
     with written_whole(path) as file:
-        shown = against_section(against, _readable(title))
-        write_page(file, [shown], command=_readable(shlex.join(command)), version=__version__)
+        write_page(file, [section], command=readable(shlex.join(command)), version=__version__)
 
 
 def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str]) -> None:
@@ -86,17 +116,17 @@ def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str])
     from reports.sweeps.page import write_sweep_page
 
     with written_whole(path) as file:
-        shown = outcome.shown(_readable(title))
-        write_sweep_page(file, shown, command=_readable(shlex.join(command)), version=__version__)
+        shown = outcome.shown(readable(title))
+        write_sweep_page(file, shown, command=readable(shlex.join(command)), version=__version__)
 
 
 def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
     pairs = zip(comparisons, titles, strict=True)
-    return [comparison.section(_readable(title)) for comparison, title in pairs]
+    return [comparison.section(readable(title)) for comparison, title in pairs]
 
 
-def _readable(text: str) -> str:
-    """Replace what is not text: a file's name can be any bytes."""
+def readable(text: str) -> str:
+    """Replace what is not text, and line breaks: a file's name can be any bytes."""
     return " ".join(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
 
 
@@ -108,9 +138,20 @@ def check_chart(path: str) -> None:
     InputError
         With what is allowed.
     """
+    check_picture(path)
+    _chart_named(path)
+
+
+def check_picture(path: str) -> None:
+    """Refuse a picture in no format that is known.
+
+    Raises
+    ------
+    InputError
+        With what is allowed.
+    """
     if Path(path).suffix.lower() not in FORMATS:
         raise InputError(f"--chart: {path!r} must end in {' or '.join(FORMATS)}")
-    _chart_named(path)
 
 
 def _chart_named(path: str) -> str:
@@ -137,8 +178,6 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
     """
     import altair as alt
 
-    from reports.picture import picture
-
     check_chart(path)
     draw = _drawing(_chart_named(path))
     shown = [each for each in _sections(comparisons, titles) if each.schedules]
@@ -147,8 +186,20 @@ def write_chart(path: str, comparisons: Sequence[Comparison], titles: Sequence[s
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Automatically deduplicated")  # a picture does not zoom anyway
         charts = [draw(each).properties(title=each.title) for each in shown]
-        chart = charts[0] if len(charts) == 1 else alt.vconcat(*charts)
-        content = picture(chart, Path(path).suffix.lower().removeprefix("."))
+        write_picture(path, charts[0] if len(charts) == 1 else alt.vconcat(*charts))
+
+
+def write_picture(path: str, chart: alt.TopLevelMixin) -> None:
+    """Write a chart as a picture, in the format that the file's name ends in.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from reports.picture import picture
+
+    content = picture(chart, Path(path).suffix.lower().removeprefix("."))
     with bytes_written_whole(path) as file:
         file.write(content)
 

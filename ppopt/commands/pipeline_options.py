@@ -40,6 +40,51 @@ OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_lat
 """The parameters that `pipeline_options` adds, as `read_pipeline` takes them."""
 
 
+_CUT_OPTIONS = (
+    click.option(
+        "--cut",
+        type=click.Choice(["plan", "even"]),
+        default="plan",
+        show_default=True,
+        help="How layers are cut that come without layers_per_stage: for each schedule, or evenly.",
+    ),
+    click.option(
+        "--layout",
+        metavar="TEXT",
+        help="The cut of the layers, in the words of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
+    ),
+)
+
+
+def cut_options(command: Command) -> Command:
+    """Add the options that say how the layers of a model are cut."""
+    for option in reversed(_CUT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def with_layout(pipeline: Pipeline, layout: str | None) -> Pipeline:
+    """Lay the layers of a model on stages as ``--layout`` says, if it is given.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model.
+    layout : str or None
+        The option.
+
+    Raises
+    ------
+    InputError
+        If the layout is wrong, or the model is not given as its layers.
+    """
+    if layout is None:
+        return pipeline
+    from strategies.layouts.reading import cut_by_layout
+
+    return cut_by_layout(pipeline, layout)
+
+
 def pipeline_options(command: Command) -> Command:
     """Add the options that describe a pipeline to a command."""
     return _OPTIONS[0](overriding_options(command))
@@ -160,6 +205,11 @@ def _make_pipeline(
     from strategies.pipeline import Pipeline
 
     files = [name for name in strategies if not isinstance(name, str)]
+    if recut and (placed := next((each for each in files if each.lowered is not None), None)):
+        raise InputError(
+            f"--recut: {placed.name} holds its communication, which was placed for the stages that it has; give the "
+            "model in so many, or an order of computations"
+        )
     as_given = None if recut and not files else stages  # else --stages does not say how the model is given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.time_limit import TimeLimit
@@ -22,6 +23,7 @@ from ppopt.result import Schedule
 from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
+from reports.frontier import frontier_table
 from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
@@ -42,9 +44,9 @@ def show(
         whole |= {} if noise is None else {"noise": noise.to_dict()}
         click.echo(json.dumps(whole, allow_nan=False))
     elif form == "csv":
-        click.echo(_as_csv([_flat(schedule.to_dict()) for schedule in schedules]), nl=False)
+        click.echo(as_csv([_flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
-        click.echo(table([schedule.table_row() for schedule in schedules], _width()))
+        click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
         _show_noise(schedules, noise)
     if draw:
         for schedule in schedules:
@@ -60,10 +62,10 @@ def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
     named = [(each, each.noise) for each in schedules]
     rows = [NoisyRow(each.strategy, each.makespan, figures) for each, figures in named if figures is not None]
     unit = schedules[0].pipeline.unit or ""
-    return [_wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
+    return [wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
 
 
-def _width() -> int | None:
+def table_width() -> int | None:
     """Return how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
     return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
 
@@ -131,6 +133,20 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
                 click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
 
 
+def show_frontier(frontier: Frontier, form: str) -> None:
+    """Print a memory frontier: tables, JSON or CSV on standard output, notes on standard error."""
+    for note in frontier.notes:
+        click.echo(f"note: {note}", err=True)
+    if form == "json":
+        click.echo(json.dumps(frontier.to_dict(), allow_nan=False))
+    elif form == "csv":
+        click.echo(as_csv([point.to_dict() for point in frontier.points]), nl=False)
+    else:
+        reasons = [f"left out: {text}" for text in together(frontier.left_out, with_name)]
+        tables = frontier_table(frontier.shown, table_width())
+        click.echo("\n".join([wrapped(frontier.sentence, indent=""), "", tables, *map(wrapped, reasons)]))
+
+
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
     """Return what should be known of a comparison, with its configuration in front where there are several."""
     _tell_notes(comparison.schedules, prefix)
@@ -147,18 +163,18 @@ def _comparison_text(comparison: Comparison) -> str:
     rows = [schedule.table_row() for schedule in comparison.schedules]
     lines = []
     if rows:
-        table_lines = ranking(rows, comparison.bound, comparison.baseline_row, _width())
-        lines = [_wrapped(comparison.verdict, indent=""), "", table_lines]
+        table_lines = ranking(rows, comparison.bound, comparison.baseline_row, table_width())
+        lines = [wrapped(comparison.verdict, indent=""), "", table_lines]
     if comparison.noise is not None:
         lines += ["", *_noise_lines(comparison.schedules, comparison.noise)]
-    reasons = [f"left out: {text}" for text in _together(comparison.left_out, with_name)]
+    reasons = [f"left out: {text}" for text in together(comparison.left_out, with_name)]
     infeasible = comparison.infeasible if comparison.winner else ()
-    return "\n".join([*lines, *(_wrapped(text) for text in (*reasons, *infeasible))])
+    return "\n".join([*lines, *(wrapped(text) for text in (*reasons, *infeasible))])
 
 
-def _wrapped(text: str, indent: str = "  ") -> str:
+def wrapped(text: str, indent: str = "  ") -> str:
     """Break a line for a terminal; what reads a pipe wants it whole."""
-    width = _width()
+    width = table_width()
     return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
 
 
@@ -168,7 +184,7 @@ def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]
         for comparison, title in zip(comparisons, titles, strict=True)
         for figures in comparison.figures()
     ]
-    return _as_csv(rows) if rows else ""
+    return as_csv(rows) if rows else ""
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:
@@ -188,12 +204,20 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
 def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
     named = [(schedule.strategy.partition(":")[0], note) for schedule in schedules for note in schedule.notes]
     apart = [(name if note.startswith(f"{name} ") else "", note.removeprefix(f"{name} ")) for name, note in named]
-    for note in one_on_short_blocks(_together(apart, lambda name, note: f"{name} {note}".lstrip())):
+    for note in one_on_short_blocks(together(apart, lambda name, note: f"{name} {note}".lstrip())):
         click.echo(f"note: {prefix}{note}", err=True)
 
 
-def _together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]) -> list[str]:
-    """Write texts that are about a schedule each; one that is about several is written once, with all their names."""
+def together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]) -> list[str]:
+    """Write texts that are about a schedule each; one that is about several is written once, with all their names.
+
+    Parameters
+    ----------
+    named : iterable of (str, str)
+        Names and texts.
+    of_one : callable
+        Writes a text that is about one schedule alone, from its name and the text.
+    """
     names: dict[str, dict[str, None]] = {}
     for name, text in named:
         names.setdefault(text, {})[name] = None
@@ -212,8 +236,14 @@ def _search_line(schedule: Schedule) -> str:
     return click.wrap_text(text, 80, subsequent_indent="  ")
 
 
-def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Write figures as CSV; lists are separated by spaces."""
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write figures as CSV; lists are separated by spaces.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        At least one, all with the same keys.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])

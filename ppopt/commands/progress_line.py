@@ -43,6 +43,11 @@ class ProgressLine:
             self.shown = perf_counter()
             self._write(text)
 
+    def say_at_times(self, text: str) -> None:
+        """Put what is being done on the line, unless it has just been written."""
+        if perf_counter() - self.shown >= SHORTEST_INTERVAL:
+            self.say(text)
+
     def show(self, standing: Standing) -> None:
         """Rewrite the line, unless it has just been written."""
         if not self.wanted or perf_counter() - self.shown < SHORTEST_INTERVAL:

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 )
 @click.option("--save", metavar="FILE.json", help="Write everything, for `ppopt profile`.")
 @click.option("--trace-dir", metavar="DIR", help="Write a trace of each rank by PyTorch's profiler.")
+@click.option(
+    "--communicators",
+    type=click.Choice(["async", "edge", "pair", "rank"]),
+    default="async",
+    show_default=True,
+    help="Queues of blocking sends and receives: one an edge, a pair of ranks, or a rank; async for none.",
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def rehearse(
@@ -46,6 +53,7 @@ def rehearse(
     timeout: float | None,
     save: str | None,
     trace_dir: str | None,
+    communicators: str,
     form: str,
     **options: Any,
 ) -> None:
@@ -67,7 +75,15 @@ def rehearse(
     from ppopt.rehearsal.rehearsing import rehearse as run
 
     try:
-        result = run(pipeline, named, steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)
+        result = run(
+            pipeline,
+            named,
+            steps=steps,
+            unit=unit,
+            timeout=timeout,
+            trace_dir=trace_dir,
+            communicators=communicators,
+        )
     except RehearsalError as error:
         for line in str(error).split("\n"):
             click.echo(f"error: {line}", err=True)

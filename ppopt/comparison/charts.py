@@ -117,4 +117,11 @@ def _section(shown: Shown) -> Section:
 def _model(schedule: Schedule) -> tuple[object, ...]:
     """Write what stays the same when a model is re-partitioned."""
     pipeline = schedule.pipeline
-    return pipeline.devices, pipeline.microbatches, pipeline.ideal, pipeline.p2p_latency, pipeline.limits
+    return (
+        pipeline.devices,
+        pipeline.microbatches,
+        pipeline.ideal,
+        pipeline.p2p_latency,
+        pipeline.communication,
+        pipeline.limits,
+    )

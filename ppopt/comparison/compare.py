@@ -37,7 +37,7 @@ from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
-from strategies.stages import GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
@@ -71,6 +71,7 @@ def compare(
     progress: Progress | None = None,
     on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
+    cut: CutChoice = "plan",
     noise: Noise | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
@@ -104,6 +105,8 @@ def compare(
         ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
     afterwards : Afterwards, optional
         What is yet to be done with the result in the same time.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut: for each schedule on its own, or evenly.
     noise : Noise, optional
         How times vary: each schedule is replayed with many draws of them, too, within the same time.
 
@@ -120,7 +123,9 @@ def compare(
     started = perf_counter()
     if overlap is not None and not isinstance(overlap, bool):
         raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
-    options = SearchOptions(placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress)
+    options = SearchOptions(
+        placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress, cut=cut
+    )
     exclusions = read_exclusions(exclude)
     names = _checked(pipeline, strategies, engine, exclusions)
     if noise is not None:
@@ -133,17 +138,18 @@ def compare(
     if not names and not placements:
         raise InputError("strategies: name at least one, or let something be searched")
     limit = TimeLimit(time_limit, afterwards)
-    model = GivenModel.of_several(pipeline, names, placements)
+    model = GivenModel.of_several(pipeline, names, placements, cut)
     settled = model.settled()
+    searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(model, names, engine, hurried=bool(placements))
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
     if noise is not None:
-        gathered.put_aside_for_noise(noise, searched_cuts(settled, placements))
-    gathered.bound(settled, options, placements)
+        gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
+    gathered.bound(searched, options, placements)
     if placements:
-        gathered.search(settled, options)
+        gathered.search(searched, options)
     gathered.refuse_nothing()
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
@@ -237,7 +243,7 @@ class _Gathered:
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
-        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements)]
+        freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
             self.bounds.find(freedoms)
         except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from ppopt.garbage import collection_paused
 from ppopt.optimization.least_memory import refuse_infeasible
+from ppopt.planning.saved_by_cut import saved_by_another_cut
 from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.loads import least_loads
@@ -32,6 +33,9 @@ SECONDS_PER_BOUND = 4.0
 
 SECONDS_FOR_ALL = 12.0
 """All quick bounds of a comparison together; each has its share of what is left."""
+
+SECONDS_FOR_CUTS = 6.0
+"""What another cut would save is looked for so long at most, for all schedules together."""
 
 MOST_BOUNDED_OPS, MOST_BOUNDED_PAIRS = 50_000, 150_000_000
 """Beyond so many operations, or pairs of operations of one device, only paths and loads are looked at."""
@@ -160,7 +164,14 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
     known = [(freedom, _proven(schedule)) for freedom, schedule in zip(freedoms, schedules, strict=True)]
     quick.find(freedoms)
     bounds = {freedom: _raised(quick.found[freedom], freedom, known) for freedom in dict.fromkeys(freedoms)}
-    ladders = tuple(make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
+    made = (make_ladder(schedule, bounds[each]) for schedule, each in zip(schedules, freedoms, strict=True))
+    deadline = perf_counter() + SECONDS_FOR_CUTS
+    if quick.deadline is not None:
+        deadline = min(deadline, quick.deadline)
+    ladders = tuple(
+        ladder.with_cut(saved_by_another_cut(schedule, deadline))
+        for schedule, ladder in zip(schedules, made, strict=True)
+    )
     highest = (each.limited for each in bounds.values() if each.limited is not None)
     return Measured(ladders, min(highest, default=None), quick.cut_short)
 
@@ -198,9 +209,11 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
     start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
     makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
+    unhindered = schedule.unhindered_makespan
+    without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
-    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= makespan
+    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= without_waiting
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
@@ -209,8 +222,9 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
         filling_and_draining=bounds.plain - largest,
         latency=bounds.delayed - bounds.plain,
         memory=highest - bounds.delayed,
-        order=makespan - highest,
+        order=without_waiting - highest,
         limited=limited,
+        communication=makespan - without_waiting,
     )
 
 
@@ -247,7 +261,7 @@ class _Clock:
 
 
 def _bounds_needed(freedom: Freedom) -> int:
-    return 1 + bool(freedom.pipeline.p2p_latency) + freedom.limited
+    return 1 + bool(freedom.pipeline.longest_lag) + freedom.limited
 
 
 def find_bounds(freedom: Freedom) -> Bounds:
@@ -256,7 +270,7 @@ def find_bounds(freedom: Freedom) -> Bounds:
 
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
-    latency, loads = bool(freedom.pipeline.p2p_latency), device_loads(freedom)
+    latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
     is_read = _is_read_quickly(freedom) and not clock.is_over()
     problem = freedom.problem(freedom.pipeline.microbatches) if is_read else None
     free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
@@ -277,7 +291,7 @@ def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fra
     if freedom.limited:
         return bounds if bounds.limited is None else replace(bounds, limited=max(bounds.limited, proven))
     delayed = max(bounds.delayed, proven)
-    plain = bounds.plain if freedom.pipeline.p2p_latency else delayed
+    plain = bounds.plain if freedom.pipeline.longest_lag else delayed
     return replace(bounds, plain=plain, delayed=delayed, limited=delayed)
 
 

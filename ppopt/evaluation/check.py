@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
+from ppopt.evaluation.communicator_verdicts import (
+    circles,
+    crossing_faults,
+    describe_circle,
+    needed_communicators,
+)
 from ppopt.garbage import collection_paused
+from solver.errors import InputError
 from strategies.actions import Op
 from strategies.given_order import GivenOrder
-from strategies.order_faults import check_file
+from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
+from strategies.lowering.as_pytorch import lower_as_pytorch
+from strategies.lowering.transfers import is_lowered
+from strategies.numbers import shown
+from strategies.order_faults import check_communication, check_file
 from strategies.pipeline import Pipeline, StageCosts
 from strategies.placements import Placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
@@ -34,40 +46,127 @@ class CheckReport:
         What of the file was left out.
     summary : str
         All of it in one line.
+    communicators : mapping of str to str or None
+        For a file with communication, under which communicators it runs: ``"runs"`` or ``"hangs"`` for ``edge``,
+        ``pair``, ``way`` and ``rank``. None for an order of computations, or where a fault makes the question idle.
+    circles : mapping of str to str
+        For each communicators with which it hangs, the first circle of transfers that wait for each other.
+    lowered : str
+        Where PyTorch placed the communication, how; rows and columns are then those of PyTorch's own lists.
     """
 
     name: str
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
     summary: str
+    communicators: Mapping[str, str] | None = None
+    circles: Mapping[str, str] = field(default_factory=dict)
+    lowered: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has a fault, or hangs with any communicators."""
+        return bool(self.faults) or (self.communicators is not None and "runs" not in self.communicators.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON; rows and columns are counted from 1."""
+        values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
+        if self.communicators is not None:
+            values["communicators"] = dict(self.communicators)
+            values["circles"] = dict(self.circles)
+        return values
+
+
+def _plain(fault: Fault) -> dict[str, Any]:
+    return {
+        "row": None if fault.row is None else fault.row + 1,
+        "column": None if fault.column is None else fault.column + 1,
+        "message": f"{fault.token} {fault.message}" if fault.token else fault.message,
+    }
 
 
 @collection_paused()
-def check_schedule_file(path: str, costs: Costs | None = None) -> CheckReport:
-    """List all that is wrong with a schedule file.
+def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None = None) -> CheckReport:
+    """List all that is wrong with a schedule file, and find out which communicators it needs.
 
     Parameters
     ----------
     path : str
-        The file.
+        The file: an order of computations, or one with its communication, which is then checked as well.
     costs : callable, optional
         Gives the pipeline whose sizes and memory limit the file must keep; asked only where the file itself is fine.
+    lower : {"pytorch", "deferred"}, optional
+        Check an order of computations with the communication that PyTorch would place in it, without and with its
+        ``defer_pp_recv``.
 
     Raises
     ------
     InputError
-        If it is no schedule file at all, or contradicts the pipeline.
+        If it is no schedule file at all, contradicts the pipeline, or cannot be lowered.
     """
-    checked = check_file(read_schedule_file(path))
+    if lower not in (None, *LOWERINGS):
+        raise InputError(f"lower: {shown(lower)} is not known; allowed are {', '.join(LOWERINGS)}")
+    read = read_schedule_file(path)
+    checked = check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read)
     file, faults = checked.file, checked.faults
+    if lower is not None:
+        _refuse_lowered(file)
+    notes = file.remarks if is_lowered(file.rows) else file.notes
     if checked.placement is None:
-        return CheckReport(file.name, faults, file.notes, f"{file.name}: {_counted(len(faults), 'fault')}")
+        return CheckReport(file.name, faults, notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
         pipeline = in_stages(costs(given), given.sizes["stages"])  # where layers are not yet cut
         faults = tuple(_over_limit(file, pipeline, checked.placement))
-    found = _counted(len(faults), "fault") if faults else "no fault"
-    return CheckReport(file.name, faults, file.notes, f"{file.name}: {_described(given)}; {found}")
+    rows = file.rows if lower is None else _lowered(given, lower)
+    report = CheckReport(file.name, faults, notes, f"{file.name}: {_described(given)}; {_found(faults)}")
+    if not is_lowered(rows):
+        return report
+    return _with_communicators(report, given, rows, lower)
+
+
+LOWERINGS = ("pytorch", "deferred")
+"""How PyTorch may lower an order of computations: as it does by default, and with ``defer_pp_recv``."""
+
+
+_PLACED = {"pytorch": "as PyTorch lowers it", "deferred": "as PyTorch lowers it with defer_pp_recv=True"}
+
+
+def _refuse_lowered(file: ScheduleFile) -> None:
+    if is_lowered(file.rows):
+        raise InputError(f"{file.name}: --lower: the file has its communication already; check it as it is")
+
+
+def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:
+    try:
+        return lower_as_pytorch(given.orders, given.placement, deferred=lower == "deferred")
+    except InputError as error:
+        raise InputError(f"{given.name}: {error}") from None
+
+
+def _with_communicators(
+    report: CheckReport, given: GivenOrder, rows: Sequence[Sequence[Token | None]], lower: str | None
+) -> CheckReport:
+    """Tell with which communicators an order with communication runs, if nothing in it crosses."""
+    lowered = as_programs(rows, given.placement, unit_durations, moves_at_once)
+    how = f"{_described(given)}, {_counted(len(lowered.transfers), 'transfer')}"
+    placed = "" if lower is None else _PLACED[lower]
+    faults = (*report.faults, *crossing_faults(lowered))
+    text = f"{report.name}: {', '.join(filter(None, [how, placed]))}; {_found(faults)}"
+    report = replace(report, lowered=placed)
+    if len(faults) > len(report.faults):
+        return replace(report, faults=faults, summary=text)
+    found = circles(lowered)
+    return replace(
+        report,
+        summary=f"{text}; {needed_communicators(found)}",
+        communicators={name: "runs" if circle is None else "hangs" for name, circle in found.items()},
+        circles={name: describe_circle(circle, lowered, name) for name, circle in found.items() if circle is not None},
+    )
+
+
+def _found(faults: Sequence[Fault]) -> str:
+    return _counted(len(faults), "fault") if faults else "no fault"
 
 
 def _described(given: GivenOrder) -> str:

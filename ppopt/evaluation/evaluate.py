@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
 from ppopt.evaluation.order_files import read_each, read_named
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.planning.fixed_order import FixedOrder
+from ppopt.planning.quick import planned
 from ppopt.result import Schedule
-from reports.metrics import measure
-from solver.checker import violations
 from solver.errors import DeadlockError, InputError
-from solver.problem import Placed, Problem, place
-from solver.replay import ENGINES, choose_engine, replay
+from solver.replay import ENGINES
 from solver.states import EngineChoice
 from strategies.actions import Op, PipelineAction
-from strategies.dependencies import build_problem, split_as_in
 from strategies.given_order import GivenOrder, Named
 from strategies.interleaving import pytorchs_groups
-from strategies.model_notes import chunks_notes, halves_notes
+from strategies.model_notes import PLANNED, chunks_notes, halves_notes
 from strategies.numbers import shown
 from strategies.orders import check_options, make_orders, parse_strategy
 from strategies.pipeline import Pipeline
@@ -28,16 +27,16 @@ from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
-from strategies.short_blocks import note_on_short_blocks
-from strategies.stages import Cut, GivenModel
-
-
-class InternalError(RuntimeError):
-    """ppopt made a schedule that breaks a rule; the fault is ours."""
+from strategies.stages import Cut, CutChoice, GivenModel
 
 
 def evaluate(
-    pipeline: Pipeline, strategy: str | PathLike[str] | GivenOrder, engine: EngineChoice = "auto", **options: int
+    pipeline: Pipeline,
+    strategy: str | PathLike[str] | GivenOrder,
+    engine: EngineChoice = "auto",
+    *,
+    cut: CutChoice = "plan",
+    **options: int,
 ) -> Schedule:
     """Replay a published schedule, or one from a file, on a pipeline's costs.
 
@@ -52,6 +51,8 @@ def evaluate(
         must be the pipeline's; text is a path if it ends in ``.csv``, or holds a separator and exists.
     engine : {"auto", "cpsat", "graph"}
         What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut: in a moment for this schedule, or evenly. `ppopt.plan` looks longer.
     **options : int
         The schedule's options, as after the colon.
 
@@ -66,11 +67,15 @@ def evaluate(
         If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
     """
     check_pipeline(pipeline)
-    return evaluate_with(GivenModel(pipeline), read_named(strategy), engine, options)
+    return evaluate_with(GivenModel(pipeline, cut=cut), read_named(strategy), engine, options)
 
 
 def evaluate_all(
-    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: EngineChoice = "auto"
+    pipeline: Pipeline,
+    strategies: Iterable[str | PathLike[str] | GivenOrder],
+    engine: EngineChoice = "auto",
+    *,
+    cut: CutChoice = "plan",
 ) -> list[Schedule]:
     """Replay several schedules, published ones and files, on the same model.
 
@@ -83,7 +88,7 @@ def evaluate_all(
         The costs.
     strategies : iterable of str or path
         As for `evaluate`.
-    engine : {"auto", "cpsat", "graph"}
+    engine, cut
         As for `evaluate`.
 
     Returns
@@ -97,7 +102,7 @@ def evaluate_all(
         As for `evaluate`, and if no strategy is named.
     """
     results: list[Schedule] = []
-    for outcome in evaluate_each(pipeline, strategies, engine):
+    for outcome in evaluate_each(pipeline, strategies, engine, cut=cut):
         if isinstance(outcome, InputError):
             raise outcome
         results.append(outcome)
@@ -105,7 +110,11 @@ def evaluate_all(
 
 
 def evaluate_each(
-    pipeline: Pipeline, strategies: Iterable[str | PathLike[str] | GivenOrder], engine: EngineChoice = "auto"
+    pipeline: Pipeline,
+    strategies: Iterable[str | PathLike[str] | GivenOrder],
+    engine: EngineChoice = "auto",
+    *,
+    cut: CutChoice = "plan",
 ) -> Iterator[Schedule | InputError]:
     """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
 
@@ -125,7 +134,7 @@ def evaluate_each(
     names = read_each(strategies)
     if not names:
         raise InputError("strategies: name at least one")
-    model = GivenModel.of_several(pipeline, names)
+    model = GivenModel.of_several(pipeline, names, cut=cut)
     for name in names:
         try:
             yield evaluate_with(model, name, engine, {})
@@ -173,6 +182,8 @@ def evaluate_with(
     pipeline = cut.pipeline
     placement, orders = make_orders(strategy, pipeline, chosen)
     notes = [*doubts(model.pipeline), *_notes(strategy, model, cut, placement, as_given=stages is None)]
+    if model.leaves_cut_open(len(pipeline.costs)):
+        pipeline, orders = _planned(FixedOrder(strategy.name, pipeline, placement, orders, strategy, chosen))
     groups = pytorchs_groups(name.partition(":")[0], pipeline.devices, pipeline.microbatches)
     if groups and "group_size" not in chosen:
         notes.append(groups)
@@ -226,8 +237,17 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     cut = model.for_order(given)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
-    notes = (*doubts(model.pipeline), *given.notes, *cut.notes(given.name, given.placement), *halves)
-    return replay_orders(given.name, cut.pipeline, given.placement, given.orders, engine, notes=notes)
+    notes = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
+    pipeline = cut.pipeline
+    if model.leaves_cut_open(len(pipeline.costs)):
+        pipeline, _ = _planned(FixedOrder(given.name, pipeline, given.placement, given.orders, None, {}))
+    return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
+
+
+def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:
+    """Cut layers for an order in a moment; one that looks at the costs is made again."""
+    pipeline = planned(order)
+    return pipeline, list(map(list, order.orders_on(pipeline)))
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
@@ -239,66 +259,20 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
     return strategy, written | given
 
 
-def replay_orders(
-    label: str,
-    pipeline: Pipeline,
-    placement: Placement,
-    orders: Sequence[Sequence[PipelineAction]],
-    engine: EngineChoice,
-    *,
-    notes: Iterable[str] = (),
-    started: float | None = None,
-    check_memory: bool = False,
-) -> Schedule:
-    """Replay given orders: times, check, figures.
-
-    Raises
-    ------
-    InputError
-        If the orders are not complete or deadlock.
-    InternalError
-        If the independent checker finds fault with the result.
-    """
-    started = perf_counter() if started is None else started
-    problem = build_problem(pipeline, placement, split_as_in(orders))
-    chosen = choose_engine(engine, problem)
-    try:
-        rows = place(problem, orders, replay(problem, orders, chosen))
-    except InputError as error:
-        error.args = (f"{label}: {error}",)
-        raise
-    _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal)
-    short = note_on_short_blocks(pipeline, orders)
-    seconds = perf_counter() - started
-    return Schedule(
-        strategy=label,
-        pipeline=pipeline,
-        layout=placement,
-        figures=figures,
-        engine=chosen,
-        seconds=seconds,
-        status="replayed",
-        problem=problem,
-        actions=orders,
-        rows=rows,
-        notes=(*notes, *([] if short is None else [short])),
-    )
-
-
-def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
-    """Check the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
-    found = violations(problem, rows, memory=memory)
-    if found:
-        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
-
-
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
     """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
-    yield from cut.notes(strategy.name, placement)
+    yield from _cut_notes(strategy.name, model, cut, placement)
     yield from chunks_notes(strategy, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:
         yield from halves_notes(model.pipeline)
+
+
+def _cut_notes(name: str, model: GivenModel, cut: Cut, placement: Placement) -> Iterator[str]:
+    """Say how the model was cut."""
+    if model.leaves_cut_open(len(cut.pipeline.costs)):
+        yield PLANNED
+    else:
+        yield from cut.notes(name, placement)
 
 
 def _written(options: dict[str, int], stages: int | None) -> str:

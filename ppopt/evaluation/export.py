@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ppopt.whole_files import written_whole
 from solver.errors import InputError
+from solver.problem import Block, Placed
 from strategies.actions import PipelineAction
 from strategies.exported_order import ExportedOrder, export_order
+from strategies.lowering.by_time import lower_by_time
 from strategies.numbers import in_one_line
 from strategies.placements import Placement
+from strategies.schedule_file import Token
 
 
 class NamedOrder(Protocol):
@@ -31,8 +35,42 @@ class NamedOrder(Protocol):
     def layout(self) -> Placement:
         """Which device holds which stage."""
 
+    @property
+    def rows(self) -> Sequence[Placed]:
+        """When each operation runs."""
 
-def exported(schedule: NamedOrder, *, force_order_only: bool = False) -> ExportedOrder:
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How orders are written.
+
+    Attributes
+    ----------
+    force_order_only : bool
+        Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+    lowered : bool
+        Whether its communication is placed and written, too.
+    unshard : bool
+        Whether a lowered order gathers and releases the parameters of its stages, as modules of FSDP need it.
+    """
+
+    force_order_only: bool = False
+    lowered: bool = False
+    unshard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unshard and not self.lowered:
+            raise InputError("--unshard: applies to --lowered (lowered=True in Python); give that as well")
+        if self.force_order_only and self.lowered:
+            raise InputError(
+                "--lowered: is for PyTorch's runtime, which cannot run what --force-order-only writes; leave one out"
+            )
+
+
+AS_THEY_ARE = ExportOptions()
+
+
+def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> ExportedOrder:
     """Prepare a schedule's order for a file; the notes name the schedule.
 
     Raises
@@ -41,10 +79,62 @@ def exported(schedule: NamedOrder, *, force_order_only: bool = False) -> Exporte
         If PyTorch's runtime cannot run it and that is not forced.
     """
     try:
-        exported = export_order(schedule.actions, schedule.layout, force_order_only=force_order_only)
+        rows = lowered_rows(schedule, unshard=options.unshard) if options.lowered else schedule.actions
+        exported = export_order(rows, schedule.layout, force_order_only=options.force_order_only)
     except InputError as error:
         raise InputError(f"{schedule.strategy}: {error}") from None
     return ExportedOrder(exported.orders, tuple(f"{schedule.strategy}: {note}" for note in exported.notes))
+
+
+def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[Token]]:
+    """Place the communication of a schedule by time: it can neither deadlock nor cross, see `lower_by_time`."""
+    ends = {row.task: row.end for row in schedule.rows}
+    actions = (action for order in schedule.actions for action in order)
+    by_action = {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
+    return lower_by_time(schedule.actions, schedule.layout, by_action, shards=unshard)
+
+
+def export(
+    schedule: NamedOrder,
+    path: str | Path,
+    *,
+    force_order_only: bool = False,
+    lowered: bool = False,
+    unshard: bool = False,
+) -> tuple[str, ...]:
+    """Write a schedule's order as a file that PyTorch's pipeline runtime loads.
+
+    Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong gradients.
+    No time changes.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What to write.
+    path : str or Path
+        The file; it appears when all of it is written.
+    force_order_only : bool
+        Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+    lowered : bool
+        Whether its sends, receives and REDUCE_GRAD are written as well, such that it cannot deadlock or cross under any
+        communicators: PyTorch loads it with ``format="compute_comms"``. Else PyTorch places them itself.
+    unshard : bool
+        Whether UNSHARD and RESHARD are written in a lowered file, for modules of FSDP.
+
+    Returns
+    -------
+    tuple of str
+        What should be known of the file.
+
+    Raises
+    ------
+    InputError
+        If the order is bidirectional and that is not forced, the options contradict each other, or the file cannot be
+        written.
+    """
+    order = exported(schedule, ExportOptions(force_order_only, lowered, unshard))
+    write_order(path, order)
+    return order.notes
 
 
 def write_order(path: str | Path, order: ExportedOrder) -> None:
@@ -83,7 +173,7 @@ def check_folder(option: str, path: str) -> None:
 
 
 def write_orders(
-    folder: str, schedules: Iterable[tuple[str, NamedOrder]], *, force_order_only: bool = False
+    folder: str, schedules: Iterable[tuple[str, NamedOrder]], options: ExportOptions = AS_THEY_ARE
 ) -> tuple[list[str], list[str]]:
     """Write a file for each schedule that PyTorch's runtime can run; the folder is made where it is not there.
 
@@ -93,8 +183,8 @@ def write_orders(
         Where they are written; files of the same names are replaced.
     schedules : iterable of (str, NamedOrder)
         Each with what its file's name begins with, in front of its own name; empty for nothing.
-    force_order_only : bool
-        Whether bidirectional orders are written, too.
+    options : ExportOptions
+        How.
 
     Returns
     -------
@@ -114,7 +204,7 @@ def write_orders(
     _make(folder)
     for prefix, schedule in schedules:
         try:
-            order = exported(schedule, force_order_only=force_order_only)
+            order = exported(schedule, options)
         except InputError as error:
             notes.append(f"not written: {error}")
             continue

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ppopt.evaluation.communicator_verdicts import crossing_faults
 from ppopt.garbage import collection_paused
 from solver.errors import InputError
 from strategies.given_order import GivenOrder, Named
+from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
+from strategies.lowering.transfers import is_lowered
 from strategies.numbers import in_one_line
-from strategies.order_faults import check_file
+from strategies.order_faults import CheckedFile, check_communication, check_file
 from strategies.orders import parse_strategy
-from strategies.schedule_file import read_schedule_file
+from strategies.schedule_file import Fault, ScheduleFile, read_schedule_file
 
 MOST_TOLD = 20
 """More faults than this are reported by ``ppopt check`` alone."""
@@ -84,10 +87,33 @@ def read_given_order(path: str | Path) -> GivenOrder:
         If it is no schedule, or for each of its faults; of many, only the first are reported.
     """
     checked = check_file(read_schedule_file(path))
-    name = checked.file.name
+    file = checked.file
     if checked.placement is None:
-        messages = [f"{name}: {fault}" for fault in checked.faults[:MOST_TOLD]]
-        if more := len(checked.faults) - len(messages):
-            messages.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
+        _refuse_faults(file.name, checked.faults)
+        raise AssertionError("a file without a placement has faults")
+    rows = file.rows if is_lowered(file.rows) else None
+    return GivenOrder(file.name, checked.placement, file.orders, file.notes, rows)
+
+
+def _refuse_faults(name: str, faults: Sequence[Fault]) -> None:
+    messages = [f"{name}: {fault}" for fault in faults[:MOST_TOLD]]
+    if more := len(faults) - len(messages):
+        messages.append(f"{name}: {more:,} more faults; `ppopt check` lists all")
+    if messages:
         raise InputError("\n".join(messages))
-    return GivenOrder(name, checked.placement, checked.file.orders, checked.file.notes)
+
+
+def refuse_communication_faults(given: GivenOrder) -> None:
+    """Refuse a file whose communication has a fault or is crossed; of many, only the first are reported.
+
+    Raises
+    ------
+    InputError
+        For each of its faults.
+    """
+    if given.lowered is None:
+        return
+    file = ScheduleFile(given.name, given.lowered)
+    _refuse_faults(given.name, check_communication(CheckedFile(file, (), given.placement)).faults)
+    lowered = as_programs(given.lowered, given.placement, unit_durations, moves_at_once)
+    _refuse_faults(given.name, list(crossing_faults(lowered)))

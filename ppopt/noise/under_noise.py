@@ -80,6 +80,11 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
     first = schedules[0].pipeline
     noise.refuse_unknown_devices(first.devices)
     for schedule in schedules:
+        if schedule.unhindered_makespan is not None:
+            raise InputError(
+                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and times "
+                "are drawn only where none does; take p2p: async for it"
+            )
         if (schedule.pipeline.devices, schedule.pipeline.microbatches) != (first.devices, first.microbatches):
             raise InputError("noise: the schedules must have the same devices and microbatches to share their luck")
     orders = [NoisyOrder(schedule, noise) for schedule in schedules]

@@ -120,8 +120,9 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
         text = f"With room for one more activation (a limit {number(float(one))} higher),"
         yield "more memory", text, pipeline.with_limit(more)
-    if pipeline.p2p_latency:
-        yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0)})
+    if pipeline.longest_lag:
+        without = dict.fromkeys(("communication", "p2p", "communicators", "lowering"))
+        yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0), **without})
 
 
 def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None) -> float | None:

@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
-from ppopt.evaluation.evaluate import InternalError, evaluate_with, first_variant_that_runs, replay_orders
+from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
+from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
@@ -23,6 +24,7 @@ from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit
+from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
@@ -31,14 +33,14 @@ from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_m
 from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
 from solver.states import Objective
-from strategies.model_notes import TWO_COPIES, halves_notes
+from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
 from strategies.numbers import shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
-from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, GivenModel
+from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, CutChoice, GivenModel
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
@@ -52,6 +54,9 @@ OFFERS_TO_ANSWER = 3.0
 
 CAUTION = 1.2
 """What was measured may take this much longer the next time."""
+
+SHARE_OF_CUTS = 0.1
+"""The part of the time that cutting layers may take, where their cut is left open."""
 
 MOST_FOR_OTHERS = 0.5
 """The part of the time that schedules beside the result may take at most; more are left out."""
@@ -75,6 +80,7 @@ def optimize(
     seed: int = 0,
     progress: Progress | None = None,
     starts: Sequence[Schedule] = (),
+    cut: CutChoice = "plan",
     robust: Noise | None = None,
 ) -> Schedule:
     """Search for the schedule with the least makespan (or span) on these costs and within this memory.
@@ -104,6 +110,9 @@ def optimize(
     starts : sequence of Schedule
         Where to start from, too, beside the published schedules: those of the same placement and cut, with no other
         steps than the search may use. The result is never longer than one of them that fits the memory.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut: such that some order may be short (`ppopt.plan` searches for cut and
+        order together), or evenly.
     robust : Noise, optional
         How times vary: of the schedules that the search met, the result is the one with the least mean makespan then,
         and a note says what it gives up without noise.
@@ -131,6 +140,7 @@ def optimize(
         seed=seed,
         progress=progress,
         starts=starts,
+        cut=cut,
         robust=robust,
     )
     outcomes = list(optimize_each(pipeline, options))
@@ -147,6 +157,12 @@ def optimize(
 class SearchOptions:
     """What `optimize` takes besides the pipeline; the same names and meanings.
 
+    Attributes
+    ----------
+    known : Bound or None
+        A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
+        than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
+
     Raises
     ------
     InputError
@@ -162,6 +178,8 @@ class SearchOptions:
     seed: int = 0
     progress: Progress | None = None
     starts: Sequence[Schedule] = ()
+    cut: CutChoice = "plan"
+    known: Bound | None = None
     robust: Noise | None = None
 
     def __post_init__(self) -> None:
@@ -221,8 +239,9 @@ def optimize_each(
         The best found on a placement, or why there is none.
     """
     limit = limit or TimeLimit(options.time_limit)
-    model = GivenModel.of_several(pipeline, placements=options.placements)
-    cuts = {name: model.for_placement(name) for name in options.placements}
+    model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
+    seconds = SHARE_OF_CUTS * options.time_limit / len(options.placements)
+    cuts = {name: _cut_for(model, name, options.split_backward, seconds) for name in options.placements}
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
         try:
@@ -236,18 +255,58 @@ def optimize_each(
             return
 
 
-def searched_cuts(pipeline: Pipeline, placements: Sequence[str]) -> Iterator[tuple[Pipeline, Placement]]:
+def _cut_for(model: GivenModel, name: str, split_backward: bool, seconds: float) -> Cut:
+    """Cut a model for the search of a placement, within so many seconds."""
+    cut = model.for_placement(name)
+    pipeline = cut.pipeline
+    if not model.leaves_cut_open(len(pipeline.costs)):
+        return cut
+    placement = make_placement(name, pipeline.devices, len(pipeline.costs), pipeline.microbatches)
+    return cut._replace(pipeline=planned_for_search(pipeline, placement, seconds, split_backward=split_backward))
+
+
+def searched_cuts(
+    pipeline: Pipeline, placements: Sequence[str], options: SearchOptions
+) -> Iterator[tuple[Pipeline, Placement]]:
     """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
     for name in placements:
         with suppress(InputError):
-            cut = GivenModel(pipeline).for_placement(name).pipeline
-            placement = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+            cut, placement = searched_cut(pipeline, name, options, shares=len(placements))
             yield cut, replace(placement, name="")
+
+
+def searched_cut(
+    pipeline: Pipeline, name: str, options: SearchOptions, *, shares: int = 1
+) -> tuple[Pipeline, Placement]:
+    """Cut the model as a search of a placement does, and lay out its stages.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    name : str
+        The placement.
+    options : SearchOptions
+        What the search may do.
+    shares : int
+        Among how many placements its time is shared.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be cut so.
+    """
+    seconds = SHARE_OF_CUTS * options.time_limit / shares
+    cut = _cut_for(GivenModel(pipeline, cut=options.cut), name, options.split_backward, seconds).pipeline
+    return cut, make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
 
 
 def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator[str]:
     """Say how the model was taken."""
-    yield from cut.notes(result.strategy, result.layout)
+    if cut.pipeline.layers is not None and cut.given.layers_per_stage != cut.pipeline.layers_per_stage:
+        yield PLANNED if options.cut == "plan" else next(cut.notes(result.strategy, result.layout))
+    else:
+        yield from cut.notes(result.strategy, result.layout)
     chunks, usual = result.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
     if STAGES_PER_DEVICE[result.placement] is None and chunks > usual:
         yield (
@@ -284,6 +343,8 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         _offer_something(search, placement)
         met.starting = False
         search.proven(bound_first(problem))
+        if options.known is not None:
+            search.proven(options.known)
         draft = _Draft.of(search, pipeline, placement)
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
         choosing = _for_choosing(draft.seconds, options, limit)
@@ -432,7 +493,8 @@ class _Draft:
 
 def _replayed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Schedule:
     label = f"optimized-{placement.name}"
-    return replay_orders(label, pipeline, placement, pipeline_actions(orders), "graph", check_memory=True)
+    actions = pipeline_actions(orders)
+    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True)
 
 
 def _check(search: Search, result: Schedule) -> None:
@@ -441,7 +503,8 @@ def _check(search: Search, result: Schedule) -> None:
     scale = search.problem.ticks_per_unit
     value = result.makespan if search.objective == "makespan" else result.span
     assert search.best is not None
-    if value != search.best / scale:
+    waits = bool(result.transfers)  # then the search let them pass, and the result is no shorter than it found
+    if value < search.best / scale or (value > search.best / scale and not waits):
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
@@ -450,6 +513,7 @@ def _check(search: Search, result: Schedule) -> None:
 def _finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
     """Give a result of a search its bound."""
     scale = search.problem.ticks_per_unit
+    value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     return replace(
@@ -457,7 +521,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         objective=search.objective,
         bound=search.bound / scale,
         bound_held_by=search.held_by,
-        status="optimal" if search.closed and result.objective_value <= search.bound / scale else "feasible",
+        status="optimal" if search.closed and value == search.bound / scale else "feasible",
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),

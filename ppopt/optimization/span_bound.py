@@ -27,7 +27,7 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
         [in_ticks(cost.forward, scale) for cost in pipeline.costs],
         [in_ticks(cost.backward_input, scale) for cost in pipeline.costs],
         [in_ticks(cost.backward_weight, scale) for cost in pipeline.costs],
-        lag=in_ticks(pipeline.p2p_latency, scale),
+        lag=min((in_ticks(hop.lag, scale) for hop in pipeline.hops(placement.homes[0])), default=0),
         live=_live(pipeline, problem),
         count=pipeline.microbatches,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import cast
 
 from solver.errors import InputError
@@ -99,10 +100,17 @@ def _whole_backward(problem: Problem, op: Op) -> Action:
 
 
 def one_at_a_time(placement: Placement, problem: Problem) -> Orders:
-    """Order the operations so that each microbatch is done before the next begins: the least memory there is."""
+    """Order the operations so that on every device each microbatch is done before the next: the least memory there is.
+
+    Directions take turns: a microbatch enters where the backward of the one before, which came from the other end,
+    ended first, and follows it from device to device.
+    """
     orders: list[list[Action]] = [[] for _ in range(problem.devices)]
-    for microbatches, homes in placement.directions():
-        for microbatch in microbatches:
+    directions = placement.directions()
+    for turn in zip_longest(*(microbatches for microbatches, _ in directions)):
+        for microbatch, (_, homes) in zip(turn, directions, strict=True):
+            if microbatch is None:
+                continue
             for stage, device in enumerate(homes):
                 orders[device].append(Op(stage, "F", microbatch))
             for stage in reversed(range(len(homes))):

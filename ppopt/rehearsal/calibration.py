@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -15,6 +15,7 @@ from ppopt.rehearsal.prediction import with_costs
 from solver.problem import Problem
 from strategies.actions import Op
 from strategies.backward_halves import SPLIT_TOLERANCE
+from strategies.communication import Communication
 from strategies.pipeline import Pipeline
 
 CLEARLY = 1.0
@@ -37,11 +38,14 @@ class Calibration:
         posts receives. A trimmed mean.
     latency : float
         From then on, how long a result takes to the device that waits for it. A trimmed mean.
+    excess : float
+        How much longer that is than what was asked for, hop by hop. A trimmed mean.
     """
 
     durations: dict[tuple[int, str], float]
     between: dict[tuple[int, str], float]
     latency: float
+    excess: float = 0.0
 
     def lasts(self, stage: int, kind: str) -> float | None:
         """Return how long an action occupies its device, what comes after it included."""
@@ -54,10 +58,17 @@ class _Gaps:
     """The gaps between actions, by what fills them."""
 
     between: dict[tuple[int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    under_way: list[tuple[tuple[int, str], float]] = field(default_factory=list)
+    under_way: list[tuple[tuple[int, str], float, float]] = field(default_factory=list)
 
 
-def calibrate(actions: Sequence[MeasuredAction], problem: Problem, least_latency: float) -> Calibration:
+def calibrate(
+    actions: Sequence[MeasuredAction],
+    problem: Problem,
+    least_latency: float,
+    *,
+    milliseconds_per_tick: float = 0.0,
+    held_up: Container[Op] = (),
+) -> Calibration:
     """Read the costs off one step.
 
     Parameters
@@ -67,21 +78,37 @@ def calibrate(actions: Sequence[MeasuredAction], problem: Problem, least_latency
     problem : Problem
         What waits for what.
     least_latency : float
-        The latency that was asked for, in milliseconds.
+        The longest latency that was asked for, in milliseconds.
+    milliseconds_per_tick : float
+        What a tick of the problem is; 0 where all hops are of that latency.
+    held_up : container of Op
+        What produces results that have to wait for others: those tell nothing of how long a transfer takes.
     """
     durations: dict[tuple[int, str], list[float]] = defaultdict(list)
     for each in actions:
         durations[each.stage, each.kind].append(each.end - each.start)
-    gaps = _gaps(actions, problem, CLEARLY + least_latency)
+    lags = _asked_for(problem, milliseconds_per_tick) if milliseconds_per_tick else {}
+    gaps = _gaps(actions, problem, CLEARLY + least_latency, lags, held_up)
     everything = [gap for each in gaps.between.values() for gap in each]
     usual = trimmed_mean(everything) if everything else 0.0
     between = {key: trimmed_mean(gaps.between.get(key) or [usual]) for key in durations}
-    transfers = [gap - between[key] for key, gap in gaps.under_way]
+    transfers = [gap - between[key] for key, gap, _ in gaps.under_way]
+    excesses = [gap - between[key] - (lag if lags else least_latency) for key, gap, lag in gaps.under_way]
     return Calibration(
         durations={key: fmean(values) for key, values in durations.items()},
         between=between,
         latency=max(0.0, trimmed_mean(transfers)) if transfers else least_latency,
+        excess=trimmed_mean(excesses) if excesses else 0.0,
     )
+
+
+def _asked_for(problem: Problem, milliseconds_per_tick: float) -> dict[Op, float]:
+    """Look up how long each operation's input should take from another device, in milliseconds."""
+    return {
+        cast("Op", after): lag * milliseconds_per_tick
+        for before, after, lag in problem.precedences
+        if problem.tasks[before].device != problem.tasks[after].device
+    }
 
 
 def trimmed_mean(values: Sequence[float]) -> float:
@@ -93,7 +120,13 @@ def trimmed_mean(values: Sequence[float]) -> float:
     return fmean(sorted(values)[left_out : len(values) - left_out])
 
 
-def _gaps(actions: Sequence[MeasuredAction], problem: Problem, clearly: float) -> _Gaps:
+def _gaps(
+    actions: Sequence[MeasuredAction],
+    problem: Problem,
+    clearly: float,
+    lags: Mapping[Op, float],
+    held_up: Container[Op],
+) -> _Gaps:
     measured = {Op(each.stage, each.kind, each.microbatch): each for each in actions}
     source = {
         after: measured[cast("Op", before)]
@@ -103,8 +136,11 @@ def _gaps(actions: Sequence[MeasuredAction], problem: Problem, clearly: float) -
     gaps = _Gaps()
     for before, after in _neighbours(actions):
         producer = source.get(Op(after.stage, after.kind, after.microbatch))
+        if producer is not None and Op(producer.stage, producer.kind, producer.microbatch) in held_up:
+            continue
         if producer is not None and producer.end > before.end:
-            gaps.under_way.append(((producer.stage, producer.kind), after.start - producer.end))
+            lag = lags.get(Op(after.stage, after.kind, after.microbatch), 0.0)
+            gaps.under_way.append(((producer.stage, producer.kind), after.start - producer.end, lag))
         elif producer is None or producer.end < before.end - clearly:
             gaps.between[before.stage, before.kind].append(after.start - before.end)
     return gaps
@@ -118,7 +154,7 @@ def _neighbours(actions: Sequence[MeasuredAction]) -> Iterator[tuple[MeasuredAct
         yield from pairwise(sorted(of_device, key=lambda each: each.start))
 
 
-def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: float) -> Pipeline:
+def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: float, *, queued: bool = False) -> Pipeline:
     """Put measured costs into a pipeline.
 
     Parameters
@@ -129,6 +165,8 @@ def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: floa
         The costs, in milliseconds.
     unit : float
         How many milliseconds the pipeline's unit of time has.
+    queued : bool
+        Whether transfers wait for each other: what they take beyond what was asked for then occupies their queues.
     """
     times: dict[str, list[Fraction]] = defaultdict(list)
     for stage in range(len(pipeline.costs)):
@@ -138,7 +176,11 @@ def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: floa
         for key, value in zip(_KEYS, (forward, *parts), strict=True):
             times[key].append(_exact(value, unit))
     changed = with_costs(pipeline, dict(times))
-    return changed.model_copy(update={"p2p_latency": _exact(calibration.latency, unit)})
+    if pipeline.communication is None and not queued:
+        return changed.model_copy(update={"p2p_latency": _exact(calibration.latency, unit)})
+    given = pipeline.communication or Communication(latency=pipeline.p2p_latency)
+    longer = given.lengthened(_exact_difference(calibration.excess, unit), on_link=queued)
+    return changed.model_copy(update={"p2p_latency": Fraction(0), "communication": longer})
 
 
 _KEYS = ("forward", "backward", "backward_input", "backward_weight")
@@ -156,6 +198,10 @@ def _backward_of(calibration: Calibration, stage: int) -> tuple[float, float, fl
     tolerance = float(SPLIT_TOLERANCE)
     least = max(both / (1 + tolerance), max(to_input, to_weight)) * (1 + HAIR)
     return min(max(whole, least), both / (1 - tolerance) * (1 - HAIR)), to_input, to_weight
+
+
+def _exact_difference(milliseconds: float, unit: float) -> Fraction:
+    return Fraction(round(milliseconds * 1e6)) / (Fraction(unit) * 10**6)
 
 
 def _exact(milliseconds: float, unit: float) -> Fraction:

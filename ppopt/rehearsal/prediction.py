@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
+from ppopt.evaluation.communicated import Order, placed_rows, run_lowered
 from ppopt.result import Schedule
 from reports.metrics import measure
-from solver.problem import Block, Placed, Precedence, Problem, place
+from solver.problem import Block, Key, Placed, Precedence, Problem, place
 from solver.replay import replay
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem, split_as_in
+from strategies.lowering.as_program import as_programs
 from strategies.pipeline import Pipeline
+from strategies.schedule_file import Token, ops_of
 
 TINY = Fraction(1, 1_000_000)
 """Durations must be greater than 0: what takes no time is given this part of the shortest duration."""
@@ -75,11 +78,79 @@ def predict(schedule: Schedule, costs: Pipeline) -> Schedule:
         The costs, for its number of stages.
     """
     started = perf_counter()
+    orders, problem = _as_pytorch_runs(schedule, costs)
+    rows: list[Placed] = place(problem, orders, replay(problem, orders, "graph"))
+    return _predicted(schedule, costs, orders, problem, rows, started)
+
+
+def predict_with_queues(
+    schedule: Schedule, costs: Pipeline, lowered: Sequence[Sequence[Token | None]], communicators: str
+) -> tuple[Schedule, frozenset[Op]]:
+    """Replay an order with its communication, whose transfers wait for each other on communicators.
+
+    Parameters
+    ----------
+    schedule, costs
+        As for `predict`.
+    lowered : sequence of sequence of token or None
+        The order with its sends and receives.
+    communicators : {"edge", "pair", "rank"}
+        Which there are.
+
+    Returns
+    -------
+    schedule : Schedule
+        The prediction.
+    held_up : frozenset of Op
+        What produces the results that do not depart when they are produced.
+
+    Raises
+    ------
+    InputError
+        If it hangs, with the circle.
+    """
+    started = perf_counter()
+    orders, problem = _as_pytorch_runs(schedule, costs)
+    order = Order(schedule.strategy, costs, schedule.layout, problem, orders, ())
+    rows = [list(_halves_apart(row)) for row in lowered]
+    programs = as_programs(rows, schedule.layout, problem.duration, order.moving)
+    made = run_lowered(schedule.strategy, programs, communicators)
+    placed = placed_rows(made)
+    ends = {row.task: row.end for row in placed}
+    made_by = {key: _produced(key, ends) for key in made.transfers}
+    held_up = frozenset(made_by[key] for key, moved in made.transfers.items() if moved.start > ends[made_by[key]])
+    return _predicted(schedule, costs, orders, problem, placed, started), held_up
+
+
+def _produced(transfer: Key, ends: Mapping[Key, int]) -> Op:
+    """Return the operation that produces a result: an I where backwards are split."""
+    assert isinstance(transfer, Op)
+    return transfer if transfer in ends else transfer._replace(kind="I")
+
+
+def _halves_apart(row: Sequence[Token | None]) -> Iterator[Token | None]:
+    for token in row:
+        if isinstance(token, Block):
+            yield from ops_of(token)
+        else:
+            yield token
+
+
+def _as_pytorch_runs(schedule: Schedule, costs: Pipeline) -> tuple[list[list[Op]], Problem]:
     orders = [list(_one_after_the_other(order)) for order in schedule.actions]
     problem = build_problem(costs, schedule.layout, split_as_in(orders))
     blocks = [action for order in schedule.actions for action in order if isinstance(action, Block)]
-    problem = replace(problem, precedences=list(_sent_after_blocks(problem, blocks)))
-    rows: list[Placed] = place(problem, orders, replay(problem, orders, "graph"))
+    return orders, replace(problem, precedences=list(_sent_after_blocks(problem, blocks)))
+
+
+def _predicted(
+    schedule: Schedule,
+    costs: Pipeline,
+    orders: Sequence[Sequence[Op]],
+    problem: Problem,
+    rows: Sequence[Placed],
+    started: float,
+) -> Schedule:
     return Schedule(
         strategy=schedule.strategy,
         pipeline=costs,

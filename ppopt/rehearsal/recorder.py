@@ -31,6 +31,22 @@ class NotedPops(dict[Any, Any]):
         return super().pop(*key)
 
 
+class NamedOps(list[Any]):
+    """Sends or receives of one result, with its name.
+
+    Parameters
+    ----------
+    ops : list
+        As a stage of the runtime makes them.
+    name : (int, str, int)
+        The stage and the kind of what produces the result, and the microbatch.
+    """
+
+    def __init__(self, ops: list[Any], name: tuple[int, str, int]) -> None:
+        super().__init__(ops)
+        self.name = name
+
+
 @dataclass
 class Recorder:
     """Times of a worker's actions.
@@ -39,18 +55,22 @@ class Recorder:
     ----------
     durations : list of dict
         For each stage the nanoseconds that F, B, I and W should take.
-    latency : int
-        Nanoseconds from the departure of a result to its arrival, at least.
+    latency : list of (int, int)
+        For each stage, nanoseconds from the departure of the result of its forward, and of its backward, to the
+        arrival, at least; empty where there is no latency.
     departures : mapping or None
         Where all processes note when they sent what; None where there is no such latency.
     peers : list of int
         For each stage the rank that holds it.
+    queued : bool
+        Whether results depart when a queue has moved them, and not when they are posted.
     """
 
     durations: list[dict[str, int]]
-    latency: int = 0
+    latency: list[tuple[int, int]] = field(default_factory=list)
     departures: Any = None
     peers: list[int] = field(default_factory=list)
+    queued: bool = False
     on: bool = False
     asked: int | None = None
     deadline: int = 0
@@ -83,13 +103,19 @@ class Recorder:
 
     def depart(self, stage: int, kind: str, microbatch: int) -> None:
         """Note that a result is sent."""
+        if self.departures is not None and not self.queued:
+            self.departures[self._place(stage, kind, microbatch)] = perf_counter_ns()
+
+    def arrive(self, stage: int, kind: str, microbatch: int) -> None:
+        """Note that a queue has moved a result here."""
         if self.departures is not None:
             self.departures[self._place(stage, kind, microbatch)] = perf_counter_ns()
 
     def _await_arrival(self, stage: int, kind: str, microbatch: int) -> None:
         source = stage - 1 if kind == "F" else stage + 1
         if 0 <= source < len(self.peers) and self.peers[source] != self.peers[stage]:
-            wait_until(self.departures[self._place(source, kind, microbatch)] + self.latency)
+            left = self.departures[self._place(source, kind, microbatch)]
+            wait_until(left + self.latency[source][kind != "F"])
 
     def _place(self, stage: int, kind: str, microbatch: int) -> int:
         stages = len(self.peers)
@@ -101,6 +127,7 @@ def record_stage(stage: Any, recorder: Recorder) -> None:
     index = stage.stage_index
     forward, backward, weight = stage.forward_one_chunk, stage.backward_one_chunk, stage.backward_weight_one_chunk
     send_forward, send_backward = stage.get_fwd_send_ops, stage.get_bwd_send_ops
+    receive_forward, receive_backward = stage.get_fwd_recv_ops, stage.get_bwd_recv_ops
 
     def recorded(kind: str, call: Any, microbatch: int, arguments: Any, named: Any) -> Any:
         recorder.begin(index, kind, microbatch)
@@ -110,7 +137,7 @@ def record_stage(stage: Any, recorder: Recorder) -> None:
 
     def sent(kind: str, call: Any, microbatch: int) -> Any:
         recorder.depart(index, kind, microbatch)
-        return call(microbatch)
+        return NamedOps(call(microbatch), (index, kind, microbatch))
 
     def backward_recorded(microbatch: int, *arguments: Any, **named: Any) -> Any:
         return recorded("B" if named.get("full_backward", True) else "I", backward, microbatch, arguments, named)
@@ -118,5 +145,11 @@ def record_stage(stage: Any, recorder: Recorder) -> None:
     stage.forward_one_chunk = lambda chunk, *rest, **named: recorded("F", forward, chunk, rest, named)
     stage.backward_one_chunk = backward_recorded
     stage.backward_weight_one_chunk = lambda chunk, *rest, **named: recorded("W", weight, chunk, rest, named)
+
+    def received(source: int, kind: str, call: Any, microbatch: int) -> Any:
+        return NamedOps(call(microbatch), (source, kind, microbatch))
+
+    stage.get_fwd_recv_ops = lambda chunk: received(index - 1, "F", receive_forward, chunk)
+    stage.get_bwd_recv_ops = lambda chunk: received(index + 1, "I", receive_backward, chunk)
     stage.get_fwd_send_ops = lambda chunk: sent("F", send_forward, chunk)
     stage.get_bwd_send_ops = lambda chunk: sent("I", send_backward, chunk)

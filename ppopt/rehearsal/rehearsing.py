@@ -12,19 +12,28 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
+from ppopt.evaluation.order_files import read_named, refuse_communication_faults
 from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
 from ppopt.rehearsal.outcome import Rehearsal, measured_actions
-from ppopt.rehearsal.prediction import predict, splits_first_stage, with_first_stage_input_backward
+from ppopt.rehearsal.prediction import (
+    predict,
+    predict_with_queues,
+    splits_first_stage,
+    with_first_stage_input_backward,
+)
 from ppopt.result import Schedule
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from strategies.actions import Op
+from strategies.communication import NO_HOP, Hop
 from strategies.exported_order import export_order
 from strategies.given_order import GivenOrder
+from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.numbers import read_count, shown
 from strategies.pipeline import Pipeline
+from strategies.schedule_file import Token
 from strategies.stages import in_stages
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
@@ -38,6 +47,9 @@ SHORT = 5.0
 
 MOST_PROCESSES = 64
 
+QUEUED = ("async", "edge", "pair", "rank")
+"""What may do sends and receives; see `rehearse`."""
+
 
 def rehearse(
     pipeline: Pipeline,
@@ -47,6 +59,7 @@ def rehearse(
     unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
+    communicators: str = "async",
 ) -> Rehearsal:
     """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
 
@@ -65,6 +78,9 @@ def rehearse(
         five times the predicted time.
     trace_dir : str or Path, optional
         A folder for a trace of each rank by PyTorch's profiler, ``rank0.json`` and so on.
+    communicators : {"async", "edge", "pair", "rank"}
+        What does sends and receives: gloo as it is, where none waits for another; or queues of blocking ones, one for
+        each directed pair of ranks, for each pair, or one a rank, as NCCL's communicators are.
 
     Returns
     -------
@@ -78,7 +94,15 @@ def rehearse(
     RehearsalError
         If PyTorch is missing, or a process fails, ends or hangs.
     """
-    return rehearse_all(pipeline, [schedule], steps=steps, unit=unit, timeout=timeout, trace_dir=trace_dir)[0]
+    return rehearse_all(
+        pipeline,
+        [schedule],
+        steps=steps,
+        unit=unit,
+        timeout=timeout,
+        trace_dir=trace_dir,
+        communicators=communicators,
+    )[0]
 
 
 def rehearse_all(
@@ -89,6 +113,7 @@ def rehearse_all(
     unit: str | None = None,
     timeout: float | None = None,
     trace_dir: str | Path | None = None,
+    communicators: str = "async",
 ) -> list[Rehearsal]:
     """Rehearse several schedules on the same processes, one after the other; see `rehearse`.
 
@@ -102,6 +127,8 @@ def rehearse_all(
         Seconds for each schedule.
     trace_dir : str or Path, optional
         As for `rehearse`; with several schedules, each has a folder of its own in it: ``0``, ``1`` and so on.
+    communicators : str
+        As for `rehearse`.
 
     Returns
     -------
@@ -114,7 +141,8 @@ def rehearse_all(
     given = list(schedules)
     if not given:
         raise InputError("schedules: name at least one")
-    options = Options(steps, unit_of_times(pipeline, unit), timeout, None if trace_dir is None else Path(trace_dir))
+    folder = None if trace_dir is None else Path(trace_dir)
+    options = Options(steps, unit_of_times(pipeline, unit), timeout, folder, communicators)
     plans = [Plan(pipeline, each, options) for each in given]
     _refuse_missing_torch()
     folders = _trace_folders(options.trace_dir, len(plans))
@@ -153,6 +181,7 @@ class Options:
     unit: str
     timeout: float | None
     trace_dir: Path | None
+    communicators: str = "async"
 
     def __post_init__(self) -> None:
         try:
@@ -161,6 +190,10 @@ class Options:
             raise InputError(f"steps: {error}") from None
         if self.unit not in MILLISECONDS:
             raise InputError(f"unit: {shown(self.unit)} is not known; allowed are {', '.join(MILLISECONDS)}")
+        if self.communicators not in QUEUED:
+            raise InputError(
+                f"communicators: {shown(self.communicators)} is not known; allowed are {', '.join(QUEUED)}"
+            )
         seconds = self.timeout
         if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
             raise InputError(f"timeout: must be a number of seconds greater than 0; found {shown(seconds)}")
@@ -177,13 +210,31 @@ class Plan:
 
     def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
         self.options = options
-        self.schedule = schedule if isinstance(schedule, Schedule) else evaluate(pipeline, schedule)
+        pipeline = pipeline.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+        named = schedule if isinstance(schedule, Schedule) else read_named(schedule)
+        self.lowered = named.lowered if isinstance(named, GivenOrder) else None
+        if isinstance(named, GivenOrder):
+            refuse_communication_faults(named)
+        self.schedule = named if isinstance(named, Schedule) else evaluate(pipeline, named)
         _refuse(pipeline, self.schedule)
-        self.notes = [*self.schedule.notes, *_too_few_cores(pipeline.devices)]
+        self.notes = [*_without_set_aside(self.schedule.notes, self.lowered), *_too_few_cores(pipeline.devices)]
         self.costs = self._costs(pipeline)
-        self.predicted = predict(self.schedule, self.costs)
+        self.circle = ""
+        self.predicted, self.held_up = self._predict(self.costs)
         self.microbatches = _in_order_of_last_stage(self.schedule)
         self.homes = list(self.schedule.layout.homes[0])
+
+    def _predict(self, costs: Pipeline) -> tuple[Schedule, frozenset[Op]]:
+        """Replay it as the processes run it; where that hangs, as if nothing waited, and the circle is kept."""
+        communicators = self.options.communicators
+        if communicators == "async":
+            return predict(self.schedule, costs), frozenset()
+        rows = self.lowered or lower_as_pytorch(self.schedule.actions, self.schedule.layout)
+        try:
+            return predict_with_queues(self.schedule, costs, rows, communicators)
+        except InputError as error:
+            self.circle = str(error)
+            return predict(self.schedule, costs), frozenset()
 
     def _costs(self, pipeline: Pipeline) -> Pipeline:
         costs = (
@@ -216,7 +267,14 @@ class Plan:
         """Run it and compare."""
         predicted_seconds = self.predicted.makespan * self._unit / 1e3
         seconds = self.options.timeout or START_SECONDS + PATIENCE * predicted_seconds * (self.options.steps + 1)
-        answers = crew.run(self.job(crew.folder, traces), seconds)
+        try:
+            answers = crew.run(self.job(crew.folder, traces), seconds)
+        except RehearsalError as error:
+            if not self.circle:
+                raise
+            raise RehearsalError(f"{self.circle}\n{error}") from None
+        if self.circle:
+            self.notes.append(f"was expected to hang, and did not: {self.circle}")
         blocks = _blocks(self.schedule)
         measurement = Measurement(
             devices=self.costs.devices,
@@ -228,12 +286,20 @@ class Plan:
             notes=(f"rehearsed by PyTorch {crew.torch}; stages wait",) + (() if not blocks else (_BLOCKS,)),
         )
         first = [action for action in measurement.actions if action.step == 0]
-        latency = float(self.costs.p2p_latency) * self._unit
-        calibrated = calibrated_pipeline(self.costs, calibrate(first, self.predicted.problem, latency), self._unit)
+        problem = self.predicted.problem
+        measured = calibrate(
+            first,
+            problem,
+            float(self.costs.longest_lag) * self._unit,
+            milliseconds_per_tick=self._unit / problem.ticks_per_unit if self.costs.communication else 0.0,
+            held_up=self.held_up,
+        )
+        queued = self.options.communicators != "async"
+        calibrated = calibrated_pipeline(self.costs, measured, self._unit, queued=queued)
         return Rehearsal(
             schedule=self.schedule,
             predicted_nominal=self.predicted,
-            predicted_calibrated=predict(self.schedule, calibrated),
+            predicted_calibrated=self._predict(calibrated)[0],
             calibrated=calibrated,
             measurement=measurement,
             unit=self.options.unit,
@@ -245,23 +311,58 @@ class Plan:
     def job(self, folder: Path, traces: Path | None) -> dict[str, Any]:
         """Write what a worker needs to know, its files into a folder."""
         order, departures = folder / "order.csv", folder / "departures"
-        order.write_text(export_order(self.schedule.actions, self.schedule.layout).text)
+        rows = self.schedule.actions if self.lowered is None else _without_blanks(self.lowered)
+        order.write_text(export_order(rows, self.schedule.layout).text)
         departures.write_bytes(bytes(8 * 2 * len(self.homes) * len(self.microbatches)))
         return {
             "order": str(order),
             "homes": self.homes,
             "microbatches": len(self.microbatches),
             "durations": [self._nanoseconds(stage) for stage in range(len(self.homes))],
-            "latency": round(float(self.costs.p2p_latency) * self._unit * 1e6),
+            "format": "compute_only" if self.lowered is None else "compute_comms",
+            "communicators": self.options.communicators,
+            "latency": self._hops("latency"),
+            "transfer": self._hops("transfer"),
             "departures": str(departures),
             "steps": self.options.steps,
             "trace": None if traces is None else str(traces.absolute()),
         }
 
+    def _hops(self, part: str) -> list[tuple[int, int]]:
+        """Count for each stage how long the results of its forward and its backward are under way, in nanoseconds.
+
+        What occupies no queue is latency. No latency at all is an empty list.
+        """
+        queued = self.options.communicators != "async"
+        found: list[tuple[int, int]] = []
+        for stage in range(len(self.homes)):
+            forward, backward = self._hop(stage, stage + 1, "F"), self._hop(stage, stage - 1, "B")
+            times = [
+                hop.transfer if part == "transfer" else hop.latency if queued else hop.lag
+                for hop in (forward, backward)
+            ]
+            there, back = (round(float(time) * self._unit * 1e6) for time in times)
+            found.append((there, back))
+        return found if part == "transfer" or any(map(any, found)) else []
+
+    def _hop(self, stage: int, taken: int, kind: str) -> Hop:
+        if not 0 <= taken < len(self.homes):
+            return NO_HOP
+        return self.costs.hop(min(stage, taken), self.homes[stage], self.homes[taken], kind)
+
     def _nanoseconds(self, stage: int) -> dict[str, int]:
         cost = self.costs.costs[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
+
+
+def _without_set_aside(notes: Iterable[str], lowered: object) -> Iterator[str]:
+    """Leave out that communication was set aside, where it is run."""
+    yield from (note for note in notes if lowered is None or " were set aside: " not in note)
+
+
+def _without_blanks(rows: Sequence[Sequence[Token | None]]) -> list[list[Token]]:
+    return [[token for token in row if token is not None] for row in rows]
 
 
 def _too_few_cores(processes: int) -> Iterator[str]:

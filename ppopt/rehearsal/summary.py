@@ -25,7 +25,7 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
         off = rehearsal.start_deviations[name]
         starts = f"{off.median:.2g}, {off.largest:.2g} ({off.action})"
         yield f"{'predicted, ' + name:<22}{predicted.makespan:>10.4g}{rehearsal.errors[name]:>+9.1%}  {starts}"
-    yield f"latency calibrated to {float(rehearsal.calibrated.p2p_latency):.2g} {unit}"
+    yield f"latency calibrated to {float(rehearsal.calibrated.longest_lag):.2g} {unit}"
     yield f"gradients: differ from a single process by {rehearsal.gradient_difference:.1e} at most"
     yield f"peak activations: {_numbers(rehearsal.peak_activations['measured'])} counted"
     yield f"                  {_numbers(rehearsal.peak_activations['predicted'])} predicted"

@@ -15,7 +15,8 @@ import shutil
 import sys
 import threading
 import traceback
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from time import sleep
@@ -152,7 +153,7 @@ class Job:
         self.inputs, self.targets = batch(self.microbatches)
         self.reference = gradients_without_pipeline(len(job["homes"]), self.microbatches)
         self.runtime = _PipelineScheduleRuntime(self.stages, self.microbatches, loss_fn=loss, scale_grads=True)
-        self.runtime._load_csv(job["order"])
+        self.runtime._load_csv(job["order"], format=job["format"])
         self.runtime.fwd_recv_ops = NotedPops(self.recorder)
         self.runtime.bwd_recv_ops = NotedPops(self.recorder)
 
@@ -162,7 +163,9 @@ class Job:
         if job["latency"]:
             with Path(job["departures"]).open("r+b") as file:
                 departures = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
-        return Recorder(job["durations"], job["latency"], departures, job["homes"])
+        latency = [(forward, backward) for forward, backward in job["latency"]]
+        queued = job["communicators"] != "async"
+        return Recorder(job["durations"], latency, departures, job["homes"], queued)
 
     def _stage(self, index: int) -> Any:
         import torch
@@ -188,7 +191,7 @@ class Job:
         gc.disable()
         differences: list[float] = []
         actions: list[list[Any]] = []
-        with self._profiler() as profiler:
+        with self._profiler() as profiler, self._communicators():
             for step in range(-WARM_UPS, self.job["steps"]):
                 self.recorder.on = step >= 0
                 self._step()
@@ -199,6 +202,25 @@ class Job:
                     profiler.step()
         gc.enable()
         return {"actions": actions, "gradient_difference": max(differences)}
+
+    @contextmanager
+    def _communicators(self) -> Iterator[None]:
+        """Let queues do the sends and receives, where the job asks for them."""
+        if self.job["communicators"] == "async":
+            yield
+            return
+        from torch.distributed.pipelining import schedules
+
+        from ppopt.rehearsal.communicator_queues import CommunicatorQueues
+
+        queues = CommunicatorQueues(self.job["communicators"], self.job["transfer"], self.recorder)
+        usual = schedules._batch_p2p
+        schedules._batch_p2p = queues.post
+        try:
+            yield
+        finally:
+            schedules._batch_p2p = usual
+            queues.close()
 
     def _step(self) -> None:
         import torch.distributed as dist

@@ -77,36 +77,30 @@ class Kind(NamedTuple):
 
     Attributes
     ----------
-    read : callable
-        ``read(value)`` reads what is written behind its word, as options, and refuses what is wrong.
+    subject : str
+        The option that a value alone stands for, and that the name begins with.
+    allowed : tuple of str
+        All its options.
+    check : callable
+        ``check(options)`` refuses what is wrong.
     execute : callable
         ``execute(pipeline, effort, options)`` runs it.
     placements : callable
         ``placements(options)`` lists what is searched, to choose for how many stages open times are meant.
     """
 
-    read: Callable[[object], dict[str, Any]]
+    subject: str
+    allowed: tuple[str, ...]
+    check: Callable[[dict[str, Any]], object]
     execute: Callable[[Pipeline, Effort, dict[str, Any]], Schedule]
     placements: Callable[[dict[str, Any]], Sequence[str]]
 
 
-_OPTIMIZE = ("placement", "split_backward", "overlap", "objective")
-
-
-def _read_optimize(value: object) -> dict[str, Any]:
-    options: dict[str, Any] = {"placement": value} if not isinstance(value, Mapping) else dict(value)
-    for key in options:
-        if key not in _OPTIMIZE:
-            near = get_close_matches(str(key), _OPTIMIZE, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{shown(key)} is not an option of a search{hint}; allowed are {', '.join(_OPTIMIZE)}")
-    if not isinstance(options.get("placement", ""), str):
-        raise InputError(f"placement: must be a name; found {shown(options['placement'])}")
+def _check_optimize(options: dict[str, Any]) -> None:
     for key in ("split_backward", "overlap"):
         if not isinstance(options.get(key, False), bool):
             raise InputError(f"{key}: must be true or false; found {shown(options[key])}")
     _searched(options)
-    return options
 
 
 def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedule:
@@ -121,7 +115,42 @@ def _searched(options: dict[str, Any]) -> Sequence[str]:
     return SearchOptions(**options).placements
 
 
-KINDS: dict[str, Kind] = {"optimize": Kind(_read_optimize, _optimize, _searched)}
+def _check_plan(options: dict[str, Any]) -> None:
+    from ppopt.planning.options import PlanOptions, read_stages_per_device
+
+    known = {key: value for key, value in options.items() if key not in ("strategy", "stages_per_device")}
+    PlanOptions(strategies=[read_named(options.get("strategy", "1f1b"))], **known)
+    read_stages_per_device(options.get("stages_per_device"))
+
+
+def _plan(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedule:
+    from ppopt.planning.planning import plan
+
+    if pipeline.layers is None:
+        raise InputError("plan: needs layers, and this pipeline gives the times of its stages")
+    strategies = [options["strategy"]] if "strategy" in options else None
+    told = {key: value for key, value in options.items() if key != "strategy"}
+    planning = plan(pipeline, strategies, **told, time_limit=effort.seconds, workers=1, seed=effort.seed)
+    if planning.best is None:
+        reasons = [each.reason for each in planning.unplanned] + [reason for _, reason in planning.left_out]
+        raise InputError(f"plan: {'; '.join(reasons) or 'no cut was found in the time given'}")
+    best = planning.best
+    interrupted = planning.interrupted
+    return replace(best.schedule, bound=float(best.bound), status=best.status, interrupted=interrupted)
+
+
+def _nowhere(_options: dict[str, Any]) -> Sequence[str]:
+    return ()
+
+
+_OF_PLANS = ("strategy", "stages_per_device", "free", "placement", "split_backward", "recompute", "empty_stages")
+
+KINDS: dict[str, Kind] = {
+    "optimize": Kind(
+        "placement", ("placement", "split_backward", "overlap", "objective"), _check_optimize, _optimize, _searched
+    ),
+    "plan": Kind("strategy", _OF_PLANS, _check_plan, _plan, _nowhere),
+}
 """The searches, by the word that a grid has for them; all else under ``run`` names schedules."""
 
 
@@ -159,7 +188,7 @@ def read_runs(value: object) -> tuple[Run, ...]:
 
 def _read_run(item: object) -> Run:
     if isinstance(item, str) and (word := item.partition(":")[0].strip()) in KINDS:
-        item = {word: item.partition(":")[2].strip() or "linear"}
+        item = {word: item.partition(":")[2].strip() or {}}
     if isinstance(item, Mapping):
         return _read_search(item)
     if not isinstance(item, (str, os.PathLike)):
@@ -180,16 +209,30 @@ def _read_search(item: Mapping[Any, Any]) -> Run:
         near = get_close_matches(str(word), KINDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"{in_one_line(str(word)[:40])} is no search{hint}; allowed are {', '.join(KINDS)}")
+    kind = KINDS[word]
+    options: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {kind.subject: value}
     try:
-        options = KINDS[word].read(value)
+        _refuse_unknown(options, kind)
+        kind.check(options)
     except InputError as error:
         raise InputError(f"{word}: {error}") from None
-    rest = [f"{key}={str(inner).lower()}" for key, inner in sorted(options.items()) if key != "placement"]
-    return Run(word, f"{word}:" + ",".join([options.get("placement", "linear"), *rest]), tuple(sorted(options.items())))
+    rest = [f"{key}={str(inner).lower()}" for key, inner in sorted(options.items()) if key != kind.subject]
+    subject = [options[kind.subject]] if kind.subject in options else []
+    return Run(word, f"{word}:" + ",".join([*subject, *rest]), tuple(sorted(options.items())))
+
+
+def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
+    for key in options:
+        if key not in kind.allowed:
+            near = get_close_matches(str(key), kind.allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{shown(key)} is not an option of it{hint}; allowed are {', '.join(kind.allowed)}")
+    if not isinstance(options.get(kind.subject, ""), str):
+        raise InputError(f"{kind.subject}: must be a name; found {shown(options[kind.subject])}")
 
 
 def stages_of_times(pipeline: Pipeline, runs: Sequence[Run]) -> int | None:
     """Return for how many stages open times are meant, so that all runs are of one model; see `GivenModel`."""
     names = [run.order or run.name for run in runs if not run.is_search]
     placements = [name for run in runs if run.is_search for name in KINDS[run.kind].placements(dict(run.options))]
-    return GivenModel.of_several(pipeline, names, placements).times_of
+    return GivenModel.of_several(pipeline, names, placements).times_of if names or placements else None

@@ -9,11 +9,10 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT, tooltips
 from reports.charts.label_places import LETTER_WIDTH
-from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records
+from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records, steps_shown
 from reports.content import Section
 from reports.numbers import grouped, titled
 
-_STEP_COLOURS = alt.Scale(domain=list(STEP_TITLES.values()), range=[palette.STEPS[step] for step in STEP_TITLES])
 _CAUSE_COLOURS = alt.Scale(domain=list(CAUSE_TITLES.values()), range=[palette.CAUSES[cause] for cause in CAUSE_TITLES])
 
 
@@ -26,6 +25,8 @@ def ladder_chart(section: Section) -> alt.LayerChart:
         Schedules with ladders; those without are left out.
     """
     records = ladder_records(section.schedules)
+    shown = steps_shown(section.schedules)
+    colours = alt.Scale(domain=[STEP_TITLES[step] for step in shown], range=[palette.STEPS[step] for step in shown])
     ends: list[dict[str, Any]] = [
         {
             "name": label(each),
@@ -52,7 +53,7 @@ def ladder_chart(section: Section) -> alt.LayerChart:
             x=x,
             x2="to:Q",
             color=alt.Color(
-                "step:N", scale=_STEP_COLOURS, sort=list(STEP_TITLES.values()), title=None, legend=_legend(5)
+                "step:N", scale=colours, sort=list(STEP_TITLES.values()), title=None, legend=_legend(len(shown))
             ),
             tooltip=tooltips("name", "step", "time", "share", "from", "to", unit=section.unit),
         )

@@ -15,11 +15,13 @@ CAUSES = {
 """Of what a device waits for."""
 
 STEPS = {
+    "cut": "#8C6BB1",
     "imbalance": "#CC79A7",
     "filling_and_draining": "#56B4E9",
     "latency": "#E69F00",
     "memory": "#009E73",
     "order": "#D55E00",
+    "communication": "#0072B2",
 }
 """Of the steps of a ladder."""
 

@@ -10,11 +10,13 @@ from reports.idle import CAUSES
 from reports.ladder import STEPS
 
 STEP_TITLES = {
+    "cut": "cut",
     "imbalance": "imbalance",
     "filling_and_draining": "filling and draining",
     "latency": "latency",
     "memory": "memory",
     "order": "order",
+    "communication": "communication",
 }
 
 CAUSE_TITLES = {
@@ -66,6 +68,12 @@ def share_of_limit(presented: Presented) -> float | None:
     return max(shares, default=None)
 
 
+def steps_shown(schedules: Sequence[Presented]) -> list[str]:
+    """List the steps of ladders that are shown: the cut only where another one would save something."""
+    planned = any(each.ladder is not None and each.ladder.cut for each in schedules)
+    return [step for step in STEPS if planned or step != "cut"]
+
+
 def ladder_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
     """Make a row for each step of each ladder: from where to where it reaches, and its part of the makespan."""
     records: list[dict[str, Any]] = []
@@ -108,6 +116,49 @@ def idle_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
                         "place": place,
                         "time": time,
                         "share": time / makespan,
+                    }
+                )
+    return records
+
+
+def cut_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
+    """Make a row for the equal layers of each stage: where they lie, and what they take."""
+    return [
+        {
+            "name": label(each),
+            "device": held.device,
+            "stage": held.stage,
+            "place": place,
+            "kind": held.kind,
+            "layers": held.count,
+            "recomputed": "yes" if held.recomputed else "no",
+            "time": held.time,
+            "static": held.static,
+        }
+        for each in schedules
+        for place, held in enumerate(each.cut)
+    ]
+
+
+def memory_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
+    """Make two rows for each device of a schedule with a cut: its static memory, and what is beside it at its peak."""
+    records: list[dict[str, Any]] = []
+    for each in schedules:
+        if not each.cut:
+            continue
+        pairs = zip(each.summary.figures.peak_memory, each.summary.limits, strict=True)
+        for device, (peak, limit) in enumerate(pairs):
+            static = sum(held.static for held in each.cut if held.device == device)
+            for place, (share, memory) in enumerate((("static", static), ("activations", peak - static))):
+                records.append(
+                    {
+                        "name": label(each),
+                        "device": device,
+                        "share": share,
+                        "place": place,
+                        "memory": memory,
+                        "peak": peak,
+                        "limit": limit,
                     }
                 )
     return records

@@ -176,7 +176,13 @@
     views.set(key, view);
     for (const [name, value] of chosen) await view.signal(name, value).runAsync();
     if (timeline) await fill(key, view, timelineOf(key));
+    if (key.startsWith("frontier-")) view.addEventListener("click", (_event, item) => leadToTimeline(key, item));
     if (data.shares[key]) await view.data("shares", shareRows(data.shares[key])).runAsync();
+  }
+
+  function leadToTimeline(key, item) {
+    const rank = item && item.datum && item.datum.rank;
+    if (Number.isInteger(rank)) location.hash = `timeline-${groupOf(key)}-${rank}`;
   }
 
   function taken(key, spec) {  // off the page, with what its menus say

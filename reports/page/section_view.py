@@ -10,7 +10,9 @@ import altair as alt
 import yaml
 
 from reports.charts.bubbles import bubble_chart
+from reports.charts.cuts import cut_chart, device_memory_chart
 from reports.charts.effects import effects_chart
+from reports.charts.frontier import frontier_chart
 from reports.charts.intervals import noise_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
@@ -188,6 +190,10 @@ class SectionView:
 
     def _can_draw(self, name: str) -> bool:
         schedules = self.section.schedules
+        if name in ("cut", "device_memory"):
+            return any(each.cut for each in schedules)
+        if name in ("frontier", "memory"):  # the one has the other in it
+            return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
         if name == "noise":
             return any(each.noise for each in schedules)
         if name == "effects":
@@ -202,7 +208,13 @@ class _Make(NamedTuple):
     table: Callable[[Section], tables.Table]
 
 
+def _frontier_chart(section: Section) -> alt.LayerChart:
+    assert section.frontier is not None
+    return frontier_chart(section.frontier)
+
+
 _PANELS = {
+    "frontier": _Make("What memory buys", _frontier_chart, sentences.frontier, tables.frontier),
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
@@ -210,6 +222,8 @@ _PANELS = {
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
+    "cut": _Make("Which layers lie where", cut_chart, sentences.cuts, tables.cuts),
+    "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
 }
 
 

@@ -30,6 +30,22 @@ def verdict(section: Section) -> str:
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
+def frontier(section: Section) -> str:
+    """Say which published schedules are the best known for their memory, and how near the next one is."""
+    if section.frontier is None:
+        return ""
+    over = {each.name: each.makespan / each.best - 1 for each in section.frontier.published if each.best is not None}
+    best = [name for name, ratio in over.items() if ratio <= 0]
+    others = {name: ratio for name, ratio in over.items() if ratio > 0}
+    if not others:
+        return f"Nothing shorter is known for the memory of {', '.join(best)}." if best else ""
+    nearest = min(others, key=lambda name: others[name])
+    near = f"{nearest} is {percent(others[nearest])} longer than the best known for its memory"
+    if not best:
+        return f"Every published schedule can be beaten within its own memory; {near}."
+    return f"Nothing shorter is known for the memory of {', '.join(best)}. Of the others, {near}."
+
+
 def bubbles(section: Section) -> str:
     """Say how much the best and the worst schedule idle."""
     ranked = sorted(section.schedules, key=lambda each: each.summary.figures.bubble_ratio)
@@ -109,11 +125,13 @@ def _peak(presented: Presented) -> float:
 
 
 _REMEDIES = {
+    "cut": "which another cut of the same layers saves",
     "imbalance": "which only another partition of the model can change",
     "filling_and_draining": "which more microbatches or more stages per device would reduce",
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
     "order": "which another order might still recover",
+    "communication": "which other places of sends and receives, or more communicators, might recover",
 }
 
 
@@ -220,3 +238,36 @@ def devices(section: Section) -> str:
         f"In {best.summary.name}, device {shares.index(least)} idles least, {percent(least)} of the step, and device "
         f"{shares.index(most)} most, {percent(most)}. Choose another schedule in the menu."
     )
+
+
+def cuts(section: Section) -> str:
+    """Say which device of the first schedule works longest for a microbatch, and which least."""
+    best = next((each for each in section.schedules if each.cut), None)
+    if best is None:
+        return ""
+    work = [0.0] * best.problem.devices
+    for held in best.cut:
+        work[held.device] += held.time
+    least, most = min(work), max(work)
+    text = f"In {best.summary.name}, device {work.index(most)} works longest for a microbatch, "
+    text += with_unit(grouped(most), section.unit)
+    if least < most:
+        text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.unit)}"
+    again = sum(held.count for held in best.cut if held.recomputed)
+    if again:
+        text += f". The paler layers, {again} of {sum(held.count for held in best.cut)}, are recomputed"
+    return f"{text}."
+
+
+def device_memory(section: Section) -> str:
+    """Say which device of the first schedule holds most, and what its limit is."""
+    best = next((each for each in section.schedules if each.cut), None)
+    if best is None:
+        return ""
+    peaks = best.summary.figures.peak_memory
+    device = max(range(len(peaks)), key=peaks.__getitem__)
+    static = sum(held.static for held in best.cut if held.device == device)
+    text = f"In {best.summary.name}, device {device} holds most, {grouped(peaks[device])}"
+    text += f", {grouped(static)} of it at all times" if static else ""
+    limit = best.summary.limits[device]
+    return f"{text}; its limit is {grouped(limit)}." if limit is not None else f"{text}."

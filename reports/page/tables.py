@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, share_of_limit
+from reports.charts.records import (
+    CAUSE_TITLES,
+    STEP_TITLES,
+    cut_records,
+    idle_records,
+    label,
+    memory_records,
+    share_of_limit,
+    steps_shown,
+)
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, titled
 from reports.table import Row
@@ -31,6 +40,17 @@ def bubbles(section: Section) -> Table:
         ratios = percent(figures.bubble_ratio), percent(figures.bubble_over_ideal)
         rows.append([label(each), *ratios, grouped(figures.makespan)])
     return Table(header, rows)
+
+
+def frontier(section: Section) -> Table:
+    """Put the points of the memory frontier into a table."""
+    points = () if section.frontier is None else section.frontier.points
+    rows = [
+        [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
+        for each in points
+    ]
+    times = [titled(title, section.unit) for title in ("makespan", "bound")]
+    return Table(["limit", "schedule", "placement", *times, "gap"], rows)
 
 
 def memory(section: Section) -> Table:
@@ -68,14 +88,16 @@ def effects(section: Section) -> Table:
 
 def ladder(section: Section) -> Table:
     """Put the steps of each ladder into a table."""
-    times = [titled(title, section.unit) for title in ("ideal", "saved", *STEP_TITLES.values(), "makespan")]
+    steps = steps_shown(section.schedules)
+    titles = "ideal", "saved", *(STEP_TITLES[step] for step in steps), "makespan"
+    times = [titled(title, section.unit) for title in titles]
     header = ["schedule", *times, "memory limit"]
     rows = [
         [
             label(each),
             grouped(float(each.ladder.ideal)),
             grouped(-float(each.ladder.saved)),
-            *(grouped(float(getattr(each.ladder, step))) for step in STEP_TITLES),
+            *(grouped(float(getattr(each.ladder, step))) for step in steps),
             grouped(float(each.ladder.makespan)),
             _limit_counts(each),
         ]
@@ -108,6 +130,34 @@ def devices(section: Section) -> Table:
         gathered.setdefault((each["name"], each["device"]), []).append(grouped(each["time"]))
     rows = [[f"{name}, device {device}", *times] for (name, device), times in gathered.items()]
     return Table(["schedule and device", *(titled(each, section.unit) for each in CAUSE_TITLES.values())], rows)
+
+
+def cuts(section: Section) -> Table:
+    """Put the layers of every stage into a table."""
+    rows: dict[tuple[str, int, int], list[str]] = {}
+    for each in cut_records(section.schedules):
+        again = ", recomputed" if each["recomputed"] == "yes" else ""
+        text = f"{each['layers']} {each['kind']}{again}"
+        rows.setdefault((each["name"], each["device"], each["stage"]), []).append(text)
+    return Table(
+        ["schedule, device, stage", "layers"],
+        [
+            [f"{name}, device {device}, stage {stage}", "; ".join(texts)]
+            for (name, device, stage), texts in rows.items()
+        ],
+    )
+
+
+def device_memory(section: Section) -> Table:
+    """Put what every device holds into a table."""
+    rows: dict[tuple[str, int], list[str]] = {}
+    for each in memory_records(section.schedules):
+        rows.setdefault((each["name"], each["device"]), []).append(grouped(each["memory"]))
+        if each["place"] == 1:
+            limit = "no limit" if each["limit"] is None else grouped(each["limit"])
+            rows[each["name"], each["device"]] += [grouped(each["peak"]), limit]
+    header = ["schedule and device", "static", "activations", "peak", "limit"]
+    return Table(header, [[f"{name}, device {device}", *texts] for (name, device), texts in rows.items()])
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,12 @@ class Search:
         return value is not None
 
     def keep(self, value: int, orders: Orders) -> None:
-        """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
+        """Keep a schedule if it is better than the best: shorter, or as short and with less memory.
+
+        Tools let results pass each other on links; where they do not, a schedule is as long as the sweep finds it.
+        """
+        if self.problem.moves:
+            value = self.sweeper.objective(orders, self.objective) or value
         if self.on_met is not None:
             self.on_met(value, orders)
         if self.best is None or value < self.best:

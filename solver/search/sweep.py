@@ -16,6 +16,26 @@ class _Missing(NamedTuple):
     task: Key
 
 
+class _Links:
+    """Results on their way: each waits for those before it on its link, and a device's come in its order.
+
+    Parameters
+    ----------
+    leaving : mapping of Key to list of (Key, link, int)
+        For each task what takes its result on another device, the link, and for how long it is on it.
+    """
+
+    def __init__(self, leaving: Mapping[Key, Sequence[tuple[Key, tuple[int, int], int]]]) -> None:
+        self.leaving = leaving
+        self.free: dict[tuple[int, int], int] = {}
+        self.arrived: dict[tuple[Key, Key], int] = {}
+
+    def leave(self, task: Key, end: int) -> None:
+        """Send on what a task has produced."""
+        for after, link, moving in self.leaving.get(task, ()):
+            self.free[link] = self.arrived[task, after] = max(end, self.free.get(link, 0)) + moving
+
+
 class Sweeper:
     """What a problem's sweeps share: who waits for whom, and who takes and returns memory.
 
@@ -28,8 +48,13 @@ class Sweeper:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.waits: dict[Key, list[tuple[Key, int]]] = {task: [] for task in problem.tasks}
+        self.leaving: dict[Key, list[tuple[Key, tuple[int, int], int]]] = {}
         for before, after, lag in problem.precedences:
-            self.waits[after].append((before, lag))
+            moving = problem.moves.get((before, after), 0) if problem.moves else 0
+            self.waits[after].append((before, lag - moving))
+            if moving:
+                link = problem.tasks[before].device, problem.tasks[after].device
+                self.leaving.setdefault(before, []).append((after, link, moving))
         self.taken: dict[Key, int] = dict.fromkeys(problem.tasks, 0)
         self.returned: dict[Key, int] = dict.fromkeys(problem.tasks, 0)
         for hold in problem.holds:
@@ -40,6 +65,7 @@ class Sweeper:
     def starts(self, orders: Orders) -> dict[Action, int] | None:
         """Find the earliest start of every action; None if they wait for each other in a circle."""
         ends: dict[Key, int] = {}
+        links = _Links(self.leaving)
         starts: dict[Action, int] = {}
         free = [0] * len(orders)
         places = [0] * len(orders)
@@ -52,7 +78,7 @@ class Sweeper:
             while places[device] < len(order):
                 action = order[places[device]]
                 tasks = tasks_of(action)
-                start = self._earliest(tasks, ends, free[device])
+                start = self._earliest(tasks, ends, links.arrived, free[device])
                 if not isinstance(start, int):
                     asleep.setdefault(start.task, []).append(device)
                     break
@@ -61,12 +87,15 @@ class Sweeper:
                 places[device] += 1
                 for task in tasks:
                     ends[task] = end
+                    links.leave(task, end)
                     if task in asleep:
                         awake.extend(asleep.pop(task))
         complete = all(place == len(order) for place, order in zip(places, orders, strict=True))
         return starts if complete else None
 
-    def _earliest(self, tasks: Sequence[Key], ends: Mapping[Key, int], free: int) -> int | _Missing:
+    def _earliest(
+        self, tasks: Sequence[Key], ends: Mapping[Key, int], arrived: Mapping[tuple[Key, Key], int], free: int
+    ) -> int | _Missing:
         several = len(tasks) > 1
         for task in tasks:
             for before, lag in self.waits[task]:
@@ -75,6 +104,8 @@ class Sweeper:
                 end = ends.get(before)
                 if end is None:
                     return _Missing(before)
+                if arrived:
+                    end = arrived.get((before, task), end)
                 if end + lag > free:
                     free = end + lag
         return free

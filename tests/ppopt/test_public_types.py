@@ -48,6 +48,7 @@ assert_type(ppopt.evaluate_all(pipeline, ["1f1b", "zb-h1"]), list[ppopt.Schedule
 
 best = ppopt.optimize(pipeline, placement="v", time_limit=1, starts=[schedule])
 assert_type(best, ppopt.Schedule)
+assert_type(ppopt.frontier(pipeline, limits=[2, 4.5], time_limit=0), ppopt.Frontier)
 comparison = ppopt.compare(pipeline, ["1f1b"], baseline="1f1b", optimize=False)
 assert_type(comparison, ppopt.Comparison)
 assert_type(comparison.winner, ppopt.Schedule | None)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import ppopt
+from ppopt.commands.pages import write_frontier
 from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
 from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
@@ -571,8 +572,9 @@ def assert_fits(sheet: Sheet, width: int) -> None:
 def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: int) -> None:
     sheet = open_page(path, width=width)
     states = [palette.PUBLISHED, palette.SEARCHED, palette.OVER_LIMIT]
-    legends = {"bubbles-0": states, "memory-0": states, "ladder-0": palette.STEPS.values()}
-    for key, colours in (legends | {"idle-0": palette.CAUSES.values()}).items():
+    steps = [colour for step, colour in palette.STEPS.items() if step != "cut"]  # which only layers have
+    legends = {"bubbles-0": states, "memory-0": states, "ladder-0": steps}
+    for key, colours in (legends | {"idle-0": list(palette.CAUSES.values())}).items():
         found = sheet.colours(key)
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
 
@@ -853,3 +855,48 @@ def test_several_configurations_have_a_section_each_and_links_to_them(open_page:
     toolbar.get_by_role("button", name="Zoom in", exact=True).click()
     sheet.wait_for_change(before, ["timeline-1-0", "timeline-1-1"])
     assert sheet.changed(before) == ["timeline-1-0", "timeline-1-1"]
+
+
+# ---- the memory frontier
+
+
+@pytest.fixture(scope="module")
+def frontier_path(folder: Path) -> Path:
+    found = ppopt.frontier(pipeline(4, 8, memory={"limit": 3}), time_limit=0, limits=[1, 2, 3, 4])
+    path = folder / "frontier.html"
+    write_frontier(str(path), found, "costs.yaml", ["ppopt", "frontier"])
+    return path
+
+
+def test_a_frontier_zooms_and_its_points_lead_to_timelines(open_page: Opener, frontier_path: Path) -> None:
+    sheet = open_page(frontier_path)
+    key = "frontier-0"
+    assert key in sheet.charts
+    assert "memory-0" not in sheet.charts
+    kept = sheet.keep()
+    x, y = sheet.centre(key)
+    sheet.page.mouse.move(x, y)
+    sheet.page.keyboard.down("Control")
+    sheet.page.mouse.wheel(0, -300)
+    sheet.page.keyboard.up("Control")
+    sheet.wait_for_change(kept, [key])
+    assert sheet.changed(kept) == [key]
+    sheet.page.mouse.dblclick(x, y)
+    sheet.wait_for_return(kept)
+    (left, _, right, bottom) = next(box for text, box in sheet.texts_on(key).items() if text.startswith("1f1b"))
+    sheet.page.mouse.click(*sheet.to_screen(key, ((left + right) / 2, bottom - 6)))
+    assert sheet.ask("location.hash") == ""  # a name is no point
+    place = sheet.ask(_FIRST_POINT, key)
+    sheet.page.mouse.click(*sheet.to_screen(key, place))
+    sheet.page.wait_for_function("location.hash.startsWith('#timeline-0-')")
+    assert sheet.ask("document.querySelector(location.hash).querySelector('h4').textContent")
+
+
+_FIRST_POINT = """(key) => {  // the leftmost place in the colour of found points that is wide enough for one
+  const image = readCanvas(key);
+  const is = (x, y) => [0, 158, 115].every((value, at) => image.data[4 * (y * image.width + x) + at] === value);
+  for (let x = 60; x < image.width - 9; x += 1)
+    for (let y = 60; y < image.height - 60; y += 1)
+      if ([...Array(7).keys()].every((at) => is(x + at, y) && is(x + 3, y - 3 + at))) return [x + 3, y];
+  return null;
+}"""

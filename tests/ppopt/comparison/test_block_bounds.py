@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt import Pipeline
 from ppopt.comparison.ladders import Freedom, device_loads, find_bounds
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from solver.bounds.loads import least_loads
 from solver.bounds.makespan import makespan_bound
 from solver.problem import Block, Placed

@@ -56,15 +56,16 @@ def test_an_order_with_empty_stages_is_exported_and_read_again(config: Path, tmp
     assert checked.returncode == 0, checked.stdout
 
 
-def test_an_open_cut_fits_every_number_of_stages(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cut", "said"), [("even", "its layers spread evenly"), ("plan", "cut in a moment")])
+def test_an_open_cut_fits_every_number_of_stages(cut: str, said: str, tmp_path: Path) -> None:
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS)
-    made = run_ppopt("evaluate", "1f1b", "dualpipe-v", "-c", str(config), "--format", "json")
+    made = run_ppopt("evaluate", "1f1b", "dualpipe-v", "-c", str(config), "--cut", cut, "--format", "json")
     assert made.returncode == 0, made.stderr
     found = json.loads(made.stdout)
     assert [each["stages"] for each in found["schedules"]] == [4, 8]
     assert "layers_per_stage" not in found["pipeline"]
-    assert "its layers spread evenly" in made.stderr
+    assert said in made.stderr
 
 
 @pytest.mark.parametrize("stages", [4, 8])

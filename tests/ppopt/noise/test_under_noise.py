@@ -211,6 +211,12 @@ def test_what_does_not_go_together_is_refused() -> None:
         ppopt.under_noise([schedule], 0.05)  # type: ignore[arg-type]
 
 
+def test_transfers_that_wait_are_refused() -> None:
+    waiting = evaluated("1f1b", pipeline(4, 8, p2p="rendezvous"))
+    with pytest.raises(InputError, match=r"noise: 1f1b has transfers that wait \(p2p rendezvous\)"):
+        ppopt.under_noise([waiting], Noise(operation=0.1))
+
+
 def test_the_robust_schedule_has_the_least_mean_of_those_met() -> None:
     costs = uneven(memory={"limit": 6})
     noise = Noise(operation=0.3, samples=400)

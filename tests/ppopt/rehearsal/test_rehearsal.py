@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew
@@ -33,6 +33,10 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc,
 
 TIMES = {"forward": 8, "backward_input": 10, "backward_weight": 6}
 NAMES = ("gpipe", "1f1b", "interleaved", "looped-bfs", "zb1p", "zb-h1", "dualpipe-v")
+ON_FOUR = (
+    *("eager-1f1b", "zb-auto", "zb-interleaved", "interleaved-group", "zb-v", "zb-v-auto", "v-half", "v-half-primus"),
+    *("v-min", "v-min-primus", "1f1b-v", "hanayo:waves=2"),
+)
 SEARCHED = {"linear under a cap": ("linear", 3), "v": ("v", 8), "interleaved, searched": ("interleaved", 8)}
 
 
@@ -48,14 +52,14 @@ def searched(devices: int, placement: str, limit: int) -> ppopt.Schedule:
 @pytest.fixture(scope="module")
 def made() -> dict[tuple[int, str], ppopt.Rehearsal]:
     found: dict[tuple[int, str], ppopt.Rehearsal] = {}
-    for devices, more in ((2, {}), (4, SEARCHED)):
-        schedules = [*NAMES, *(searched(devices, *how) for how in more.values())]
+    for devices, names, more in ((2, NAMES, {}), (4, (*NAMES, *ON_FOUR), SEARCHED)):
+        schedules = [*names, *(searched(devices, *how) for how in more.values())]
         rehearsed = ppopt.rehearse_all(pipeline(devices), schedules, steps=2)
-        found.update({(devices, name): each for name, each in zip((*NAMES, *more), rehearsed, strict=True)})
+        found.update({(devices, name): each for name, each in zip((*names, *more), rehearsed, strict=True)})
     return found
 
 
-CASES = [(devices, name) for devices in (2, 4) for name in NAMES] + [(4, name) for name in SEARCHED]
+CASES = [(devices, name) for devices in (2, 4) for name in NAMES] + [(4, name) for name in (*ON_FOUR, *SEARCHED)]
 
 
 @needs_torch

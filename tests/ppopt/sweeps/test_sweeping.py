@@ -72,6 +72,26 @@ def test_what_fits_no_memory_is_a_row_and_no_failure() -> None:
     assert outcome.failed == []
 
 
+def test_plans_are_searches_of_a_model_of_layers() -> None:
+    layers = [
+        {"name": "decoder", "count": 7, "forward": 1, "backward": 2},
+        {"name": "head", "forward": 2, "backward": 4},
+    ]
+    grid = {
+        "base": {"devices": 2, "microbatches": 4, "layers": layers},
+        "axes": {"layers.head.forward": [1, 3]},
+        "run": ["plan: 1f1b"],
+        "time_limit": 0.5,
+    }
+    frame = ppopt.sweep(grid, jobs=1)
+    assert list(frame.strategy) == ["plan:1f1b"] * 2
+    assert all(frame.bound <= frame.makespan)
+    costs = Pipeline.from_mapping(grid["base"])
+    assert frame.makespan[0] <= ppopt.evaluate(costs.with_even_cut(2), "1f1b").makespan
+    failed = ppopt.sweep(QUICK | {"axes": {"microbatches": [4]}, "run": ["plan: 1f1b"]}, jobs=1)
+    assert failed.reason[0] == "plan: needs layers, and this pipeline gives the times of its stages"
+
+
 def test_a_fault_of_ours_in_one_job_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of\ncourse")

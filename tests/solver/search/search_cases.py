@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from solver.problem import Action, Problem
 from strategies.placements import Placement, make_placement
 from strategies.search_problem import build_search_problem, pipeline_actions

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import ppopt
-from ppopt.evaluation.evaluate import replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
 from solver.search.cpsat_search import search
 from solver.search.cpsat_steps import longest_paths

@@ -1,0 +1,159 @@
+"""``ppopt plan``."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.optimization.time_limit import REPORTING, Afterwards
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.planning.plans import Planning
+    from strategies.given_order import Named
+    from strategies.pipeline import Pipeline
+
+PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
+RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
+NOTHING_FOUND = 4
+"""The exit status where the time was too short for any plan."""
+
+_EPILOG = (
+    "Strategies are named as for `ppopt evaluate`, with options after a colon; what ends in .csv is an order of your "
+    "own. The configuration gives the model as its layers (see docs/plan.md)."
+)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("orders", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
+@pipeline_options
+@click.option("--strategies", "named", multiple=True, metavar="A,B,…|all", help="Schedules to cut for.  [default: all]")
+@click.option(
+    "--stages-per-device",
+    "stages_per_device",
+    metavar="1,2,4",
+    help="Stages on each device.  [default: as each schedule asks, else 2, 3 and 4]",
+)
+@click.option("--free", is_flag=True, help="Search for the order, too, with the cut.")
+@click.option("--placement", type=click.Choice(PLACEMENTS), help="Where --free searches.  [default: all]")
+@click.option("--full-backward", is_flag=True, help="With --free: backwards are whole (B), not split into I and W.")
+@click.option(
+    "--recompute",
+    type=click.Choice(RECOMPUTATIONS),
+    help="What may be recomputed: nothing, any number of layers of each stage, or the first k of every stage.  "
+    "[default: per-stage with a memory limit]",
+)
+@click.option("--no-empty-stages", is_flag=True, help="Every stage holds a layer.")
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    metavar="TEXT",
+    help="A layout of your own, in the words of Megatron, torchtitan or DeepSpeed, to compare with.",
+)
+@click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: at most 2]")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--save", metavar="FILE.yaml", help="Write the best plan as a configuration.")
+@click.option("--export-layout", is_flag=True, help="Print the best plan for Megatron, torchtitan and DeepSpeed.")
+@click.option("--report", metavar="FILE.html", help="Write a page with the cuts, timelines and where the time goes.")
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    orders: tuple[str, ...],
+    named: tuple[str, ...],
+    stages_per_device: str | None,
+    full_backward: bool,
+    no_empty_stages: bool,
+    form: str,
+    save: str | None,
+    export_layout: bool,
+    report: str | None,
+    **options: Any,
+) -> None:
+    """Find which layers go on which stage, within your memory, and prove that no other cut is better.
+
+    For each schedule and number of stages the makespan of the best cut stands beside a bound over all cuts. Ctrl-C ends
+    the search with the best so far.
+    """
+    from ppopt.whole_files import check_outputs
+
+    check_outputs({"--save": save, "--report": report}, [options["config"], *orders])
+    config = options["config"]
+    pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
+    options |= {
+        "stages_per_device": _numbers(stages_per_device),
+        "split_backward": not full_backward,
+        "empty_stages": not no_empty_stages,
+    }
+    if report is not None:
+        load_page()
+        options["afterwards"] = Afterwards(bounded=True, per_schedule=REPORTING)
+    ends = perf_counter() + options["time_limit"]
+    planning = _planned(pipeline, names, options)
+
+    from ppopt.commands.plan_printing import save_plan, show_planning
+    from ppopt.commands.printing import tell_files
+
+    show_planning(planning, form, export_layout=export_layout)
+    if planning.best is not None and save is not None:
+        save_plan(save, planning.best)
+    if planning.best is not None and report is not None:
+        _write_page(report, config, planning, ends)
+    tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
+    if planning.best is None:
+        ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
+
+
+def _read(
+    orders: tuple[str, ...], named: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Pipeline, tuple[Named, ...] | None]:
+    """Read the model, and the orders it is cut for; None for all."""
+    from ppopt.commands.compare import split_strategies
+
+    listed = [*orders, *(name for text in named for name in split_strategies(text))]
+    if named and not listed:
+        raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
+    everything = any(name.strip().lower() == "all" for name in listed)
+    if everything:
+        listed = [name for name in listed if name.strip().lower() != "all"]
+    pipeline, names = read_with_strategies(listed, **options)
+    if everything:
+        from strategies.registry import all_strategies
+
+        names = tuple(dict.fromkeys([*names, *all_strategies()]))
+    return pipeline, names if listed or everything else None
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not (part.isascii() and part.isdecimal() and len(part) < 10 and int(part) > 0):
+            raise InputError(
+                f"--stages-per-device: must be whole numbers of at least 1, such as 1,2,4; found {part[:40]!r}"
+            )
+    return list(map(int, parts))
+
+
+def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[str, Any]) -> Planning:
+    from ppopt.commands.progress_line import ProgressLine
+    from ppopt.planning.planning import plan as plan_one
+
+    with ProgressLine() as line:
+        return plan_one(pipeline, names, **options, progress=line.show, on_phase=line.say, raise_infeasible=False)
+
+
+def _write_page(path: str, config: str | None, planning: Planning, deadline: float) -> None:
+    from ppopt.commands.pages import readable, write_sections
+    from ppopt.planning.plan_section import plan_section
+
+    write_sections(path, [plan_section(planning, readable(config or DEFAULTS), deadline=deadline)], command_line())

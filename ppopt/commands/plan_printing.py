@@ -1,0 +1,110 @@
+"""What ``ppopt plan`` prints and writes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import yaml
+
+from ppopt.commands.printing import as_csv, table_width, together, wrapped
+from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
+from ppopt.whole_files import written_whole
+from reports.numbers import number, percent, with_unit
+from reports.plan_table import PlanRow, plan_table
+
+_NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
+"""What a row of CSV has no room for."""
+
+
+def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None:
+    """Print plans: a table, JSON or CSV on standard output, notes on standard error."""
+    notes = [(plan.label, note) for plan in planning for note in (*plan.notes, *plan.schedule.notes)]
+    for note in together(notes, lambda name, note: f"{name}: {note}"):
+        click.echo(f"note: {note}", err=True)
+    if planning.interrupted:
+        click.echo("note: the search was interrupted; these are the best plans that it had found", err=True)
+    if form == "json":
+        click.echo(json.dumps(planning.to_dict(), allow_nan=False))
+    elif form == "csv" and planning.plans:
+        click.echo(as_csv([_flat(plan) for plan in planning]), nl=False)
+    elif form == "table" and planning.plans:
+        click.echo(_text(planning, export_layout=export_layout))
+    if planning.infeasible is not None:
+        click.echo(str(planning.infeasible), err=True)
+    elif planning.best is None:
+        for each in planning.unplanned:
+            click.echo(_failed(each), err=True)
+
+
+def _failed(each: Unplanned) -> str:
+    return f"{'infeasible' if each.is_proven else 'no plan'}: {each.name}: {each.reason}"
+
+
+def _flat(plan: Plan) -> dict[str, Any]:
+    return {key: value for key, value in plan.to_dict().items() if key not in _NESTED}
+
+
+def _text(planning: Planning, *, export_layout: bool) -> str:
+    best = planning.best
+    assert best is not None
+    rows = [_row(plan) for plan in planning]
+    parts = [plan_table(rows, best.pipeline.unit or "", table_width())]
+    parts.append("\n".join(wrapped(line) for line in (f"{best.label}:", *best.reasons)))
+    if planning.layouts:
+        parts.append("\n".join(wrapped(_compared(each)) for each in planning.layouts))
+    if export_layout:
+        parts.append(_exports(best))
+    left_out = [f"left out: {name}: {reason}" for name, reason in planning.left_out]
+    unplanned = [_failed(each) for each in planning.unplanned]
+    if left_out or unplanned:
+        parts.append("\n".join(wrapped(line) for line in (*unplanned, *left_out)))
+    return "\n\n".join(parts)
+
+
+def _row(plan: Plan) -> PlanRow:
+    return PlanRow(
+        name=plan.name,
+        stages_per_device=plan.stages_per_device,
+        makespan=plan.makespan,
+        bound=float(plan.bound) or None,
+        status=plan.status,
+        peak_memory=max(plan.peak_memory),
+        layers=plan.layers_per_stage,
+        recomputed=plan.recomputed_per_stage,
+    )
+
+
+def _compared(each: ComparedLayout) -> str:
+    schedule = each.schedule
+    time = with_unit(number(schedule.makespan), schedule.pipeline.unit)
+    text = f"{each.layout}: {schedule.strategy} takes {time}"
+    if schedule.over_limit:
+        device = schedule.over_limit[0]
+        text += f", over the memory limit on device {device} ({number(schedule.peak_memory[device])})"
+    if each.plan is None or each.longer_by is None:
+        return f"{text}."
+    best = f"{number(each.plan.makespan)}, {each.plan.status}"
+    if each.longer_by > 0:
+        return f"{text}, {percent(each.longer_by)} longer than the best cut found ({best})."
+    if each.longer_by < 0:
+        return f"{text}, {percent(-each.longer_by)} shorter than the plan, which keeps the limit ({best})."
+    return f"{text}, as the plan does ({best})."
+
+
+def _exports(plan: Plan) -> str:
+    lines = [f"{plan.label}, for frameworks:"]
+    for export in plan.exports.values():
+        lines += [f"{export.framework}:", *(f"  {line}" for line in export.lines)]
+        lines += [f"  not expressed: {reason}" for reason in export.cannot]
+    return "\n".join(lines)
+
+
+def save_plan(path: str, plan: Plan) -> None:
+    """Write a plan as a configuration that ``ppopt evaluate`` replays."""
+    mapping = plan.pipeline.to_mapping()
+    if not plan.is_free:
+        mapping["strategy"] = plan.name
+    with written_whole(path) as file:
+        yaml.safe_dump(mapping, file, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

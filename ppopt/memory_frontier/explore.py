@@ -1,0 +1,310 @@
+"""Exploring the frontier: which placement is searched next, at which limit, and for how long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.evaluation.replaying import InternalError
+from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.job import Answer, Compile, Failure, Job
+from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
+from ppopt.memory_frontier.searchers import Searchers
+from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.optimize import SearchOptions
+from solver.search.portfolio import WORTH_COMPILING
+from strategies.pipeline import Pipeline
+
+FIRST_SHARE = 0.4
+"""The part of the time after which everything has been searched once, if it can be."""
+
+TOP_SHARE = 0.25
+"""The part of the time that finding the point may take from which more memory buys nothing."""
+
+LATER_SHARE = 0.5
+"""A later search takes the part of this part of the time that its gap is of all gaps."""
+
+SHORTEST, SHORTEST_PER_OP = 1.0, 5e-4
+"""Seconds that a search has at least, and for each operation: with less it does no more than set itself up."""
+
+SHORTEST_LATER = 4.0
+"""Seconds that a later search has at least."""
+
+LAST_WORDS = 2.0
+"""So many seconds a search has, after the time is up, to say what it has found."""
+
+BETWEEN_LOOKS = 0.25
+"""Seconds after which the clock is looked at again."""
+
+OnProgress = Callable[[str], None]
+"""Told in a few words how far the exploration has come."""
+
+Cell = tuple[str, Fraction | None]
+"""A placement and a limit."""
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Exploration:
+    """Searches placements at limits, in parallel, until the time is up or nothing is open.
+
+    Every search starts from the best schedule that fits its limit, and from the best bound of a greater limit. The next
+    one is that whose gap is largest for the time that it has had, so that each gets time in proportion to what could
+    still be gained by it. Where a search has gained nothing, the time that it took counts twice as much from then on.
+
+    Parameters
+    ----------
+    model : Pipeline
+        The model, its number of stages settled, without a memory limit.
+    curves : Curves
+        What is known; it gets what is found.
+    options : SearchOptions
+        How is searched.
+    limits : sequence of Fraction or None
+        The limits; None where they are chosen, between the least and the point from which more buys nothing.
+    points : int
+        How many are chosen.
+    wanted : sequence of Fraction
+        Limits that shall be among the chosen ones, where they lie between.
+    earlier : sequence of Fraction
+        Limits that an earlier run has chosen; none for the first one.
+    ends : float
+        When the searches must have ended, on the clock of `time.perf_counter`.
+    processes : int
+        How many search at once.
+    on_progress : callable
+        Told how far it has come.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether Ctrl-C has ended it.
+    died : int
+        How many processes have ended by themselves.
+    is_chosen : bool
+        Whether the limits are chosen.
+    """
+
+    model: Pipeline
+    curves: Curves
+    options: SearchOptions
+    limits: Sequence[Fraction] | None
+    points: int
+    wanted: Sequence[Fraction]
+    earlier: Sequence[Fraction]
+    ends: float
+    processes: int
+    on_progress: OnProgress
+    interrupted: bool = False
+    died: int = 0
+    is_chosen: bool = field(init=False)
+    started: float = field(default_factory=perf_counter)
+    spent: dict[Cell, float] = field(default_factory=dict)
+    visits: int = 0
+
+    def __post_init__(self) -> None:
+        self.is_chosen = self.limits is None
+
+    def run(self, searchers: Searchers) -> None:
+        """Search until the time is up, nothing is open, or Ctrl-C is pressed."""
+        if self.interrupted or self.ends <= perf_counter():
+            return
+        with interrupt_noted(self._note), suppress(KeyboardInterrupt):
+            try:
+                self._search(searchers)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            for job, answer in searchers.last_answers(LAST_WORDS):
+                self._take(job, answer)
+
+    def settle(self) -> list[Fraction]:
+        """List the limits that are shown: chosen ones end where more memory buys nothing."""
+        limits = self._chosen() if self.limits is None else list(self.limits)
+        if not self.is_chosen:
+            return limits
+        return [*(limit for limit in limits if limit < self.curves.enough), self.curves.enough]
+
+    def _note(self) -> None:
+        self.interrupted = True
+
+    def _search(self, searchers: Searchers) -> None:
+        if self.ends - self.started > WORTH_COMPILING and searchers.idle:
+            searchers.give(Compile())
+        while (left := self.ends - perf_counter()) > 0 and not self.interrupted:
+            while searchers.idle and (job := self._next(_searches(searchers.jobs))) is not None:
+                searchers.give(job)
+            if not searchers.jobs or (searchers.idle and not _searches(searchers.jobs)):
+                return
+            self._tell()
+            self.died = searchers.died
+            for asked, answer in searchers.answers(min(left, BETWEEN_LOOKS)):
+                self._take(asked, answer)
+
+    def _take(self, job: Job | Compile, answer: Answer) -> None:
+        """Keep what a search has found.
+
+        Raises
+        ------
+        InternalError
+            If something went wrong in it.
+        """
+        if isinstance(job, Compile):
+            return
+        if isinstance(answer, Failure):
+            limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
+            raise InternalError(f"the search of {job.placement} {limit}: {answer.message}")
+        if answer is None:
+            return
+        lane, cell = self._lane(job.placement), (job.placement, job.limit)
+        before = _standing(lane, job.limit)
+        lane.add(Found.of(answer))
+        if answer.bound_held_by is not None:
+            lane.prove(answer.bound_held_by, job.limit)
+        if _standing(lane, job.limit) == before:
+            self.spent[cell] *= 2
+
+    # ---- what comes next
+
+    def _next(self, running: Sequence[Job]) -> Job | None:
+        """Choose the next search; None where nothing is open but what is running already."""
+        busy = {(job.placement, job.limit) for job in running}
+        if fresh := [lane.name for lane in self.curves.lanes if (lane.name, None) not in self.spent]:
+            return self._job((fresh[0], None), self._brief_seconds())
+        if self.limits is None and not self._top_is_settled(busy):
+            cell = self._probe(busy)
+            return None if cell is None else self._job(cell, self._brief_seconds())
+        if self.limits is None:
+            self.limits = self._chosen()
+        if self.is_chosen and self.limits[-1] != self.curves.enough:
+            self.limits = respaced_limits(self.curves.lanes, self.limits, self.curves.enough, self.points, self.wanted)
+        opened = {cell: part for cell, part in self._open() if cell not in busy}
+        if not opened:
+            return None
+        cell = max(opened, key=lambda cell: (cell not in self.spent, opened[cell] / Fraction(self._spent(cell))))
+        if cell not in self.spent:
+            return self._job(cell, self._brief_seconds())
+        share = float(opened[cell] / sum(opened.values()))
+        return self._job(cell, max(LATER_SHARE * share * self._left * self.processes, SHORTEST_LATER))
+
+    def _open(self) -> Iterator[tuple[Cell, Fraction]]:
+        """List where something could still be gained, with the part of the step that it could be."""
+        for limit in (*(self.limits or ()), None):
+            for lane in self.curves.lanes:
+                if part := self.curves.open_part(lane, limit):
+                    yield (lane.name, limit), part
+
+    def _top_is_settled(self, busy: set[Cell]) -> bool:
+        """Return whether it is known closely enough where the top begins, or has taken its share of the time.
+
+        An earlier run has looked for it.
+        """
+        if any(limit is None for _, limit in busy):
+            return False
+        enough, least = self.curves.enough, self.curves.least
+        late = perf_counter() - self.started > TOP_SHARE * (self.ends - self.started)
+        return late or bool(self.earlier) or (enough - self._not_enough(busy)) * self.points <= enough - least
+
+    def _not_enough(self, busy: set[Cell]) -> Fraction:
+        """Return the greatest limit at which a search has not come up with the shortest step."""
+        tried = {limit for placement, limit in self.spent if limit is not None and (placement, limit) not in busy}
+        short = (limit for limit in tried if self.curves.best_at(limit).makespan > self._top.makespan)
+        return max(short, default=self.curves.least)
+
+    def _probe(self, busy: set[Cell]) -> Cell | None:
+        """Choose a limit that tells where the top begins: between one that is not enough and the least that is.
+
+        Until the searches without a limit have ended, the least limit is as good as any: it will be shown.
+        """
+        if any(limit is None for _, limit in busy):
+            first = ((lane.name, self.curves.least) for lane in self.curves.feasible(self.curves.least))
+            return next((cell for cell in first if cell not in self.spent), None)
+        low = self._not_enough(busy)
+        apart = self.curves.enough - low
+        lane = next(lane for lane in self.curves.lanes if (best := lane.best_at(None)) and best.rank == self._top.rank)
+        probed = [limit for _, limit in busy if limit is not None]
+        for part in range(1, self.processes + 1):
+            limit = low + apart * part / (self.processes + 1)
+            if all(abs(limit - other) * 4 >= apart for other in probed):
+                return lane.name, limit
+        return None
+
+    @property
+    def _top(self) -> Found:
+        return self.curves.best_at(None)
+
+    def _chosen(self) -> list[Fraction]:
+        curves = self.curves
+        if self.earlier:
+            limits = sorted({curves.least, *self.earlier})
+            return respaced_limits(curves.lanes, limits, curves.enough, self.points, self.wanted)
+        return spaced_limits(curves.lanes, curves.least, curves.enough, self.points, self.wanted)
+
+    # ---- one search
+
+    def _job(self, cell: Cell, seconds: float) -> Job:
+        name, limit = cell
+        lane = self._lane(name)
+        seconds = min(max(seconds, self._shortest_search(lane)), self._left)
+        self.spent[cell] = self.spent.get(cell, 0.0) + seconds
+        self.visits += 1
+        best, proof = lane.best_at(limit), lane.best_proof(limit)
+        options = replace(
+            self.options,
+            placement=name,
+            time_limit=seconds,
+            workers=1,
+            seed=self.options.seed + self.visits - 1,
+            starts=() if best is None else (best.schedule,),
+            known=None if proof is None else proof.bound,
+        )
+        return Job(name, limit, self.model.with_limit(limit), options)
+
+    def _lane(self, name: str) -> Lane:
+        return next(lane for lane in self.curves.lanes if lane.name == name)
+
+    def _shortest_search(self, lane: Lane) -> float:
+        return SHORTEST + SHORTEST_PER_OP * len(lane.problem.tasks)
+
+    def _brief_seconds(self) -> float:
+        """Share the time of the first round between all that is to be searched in it."""
+        expected = len(self.curves.lanes) * (1 + (self.points if self.limits is None else len(self.limits)))
+        return FIRST_SHARE * (self.ends - self.started) * self.processes / expected
+
+    def _spent(self, cell: Cell) -> float:
+        return self.spent.get(cell, 1.0)
+
+    @property
+    def _left(self) -> float:
+        return max(0.0, self.ends - perf_counter())
+
+    def _tell(self) -> None:
+        if self.limits is None:
+            self.on_progress("finding the point from which more memory buys nothing")
+            return
+        gaps = [self._gap(limit) for limit in self.limits]
+        done = sum(gap == 0 for gap in gaps)
+        text = f"{done} of {len(gaps)} limits proven, mean gap {float(100 * sum(gaps) / len(gaps)):.2f}%"
+        seen = sum(any((lane.name, limit) in self.spent for lane in self.curves.lanes) for limit in self.limits)
+        self.on_progress(f"{seen} of {len(gaps)} limits searched, {text}, {self._left:.0f} s left")
+
+    def _gap(self, limit: Fraction) -> Fraction:
+        best = self.curves.best_at(limit).makespan
+        return (best - self.curves.bound_at(limit)) / best
+
+
+def _searches(jobs: Sequence[Job | Compile]) -> list[Job]:
+    return [job for job in jobs if isinstance(job, Job)]
+
+
+def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:
+    """Return how a placement stands at a limit: its shortest schedule and its bound."""
+    best = lane.best_at(limit)
+    return Fraction(0) if best is None else best.makespan, lane.bound_at(limit)

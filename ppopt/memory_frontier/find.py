@@ -1,0 +1,322 @@
+"""Finding the memory frontier of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+
+from ppopt import __version__
+from ppopt.comparison.ladders import freedom_of
+from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.evaluation.replaying import replay_orders
+from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
+from ppopt.memory_frontier.frontier import Frontier, Point
+from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
+from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
+from ppopt.memory_frontier.searchers import Searchers
+from ppopt.optimization.optimize import MOST_SEARCHED_OPS, SearchOptions, searched_cut
+from ppopt.optimization.starts import one_at_a_time
+from ppopt.result import Schedule
+from ppopt.whole_files import check_writable
+from solver.errors import InputError
+from solver.search.portfolio import plain_bound
+from strategies.model_notes import TWO_COPIES, halves_notes
+from strategies.pipeline import Pipeline
+from strategies.plausibility import doubts
+from strategies.registry import all_strategies
+from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.stages import GivenModel, with_virtual_stages
+
+PUBLISHED_SHARE = 0.25
+"""The part of the time that evaluating the published schedules may take at most; more are left out."""
+
+TO_ANSWER = 0.3
+"""Seconds that it takes to stop the searches and to put together what they have found."""
+
+FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
+"""How long a page takes: seconds for itself, and for each schedule in multiples of what evaluating it took."""
+
+ONE_AT_A_TIME = "one microbatch at a time"
+
+
+def frontier(
+    pipeline: Pipeline,
+    *,
+    placement: str = "all",
+    overlap: bool = False,
+    limits: Limits = AUTO,
+    points: int = POINTS,
+    time_limit: float = 100.0,
+    workers: int | None = None,
+    seed: int = 0,
+    save_to: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+    shown_afterwards: bool = False,
+) -> Frontier:
+    """Find the shortest step for each memory limit, with a proven bound, beside the published schedules.
+
+    What is found at a limit runs at every greater one, and what is proven at a limit holds at every smaller one, so
+    neither the makespans nor the bounds rise with the limit. The limit of the pipeline itself is one of those looked
+    at; it limits nothing.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs, with what memory each stage takes.
+    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
+        Which device holds which stage; ``all`` is each but ``wave``, on the same model.
+    overlap : bool
+        Whether any forward may run in one block with any full backward on its device.
+    limits : "auto" or sequence of numbers
+        The memory limits, the same for every device. ``auto`` takes evenly spaced ones, from the least that any
+        schedule needs to the point from which more memory buys nothing.
+    points : int
+        How many ``auto`` takes at most.
+    time_limit : float
+        Seconds for all of it.
+    workers : int, optional
+        How many processes search at once; by default one for each core.
+    seed : int
+        The seed of everything random.
+    save_to : str or path, optional
+        A file that keeps all that is found. Where it is there already, this run goes on from it.
+    on_progress : callable, optional
+        ``on_progress(text)`` is called with how far it has come.
+    shown_afterwards : bool
+        Whether to leave time for a page of all schedules.
+
+    Returns
+    -------
+    Frontier
+        Ctrl-C ends the searches early, with what there is.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, a limit is below the least, nothing takes memory, or the file cannot be used.
+    """
+    started = perf_counter()
+    check_pipeline(pipeline)
+    options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
+    wanted, count = read_limits(limits), read_points(points)
+    gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started)
+    saved = Saved()
+    if save_to is not None:
+        check_writable(save_to)
+        saved = read_saved(save_to, __version__, gathered.model, options.allowed)
+    gathered.lay_lanes()
+    refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
+    with Searchers(gathered.processes) as searchers:  # they need a while to start
+        gathered.evaluate()
+        restore(gathered.curves, saved, options.allowed)
+        exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
+    shown = exploration.settle()
+    made = gathered.result(shown, exploration)
+    if save_to is not None:
+        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
+    return replace(made, seconds=perf_counter() - started)
+
+
+def _tell_nobody(_text: str) -> None:
+    pass
+
+
+@dataclass
+class _Gathered:
+    """What a frontier is made of so far."""
+
+    pipeline: Pipeline
+    options: SearchOptions
+    on_progress: OnProgress
+    started: float
+    curves: Curves = field(default_factory=lambda: Curves([]))
+    published: list[Found] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    evaluating: float = 0.0
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        every = (with_virtual_stages(name, self.pipeline) for name in all_strategies())
+        self.names = list(every)
+        self.given = GivenModel.of_several(self.pipeline, self.names, self.options.placements).settled()
+        self.model = self.given.with_limit(None)
+        _refuse_no_memory(self.model)
+
+    def lay_lanes(self) -> None:
+        """Cut the model for each placement, with a schedule that needs the least memory and a bound without a search.
+
+        Raises
+        ------
+        InputError
+            If the model fits none of the placements.
+        """
+        lanes: list[Lane] = []
+        for name in self.options.placements:
+            try:
+                lanes.append(self._lane(name))
+            except InputError as error:
+                self.left_out.append((name, str(error)))
+        if not lanes:
+            raise InputError("\n".join(reason for _, reason in self.left_out))
+        self.curves = Curves(lanes)
+
+    def _lane(self, name: str) -> Lane:
+        cut, layout = searched_cut(self.model, name, self.options)
+        ops = 3 * (cut.stages or 0) * cut.microbatches
+        if ops > MOST_SEARCHED_OPS:
+            raise InputError(f"{name}: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
+        problem = build_search_problem(cut, layout, **self.options.allowed._asdict())
+        lane = Lane(name, cut, layout, problem)
+        orders = pipeline_actions(one_at_a_time(layout, problem))
+        lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut, layout, orders, "graph")))
+        lane.prove(plain_bound(problem, "makespan"), None)
+        return lane
+
+    @property
+    def processes(self) -> int:
+        """How many searches run at once; none where there is no time for any."""
+        return (self.options.workers or cores()) if self.options.time_limit else 0
+
+    def evaluate(self) -> None:
+        """Evaluate the published schedules; Ctrl-C ends that."""
+        try:
+            self._evaluate_each()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _evaluate_each(self) -> None:
+        """Evaluate the published schedules without a limit, and with the user's where that makes another order."""
+        ends = self.started + PUBLISHED_SHARE * self.options.time_limit
+        models = [self.model]
+        if self.pipeline.memory.limit is not None:
+            models.append(self.given)
+        began = perf_counter()
+        for place, name in enumerate(self.names, 1):
+            self.on_progress(f"evaluating {name}, {place} of {len(self.names)}")
+            if self.published and perf_counter() > ends:
+                share = f"{PUBLISHED_SHARE:.0%} of the time limit of {self.options.time_limit:g} s"
+                self.left_out += [(each, f"not evaluated: {share} was used up") for each in self.names[place - 1 :]]
+                break
+            for model in models:
+                self._evaluate_one(name, model)
+        self.evaluating = (perf_counter() - began) / max(1, len(self.published))
+
+    def _evaluate_one(self, name: str, model: Pipeline) -> None:
+        try:
+            made: Schedule | None = evaluate_with(GivenModel(model), name, "graph", {}, cured=False)
+        except InputError as error:
+            made = first_variant_that_runs(GivenModel(model), name, "graph")
+            if made is None and model is self.model:
+                self.left_out.append((name, "; ".join(str(error).split("\n"))))
+        if made is None:
+            return
+        found = Found.of(made)
+        if model is not self.model and any(
+            each.schedule.strategy == made.strategy and each.rank == found.rank for each in self.published
+        ):
+            return
+        self.published.append(found)
+        if (lane := self._lane_of(made)) is not None:
+            lane.add(found)
+
+    def _lane_of(self, schedule: Schedule) -> Lane | None:
+        """Find the placement that a published schedule is on, where its search might have found it."""
+        if freedom_of(schedule).overlap and not self.options.overlap:
+            return None
+        return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
+
+    def explore(
+        self,
+        searchers: Searchers,
+        limits: Sequence[Fraction] | None,
+        points: int,
+        earlier: Sequence[Fraction],
+        *,
+        shown_afterwards: bool,
+    ) -> Exploration:
+        """Search."""
+        ends = self.started + self.options.time_limit - TO_ANSWER
+        if shown_afterwards:
+            shown = len(self.published) + (len(limits) if limits else points)
+            ends -= FOR_A_PAGE + FOR_ITS_SCHEDULES * self.evaluating * shown
+        asked = self.pipeline.memory.limit
+        exploration = Exploration(
+            model=self.model,
+            curves=self.curves,
+            options=self.options,
+            limits=limits,
+            points=points,
+            wanted=[asked] if isinstance(asked, Fraction) else [],
+            earlier=[limit for limit in earlier if limit >= self.curves.least],
+            ends=ends,
+            processes=self.processes,
+            on_progress=self.on_progress,
+            interrupted=self.interrupted,
+        )
+        exploration.run(searchers)
+        return exploration
+
+    def result(self, limits: Sequence[Fraction], exploration: Exploration) -> Frontier:
+        """Put together what is known."""
+        curves = self.curves
+        published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
+        steps = curves.bound_steps(limits)
+        return Frontier(
+            pipeline=self.given,
+            points=tuple(self._point(limit) for limit in limits),
+            published=tuple(each.schedule for each in published),
+            comparable=frozenset(
+                place for place, each in enumerate(published) if self._lane_of(each.schedule) is not None
+            ),
+            stairs=tuple(each.schedule for each in curves.stairs()),
+            bounds=tuple((float(limit), float(bound)) for limit, bound in steps),
+            top=curves.best_at(None).schedule,
+            highest_bound=float(curves.bound_at(None)),
+            searched=tuple(lane.name for lane in curves.lanes),
+            left_out=tuple(self.left_out),
+            notes=tuple(self._notes(exploration)),
+            interrupted=exploration.interrupted,
+        )
+
+    def _point(self, limit: Fraction) -> Point:
+        best, bound = self.curves.best_at(limit), self.curves.bound_at(limit)
+        return Point(
+            limit=float(limit),
+            schedule=best.schedule,
+            bound=float(bound),
+            status="optimal" if best.makespan == bound else "feasible",
+        )
+
+    def _notes(self, exploration: Exploration) -> Iterator[str]:
+        yield from doubts(self.pipeline)
+        yield from halves_notes(self.model)
+        if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
+            yield "no memory is given: every stage is taken to keep 1 of each microbatch (see memory.activation)"
+        if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
+            yield "the devices have different limits, and the frontier gives all of them the same"
+        for lane in self.curves.lanes:
+            if len(lane.layout.homes) > 1 and not any(cost.static for cost in lane.pipeline.costs):
+                yield f"{lane.name} {TWO_COPIES}"
+        if exploration.died:
+            yield f"{exploration.died} of the processes that search ended by themselves; what they had found is lost"
+        if exploration.interrupted:
+            yield "the searches were interrupted; these are the best schedules that they had found"
+
+
+def _refuse_no_memory(model: Pipeline) -> None:
+    """Refuse a model without any memory: no limit matters to it.
+
+    Raises
+    ------
+    InputError
+        If nothing takes memory.
+    """
+    if not any(cost.activation or cost.static for cost in model.costs):
+        raise InputError(
+            "memory.activation: must be above 0 on some stage for a memory frontier; found 0 on all, so no limit "
+            "matters; give what a stage keeps of a microbatch"
+        )

@@ -1,0 +1,239 @@
+"""The memory frontier: what `ppopt.frontier` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ppopt.result import Schedule
+from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.numbers import percent
+from strategies.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from reports.content import Section
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """What is known at one memory limit.
+
+    Attributes
+    ----------
+    limit : float
+        The memory that each device may hold.
+    schedule : Schedule
+        The shortest schedule known that fits it: a search found it, at this limit or a smaller one, or it is published.
+    bound : float
+        A makespan that no schedule beats at this limit, on any of the placements searched.
+    status : str
+        ``optimal`` where the makespan equals the bound, exactly, else ``feasible``.
+    """
+
+    limit: float
+    schedule: Schedule
+    bound: float
+    status: str
+
+    @property
+    def placement(self) -> str:
+        """The placement's name."""
+        return self.schedule.placement
+
+    @property
+    def makespan(self) -> float:
+        """The schedule's length."""
+        return self.schedule.makespan
+
+    @property
+    def gap(self) -> float:
+        """(makespan − bound) ÷ makespan."""
+        return (self.makespan - self.bound) / self.makespan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the point as in ``--format json``."""
+        keys = ("limit", "placement", "makespan", "bound", "gap", "status")
+        return {key: getattr(self, key) for key in keys}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frontier:
+    """What `ppopt.frontier` returns.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The model, with the number of stages that its times are meant for, and the user's memory limit.
+    points : tuple of Point
+        By rising limit; neither their makespans nor their bounds ever rise.
+    published : tuple of Schedule
+        The published schedules that fit the pipeline, by rising memory, whatever that is.
+    comparable : frozenset of int
+        The places of those of them that the bounds hold for: on a placement and cut that was searched, with no blocks
+        that the search might not use.
+    stairs : tuple of Schedule
+        The schedules at which the curve falls, by rising memory: the points, and what lies between.
+    bounds : tuple of (float, float)
+        Up to which limit which bound holds from the limit before, by rising limit.
+    top : Schedule
+        The shortest schedule known, of equally short ones the most frugal: more memory than it takes buys nothing.
+    highest_bound : float
+        A makespan that no schedule beats with any memory.
+    searched : tuple of str
+        The placements.
+    left_out : tuple of (str, str)
+        Placements and published schedules that do not fit the pipeline, with the reason.
+    notes : tuple of str
+        What the user should know.
+    interrupted : bool
+        Whether Ctrl-C has ended the searches.
+    seconds : float
+        How long all of it took.
+    """
+
+    pipeline: Pipeline
+    points: tuple[Point, ...]
+    published: tuple[Schedule, ...]
+    comparable: frozenset[int]
+    stairs: tuple[Schedule, ...]
+    bounds: tuple[tuple[float, float], ...]
+    top: Schedule
+    highest_bound: float
+    searched: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def mean_gap(self) -> float:
+        """The mean of the points' gaps."""
+        return sum(point.gap for point in self.points) / len(self.points)
+
+    @property
+    def sentence(self) -> str:
+        """Where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        return self.shown.sentence
+
+    @property
+    def shown(self) -> ShownFrontier:
+        """What charts and tables show."""
+        return self._shown([*(point.schedule for point in self.points), *self.published])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the frontier as plain values, as in ``--format json``."""
+        published = [
+            {"strategy": each.strategy, "memory": max(each.peak_memory), "makespan": each.makespan}
+            for each in self.published
+        ]
+        return {"points": [point.to_dict() for point in self.points], "published": published}
+
+    def chart(self) -> alt.LayerChart:
+        """Draw makespan over memory: the curve of what was found, the bound below it, and the published schedules."""
+        from reports.charts.frontier import frontier_chart
+
+        return frontier_chart(self.shown)
+
+    def section(self, title: str = "") -> Section:
+        """Take what a report shows: the curve, and the timelines of all its schedules.
+
+        Parameters
+        ----------
+        title : str
+            What it is called, such as its configuration file.
+        """
+        from reports.content import Section
+
+        schedules = self._ranked()
+        limits = self.pipeline.memory.limit
+        named = [
+            replace(each, pipeline=each.pipeline.with_limit(limits), strategy=self._name(each)) for each in schedules
+        ]
+        shown = self._shown(schedules)
+        return Section(
+            title=title,
+            pipeline=self.pipeline.to_mapping(),
+            schedules=[schedule.presented() for schedule in named],
+            left_out=self.left_out,
+            headline=shown.sentence,
+            search=self._search_sentence,
+            frontier=shown,
+        )
+
+    def _name(self, schedule: Schedule) -> str:
+        """Name a schedule after the least limit that it is shown for, where a search has found it."""
+        limit = next((point.limit for point in self.points if point.schedule is schedule), None)
+        return (
+            f"{schedule.strategy} at {limit:.10g}" if schedule.is_searched and limit is not None else schedule.strategy
+        )
+
+    def _ranked(self) -> list[Schedule]:
+        """List the schedules of the points and the published ones, each once: those that fit first, by their length."""
+        limits = [float("inf") if limit is None else float(limit) for limit in self.pipeline.limits]
+
+        def rank(schedule: Schedule) -> tuple[Any, ...]:
+            over = any(peak > limit for peak, limit in zip(schedule.peak_memory, limits, strict=True))
+            return over, schedule.makespan, *schedule.memory_taken, schedule.strategy
+
+        every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
+        return sorted(every.values(), key=rank)
+
+    def _shown(self, schedules: Sequence[Schedule]) -> ShownFrontier:
+        ranks = {id(schedule): rank for rank, schedule in reversed(list(enumerate(schedules)))}
+        limits = set(self.pipeline.limits)
+        limit = next(iter(limits)) if len(limits) == 1 else None
+        return ShownFrontier(
+            points=[
+                FrontierPoint(
+                    limit=point.limit,
+                    makespan=point.makespan,
+                    bound=point.bound,
+                    memory=max(point.schedule.peak_memory),
+                    name=self._name(point.schedule),
+                    placement=point.placement,
+                    status=point.status,
+                    rank=ranks[id(point.schedule)],
+                )
+                for point in self.points
+            ],
+            published=[
+                PublishedPoint(
+                    name=each.strategy,
+                    memory=max(each.peak_memory),
+                    makespan=each.makespan,
+                    is_comparable=place in self.comparable,
+                    best=self._best_within(max(each.peak_memory)),
+                    rank=ranks[id(each)],
+                )
+                for place, each in enumerate(self.published)
+            ],
+            stairs=[(max(each.peak_memory), each.makespan) for each in self.stairs],
+            bounds=self.bounds,
+            top=(max(self.top.peak_memory), self.top.makespan),
+            highest_bound=self.highest_bound,
+            limit=None if limit is None else float(limit),
+            unit=self.pipeline.unit or "",
+        )
+
+    def _best_within(self, memory: float) -> float | None:
+        return min((each.makespan for each in self.stairs if max(each.peak_memory) <= memory), default=None)
+
+    @property
+    def _search_sentence(self) -> str:
+        ended = ", interrupted" if self.interrupted else ""
+        return (
+            f"Searched placements: {', '.join(self.searched)}; {len(self.points)} limits in {self.seconds:.0f} s{ended}"
+            f", mean gap {percent(self.mean_gap)}."
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the sentence and the points in a notebook."""
+        from reports.notebook import frontier_html
+
+        return frontier_html(self.shown)
+
+    def __repr__(self) -> str:
+        return f"<Frontier of {len(self.points)} limits: {self.sentence}>"

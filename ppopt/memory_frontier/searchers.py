@@ -1,0 +1,158 @@
+"""Processes that search, one for each core: giving them jobs, waiting for what they find, and ending them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import ppopt
+from ppopt.memory_frontier.job import Answer, Compile, Job
+
+
+@dataclass(eq=False)
+class _Searcher:
+    process: subprocess.Popen[bytes]
+    channel: Connection[Any, Any]
+    job: Job | Compile | None = None
+    is_ready: bool = False  # it says so itself, when it has loaded all that it needs
+
+
+class Searchers:
+    """Processes that search. Use it as a context: at its end all are ended.
+
+    Parameters
+    ----------
+    processes : int
+        How many.
+
+    Attributes
+    ----------
+    died : int
+        How many have ended by themselves.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.died = 0
+        self._searchers: list[_Searcher] = []
+        try:
+            for _ in range(processes):
+                self._searchers.append(_start())
+        except BaseException:
+            self._end()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+
+    @property
+    def idle(self) -> int:
+        """How many have nothing to do."""
+        return sum(searcher.job is None for searcher in self._searchers)
+
+    @property
+    def jobs(self) -> list[Job | Compile]:
+        """What is being done."""
+        return [searcher.job for searcher in self._searchers if searcher.job is not None]
+
+    def give(self, job: Job | Compile) -> None:
+        """Let one that is idle do a job."""
+        searcher = next(each for each in self._searchers if each.job is None)
+        searcher.job = job
+        with suppress(OSError):  # it has died, which `answers` finds out
+            searcher.channel.send(job)
+
+    def answers(self, seconds: float) -> list[tuple[Job | Compile, Answer]]:
+        """Wait until something has been answered, or for so many seconds.
+
+        Returns
+        -------
+        list of (Job or Compile, Answer)
+            Each job with its answer; None where the process has died.
+        """
+        busy = {each.channel: each for each in self._searchers if each.job is not None}
+        answered: list[tuple[Job | Compile, Answer]] = []
+        for channel in wait(list(busy), max(0.0, seconds)):
+            assert isinstance(channel, Connection)
+            searcher = busy[channel]
+            job, answer = searcher.job, None
+            assert job is not None
+            try:
+                answer = channel.recv()
+                if not searcher.is_ready:
+                    searcher.is_ready = True
+                    continue
+                searcher.job = None
+            except (EOFError, OSError):
+                self.died += 1
+                self._searchers.remove(searcher)
+                _close(searcher)
+            answered.append((job, answer))
+        return answered
+
+    def interrupt(self) -> None:
+        """End all that is being done: each answers with the best that it has found so far, if it has begun."""
+        for searcher in self._searchers:
+            if searcher.job is not None and searcher.is_ready:
+                searcher.process.send_signal(signal.SIGINT)
+            else:
+                searcher.job = None
+
+    def last_answers(self, seconds: float) -> list[tuple[Job | Compile, Answer]]:
+        """End all that is being done, and wait for so many seconds for what was found."""
+        self.interrupt()
+        ends = perf_counter() + seconds
+        answered: list[tuple[Job | Compile, Answer]] = []
+        while self.jobs and (left := ends - perf_counter()) > 0:
+            answered += self.answers(left)
+        return answered
+
+    def _end(self) -> None:
+        for searcher in self._searchers:
+            searcher.process.kill()
+        for searcher in self._searchers:
+            _close(searcher)
+        self._searchers = []
+
+
+def _start() -> _Searcher:
+    ours, theirs = Pipe()
+    try:
+        process = subprocess.Popen(  # it runs this Python
+            [sys.executable, "-P", "-m", "ppopt.memory_frontier.searcher"],
+            stdin=theirs.fileno(),  # a socket: jobs come and answers go through it
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is for us: we tell them
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return _Searcher(process, ours)
+
+
+def _environment() -> dict[str, str]:
+    home = str(Path(ppopt.__file__).parent.parent)
+    paths: Sequence[str] = [home, os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _close(searcher: _Searcher) -> None:
+    searcher.process.wait()
+    searcher.channel.close()

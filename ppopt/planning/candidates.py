@@ -1,0 +1,110 @@
+"""The orders that a plan cuts a model for: each strategy with each number of stages per device, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ppopt.planning.fixed_order import FixedOrder, read_order
+from solver.errors import InputError
+from strategies.given_order import GivenOrder, Named
+from strategies.orders import parse_strategy
+from strategies.pipeline import Pipeline
+from strategies.stages import wished_stages
+
+USUAL_STAGES_PER_DEVICE = (2, 3, 4)
+"""Tried with schedules that take any number of stages per device, where the user does not say."""
+
+
+@dataclass
+class Candidates:
+    """The orders that a plan is made for, and those that do not fit.
+
+    Attributes
+    ----------
+    fitting : list of FixedOrder
+        In the order of the names.
+    left_out : list of (str, str)
+        What does not fit the pipeline, with the reason.
+    """
+
+    fitting: list[FixedOrder] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def name_of(order: FixedOrder) -> str:
+    """Name an order with its options, but not how many stages it has."""
+    if order.strategy is None:
+        return order.label
+    written = ",".join(f"{key}={value}" for key, value in order.options.items())
+    return f"{order.strategy.name}:{written}" if written else order.strategy.name
+
+
+def label_of(order: FixedOrder) -> str:
+    """Name an order with its number of stages per device."""
+    return f"{name_of(order)}, v = {order.stages // order.pipeline.devices}"
+
+
+def gather(
+    pipeline: Pipeline,
+    names: Iterable[Named],
+    stages_per_device: Sequence[int] | None,
+    *,
+    also: Iterable[int] = (),
+    all_of_them: bool,
+) -> Candidates:
+    """List the orders that a plan is made for.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers.
+    names : iterable of str or GivenOrder
+        Schedules, maybe with options, and orders from files.
+    stages_per_device : sequence of int or None
+        The numbers of stages that a device may hold; None for those that each schedule asks for, and a few where it
+        takes any.
+    also : iterable of int
+        Numbers that are wanted beside them, of schedules that take any.
+    all_of_them : bool
+        Whether all schedules are meant, so that one that takes only other numbers of stages is left out silently.
+    """
+    found = Candidates()
+    for name in names:
+        try:
+            numbers = list(_numbers_of_stages(pipeline, name, stages_per_device, also))
+        except InputError as error:
+            found.left_out.append((str(name), str(error)))
+            continue
+        if not numbers and not all_of_them and stages_per_device:
+            given = ", ".join(map(str, stages_per_device))
+            found.left_out.append((str(name), f"{name} does not take {given} stages per device"))
+        for number in numbers:
+            try:
+                found.fitting.append(read_order(pipeline, name, stages=number))
+            except InputError as error:
+                reason = "; ".join(str(error).split("\n"))
+                if (str(name), reason) not in found.left_out:
+                    found.left_out.append((str(name), reason))
+    return found
+
+
+def _numbers_of_stages(
+    pipeline: Pipeline, name: Named, stages_per_device: Sequence[int] | None, also: Iterable[int]
+) -> Iterator[int | None]:
+    """Yield the numbers of stages for which an order is to be planned; None where it has its own."""
+    devices = pipeline.devices
+    if isinstance(name, GivenOrder):
+        yield None
+        return
+    strategy, options = parse_strategy(name)
+    needs = strategy.requirements
+    if wished_stages(strategy, options, devices) is not None:
+        yield None
+    elif needs.stages_per_device is not None:
+        if stages_per_device is None or needs.stages_per_device in stages_per_device:
+            yield needs.stages_per_device * devices
+    else:  # with one stage each they are schedules that have a name of their own
+        for number in sorted({*(stages_per_device or USUAL_STAGES_PER_DEVICE), *also} - {1}) or [1]:
+            if needs.takes_stages(number * devices, devices):
+                yield number * devices

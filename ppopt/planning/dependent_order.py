@@ -1,0 +1,70 @@
+"""What is known of schedules whose order depends on the costs: cuts to begin with, and the bound for every order.
+
+The order of such a schedule changes with the cut, so the proof for a fixed order does not hold for it. The bound for
+every order on its placement does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+
+from ppopt.planning.fixed_order import FixedOrder, work_bound
+from ppopt.planning.partitions import partitions_of
+from ppopt.planning.quick import cut_of_published, planned_for_search
+from solver.deadline import OutOfTimeError
+from strategies.cuts import Counts
+
+
+def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
+    """Yield cuts from which a good one may be found: that of the bound for every order, and of a published schedule.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The schedule, with its order on the even cut.
+    seconds : float
+        The first may take so long.
+    """
+    pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
+    if pipeline.layers_per_stage is not None:
+        yield pipeline.layers_per_stage
+    if (cut := cut_of_published(order.pipeline, order.placement)) is not None:
+        yield cut
+
+
+def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, recompute: bool) -> Fraction:
+    """Bound the makespan of every order on the placement, whatever the cut; by all its work where time is short.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The schedule.
+    deadline : float
+        On the clock of `time.perf_counter`.
+    empty : bool
+        Whether stages may be empty.
+    recompute : bool
+        Whether layers may be recomputed.
+    """
+    assert order.pipeline.layers is not None
+    work = work_bound(order.pipeline.layers, order.pipeline)
+    overlaps = order.strategy is None or order.strategy.overlaps
+    if len(order.placement.homes) > 1 or (overlaps and order.pipeline.overlap):
+        return work
+    with suppress(OutOfTimeError):
+        cuts = partitions_of(
+            order.pipeline,
+            order.placement,
+            deadline,
+            split_backward=_splits(order),
+            empty=empty,
+            recompute=recompute,
+        )
+        return max(work, cuts.bound(deadline, None) or work)
+    return work
+
+
+def _splits(order: FixedOrder) -> bool:
+    return order.strategy is None or order.strategy.splits_backward

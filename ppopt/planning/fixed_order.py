@@ -1,0 +1,575 @@
+"""The best cut of a model for a fixed order of its operations, with a proof.
+
+What others use:
+
+`plan_fixed_order(pipeline, strategy, ...)`
+    Finds which layers lie on which stage, and what is recomputed, such that a published schedule (or one from a file)
+    is as short as it can be within the memory, and proves it: a `FixedPlan`.
+`quick_cut(pipeline, strategy, ...)`
+    A good cut in a moment, without a proof: the layers of each stage. It loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from time import perf_counter
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from ppopt.evaluation.order_files import read_named
+from ppopt.evaluation.replaying import replay_orders
+from ppopt.planning.order_as_partition import (
+    Ordered,
+    Orders,
+    Recompute,
+    Written,
+    sorted_actions,
+    write_partition,
+)
+from ppopt.planning.order_dependence import depends_on_costs
+from solver.deadline import is_over
+from solver.errors import InputError
+from solver.partitioning.longest_path import Replay
+from solver.partitioning.problem import Split
+from solver.partitioning.solve import Answer, best_split, quick_split
+from solver.partitioning.splits import InfeasibleSplitError
+from strategies.cuts import ByKind, Counts
+from strategies.given_order import GivenOrder
+from strategies.layers import Layers
+from strategies.numbers import shown
+from strategies.orders import make_orders, parse_strategy
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.registry import Strategy
+from strategies.stages import GivenModel
+
+PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
+"""Proven; found, but maybe not the best; no cut fits the memory, proven; nothing found in time."""
+
+RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
+
+
+@dataclass(frozen=True)
+class FixedPlan:
+    """The best cut that was found for an order, and what is known of the best one there is.
+
+    Attributes
+    ----------
+    strategy : str
+        The order, as it was named.
+    stages : int
+        How many stages the model is cut into.
+    layers_per_stage : tuple of int or None
+        How many layers each stage holds; None if no cut was found.
+    recomputed_per_stage : tuple of tuple of int or None
+        For each stage and kind of layers how many are recomputed, as `Pipeline.with_cut` takes it; None for no layer.
+    makespan : Fraction or None
+        How long the order takes then, exactly, in the unit of the pipeline.
+    bound : Fraction
+        With this order no cut that fits the memory, and no recomputation that was allowed, is shorter. Exact.
+    status : {"optimal", "feasible", "infeasible", "unknown"}
+        Proven; found, but maybe not the best; proven that none fits the memory; nothing found in time.
+    seconds : float
+        How long it took.
+    uniform_k : int or None
+        With ``recompute="uniform-k"``: of how many layers on every stage.
+    is_fixed : bool
+        Whether the order is the same for all cuts. If not, there is no proof, and the bound is that of all the work.
+    nodes, paths : int
+        How many parts of all cuts were looked at, and how many paths through the order.
+    notes : tuple of str
+        What the user should know.
+    cut : Pipeline or None
+        The pipeline with this cut.
+    placement : Placement or None
+        Which device holds which stage.
+    orders : sequence of sequence of (Op or Block)
+        The actions of each device; `ppopt.evaluation.evaluate.replay_orders` replays them.
+    """
+
+    strategy: str
+    stages: int
+    layers_per_stage: Counts | None
+    recomputed_per_stage: ByKind | None
+    makespan: Fraction | None
+    bound: Fraction
+    status: PlanStatus
+    seconds: float
+    uniform_k: int | None = None
+    is_fixed: bool = True
+    nodes: int = 0
+    paths: int = 0
+    notes: tuple[str, ...] = ()
+    cut: Pipeline | None = field(default=None, repr=False)
+    placement: Placement | None = field(default=None, repr=False)
+    orders: Orders = field(default=(), repr=False)
+
+    @property
+    def gap(self) -> float | None:
+        """(makespan − bound) ÷ makespan; None without a cut."""
+        return None if not self.makespan else float((self.makespan - self.bound) / self.makespan)
+
+
+OnSolution: TypeAlias = Callable[[Fraction, Counts], None]
+"""``on_solution(makespan, layers_per_stage)``."""
+
+OnBound: TypeAlias = Callable[[Fraction], None]
+"""``on_bound(bound)``."""
+
+
+@dataclass(frozen=True)
+class FixedOrder:
+    """An order on a pipeline of layers whose cut is open.
+
+    Attributes
+    ----------
+    label : str
+        What it is called.
+    pipeline : Pipeline
+        Cut evenly, into as many stages as the order has.
+    placement : Placement
+        Which device holds which stage.
+    orders : sequence of sequence of (Op or Block)
+        The actions of each device.
+    strategy : Strategy or None
+        The rule that made them; None for a file.
+    options : dict of str to int
+        Its options.
+    """
+
+    label: str
+    pipeline: Pipeline
+    placement: Placement
+    orders: Orders
+    strategy: Strategy | None
+    options: dict[str, int]
+
+    @cached_property
+    def ordered(self) -> Ordered:
+        """Its actions, each behind what it waits for."""
+        return sorted_actions(self.pipeline, self.placement, self.orders)
+
+    @property
+    def stages(self) -> int:
+        """How many stages it has."""
+        return len(self.placement.homes[0])
+
+    @cached_property
+    def is_fixed(self) -> bool:
+        """Whether it is the same for all cuts."""
+        if self.strategy is None:
+            return True
+        return not depends_on_costs(self.strategy, self.pipeline, self.options, self.orders)
+
+    def orders_on(self, pipeline: Pipeline) -> Orders:
+        """Return the actions of each device on another cut into as many stages.
+
+        Raises
+        ------
+        InputError
+            If the schedule finds no order for it.
+        """
+        if self.is_fixed or self.strategy is None:
+            return self.orders
+        return make_orders(self.strategy, pipeline, self.options)[1]
+
+
+def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) -> FixedOrder:
+    """Write out the order of a strategy, or of a file, for a model of layers.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers; a cut that it has is forgotten.
+    strategy : str, path or GivenOrder
+        As `ppopt.evaluate` takes it.
+    stages : int, optional
+        Into how many stages the model is cut; by default as many as the strategy says.
+
+    Raises
+    ------
+    InputError
+        If there is no such strategy, it does not fit the pipeline, or the pins of the layers allow no cut.
+    """
+    if pipeline.layers is None:
+        raise InputError("layers: are needed to plan a cut, and this pipeline gives the times of its stages")
+    open_ = pipeline
+    if pipeline.layers_per_stage is not None:
+        open_ = pipeline.model_copy(update={"stages": None, "layers_per_stage": None, "recomputed_per_stage": None})
+    named = read_named(strategy)
+    if isinstance(named, GivenOrder):
+        cut = GivenModel(open_).for_order(named).pipeline
+        return FixedOrder(named.name, cut, named.placement, named.orders, None, {})
+    found, options = parse_strategy(named)
+    if stages is not None:
+        options = {"stages": stages} | options
+    cut = GivenModel(open_).for_strategy(found, options).pipeline
+    options = {key: value for key, value in options.items() if key != "stages"}
+    placement, orders = make_orders(found, cut, options)
+    return FixedOrder(named, cut, placement, orders, found, options)
+
+
+def quick_cut(
+    pipeline: Pipeline,
+    strategy: Any,
+    *,
+    stages: int | None = None,
+    empty: bool = True,
+    seed: int = 0,
+    order: FixedOrder | None = None,
+) -> Counts:
+    """Find a good cut for an order in a moment; nothing is recomputed, and nothing is proven.
+
+    Parameters
+    ----------
+    pipeline, strategy, stages
+        As for `plan_fixed_order`.
+    empty : bool
+        Whether stages may be empty.
+    seed : int
+        The same seed gives the same cut.
+    order : FixedOrder, optional
+        The order, if it is known already; then the other arguments do not matter.
+
+    Returns
+    -------
+    tuple of int
+        The layers of each stage. Where no cut that was tried fits the memory, one that exceeds it least.
+
+    Raises
+    ------
+    InputError
+        As `read_order`, or if the pins of the layers allow no cut.
+    """
+    order = order or read_order(pipeline, strategy, stages=stages)
+    written = write_partition(order.pipeline, order.placement, order.orders, ordered=order.ordered, empty=empty)
+    try:
+        found = quick_split(written.problem, seed=seed)
+    except (InfeasibleSplitError, OverflowError):
+        assert order.pipeline.layers_per_stage is not None
+        return order.pipeline.layers_per_stage
+    return written.cut(written.problem.split_of(found.amounts))[0]
+
+
+def plan_fixed_order(
+    pipeline: Pipeline,
+    strategy: Any,
+    *,
+    stages: int | None = None,
+    recompute: Recompute = "none",
+    empty: bool = True,
+    time_limit: float = 10.0,
+    seed: int = 0,
+    starts: tuple[tuple[Counts, ByKind | None], ...] = (),
+    on_solution: OnSolution | None = None,
+    on_bound: OnBound | None = None,
+    stop: Callable[[], bool] | None = None,
+    order: FixedOrder | None = None,
+) -> FixedPlan:
+    """Find the cut, and what is recomputed, with which an order is shortest within the memory, and prove it.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers; a cut that it has is forgotten.
+    strategy : str, path or GivenOrder
+        As `ppopt.evaluate` takes it: a name with options, or a schedule file.
+    stages : int, optional
+        Into how many stages the model is cut; by default as many as the strategy says.
+    recompute : {"none", "per-stage", "uniform-k"}
+        What may be recomputed: nothing; any layers of each stage; the same number of layers of every stage, the first
+        ones of each, as Megatron-LM's ``--recompute-method block`` does.
+    empty : bool
+        Whether stages may be empty.
+    time_limit : float
+        Seconds.
+    seed : int
+        Of everything random.
+    starts : tuple of (layers_per_stage, recomputed_per_stage)
+        Cuts that are known; the answer is never longer than one of them that fits.
+    on_solution, on_bound : callable, optional
+        Called with each better makespan and its cut, and with each better bound.
+    stop : callable, optional
+        Asked often: whether to end now. Ctrl-C ends the search, too, with the best so far.
+    order : FixedOrder, optional
+        The order, if it is known already; then ``strategy`` and ``stages`` do not matter.
+
+    Returns
+    -------
+    FixedPlan
+        A strategy whose order depends on costs is planned without a proof, and a note says so.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, the strategy does not fit, or the pins of the layers allow no cut.
+    """
+    started = perf_counter()
+    if recompute not in RECOMPUTES:
+        raise InputError(f"recompute: {shown(recompute)} is not known; allowed are {', '.join(RECOMPUTES)}")
+    order = order or read_order(pipeline, strategy, stages=stages)
+    search = _Search(order, recompute, empty, started + time_limit, seed, starts, on_solution, on_bound, stop)
+    with suppress(KeyboardInterrupt):
+        search.run()
+    return replace(search.plan(), seconds=perf_counter() - started)
+
+
+TURNS = 4
+"""Of several problems each gets at most this part of the time that is left."""
+
+CIRCLES = 8
+"""So often does planning for an order that changes begin anew."""
+
+_NO_PROOF = (
+    "{} makes its order from the costs of the stages, so every cut has another; the plan is the best of those that "
+    "were tried, without a proof"
+)
+
+
+class _Best(NamedTuple):
+    """The best cut so far."""
+
+    makespan: Fraction
+    cut: Counts
+    recomputed: ByKind | None
+    uniform: int | None
+    orders: Orders
+
+
+@dataclass
+class _Search:
+    """The search for one order: the problems to be solved in turn, and the best so far."""
+
+    order: FixedOrder
+    recompute: Recompute
+    empty: bool
+    deadline: float
+    seed: int
+    starts: tuple[tuple[Counts, ByKind | None], ...]
+    on_solution: OnSolution | None
+    on_bound: OnBound | None
+    stop: Callable[[], bool] | None
+
+    def __post_init__(self) -> None:
+        self.best: _Best | None = None
+        self.bound = Fraction(0)
+        self.complete = False
+        self.nodes = self.paths = 0
+        self.notes: list[str] = []
+
+    def run(self) -> None:
+        """Solve what is to be solved."""
+        if not self.order.is_fixed:
+            self.notes.append(_NO_PROOF.format(self.order.label))
+            self._alternate()
+        elif self.recompute == "uniform-k" and self._layers.recomputable:
+            self._each_uniform()
+        else:
+            answer = self._solve(self._write(None), None, self.deadline, self._raise)
+            self.complete = answer.complete
+
+    @property
+    def _layers(self) -> Layers:
+        assert self.order.pipeline.layers is not None
+        return self.order.pipeline.layers
+
+    def _is_over(self) -> bool:
+        return is_over(self.deadline) or (self.stop is not None and self.stop())
+
+    def _write(self, uniform: int | None) -> Written:
+        order = self.order
+        return write_partition(
+            order.pipeline,
+            order.placement,
+            order.orders,
+            ordered=order.ordered,
+            recompute=self.recompute,
+            uniform=uniform,
+            empty=self.empty,
+        )
+
+    def _raise(self, bound: Fraction) -> None:
+        if bound > self.bound:
+            self.bound = bound
+            if self.on_bound is not None:
+                self.on_bound(bound)
+
+    def _solve(self, written: Written, uniform: int | None, deadline: float, on_bound: OnBound | None = None) -> Answer:
+        """Solve one problem; only what is better than the best so far is of interest."""
+        problem = written.problem
+        cutoff = None
+        if self.best is not None and written.is_exact:
+            cutoff = int(self.best.makespan * written.ticks_per_unit)
+        starts = [written.split_of(*start) for start in self.starts] if uniform is None else []
+        try:
+            answer = best_split(
+                problem,
+                deadline=deadline,
+                seed=self.seed,
+                starts=starts,
+                cutoff=cutoff,
+                on_solution=lambda length, split: self._take(written, length, split, uniform),
+                on_bound=None if on_bound is None else lambda bound: on_bound(written.in_units(bound)),
+                stop=self.stop,
+            )
+        except InfeasibleSplitError:
+            return Answer(None, None, 0, complete=True)
+        self.nodes += answer.nodes
+        self.paths += answer.paths
+        if not written.is_exact:  # then the bound holds, but shorter splits may be left
+            short = self.best is None or written.in_units(answer.bound) < self.best.makespan
+            answer = replace(answer, complete=answer.complete and not short)
+        return answer
+
+    def _take(self, written: Written, length: int, split: Split, uniform: int | None) -> None:
+        """Keep a cut if it is better than all before."""
+        cut, again = written.cut(split)
+        makespan = written.in_units(length)
+        if not written.is_exact:
+            exact = self._exactly(cut, again)
+            if exact is None:
+                return
+            makespan = exact
+        self._keep(_Best(makespan, cut, again, uniform, self.order.orders))
+
+    def _keep(self, found: _Best) -> None:
+        if self.best is None or found.makespan < self.best.makespan:
+            self.best = found
+            if self.on_solution is not None:
+                self.on_solution(found.makespan, found.cut)
+
+    def _exactly(self, cut: Counts, again: ByKind | None) -> Fraction | None:
+        """Replay a cut with all digits; None if it exceeds the memory."""
+        schedule = replay_orders(
+            self.order.label,
+            self.order.pipeline.with_cut(cut, again),
+            self.order.placement,
+            self.order.orders,
+            "graph",
+        )
+        if schedule.over_limit:
+            return None
+        return Fraction(max(row.end for row in schedule.rows), schedule.problem.ticks_per_unit)
+
+    def _each_uniform(self) -> None:
+        """Try every number of layers that are recomputed on all stages.
+
+        No operation is shorter with a greater number. So what bounds one number from below without regard to memory
+        bounds all greater ones, too, and as soon as that reaches the best so far, none of them is of interest.
+        """
+        most = sum(kind.count for kind in self._layers.kinds if kind.recompute is not None)
+        left_open: list[Fraction] = []
+        for count in range(most + 1):
+            written = self._write(count)
+            floor = self._without_limits(written)
+            if self.best is not None and floor >= self.best.makespan:
+                break
+            if self._is_over():
+                left_open.append(floor)
+                break
+            answer = self._solve(written, count, self._turn())
+            if not answer.complete:
+                left_open.append(max(floor, written.in_units(answer.bound)))
+        if self.best is not None:
+            left_open = [bound for bound in left_open if bound < self.best.makespan]
+        self.complete = not left_open
+        if left_open or self.best is not None:
+            self._raise(min(left_open) if left_open else self.best.makespan)  # type: ignore[union-attr]
+
+    def _without_limits(self, written: Written) -> Fraction:
+        """Bound the makespan of all cuts, whether or not they fit the memory."""
+        cutoff = None
+        if self.best is not None and written.is_exact:
+            cutoff = int(self.best.makespan * written.ticks_per_unit)
+        try:
+            answer = best_split(
+                replace(written.problem, limits=()),
+                deadline=self._turn(),
+                seed=self.seed,
+                cutoff=cutoff,
+                stop=self.stop,
+            )
+        except InfeasibleSplitError:
+            return Fraction(0)
+        return written.in_units(answer.bound)
+
+    def _turn(self) -> float:
+        """When one of several problems has had its share of the time."""
+        now = perf_counter()
+        return now + max(0.0, self.deadline - now) / TURNS
+
+    def _alternate(self) -> None:
+        """Take the order of a cut, cut the model anew for that order, and so on; its own order judges each cut."""
+        order, strategy = self.order, self.order.strategy
+        assert strategy is not None
+        self._raise(work_bound(self._layers, order.pipeline))
+        cuts = [cut for cut, _ in self.starts if len(cut) == order.stages]
+        seen: set[Counts] = set()
+        for seed in range(self.seed, self.seed + CIRCLES):
+            cut = cuts.pop() if cuts else order.pipeline.layers_per_stage
+            while cut is not None and not self._is_over():
+                cut = self._next_cut(order.pipeline.with_cut(cut), strategy, seed, seen)
+
+    def _next_cut(self, pipeline: Pipeline, strategy: Strategy, seed: int, seen: set[Counts]) -> Counts | None:
+        """Judge a cut, and find a good one for its order; None where that was seen before."""
+        try:
+            placement, orders = make_orders(strategy, pipeline, self.order.options)
+        except InputError:  # a cut on which the rule does not run
+            return None
+        written = write_partition(pipeline, placement, orders, empty=self.empty)
+        problem, cut = written.problem, pipeline.layers_per_stage
+        assert cut is not None
+        amounts = problem.amounts_of(written.split_of(cut))
+        if cut not in seen and written.is_exact and problem.keeps_limits(amounts):
+            length = Replay(problem, None).longest(amounts).length
+            self._keep(_Best(written.in_units(length), cut, None, None, orders))
+        seen.add(cut)
+        found = written.cut(problem.split_of(quick_split(problem, seed=seed).amounts))[0]
+        return None if found in seen else found
+
+    def plan(self) -> FixedPlan:
+        """Say what is known."""
+        order, best = self.order, self.best
+        status: PlanStatus = "feasible" if best is not None else "unknown"
+        if self.complete:
+            status = "optimal" if best is not None else "infeasible"
+        return FixedPlan(
+            strategy=order.label,
+            stages=order.stages,
+            layers_per_stage=None if best is None else best.cut,
+            recomputed_per_stage=None if best is None else best.recomputed,
+            makespan=None if best is None else best.makespan,
+            bound=self.bound,
+            status=status,
+            seconds=0.0,
+            uniform_k=None if best is None else best.uniform,
+            is_fixed=order.is_fixed,
+            nodes=self.nodes,
+            paths=self.paths,
+            notes=tuple(self.notes),
+            cut=None if best is None else order.pipeline.with_cut(best.cut, best.recomputed),
+            placement=order.placement,
+            orders=order.orders if best is None else best.orders,
+        )
+
+
+def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
+    """Bound every schedule of a model by its work, shared evenly by all devices.
+
+    A forward and a backward of one layer take at least what is left where all of it is overlapped as far as it can be:
+    a block of two stages saves at most σ of the shorter half, and of all blocks together at most σ of all forwards.
+
+    Parameters
+    ----------
+    layers : Layers
+        The model.
+    pipeline : Pipeline
+        Its devices, microbatches and overlap.
+    """
+    costs = layers.sum_of_costs
+    backward = min(costs.backward, costs.backward_input + costs.backward_weight)
+    saved = (pipeline.overlap or Fraction(0)) * min(costs.forward, backward)
+    return pipeline.microbatches * (costs.forward + backward - saved) / pipeline.devices

@@ -1,0 +1,300 @@
+"""The best cut and the best order together: cuts in the order of a bound, the promising ones searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.optimization.optimize import optimize
+from ppopt.planning.partitions import Partitions, partitions_of
+from ppopt.result import Schedule
+from solver.bounds.makespan import makespan_bound
+from solver.deadline import OutOfTimeError
+from solver.errors import InfeasibleError
+from solver.search.state import Progress, Standing
+from strategies.cuts import Counts
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.search_problem import build_search_problem
+
+SHARE_OF_A_SEARCH = 0.08
+"""The part of the time left that the first search of a cut may take; the next one of the same cut takes twice it."""
+
+LEAST_SECONDS = 1.0
+"""A search of a cut is not cut shorter than this."""
+
+ROUND = 3
+"""When so many cuts of the same bound have been searched equally often, the best of them is searched longer."""
+
+REFINING_SECONDS = 2.0
+"""The quick bound of a cut may take so long."""
+
+
+@dataclass(frozen=True)
+class FreeOptions:
+    """How an order is searched together with a cut.
+
+    Attributes
+    ----------
+    split_backward : bool
+        Whether backwards may be I and W.
+    empty : bool
+        Whether stages may be empty.
+    recompute : bool
+        Whether layers may be recomputed.
+    workers, seed
+        As for `ppopt.optimize`.
+    """
+
+    split_backward: bool = True
+    empty: bool = True
+    recompute: bool = False
+    workers: int | None = None
+    seed: int = 0
+
+
+@dataclass
+class FreeResult:
+    """What is known of all cuts and orders on a placement.
+
+    Attributes
+    ----------
+    best : Schedule or None
+        The shortest schedule found, on its cut.
+    makespan : Fraction or None
+        How long it takes, exactly.
+    bound : Fraction
+        No cut and no order takes less.
+    searched : int
+        How many cuts were searched.
+    is_infeasible : bool
+        Whether nothing fits the memory, whatever the cut.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+    """
+
+    best: Schedule | None = None
+    makespan: Fraction | None = None
+    bound: Fraction = Fraction(0)
+    searched: int = 0
+    is_infeasible: bool = False
+    interrupted: bool = False
+
+    def offer(self, schedule: Schedule) -> None:
+        """Keep a schedule that fits the memory if it is the shortest, of equal ones that with the least memory."""
+        if not schedule.fits:
+            return
+        makespan = exact_makespan(schedule)
+        found = makespan, schedule.memory_taken
+        if self.best is None or self.makespan is None or found < (self.makespan, self.best.memory_taken):
+            self.best, self.makespan = schedule, makespan
+
+
+def exact_makespan(schedule: Schedule) -> Fraction:
+    """Return how long a schedule takes, without rounding."""
+    ticks = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
+    return Fraction(ticks, schedule.problem.ticks_per_unit)
+
+
+@dataclass
+class _Cut:
+    """A cut with what is known of it.
+
+    Attributes
+    ----------
+    cut : tuple of int
+        The layers of each stage.
+    bound : Fraction
+        No order on it takes less.
+    searches : int
+        How often it was searched.
+    found : Schedule or None
+        The best schedule on it.
+    makespan : Fraction
+        How long that takes.
+    """
+
+    cut: Counts
+    bound: Fraction
+    searches: int = 0
+    found: Schedule | None = None
+    makespan: Fraction = Fraction(0)
+
+
+class FreeOrder:
+    """A search over cuts and orders on one placement, best first.
+
+    The bound that is reported is the least of: the bound of all cuts that have not been taken yet, the bounds of those
+    that have been taken and not been refuted, and the makespan found.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers; its own cut does not matter.
+    placement : Placement
+        Which device holds which stage, in one direction.
+    options : FreeOptions
+        How.
+    starts : sequence of Schedule
+        Schedules of this placement on cuts of this model: the result is never longer than one of them that fits.
+    progress : callable, optional
+        Told whenever the best schedule or the bound may have moved.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        placement: Placement,
+        options: FreeOptions,
+        starts: Sequence[Schedule] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        self.pipeline, self.placement, self.options, self.progress = pipeline, placement, options, progress
+        self.starts = list(starts)
+        self.result = FreeResult()
+        self._began = perf_counter()
+        self._open: list[_Cut] = []
+        self._of_all: Fraction | None = None  # of cuts that are not searched, too
+        for start in starts:
+            self.result.offer(start)
+
+    def run(self, deadline: float) -> FreeResult:
+        """Search until nothing is left to gain, a deadline on the clock of `time.perf_counter`, or Ctrl-C."""
+        try:
+            if self.options.recompute:
+                self._search_recomputed(deadline)
+            else:
+                self._search_cuts(self._cuts(deadline, recompute=False), deadline)
+        except OutOfTimeError:
+            pass
+        except KeyboardInterrupt:
+            self.result.interrupted = True
+        return self.result
+
+    def _cuts(self, deadline: float, *, recompute: bool) -> Partitions:
+        options = self.options
+        return partitions_of(
+            self.pipeline,
+            self.placement,
+            deadline,
+            split_backward=options.split_backward,
+            empty=options.empty,
+            recompute=recompute,
+        )
+
+    def _search_recomputed(self, deadline: float) -> None:
+        """Search the cuts of the starts, whose recomputation fits, then other cuts without any.
+
+        The bound is that of all cuts however their layers are recomputed.
+        """
+        bound = self._cuts(deadline, recompute=True).bound(deadline, None)
+        if bound is None:
+            self.result.is_infeasible = True
+            return
+        self._of_all = bound
+        self._tell(bound)
+        for place, start in enumerate(sorted(self.starts, key=exact_makespan)):
+            left = (deadline - perf_counter()) / 2
+            if left < LEAST_SECONDS or self.result.interrupted or self.result.makespan == self.result.bound:
+                break
+            self._search(start.pipeline, left / (len(self.starts) - place), [start])
+            self._tell(bound)
+        if not self.result.interrupted and self.result.makespan != self.result.bound:
+            self._search_cuts(self._cuts(deadline, recompute=False), deadline)
+        self.result.is_infeasible = False
+
+    def _search_cuts(self, cuts: Partitions, deadline: float) -> None:
+        while perf_counter() < deadline and not self.result.interrupted:
+            lowest = cuts.bound(deadline, self.result.makespan)
+            self._drop_refuted()
+            self._tell(lowest)
+            if lowest is None and not self._open:
+                self.result.is_infeasible = self.result.best is None
+                return
+            if (chosen := self._choose(lowest)) is None:
+                self._refine(cuts.take(), lowest or Fraction(0), deadline)
+            else:
+                self._search_open(chosen, deadline)
+
+    def _choose(self, lowest: Fraction | None) -> _Cut | None:
+        """Choose what to search next among the cuts with the least bound; None for one that is not taken yet.
+
+        Many cuts often share a bound. Each is searched for a moment; of every few that have been searched as often,
+        the one on which the shortest schedule was found is searched longer.
+        """
+        least = min((each.bound for each in self._open), default=None)
+        if least is None or (lowest is not None and lowest < least):
+            return None
+        level: dict[int, list[_Cut]] = {}
+        for each in self._open:
+            if each.bound == least:
+                level.setdefault(each.searches, []).append(each)
+        for searches in sorted(level.keys() - {0}, reverse=True):
+            if len(level[searches]) >= ROUND:
+                return min(level[searches], key=lambda each: each.makespan)
+        if 0 in level:
+            return level[0][0]
+        if lowest == least:
+            return None
+        return min(level[min(level)], key=lambda each: each.makespan)
+
+    def _drop_refuted(self) -> None:
+        """Forget the cuts that cannot beat what has been found."""
+        makespan = self.result.makespan
+        if makespan is not None:
+            self._open = [each for each in self._open if each.bound < makespan]
+
+    def _tell(self, lowest: Fraction | None) -> None:
+        """Raise the bound to the least of all that is open, and report."""
+        bounds = [lowest, self.result.makespan, self._of_all, *(each.bound for each in self._open)]
+        known = [each for each in bounds if each is not None]
+        if known:
+            self.result.bound = max(self.result.bound, min(known))
+        if self.progress:
+            best = None if self.result.makespan is None else float(self.result.makespan)
+            self.progress(Standing(perf_counter() - self._began, best, float(self.result.bound)))
+
+    def _refine(self, cut: Counts, bound: Fraction, deadline: float) -> None:
+        """Find the quick bound of a cut, and keep it where that does not refute it."""
+        with suppress(InfeasibleError):
+            problem = build_search_problem(
+                self.pipeline.with_cut(cut), self.placement, split_backward=self.options.split_backward
+            )
+            until = min(deadline, perf_counter() + REFINING_SECONDS)
+            found = Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit)
+            self._open.append(_Cut(cut, max(bound, found)))
+
+    def _search_open(self, each: _Cut, deadline: float) -> None:
+        left = deadline - perf_counter()
+        seconds = min(left, max(LEAST_SECONDS, left * SHARE_OF_A_SEARCH) * 2**each.searches)
+        starts = [start for start in (each.found, *self.starts) if start is not None]
+        found = self._search(self.pipeline.with_cut(each.cut), seconds, starts)
+        if found is None:
+            self._open.remove(each)
+            return
+        held = found.bound_held_by
+        proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
+        each.bound, each.searches = max(each.bound, proven), each.searches + 1
+        each.found, each.makespan = found, exact_makespan(found)
+
+    def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
+        options = self.options
+        try:
+            found = optimize(
+                cut,
+                placement=self.placement.name,
+                split_backward=options.split_backward,
+                time_limit=seconds,
+                workers=options.workers,
+                seed=options.seed,
+                starts=[start for start in starts if start.pipeline == cut],
+            )
+        except InfeasibleError:
+            return None
+        self.result.searched += 1
+        self.result.interrupted |= found.interrupted
+        self.result.offer(found)
+        return found

@@ -1,0 +1,113 @@
+"""What a plan may use and how long it may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from ppopt.planning.order_as_partition import Recompute
+from solver.errors import InputError
+from solver.search.state import Progress
+from strategies.given_order import Named
+from strategies.numbers import read_count, shown
+from strategies.pipeline import Pipeline
+from strategies.placements import STAGES_PER_DEVICE
+
+RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
+FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")
+"""The placements on which an order may be searched together with a cut: those with one copy of each stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What `ppopt.plan` takes besides the pipeline; the same names and meanings.
+
+    Raises
+    ------
+    InputError
+        If a value is wrong.
+    """
+
+    strategies: Sequence[Named] | None = None
+    stages_per_device: Sequence[int] | None = None
+    free: bool = False
+    placement: str | None = None
+    split_backward: bool = True
+    recompute: Recompute | None = None
+    empty_stages: bool = True
+    layouts: Sequence[object] = ()
+    time_limit: float = 60.0
+    workers: int | None = None
+    seed: int = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.recompute is not None and self.recompute not in RECOMPUTATIONS:
+            raise InputError(
+                f"recompute: {shown(self.recompute)} is not known; allowed are {', '.join(RECOMPUTATIONS)}"
+            )
+        if self.placement is not None and self.placement not in (*FREE_PLACEMENTS, "all"):
+            known = ", ".join([*FREE_PLACEMENTS, "all"])
+            raise InputError(f"placement: {shown(self.placement)} is not known here; allowed are {known}")
+        if not self.free and (self.placement is not None or not self.split_backward):
+            key = "placement" if self.placement is not None else "split_backward"
+            raise InputError(f"{key}: says where orders are searched, which free asks for; it is not given")
+        limit, workers = self.time_limit, self.workers
+        if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
+            raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+
+    def recomputation(self, pipeline: Pipeline) -> Recompute:
+        """Return what may be recomputed: what is asked for, else anything where there is a limit and a cost for it.
+
+        Raises
+        ------
+        InputError
+            If recomputation is asked for, and the model does not say what it costs.
+        """
+        layers = pipeline.layers
+        assert layers is not None
+        if self.recompute in ("per-stage", "uniform-k") and not layers.recomputable:
+            raise InputError(
+                "recompute: needs a kind of layers with recompute: {activation: …}, which says what it costs and keeps"
+            )
+        if self.recompute is not None:
+            return self.recompute
+        limited = any(limit is not None for limit in pipeline.limits)
+        return "per-stage" if limited and layers.recomputable else "none"
+
+    @property
+    def free_placements(self) -> Sequence[str]:
+        """The placements on which orders are searched."""
+        if not self.free:
+            return ()
+        if self.placement in (None, "all"):
+            return [name for name in FREE_PLACEMENTS if name != "wave"]
+        return [str(self.placement)]
+
+
+def read_stages_per_device(given: object) -> tuple[int, ...] | None:
+    """Read numbers of stages per device: one, or several; each once.
+
+    Raises
+    ------
+    InputError
+        If one is no whole number of at least 1.
+    """
+    if given is None:
+        return None
+    entries = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    numbers: dict[int, None] = {}
+    for entry in entries:
+        try:
+            numbers[read_count(entry)] = None
+        except ValueError as error:
+            raise InputError(f"stages_per_device: {error}") from None
+    if not numbers:
+        raise InputError("stages_per_device: must be one whole number of at least 1, or several; found none")
+    return tuple(sorted(numbers))

@@ -1,0 +1,378 @@
+"""Planning: the best cut for every schedule and number of stages side by side, in the time there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from os import PathLike
+from time import perf_counter
+from typing import Any
+
+from ppopt.evaluation.evaluate import check_pipeline
+from ppopt.evaluation.order_files import read_named
+from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
+from ppopt.optimization.time_limit import Afterwards
+from ppopt.planning.candidates import Candidates, gather, label_of, name_of
+from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
+from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.planning.free_order import exact_makespan
+from ppopt.planning.free_plans import FreePlans, free_plans
+from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
+from ppopt.planning.options import PlanOptions, read_stages_per_device
+from ppopt.planning.order_as_partition import Recompute
+from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
+from ppopt.planning.race import Entry, Race
+from ppopt.planning.reasons import Alternatives, reasons
+from ppopt.result import Schedule
+from solver.errors import InfeasibleError, InputError
+from solver.search.state import Progress
+from strategies.given_order import GivenOrder, Named
+from strategies.model_notes import halves_notes
+from strategies.numbers import shown as name_value
+from strategies.pipeline import Pipeline
+from strategies.plausibility import doubts
+from strategies.registry import all_strategies
+
+SHARE_OF_FIXED = 0.4
+"""Where orders are searched, too, the part of the time that published ones may take."""
+
+SHARE_OF_REASONS = 0.05
+"""The part of the time that is kept for what the best plan is compared with."""
+
+LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
+"""Seconds that go into that, at least and at most."""
+
+BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
+"""Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
+
+CAUTION = 1.5
+"""Replaying may take this much longer than it did."""
+
+OnPhase = Callable[[str], None]
+"""Called with a few words on what is being done."""
+
+
+def plan(
+    pipeline: Pipeline,
+    strategies: Iterable[str | PathLike[str] | GivenOrder] | str | None = None,
+    *,
+    stages_per_device: int | Iterable[int] | None = None,
+    free: bool = False,
+    placement: str | None = None,
+    split_backward: bool = True,
+    recompute: Recompute | None = None,
+    empty_stages: bool = True,
+    layouts: Iterable[object] = (),
+    time_limit: float = 60.0,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    on_phase: OnPhase | None = None,
+    raise_infeasible: bool = True,
+    afterwards: Afterwards | None = None,
+) -> Planning:
+    """Find which layers go on which stage, and which are recomputed, for each of several schedules.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers; a cut that it has does not matter.
+    strategies : iterable of str or path, optional
+        Names and schedule files as for `ppopt.evaluate`; by default every schedule that there is. What does not fit is
+        left out, with a reason.
+    stages_per_device : int or iterable of int, optional
+        How many stages a device holds; by default as each schedule asks, and 2, 3 and 4 where it takes any number.
+    free : bool
+        Whether to search for the order, too, together with the cut.
+    placement : {"linear", "interleaved", "v", "wave", "all"}, optional
+        With ``free``: where.
+    split_backward : bool
+        With ``free``: whether backwards may be I and W.
+    recompute : {"none", "per-stage", "uniform-k"}, optional
+        What may be recomputed: nothing; of each stage any number of layers; of every stage the first k. By default
+        anything where there is a memory limit and the layers say what it costs.
+    empty_stages : bool
+        Whether stages may be empty.
+    layouts : iterable of str or list
+        Layouts in the words of Megatron, torchtitan or DeepSpeed, to compare the plans with.
+    time_limit : float
+        Seconds for all of it. Each schedule has a short turn; then those have longer ones that may still win.
+    workers : int, optional
+        Threads.
+    seed : int
+        The seed of everything random.
+    progress, on_phase : callable, optional
+        ``progress(standing)`` is called whenever the best plan of the present schedule or its bound moves,
+        ``on_phase(text)`` with what is being done.
+    raise_infeasible : bool
+        Whether an error is raised where nothing fits the memory; else the result says why, and has no plans.
+    afterwards : Afterwards, optional
+        What is yet to be done with the result in the same time.
+
+    Returns
+    -------
+    Planning
+        The plans, best first. Ctrl-C ends the search early, with what there is.
+
+    Raises
+    ------
+    InfeasibleError
+        If it is proven that nothing fits the memory.
+    InputError
+        If an argument is wrong, or no schedule fits the pipeline.
+    """
+    options = PlanOptions(
+        strategies=_read_names(strategies),
+        stages_per_device=read_stages_per_device(stages_per_device),
+        free=free,
+        placement=placement,
+        split_backward=split_backward,
+        recompute=recompute,
+        empty_stages=empty_stages,
+        layouts=tuple(layouts),
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        progress=progress,
+    )
+    check_pipeline(pipeline)
+    if pipeline.layers is None:
+        raise InputError("layers: a plan needs the model as its layers; this pipeline gives the times of its stages")
+    made = _Planner(pipeline, options, on_phase or _tell_nobody, afterwards or Afterwards()).run()
+    if raise_infeasible and made.infeasible is not None:
+        raise made.infeasible
+    return made
+
+
+def _tell_nobody(_text: str) -> None:
+    pass
+
+
+def _read_names(strategies: Any) -> tuple[Named, ...] | None:
+    if strategies is None:
+        return None
+    if isinstance(strategies, (str, PathLike, GivenOrder)):
+        strategies = [strategies]
+    if not isinstance(strategies, Iterable):
+        raise InputError(f"strategies: must be a list of names; found {name_value(strategies)}")
+    names = tuple(map(read_named, strategies))
+    if not names:
+        raise InputError("strategies: name at least one")
+    return names
+
+
+@dataclass
+class _Planner:
+    """All that one plan does."""
+
+    pipeline: Pipeline
+    options: PlanOptions
+    on_phase: OnPhase
+    afterwards: Afterwards
+    began: float = field(default_factory=perf_counter)
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.recompute = self.options.recomputation(self.pipeline)
+        self.ends = self.began + self.options.time_limit
+
+    def run(self) -> Planning:
+        layouts = read_layouts(self.pipeline, self.options.layouts)
+        candidates = self._gather(layouts)
+        race = Race(
+            [Entry(order) for order in candidates.fitting],
+            self.recompute,
+            self.options.empty_stages,
+            self.options.seed,
+            self.options.progress,
+            self.on_phase,
+        )
+        self._race(race)
+        with interrupt_put_off(self._interrupt):
+            plans = [self._plan_of(entry) for entry in race.entries if entry.makespan is not None]
+        lacks = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
+        unplanned = [self._unplanned(entry, lacks.get(id(entry))) for entry in race.entries if entry.makespan is None]
+        if self.options.free and not self.interrupted:
+            free = self._free(plans)
+            plans += free.plans
+            unplanned += free.unplanned
+            self.interrupted |= free.interrupted
+        with interrupt_put_off(self._interrupt):
+            return self._gathered_plans(plans, unplanned, candidates, race, list(lacks.values()), layouts)
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
+    def _gathered_plans(
+        self,
+        plans: list[Plan],
+        unplanned: Sequence[Unplanned],
+        candidates: Candidates,
+        race: Race,
+        lacks: Sequence[Lack],
+        layouts: Sequence[GivenLayout],
+    ) -> Planning:
+        """Rank the plans, and say what is to be said about them."""
+        plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
+        failed = not plans and all(each.is_proven for each in unplanned)
+        return Planning(
+            pipeline=self.pipeline,
+            plans=tuple(self._explained(plans, candidates.fitting)),
+            unplanned=tuple(unplanned),
+            left_out=tuple(candidates.left_out),
+            layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
+            interrupted=self.interrupted,
+            infeasible=self._why_nothing(race, lacks) if failed else None,
+            seconds=perf_counter() - self.began,
+        )
+
+    def _gather(self, layouts: Sequence[GivenLayout]) -> Candidates:
+        """List the orders; the numbers of stages of layouts that are to be compared are among theirs."""
+        self.on_phase("writing orders")
+        names, numbers = self.options.strategies, self.options.stages_per_device
+        also = {len(layout.cut) // self.pipeline.devices for layout in layouts}
+        every = names or list(all_strategies())
+        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None)
+        if not found.fitting:
+            lines = [f"{name}: {reason}" for name, reason in found.left_out]
+            raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
+        found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
+        return found
+
+    def _race(self, race: Race) -> None:
+        left = self.ends - perf_counter()
+        share = SHARE_OF_FIXED if self.options.free else 1.0
+        after = min(MOST_TO_COMPARE, SHARE_OF_REASONS * left) + self._finishing(race)
+
+        def interrupt() -> None:
+            self.interrupted = race.interrupted = True
+
+        with interrupt_noted(interrupt):
+            try:
+                race.run(perf_counter() + share * max(0.0, left - after))
+            except KeyboardInterrupt:
+                interrupt()
+
+    def _finishing(self, race: Race) -> float:
+        """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
+        order = race.entries[0].order
+        began = perf_counter()
+        self._replayed(order, order.pipeline)
+        per_stage = (perf_counter() - began) / order.stages
+        stages = sorted(entry.order.stages for entry in race.entries)
+        page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
+        left = max(0.0, self.ends - perf_counter())
+        bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
+        self.ends -= CAUTION * per_stage * page + bounds
+        return CAUTION * per_stage * (sum(stages) + page) + bounds
+
+    def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
+        orders = order.orders_on(pipeline)
+        splits = order.strategy is not None and order.strategy.splits_backward
+        notes = [*doubts(pipeline), *(halves_notes(pipeline) if splits else ())]
+        return replay_orders(name_of(order), pipeline, order.placement, orders, "graph", notes=notes)
+
+    def _plan_of(self, entry: Entry) -> Plan:
+        """Replay the best cut of an order, and hold the two against each other."""
+        order, answer = entry.order, entry.answer
+        assert answer is not None
+        assert answer.cut is not None
+        self.on_phase(f"replaying {label_of(order)}")
+        schedule = self._replayed(order, answer.cut)
+        makespan = exact_makespan(schedule)
+        if makespan != answer.makespan:
+            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay {makespan}")
+        if entry.bound > makespan or not schedule.fits:
+            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
+        return Plan(
+            name=name_of(order),
+            schedule=schedule,
+            bound=entry.bound,
+            status="optimal" if entry.bound == makespan else "feasible",
+            strategy=order.strategy,
+            options=order.options,
+            recomputation=self.recompute,
+            uniform_k=answer.uniform_k,
+            seconds=entry.seconds,
+            notes=answer.notes,
+        )
+
+    @property
+    def _recompute_at_most(self) -> Recompute:
+        return "none" if self.recompute == "none" else "per-stage"
+
+    def _why_infeasible(self, order: FixedOrder) -> Lack:
+        return why_nothing_fits(order, self._recompute_at_most, empty=self.options.empty_stages)
+
+    def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
+        """Say what lacks least, and whether another number of stages would help one that takes any."""
+        least = min(lacks, key=lambda lack: lack.amount)
+        order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
+        same = [each.order for each in race.entries if name_of(each.order) == name_of(order)]
+        tried = [each.stages // each.pipeline.devices for each in same]
+        others = other_numbers_of_stages(order, self._recompute_at_most, tried, empty=self.options.empty_stages)
+        return gathered(lacks, others)
+
+    def _unplanned(self, entry: Entry, lack: Lack | None) -> Unplanned:
+        label = label_of(entry.order)
+        if lack is not None:
+            return Unplanned(label, lack.reason, is_proven=True)
+        why = "the search was interrupted" if self.interrupted else f"the time limit of {self.options.time_limit:g} s"
+        return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
+
+    def _free(self, plans: Sequence[Plan]) -> FreePlans:
+        return free_plans(
+            self.pipeline,
+            self.options,
+            self.recompute != "none",
+            plans,
+            self.ends - SHARE_OF_REASONS * self.options.time_limit,
+            self.on_phase,
+        )
+
+    def _explained(self, plans: Sequence[Plan], orders: Sequence[FixedOrder]) -> Iterator[Plan]:
+        """Add the reasons, for the best plan with what it is compared with."""
+        by_name = {(name_of(order), order.stages): order for order in orders}
+        for place, plan in enumerate(plans):
+            order = by_name.get((plan.name, plan.pipeline.stages or 0))
+            others = Alternatives()
+            if place == 0 and order is not None and not plan.is_free:
+                self.on_phase("explaining")
+                others = self._alternatives(plan, order)
+            yield replace(plan, reasons=reasons(plan, others), even_makespan=_as_float(others.even))
+
+    def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
+        """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
+        pipeline = plan.pipeline
+        limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
+        recomputes = any(plan.recomputed_per_stage) and not self.interrupted
+        parts = 1 + limited + recomputes
+        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / parts
+        even = exact_makespan(self._replayed(order, order.pipeline))
+        unlimited = plain = None
+        plain_is_infeasible = False
+        if limited:
+            free = replace(order, pipeline=order.pipeline.with_limit(None))
+            unlimited = self._quick(free, "none", left).makespan
+        if recomputes:
+            found = self._quick(order, "none", left)
+            plain, plain_is_infeasible = found.makespan, found.status == "infeasible"
+        return Alternatives(even, unlimited, plain, plain_is_infeasible)
+
+    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> Any:
+        return plan_fixed_order(
+            order.pipeline,
+            order.label,
+            recompute=recompute,
+            empty=self.options.empty_stages,
+            time_limit=seconds,
+            seed=self.options.seed,
+            stop=lambda: self.interrupted,
+            order=order,
+        )
+
+
+def _as_float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,296 @@
+"""Plans: which layers lie on which stage, how long the schedule then takes, and what no other cut can beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from ppopt.planning.order_as_partition import Recompute
+from ppopt.result import Schedule
+from solver.errors import InfeasibleError
+from strategies.cuts import Counts
+from strategies.layouts.frameworks import Export, Planned, exports
+from strategies.pipeline import Pipeline
+from strategies.registry import Strategy
+
+if TYPE_CHECKING:
+    from strategies.layers import Layers
+
+
+MOST_SHOWN = 8
+"""A page shows so many plans, the best ones."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan:
+    """The best cut that was found for one order, or for any order on a placement.
+
+    Attributes
+    ----------
+    name : str
+        The schedule with its options but ``stages``; the file of an order; or ``optimized-`` and the placement.
+    schedule : Schedule
+        The order, replayed on this cut: `ppopt.evaluate` gives the same.
+    bound : Fraction
+        Proven, exactly: no cut of the model makes this order shorter, or with ``is_free`` any order on this placement.
+        0 where nothing was proven.
+    status : {"optimal", "feasible"}
+        Whether the makespan meets the bound.
+    strategy : Strategy or None
+        The published schedule, if it is one.
+    options : dict of str to int
+        Its options but ``stages``.
+    is_free : bool
+        Whether the order was searched, too.
+    recomputation : str
+        What might be recomputed.
+    uniform_k : int or None
+        Where every stage recomputes as many layers: how many.
+    even_makespan : float or None
+        How long the order takes on the even cut; None where it was not asked for.
+    seconds : float
+        How long it was looked for.
+    reasons : tuple of str
+        Why the layers lie as they do, in sentences.
+    notes : tuple of str
+        What the user should know of it.
+    """
+
+    name: str
+    schedule: Schedule
+    bound: Fraction
+    status: Literal["optimal", "feasible"]
+    strategy: Strategy | None = None
+    options: dict[str, int] = field(default_factory=dict)
+    is_free: bool = False
+    recomputation: Recompute = "none"
+    uniform_k: int | None = None
+    even_makespan: float | None = None
+    seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The model with the cut."""
+        return self.schedule.pipeline
+
+    @property
+    def layers(self) -> Layers:
+        """The model's layers."""
+        layers = self.pipeline.layers
+        assert layers is not None
+        return layers
+
+    @property
+    def makespan(self) -> float:
+        """How long a step takes."""
+        return self.schedule.makespan
+
+    @property
+    def exact_makespan(self) -> Fraction:
+        """The same without rounding."""
+        rows = self.schedule.rows
+        ticks = max(row.end for row in rows) - min(row.start for row in rows)
+        return Fraction(ticks, self.schedule.problem.ticks_per_unit)
+
+    @property
+    def gap(self) -> float:
+        """(T − bound) ÷ T."""
+        makespan = self.exact_makespan
+        return float((makespan - self.bound) / makespan)
+
+    @property
+    def stages_per_device(self) -> int:
+        """How many stages each device holds."""
+        return self.pipeline.stages_per_device
+
+    @property
+    def label(self) -> str:
+        """The name with the number of stages per device."""
+        return f"{self.name}, v = {self.stages_per_device}"
+
+    @property
+    def layers_per_stage(self) -> Counts:
+        """How many layers each stage holds."""
+        cut = self.pipeline.layers_per_stage
+        assert cut is not None
+        return cut
+
+    @property
+    def recomputed_per_stage(self) -> Counts:
+        """How many layers of each stage are recomputed."""
+        counts = self.pipeline.recomputed_per_stage
+        return (0,) * len(self.layers_per_stage) if counts is None else tuple(map(sum, counts))
+
+    @property
+    def peak_memory(self) -> tuple[float, ...]:
+        """The most that each device holds."""
+        return self.schedule.peak_memory
+
+    @cached_property
+    def exports(self) -> dict[str, Export]:
+        """The cut as each framework takes it, by the framework's name."""
+        planned = Planned(self.pipeline, self.schedule.layout, self.strategy, self.options)
+        return {each.framework: each for each in exports(planned)}
+
+    @property
+    def megatron_layout(self) -> str | None:
+        """The cut in the words of Megatron; None where it cannot run it."""
+        layout = self.exports["Megatron-Core"].value
+        return None if layout is None else str(layout)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the plan as plain values, as in ``--format json``."""
+        written = self.exports
+        return {
+            "strategy": self.name,
+            "stages_per_device": self.stages_per_device,
+            "placement": self.schedule.placement,
+            "free": self.is_free,
+            "makespan": self.makespan,
+            "bound": float(self.bound),
+            "gap": self.gap,
+            "status": self.status,
+            "layers_per_stage": list(self.layers_per_stage),
+            "recomputation": self.recomputation,
+            "uniform_k": self.uniform_k,
+            "recomputed_per_stage": list(self.recomputed_per_stage),
+            "peak_memory": list(self.peak_memory),
+            "even_makespan": self.even_makespan,
+            "megatron_layout": self.megatron_layout,
+            "megatron_options": list(written["Megatron-Core"].lines),
+            "torchtitan_parts": written["torchtitan"].value,
+            "deepspeed_parts": written["DeepSpeed"].value,
+            "cannot_express": {name: list(each.cannot) for name, each in written.items() if each.cannot},
+            "seconds": self.seconds,
+            "reasons": list(self.reasons),
+            "notes": [*self.notes, *self.schedule.notes],
+        }
+
+    def __repr__(self) -> str:
+        cut = " ".join(map(str, self.layers_per_stage))
+        return f"<Plan {self.label}: makespan {self.makespan:g}, {self.status}, gap {self.gap:.2%}; layers {cut}>"
+
+
+@dataclass(frozen=True)
+class Unplanned:
+    """An order for which no cut was found.
+
+    Attributes
+    ----------
+    name : str
+        The order, with its number of stages per device.
+    reason : str
+        What is missing where.
+    is_proven : bool
+        Whether none exists; else the time was too short to find one.
+    """
+
+    name: str
+    reason: str
+    is_proven: bool
+
+
+@dataclass(frozen=True)
+class ComparedLayout:
+    """Somebody's layout beside the plan for the same order.
+
+    Attributes
+    ----------
+    layout : str
+        As it was given.
+    schedule : Schedule
+        The order, replayed on it.
+    plan : Plan or None
+        The plan for the same order and number of stages; None if there is none.
+    """
+
+    layout: str
+    schedule: Schedule
+    plan: Plan | None
+
+    @property
+    def longer_by(self) -> float | None:
+        """By which part it takes longer than the plan; negative where it is shorter."""
+        return None if self.plan is None else self.schedule.makespan / self.plan.makespan - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain values."""
+        return {
+            "layout": self.layout,
+            "strategy": self.schedule.strategy,
+            "makespan": self.schedule.makespan,
+            "layers_per_stage": list(self.schedule.pipeline.layers_per_stage or ()),
+            "peak_memory": list(self.schedule.peak_memory),
+            "over_memory_limit": self.schedule.over_limit,
+            "longer_by": self.longer_by,
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Planning(Sequence[Plan]):
+    """What `ppopt.plan` returns: the plans, best first.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The model as it was given.
+    plans : tuple of Plan
+        By makespan; of equal ones that with the least memory first.
+    unplanned : tuple of Unplanned
+        Orders for which no cut was found.
+    left_out : tuple of (str, str)
+        Schedules that do not fit the pipeline, with the reason.
+    layouts : tuple of ComparedLayout
+        Layouts that were given, beside the plans.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+    infeasible : InfeasibleError or None
+        Why nothing fits the memory, where that is proven of every order.
+    seconds : float
+        How long it took.
+    """
+
+    pipeline: Pipeline
+    plans: tuple[Plan, ...]
+    unplanned: tuple[Unplanned, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    layouts: tuple[ComparedLayout, ...] = ()
+    interrupted: bool = False
+    infeasible: InfeasibleError | None = None
+    seconds: float = 0.0
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.plans[place]
+
+    def __len__(self) -> int:
+        return len(self.plans)
+
+    def __iter__(self) -> Iterator[Plan]:
+        return iter(self.plans)
+
+    @property
+    def best(self) -> Plan | None:
+        """The shortest plan, if there is one."""
+        return next(iter(self.plans), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write all of it as plain values, as in ``--format json``."""
+        return {
+            "pipeline": self.pipeline.to_mapping(),
+            "plans": [plan.to_dict() for plan in self.plans],
+            "unplanned": [
+                {"strategy": each.name, "reason": each.reason, "proven": each.is_proven} for each in self.unplanned
+            ],
+            "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
+            "layouts": [each.to_dict() for each in self.layouts],
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Planning: {len(self.plans)} plans, the best {self.best!r}>"

@@ -1,0 +1,104 @@
+"""A good cut in a moment, for what runs on layers whose cut is left open; `ppopt plan` looks longer, and proves it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.planning.fixed_order import FixedOrder, quick_cut
+from ppopt.planning.order_as_partition import write_partition
+from ppopt.planning.partitions import partitions_of
+from solver.deadline import OutOfTimeError
+from solver.errors import InputError
+from solver.partitioning.solve import quick_split
+from solver.partitioning.splits import InfeasibleSplitError
+from strategies.cuts import Counts
+from strategies.orders import make_orders
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.registry import all_strategies
+
+MOST_OPS = 20_000
+"""An order of more operations is not replayed dozens of times for a moment's answer: its model is cut evenly."""
+
+
+def planned(order: FixedOrder) -> Pipeline:
+    """Lay the layers of a model on the stages of an order such that it is short.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The order, with its pipeline cut evenly.
+
+    Returns
+    -------
+    Pipeline
+        With the cut; the even one where the order has too many operations for a quick answer.
+    """
+    if sum(map(len, order.orders)) > MOST_OPS:
+        return order.pipeline
+    return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
+
+
+def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float, *, split_backward: bool) -> Pipeline:
+    """Lay the layers of a model on the stages of a placement such that some order may be short.
+
+    That is the cut whose bound for all orders is least. With two copies of each stage, for which there is no such
+    bound, it is the cut of a published schedule.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has.
+    placement : Placement
+        Which device holds which stage.
+    seconds : float
+        After so long, it stays the even one.
+    split_backward : bool
+        Whether backwards may be I and W.
+    """
+    cut = (
+        cut_of_published(pipeline, placement)
+        if len(placement.homes) > 1
+        else _of_bound(pipeline, placement, seconds, split_backward)
+    )
+    return pipeline if cut is None else pipeline.with_cut(cut)
+
+
+def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:
+    until = perf_counter() + seconds
+    try:
+        cuts = partitions_of(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
+        return None if cuts.bound(until, None) is None else cuts.take()
+    except OutOfTimeError:
+        return None
+
+
+def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
+    """Take the cut of the published schedule that is shortest on its own.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has.
+    placement : Placement
+        Which device holds which stage.
+
+    Returns
+    -------
+    tuple of int or None
+        None if none of them runs on it.
+    """
+    found: list[tuple[bool, Fraction, Counts]] = []
+    for strategy in all_strategies().values():
+        if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
+            continue
+        with suppress(InputError, InfeasibleSplitError, OverflowError):
+            placed, orders = make_orders(strategy, pipeline)
+            if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
+                written = write_partition(pipeline, placement, orders)
+                quick = quick_split(written.problem)
+                cut, _ = written.cut(written.problem.split_of(quick.amounts))
+                found.append((quick.excess > 0, written.in_units(quick.length), cut))
+    return min(found)[-1] if found else None

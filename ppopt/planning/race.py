@@ -1,0 +1,189 @@
+"""Many orders planned in one time: each has a short turn first, then longer ones, the promising orders more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.planning.candidates import label_of
+from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with
+from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.planning.order_as_partition import Recompute
+from solver.search.state import Progress, Standing
+
+FIRST_TURN, GROWTH = 0.5, 4.0
+"""Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
+
+LEAST_TURN = 0.2
+"""Seconds that any turn has."""
+
+WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
+"""An order that is 2.5 % longer than the best waits as if its next turn were twice as long; one that is proven to be
+longer, three times."""
+
+SHARE_OF_BOUND = 0.5
+"""The bound for every order on a placement may take this part of a first turn."""
+
+OnPhase = Callable[[str], None]
+"""Called with a few words on what is being done."""
+
+
+@dataclass
+class Entry:
+    """One order in the race.
+
+    Attributes
+    ----------
+    order : FixedOrder
+        The order.
+    answer : FixedPlan or None
+        What is known of its best cut; None before its first turn.
+    bound : Fraction
+        The best bound of all its turns.
+    turns : int
+        How many it has had.
+    seconds : float
+        How long they took.
+    """
+
+    order: FixedOrder
+    answer: FixedPlan | None = None
+    bound: Fraction = Fraction(0)
+    turns: int = 0
+    seconds: float = 0.0
+
+    @property
+    def makespan(self) -> Fraction | None:
+        """How long the best cut takes that was found."""
+        return None if self.answer is None else self.answer.makespan
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it is proven that no cut fits the memory."""
+        return self.answer is not None and self.answer.status == "infeasible"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no turn can change anything."""
+        if self.answer is None:
+            return False
+        if self.makespan is not None and self.makespan <= self.bound:
+            return True
+        return self.answer.status in ("optimal", "infeasible") or (not self.order.is_fixed and self.turns > 1)
+
+
+@dataclass
+class Race:
+    """The race.
+
+    Parameters
+    ----------
+    entries : list of Entry
+        The orders.
+    recompute : {"none", "per-stage", "uniform-k"}
+        What may be recomputed.
+    empty : bool
+        Whether stages may be empty.
+    seed : int
+        Of everything random.
+    progress, on_phase : callable, optional
+        Told what is being done, and how far it has come.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether Ctrl-C ended it: set from outside.
+    """
+
+    entries: Sequence[Entry]
+    recompute: Recompute
+    empty: bool = True
+    seed: int = 0
+    progress: Progress | None = None
+    on_phase: OnPhase | None = None
+    interrupted: bool = False
+    _began: float = field(default_factory=perf_counter)
+    _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
+
+    def run(self, deadline: float) -> None:
+        """Give every order a turn, then longer ones, until all is proven or the deadline has passed.
+
+        The first order has its turn whatever the time is.
+        """
+        for place, entry in enumerate(self.entries):
+            left = deadline - perf_counter()
+            if self.interrupted or (place and left <= 0):
+                return
+            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / (len(self.entries) - place))))
+        while not self.interrupted and (waiting := self._next()) is not None:
+            left = deadline - perf_counter()
+            if left < LEAST_TURN:
+                return
+            is_last = sum(not entry.is_done for entry in self.entries) == 1
+            self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH**waiting.turns))
+
+    def _next(self) -> Entry | None:
+        """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
+        waiting = [entry for entry in self.entries if not entry.is_done]
+        best = min((each for entry in self.entries if (each := entry.makespan) is not None), default=None)
+
+        def rank(entry: Entry) -> float:
+            if best is None or entry.makespan is None:
+                return GROWTH**entry.turns
+            longer = float(entry.makespan / best - 1)
+            loses = entry.bound >= best and entry.makespan > best
+            return GROWTH**entry.turns * (1 + WEIGHT_OF_LENGTH * longer) * (WEIGHT_OF_LOSERS if loses else 1)
+
+        return min(waiting, key=rank, default=None)
+
+    def _turn(self, entry: Entry, seconds: float) -> None:
+        began = perf_counter()
+        if self.on_phase:
+            self.on_phase(label_of(entry.order))
+        known = entry.answer
+        found = self._planned(entry, seconds)
+        if known is None or known.makespan is None or (found.makespan is not None and found.makespan <= known.makespan):
+            entry.answer = found
+        entry.bound = max(entry.bound, found.bound)
+        entry.turns += 1
+        entry.seconds += perf_counter() - began
+
+    def _planned(self, entry: Entry, seconds: float) -> FixedPlan:
+        known, order = entry.answer, entry.order
+        cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
+        starts = [(cut, again) for cut, again in cuts if cut is not None]
+        if known is None:
+            entry.bound = self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds)
+        if known is None and not order.is_fixed:
+            starts += [(cut, None) for cut in cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
+        return plan_fixed_order(
+            order.pipeline,
+            order.label,
+            recompute=self.recompute,
+            empty=self.empty,
+            time_limit=seconds,
+            seed=self.seed + entry.turns,
+            starts=tuple(starts),
+            on_solution=lambda makespan, _cut: self._tell(entry, makespan, entry.bound),
+            on_bound=lambda bound: self._tell(entry, entry.makespan, max(bound, entry.bound)),
+            stop=lambda: self.interrupted,
+            order=order,
+        )
+
+    def _bound_of_all_orders(self, order: FixedOrder, seconds: float) -> Fraction:
+        """Bound every order on a placement, once for all that share it."""
+        splits = order.strategy is None or order.strategy.splits_backward
+        overlaps = order.strategy is None or order.strategy.overlaps
+        key = order.placement.homes, splits, overlaps
+        if key not in self._bounds:
+            until = perf_counter() + seconds
+            self._bounds[key] = bound_of_all_orders(order, until, empty=self.empty, recompute=self.recompute != "none")
+        return self._bounds[key]
+
+    def _tell(self, entry: Entry, makespan: Fraction | None, bound: Fraction) -> None:
+        if self.progress:
+            known = [each for each in (makespan, entry.makespan) if each is not None]
+            best = float(min(known)) if known else None
+            self.progress(Standing(perf_counter() - self._began, best, float(bound)))

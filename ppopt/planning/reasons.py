@@ -1,0 +1,242 @@
+"""Why the layers of a plan lie as they do, in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ppopt.planning.plans import Plan
+from reports.numbers import number, percent, signed_percent, with_unit
+from strategies.cuts import ByKind, counts_by_kind
+
+CLOSE_TO_LIMIT = 0.97
+"""A device that holds more than this part of its limit is said to be full."""
+
+MOST_DEVICES = 6
+"""Of more devices than this, only the range is named."""
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What else was found for the same order, to compare with: makespans, exactly; None where nothing is known.
+
+    Attributes
+    ----------
+    even : Fraction or None
+        On the even cut.
+    unlimited : Fraction or None
+        Without the memory limit, the best cut found.
+    plain : Fraction or None
+        Without recomputation, the best cut found within the limit.
+    plain_is_infeasible : bool
+        Whether it is proven that no cut fits without recomputation.
+    """
+
+    even: Fraction | None = None
+    unlimited: Fraction | None = None
+    plain: Fraction | None = None
+    plain_is_infeasible: bool = False
+
+
+def reasons(plan: Plan, others: Alternatives) -> tuple[str, ...]:
+    """Say why the layers of a plan lie as they do, what a layer more costs, and what memory and recomputation do.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is explained.
+    others : Alternatives
+        What it is compared with.
+    """
+    return tuple(_sentences(plan, others))
+
+
+def _sentences(plan: Plan, others: Alternatives) -> Iterator[str]:
+    yield _what_is_proven(plan)
+    if others.even is not None and others.even > plan.exact_makespan:
+        even, longer = float(others.even), float(others.even / plan.exact_makespan - 1)
+        yield f"The even cut takes {_time(plan, even)}, {percent(longer)} longer."
+    yield from _what_is_held(plan)
+    yield from _what_a_layer_costs(plan)
+    yield from _what_memory_forces(plan, others)
+    yield from _what_recomputation_does(plan, others)
+
+
+def _time(plan: Plan, value: float) -> str:
+    return with_unit(number(value), plan.pipeline.unit)
+
+
+def _what_is_proven(plan: Plan) -> str:
+    what = "no cut and no order on this placement is" if plan.is_free else "no cut is"
+    if plan.status == "optimal":
+        return f"{_time(plan, plan.makespan)} is proven: {what} shorter."
+    if not plan.bound:
+        return f"{_time(plan, plan.makespan)} is the best found; nothing is proven about other cuts."
+    return (
+        f"{_time(plan, plan.makespan)} is the best found; {what} below {_time(plan, float(plan.bound))}, so at most "
+        f"{percent(plan.gap)} could still be gained."
+    )
+
+
+def _what_is_held(plan: Plan) -> Iterator[str]:
+    """Name the devices that hold something special, and those that hold more or fewer layers than most."""
+    names, by_device = _layers_by_device(plan)
+    main = _main_kind(plan)
+    if main is None or len(by_device) < 2:
+        return
+    counts = [held[main] for held in by_device]
+    totals = Counter[str]()
+    for kind in plan.layers.kinds:
+        totals[kind.name] += kind.count
+    usual = _usual(counts)
+    few = [name for name in names if sum(bool(held[name]) for held in by_device) * 2 <= len(by_device)]
+    told: set[int] = set()
+    for device, held in enumerate(by_device):
+        special = [name for name in few if held[name] and name != main]
+        if special and counts[device] != usual:
+            told.add(device)
+            what = _listed([f"the {name}" if totals[name] == 1 else f"{held[name]} {name}" for name in special])
+            yield f"Device {device} holds {what}: {_compared(counts[device], usual, main)}."
+    by_difference: dict[int, list[int]] = {}
+    for device, count in enumerate(counts):
+        if device not in told and count != usual:
+            by_difference.setdefault(count, []).append(device)
+    for count, devices in sorted(by_difference.items()):
+        yield f"{_devices(devices)} {_verb(devices, 'hold')} {_compared(count, usual, main)}."
+    empty = [stage for stage, count in enumerate(plan.layers_per_stage) if not count]
+    if empty:
+        stages = f"Stage {empty[0]} is" if len(empty) == 1 else f"Stages {', '.join(map(str, empty))} are"
+        yield f"{stages} empty: what passes through costs its transfers only."
+
+
+def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
+    """Count the layers of each name on each device, both copies of a bidirectional placement together."""
+    kinds = plan.layers.kinds
+    by_kind = counts_by_kind(plan.layers, plan.layers_per_stage)
+    by_device: list[Counter[str]] = []
+    for local in plan.schedule.layout.local_stages:
+        held: Counter[str] = Counter()
+        for stage, _ in local:
+            for kind, count in zip(kinds, by_kind[stage], strict=True):
+                held[kind.name] += count
+        by_device.append(held)
+    return list(dict.fromkeys(kind.name for kind in kinds)), by_device
+
+
+def _main_kind(plan: Plan) -> str | None:
+    """Return the kind of which there are most."""
+    counts: Counter[str] = Counter()
+    for kind in plan.layers.kinds:
+        counts[kind.name] += kind.count
+    name, count = counts.most_common(1)[0]
+    return name if count > 1 else None
+
+
+def _usual(counts: Sequence[int]) -> int:
+    """Return the number that most have; of equally common ones the one nearest to the middle."""
+    middle = sorted(counts)[len(counts) // 2]
+    common = Counter(counts)
+    return max(common, key=lambda count: (common[count], -abs(count - middle)))
+
+
+def _compared(count: int, usual: int, name: str) -> str:
+    more = count - usual
+    return f"{abs(more)} {name} layer{'s' if abs(more) > 1 else ''} {'more' if more > 0 else 'fewer'}, {count}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _devices(devices: Sequence[int]) -> str:
+    if len(devices) == 1:
+        return f"Device {devices[0]}"
+    if len(devices) > MOST_DEVICES and devices[-1] - devices[0] == len(devices) - 1:
+        return f"Devices {devices[0]} to {devices[-1]}"
+    return f"Devices {_listed(list(map(str, devices)))}"
+
+
+def _verb(devices: Sequence[int], verb: str) -> str:
+    return f"{verb}s" if len(devices) == 1 else verb
+
+
+def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
+    main = _main_kind(plan)
+    kind = next((kind for kind in plan.layers.kinds if kind.name == main), None)
+    if kind is None:
+        return
+    pipeline, copies = plan.pipeline, len(plan.schedule.layout.homes)
+    work = kind.costs.forward + kind.costs.backward
+    cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
+    what = f"{kind.glue} {kind.name} layers" if kind.glue > 1 else f"One {kind.name} layer"
+    where = "on any device costs m" if copies == 1 else f"on any stage costs each of its two devices m ÷ {copies}"
+    share = percent(float(cost / plan.exact_makespan))
+    yield f"{what} more {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
+
+
+def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
+    limits = plan.schedule.limits
+    full = [
+        device
+        for device, (peak, limit) in enumerate(zip(plan.peak_memory, limits, strict=True))
+        if limit and peak > CLOSE_TO_LIMIT * limit
+    ]
+    if not any(limit is not None for limit in limits):
+        return
+    forced = others.unlimited is not None and others.unlimited < plan.exact_makespan
+    if forced and others.unlimited is not None:
+        shorter = float(others.unlimited / plan.exact_makespan - 1)
+        yield (
+            f"Without the memory limit, a cut is known that takes {_time(plan, float(others.unlimited))} "
+            f"({signed_percent(shorter)})."
+        )
+    if full and forced:
+        worst = max(full, key=lambda device: plan.peak_memory[device] / (limits[device] or 1))
+        yield (
+            f"{_devices(full)} {'is' if len(full) == 1 else 'are'} full: device {worst} holds "
+            f"{number(plan.peak_memory[worst])} of {number(limits[worst] or 0)}."
+        )
+    elif not forced and others.unlimited is not None:
+        yield "The memory limit costs nothing here: no shorter cut is known without it."
+
+
+def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
+    again = plan.pipeline.recomputed_per_stage
+    if again is None or not any(map(any, again)):
+        return
+    stages = [stage for stage, counts in enumerate(again) if any(counts)]
+    count, total = sum(map(sum, again)), plan.layers.total
+    where = f"stage {stages[0]}" if len(stages) == 1 else f"stages {_listed(list(map(str, stages)))}"
+    if len(stages) > MOST_DEVICES:
+        where = f"{len(stages)} stages"
+    longest, saved, device = _effect(plan, again)
+    share = percent(float(longest / plan.exact_makespan))
+    yield (
+        f"{count} of {total} layers are recomputed, on {where}: device {device} works {_time(plan, float(longest))} "
+        f"longer for it ({share} of the makespan), and a microbatch keeps {number(float(saved))} less there."
+    )
+    if others.plain_is_infeasible:
+        yield "Without recomputation no cut fits the memory."
+    elif others.plain is not None and others.plain > plan.exact_makespan:
+        longer = float(others.plain / plan.exact_makespan - 1)
+        yield (
+            f"Without recomputation, the best cut found takes {_time(plan, float(others.plain))} "
+            f"({signed_percent(longer)})."
+        )
+
+
+def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
+    """Find the device on which recomputation takes longest: that time, and what a microbatch then keeps less there."""
+    found: list[tuple[Fraction, Fraction, int]] = []
+    for device, local in enumerate(plan.schedule.layout.local_stages):
+        time, saved = Fraction(0), Fraction(0)
+        for stage, microbatches in local:
+            for kind, count in zip(plan.layers.kinds, again[stage], strict=True):
+                if count and kind.recomputed is not None:
+                    time += len(microbatches) * count * (kind.recomputed.backward - kind.costs.backward)
+                    saved += count * (kind.costs.activation - kind.recomputed.activation)
+        found.append((time, saved, -device))
+    time, saved, device = max(found)
+    return time, saved, -device

@@ -1,0 +1,245 @@
+"""The memory frontier: makespan over memory, what was found and what is proven, with the published schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import altair as alt
+
+from reports.charts import palette
+from reports.charts.label_places import LINE_HEIGHT, LONGEST, Place, dot, label_places
+from reports.frontier import ShownFrontier
+from reports.numbers import titled
+
+HEIGHT = 460
+
+MOST_FOLDED = 2.5
+"""Beyond this ratio of the ends of an axis it is logarithmic."""
+
+LARGE = 10_000
+
+ROOM = 0.06
+"""The part of an axis that is left free at either end."""
+
+FOUND, PUBLISHED, OTHER = "best found at a limit", "published", "published, not among what was searched"
+LOOKS = {
+    FOUND: (palette.SEARCHED, "diamond"),
+    PUBLISHED: (palette.PUBLISHED, "circle"),
+    OTHER: (palette.MEASURED, "square"),
+}
+
+
+def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
+    """Draw the staircase of the best found over memory, the bound below it, and every published schedule.
+
+    Parameters
+    ----------
+    shown : ShownFrontier
+        The frontier.
+
+    Returns
+    -------
+    altair.LayerChart
+        It can be dragged and, with the control key, zoomed by the wheel. Between the staircase and the bound the gap is
+        shaded. A point's datum has the ``rank`` of its schedule.
+    """
+    plan = _Plan(shown)
+    x = alt.X("memory:Q", title="memory that a device may hold", scale=plan.x.scale, axis=alt.Axis(format=plan.x.form))
+    y = alt.Y(
+        "makespan:Q",
+        title=titled("makespan", shown.unit),
+        scale=plan.y.scale,
+        axis=alt.Axis(format=",.6~r", tickCount=8),
+    )
+    zoom = alt.selection_interval(
+        name="zoom", bind="scales", encodings=["x", "y"], zoom="wheel![event.ctrlKey || event.metaKey]"
+    )
+    layers = [_curves(plan, x, y)[0].add_params(zoom), *_curves(plan, x, y)[1:], *_limit(shown, x)]
+    layers += [*_names(plan, x, y), *_points(shown, x, y)]
+    return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
+
+
+def _curves(plan: _Plan, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Draw both curves as steps, and what lies between."""
+    steps = alt.Chart(alt.InlineData(values=plan.steps)).encode(x=x)
+    shade = steps.mark_area(interpolate="step-after", opacity=0.18, color=palette.SEARCHED, clip=True)
+    found = steps.mark_line(interpolate="step-after", color=palette.SEARCHED, strokeWidth=2, clip=True)
+    bound = steps.mark_line(interpolate="step-after", color=palette.KINDS["F"], strokeDash=[5, 3], clip=True)
+    return [shade.encode(y=y, y2="bound:Q"), found.encode(y=y), bound.encode(y="bound:Q")]
+
+
+def _limit(shown: ShownFrontier, x: alt.X) -> list[alt.Chart]:
+    if shown.limit is None:
+        return []
+    at = alt.Chart(alt.InlineData(values=[{"memory": shown.limit, "text": "memory limit"}]))
+    text = at.mark_text(align="left", dx=4, dy=4, baseline="top", clip=True)
+    return [
+        at.mark_rule(color=palette.OVER_LIMIT, strokeWidth=1.5, clip=True).encode(x=x),
+        text.encode(x=x, y=alt.value(0), text="text:N"),
+    ]
+
+
+def _points(shown: ShownFrontier, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    rows = point_rows(shown)
+    there = {state: looks for state, looks in LOOKS.items() if any(row["state"] == state for row in rows)}
+    colours, shapes = zip(*there.values(), strict=True)
+    details = [
+        alt.Tooltip("name:N", title="schedule"),
+        alt.Tooltip("state:N", title="is"),
+        *(alt.Tooltip(f"{field}:Q", title=titled(title, unit), format=",.7~r") for field, title, unit in _AMOUNTS),
+        alt.Tooltip("gap:Q", title="gap at most", format=".2%"),
+    ]
+    marks = alt.Chart(alt.InlineData(values=rows)).mark_point(
+        filled=True, size=90, opacity=1, clip=True, cursor="pointer"
+    )
+    return [
+        marks.encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "state:N",
+                scale=alt.Scale(domain=list(there), range=list(colours)),
+                title=None,
+                legend=alt.Legend(orient="top"),
+            ),
+            shape=alt.Shape("state:N", scale=alt.Scale(domain=list(there), range=list(shapes)), title=None),
+            tooltip=details,
+        )
+    ]
+
+
+_AMOUNTS = (("makespan", "makespan", ""), ("bound", "bound", ""), ("limit", "limit", ""), ("memory", "memory", ""))
+
+
+def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
+    """Make a row for each point: where it lies, what it is, and the rank of its schedule."""
+    found = [
+        {
+            "memory": point.limit,
+            "limit": point.limit,
+            "makespan": point.makespan,
+            "bound": point.bound,
+            "gap": point.gap,
+            "name": point.name,
+            "state": FOUND,
+            "rank": point.rank,
+        }
+        for point in shown.points
+    ]
+    published = [
+        {
+            "memory": each.memory,
+            "limit": None,
+            "makespan": each.makespan,
+            "bound": None,
+            "gap": None,
+            "name": each.name,
+            "state": PUBLISHED if each.is_comparable else OTHER,
+            "rank": each.rank,
+        }
+        for each in shown.published
+    ]
+    return [*found, *published]
+
+
+def _names(plan: _Plan, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Write the names of the published schedules; a thin line leads to one that is not right beside its point."""
+    rows = [
+        {"memory": memory, "makespan": makespan, "name": text, **place._asdict()}
+        for (memory, makespan), text, place in zip(plan.named, *plan.names(), strict=True)
+    ]
+    if not rows:
+        return []
+    texts = alt.Chart(alt.InlineData(values=rows)).mark_text(
+        align=alt.ExprRef("datum.align"),
+        dx=alt.ExprRef("datum.dx"),
+        dy=alt.ExprRef("datum.dy"),
+        baseline="middle",
+        limit=LONGEST,
+        fontSize=11,
+        clip=True,
+    )
+    away = [row for row in rows if abs(row["dy"]) > LINE_HEIGHT]
+    leaders = alt.Chart(alt.InlineData(values=away)).mark_rule(
+        x2Offset=alt.ExprRef("datum.dx"), y2Offset=alt.ExprRef("datum.dy"), strokeWidth=0.75, opacity=0.6, clip=True
+    )
+    ends = {"x2": "memory:Q", "y2": "makespan:Q"}
+    return [*([leaders.encode(x=x, y=y, **ends)] if away else []), texts.encode(x=x, y=y, text="name:N")]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """From where to where an axis reaches, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    is_folded: bool
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> _Axis:
+        low, high = min(values), max(values)
+        if low > 0 and high > MOST_FOLDED * low:
+            room = (high / low) ** ROOM
+            return cls(low / room, high * room, True)
+        room = (high - low or abs(high) or 1) * ROOM
+        return cls(max(0.0, low - room), high + room, False)
+
+    @property
+    def scale(self) -> alt.Scale:
+        return alt.Scale(domain=[self.low, self.high], nice=False, type="log" if self.is_folded else "linear")
+
+    @property
+    def form(self) -> str:
+        """How its numbers are written: large ones with k, M or G."""
+        return "~s" if self.high >= LARGE else "~g"
+
+    def share(self, value: float) -> float:
+        """Return how far along the axis a value lies, from 0 to 1."""
+        if self.is_folded:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+class _Plan:
+    """What lies where."""
+
+    def __init__(self, shown: ShownFrontier) -> None:
+        self.shown = shown
+        memories = [point.limit for point in shown.points] + [each.memory for each in shown.published]
+        limit = [] if shown.limit is None else [shown.limit]
+        lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
+        self.x = _Axis.over([*memories, shown.stairs[0][0], *limit])
+        self.y = _Axis.over([*lengths, *(each.makespan for each in shown.published), shown.highest_bound])
+        self.named: dict[tuple[float, float], list[str]] = {}
+        for each in shown.published:
+            self.named.setdefault((each.memory, each.makespan), []).append(each.name)
+
+    @property
+    def steps(self) -> list[dict[str, float]]:
+        """List where either curve steps, with the height of both from there on."""
+        shown = self.shown
+        first = shown.points[0].limit
+        begins = [0.0, *(upto for upto, _ in shown.bounds)]
+        heights = [*(bound for _, bound in shown.bounds), shown.highest_bound]
+        places = {first, self.x.high, *(memory for memory, _ in shown.stairs), *begins}
+        rows = []
+        for place in sorted(place for place in places if place >= min(first, shown.stairs[0][0])):
+            makespan = [height for memory, height in shown.stairs if memory <= place]
+            bound = [height for begin, height in zip(begins, heights, strict=True) if begin <= place]
+            if makespan and place <= self.x.high:
+                rows.append({"memory": place, "makespan": makespan[-1], "bound": min(bound)})
+        return [row for row, after in pairwise([*rows, {}]) if row != after]
+
+    def names(self) -> tuple[list[str], list[Place]]:
+        """Give the published points their names, each with its place; those at the same point share theirs."""
+        texts = [", ".join(names) for names in self.named.values()]
+        found = [dot((self.x.share(point.limit), self._top(point.makespan))) for point in self.shown.points]
+        places = [(self.x.share(memory), self._top(makespan)) for memory, makespan in self.named]
+        return texts, label_places(places, texts, height=HEIGHT, taken=found)
+
+    def _top(self, makespan: float) -> float:
+        return (1 - self.y.share(makespan)) * HEIGHT

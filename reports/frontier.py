@@ -1,0 +1,219 @@
+"""The memory frontier as a report shows it: its points, what they say in a sentence, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from reports.numbers import grouped, number, percent, signed_percent, with_unit
+from reports.table import TIMES, aligned
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """The shortest step that was found at a memory limit.
+
+    Attributes
+    ----------
+    limit : float
+        The memory that each device may hold.
+    makespan, bound : float
+        The shortest found, and what is proven that nothing beats.
+    memory : float
+        The largest peak of a device in the schedule found.
+    name, placement, status : str
+        What the schedule is called, where its stages are, and whether it is ``optimal`` or ``feasible``.
+    rank : int or None
+        Its place among the schedules of the report.
+    """
+
+    limit: float
+    makespan: float
+    bound: float
+    memory: float
+    name: str
+    placement: str
+    status: str
+    rank: int | None = None
+
+    @property
+    def gap(self) -> float:
+        """(makespan − bound) ÷ makespan."""
+        return (self.makespan - self.bound) / self.makespan
+
+
+@dataclass(frozen=True)
+class PublishedPoint:
+    """A published schedule.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    memory, makespan : float
+        The largest peak of a device, and its length.
+    is_comparable : bool
+        Whether it is on a placement that was searched, with no blocks that the search might not use: only of such does
+        the bound hold.
+    best : float or None
+        The shortest step that is known for its memory; None where it needs less than any that was searched.
+    rank : int or None
+        Its place among the schedules of the report.
+    """
+
+    name: str
+    memory: float
+    makespan: float
+    is_comparable: bool
+    best: float | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class ShownFrontier:
+    """The whole picture.
+
+    Attributes
+    ----------
+    points : sequence of FrontierPoint
+        By rising limit; at least one.
+    published : sequence of PublishedPoint
+        By rising memory.
+    stairs : sequence of (float, float)
+        From which memory on which makespan is known, by rising memory.
+    bounds : sequence of (float, float)
+        Up to which limit which bound holds from the limit before, by rising limit.
+    top : (float, float)
+        The memory from which more buys nothing, and the makespan there.
+    highest_bound : float
+        What nothing beats with any memory.
+    limit : float or None
+        The user's.
+    unit : str
+        Of time; empty where nobody named it.
+    """
+
+    points: Sequence[FrontierPoint]
+    published: Sequence[PublishedPoint]
+    stairs: Sequence[tuple[float, float]]
+    bounds: Sequence[tuple[float, float]]
+    top: tuple[float, float]
+    highest_bound: float
+    limit: float | None = None
+    unit: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Say where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        first, last = self.points[0], self.points[-1]
+        if first.makespan == last.makespan:
+            return f"{self._at(first)}{self._beyond(first)}."
+        text = f"From a limit of {grouped(first.limit)} to {grouped(last.limit)} the step falls from "
+        text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
+        parts = []
+        if (bend := knee(self.points)) is not None:
+            share = (first.makespan - bend.makespan) / (first.makespan - last.makespan)
+            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory can save")
+        parts += self._next_steps(bend)
+        told = "; ".join(parts) + self._beyond(last)
+        return f"{text}{told[0].upper()}{told[1:]}."
+
+    def _time(self, value: float) -> str:
+        return with_unit(grouped(value), self.unit)
+
+    def _at(self, point: FrontierPoint) -> str:
+        return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
+
+    def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
+        """Say what the step buys that follows the user's limit, or else the knee, or is the first to buy anything."""
+        falls = (here.limit for here, there in pairwise(self.points) if there.makespan < here.makespan)
+        at = bend.limit if bend is not None else next(falls)
+        if self.limit is not None and self.points[0].limit <= self.limit < self.points[-1].limit:
+            at = max(point.limit for point in self.points if point.limit <= self.limit)
+        place = next(place for place, point in enumerate(self.points) if point.limit == at)
+        if place + 1 == len(self.points):
+            return []
+        here, there = self.points[place], self.points[place + 1]
+        saved = (here.makespan - there.makespan) / here.makespan
+        what = f"{percent(saved)} of each step" if saved else "nothing"
+        return [f"from {grouped(here.limit)} to {grouped(there.limit)}: {what}"]
+
+    def _beyond(self, last: FrontierPoint) -> str:
+        """Say what more memory than that of the last point buys."""
+        memory, shortest = self.top
+        if memory > last.limit and shortest < last.makespan:
+            saved = (last.makespan - shortest) / last.makespan
+            return f"; more memory goes on to help, up to {grouped(memory)} ({percent(saved)} of each step)"
+        possible = (last.makespan - self.highest_bound) / last.makespan
+        if possible <= 0:
+            return f"; beyond {grouped(memory)} nothing, which is proven"
+        return f"; beyond {grouped(memory)} nothing was found, and at most {percent(possible)} is possible"
+
+
+def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:
+    """Find where more memory begins to help less: the point farthest below the line from the first to the last.
+
+    Both axes count from 0 to 1 between the ends, so that no unit matters.
+
+    Returns
+    -------
+    FrontierPoint or None
+        None where no point lies below that line.
+    """
+    first, last = points[0], points[-1]
+    width, fall = last.limit - first.limit, first.makespan - last.makespan
+    if not width or not fall:
+        return None
+
+    def depth(point: FrontierPoint) -> float:
+        return (first.makespan - point.makespan) / fall - (point.limit - first.limit) / width
+
+    deepest = max(points, key=depth)
+    return deepest if depth(deepest) > 0 else None
+
+
+_TITLES = ("limit", "placement", "makespan", "bound", "gap", "status", "step")
+
+
+def frontier_table(shown: ShownFrontier, width: int | None) -> str:
+    """Write the points and the published schedules as two tables for a terminal.
+
+    Parameters
+    ----------
+    shown : ShownFrontier
+        The frontier.
+    width : int or None
+        How many columns there are; None for as many as it takes.
+    """
+    cells: list[Sequence[str]] = [("", *_TITLES)]
+    if shown.unit:
+        cells.append(("", *(shown.unit if title in TIMES else "" for title in _TITLES)))
+    bend = knee(shown.points)
+    before: FrontierPoint | None = None
+    for point in shown.points:
+        step = "" if before is None else signed_percent(point.makespan / before.makespan - 1)
+        figures = number(point.makespan), number(point.bound), percent(point.gap)
+        cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
+        before = point
+    note = "step: what the memory since the row above buys"
+    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}"])
+    return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
+
+
+def _published_table(shown: ShownFrontier, width: int | None) -> str:
+    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best")]
+    if shown.unit:
+        cells.append(("", "", "", shown.unit, ""))
+    for each in shown.published:
+        over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
+        mark = "" if each.is_comparable else "~"
+        cells.append((mark, each.name, number(each.memory), number(each.makespan), over))
+    lines = [*aligned(cells, width), "over best: how much longer than the best known schedule with that memory"]
+    if any(not each.is_comparable for each in shown.published):
+        lines.append(OTHER_FREEDOM)
+    return "\n".join(lines)
+
+
+OTHER_FREEDOM = "~ on a placement or cut that was not searched, or with blocks that save time (--overlap)"
+"""What the mark of a published schedule means that the bounds do not hold for."""

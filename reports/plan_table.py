@@ -1,0 +1,105 @@
+"""The table of plans: what the best cut of each order takes, what none can beat, and where the layers lie."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from reports.numbers import number, percent
+from reports.table import aligned
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One plan of the table.
+
+    Attributes
+    ----------
+    name : str
+        The order.
+    stages_per_device : int
+        How many stages each device holds.
+    makespan : float
+        How long it takes.
+    bound : float or None
+        What no cut can beat; None where nothing is proven.
+    status : str
+        ``optimal`` or ``feasible``.
+    peak_memory : float
+        The most that a device holds.
+    layers : sequence of int
+        The layers of each stage.
+    recomputed : sequence of int
+        How many of them are recomputed.
+    """
+
+    name: str
+    stages_per_device: int
+    makespan: float
+    bound: float | None
+    status: str
+    peak_memory: float
+    layers: Sequence[int]
+    recomputed: Sequence[int]
+
+
+def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
+    """Write plans as a table, best first, the first marked ``*``.
+
+    Parameters
+    ----------
+    rows : sequence of PlanRow
+        At least one.
+    unit : str
+        The unit of time; empty where it has no name.
+    width : int or None
+        How many columns there are: then the layers of each plan have a line of their own. None for as many as it takes.
+    """
+    titles = ("", "strategy", "v", "makespan", "bound", "gap", "status", "memory")
+    units = [("", "", "", unit, unit, "", "", "")] if unit else []
+    named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row)) for place, row in enumerate(rows)]
+    lines = aligned([titles, *units, *named], width)
+    cuts = [_cut(row) for row in rows]
+    if width is None:
+        wide = max(map(len, lines))
+        beside = ["layers per stage", *[""] * len(units), *cuts]
+        return "\n".join(f"{line.ljust(wide)}  {cut}".rstrip() for line, cut in zip(lines, beside, strict=True))
+    heads, bodies = lines[: 1 + len(units)], _bodies(lines[1 + len(units) :], len(rows))
+    indent = "     "
+    parts = [
+        [*body, *textwrap.wrap(cut, width, initial_indent=indent, subsequent_indent=indent)]
+        for body, cut in zip(bodies, cuts, strict=True)
+    ]
+    return "\n".join([*heads, *(line for part in parts for line in part)])
+
+
+def _bodies(lines: Sequence[str], rows: int) -> list[list[str]]:
+    """Split what was aligned into one part a row: a name that is too long has made two lines of one."""
+    whole = [line.split("\n") for line in lines]
+    return whole if len(whole) == rows else [[line] for line in lines]
+
+
+def _cells(row: PlanRow) -> tuple[str, ...]:
+    bound = row.bound or None
+    return (
+        row.name,
+        str(row.stages_per_device),
+        number(row.makespan),
+        "" if bound is None else number(bound),
+        "" if bound is None else percent((row.makespan - bound) / row.makespan),
+        row.status,
+        number(row.peak_memory),
+    )
+
+
+def _cut(row: PlanRow) -> str:
+    text = shortened(row.layers)
+    return f"{text}; recomputed {shortened(row.recomputed)}" if any(row.recomputed) else text
+
+
+def shortened(counts: Sequence[int]) -> str:
+    """Write numbers in a row, equal neighbours together: ``11 10×4 9``."""
+    rows = [(value, len(list(row))) for value, row in groupby(counts)]
+    return " ".join(f"{value}×{times}" if times > 2 else " ".join([str(value)] * times) for value, times in rows)

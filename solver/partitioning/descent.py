@@ -1,0 +1,254 @@
+"""A quick search for a good split, with few replays: moves are judged by the paths that have been seen.
+
+All moves of a split are judged at once; the best one is replayed. If it is not what it seemed, its own longest path is
+added to those that judge, so that it is not tried again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.partitioning.longest_path import Replay
+from solver.partitioning.pool import Pool
+from solver.partitioning.problem import Column, Numbers, PartitionProblem
+from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
+
+Floats = npt.NDArray[np.float64]
+
+EXCESS_PRICE = 3.0
+"""Exceeding a limit by all of it costs so many times the length."""
+
+
+class Found(NamedTuple):
+    """A split and what it is worth.
+
+    Attributes
+    ----------
+    length : int
+        Its longest path.
+    excess : float
+        By how much it exceeds limits, in parts of them; 0 if it keeps all.
+    amounts : array of int
+        By columns.
+    """
+
+    length: int
+    excess: float
+    amounts: Numbers
+
+    @property
+    def cost(self) -> float:
+        """The length, and what the excess costs."""
+        return self.length * (1 + EXCESS_PRICE * self.excess)
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Splits that keep all limits come first."""
+        return self.excess > 0, self.cost
+
+
+class Place(NamedTuple):
+    """A split as its cuts and second modes, and as its columns."""
+
+    cuts: list[int]
+    second: Numbers
+    amounts: Numbers
+
+
+class Moves(NamedTuple):
+    """Changes of a split: cuts ``firsts`` to ``lasts`` by ``steps``, or the second mode of ``runs`` in a bin.
+
+    ``runs`` is −1 where cuts are moved. ``changes`` says, a row each, how the columns change, if all items that are
+    moved stay in their mode.
+    """
+
+    firsts: Numbers
+    lasts: Numbers
+    steps: Numbers
+    runs: Numbers
+    changes: Numbers
+
+
+class Descent:
+    """The search.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    replay : Replay
+        Finds longest paths.
+    pool : Pool
+        Judges moves, and gathers paths.
+    seed : int
+        For the moves that lead out of a local optimum.
+    """
+
+    def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
+        self.problem, self.replay, self.pool = problem, replay, pool
+        self.draw = random.Random(seed)  # noqa: S311 - no secret
+        windows = np.array(windows_of_cuts(problem), dtype=np.int64)
+        self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
+        self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
+        self.owners = np.flatnonzero(np.diff(problem.limit_owners, prepend=-1))
+        self.has_second = problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
+        self.replays = 0
+
+    def place(self, cuts: list[int], second: Numbers) -> Place:
+        """Settle the second modes of a split and count its columns."""
+        problem = self.problem
+        held = held_between(problem, cuts)
+        settled = settled_second(problem, held, second)
+        amounts = np.array(
+            [
+                settled[place, run] if mode else held[place, run] - settled[place, run]
+                for place, run, mode in problem.columns
+            ],
+            dtype=np.int64,
+        )
+        return Place(cuts, settled, amounts)
+
+    def judged(self, place: Place) -> Found:
+        """Replay a split."""
+        self.replays += 1
+        path = self.replay.longest(place.amounts)
+        self.pool.add(path)
+        return Found(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
+
+    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> Found:
+        """Search from a split.
+
+        Parameters
+        ----------
+        start : Place
+            Where to begin.
+        replays : int
+            How many splits are replayed at most.
+        over : callable or None
+            Asked before each step: whether to end.
+        """
+        here, cost = start, self.judged(start)
+        best = cost
+        best_place = here
+        while self.replays < replays and not (over is not None and over()):
+            improved = self._improve(here, cost, replays)
+            if improved is not None:
+                here, cost = improved
+                if cost.rank < best.rank:
+                    best, best_place = cost, here
+                continue
+            here = self._shaken(best_place)
+            cost = self.judged(here)
+        return best
+
+    def _improve(self, here: Place, found: Found, replays: int) -> tuple[Place, Found] | None:
+        """Make the best move that shortens a split; None where no move does."""
+        moves = self._moves(here)
+        if not moves.steps.size:
+            return None
+        after = (here.amounts + moves.changes).T.astype(float)
+        excess = self._excess(after)
+        lengths = self.pool.lengths(after).max(axis=0)
+        factors = 1 + EXCESS_PRICE * excess
+        tried: list[int] = []
+        while self.replays < replays:
+            costs = lengths * factors
+            costs[tried] = np.inf
+            move = int(costs.argmin())
+            if costs[move] > found.cost * (1 - 1e-12):
+                return None
+            there = self._moved(here, moves, move)
+            known = self.pool.count
+            seen = self.judged(there)
+            if seen.cost < found.cost:
+                return there, seen
+            tried.append(move)
+            if self.pool.count > known:
+                newest = self.pool.factors[known] @ after + self.pool.constants[known]
+                lengths = np.maximum(lengths, newest)
+        return None
+
+    def _excess(self, amounts: Floats) -> Floats:
+        over = self.limits @ amounts - (self.problem.limit_values > 0)[:, None]
+        if not len(over):
+            return np.zeros(amounts.shape[1])
+        worst: Floats = np.maximum(np.maximum.reduceat(over, self.owners, axis=0), 0.0).sum(axis=0)
+        return worst
+
+    def _moves(self, here: Place) -> Moves:
+        """List the moves: blocks of cuts by one, and second modes by one."""
+        down, up = self._blocks(here, -1), self._blocks(here, 1)
+        parts = [down, up, *([self._modes(here)] if self.has_second else [])]
+        return Moves(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _blocks(self, here: Place, step: int) -> Moves:
+        """Move some neighbouring cuts by one, which takes an item from one bin and gives one to another.
+
+        An item that is moved stays in its mode.
+        """
+        least, cuts = 0 if self.problem.empty else 1, np.array(here.cuts)
+        inner = cuts[1:-1]
+        allowed = (self.low <= inner + step) & (inner + step <= self.high)
+        changes = np.zeros((len(inner) + 1, len(self.problem.columns)), dtype=np.int64)
+        column_of = self.problem.column_of
+        for cut in np.flatnonzero(allowed).tolist():
+            run = self.problem.run_of_item[inner[cut] - (step < 0)]
+            source, target = (cut, cut + 1) if step < 0 else (cut + 1, cut)
+            mode = int(here.second[source, run] > 0 and here.amounts[column_of[Column(source, run, 0)]] == 0)
+            changes[cut + 1, column_of[Column(source, run, mode)]] -= 1
+            changes[cut + 1, column_of[Column(target, run, mode)]] += 1
+        summed = changes.cumsum(axis=0)
+        forbidden = np.concatenate([[0], (~allowed).cumsum()])
+        first, last = np.triu_indices(len(inner))
+        possible = forbidden[last + 1] == forbidden[first]
+        if step < 0:
+            possible &= cuts[first + 1] - 1 >= cuts[first] + least
+        else:
+            possible &= cuts[last + 1] + 1 <= cuts[last + 2] - least
+        first, last = first[possible], last[possible]
+        none = np.full(len(first), -1)
+        return Moves(first + 1, last + 1, np.full(len(first), step), none, summed[last + 1] - summed[first])
+
+    def _modes(self, here: Place) -> Moves:
+        """Change the mode of one item."""
+        made: list[tuple[int, int, int, int]] = []
+        changes: list[Numbers] = []
+        for place, (bin_, run, mode) in enumerate(self.problem.columns):
+            plain = place - 1
+            for step in (-1, 1) if mode else ():
+                if here.amounts[place if step < 0 else plain] > 0:
+                    change = np.zeros(len(self.problem.columns), dtype=np.int64)
+                    change[plain], change[place] = -step, step
+                    made.append((bin_, bin_, step, run))
+                    changes.append(change)
+        firsts, lasts, steps, runs = np.array(made, dtype=np.int64).reshape(-1, 4).T
+        return Moves(
+            firsts, lasts, steps, runs, np.array(changes, dtype=np.int64).reshape(-1, len(self.problem.columns))
+        )
+
+    def _moved(self, here: Place, moves: Moves, number: int) -> Place:
+        first, last, step, run = (int(each[number]) for each in moves[:4])
+        second = here.second.copy()
+        if run >= 0:
+            second[first, run] += step
+            return self.place(here.cuts, second)
+        cuts = list(here.cuts)
+        for cut in range(first, last + 1):
+            cuts[cut] += step
+        for column in np.flatnonzero(moves.changes[number]).tolist():
+            bin_, of, mode = self.problem.columns[column]
+            if mode:
+                second[bin_, of] += moves.changes[number, column]
+        return self.place(cuts, np.maximum(second, 0))
+
+    def _shaken(self, here: Place) -> Place:
+        for _ in range(self.draw.randint(2, 4)):
+            moves = self._moves(here)
+            if moves.steps.size:
+                here = self._moved(here, moves, self.draw.randrange(moves.steps.size))
+        return here

@@ -1,0 +1,215 @@
+"""Splitting a row of items so that the greatest of a few linear rows is least, by CP-SAT, and then the next such split.
+
+It suits few rows. For the many paths of a fixed order, see `solver.partitioning.problem`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from ortools.sat.python import cp_model
+
+from solver.cpsat_run import run
+from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, Run, Split
+from solver.states import Answer
+
+MOST = 1 << 55
+"""No row is greater than so many units."""
+
+MOST_DIGITS = 44
+"""Rows that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
+
+
+class Row(NamedTuple):
+    """What is to be small: a form and a constant of at least 0."""
+
+    form: Form
+    constant: int
+
+
+class Found(NamedTuple):
+    """An answer.
+
+    Attributes
+    ----------
+    status : str
+        ``optimal``: there is none better among those that are not forbidden; ``infeasible``: there is none at all.
+    bound : int
+        No split that is not forbidden has a lower greatest row.
+    split : Split or None
+        The best that was found.
+    """
+
+    status: Answer
+    bound: int
+    split: Split | None
+
+
+class GreatestRow:
+    """Finds the split of a row of items whose greatest row is least.
+
+    Cut s is the number of items before bin s + 1. Of each run, a cut has so many items before it, all of them before
+    it has any of the next run; the items of a bin are the difference of two cuts.
+
+    Parameters
+    ----------
+    bins : int
+        How many bins there are.
+    runs : sequence of Run
+        The items, in their order.
+    rows : sequence of Row
+        What is to be small.
+    limits : sequence of Limit
+        What a split must keep.
+    empty : bool
+        Whether bins may be empty.
+    """
+
+    def __init__(
+        self, bins: int, runs: Sequence[Run], rows: Sequence[Row], limits: Sequence[Limit] = (), *, empty: bool = True
+    ) -> None:
+        self.layout = PartitionProblem(bins, tuple(runs), (), (), (), empty=empty)
+        self.model = cp_model.CpModel()
+        self._cuts: list[cp_model.IntVar] = []
+        self._literals: dict[tuple[int, int], tuple[cp_model.IntVar, cp_model.IntVar]] = {}
+        self._columns: dict[Column, cp_model.IntVar] = {}
+        self._watched: list[cp_model.IntVar] = []
+        self._add_cuts()
+        self._add_modes()
+        most = max((self._most(row.form) + row.constant for row in rows), default=1)
+        self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
+        self.greatest = self.model.new_int_var(0, MOST, "greatest")
+        for row in rows:
+            self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
+        for limit in limits:
+            if self._most(limit.form) > limit.most:
+                self.model.add(self._written(limit.form) <= limit.most)
+        self.model.minimize(self.greatest)
+
+    def _add_cuts(self) -> None:
+        model, layout = self.model, self.layout
+        before = [model.new_constant(0) for _ in layout.runs]
+        for place in range(layout.bins):
+            after: list[cp_model.IntVar] = []
+            for each in layout.runs:
+                least = each.count if place >= each.last else 0
+                most = each.count if place >= each.first else 0
+                after.append(model.new_int_var(min(least, most), most, f"before {place + 1}"))
+            for here, there, each in zip(after, after[1:], layout.runs, strict=False):
+                complete = model.new_bool_var("complete")
+                model.add(here == each.count).only_enforce_if(complete)
+                model.add(there == 0).only_enforce_if(~complete)
+            for number, each in enumerate(layout.runs):
+                held = model.new_int_var(0, each.count, "held")
+                model.add(held == after[number] - before[number])
+                if each.first <= place <= each.last:
+                    self._columns[Column(place, number, 0)] = held
+            cut = model.new_int_var(0, len(layout.run_of_item), f"cut {place}")
+            model.add(cut == cp_model.LinearExpr.sum(after))
+            if not layout.empty:
+                model.add(cut >= (self._cuts[-1] if self._cuts else 0) + 1)
+            self._cuts.append(cut)
+            before = after
+
+    def _add_modes(self) -> None:
+        for column, held in list(self._columns.items()):
+            self._watched.append(held)
+            each = self.layout.runs[column.run]
+            if len(each.modes) > 1:
+                plain, second = (self.model.new_int_var(0, each.count, "in a mode") for _ in range(2))
+                self.model.add(plain + second == held)
+                self._watched.append(second)
+                self._columns[column] = plain
+                self._columns[column._replace(mode=1)] = second
+
+    def _amounts(self, form: Form) -> list[tuple[Column, int]]:
+        factors: dict[Column, int] = {}
+        for column in self._columns:
+            modes = self.layout.runs[column.run].modes
+            factors[column] = sum(
+                term.factor * modes[column.mode][term.attribute] for term in form if term.bin == column.bin
+            )
+        return [(column, factor) for column, factor in factors.items() if factor]
+
+    def _most(self, form: Form) -> int:
+        by_run: dict[int, int] = {}
+        for column, factor in self._amounts(form):
+            by_run[column.run] = max(by_run.get(column.run, 0), factor * self.layout.runs[column.run].count)
+        return sum(by_run.values())
+
+    def _written(self, form: Form, unit: int = 1) -> cp_model.LinearExprT:
+        """Write a form; in a coarser unit its factors are rounded down, so that it is no more than it should be."""
+        parts = self._amounts(form)
+        variables = [self._columns[column] for column, _ in parts]
+        return cp_model.LinearExpr.weighted_sum(variables, [factor // unit for _, factor in parts])
+
+    def forbid(self, split: Split) -> None:
+        """Exclude a split: another one has another cut somewhere; which items are in their second mode is no matter."""
+        self.require(dict(enumerate(self.cuts_of(split)[:-1])), None)
+
+    def cuts_of(self, split: Split) -> list[int]:
+        """Return how many items lie in each bin and those before it."""
+        return list(accumulate(map(sum, split.held)))
+
+    def require(self, cuts: Mapping[int, int], least: int | None) -> None:
+        """Say that the greatest row is at least so great wherever some cuts have these places.
+
+        Parameters
+        ----------
+        cuts : mapping of int to int
+            The bins behind which the cuts are, and how many items lie before them.
+        least : int or None
+            Proven by other means; None where such splits are of no use at all.
+        """
+        model = self.model
+        literals = [literal for cut, place in cuts.items() for literal in self._elsewhere(cut, place)]
+        if least is not None:
+            high = model.new_bool_var("high")
+            model.add(self.greatest >= least // self.unit).only_enforce_if(high)
+            literals.append(high)
+        model.add_bool_or(literals)
+
+    def _elsewhere(self, cut: int, place: int) -> tuple[cp_model.IntVar, cp_model.IntVar]:
+        """Make literals that say that a cut comes before, or behind, a place."""
+        if (cut, place) not in self._literals:
+            less, more = self.model.new_bool_var("less"), self.model.new_bool_var("more")
+            self.model.add(self._cuts[cut] <= place - 1).only_enforce_if(less)
+            self.model.add(self._cuts[cut] >= place + 1).only_enforce_if(more)
+            self._literals[cut, place] = less, more
+        return self._literals[cut, place]
+
+    def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> Found:
+        """Find the best split that is not forbidden.
+
+        Parameters
+        ----------
+        deadline : float
+            On the clock of `time.perf_counter`.
+        below : int, optional
+            Nothing as great as this is of interest: ``infeasible`` then means that there is nothing below it.
+        workers, seed : int
+            CP-SAT's.
+        """
+        model = self.model
+        if below is not None:
+            model = model.clone()
+            greatest = model.get_int_var_from_proto_index(self.greatest.index)
+            model.add(greatest <= (below - 1) // self.unit)
+        result = run(model, self._watched, deadline=deadline, workers=workers, seed=seed)
+        bound = 0 if result.bound is None else result.bound * self.unit
+        split = None if result.values is None else self._split_of(result.values)
+        return Found(result.status, bound, split)
+
+    def _split_of(self, values: Sequence[int]) -> Split:
+        layout, found = self.layout, iter(values)
+        held = [[0] * len(layout.runs) for _ in range(layout.bins)]
+        second = [[0] * len(layout.runs) for _ in range(layout.bins)]
+        for place in range(layout.bins):
+            for number, each in enumerate(layout.runs):
+                if each.first <= place <= each.last:
+                    held[place][number] = next(found)
+                    if len(each.modes) > 1:
+                        second[place][number] = next(found)
+        return Split(tuple(map(tuple, held)), tuple(map(tuple, second)))

@@ -1,0 +1,297 @@
+"""The inner loops: plain Python over lists, and the source that numba compiles for arrays.
+
+Everything is indexed by whole numbers, and nothing is allocated. The functions in `FUNCTIONS` may use those before
+them, the named tuples, numbers, and nothing else. Replays work on lists as well; annealing is only run compiled.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Any, NamedTuple, TypeAlias
+
+Numbers: TypeAlias = Any
+"""A list of whole numbers, or a numpy array where numba compiles."""
+
+
+class Graph(NamedTuple):
+    """The graph of the order; see `solver.partitioning.problem`."""
+
+    tasks: Numbers  # the class of each task
+    starts: Numbers  # where the waits of each task begin in the next two
+    others: Numbers  # what it waits for
+    lags: Numbers  # for how long behind its end
+
+
+class Fixed(NamedTuple):
+    """What does not change while a split is annealed."""
+
+    low: Numbers  # the first place that each cut may have
+    high: Numbers  # the last one
+    least: int  # how many items a bin must hold
+    run_of_item: Numbers
+    column_of: Numbers  # by bin, run and mode
+    has_second: Numbers  # for each run, whether its items have a second mode
+    seconds: Numbers  # the columns of second modes; that of the first stands before each
+    limits: Numbers  # factors by limit and column
+    most: Numbers
+    owners: Numbers  # of each limit, in their order
+    rows: Numbers  # factors by form and column
+    form_starts: Numbers  # where the forms of each class begin
+
+
+class Walk(NamedTuple):
+    """What changes."""
+
+    state: Numbers  # of the random numbers
+    cuts: Numbers  # the split
+    amounts: Numbers  # its columns
+    new_cuts: Numbers  # the split that is judged
+    new_amounts: Numbers
+    paths: Numbers  # factors by column and path
+    constants: Numbers  # the lags on each path
+    values: Numbers  # how long each path is for the split
+    trial: Numbers  # and for the one that is judged
+    best: Numbers  # the length to beat, and that of the last replay
+    best_amounts: Numbers  # the split that beats it
+    ends: Numbers  # of each task
+    via: Numbers  # the wait that decides when a task begins
+    lengths: Numbers  # of each class
+    chosen: Numbers  # the form that says so
+    counts: Numbers  # how often each form is on a path
+
+
+def ends_of(lengths: Numbers, graph: Graph, lags: Numbers, ends: Numbers, via: Numbers) -> int:
+    """Replay: find when each task ends, and by which wait it is held up; return the task that ends last.
+
+    ``via[t]`` becomes the place of the wait that decides when task t begins, or −1.
+    """
+    tasks, starts, others = graph.tasks, graph.starts, graph.others
+    last = 0
+    longest = -1
+    place = 0
+    for task in range(len(tasks)):
+        begin = -1
+        by = -1
+        stop = starts[task + 1]
+        while place < stop:
+            ready = ends[others[place]] + lags[place]
+            if ready > begin:
+                begin = ready
+                by = place
+            place += 1
+        via[task] = by
+        end = lengths[tasks[task]]
+        if by >= 0:
+            end += begin
+        ends[task] = end
+        if end > longest:
+            longest = end
+            last = task
+    return last
+
+
+def walk_back(last: int, graph: Graph, lags: Numbers, via: Numbers, chosen: Numbers, counts: Numbers) -> int:
+    """Count the forms on the path to a task; return the lags on it together."""
+    total = 0
+    task = last
+    while True:
+        counts[chosen[graph.tasks[task]]] += 1
+        place = via[task]
+        if place < 0:
+            return int(total)
+        total += lags[place]
+        task = graph.others[place]
+
+
+def draw(state: Numbers, below: int) -> int:
+    """Draw a number from 0 up to, and without, another (the generator of POSIX drand48)."""
+    state[0] = (state[0] * 25214903917 + 11) & 281474976710655
+    return int((state[0] >> 17) % below)
+
+
+def may_shift(first: int, last: int, step: int, fixed: Fixed, cuts: Numbers) -> bool:
+    """Return whether some neighbouring cuts may move by one."""
+    for cut in range(first, last + 1):
+        if cuts[cut] + step < fixed.low[cut] or cuts[cut] + step > fixed.high[cut]:
+            return False
+    if step < 0:
+        return bool(cuts[first] - 1 >= cuts[first - 1] + fixed.least)
+    return bool(cuts[last] + 1 <= cuts[last + 1] - fixed.least)
+
+
+def shift_cuts(first: int, last: int, step: int, fixed: Fixed, walk: Walk) -> None:
+    """Move some neighbouring cuts by one; an item that changes its bin keeps its mode."""
+    for count in range(last - first + 1):
+        cut = first + count if step < 0 else last - count
+        source = cut - 1 if step < 0 else cut
+        target = cut if step < 0 else cut - 1
+        run = fixed.run_of_item[walk.new_cuts[cut] - (1 if step < 0 else 0)]
+        mode = 0
+        if walk.new_amounts[fixed.column_of[source, run, 0]] == 0 and fixed.has_second[run]:
+            mode = 1
+        walk.new_amounts[fixed.column_of[source, run, mode]] -= 1
+        walk.new_amounts[fixed.column_of[target, run, mode]] += 1
+        walk.new_cuts[cut] += step
+
+
+def change(fixed: Fixed, walk: Walk) -> bool:
+    """Make one random change, if it may be made: the mode of an item, or an item from one bin to another."""
+    bins = len(walk.cuts) - 1
+    if len(fixed.seconds) > 0 and draw(walk.state, 100) < 45:
+        column = fixed.seconds[draw(walk.state, len(fixed.seconds))]
+        up = draw(walk.state, 2)
+        source = column - 1 if up else column
+        if walk.new_amounts[source] == 0:
+            return False
+        walk.new_amounts[source] -= 1
+        walk.new_amounts[column if up else column - 1] += 1
+        return True
+    if bins < 2:
+        return False
+    first = 1 + draw(walk.state, bins - 1)
+    last = first
+    if draw(walk.state, 10) >= 4:
+        last = first + draw(walk.state, bins - first)
+    step = 1 - 2 * draw(walk.state, 2)
+    if not may_shift(first, last, step, fixed, walk.new_cuts):
+        return False
+    shift_cuts(first, last, step, fixed, walk)
+    return True
+
+
+def propose(fixed: Fixed, walk: Walk) -> bool:
+    """Make a new split of the present one by up to three changes; return whether it differs."""
+    for cut in range(len(walk.cuts)):
+        walk.new_cuts[cut] = walk.cuts[cut]
+    for column in range(len(walk.amounts)):
+        walk.new_amounts[column] = walk.amounts[column]
+    parts = 1
+    if draw(walk.state, 10) >= 6:
+        parts += 1
+    if draw(walk.state, 10) >= 8:
+        parts += 1
+    done = False
+    for _ in range(parts):
+        if change(fixed, walk):
+            done = True
+    return done
+
+
+def judge(count: int, walk: Walk) -> int:
+    """Find how long the new split is, as far as known paths tell."""
+    for place in range(count):
+        walk.trial[place] = walk.values[place]
+    for column in range(len(walk.amounts)):
+        more = walk.new_amounts[column] - walk.amounts[column]
+        if more:
+            for place in range(count):
+                walk.trial[place] += more * walk.paths[column, place]
+    length = 0
+    for place in range(count):
+        length = max(length, walk.trial[place])
+    return length
+
+
+def excess_of(fixed: Fixed, amounts: Numbers) -> float:
+    """Add up by which part each owner's limits are exceeded, of several of one owner by the most exceeded one."""
+    excess = 0.0
+    worst = 0.0
+    for place in range(len(fixed.most)):
+        if place > 0 and fixed.owners[place] != fixed.owners[place - 1]:
+            excess += worst
+            worst = 0.0
+        held = 0
+        for column in range(len(amounts)):
+            held += fixed.limits[place, column] * amounts[column]
+        worst = max(worst, (held - fixed.most[place]) / max(1, fixed.most[place]))
+    return excess + worst
+
+
+def choose_forms(fixed: Fixed, walk: Walk) -> None:
+    """Find how long the tasks of each class last for the new split, and the form that says so."""
+    for group in range(len(walk.lengths)):
+        longest = -1
+        for form in range(fixed.form_starts[group], fixed.form_starts[group + 1]):
+            total = 0
+            for column in range(len(walk.amounts)):
+                total += fixed.rows[form, column] * walk.new_amounts[column]
+            if total > longest:
+                longest = total
+                walk.chosen[group] = form
+        walk.lengths[group] = longest
+
+
+def learn(count: int, length: int, graph: Graph, fixed: Fixed, walk: Walk) -> int:
+    """Replay the new split; where it is longer than known paths tell, add its path. Return how many there are."""
+    choose_forms(fixed, walk)
+    end = ends_of(walk.lengths, graph, graph.lags, walk.ends, walk.via)
+    walk.best[1] = walk.ends[end]
+    if walk.best[1] <= length:
+        return count
+    for form in range(len(walk.counts)):
+        walk.counts[form] = 0
+    walk.constants[count] = walk_back(end, graph, graph.lags, walk.via, walk.chosen, walk.counts)
+    for column in range(len(walk.amounts)):
+        walk.paths[column, count] = 0
+    for form in range(len(walk.counts)):
+        if walk.counts[form]:
+            for column in range(len(walk.amounts)):
+                walk.paths[column, count] += walk.counts[form] * fixed.rows[form, column]
+    walk.values[count] = walk.constants[count]
+    for column in range(len(walk.amounts)):
+        walk.values[count] += walk.paths[column, count] * walk.amounts[column]
+    walk.trial[count] = walk.best[1]
+    return count + 1
+
+
+def go(count: int, walk: Walk) -> None:
+    """Make the new split the present one."""
+    for place in range(count):
+        walk.values[place] = walk.trial[place]
+    for cut in range(len(walk.cuts)):
+        walk.cuts[cut] = walk.new_cuts[cut]
+    for column in range(len(walk.amounts)):
+        walk.amounts[column] = walk.new_amounts[column]
+
+
+def anneal(
+    moves: int, hot: float, cold: float, price: float, count: int, graph: Graph, fixed: Fixed, walk: Walk
+) -> int:
+    """Anneal a split, judged by known paths; what seems to be better than the best is replayed, and its path added.
+
+    Now and then a split is replayed that is only passed by, lest the walk settles where no path is known. Returns how
+    many paths there are at the end.
+    """
+    cost = -1.0
+    heat = hot
+    for place in range(count):
+        walk.values[place] = walk.constants[place]
+        for column in range(len(walk.amounts)):
+            walk.values[place] += walk.amounts[column] * walk.paths[column, place]
+    for move in range(moves):
+        heat *= (cold / hot) ** (1.0 / moves)
+        if not propose(fixed, walk):
+            continue
+        length = judge(count, walk)
+        excess = excess_of(fixed, walk.new_amounts)
+        if (excess == 0.0 and length < walk.best[0]) or move % 64 == 0:
+            count = learn(count, length, graph, fixed, walk)
+            length = max(length, walk.best[1])
+            if excess == 0.0 and length < walk.best[0]:
+                walk.best[0] = length
+                for column in range(len(walk.amounts)):
+                    walk.best_amounts[column] = walk.new_amounts[column]
+        worse = length * (1.0 + price * excess) - cost
+        if cost < 0 or worse <= 0 or draw(walk.state, 1 << 30) < exp(-worse / heat) * (1 << 30):
+            cost += worse
+            go(count, walk)
+        if count == len(walk.constants):
+            break
+    return count
+
+
+FUNCTIONS = (
+    *(ends_of, walk_back, draw, may_shift, shift_cuts, change, propose, judge, excess_of, choose_forms, learn, go),
+    anneal,
+)
+"""What numba compiles, each behind those that it uses."""

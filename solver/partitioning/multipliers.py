@@ -1,0 +1,149 @@
+"""Exact bounds from multipliers that a linear program found in floating point.
+
+For any weights Y ≥ 0 of paths and any multipliers M of rows, and every split x in a box that keeps the rows,
+
+    ΣY · T  ≥  Σ Y (A x + c) + Σ M (side − G x)
+            ≥  Σ Y c + Σ M side + Σ_k min over the box of d_k x_k,     d = Σ Y A − Σ M G,
+
+where the side of a row is its lower one for M > 0 and its upper one for M < 0, so that M (side − G x) ≤ 0. So rounding
+the multipliers in any way loses a little and proves as much; all of it is done in whole numbers. With Y = 0, a
+positive right-hand side proves that the box holds no split at all.
+
+What is left up to a target also bounds the split: x_k can leave the side of its box at which d_k x_k is least by at
+most (what is left) ÷ |d_k|, and a row its side by (what is left) ÷ |M|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.partitioning.problem import Numbers
+from solver.partitioning.rows import NO_SIDE
+
+BITS = 32
+"""Multipliers are counted in parts of 2 to the minus this."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whole multipliers with what they prove.
+
+    Attributes
+    ----------
+    weight : int
+        ΣY.
+    value : int
+        The right-hand side: the weight times a lower bound.
+    reduced : array of int
+        d, by columns.
+    multipliers : array of int
+        M, by rows.
+    """
+
+    weight: int
+    value: int
+    reduced: Numbers
+    multipliers: Numbers
+
+    @property
+    def is_contradiction(self) -> bool:
+        """Whether the box holds no split."""
+        return self.weight == 0 and self.value > 0
+
+    def bound(self, step: int) -> int:
+        """Return the lower bound, where lengths are multiples of a step; no length is negative."""
+        if self.weight == 0:
+            return 0
+        return max(0, -(-self.value // (self.weight * step)) * step)
+
+
+def certificate(
+    weights: npt.NDArray[np.float64],
+    paths: Numbers,
+    constants: Numbers,
+    multipliers: npt.NDArray[np.float64],
+    rows: Numbers,
+    sides: tuple[Numbers, Numbers],
+    box: tuple[Numbers, Numbers],
+) -> Certificate:
+    """Round multipliers and work out what they prove, exactly.
+
+    Parameters
+    ----------
+    weights : array of float
+        Of the paths; they sum to about 1, or are all 0.
+    paths, constants : array of int
+        The factors and constants of the paths.
+    multipliers : array of float
+        Of the rows.
+    rows : array of int
+        Their factors.
+    sides : pair of array of int
+        Their lower and upper sides; beyond ``NO_SIDE`` there is none.
+    box : pair of array of int
+        The least and the greatest that each column can be.
+    """
+    low_side, high_side = sides
+    scale = float(1 << BITS)
+    chosen = np.flatnonzero(weights > 0)
+    whole = [int(weight * scale) for weight in weights[chosen]]
+    used = [
+        place
+        for place in np.flatnonzero(multipliers)
+        if (low_side[place] > -NO_SIDE if multipliers[place] > 0 else high_side[place] < NO_SIDE)
+    ]
+    signed = [int(value * scale) for value in multipliers[used]]
+    total = sum(whole)
+    reach = total * _widest(paths[chosen]) + sum(map(abs, signed)) * _widest(rows[used])
+    reach = reach * int(np.abs(box[1]).sum() + 1) + total * _widest(constants[chosen])
+    side = np.array([low_side[at] if value > 0 else high_side[at] for at, value in zip(used, signed, strict=True)])
+    reach += sum(map(abs, signed)) * _widest(side)
+    # where all sums fit 64 bits, numpy adds them up; else Python's own whole numbers do, exactly as well
+    kind = np.int64 if reach < (1 << 62) else object
+    y, m = np.array(whole, dtype=kind), np.array(signed, dtype=kind)
+    reduced = y @ paths[chosen].astype(kind) - m @ rows[used].astype(kind)
+    if not len(whole) + len(signed):
+        reduced = np.zeros(paths.shape[1], dtype=kind)
+    value = int(y @ constants[chosen].astype(kind)) + int(m @ side.astype(kind))
+    value += int(np.where(reduced > 0, reduced * box[0], reduced * box[1]).sum())
+    full = np.zeros(len(rows), dtype=kind)
+    full[used] = m
+    return Certificate(total, value, reduced, full)
+
+
+def _widest(*arrays: Numbers) -> int:
+    return max((int(np.abs(each).max(initial=0)) for each in arrays), default=0)
+
+
+def tightened(
+    proof: Certificate, target: int, box: tuple[Numbers, Numbers], sides: tuple[Numbers, Numbers]
+) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
+    """Shrink a box and the sides of rows to what splits of at most a target length can be.
+
+    Parameters
+    ----------
+    proof : Certificate
+        For this box and these sides.
+    target : int
+        Longer splits are of no interest.
+    box, sides : pair of array of int
+        As for `certificate`.
+    """
+    left = target * proof.weight - proof.value
+    if left < 0:
+        return box, sides
+    low, high = _shrunk(proof.reduced, left, *box)
+    row_low, row_high = _shrunk(proof.multipliers, left, *sides)
+    return (low, high), (row_low, row_high)
+
+
+def _shrunk(factors: Numbers, left: int, low: Numbers, high: Numbers) -> tuple[Numbers, Numbers]:
+    low, high = low.copy(), high.copy()
+    rising, falling = np.flatnonzero(factors > 0), np.flatnonzero(factors < 0)
+    room = [np.array([left // int(f) for f in np.abs(factors[at])], dtype=object) for at in (rising, falling)]
+    high[rising] = np.minimum(high[rising], low[rising] + room[0])
+    low[falling] = np.maximum(low[falling], high[falling] - room[1])
+    return low, high

@@ -1,0 +1,163 @@
+"""Linear rows over the columns that hold for every split: totals, sums that are whole, the order of runs, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.partitioning.problem import Numbers, PartitionProblem
+
+NO_SIDE = 1 << 60
+"""A side that does not bind."""
+
+
+class Rows(NamedTuple):
+    """Rows with their two sides: ``low ≤ factors · amounts ≤ high``."""
+
+    factors: Numbers
+    low: Numbers
+    high: Numbers
+
+
+def totals(problem: PartitionProblem) -> Rows:
+    """Each run has all its items somewhere."""
+    runs = np.arange(len(problem.runs))
+    factors = (problem.column_runs == runs[:, None]).astype(np.int64)
+    return Rows(factors, problem.counts.copy(), problem.counts.copy())
+
+
+class Sums(NamedTuple):
+    """Sums of columns that are whole for every split, and worth fixing before single columns.
+
+    Attributes
+    ----------
+    rows : Rows
+        The sums, with what they can be at the start.
+    ranks : array of int
+        Those of lower rank are fixed first; `POSITION` marks those that say how many items lie before a bin.
+    bins : array of int
+        That bin, for positions.
+    """
+
+    rows: Rows
+    ranks: Numbers
+    bins: Numbers
+
+
+LOAD, PART, SECOND, BIN, POSITION = 0, 1, 2, 3, 4
+"""The ranks: what a group holds, what it holds of one run, what a bin holds in the second mode where the problem says
+how much, what a bin holds of one run, and positions of cuts."""
+
+MOST_RUNS = 4
+"""With more runs that can lie in several bins, what a group holds of each is not looked at."""
+
+
+def sums(problem: PartitionProblem) -> Sums:
+    """List the sums that are worth fixing.
+
+    For each group what it holds of all runs that can be elsewhere, in the second mode, and of each run; for each bin
+    what it holds of each run that has two modes; and, where several runs can move, how many items lie before each bin.
+    """
+    found: dict[bytes, tuple[Numbers, int, int]] = {}
+    for chosen, rank, place in _worth_fixing(problem):
+        row = chosen.astype(np.int64)
+        if row.sum() >= (1 if rank == SECOND else 2):
+            found.setdefault(row.tobytes(), (row, rank, place))
+    for row in totals(problem).factors:
+        found.pop(row.tobytes(), None)
+    listed = sorted(found.values(), key=lambda each: each[1])
+    factors = np.array([row for row, _, _ in listed], dtype=np.int64).reshape(len(listed), len(problem.columns))
+    runs = problem.column_runs
+    high = np.array([int(problem.counts[np.unique(runs[row > 0])].sum()) for row in factors], dtype=np.int64)
+    ranks = np.array([rank for _, rank, _ in listed], dtype=np.int64)
+    places = np.array([place for _, _, place in listed], dtype=np.int64)
+    if problem.first_in_mode is not None:
+        high[ranks == SECOND] = np.minimum(high[ranks == SECOND], problem.first_in_mode)
+    return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places)
+
+
+def _worth_fixing(problem: PartitionProblem) -> Iterator[tuple[npt.NDArray[np.bool_], int, int]]:
+    """Choose the columns of each sum, its rank, and its bin."""
+    bins, runs = np.array([column.bin for column in problem.columns]), problem.column_runs
+    modes = np.array([column.mode for column in problem.columns])
+    free = np.array([run.first < run.last for run in problem.runs])
+    single = np.flatnonzero(free).tolist() if free.sum() <= MOST_RUNS else []
+    for group in problem.groups:
+        inside = np.isin(bins, group)
+        yield inside & free[runs], LOAD, 0
+        yield inside & (modes == 1), LOAD, 0
+        yield from ((inside & (runs == run), PART, 0) for run in single)
+    several = [number for number, run in enumerate(problem.runs) if len(run.modes) > 1]
+    for place in range(problem.bins):
+        if problem.first_in_mode is not None:
+            yield (bins == place) & (modes == 1), SECOND, place
+        yield from (((bins == place) & (runs == run), BIN, 0) for run in several)
+        if free.sum() > 1:
+            yield bins < place, POSITION, place
+
+
+def side_rows(problem: PartitionProblem) -> Rows:
+    """List what else every split keeps, at least ``low``: limits, bins that are not empty, the order of the runs.
+
+    Of a run q and the one before it, r, with N items each: a bin before which lie any items of q has all items of r
+    before it, so ``N_q · (r before the bin) − N_r · (q before the bin) ≥ 0``.
+    """
+    bins = np.array([column.bin for column in problem.columns])
+    found = [-row for row in problem.limit_rows]
+    low = [-int(most) for most in problem.limit_values]
+    if not problem.empty:
+        for place in range(problem.bins):
+            found.append((bins == place).astype(np.int64))
+            low.append(1)
+    for first, second in pairwise(range(len(problem.runs))):
+        one, two = problem.runs[first], problem.runs[second]
+        for place in range(two.first + 1, one.last + 1):
+            found.append(_in_order(problem, place, first, 0, two.count))
+            low.append(0)
+    factors = np.array(found, dtype=np.int64).reshape(len(found), len(bins))
+    return Rows(factors, np.array(low, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))
+
+
+def _in_order(problem: PartitionProblem, place: int, first: int, least: int, most: int) -> Numbers:
+    """Write that a run begins before a bin only if the one before it is complete there.
+
+    If at least ``least`` of the first run's N items lie before the bin, and at most ``most`` of the second run's, then
+    ``most · (first − least) ≥ (N − least) · second``: either the second is 0, or the first is N and the second at most
+    ``most``.
+    """
+    before = np.array([column.bin < place for column in problem.columns])
+    runs = problem.column_runs
+    lacking = problem.runs[first].count - least
+    row: Numbers = (most * (before & (runs == first)) - lacking * (before & (runs == first + 1))).astype(np.int64)
+    return row
+
+
+def order_rows(problem: PartitionProblem, places: Numbers, low: Numbers, high: Numbers) -> Rows:
+    """Write the order of neighbouring runs where it is known about where cuts lie.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    places : array of int
+        Bins.
+    low, high : array of int
+        How many items lie before each of them, at least and at most.
+    """
+    ends = problem.counts.cumsum()
+    starts = ends - problem.counts
+    found: list[Numbers] = []
+    sides: list[int] = []
+    for place, least, most in zip(places.tolist(), low.tolist(), high.tolist(), strict=True):
+        for first in range(len(problem.runs) - 1):
+            first_least = min(max(least - int(starts[first]), 0), problem.runs[first].count)
+            second_most = min(max(most - int(starts[first + 1]), 0), problem.runs[first + 1].count)
+            if first_least < problem.runs[first].count and second_most > 0:
+                found.append(_in_order(problem, place, first, first_least, second_most))
+                sides.append(first_least * second_most)
+    factors = np.array(found, dtype=np.int64).reshape(len(found), len(problem.columns))
+    return Rows(factors, np.array(sides, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))

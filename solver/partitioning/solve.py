@@ -1,0 +1,219 @@
+"""Finding the best split, with a proof as far as time allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from solver.deadline import is_over
+from solver.partitioning.annealing import Annealing
+from solver.partitioning.compiling import SECONDS_TO_COMPILE, compiled_loops
+from solver.partitioning.descent import Descent, Found
+from solver.partitioning.longest_path import Replay
+from solver.partitioning.pool import Pool
+from solver.partitioning.problem import Numbers, PartitionProblem, Split
+from solver.partitioning.splits import even_start
+
+QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
+"""So many splits does a quick answer replay at most, and so many tasks with all of them together."""
+
+FEWEST_REPLAYS = 15
+"""So many in any case."""
+
+REPLAYS = 200
+"""So many are replayed before branch and cut begins."""
+
+
+ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
+"""Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
+
+NEAR_LIMIT = 0.9
+"""Annealing is needed where a limit is used up to this part of it."""
+
+STALE_ROUNDS = 36
+"""After so many rounds that find nothing better it ends: each temperature with each price, several times."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of the best split.
+
+    Attributes
+    ----------
+    split : Split or None
+        The best one found that keeps all limits, or is shorter than the cutoff.
+    length : int or None
+        Its longest path.
+    bound : int
+        No split that keeps all limits is shorter; with a cutoff, none is shorter than the lesser of both.
+    complete : bool
+        Whether that is all there is to know: the split is the best, or there is none (below the cutoff).
+    nodes, paths : int
+        How many parts of all splits were looked at, and how many paths are known.
+    """
+
+    split: Split | None
+    length: int | None
+    bound: int
+    complete: bool
+    nodes: int = 0
+    paths: int = 0
+
+
+def weights_of(problem: PartitionProblem) -> list[int]:
+    """Return about how long an item of each run takes: all that classes of tasks count of it, each once."""
+    used = {(term.attribute, term.factor) for forms in problem.lengths for form in forms for term in form}
+    return [sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
+
+
+def quick_split(problem: PartitionProblem, *, seed: int = 0) -> Found:
+    """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
+
+    Raises
+    ------
+    InfeasibleSplitError
+        If no split keeps to the bins in which items may lie.
+    OverflowError
+        If lengths are too large.
+    """
+    replays = max(FEWEST_REPLAYS, min(QUICK_REPLAYS, QUICK_TASKS // max(1, len(problem.tasks))))
+    return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, None)
+
+
+def _descended(
+    problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, over: Callable[[], bool] | None
+) -> Found:
+    """Descend from even splits: with nothing in its second mode, and where there are limits, with all."""
+    descent = Descent(problem, replay, pool, seed)
+    cuts = even_start(problem, weights_of(problem))
+    modes = [np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)]
+    if descent.has_second and problem.limits:
+        modes.append(modes[0] + int(problem.counts.max()))
+    found = []
+    for number, second in enumerate(modes, start=1):
+        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), over=over))
+    return min(found, key=lambda each: each.rank)
+
+
+def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
+    """Return whether a split comes near a limit."""
+    return bool((problem.limit_rows @ found.amounts > NEAR_LIMIT * problem.limit_values).any())
+
+
+def _annealed(
+    annealing: Annealing,
+    start: Found,
+    deadline: float | None,
+    take: Callable[[Found], None],
+    over: Callable[[], bool],
+) -> None:
+    """Anneal from the best, round after round."""
+    best = start
+    until = perf_counter() + ANNEALING_SECONDS
+    if deadline is not None:
+        until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
+    stale = 0
+    while not is_over(until) and not over() and stale < STALE_ROUNDS:
+        stale += 1
+        found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
+        if found is not None:
+            best, stale = found, 0
+            take(found)
+
+
+def best_split(
+    problem: PartitionProblem,
+    *,
+    deadline: float | None = None,
+    seed: int = 0,
+    starts: Sequence[Split] = (),
+    cutoff: int | None = None,
+    on_solution: Callable[[int, Split], None] | None = None,
+    on_bound: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Answer:
+    """Find the split with the shortest longest path that keeps all limits, and prove it.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    deadline : float or None
+        On the clock of `time.perf_counter`.
+    seed : int
+        Of everything random.
+    starts : sequence of Split
+        Splits that are known; the answer is no longer than those that keep the limits.
+    cutoff : int or None
+        Splits that are no shorter are of no interest.
+    on_solution : callable or None
+        ``on_solution(length, split)`` for each better one.
+    on_bound : callable or None
+        ``on_bound(bound)`` each time that the bound rises.
+    stop : callable or None
+        Asked often: whether to end now.
+
+    Raises
+    ------
+    InfeasibleSplitError
+        If no split keeps to the bins in which items may lie.
+    OverflowError
+        If lengths are too large.
+    """
+    from solver.partitioning.tree import Tree
+
+    left = float("inf") if deadline is None else deadline - perf_counter()
+    replay = Replay(problem, compiled_loops(may_compile=left > SECONDS_TO_COMPILE))
+    pool = Pool(len(problem.columns))
+    best: Found | None = None
+
+    def take(found: Found) -> None:
+        nonlocal best
+        if found.excess > 0 or (cutoff is not None and found.length >= cutoff):
+            return
+        if best is None or found.length < best.length:
+            best = found
+            if on_solution is not None:
+                on_solution(found.length, problem.split_of(found.amounts))
+
+    for start in starts:
+        amounts = problem.amounts_of(start)
+        if problem.keeps_limits(amounts):
+            path = replay.longest(amounts)
+            pool.add(path)
+            take(Found(path.length, 0.0, amounts))
+
+    def over() -> bool:
+        return is_over(deadline) or (stop is not None and stop())
+
+    first = _descended(problem, replay, pool, seed, REPLAYS, over)
+    take(first)
+    near: Callable[[Numbers, int | None], Found | None] | None = None
+    if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
+        annealing = Annealing(problem, replay, pool, seed)
+        near = annealing.near
+        _annealed(annealing, best or first, deadline, take, over)
+    tree = Tree(
+        problem,
+        replay,
+        pool,
+        best,
+        cutoff=cutoff,
+        deadline=deadline,
+        on_solution=take,
+        on_bound=on_bound,
+        near=near,
+        stop=stop,
+    )
+    complete = tree.run()
+    return Answer(
+        None if best is None else problem.split_of(best.amounts),
+        None if best is None else best.length,
+        tree.bound,
+        complete,
+        tree.nodes,
+        pool.count,
+    )

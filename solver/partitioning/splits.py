@@ -1,0 +1,86 @@
+"""Splits as cut positions: which are allowed, what a move changes, and where to start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.partitioning.problem import Numbers, PartitionProblem
+
+
+class InfeasibleSplitError(Exception):
+    """There is no split that keeps to the bins in which items may lie."""
+
+
+def settled_second(problem: PartitionProblem, held: Numbers, wanted: Numbers) -> Numbers:
+    """Return how many items are in their second mode: as wanted, as many as there are, or as the problem demands."""
+    able = np.array([len(run.modes) > 1 for run in problem.runs])
+    most = np.where(able, held, 0)
+    if problem.first_in_mode is None:
+        return np.minimum(most, wanted)
+    settled: Numbers = np.clip(problem.first_in_mode - (np.cumsum(most, axis=1) - most), 0, most)
+    return settled
+
+
+def held_between(problem: PartitionProblem, cuts: list[int]) -> Numbers:
+    """Count the items by bin and run."""
+    held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
+    bins = np.repeat(np.arange(problem.bins), np.diff(cuts))
+    np.add.at(held, (bins, np.array(problem.run_of_item, dtype=np.int64)), 1)
+    return held
+
+
+def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
+    """Return the first and the last place that each cut may have.
+
+    Raises
+    ------
+    InfeasibleSplitError
+        If a cut has none.
+    """
+    items = [problem.runs[run] for run in problem.run_of_item]
+    least = 0 if problem.empty else 1
+    total = len(items)
+    windows: list[tuple[int, int]] = [(0, 0)]
+    low = 0
+    for bin_ in range(1, problem.bins):
+        low += least
+        while low < total and items[low].last < bin_:  # what must lie before bin_
+            low += 1
+        windows.append((low, 0))
+    windows.append((total, total))
+    high = total
+    for bin_ in range(problem.bins - 1, 0, -1):
+        high -= least
+        while high > 0 and items[high - 1].first >= bin_:  # what may not lie before bin_
+            high -= 1
+        windows[bin_] = (windows[bin_][0], high)
+    if windows[1:] and (total < least * problem.bins or any(low > high for low, high in windows)):
+        raise InfeasibleSplitError
+    return windows
+
+
+def even_start(problem: PartitionProblem, weights: list[int]) -> list[int]:
+    """Cut the row so that the bins are about equally heavy.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    weights : list of int
+        How heavy an item of each run is.
+
+    Raises
+    ------
+    InfeasibleSplitError
+        If no cut is allowed.
+    """
+    windows = windows_of_cuts(problem)
+    heavy = np.cumsum([0, *(weights[run] for run in problem.run_of_item)])
+    wanted = [heavy[-1] * place / problem.bins for place in range(problem.bins + 1)]
+    cuts = np.searchsorted(heavy, wanted).tolist()
+    least = 0 if problem.empty else 1
+    found = [0]
+    for place in range(1, problem.bins):
+        low, high = windows[place]
+        found.append(min(max(cuts[place], low, found[-1] + least), high))
+    return [*found, len(problem.run_of_item)]

@@ -1,0 +1,523 @@
+"""Branch and cut over splits: a lower bound that holds for all of them, and better splits on the way.
+
+The longest path of a fixed order is the largest of finitely many linear functions of what the bins hold, one a path. A
+linear program over some of the paths bounds all splits from below; a replay of its point, fractions and all, finds the
+path that it misses most. What is left is that numbers of items are whole: sums over the bins of one machine are
+branched on first, then what single bins hold. Every node that is left out is left out by an exact certificate
+(`solver.partitioning.multipliers`), and so is the bound of every node that is left open.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from time import perf_counter
+
+import numpy as np
+
+from solver.deadline import is_over
+from solver.partitioning.descent import Found
+from solver.partitioning.longest_path import Replay
+from solver.partitioning.multipliers import Certificate, tightened
+from solver.partitioning.pool import Pool
+from solver.partitioning.problem import Numbers, PartitionProblem
+from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
+from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, SECOND, order_rows, side_rows, sums, totals
+from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
+
+FRACTION = 5040
+"""Points are replayed in parts of this, which many fractions are whole multiples of."""
+
+ROOT_ROUNDS, NODE_ROUNDS, TRIAL_ROUNDS = 300, 12, 3
+"""So many rounds of cuts at the root, at a node, and where a branch is only tried."""
+
+PATIENCE = 5
+"""Rounds end when the bound has not risen by `LEAST_GAIN` for so many."""
+
+LEAST_GAIN = 2e-4
+"""Relative."""
+
+ROWS_A_ROUND = 20
+"""At most so many known paths that a point violates are added at a time."""
+
+WHOLE = 1e-6
+"""What is nearer to a whole number counts as one."""
+
+NEAR_SHARE = 0.15
+"""The part of the time that looking for better splits near rounded points may take."""
+
+CANDIDATES = 4
+"""So many branches are tried before one is chosen."""
+
+
+@dataclass(order=True)
+class Open:
+    """A node that is still to be looked at."""
+
+    bound: int
+    number: int
+    node: Node = field(compare=False)
+
+
+@dataclass
+class Branch:
+    """A column or a sum that is split at a value: at most ``below``, or more."""
+
+    is_sum: bool
+    place: int
+    value: float
+    parts: list[tuple[Node, int, Solved] | None] = field(default_factory=list)
+
+    @property
+    def below(self) -> int:
+        """The largest whole number of the lower part."""
+        return int(np.floor(self.value))
+
+
+class Tree:
+    """The search.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    replay : Replay
+        Finds longest paths.
+    pool : Pool
+        Known paths; it grows.
+    best : Found or None
+        The best split known, if any keeps the limits.
+    cutoff : int or None
+        Splits that are no shorter are of no interest.
+    deadline : float or None
+        On the clock of `time.perf_counter`.
+    on_solution : callable or None
+        ``on_solution(found)`` for each better split.
+    on_bound : callable or None
+        ``on_bound(bound)`` each time that the bound of all splits rises.
+    near : callable or None
+        ``near(amounts, best)`` looks for a split near a rounded point that is shorter than the best; it may take long.
+    stop : callable or None
+        Asked at every node: whether to end now.
+    """
+
+    def __init__(
+        self,
+        problem: PartitionProblem,
+        replay: Replay,
+        pool: Pool,
+        best: Found | None,
+        *,
+        cutoff: int | None = None,
+        deadline: float | None = None,
+        on_solution: Callable[[Found], None] | None = None,
+        on_bound: Callable[[int], None] | None = None,
+        near: Callable[[Numbers, int | None], Found | None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.problem, self.replay, self.pool, self.best = problem, replay, pool, best
+        self.deadline, self.on_solution, self.on_bound, self.stop = deadline, on_solution, on_bound, stop
+        self.cutoff, self.near = cutoff, near
+        self.near_seconds = 0.0
+        self.began = perf_counter()
+        self.bound = 0
+        self.nodes = 0
+        self.sums, self.ranks, self.places = sums(problem)
+        self.bins = np.array([column.bin for column in problem.columns])
+        self.plain = np.array([not c.mode and len(problem.runs[c.run].modes) > 1 for c in problem.columns])
+        self.ends = problem.counts.cumsum()
+        self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
+        runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
+        self.before = [(runs & (self.bins < place)).astype(float) for place in range(problem.bins)]
+        scale = best.length if best is not None else cutoff or replay.longest(self._middle()).length
+        self.relaxation = Relaxation(problem, pool, totals(problem), self.sums, side_rows(problem), scale)
+        self.heap: list[Open] = []
+        self.numbers = count()
+        self.gains = np.zeros((2, 2, len(problem.columns) + len(self.sums.low)))
+        self.windows = windows_of_cuts(problem)
+
+    def _middle(self) -> Numbers:
+        """Return amounts that tell how long paths are about."""
+        return np.array([self.problem.runs[c.run].count for c in self.problem.columns], dtype=np.int64)
+
+    @property
+    def target(self) -> int:
+        """Only splits that are at most this long are looked for."""
+        lengths = [each for each in (self.cutoff, self.best.length if self.best else None) if each is not None]
+        return min(lengths) - self.problem.step if lengths else 1 << 60
+
+    @property
+    def is_over(self) -> bool:
+        """Whether time is up, or somebody wants an end."""
+        return is_over(self.deadline) or (self.stop is not None and self.stop())
+
+    def root(self) -> Node:
+        """All splits."""
+        high = np.array([self.problem.runs[column.run].count for column in self.problem.columns], dtype=np.int64)
+        return Node(np.zeros_like(high), high, self.sums.low.copy(), self.sums.high.copy())
+
+    def run(self) -> bool:
+        """Search until the best split is proven, or none is left, or time is up.
+
+        Returns
+        -------
+        bool
+            Whether the search is complete: there is no split shorter than the best.
+        """
+        node: Open | None = Open(0, next(self.numbers), self.root())
+        while True:
+            if node is None:
+                while self.heap and self.heap[0].bound > self.target:
+                    heapq.heappop(self.heap)
+                if not self.heap:
+                    break
+                node = heapq.heappop(self.heap)
+            self._tell(node.bound)
+            if self.is_over:
+                heapq.heappush(self.heap, node)
+                return False
+            self.nodes += 1
+            node = self._explore(node)
+        if self.target < 1 << 60:
+            self._raise_to(self.target + self.problem.step)
+        return True
+
+    def _tell(self, bound: int) -> None:
+        """Note what holds for all splits: the least of all open nodes."""
+        least = min([bound, *([self.heap[0].bound] if self.heap else [])])
+        self._raise_to(min(least, self.target + self.problem.step))
+
+    def _raise_to(self, bound: int) -> None:
+        if bound > self.bound:
+            self.bound = bound
+            if self.on_bound is not None:
+                self.on_bound(bound)
+
+    def _explore(self, open_: Open) -> Open | None:
+        """Bound a node and split it; return the part to go on with."""
+        rounds = ROOT_ROUNDS if self.nodes == 1 else NODE_ROUNDS
+        bounded = self._bounded(open_.node, open_.bound, rounds)
+        if bounded is None:
+            return None
+        node, bound, solved = bounded
+        if self.nodes == 1 and solved.point is not None:
+            node = self._probed(node, solved.point)
+            if node.is_empty:
+                return None
+        if solved.point is not None:
+            self._round(solved.point)
+        if bound > self.target:
+            return None
+        branch = self._branch(node, solved)
+        if branch is None:
+            self._leaf(node)
+            return None
+        parts = self._open_parts(node, bound, branch)
+        for part in parts[1:]:
+            heapq.heappush(self.heap, part)
+        return parts[0] if parts else None
+
+    def _probed(self, node: Node, point: Floats) -> Node:
+        """Find out how far each cut can move at the root, and write down what that says of the order of the runs.
+
+        A split with a cut further away is proven to be too long. That stays true, since the target only falls.
+        """
+        at = np.flatnonzero(self.ranks == POSITION)
+        if not at.size or self.target >= 1 << 60:
+            return node
+        node = _copied(node)
+        for place in at.tolist():
+            here = float(self.sums.factors[place] @ point)
+            for up in (False, True):
+                self._probe(node, place, here, up)
+            self._position_to_columns(node, place)
+            if self.is_over:
+                break
+        rows = order_rows(self.problem, self.places[at], node.sum_low[at], node.sum_high[at])
+        self.relaxation.more_sides(rows)
+        return node
+
+    def _probe(self, node: Node, at: int, here: float, up: bool) -> None:
+        """Halve how far a cut can move, until that is known to one item."""
+        near = int(np.ceil(here - WHOLE)) if up else int(np.floor(here + WHOLE))
+        far = int(node.sum_high[at] if up else node.sum_low[at])
+        while (near < far) if up else (far < near):
+            middle = (near + far + 1) // 2 if up else (near + far) // 2
+            part = _copied(node)
+            (part.sum_low if up else part.sum_high)[at] = middle
+            self._position_to_columns(part, at)
+            proof = None if part.is_empty else self.relaxation.solve(part).proof
+            if part.is_empty or (
+                proof is not None and (proof.is_contradiction or proof.bound(self.problem.step) > self.target)
+            ):
+                far = middle - 1 if up else middle + 1
+                (node.sum_high if up else node.sum_low)[at] = far
+            else:
+                near = middle
+
+    def _leaf(self, node: Node) -> None:
+        """Replay the only split that a node holds, if it is one."""
+        amounts = node.low
+        held = self._nearest(amounts.astype(float))
+        if held is not None and np.array_equal(held, amounts):
+            self._round(amounts.astype(float))
+
+    def _bounded(self, node: Node, bound: int, rounds: int) -> tuple[Node, int, Solved] | None:
+        """Solve a node with cuts; None if nothing in it is short enough."""
+        if node.is_empty:
+            return None
+        self.relaxation.forget_old()
+        stale = 0
+        last = 0.0
+        solved = Solved(None, 0.0, None)
+        for _ in range(rounds):
+            solved = self.relaxation.solve(node)
+            proof = solved.proof
+            if proof is not None:
+                if proof.is_contradiction:
+                    return None
+                bound = max(bound, proof.bound(self.problem.step))
+                if bound > self.target:
+                    return None
+                node = self._shrunk(node, proof)
+                if node.is_empty:
+                    return None
+            if solved.point is None:
+                break
+            if not self._separate(solved) or self.is_over:
+                break
+            stale = 0 if solved.length > last * (1 + LEAST_GAIN) else stale + 1
+            last = max(last, solved.length)
+            if stale >= PATIENCE:
+                break
+        return node, bound, solved
+
+    def _shrunk(self, node: Node, proof: Certificate) -> Node:
+        if self.target >= 1 << 60:
+            return node
+        fixed = len(self.relaxation.totals.low)
+        size = fixed + len(self.sums.low)
+        part = Certificate(proof.weight, proof.value, proof.reduced, proof.multipliers[fixed:size])
+        box, sides = tightened(part, self.target, (node.low, node.high), (node.sum_low, node.sum_high))
+        return Node(box[0], box[1], sides[0], sides[1])
+
+    def _separate(self, solved: Solved) -> bool:
+        """Add rows that a point violates; return whether there are any."""
+        point = solved.point
+        assert point is not None
+        added = False
+        if len(self.relaxation.sides.low):
+            over = (self.relaxation.sides.low - self.relaxation.sides.factors @ point) / np.maximum(
+                1, np.abs(self.relaxation.sides.low)
+            )
+            for place in np.argsort(-over)[:5].tolist():
+                if over[place] > WHOLE:
+                    added |= self.relaxation.add_side(place)
+        least = solved.length * (1 + 1e-9)
+        lengths = self.pool.lengths(point)
+        worst = np.argsort(-lengths)[:ROWS_A_ROUND]
+        known = [int(place) for place in worst if lengths[place] > least + 1e-6 * self.problem.step]
+        found = False
+        for place in known:
+            found |= self.relaxation.add_path(place)
+        if not found:
+            path = self.replay.longest(np.rint(point * FRACTION).astype(np.int64), FRACTION)
+            if path.length > (least + 1e-6 * self.problem.step) * FRACTION:
+                added |= self.relaxation.add_path(self.pool.add(path))
+        return added or found
+
+    def _round(self, point: Floats) -> None:
+        """Replay the split that is nearest to a point."""
+        amounts = self._nearest(point)
+        if amounts is None:
+            return
+        if self.problem.keeps_limits(amounts):
+            path = self.replay.longest(amounts)
+            self.pool.add(path)
+            self._take(Found(path.length, 0.0, amounts))
+        if self.near is not None and self.near_seconds < NEAR_SHARE * (perf_counter() - self.began):
+            started = perf_counter()
+            found = self.near(amounts, self.target + self.problem.step if self.target < 1 << 60 else None)
+            self.near_seconds += perf_counter() - started
+            if found is not None:
+                self._take(found)
+
+    def _take(self, found: Found) -> None:
+        """Keep a split if it is better than all before."""
+        if found.length <= self.target:
+            self.best = found
+            if self.on_solution is not None:
+                self.on_solution(found)
+
+    def _nearest(self, point: Floats) -> Numbers | None:
+        """Round the positions of the cuts, and with them what is in the second mode."""
+        problem = self.problem
+        held = np.zeros((problem.bins, len(problem.runs), 2))
+        for column, amount in zip(problem.columns, point.tolist(), strict=True):
+            held[column] = amount
+        cuts = np.rint(held.sum(axis=(1, 2)).cumsum()).astype(int).tolist()
+        least = 0 if problem.empty else 1
+        settled = [0]
+        for place in range(1, problem.bins):
+            low, high = self.windows[place]
+            settled.append(min(max(cuts[place - 1], low, settled[-1] + least), high))
+        settled.append(len(problem.run_of_item))
+        whole = held_between(problem, settled)
+        second = settled_second(problem, whole, np.rint(held[:, :, 1]).astype(np.int64))
+        return np.array(
+            [second[b, r] if mode else whole[b, r] - second[b, r] for b, r, mode in problem.columns], dtype=np.int64
+        )
+
+    def _branch(self, node: Node, solved: Solved) -> Branch | None:
+        """Choose what to split a node by; None if nothing is left to be split."""
+        point = solved.point
+        if point is None:
+            return self._widest(node)
+        mixed = self._mixed(node, point)
+        if mixed is not None and self.many_runs:
+            return mixed
+        values = self.sums.factors @ point
+        away = (np.abs(values - np.rint(values)) > WHOLE) & (node.sum_low < node.sum_high)
+        for rank in (LOAD, PART, BIN):
+            places = np.flatnonzero(away & (self.ranks == rank))
+            if places.size:
+                loads = [Branch(True, int(at), float(values[at])) for at in places]
+                return self._best_of(node, solved, loads, mixed)
+        if mixed is not None:
+            return mixed
+        unsettled = self._unsettled(node, point, values)
+        if unsettled is not None:
+            return unsettled
+        away = (np.abs(point - np.rint(point)) > WHOLE) & (node.low < node.high)
+        places = np.flatnonzero(away)
+        if places.size:
+            return self._best_of(node, solved, [Branch(False, int(at), float(point[at])) for at in places])
+        return self._widest(node)
+
+    def _unsettled(self, node: Node, point: Floats, values: Floats) -> Branch | None:
+        """Find a bin with items that should be in the second mode: it holds fewer than the first so many, or more."""
+        first = self.problem.first_in_mode
+        if first is None:
+            return None
+        best, chosen = WHOLE, None
+        for at in np.flatnonzero((self.ranks == SECOND) & (node.sum_low < first) & (node.sum_high >= first)).tolist():
+            plain = float(point[self.plain & (self.bins == self.places[at])].sum())
+            amount = min(plain, first - float(values[at]))
+            if amount > best:
+                best, chosen = amount, Branch(True, at, first - 0.5)
+        return chosen
+
+    def _mixed(self, node: Node, point: Floats) -> Branch | None:
+        """Find a cut before which a run is not complete and a later one has begun: it lies behind the first, or not."""
+        best, chosen = 100 * WHOLE, None
+        for at in np.flatnonzero(self.ranks == POSITION).tolist():
+            before = self.before[int(self.places[at])] @ point
+            missing = self.problem.counts - before
+            # the least that any run lacks before a later one, against what that later one has
+            for second in np.flatnonzero(before > WHOLE).tolist():
+                first = int(missing[:second].argmax()) if second else 0
+                amount = min(float(missing[first]), float(before[second])) if second else 0.0
+                if amount > best:
+                    best = amount
+                    end = int(self.ends[first])
+                    here = int(np.floor(before.sum()))
+                    # with many runs the place of the cut itself; but not twice, for the second time it says nothing new
+                    if self.many_runs and node.sum_low[at] <= here < node.sum_high[at]:
+                        end = here
+                    chosen = Branch(True, at, end + 0.5)
+        return chosen
+
+    def _best_of(self, node: Node, solved: Solved, candidates: list[Branch], another: Branch | None = None) -> Branch:
+        """Try the most promising candidates, and another one."""
+        ranked = sorted(candidates, key=self._promise, reverse=True)[:CANDIDATES]
+        if another is not None:
+            ranked = [another, *ranked[: CANDIDATES - 1]]
+        if len(ranked) == 1:
+            return ranked[0]
+        best, score = ranked[0], -1.0
+        for each in ranked:
+            tried = self._tried(node, solved, each)
+            if tried > score:
+                best, score = each, tried
+            if any(part is None for part in each.parts):
+                return each
+        return best
+
+    def _promise(self, branch: Branch) -> float:
+        """How much a branch raised the bound when it was tried before; those never tried come first."""
+        at = self._at(branch)
+        score = 1.0
+        for up, share in enumerate((branch.value - branch.below, branch.below + 1 - branch.value)):
+            total, times = self.gains[up][:, at]
+            known, tries = self.gains[up].sum(axis=1)
+            mean = total / times if times else known / tries if tries else 1.0
+            score *= max(mean * share, 1e-6)
+        return score
+
+    def _at(self, branch: Branch) -> int:
+        return branch.place + (len(self.problem.columns) if branch.is_sum else 0)
+
+    def _tried(self, node: Node, solved: Solved, branch: Branch) -> float:
+        """Look at both parts of a branch for a few rounds, and note what was found."""
+        score = 1.0
+        shares = (branch.value - branch.below, branch.below + 1 - branch.value)
+        for up, part in enumerate(self._halves(node, branch)):
+            tried = self._bounded(part, 0, TRIAL_ROUNDS)
+            branch.parts.append(tried)
+            gain = max(0.0, self.reach - solved.length if tried is None else tried[2].length - solved.length)
+            self.gains[up][:, self._at(branch)] += gain / max(shares[up], 0.05), 1
+            score *= max(gain, 1e-6 * solved.length)
+        return score
+
+    @property
+    def reach(self) -> float:
+        """About how far bounds can rise."""
+        return float(self.target) if self.target < 1 << 60 else 2 * self.relaxation.scale
+
+    def _widest(self, node: Node) -> Branch | None:
+        """Halve whatever is widest; None where all is fixed."""
+        width = node.high - node.low
+        place = int(width.argmax())
+        if width[place] <= 0:
+            return None
+        return Branch(False, place, (int(node.low[place]) + int(node.high[place])) // 2 + 0.5)
+
+    def _halves(self, node: Node, branch: Branch) -> tuple[Node, Node]:
+        below, above = _copied(node), _copied(node)
+        for part, is_above in ((below, False), (above, True)):
+            low, high = (part.sum_low, part.sum_high) if branch.is_sum else (part.low, part.high)
+            if is_above:
+                low[branch.place] = max(int(low[branch.place]), branch.below + 1)
+            else:
+                high[branch.place] = min(int(high[branch.place]), branch.below)
+            if branch.is_sum and self.ranks[branch.place] == POSITION:
+                self._position_to_columns(part, branch.place)
+            if branch.is_sum and self.ranks[branch.place] == SECOND and not is_above:
+                # fewer than the first so many are in the second mode, so there are no others
+                part.high[self.plain & (self.bins == self.places[branch.place])] = 0
+        return below, above
+
+    def _position_to_columns(self, node: Node, at: int) -> None:
+        """Carry over to the columns what the position of a cut says of each run."""
+        place = int(self.places[at])
+        starts = self.ends - self.problem.counts
+        least = np.clip(node.sum_low[at] - starts, 0, self.problem.counts)
+        most = np.clip(node.sum_high[at] - starts, 0, self.problem.counts)
+        is_before = self.bins < place
+        runs = self.problem.column_runs
+        allowed = np.where(is_before, most[runs], self.problem.counts[runs] - least[runs])
+        np.minimum(node.high, allowed, out=node.high)
+
+    def _open_parts(self, node: Node, bound: int, branch: Branch) -> list[Open]:
+        """Make open nodes of the parts of a branch, but not of one that holds nothing; the more promising one first."""
+        if not branch.parts:
+            halves = [Open(bound, next(self.numbers), part) for part in self._halves(node, branch)]
+            return halves[::-1] if branch.value - branch.below > 0.5 else halves
+        kept = sorted((part for part in branch.parts if part is not None), key=lambda part: part[2].length)
+        return [Open(max(bound, low), next(self.numbers), part) for part, low, _ in kept]
+
+
+def _copied(node: Node) -> Node:
+    return Node(*(each.copy() for each in node))

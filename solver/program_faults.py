@@ -1,0 +1,95 @@
+"""What is wrong with programs whatever their times are: ends that are missing, and receives that are crossed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from solver.errors import InputError
+from solver.problem import Key
+from solver.programs import End, Post, Posted, Program, Transfer, Wait, posted_ends
+
+
+def check_programs(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> None:
+    """Refuse programs that miss an end of a transfer, repeat one, post one elsewhere, or wait for what is no group.
+
+    Raises
+    ------
+    InputError
+        With the first of it.
+    """
+    seen: set[End] = set()
+    for end, (device, _) in posted_ends(programs):
+        if problem := _problem_of(end, device, transfers, seen):
+            raise InputError(f"device {device}: {_called(end)} {problem}")
+        seen.add(end)
+    every = (End(key, is_send) for key in transfers for is_send in (True, False))
+    missing = next((end for end in every if end not in seen), None)
+    if missing is not None:
+        raise InputError(f"{_called(missing)} is never posted")
+    for device, program in enumerate(programs):
+        _check_waits(device, program)
+
+
+def _called(end: End) -> str:
+    return f"the {'send' if end.is_send else 'receive'} of {end.transfer}"
+
+
+def _problem_of(end: End, device: int, transfers: Mapping[Key, Transfer], seen: set[End]) -> str | None:
+    if end.transfer not in transfers:
+        return "belongs to no transfer"
+    transfer = transfers[end.transfer]
+    home = transfer.source if end.is_send else transfer.destination
+    if device != home:
+        return f"belongs to device {home}"
+    return "is posted twice" if end in seen else None
+
+
+def _check_waits(device: int, program: Program) -> None:
+    for place, instruction in enumerate(program):
+        if isinstance(instruction, Wait) and not _is_group(program, place, instruction.post):
+            raise InputError(f"device {device}: instruction {place} waits for {instruction.post}, which is no group")
+
+
+def _is_group(program: Program, place: int, post: int) -> bool:
+    return 0 <= post < place and isinstance(program[post], Post)
+
+
+class Crossing(NamedTuple):
+    """Two transfers on one directed pair of devices that are sent in one order and received in another.
+
+    Attributes
+    ----------
+    sent, received : Key
+        The first send that meets another's receive, and that receive.
+    sends, receives : Posted
+        Where the two are posted.
+    """
+
+    sent: Key
+    received: Key
+    sends: Posted
+    receives: Posted
+
+
+def find_crossings(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> list[Crossing]:
+    """Find for each directed pair of devices the first receive that meets the send of another transfer.
+
+    Messages have no tags: on a directed pair the k-th send meets the k-th receive. Programs whose receives stand in
+    another order than their sends need not hang; they compute with the wrong results.
+    """
+    sends: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)
+    receives: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)
+    for end, posted in posted_ends(programs):
+        transfer = transfers[end.transfer]
+        side = sends if end.is_send else receives
+        side[transfer.source, transfer.destination].append((end.transfer, posted))
+    found: list[Crossing] = []
+    for pair, sent in sends.items():
+        met = zip(sent, receives[pair], strict=False)
+        first = next(((one, other) for one, other in met if one[0] != other[0]), None)
+        if first is not None:
+            (key, at), (other, there) = first
+            found.append(Crossing(key, other, at, there))
+    return found

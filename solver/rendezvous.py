@@ -1,0 +1,399 @@
+"""Running programs whose transfers need both ends at once, one after the other on each queue; and their deadlocks.
+
+Each end of a transfer is on one queue of its device. An end is *ready* when its group has been posted and everything in
+front of it on its queue is done. A transfer starts when both its ends are ready, and keeps both queues busy until it
+ends. Computing is not touched by it, except by `Wait`. So the times are longest paths over what waits for what, and a
+deadlock is a circle in that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import networkx as nx
+
+from solver.errors import InputError
+from solver.problem import Key
+from solver.programs import Compute, End, Post, Posted, Program, Queues, Transfer, Wait, posted_ends
+
+
+class Moved(NamedTuple):
+    """When a transfer moves.
+
+    Attributes
+    ----------
+    sendable, receivable : int
+        When each of its ends is ready, in ticks.
+    start, end : int
+        When it moves.
+    """
+
+    sendable: int
+    receivable: int
+    start: int
+    end: int
+
+
+class Computed(NamedTuple):
+    """When a device computes something, in ticks."""
+
+    name: Key
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """When everything in some programs happens.
+
+    Attributes
+    ----------
+    computed : list of list of Computed
+        What each device computes, in its order.
+    transfers : dict of Key to Moved
+        Every transfer.
+    points : list of list of int
+        For each device when it reaches each instruction, and when it is behind its last one.
+    """
+
+    computed: list[list[Computed]]
+    transfers: dict[Key, Moved]
+    points: list[list[int]]
+
+    @property
+    def makespan(self) -> int:
+        """From 0 to the last end of a computation, in ticks."""
+        return max((row[-1].end for row in self.computed if row), default=0)
+
+
+class Held(NamedTuple):
+    """Why a transfer never starts: what holds up one of its ends.
+
+    Attributes
+    ----------
+    transfer : Key
+        The transfer.
+    end : End
+        Which of its ends is not ready.
+    device : int
+        The device of that end.
+    by : End
+        What that end waits for, on the same device: another transfer's.
+    queued : bool
+        Whether the end is posted and stands behind ``by`` on a queue; else the device waits for ``by`` before it posts
+        the end.
+    waiting : int or None
+        The place of that `Wait`.
+    """
+
+    transfer: Key
+    end: End
+    device: int
+    by: End
+    queued: bool
+    waiting: int | None
+
+
+class RendezvousDeadlockError(InputError):
+    """Programs hang, because transfers wait for each other in a circle.
+
+    Attributes
+    ----------
+    circle : tuple of Held
+        Each transfer with what holds it up: the transfer of the next one, that of the last one the first.
+    """
+
+    def __init__(self, circle: Sequence[Held]) -> None:
+        self.circle = tuple(circle)
+        names = " ← ".join(str(held.transfer) for held in (*circle, circle[0]))
+        super().__init__(f"transfers wait for each other: {names}")
+
+
+def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> Run:
+    """Find when everything happens in programs, each thing as early as it can.
+
+    Parameters
+    ----------
+    programs : sequence of Program
+        One for each device, as `solver.program_faults.check_programs` accepts them. The two ends of a transfer are
+        found by its name, so crossed programs have to be refused before (`solver.program_faults.find_crossings`).
+    transfers : mapping of Key to Transfer
+        All transfers.
+    queues : callable
+        Names the queue of a transfer, see `solver.programs`.
+
+    Raises
+    ------
+    RendezvousDeadlockError
+        If some of it never happens; with the first circle, see `_first_circle`.
+    """
+    machine = _Machine(programs, transfers, queues)
+    if not machine.runs():
+        raise RendezvousDeadlockError(_first_circle(machine))
+    return machine.result()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What was posted together on one queue."""
+
+    posted: int
+    group: _Group
+    ends: list[End]
+    left: int
+    latest: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    """A posted group: how many of its members are not done, and when those that are were."""
+
+    device: int
+    left: int
+    until: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """A queue: its entries, the first of which is in hand, and since when it is."""
+
+    entries: deque[_Entry] = field(default_factory=deque)
+    free: int = 0
+
+
+class _Machine:
+    """Runs programs as far as they go."""
+
+    def __init__(self, programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> None:
+        self.programs, self.transfers = programs, transfers
+        self.points: list[list[int]] = [[0] for _ in programs]
+        self.computed: list[list[Computed]] = [[] for _ in programs]
+        self.moved: dict[Key, Moved] = {}
+        self.groups: list[dict[int, _Group]] = [{} for _ in programs]
+        self.queues: dict[tuple[int, Hashable], _Queue] = {}
+        self.queue_of: dict[End, _Queue] = {}
+        for key, transfer in transfers.items():
+            name = queues(key, transfer)
+            for device, is_send in ((transfer.source, True), (transfer.destination, False)):
+                self.queue_of[End(key, is_send)] = self.queues.setdefault((device, name), _Queue())
+        self.ready: dict[End, int] = {}
+        self.entry_of: dict[End, _Entry] = {}
+        self.waiting_for: list[_Group | None] = [None] * len(programs)
+        self.awake: list[int] = []
+
+    def runs(self) -> bool:
+        """Run all that can run; return whether that is everything."""
+        self.awake = list(range(len(self.programs)))[::-1]
+        while self.awake:
+            self._advance(self.awake.pop())
+        return len(self.moved) == len(self.transfers)  # then no wait is left either
+
+    def _advance(self, device: int) -> None:
+        """Go through a program until it waits for what is not done."""
+        program, points = self.programs[device], self.points[device]
+        self.waiting_for[device] = None
+        while len(points) <= len(program):
+            now = points[-1]
+            instruction = program[len(points) - 1]
+            if isinstance(instruction, Compute):
+                end = now + instruction.duration
+                self.computed[device].append(Computed(instruction.name, now, end))
+                points.append(end)
+            elif isinstance(instruction, Post):
+                self._post(device, len(points) - 1, instruction.ends, now)
+                points.append(now)
+            else:
+                group = self.groups[device][instruction.post]
+                if group.left:
+                    self.waiting_for[device] = group
+                    return
+                points.append(max(now, group.until))
+
+    def _post(self, device: int, place: int, ends: Sequence[End], now: int) -> None:
+        group = self.groups[device][place] = _Group(device, len(ends))
+        by_queue: dict[int, tuple[_Queue, list[End]]] = {}
+        for end in ends:
+            queue = self.queue_of[end]
+            by_queue.setdefault(id(queue), (queue, []))[1].append(end)
+        for queue, members in by_queue.values():
+            entry = _Entry(now, group, members, len(members))
+            for end in members:
+                self.entry_of[end] = entry
+            queue.entries.append(entry)
+            if len(queue.entries) == 1:
+                self._take_in_hand(queue)
+
+    def _take_in_hand(self, queue: _Queue) -> None:
+        """Make the members of a queue's first entry ready, start what has both ends ready, and so on with the next."""
+        begun = [queue]
+        while begun:
+            queue = begun.pop()
+            entry = queue.entries[0]
+            at = max(queue.free, entry.posted)
+            for end in entry.ends:
+                self.ready[end] = at
+                other = End(end.transfer, not end.is_send)
+                if other in self.ready:
+                    begun += self._move(end.transfer)
+
+    def _move(self, key: Key) -> Iterable[_Queue]:
+        """Let a transfer happen; return the queues that have their next entry in hand now."""
+        transfer = self.transfers[key]
+        ends = End(key, True), End(key, False)
+        sendable, receivable = self.ready[ends[0]], self.ready[ends[1]]
+        start = max(sendable, receivable)
+        over = start + transfer.duration
+        self.moved[key] = Moved(sendable, receivable, start, over)
+        for end, done in zip(ends, (over, over + transfer.latency), strict=True):
+            entry, queue = self.entry_of[end], self.queue_of[end]
+            self._settle(entry.group, done)
+            entry.left -= 1
+            entry.latest = max(entry.latest, over)
+            if not entry.left:
+                queue.free = entry.latest
+                queue.entries.popleft()
+                if queue.entries:
+                    yield queue
+
+    def _settle(self, group: _Group, done: int) -> None:
+        group.left -= 1
+        group.until = max(group.until, done)
+        if not group.left and self.waiting_for[group.device] is group:
+            self.waiting_for[group.device] = None
+            self.awake.append(group.device)
+
+    def result(self) -> Run:
+        """Tell when everything happened."""
+        return Run(self.computed, self.moved, self.points)
+
+    def held(self, posted: Mapping[End, Posted]) -> dict[Key, list[Held]]:
+        """List for each transfer that never starts what holds up its ends."""
+        open_transfers = [key for key in self.transfers if key not in self.moved]
+        return {key: [each for end in _ends(key) for each in self._holding(end, posted)] for key in open_transfers}
+
+    def _holding(self, end: End, posted: Mapping[End, Posted]) -> Iterable[Held]:
+        """List what holds up an end: what is in hand on its queue, or what its device waits for before it posts it."""
+        if end in self.ready:
+            return
+        device = posted[end].device
+        if end in self.entry_of:
+            for by in self.queue_of[end].entries[0].ends:
+                if by.transfer not in self.moved:
+                    yield Held(end.transfer, end, device, by, queued=True, waiting=None)
+            return
+        place = len(self.points[device]) - 1
+        wait = self.programs[device][place]
+        assert isinstance(wait, Wait)
+        group = self.programs[device][wait.post]
+        assert isinstance(group, Post)
+        for by in group.ends:
+            if by.transfer not in self.moved:
+                yield Held(end.transfer, end, device, by, queued=False, waiting=place)
+
+
+def _ends(key: Key) -> tuple[End, End]:
+    return End(key, True), End(key, False)
+
+
+def _first_circle(machine: _Machine) -> list[Held]:
+    """Find a circle of transfers that nothing outside of it holds up, the earliest of those.
+
+    A circle can hold up others, and those further ones; only one that waits for nothing but itself is a cause. Where
+    there are several, the one counts whose first send comes earliest when no transfer has to wait. Within it, the walk
+    goes from that transfer always to the earliest one that holds it up, until it comes back.
+    """
+    posted = dict(posted_ends(machine.programs))
+    held = machine.held(posted)
+    early = departures(machine.programs, machine.transfers)
+    number = {key: place for place, key in enumerate(held)}
+
+    def earliness(key: Key) -> tuple[int, int]:
+        return early.get(key, 0), number[key]
+
+    graph: nx.DiGraph[Key] = nx.DiGraph()
+    graph.add_nodes_from(held)
+    graph.add_edges_from((key, each.by.transfer) for key, causes in held.items() for each in causes)
+    parts = [part for part in nx.strongly_connected_components(graph) if _is_closed(graph, part)]
+    part = min(parts, key=lambda each: min(map(earliness, each)))
+    walk: dict[Key, Held] = {}
+    key = min(part, key=earliness)
+    while key not in walk:
+        walk[key] = min(held[key], key=lambda each: earliness(each.by.transfer))
+        key = walk[key].by.transfer
+    circle = [key]
+    while walk[circle[-1]].by.transfer != key:
+        circle.append(walk[circle[-1]].by.transfer)
+    first = circle.index(min(circle, key=earliness))
+    return [walk[each] for each in (*circle[first:], *circle[:first])]
+
+
+def _is_closed(graph: nx.DiGraph[Key], part: set[Key]) -> bool:
+    return all(after in part for key in part for after in graph[key])
+
+
+def departures(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> dict[Key, int]:
+    """Find when each send is posted if no transfer ever waits for its receive or for a queue.
+
+    Returns
+    -------
+    dict of Key to int
+        In ticks. What programs never reach, since they wait for each other even so, is not in it.
+    """
+    return _run_asynchronously(programs, transfers)[1]
+
+
+def run_asynchronously(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> Run:
+    """Find when everything happens if a send goes at once, and neither queues nor receives hold it up.
+
+    Raises
+    ------
+    InputError
+        If devices wait in a circle even so.
+    """
+    points, sent, computed = _run_asynchronously(programs, transfers)
+    if any(len(of_device) <= len(program) for of_device, program in zip(points, programs, strict=True)):
+        raise InputError("the programs wait for each other, however transfers go")
+    moved = {key: Moved(at, at, at, at + transfers[key].duration) for key, at in sent.items()}
+    return Run(computed, moved, points)
+
+
+def _run_asynchronously(
+    programs: Sequence[Program], transfers: Mapping[Key, Transfer]
+) -> tuple[list[list[int]], dict[Key, int], list[list[Computed]]]:
+    points: list[list[int]] = [[0] for _ in programs]
+    computed: list[list[Computed]] = [[] for _ in programs]
+    sent: dict[Key, int] = {}
+    waiting: dict[Key, int] = {}
+    awake = list(range(len(programs)))
+    while awake:
+        device = awake.pop()
+        program, reached = programs[device], points[device]
+        while len(reached) <= len(program):
+            now, instruction = reached[-1], program[len(reached) - 1]
+            if isinstance(instruction, Compute):
+                computed[device].append(Computed(instruction.name, now, now + instruction.duration))
+                reached.append(now + instruction.duration)
+            elif isinstance(instruction, Post):
+                for end in instruction.ends:
+                    if end.is_send:
+                        sent[end.transfer] = now
+                        if end.transfer in waiting:
+                            awake.append(waiting.pop(end.transfer))
+                reached.append(now)
+            else:
+                group = program[instruction.post]
+                assert isinstance(group, Post)
+                missing = next((end.transfer for end in group.ends if end.transfer not in sent), None)
+                if missing is not None:
+                    waiting[missing] = device
+                    break
+                reached.append(max([now, *(_done(end, transfers[end.transfer], sent) for end in group.ends)]))
+    return points, sent, computed
+
+
+def _done(end: End, transfer: Transfer, sent: Mapping[Key, int]) -> int:
+    moved = sent[end.transfer] + transfer.duration
+    return moved if end.is_send else moved + transfer.latency

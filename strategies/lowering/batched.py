@@ -1,0 +1,249 @@
+"""Programs in which devices exchange batches of sends and receives between computations, and wait for each.
+
+Megatron-Core's 1F1B and interleaved 1F1B, and DualPipe and DualPipeV of their authors, are written so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from solver.errors import InputError
+from solver.problem import Block, Key
+from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
+from strategies.actions import Op, PipelineAction
+from strategies.lowering.as_program import LoweredPrograms
+from strategies.lowering.transfers import Crossings
+from strategies.placements import Placement
+
+Order = Sequence[PipelineAction]
+
+
+@dataclass
+class _Slots:
+    """The groups in front of each action of a device, and behind its last one.
+
+    Attributes
+    ----------
+    groups : mapping of int to list of list of End
+        By the place of the action.
+    """
+
+    groups: dict[int, list[list[End]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, place: int, ends: Sequence[End]) -> None:
+        """Put a group of its own in front of an action; an empty one is none."""
+        if ends:
+            self.groups[place].append(list(ends))
+
+    def join(self, place: int, ends: Sequence[End]) -> None:
+        """Put ends into the one group in front of an action."""
+        if not self.groups[place]:
+            self.groups[place].append([])
+        self.groups[place][0] += ends
+
+
+def batched_programs(
+    name: str,
+    orders: Sequence[Order],
+    placement: Placement,
+    duration: Callable[[PipelineAction], int],
+    moving: Callable[[Op], tuple[int, int]],
+) -> LoweredPrograms:
+    """Write the program of the framework that runs a schedule so.
+
+    Parameters
+    ----------
+    name : str
+        The schedule. ``1f1b`` and ``interleaved`` are Megatron-Core's, ``dualpipe`` and ``dualpipe-v`` their authors';
+        for any other there is one group between two computations: what the last one produced, and what the next one
+        needs.
+    orders : sequence of sequence of (Op or Block)
+        What each device computes.
+    placement : Placement
+        Which device holds which stage.
+    duration, moving : callable
+        As for `as_programs`.
+
+    Raises
+    ------
+    InputError
+        If the framework does not take the sizes.
+    """
+    crossings = Crossings(placement)
+    if name == "interleaved" and placement.devices < 3:
+        raise InputError("Megatron-Core's interleaved schedule takes more than 2 devices in batches")
+    transfers: dict[Key, Transfer] = {
+        transfer: Transfer(*crossings.devices(transfer), *moving(transfer)) for transfer in crossings.all()
+    }
+    programs: list[list[Instruction]] = []
+    columns: list[list[int]] = []
+    for device, order in enumerate(orders):
+        program, places = _program(order, _slots(name, device, order, crossings), duration)
+        programs.append(program)
+        columns.append(places)
+    return LoweredPrograms(programs, transfers, columns)
+
+
+def _slots(name: str, device: int, order: Order, crossings: Crossings) -> _Slots:
+    if name == "1f1b":
+        return _between(order, crossings, apart=_same_way)
+    if name == "interleaved":
+        return _Interleaved(device, order, crossings).slots()
+    if name in ("dualpipe", "dualpipe-v"):
+        return _dualpipe(device, order, crossings)
+    return _between(order, crossings, apart=lambda _before, _after: False)
+
+
+def _program(
+    order: Order, slots: _Slots, duration: Callable[[PipelineAction], int]
+) -> tuple[list[Instruction], list[int]]:
+    program: list[Instruction] = []
+    columns: list[int] = []
+    for place in range(len(order) + 1):
+        for group in slots.groups.get(place, ()):
+            program += [Post(tuple(group)), Wait(len(program))]
+            columns += [place, place]
+        if place < len(order):
+            program.append(Compute(order[place], duration(order[place])))
+            columns.append(place)
+    return program, columns
+
+
+def _sends(action: PipelineAction, crossings: Crossings) -> list[End]:
+    return [End(transfer, True) for transfer in crossings.produced(action)]
+
+
+def _receives(action: PipelineAction, crossings: Crossings) -> list[End]:
+    return [End(transfer, False) for transfer in crossings.consumed(action)]
+
+
+def _same_way(before: PipelineAction, after: PipelineAction) -> bool:
+    kinds = [action.kind == "F" for action in (before, after) if isinstance(action, Op)]
+    return len(kinds) == 2 and kinds[0] == kinds[1]
+
+
+def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction, PipelineAction], bool]) -> _Slots:
+    """Exchange between two computations what one produced and the other needs: in one group, or in two one by one."""
+    slots = _Slots()
+    for place in range(len(order) + 1):
+        sends = _sends(order[place - 1], crossings) if place else []
+        receives = _receives(order[place], crossings) if place < len(order) else []
+        if place and place < len(order) and apart(order[place - 1], order[place]):
+            slots.add(place, sends)
+            slots.add(place, receives)
+        else:
+            slots.add(place, sends + receives)
+    return slots
+
+
+class _Interleaved:
+    """Megatron-Core's interleaved schedule with ``batch_p2p_comm``.
+
+    A forward and the backward behind it are followed by one group for both: what they produced, and what the next pair
+    needs. Which input comes next: on most devices that of the next computation; on the one where results enter a new
+    chunk, that of the computation which is p − 1 further back, one chunk on.
+    """
+
+    def __init__(self, device: int, order: Order, crossings: Crossings) -> None:
+        self.device, self.order, self.crossings = device, order, crossings
+        ops = [action for action in order if isinstance(action, Op)]
+        self.forwards = [op for op in ops if op.kind == "F"]
+        self.backwards = [op for op in ops if op.kind != "F"]
+        self.warmup = next((place for place, op in enumerate(ops) if op.kind != "F"), len(ops)) - 1
+        if len(self.forwards) == len(ops[: self.warmup + 1]):
+            self.warmup = len(self.forwards)  # all forwards come first
+        self.devices = crossings.placement.devices
+
+    def slots(self) -> _Slots:
+        """Lay out the groups."""
+        slots, steady = _Slots(), len(self.forwards) - self.warmup
+        slots.add(0, _receives(self.forwards[0], self.crossings))
+        first = _receives(self.backwards[0], self.crossings)
+        for place in range(self.warmup):
+            group = _sends(self.forwards[place], self.crossings) + self._next_forward(place)
+            is_last = place == self.warmup - 1
+            slots.add(place + 1, group + (first if is_last and steady else []))
+            if is_last and not steady:
+                slots.add(place + 1, first)
+        if not self.warmup:
+            slots.add(0, first)
+        for place in range(steady):
+            forward = self.warmup + place
+            group = _sends(self.forwards[forward], self.crossings) + _sends(self.backwards[place], self.crossings)
+            group += self._next_forward(forward) + self._next_backward(place)
+            slots.add(self.warmup + 2 * place + 2, group)
+        for place in range(steady, len(self.backwards)):
+            group = _sends(self.backwards[place], self.crossings) + self._next_backward(place)
+            slots.add(self.warmup + steady + place + 1, group)
+        return slots
+
+    def _next_forward(self, place: int) -> list[End]:
+        if self.device:
+            return self._of_next(self.forwards, place)
+        source = self._entering(self.forwards, place)
+        stage = None if source is None else source.stage + self.devices
+        if source is None or stage is None or stage >= self.crossings.stages:
+            return []
+        return _receives(source._replace(stage=stage), self.crossings)
+
+    def _next_backward(self, place: int) -> list[End]:
+        if self.device < self.devices - 1:
+            return self._of_next(self.backwards, place)
+        source = self._entering(self.backwards, place)
+        if source is None or source.stage < self.devices:
+            return []
+        return _receives(source._replace(stage=source.stage - self.devices), self.crossings)
+
+    def _of_next(self, ops: Sequence[Op], place: int) -> list[End]:
+        return _receives(ops[place + 1], self.crossings) if place + 1 < len(ops) else []
+
+    def _entering(self, ops: Sequence[Op], place: int) -> Op | None:
+        back = place - (self.devices - 1)
+        return ops[back] if back >= 0 else None
+
+
+def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Slots:
+    """DualPipe's communication: one group in front of every computation, with four exceptions.
+
+    In the phase of alternating forwards, the receive for a near forward is posted one computation ahead, and its send
+    (but on the inner rank of DualPipe) one later; in the phase behind it, the receive of a far forward stands before
+    the W. On the inner rank, the last far forward's send waits for the first near forward of the main phase, whose own
+    send waits for the backward behind it.
+    """
+    places = crossings.placement
+    is_v = len(places.homes) == 1
+    ranks = places.devices if is_v else places.devices // 2
+    rank = device if is_v else min(device, places.devices - 1 - device)
+    inner = ranks - rank - 1
+    alternating = 2 * inner
+    weights = alternating + 2 * (rank + 1)
+    main = weights + 3 * inner
+    send_late = {alternating + 2 * turn for turn in range(rank + 1)} if is_v or inner else set()
+    if not inner and main < len(order) and _is_forward(order[main]):
+        send_late |= {main - 1, main}
+    receive_early = {alternating + 2 * turn for turn in range(1, rank + 1)}
+    receive_early |= {weights + 3 * turn + 2 for turn in range(inner)}
+    slots = _Slots()
+    for place, action in enumerate(order):
+        slots.join(place + (2 if place in send_late else 1), _sends(action, crossings))
+    for place, action in enumerate(order):
+        for end in _receives(action, crossings):
+            slots.join(_receive_slot(place, action, end, main, weights - 1, receive_early), [end])
+    for place in [place for place, groups in slots.groups.items() if not any(groups)]:
+        del slots.groups[place]
+    return slots
+
+
+def _receive_slot(place: int, action: PipelineAction, end: End, main: int, last_far: int, early: set[int]) -> int:
+    """Find the computation in front of which a receive is posted."""
+    if place in early:
+        return place - 1
+    is_forward = isinstance(end.transfer, Op) and end.transfer.kind == "F"
+    begins = action.first if isinstance(action, Block) else action
+    return last_far if place == main and is_forward and _is_forward(begins) else place
+
+
+def _is_forward(action: object) -> bool:
+    return isinstance(action, Op) and action.kind == "F"

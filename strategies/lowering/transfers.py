@@ -1,0 +1,121 @@
+"""The transfers of an order: which results cross devices, and the actions that send and receive them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from solver.programs import End
+from strategies.actions import Op, PipelineAction
+from strategies.placements import Placement
+from strategies.schedule_file import Aside, Token, ops_of
+
+SENDS, RECEIVES = {"F": "SEND_F", "B": "SEND_B"}, {"F": "RECV_F", "B": "RECV_B"}
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Which results of a placement cross devices.
+
+    A transfer is called by what produces it: ``Op(stage, "F" or "B", microbatch)``; an I produces what a B does.
+
+    Parameters
+    ----------
+    placement : Placement
+        Which device holds which stage.
+    """
+
+    placement: Placement
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.placement.homes[0])
+
+    @cached_property
+    def homes_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each microbatch, the device of each stage."""
+        return tuple(homes for part, homes in self.placement.directions() for _ in part)
+
+    def home(self, stage: int, microbatch: int) -> int:
+        """Return the device on which a microbatch meets a stage."""
+        return self.homes_of[microbatch][stage]
+
+    def consumer_stage(self, transfer: Op) -> int:
+        """Return the stage that takes a result; it may lie outside of the model, where nothing takes it."""
+        return transfer.stage + (1 if transfer.kind == "F" else -1)
+
+    def devices(self, transfer: Op) -> tuple[int, int]:
+        """Return the devices that send and receive a transfer."""
+        return self.home(transfer.stage, transfer.microbatch), self.home(
+            self.consumer_stage(transfer), transfer.microbatch
+        )
+
+    def crosses(self, transfer: Op) -> bool:
+        """Return whether a result is taken by another device."""
+        taken = self.consumer_stage(transfer)
+        return 0 <= taken < self.stages and len(set(self.devices(transfer))) == 2
+
+    def produced(self, action: PipelineAction | Token) -> Iterator[Op]:
+        """List the transfers that an action gives rise to, of a block the forward's first."""
+        for op in ops_of(action):
+            if op.kind != "W":
+                transfer = op._replace(kind="F" if op.kind == "F" else "B")
+                if self.crosses(transfer):
+                    yield transfer
+
+    def consumed(self, action: PipelineAction | Token) -> Iterator[Op]:
+        """List the transfers that an action waits for, of a block the forward's first."""
+        for op in ops_of(action):
+            if op.kind == "W":
+                continue
+            forward = op.kind == "F"
+            source = op.stage - 1 if forward else op.stage + 1
+            transfer = Op(source, "F" if forward else "B", op.microbatch)
+            if 0 <= source < self.stages and self.crosses(transfer):
+                yield transfer
+
+    def all(self) -> Iterator[Op]:
+        """List every transfer."""
+        for microbatch in range(self.placement.microbatches):
+            for stage in range(self.stages):
+                yield from filter(self.crosses, (Op(stage, kind, microbatch) for kind in "FB"))
+
+
+def send(transfer: Op) -> Aside:
+    """Name the action that sends a result."""
+    return Aside(transfer.stage, SENDS[transfer.kind], transfer.microbatch)
+
+
+def receive(transfer: Op) -> Aside:
+    """Name the action that receives a result, by the stage that takes it."""
+    taken = transfer.stage + (1 if transfer.kind == "F" else -1)
+    return Aside(taken, RECEIVES[transfer.kind], transfer.microbatch)
+
+
+def end_of(action: Aside) -> End | None:
+    """Find which end of which transfer an action is; None for what neither sends nor receives."""
+    if action.microbatch is None:
+        return None
+    kind = action.kind[-1]
+    if action.kind.startswith("SEND"):
+        return End(Op(action.stage, kind, action.microbatch), True)
+    source = action.stage - (1 if kind == "F" else -1)
+    return End(Op(source, kind, action.microbatch), False)
+
+
+def token_of(end: End) -> Aside:
+    """Name the action that is this end of a transfer."""
+    assert isinstance(end.transfer, Op)
+    return send(end.transfer) if end.is_send else receive(end.transfer)
+
+
+def is_lowered(rows: Iterable[Iterable[Token | None]]) -> bool:
+    """Return whether rows hold sends or receives."""
+    return any(isinstance(token, Aside) and token.microbatch is not None for row in rows for token in row)
+
+
+def computing(rows: Sequence[Sequence[Token | None]]) -> list[list[PipelineAction]]:
+    """Take the actions that compute."""
+    return [[token for token in row if token is not None and not isinstance(token, Aside)] for row in rows]

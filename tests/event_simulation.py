@@ -1,0 +1,88 @@
+"""A small simulation of programs, moment by moment: slow, and independent of the replay that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from solver.problem import Key
+from solver.programs import Compute, End, Post, Program, Transfer
+
+
+@dataclass
+class Simulation:
+    """Everything as it is at one moment."""
+
+    programs: Sequence[Program]
+    transfers: Mapping[Key, Transfer]
+    queue_of: Callable[[Key, Transfer], Hashable]
+    now: int = 0
+    starts: dict[Key, int] = field(default_factory=dict)
+    computed: list[list[tuple[Key, int, int]]] = field(default_factory=list)
+
+    def run(self) -> bool:
+        """Go from moment to moment until nothing happens any more; return whether everything has happened."""
+        self.counters = [0] * len(self.programs)
+        self.busy = [0] * len(self.programs)
+        self.computed = [[] for _ in self.programs]
+        self.queues: dict[tuple[int, Hashable], list[set[End]]] = {}
+        while True:
+            while self._something_happens():
+                pass
+            moments = [*self.busy]
+            for key, start in self.starts.items():
+                over = start + self.transfers[key].duration
+                moments += [over, over + self.transfers[key].latency]
+            later = [moment for moment in moments if moment > self.now]
+            if not later:
+                through = all(count == len(each) for count, each in zip(self.counters, self.programs, strict=True))
+                return through and len(self.starts) == len(self.transfers)
+            self.now = min(later)
+
+    def _something_happens(self) -> bool:
+        happened = [self._step(device) for device in range(len(self.programs))]
+        for entries in self.queues.values():
+            if entries and all(self._has_moved(end) for end in entries[0]):
+                entries.pop(0)
+                happened.append(True)
+        in_hand = {end for entries in self.queues.values() if entries for end in entries[0]}
+        for key in self.transfers:
+            if key not in self.starts and {End(key, True), End(key, False)} <= in_hand:
+                self.starts[key] = self.now
+                happened.append(True)
+        return any(happened)
+
+    def _has_moved(self, end: End) -> bool:
+        start = self.starts.get(end.transfer)
+        return start is not None and start + self.transfers[end.transfer].duration <= self.now
+
+    def _is_done(self, end: End) -> bool:
+        latency = 0 if end.is_send else self.transfers[end.transfer].latency
+        return self._has_moved(end) and (
+            self.starts[end.transfer] + self.transfers[end.transfer].duration + latency <= self.now
+        )
+
+    def _step(self, device: int) -> bool:
+        program, place = self.programs[device], self.counters[device]
+        if self.busy[device] > self.now or place == len(program):
+            return False
+        instruction = program[place]
+        if isinstance(instruction, Compute):
+            self.busy[device] = self.now + instruction.duration
+            self.computed[device].append((instruction.name, self.now, self.busy[device]))
+        elif isinstance(instruction, Post):
+            for end in instruction.ends:
+                entries = self.queues.setdefault((device, self._queue(end)), [])
+                members = {each for each in instruction.ends if self._queue(each) == self._queue(end)}
+                if not entries or entries[-1] != members:
+                    entries.append(members)
+        else:
+            group = program[instruction.post]
+            assert isinstance(group, Post)
+            if not all(map(self._is_done, group.ends)):
+                return False
+        self.counters[device] += 1
+        return True
+
+    def _queue(self, end: End) -> Hashable:
+        return self.queue_of(end.transfer, self.transfers[end.transfer])

@@ -1,0 +1,179 @@
+"""Cuts and orders together: bounds for every order, against exhaustive search on tiny models."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations_with_replacement, pairwise
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+import ppopt
+from ppopt.planning.free_order import FreeOptions, FreeOrder, exact_makespan
+from ppopt.planning.linear_bound import LinearBound, scales_of
+from ppopt.planning.one_device import device_bound
+from ppopt.planning.partitions import partitions_of
+from solver.deadline import OutOfTimeError
+from strategies.cuts import check_cut
+from strategies.placements import Placement, make_placement
+from strategies.search_problem import build_search_problem
+from tests.planned_models import instances, pipeline, pipeline_of
+from tests.solver.bounds.exact_optimum import ExactModel
+
+SHAPES = [("linear", 2, 1), ("linear", 3, 1), ("interleaved", 2, 2), ("v", 2, 2)]
+
+
+def tiny(seed: int, devices: int, placement: str) -> ppopt.Pipeline:
+    """Draw a model of three or four layers, half of them with a limit."""
+    random = Random(seed)
+    kinds: list[dict[str, Any]] = []
+    for number in range(random.randint(1, 2)):
+        activation = random.randint(1, 4)
+        kinds.append(
+            {
+                "name": f"kind {number}",
+                "count": random.randint(1, 2 if placement == "linear" else 3),
+                "forward": random.randint(1, 6),
+                "backward_input": random.randint(1, 6),
+                "backward_weight": random.randint(1, 6),
+                "activation": activation,
+                "held_for_weight": random.randint(0, activation),
+                "static": random.randint(0, 2),
+            }
+        )
+    kinds.append({"name": "head", "forward": 2, "backward": 4, "activation": 1, "earliest_stage": -1})
+    limit = random.choice([None, random.randint(6, 16)])
+    return pipeline(kinds, devices, random.randint(2, 3), latency=random.choice([0, 0, 1]), limit=limit)
+
+
+def cuts_of(model: ppopt.Pipeline, stages: int, *, empty: bool) -> list[tuple[int, ...]]:
+    assert model.layers is not None
+    total, found = model.layers.total, []
+    for inner in combinations_with_replacement(range(total + 1), stages - 1):
+        cut = tuple(after - before for before, after in pairwise((0, *inner, total)))
+        try:
+            check_cut(model.layers, cut, empty=empty)
+        except ppopt.InputError:
+            continue
+        found.append(cut)
+    return found
+
+
+def exact(model: ppopt.Pipeline, placement: str, *, split: bool) -> Fraction | None:
+    """Find the best order of a cut exhaustively; None where nothing fits."""
+    stages = len(model.costs)
+    placed = make_placement(placement, model.devices, stages, model.microbatches)
+    problem = build_search_problem(model, placed, split_backward=split)
+    value = ExactModel(problem, chains=True).solve()
+    return None if value is None else Fraction(value, problem.ticks_per_unit)
+
+
+def layout(model: ppopt.Pipeline, name: str, per_device: int) -> Placement:
+    return make_placement(name, model.devices, per_device * model.devices, model.microbatches)
+
+
+@pytest.mark.parametrize(("seed", "split"), [(0, True), (1, False)])
+@pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES)
+def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
+    name: str, devices: int, per_device: int, split: bool, seed: int
+) -> None:
+    model = tiny(seed + 10 * per_device, devices, name)
+    placement = layout(model, name, per_device)
+    best: dict[tuple[int, ...], Fraction] = {}
+    for cut in cuts_of(model, per_device * devices, empty=True):
+        value = exact(model.with_cut(cut), name, split=split)
+        if value is not None:
+            best[cut] = value
+    cuts = partitions_of(model, placement, perf_counter() + 60, split_backward=split, empty=True, recompute=False)
+    yielded: dict[tuple[int, ...], Fraction] = {}
+    while (bound := cuts.bound(perf_counter() + 60, None)) is not None:
+        yielded[cuts.take()] = bound
+    assert list(yielded.values()) == sorted(yielded.values())
+    assert best.keys() <= yielded.keys()
+    assert all(yielded[cut] <= value for cut, value in best.items())
+    found = FreeOrder(model, placement, FreeOptions(split_backward=split, workers=1)).run(perf_counter() + 20)
+    assert found.makespan == min(best.values(), default=None)
+    assert found.makespan is None or found.bound == found.makespan
+    assert found.is_infeasible == (not best)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> None:
+    """Not above the bound that is found for the whole cut: both are true, and the slice knows less."""
+    random = Random(seed)
+    model = tiny(500 + seed, random.choice([2, 3]), "linear")
+    bound = LinearBound(model, split_backward=True, empty=True)
+    for cut in cuts_of(model, model.devices, empty=True):
+        starts = [sum(cut[:place]) for place in range(len(cut) + 1)]
+        values = [bound(device, *pair) for device, pair in enumerate(pairwise(starts))]
+        if None in values:
+            assert exact(model.with_cut(cut), "linear", split=True) is None
+            continue
+        value = exact(model.with_cut(cut), "linear", split=True)
+        assert value is not None
+        assert max(v for v in values if v is not None) <= value * bound.scales.time
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES[2:])
+def test_the_bound_of_a_device_is_not_above_that_of_the_whole(
+    name: str, devices: int, per_device: int, seed: int
+) -> None:
+    model = tiny(900 + seed, devices, name)
+    placement, scales = layout(model, name, per_device), scales_of(model)
+    split = bool(seed % 2)
+    for cut in cuts_of(model, per_device * devices, empty=False)[:3]:
+        made = model.with_cut(cut)
+        value = exact(made, name, split=split)
+        for device in range(devices):
+            bound = device_bound(made, placement, device, scales, split_backward=split)
+            assert value is None or (bound is not None and bound <= value * scales.time)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
+    """The bound of all cuts however they are recomputed is not above a cut of which everything is recomputed."""
+    model = tiny(70 + seed, 2, "linear")
+    assert model.layers is not None
+    mapping = model.to_mapping()
+    for kind in mapping["layers"][:-1]:
+        kind["recompute"] = {"activation": 0}
+    model = ppopt.Pipeline.from_mapping(mapping | {"memory": {"limit": 9}})
+    cuts = partitions_of(
+        model, layout(model, "linear", 1), perf_counter() + 60, split_backward=True, empty=True, recompute=True
+    )
+    bound = cuts.bound(perf_counter() + 60, None)
+    assert model.layers is not None
+    for cut in cuts_of(model, 2, empty=True):
+        for every in (True, False):
+            counts = [count - (place == 1) if every else 0 for place, count in enumerate(cut)]
+            value = exact(model.with_cut(cut, counts), "linear", split=True)
+            assert value is None or (bound is not None and bound <= value)
+
+
+@pytest.mark.parametrize("name", ["dsv3-1f1b-p8v1m16", "free-v-dense16-dualpipe-v-p4v2m8-p4v2m8"])
+def test_known_instances_are_closed(name: str) -> None:
+    known = instances()[name]
+    model = pipeline_of(known)
+    placement = layout(model, known["placement"], known["stages_per_device"])
+    found = FreeOrder(model, placement, FreeOptions(empty=False, workers=1)).run(perf_counter() + 30)
+    assert found.makespan == found.bound == Fraction(known["value"])
+
+
+def test_a_start_is_never_made_worse() -> None:
+    model = pipeline_of(instances()["free-dense32-1f1b-p8v1m16-lat0"])
+    start = ppopt.evaluate(model, "zb-h1")
+    found = FreeOrder(model, layout(model, "linear", 1), FreeOptions(workers=1), [start]).run(perf_counter() + 0.01)
+    assert found.makespan is not None
+    assert found.makespan <= exact_makespan(start)
+
+
+def test_what_has_no_time_raises_nothing_but_says_so() -> None:
+    model = pipeline_of(instances()["free-dense32-1f1b-p8v1m16-lat0"])
+    with pytest.raises(OutOfTimeError):
+        partitions_of(
+            model, layout(model, "linear", 1), perf_counter() - 1, split_backward=True, empty=True, recompute=False
+        )
+    assert FreeOrder(model, layout(model, "linear", 1), FreeOptions()).run(perf_counter() - 1).best is None

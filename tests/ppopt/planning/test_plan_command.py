@@ -1,0 +1,229 @@
+"""``ppopt plan``, and layouts and cuts given to the other commands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+import ppopt
+from ppopt.commands.cli import cli
+from tests.planned_models import uneven
+from tests.running import run_ppopt
+
+LAYOUT = "Et*3|t*3|t*3|t*3L"
+
+
+def config(folder: Path, **options: Any) -> str:
+    path = folder / "model.yaml"
+    path.write_text(yaml.safe_dump(uneven(**options).to_mapping()))
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_the_table_shows_every_plan_with_its_bound_and_its_cut(tmp_path: Path) -> None:
+    made = run("plan", "-c", config(tmp_path), "--strategies", "1f1b,zb-h1", "--time-limit", "8")
+    assert made.exit_code == 0, made.output
+    lines = made.stdout.splitlines()
+    assert lines[0].split() == [
+        "strategy",
+        "v",
+        "makespan",
+        "bound",
+        "gap",
+        "status",
+        "memory",
+        "layers",
+        "per",
+        "stage",
+    ]
+    assert lines[1].startswith("* ")
+    found = ppopt.plan(uneven(), ["1f1b", "zb-h1"], time_limit=8)
+    for plan, line in zip(found, lines[1:], strict=False):
+        assert line.split("optimal")[0].split()[-5:] == [
+            plan.name,
+            "1",
+            f"{plan.makespan:g}",
+            f"{plan.makespan:g}",
+            "0.00%",
+        ]
+    assert f"{found[0].label}:" in lines
+    assert found[0].reasons[0] in made.stdout
+
+
+def test_a_terminal_gets_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("ppopt.commands.printing._is_read_on_a_terminal", lambda: True)
+    made = run(
+        "plan", "interleaved", "-c", config(tmp_path, layers=40), "--stages-per-device", "5", "--time-limit", "3"
+    )
+    assert made.exit_code == 0, made.output
+    assert max(map(len, made.stdout.splitlines())) <= 80
+
+
+def test_json_has_every_plan_best_first(tmp_path: Path) -> None:
+    made = run_ppopt(
+        *("plan", "1f1b", "interleaved", "dualpipe-v", "-c", config(tmp_path), "--time-limit", "4"),
+        *("--stages-per-device", "1,2", "--format", "json", "--layout", LAYOUT),
+    )
+    assert made.returncode == 0, made.stderr
+    found = json.loads(made.stdout)
+    plans = found["plans"]
+    assert [plan["makespan"] for plan in plans] == sorted(plan["makespan"] for plan in plans)
+    assert {(plan["strategy"], plan["stages_per_device"]) for plan in plans} == {
+        ("1f1b", 1),
+        ("interleaved", 2),
+        ("dualpipe-v", 2),
+    }
+    for plan in plans:
+        assert plan["bound"] <= plan["makespan"]
+        assert plan["gap"] == pytest.approx(1 - plan["bound"] / plan["makespan"])
+        assert sum(plan["layers_per_stage"]) == 14
+        assert len(plan["layers_per_stage"]) == len(plan["recomputed_per_stage"]) == 4 * plan["stages_per_device"]
+        assert len(plan["peak_memory"]) == 4
+        assert (plan["megatron_layout"] is None) == (plan["strategy"] == "dualpipe-v")
+        assert plan["torchtitan_parts"] is None or len(plan["torchtitan_parts"]) == len(plan["layers_per_stage"])
+    (compared,) = found["layouts"]
+    assert compared["strategy"] == "1f1b"
+    assert compared["longer_by"] >= 0
+
+
+def test_csv_has_a_row_for_each_plan(tmp_path: Path) -> None:
+    made = run("plan", "1f1b", "zb-h1", "-c", config(tmp_path), "--format", "csv", "--time-limit", "8")
+    rows = list(csv.DictReader(io.StringIO(made.stdout)))
+    assert {row["strategy"] for row in rows} == {"1f1b", "zb-h1"}
+    assert all(sum(map(int, row["layers_per_stage"].split())) == 14 for row in rows)
+
+
+@pytest.mark.parametrize("limit", [None, 105])
+def test_a_saved_plan_is_evaluated_to_the_tick(limit: float | None, tmp_path: Path) -> None:
+    saved = tmp_path / "plan.yaml"
+    made = run(
+        *("plan", "1f1b", "interleaved", "-c", config(tmp_path, limit=limit), "--stages-per-device", "1,2"),
+        *("--time-limit", "6", "--save", str(saved), "--format", "json"),
+    )
+    assert made.exit_code == 0, made.output
+    best = json.loads(made.stdout)["plans"][0]
+    again = json.loads(run("evaluate", "-c", str(saved), "--format", "json").stdout)["schedules"][0]
+    assert again["strategy"] == best["strategy"]
+    assert again["makespan"] == best["makespan"]
+    assert again["peak_memory"] == best["peak_memory"]
+    assert again["over_memory_limit"] == []
+
+
+def test_a_plan_is_printed_for_frameworks_with_what_they_cannot_express(tmp_path: Path) -> None:
+    made = run("plan", "zb-h1", "-c", config(tmp_path), "--export-layout", "--time-limit", "5")
+    assert "--pipeline-model-parallel-layout 'Et" in made.stdout
+    assert "module_fqns_per_model_part = [[" in made.stdout
+    assert "not expressed: DeepSpeed runs 1F1B, and not zb-h1" in made.stdout
+
+
+def test_a_page_shows_the_cut(tmp_path: Path) -> None:
+    page = tmp_path / "plan.html"
+    made = run("plan", "1f1b", "-c", config(tmp_path), "--report", str(page), "--time-limit", "5")
+    assert made.exit_code == 0, made.output
+    text = page.read_text()
+    assert "Why this cut" in text
+    assert "Which layers lie where" in text
+    assert "device 3, stage 3" in text
+
+
+def test_somebodys_layout_is_told_with_how_far_it_is_from_the_best(tmp_path: Path) -> None:
+    made = run("plan", "1f1b", "-c", config(tmp_path), "--layout", LAYOUT, "--time-limit", "5")
+    assert f"{LAYOUT}: 1f1b takes" in made.stdout
+    assert "% longer than the best cut found (" in made.stdout
+
+
+def test_nothing_fits_ends_with_3_and_one_line(tmp_path: Path) -> None:
+    options = ("--recompute", "none", "--time-limit", "5")
+    made = run("plan", "1f1b", "zb-h1", "-c", config(tmp_path, limit=60), *options)
+    assert made.exit_code == 3
+    assert made.stdout == ""
+    assert "every cut exceeds the memory limit of some device" in made.stderr
+    assert "with recomputation one fits" in made.stderr
+
+
+def test_a_layout_replays_and_a_cut_is_chosen(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    laid = json.loads(run("evaluate", "1f1b", "-c", path, "--layout", LAYOUT, "--format", "json").stdout)
+    assert laid["pipeline"]["layers_per_stage"] == [4, 3, 3, 4]
+    even = json.loads(run("evaluate", "1f1b", "-c", path, "--cut", "even", "--format", "json").stdout)
+    quick = json.loads(run("evaluate", "1f1b", "-c", path, "--format", "json").stdout)
+    makespans = [each["schedules"][0]["makespan"] for each in (quick, laid, even)]
+    assert makespans[0] < makespans[1] == makespans[2]
+    proven = ppopt.plan(uneven(), ["1f1b"], time_limit=5).best
+    assert proven is not None
+    assert makespans[0] >= proven.makespan
+
+
+def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    compared = run("compare", "-c", path, "--strategies", "1f1b,dualpipe-v", "--no-optimize", "--format", "json")
+    assert compared.exit_code == 0, compared.output
+    assert "cut in a moment" in compared.stderr
+    searched = [
+        json.loads(run("optimize", "-c", path, "--cut", cut, "--time-limit", "1", "--format", "json").stdout)
+        for cut in ("plan", "even")
+    ]
+    planned, even = (each["schedules"][0] for each in searched)
+    assert planned["makespan"] < even["makespan"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({}, ["--stages-per-device", "0"], "--stages-per-device: must be whole numbers of at least 1"),
+        ({}, ["--stages-per-device", "2,x"], "--stages-per-device: must be whole numbers of at least 1"),
+        ({}, ["--strategies", ","], "--strategies: must name at least one"),
+        ({}, ["--strategies", "1f2b"], "did you mean 1f1b?"),
+        ({"times": {"forward": 1}}, [], "times: cannot be given beside layers"),
+        ({"memory": {"limit": 3}}, [], "memory.limit: must hold the static memory"),
+        ({"memory": {"limit": 17}}, [], "memory.limit: must hold the static memory of all layers"),
+        (
+            {"layers": [{"name": "t", "count": 2, "forward": 0, "backward": 0}]},
+            [],
+            "layers: must take some time; the forwards and backwards of all layers sum to 0",
+        ),
+        (
+            {"layers": [{"name": "t", "count": 2, "forward": 1, "backward": 2}]},
+            ["--no-empty-stages"],
+            "layers: are too few for 4 stages of which none may be empty",
+        ),
+        (
+            {"layers": [{"name": "t", "forward": 1, "backward": 2, "letter": "q"}]},
+            [],
+            "letter: must be one of E (embedding)",
+        ),
+        ({}, ["--layout", "Et*3|t*3|t*3|t*2L"], "must have 12 t (decoder layer), as many as the model; found 11"),
+        ({}, ["--layout", "Et*3|t*3|t*3q|t*3L"], "layout: stage 2: 'q' is no layer"),
+        ({}, ["--placement", "v"], "placement: says where orders are searched, which free asks for"),
+        ({"devices": 4, "layers": None, "times": {"forward": 1, "backward": 2}}, [], "layers: a plan needs"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(
+    changes: dict[str, Any], arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    mapping = {key: value for key, value in (uneven().to_mapping() | changes).items() if value is not None}
+    if "layers" in changes:
+        mapping.pop("layers_per_stage", None)
+    path = tmp_path / "model.yaml"
+    path.write_text(yaml.safe_dump(mapping))
+    made = run("plan", *([] if "--strategies" in arguments else ["1f1b"]), "-c", str(path), *arguments)
+    assert made.exit_code == 2, made.output
+    assert message in made.stderr
+    assert all(line.startswith("error: ") for line in made.stderr.splitlines())
+
+
+def test_an_output_is_not_written_over_the_input(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    made = run("plan", "1f1b", "-c", path, "--save", path)
+    assert made.exit_code == 2
+    assert "is what" in made.stderr

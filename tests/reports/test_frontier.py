@@ -1,0 +1,107 @@
+"""What is said and drawn of a memory frontier is what its points say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
+from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+
+
+def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:
+    bound = makespan if bound is None else bound
+    status = "optimal" if bound == makespan else "feasible"
+    return FrontierPoint(limit, makespan, bound, limit, "optimized-v", "v", status, rank=0)
+
+
+POINTS = [point(1, 1000, 900), point(2, 500, 480), point(4, 450), point(8, 441)]
+SHOWN = ShownFrontier(
+    points=POINTS,
+    published=[
+        PublishedPoint("v-min", 2, 510, is_comparable=True, best=500, rank=1),
+        PublishedPoint("dualpipe", 4, 430, is_comparable=False, best=450, rank=2),
+    ],
+    stairs=[(1, 1000), (2, 500), (4, 450), (8, 441)],
+    bounds=[(1, 900), (2, 480), (4, 450), (8, 441)],
+    top=(8, 441),
+    highest_bound=441,
+    unit="ms",
+)
+
+
+def test_the_sentence_names_the_knee_and_what_the_next_step_buys() -> None:
+    assert SHOWN.sentence == (
+        "From a limit of 1 to 8 the step falls from 1,000 ms to 441 ms. The knee is at 2, with 89.45% of what memory "
+        "can save; from 2 to 4: 10.00% of each step; beyond 8 nothing, which is proven."
+    )
+
+
+def test_the_next_step_is_that_after_the_users_limit() -> None:
+    assert "from 4 to 8: 2.00% of each step; beyond 8" in replace(SHOWN, limit=5).sentence
+    assert "from 2 to 4: 10.00%" in replace(SHOWN, limit=100).sentence
+
+
+def test_what_is_not_proven_is_not_called_so() -> None:
+    assert "beyond 8 nothing was found, and at most 1.00% is possible" in replace(SHOWN, highest_bound=436.59).sentence
+    short = replace(SHOWN, points=POINTS[:3])
+    assert "; more memory goes on to help, up to 8 (2.00% of each step)." in short.sentence
+    one = replace(SHOWN, points=POINTS[3:])
+    assert one.sentence == "At a limit of 8 the step takes 441 ms; beyond 8 nothing, which is proven."
+
+
+def test_without_a_knee_the_step_is_the_first_that_buys_anything() -> None:
+    late = replace(SHOWN, points=[point(1, 500), point(2, 500), point(3, 441)], top=(3, 441))
+    assert "From 2 to 3: 11.80% of each step; beyond 3 nothing" in late.sentence
+    assert "knee" not in late.sentence + frontier_table(late, None)
+
+
+@pytest.mark.parametrize(
+    ("points", "limit"),
+    [(POINTS, 2), (POINTS[:1], None), (POINTS[:2], None), ([point(1, 3), point(2, 2), point(3, 1)], None)],
+)
+def test_the_knee_is_the_point_farthest_below_the_line(points: list[FrontierPoint], limit: float | None) -> None:
+    found = knee(points)
+    assert (None if found is None else found.limit) == limit
+
+
+def test_the_tables_have_every_figure() -> None:
+    text = frontier_table(SHOWN, None)
+    assert [line.split() for line in text.splitlines()[2:6]] == [
+        ["1", "v", "1000", "900", "10.00%", "feasible"],
+        ["*", "2", "v", "500", "480", "4.00%", "feasible", "−50.0%"],
+        ["4", "v", "450", "450", "0.00%", "optimal", "−10.0%"],
+        ["8", "v", "441", "441", "0.00%", "optimal", "−2.0%"],
+    ]
+    assert ["v-min", "2", "510", "+2.0%"] in [line.split() for line in text.splitlines()]
+    assert ["~", "dualpipe", "4", "430", "−4.4%"] in [line.split() for line in text.splitlines()]
+    assert "~ on a placement" in text
+
+
+def rows_of(chart: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]:
+    data = layer.get("data", chart.get("data"))
+    return data["values"] if "values" in data else chart["datasets"][data["name"]]
+
+
+def layers_of(chart: dict[str, Any], mark: str) -> list[dict[str, Any]]:
+    return [layer for layer in chart["layer"] if layer["mark"]["type"] == mark]
+
+
+def test_the_chart_shows_both_curves_the_limit_and_every_point() -> None:
+    chart = frontier_chart(replace(SHOWN, limit=3)).to_dict()
+    steps = rows_of(chart, layers_of(chart, "area")[0])
+    at = {row["memory"]: (row["makespan"], row["bound"]) for row in steps}
+    assert at[1] == (1000, 480)  # from 1 on, up to 2
+    assert at[2] == (500, 450)
+    assert at[4] == (450, 441)
+    assert at[8] == (441, 441)
+    rows = point_rows(SHOWN)
+    assert rows_of(chart, layers_of(chart, "point")[0]) == rows
+    assert [row["state"] for row in rows] == [FOUND] * 4 + [PUBLISHED, OTHER]
+    names = [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
+    assert names == ["v-min", "dualpipe"]
+    rule = rows_of(chart, layers_of(chart, "rule")[0])
+    assert rule == [{"memory": 3, "text": "memory limit"}]
+    assert any(each["name"] == "zoom" for each in chart["params"])
