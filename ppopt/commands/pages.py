@@ -48,7 +48,7 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     InputError
         If the file cannot be written.
     """
-    write_sections(path, _sections(comparisons, titles), command)
+    write_sections(path, _sections(comparisons, titles, replayable=True), command)
 
 
 def write_sections(path: str, shown: Sequence[Section], command: Sequence[str]) -> None:
@@ -120,9 +120,9 @@ def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str])
         write_sweep_page(file, shown, command=readable(shlex.join(command)), version=__version__)
 
 
-def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
+def _sections(comparisons: Sequence[Comparison], titles: Sequence[str], *, replayable: bool = False) -> list[Section]:
     pairs = zip(comparisons, titles, strict=True)
-    return [comparison.section(readable(title)) for comparison, title in pairs]
+    return [comparison.section(readable(title), replayable=replayable) for comparison, title in pairs]
 
 
 def readable(text: str) -> str:

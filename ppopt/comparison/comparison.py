@@ -114,13 +114,15 @@ class Comparison:
         rows = [schedule.table_row() for schedule in self.schedules]
         return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
 
-    def section(self, title: str = "") -> Section:
+    def section(self, title: str = "", *, replayable: bool = False) -> Section:
         """Take what a report shows of the comparison.
 
         Parameters
         ----------
         title : str
             What it is called, such as its configuration file.
+        replayable : bool
+            Whether its schedules are to be replayed on other costs, as on a page.
         """
         from ppopt.comparison.what_if import what_if
         from reports.content import Section
@@ -136,7 +138,7 @@ class Comparison:
             baseline=self.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            what_if=what_if(self.pipeline, self.schedules),
+            what_if=what_if(self.pipeline, self.schedules) if replayable else None,
         )
 
     def _repr_html_(self) -> str:
