@@ -16,6 +16,7 @@ NOT_BY_THEMSELVES = {
     "plan",
     "plan_layouts",
     "memory_frontier",
+    "scale",
     "sweeps",
     "zero_bubble_world",
     "rehearsal",

@@ -18,6 +18,7 @@ from strategies.cuts import counts_by_kind
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
+from strategies.schedule_file import Token
 from strategies.search_problem import Allowed
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
-    from reports.content import HeldLayers, Presented
+    from reports.content import HeldLayers, Presented, ShownTransfer
     from reports.idle import Waiting
     from reports.ladder import Ladder
     from reports.noise import NoiseFigures
@@ -78,7 +79,9 @@ class Schedule:
     unhindered_makespan : Fraction or None
         The makespan if no transfer waited, where transfers do (``p2p`` is not ``async``).
     transfers : mapping of Op to Transferred
-        Where sends and receives wait: when each result moves, by what produces it.
+        Where transfers wait: when each result moves, by what produces it.
+    lowered : list of list of (Op, Block, Aside or None), or None
+        The cells of the file that it comes from, where that holds communication.
     noise : NoiseFigures or None
         Its makespan with drawn times, where `ppopt.under_noise` has drawn them.
     """
@@ -101,6 +104,7 @@ class Schedule:
     notes: tuple[str, ...] = ()
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
+    lowered: Sequence[Sequence[Token | None]] | None = None
 
     @property
     def communication_share(self) -> float | None:
@@ -328,10 +332,22 @@ class Schedule:
             ladder=ladder,
             searched=self.is_searched,
             notes=self.notes,
+            transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
             cut=tuple(self._held_layers()),
             noise=self.noise,
         )
+
+    def _shown_transfers(self) -> list[ShownTransfer]:
+        """List both ends of each transfer, from when it was ready until it had moved."""
+        from reports.content import ShownTransfer
+
+        shown: list[ShownTransfer] = []
+        for op, each in self.transfers.items():
+            name = f"{op.stage}{op.kind}{op.microbatch} from device {each.source} to {each.destination}"
+            shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
+            shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
+        return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:
         """List the layers of each device and stage, those that are recomputed apart."""

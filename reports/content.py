@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reports.frontier import ShownFrontier
 from reports.idle import Waiting
@@ -13,6 +13,26 @@ from reports.noise import NoiseFigures
 from reports.table import Row
 from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
+
+
+class ShownTransfer(NamedTuple):
+    """One end of a transfer, where transfers wait.
+
+    Attributes
+    ----------
+    device : int
+        Where the end is.
+    name : str
+        What moves, and from where to where.
+    ready, start, end : int
+        When this end could begin, when the transfer began, and when it was over, in ticks.
+    """
+
+    device: int
+    name: str
+    ready: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,8 @@ class Presented:
         What the reader should know about it.
     values : mapping
         The same plain values as in ``--format json``.
+    transfers : sequence of ShownTransfer
+        Both ends of each transfer; empty where transfers wait for nothing.
     cut : sequence of HeldLayers
         Where the layers of the model lie; empty where the times of stages were given.
     noise : NoiseFigures or None
@@ -90,6 +112,7 @@ class Presented:
     searched: bool
     notes: tuple[str, ...]
     values: Mapping[str, Any]
+    transfers: Sequence[ShownTransfer] = ()
     cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
 

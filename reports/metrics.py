@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from reports.memory import memory_steps
 from solver.problem import Placed, Problem
@@ -56,8 +57,42 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figure
     ideal : Fraction
         U in the user's unit of time.
     """
+    return figures_of(problem, Extents(*_extents(problem.devices, rows), peak_memory(problem, rows)), ideal)
+
+
+class Extents(NamedTuple):
+    """What the figures of a timeline are computed from, for each device, in ticks.
+
+    Attributes
+    ----------
+    first, last : list of int
+        When it first starts and last ends something.
+    busy : list of int
+        The durations of its actions, a block counted once.
+    peaks : list of int
+        The most memory it holds at one time.
+    """
+
+    first: list[int]
+    last: list[int]
+    busy: list[int]
+    peaks: list[int]
+
+
+def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
+    """Compute the figures of a timeline of which no more is known than its extents.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was scheduled, or so much of it that it has the units and the number of devices.
+    extents : Extents
+        Of the timeline.
+    ideal : Fraction
+        U in the user's unit of time.
+    """
     scale = problem.ticks_per_unit
-    first, last, busy = _extents(problem.devices, rows)
+    first, last, busy, peaks = extents
     makespan = max(last) - min(first)
     span = max(end - start for start, end in zip(first, last, strict=True))
     ideal_ticks = ideal * scale
@@ -70,7 +105,7 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figure
         bubble_ratio=(room - sum(busy)) / room,
         bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
         span_bubble_ratio=float((span - ideal_ticks) / span),
-        peak_memory=tuple(peak / problem.amounts_per_unit for peak in peak_memory(problem, rows)),
+        peak_memory=tuple(peak / problem.amounts_per_unit for peak in peaks),
     )
 
 

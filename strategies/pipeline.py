@@ -42,8 +42,8 @@ from strategies.part import Part, WrongKeyError, plain_values
 from strategies.pipeline_text import describe_costs, describe_sizes
 from strategies.validation_messages import describe
 
-MOST_OPS = 5_000_000
-"""More operations than this are refused up front."""
+MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
+"""More operations than this are refused up front: in a schedule that is written out, and in one that is searched."""
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
@@ -323,10 +323,21 @@ class Pipeline(Part):
     @property
     def longest_lag(self) -> Fraction:
         """The most that any hop between two devices can take, whatever the placement."""
-        ends = (0, self.devices - 1), (0, min(1, self.devices - 1))
+        return max(self._lags(), default=Fraction(0))
+
+    @property
+    def least_lag(self) -> Fraction:
+        """The least that any hop between two devices can take, whatever the placement."""
+        return min(self._lags(), default=Fraction(0))
+
+    def _lags(self) -> Iterator[Fraction]:
+        """List what a hop can take: over each boundary, within a node and between nodes, both ways."""
+        if self.communication is None:
+            yield self.p2p_latency
+            return
         boundaries = range(max(1, (self.stages or 2) - 1))
-        lags = (self.hop(each, *pair, kind).lag for each in boundaries for pair in ends for kind in "FB")
-        return max(lags, default=Fraction(0))
+        for pair in {(0, self.devices - 1), (0, min(1, self.devices - 1))}:
+            yield from (self.hop(each, *pair, kind).lag for each in boundaries for kind in "FB")
 
     @property
     def semantics(self) -> str:
@@ -694,10 +705,10 @@ def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> No
 
 def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
     ops = 2 * stages * microbatches
-    if ops > MOST_OPS or devices > MOST_OPS:
+    if ops > MOST_SEARCHED or devices > MOST_SEARCHED:
         raise ValueError(
             f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
-            f"at most {MOST_OPS:,} are taken"
+            f"at most {MOST_SEARCHED:,} are taken"
         )
 
 

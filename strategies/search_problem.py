@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 from solver.exact import in_ticks
 from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
+from solver.repetition import Repetition
 from strategies.actions import Op, PipelineAction
 from strategies.dependencies import build_problem
 from strategies.fusing import saving_blocks
@@ -87,6 +88,25 @@ def build_search_problem(
         merged_durations=merged,
         chains=chains,
     )
+
+
+def build_repetition(pipeline: Pipeline, placement: Placement, allowed: Allowed, size: int) -> Repetition:
+    """Write only the first microbatches of a pipeline as a problem to be searched.
+
+    Parameters
+    ----------
+    pipeline, placement, allowed
+        As for `build_search_problem`.
+    size : int
+        How many microbatches of each direction are written down, less than there are.
+    """
+    given = placement.directions()
+    few = replace(placement, microbatches=size * len(given))
+    part = pipeline.model_copy(update={"microbatches": few.microbatches})
+    problem = build_search_problem(part, few, **allowed._asdict())
+    left = [len(microbatches) - size for microbatches, _ in given]
+    direction = {microbatch: place for place, (here, _) in enumerate(few.directions()) for microbatch in here}
+    return Repetition(problem, tuple(left[direction[cast("Op", chain[0]).microbatch]] for chain in problem.chains))
 
 
 def _chains(placement: Placement, kinds: str) -> list[list[Key]]:

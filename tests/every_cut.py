@@ -17,7 +17,6 @@ from strategies.dependencies import build_problem, split_as_in
 from strategies.layers import Layers
 from strategies.orders import make_orders, parse_strategy
 from strategies.pipeline import Pipeline
-from strategies.stages import GivenModel
 
 NAMES = (
     *("1f1b", "gpipe", "zb-h1", "zb1p", "zb-h2", "eager-1f1b", "interleaved", "looped-bfs", "zb-v", "v-half"),
@@ -138,7 +137,7 @@ def best_of_all(instance: Instance) -> Fraction | None:
         for again in every_recomputation(pipeline.layers, cut, instance.recompute):
             made = pipeline.with_cut(cut, again)
             if orders is None:
-                placement, orders = make_orders(strategy, GivenModel(made).for_strategy(strategy, {}).pipeline, {})
+                placement, orders = make_orders(strategy, made, {})
             problem = build_problem(made, placement, split_as_in(orders))
             rows = place(problem, orders, replay_on_graph(problem, orders))
             makespan = Fraction(max(row.end for row in rows), problem.ticks_per_unit)

@@ -18,7 +18,14 @@ MAY_NOT = {
     "reports": {"strategies", "ppopt", "ortools", "click", "pydantic"},
     "ppopt": set(),
 }
-SOLVER_DATA_TYPES = {"solver.problem", "solver.programs", "solver.errors", "solver.exact", "solver.states"}
+SOLVER_DATA_TYPES = {
+    "solver.problem",
+    "solver.programs",
+    "solver.repetition",
+    "solver.errors",
+    "solver.exact",
+    "solver.states",
+}
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -72,7 +72,7 @@ _EPILOG = (
 @click.option(
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
 )
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @SEED
 @noise_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)

@@ -46,9 +46,11 @@ def read_export_options(
 def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
     from ppopt.evaluation.export import exported
+    from ppopt.optimization.periodic import PeriodicSchedule
 
     try:
-        return exported(schedule, options)
+        whole = schedule.whole() if isinstance(schedule, PeriodicSchedule) else schedule
+        return exported(whole, options)
     except InputError as error:
         raise InputError(f"--export: {error}") from None
 

@@ -34,7 +34,7 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads of CP-SAT.  [default: at most 2]")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @SEED
 @noise_options
 @click.option(
@@ -104,6 +104,7 @@ def optimize(
         workers=workers,
         seed=seed,
         cut=cut,
+        periodic=report is None and noise is None,
         robust=noise if robust else None,
     )
     afterwards = Afterwards(

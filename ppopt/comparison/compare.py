@@ -8,6 +8,7 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
+from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.comparison.selection import (
@@ -41,6 +42,9 @@ from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
+
+TRIALS_SHARE = 0.05
+"""Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
 
 BOUNDS_SHARE = 0.25
 """The part of what is then left that bounds may take."""
@@ -144,19 +148,21 @@ def compare(
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(model, names, engine, hurried=bool(placements))
+    gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
     if noise is not None:
         gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
     gathered.bound(searched, options, placements)
     if placements:
         gathered.search(searched, options)
+        gathered.try_communicators(limit.left)
     gathered.refuse_nothing()
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
         noisy = under_noise(ranked.schedules, noise, deadline=limit.ends if placements else None)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
-    return replace(
+    ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
         left_out=tuple(gathered.left_out),
@@ -164,7 +170,9 @@ def compare(
         searched=tuple(gathered.searched),
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
+        communicators=gathered.trials.found,
     )
+    return replace(ranked, notes=(*ranked.notes, *gathered.trials.notes(ranked.schedules)))
 
 
 def _tell_nobody(_text: str) -> None:
@@ -201,6 +209,16 @@ class _Gathered:
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
+    trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
+
+    def try_communicators(self, seconds: float) -> None:
+        """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
+        self.on_phase("trying communicators")
+        try:
+            self.trials.run(self.schedules, perf_counter() + seconds)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
 
     def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
         """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
@@ -354,7 +372,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
     if schedule.is_searched:
-        status = "feasible" if ladder.order else "optimal"
+        status = "feasible" if ladder.order or ladder.communication else "optimal"
     return replace(
         schedule,
         objective="makespan",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ppopt.comparison.communicators import CommunicatorFigures
 from ppopt.result import Schedule
 from reports.ladder import STEPS, Ladder
 from strategies.pipeline import Pipeline
@@ -48,6 +49,9 @@ class Comparison:
         How long all of it took.
     notes : tuple of str
         What the user should know of the comparison as such.
+    communicators : mapping of str to CommunicatorFigures
+        Where transfers take time: for the name of each schedule with which communicators it runs, and what PyTorch's
+        placement of its communication costs.
     noise : Noise or None
         With what noise the times of the schedules were drawn, too.
     """
@@ -64,6 +68,7 @@ class Comparison:
     bounds_cut_short: bool = False
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
     noise: Noise | None = None
 
     @property
@@ -79,7 +84,16 @@ class Comparison:
     def figures(self) -> list[dict[str, Any]]:
         """Write the figures of each schedule as plain values, the ladder as one of them."""
         pairs = zip(self.schedules, self.ladders, strict=True)
-        return [{**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0])} for pair in pairs]
+        return [
+            {**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0]), **self._with_communicators(pair[0])}
+            for pair in pairs
+        ]
+
+    def _with_communicators(self, schedule: Schedule) -> dict[str, Any]:
+        found = self.communicators.get(schedule.strategy)
+        if found is None:
+            return {"communicators": None, "lost_as_pytorch_places": None} if self.communicators else {}
+        return {"communicators": dict(found.runs), "lost_as_pytorch_places": dict(found.lost)}
 
     def vs_baseline(self, schedule: Schedule) -> float | None:
         """Return by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""

@@ -6,7 +6,7 @@ belong to what schedules are free to do, so that schedules with the same freedom
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
@@ -18,15 +18,16 @@ from ppopt.planning.saved_by_cut import saved_by_another_cut
 from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import load_bound, makespan_bound
+from solver.bounds.makespan import LONG, load_bound, makespan_bound, sizes_to_write
 from solver.errors import InfeasibleError
 from solver.exact import in_ticks
 from solver.problem import Block, Problem
+from solver.repetition import Repetition
 from strategies.actions import Op
 from strategies.fusing import saves, saving_blocks
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
-from strategies.search_problem import build_search_problem
+from strategies.search_problem import Allowed, build_repetition, build_search_problem
 
 SECONDS_PER_BOUND = 4.0
 """A quick bound that takes longer ends with what it has."""
@@ -38,7 +39,8 @@ SECONDS_FOR_CUTS = 6.0
 """What another cut would save is looked for so long at most, for all schedules together."""
 
 MOST_BOUNDED_OPS, MOST_BOUNDED_PAIRS = 50_000, 150_000_000
-"""Beyond so many operations, or pairs of operations of one device, only paths and loads are looked at."""
+"""So many operations, or pairs of operations of one device, are written down; where a pipeline is long, of its first
+microbatches only. Beyond, only paths and loads are looked at."""
 
 
 class Freedom(NamedTuple):
@@ -271,11 +273,10 @@ def find_bounds(freedom: Freedom) -> Bounds:
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
     latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
-    is_read = _is_read_quickly(freedom) and not clock.is_over()
-    problem = freedom.problem(freedom.pipeline.microbatches) if is_read else None
-    free = None if problem is None else replace(problem, capacities=[None] * problem.devices)
+    problem = None if clock.is_over() else _written(freedom)
+    free = problem and _changed(problem, _without_limit)
     quick = _simple_bound(freedom, loads, latency=False)
-    plain = max(quick, *loads, _quick_bound(free and _without_latency(free), clock))
+    plain = max(quick, *loads, _quick_bound(free and _changed(free, _without_latency), clock))
     delayed = plain
     if latency:
         delayed = max(plain, _simple_bound(freedom, loads, latency=True), _quick_bound(free, clock))
@@ -295,27 +296,50 @@ def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fra
     return replace(bounds, plain=plain, delayed=delayed, limited=delayed)
 
 
-def _is_read_quickly(freedom: Freedom) -> bool:
-    pipeline = freedom.pipeline
-    ops = (3 if freedom.split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
-    return ops <= MOST_BOUNDED_OPS and ops * ops // pipeline.devices <= MOST_BOUNDED_PAIRS
+def _written(freedom: Freedom) -> Problem | Repetition | None:
+    """Write a problem down as a whole or, of one that is long, as much as shows the rest; None if that is too much."""
+    pipeline, layout = freedom.pipeline, freedom.layout
+    kinds = 3 if freedom.split_backward else 2
+    if _is_read_quickly(pipeline.devices, kinds * (pipeline.stages or 0) * pipeline.microbatches):
+        return freedom.problem(pipeline.microbatches)
+    directions = [len(microbatches) for microbatches, _ in layout.directions()]
+    chains = kinds * (pipeline.stages or 0) * len(directions)
+    size = sizes_to_write(pipeline.devices, chains)[-1]
+    if min(directions) < LONG * pipeline.devices or not _is_read_quickly(pipeline.devices, chains * size):
+        return None
+    return build_repetition(pipeline, layout, Allowed(freedom.split_backward, freedom.overlap), size)
+
+
+def _is_read_quickly(devices: int, ops: int) -> bool:
+    return ops <= MOST_BOUNDED_OPS and ops * ops // devices <= MOST_BOUNDED_PAIRS
+
+
+def _changed(problem: Problem | Repetition, change: Callable[[Problem], Problem]) -> Problem | Repetition:
+    if isinstance(problem, Repetition):
+        return replace(problem, problem=change(problem.problem))
+    return change(problem)
+
+
+def _without_limit(problem: Problem) -> Problem:
+    return replace(problem, capacities=[None] * problem.devices)
 
 
 def _without_latency(problem: Problem) -> Problem:
     return replace(problem, precedences=[(before, after, 0) for before, after, _ in problem.precedences])
 
 
-def _quick_bound(problem: Problem | None, clock: _Clock) -> Fraction:
+def _quick_bound(problem: Problem | Repetition | None, clock: _Clock) -> Fraction:
     if problem is None or clock.is_over():
         clock.was_over = True
         return Fraction(0)  # what is linear has been found apart
     deadline = clock.next_deadline()
     bound = makespan_bound(problem, deadline=deadline)
     clock.was_over |= perf_counter() >= deadline
-    return Fraction(bound.value, problem.ticks_per_unit)
+    small = problem.problem if isinstance(problem, Repetition) else problem
+    return Fraction(bound.value, small.ticks_per_unit)
 
 
-def _limited_bound(freedom: Freedom, problem: Problem | None, clock: _Clock) -> Fraction | None:
+def _limited_bound(freedom: Freedom, problem: Problem | Repetition | None, clock: _Clock) -> Fraction | None:
     """Bound the makespan within the limit; None where nothing fits."""
     try:
         refuse_infeasible(freedom.pipeline, freedom.layout)

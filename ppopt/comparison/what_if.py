@@ -57,7 +57,8 @@ def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
 
 def _parts(given: Pipeline, schedule: Schedule) -> PartsOfKinds | None:
     waits = schedule.unhindered_makespan is not None  # for other transfers, which the page does not know
-    if schedule.status == "measured" or waits or len(schedule.problem.tasks) > MOST_OPS:
+    is_short = schedule.layout.microbatches != schedule.pipeline.microbatches  # a part stands for the whole
+    if schedule.status == "measured" or waits or is_short or len(schedule.problem.tasks) > MOST_OPS:
         return None
     return cost_parts(given, schedule.pipeline)
 

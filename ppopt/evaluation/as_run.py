@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -33,6 +34,33 @@ class Transferred(NamedTuple):
     start: int
     end: int
     arrival: int
+
+
+def moved_by_links(problem: Problem, rows: Sequence[Placed]) -> dict[Op, Transferred]:
+    """Find when each result is on its link, where links move one after the other.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose ``moves`` say for how long.
+    rows : sequence of Placed
+        When each operation ran, device by device in its order, the halves of a block one after the other.
+    """
+    leaving: dict[Key, list[tuple[Key, int]]] = defaultdict(list)
+    for before, after, lag in problem.precedences:
+        if (before, after) in problem.moves:
+            leaving[before].append((after, lag))
+    free: dict[tuple[int, int], int] = defaultdict(int)
+    found: dict[Op, Transferred] = {}
+    for row in rows:
+        for after, lag in leaving[row.task]:
+            link, moving = (row.device, problem.tasks[after].device), problem.moves[row.task, after]
+            start = max(row.end, free[link])
+            free[link] = end = start + moving
+            op = cast("Op", row.task)
+            transfer = op._replace(kind="F" if op.kind == "F" else "B")
+            found[transfer] = Transferred(*link, start, start, start, end, end + lag - moving)
+    return found
 
 
 def as_it_ran(problem: Problem, rows: Sequence[Placed], transfers: Mapping[Op, Transferred]) -> Problem:

@@ -14,6 +14,7 @@ from ppopt.evaluation.communicator_verdicts import (
     needed_communicators,
 )
 from ppopt.garbage import collection_paused
+from ppopt.planning.quick import planned_for_file
 from solver.errors import InputError
 from strategies.actions import Op
 from strategies.given_order import GivenOrder
@@ -25,7 +26,7 @@ from strategies.order_faults import check_communication, check_file
 from strategies.pipeline import Pipeline, StageCosts
 from strategies.placements import Placement
 from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
-from strategies.stages import in_stages
+from strategies.stages import GivenModel
 from strategies.static_memory import static_memory
 
 Costs = Callable[[GivenOrder], Pipeline]
@@ -116,7 +117,7 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
         return CheckReport(file.name, faults, notes, f"{file.name}: {_counted(len(faults), 'fault')}")
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
     if costs is not None:
-        pipeline = in_stages(costs(given), given.sizes["stages"])  # where layers are not yet cut
+        pipeline = planned_for_file(GivenModel(costs(given)), given)
         faults = tuple(_over_limit(file, pipeline, checked.placement))
     rows = file.rows if lower is None else _lowered(given, lower)
     report = CheckReport(file.name, faults, notes, f"{file.name}: {_described(given)}; {_found(faults)}")

@@ -11,7 +11,7 @@ from ppopt.evaluation.order_files import read_each, read_named
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.planning.fixed_order import FixedOrder
-from ppopt.planning.quick import planned
+from ppopt.planning.quick import planned, planned_for_file
 from ppopt.result import Schedule
 from solver.errors import DeadlockError, InputError
 from solver.replay import ENGINES
@@ -238,9 +238,7 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
     notes = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
-    pipeline = cut.pipeline
-    if model.leaves_cut_open(len(pipeline.costs)):
-        pipeline, _ = _planned(FixedOrder(given.name, pipeline, given.placement, given.orders, None, {}))
+    pipeline = planned_for_file(model, given)
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 

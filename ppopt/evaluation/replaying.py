@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.evaluation.as_run import Transferred
+from ppopt.evaluation.as_run import Transferred, moved_by_links
 from ppopt.evaluation.communicated import Order, communicate
 from ppopt.result import Schedule
 from reports.metrics import measure
@@ -83,6 +83,8 @@ def replay_orders(
     if pipeline.semantics in ("rendezvous", "batched"):
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
         rows, transfers = communicate(order)
+    elif problem.moves:
+        transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
     figures = measure(problem, rows, pipeline.ideal)
     short = note_on_short_blocks(pipeline, orders)
@@ -101,6 +103,7 @@ def replay_orders(
         notes=(*notes, *([] if short is None else [short])),
         unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
         transfers=transfers,
+        lowered=None if given is None else given.lowered,
     )
 
 

@@ -11,12 +11,11 @@ from time import perf_counter
 
 from ppopt.evaluation.replaying import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.job import Answer, Compile, Failure, Job
+from ppopt.memory_frontier.job import Answer, Failure, Job
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
-from solver.search.portfolio import WORTH_COMPILING
 from strategies.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
@@ -136,19 +135,17 @@ class Exploration:
         self.interrupted = True
 
     def _search(self, searchers: Searchers) -> None:
-        if self.ends - self.started > WORTH_COMPILING and searchers.idle:
-            searchers.give(Compile())
         while (left := self.ends - perf_counter()) > 0 and not self.interrupted:
-            while searchers.idle and (job := self._next(_searches(searchers.jobs))) is not None:
+            while searchers.idle and (job := self._next(searchers.jobs)) is not None:
                 searchers.give(job)
-            if not searchers.jobs or (searchers.idle and not _searches(searchers.jobs)):
+            if not searchers.jobs:
                 return
             self._tell()
             self.died = searchers.died
             for asked, answer in searchers.answers(min(left, BETWEEN_LOOKS)):
                 self._take(asked, answer)
 
-    def _take(self, job: Job | Compile, answer: Answer) -> None:
+    def _take(self, job: Job, answer: Answer) -> None:
         """Keep what a search has found.
 
         Raises
@@ -156,8 +153,6 @@ class Exploration:
         InternalError
             If something went wrong in it.
         """
-        if isinstance(job, Compile):
-            return
         if isinstance(answer, Failure):
             limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
             raise InternalError(f"the search of {job.placement} {limit}: {answer.message}")
@@ -298,10 +293,6 @@ class Exploration:
     def _gap(self, limit: Fraction) -> Fraction:
         best = self.curves.best_at(limit).makespan
         return (best - self.curves.bound_at(limit)) / best
-
-
-def _searches(jobs: Sequence[Job | Compile]) -> list[Job]:
-    return [job for job in jobs if isinstance(job, Job)]
 
 
 def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:

@@ -12,11 +12,6 @@ from strategies.pipeline import Pipeline
 
 
 @dataclass(frozen=True, eq=False)
-class Compile:
-    """Compile the inner loops of local search, where numba is there and they are not: single searches are too short."""
-
-
-@dataclass(frozen=True, eq=False)
 class Job:
     """One search.
 
@@ -52,4 +47,4 @@ class Failure:
 
 
 Answer: TypeAlias = Schedule | Failure | None
-"""The best schedule that was found, with its bound; what went wrong; None where it was ended too early, or compiled."""
+"""The best schedule that was found, with its bound; what went wrong; None where it was ended too early."""

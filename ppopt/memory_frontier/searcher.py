@@ -8,13 +8,11 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from time import perf_counter, sleep
+from time import sleep
 
-from ppopt.memory_frontier.job import Answer, Compile, Failure, Job
+from ppopt.memory_frontier.job import Answer, Failure, Job
 from ppopt.optimization.optimize import optimize_each
 from ppopt.result import Schedule
-from solver.problem import Problem, Task
-from solver.search.local_search import improve
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -23,7 +21,7 @@ def main() -> None:
     """Do jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    channel: Connection[Answer, Job | Compile] = Connection(os.dup(sys.stdin.fileno()))
+    channel: Connection[Answer, Job] = Connection(os.dup(sys.stdin.fileno()))
     with suppress(EOFError, BrokenPipeError):
         channel.send(None)  # from now on a signal does no harm
         while True:
@@ -31,11 +29,8 @@ def main() -> None:
             channel.send(_answered(job))
 
 
-def _answered(job: Job | Compile) -> Answer:
+def _answered(job: Job) -> Answer:
     """Do a job; SIGINT ends a search, with the best so far."""
-    if isinstance(job, Compile):
-        compile_moves()  # SIGINT would be raised in numba's own callbacks: whoever sends it does not wait for long
-        return None
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -46,12 +41,6 @@ def _answered(job: Job | Compile) -> Answer:
         return None
     except Exception as error:  # the one that asked tells it, for nobody reads what is printed here
         return Failure(f"{type(error).__name__}: {error}")
-
-
-def compile_moves() -> None:
-    """Compile the inner loops of local search into numba's cache."""
-    problem = Problem(1, {0: Task(0, 1), 1: Task(0, 1)}, [(0, 1, 0)], chains=[[0], [1]])
-    improve(problem, [[[0, 1]]], target=0, deadline=perf_counter(), seed=0, compiled=True)
 
 
 def _end_with(parent: int) -> None:

@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import ppopt
-from ppopt.memory_frontier.job import Answer, Compile, Job
+from ppopt.memory_frontier.job import Answer, Job
 
 
 @dataclass(eq=False)
 class _Searcher:
     process: subprocess.Popen[bytes]
     channel: Connection[Any, Any]
-    job: Job | Compile | None = None
+    job: Job | None = None
     is_ready: bool = False  # it says so itself, when it has loaded all that it needs
 
 
@@ -64,27 +64,27 @@ class Searchers:
         return sum(searcher.job is None for searcher in self._searchers)
 
     @property
-    def jobs(self) -> list[Job | Compile]:
+    def jobs(self) -> list[Job]:
         """What is being done."""
         return [searcher.job for searcher in self._searchers if searcher.job is not None]
 
-    def give(self, job: Job | Compile) -> None:
+    def give(self, job: Job) -> None:
         """Let one that is idle do a job."""
         searcher = next(each for each in self._searchers if each.job is None)
         searcher.job = job
         with suppress(OSError):  # it has died, which `answers` finds out
             searcher.channel.send(job)
 
-    def answers(self, seconds: float) -> list[tuple[Job | Compile, Answer]]:
+    def answers(self, seconds: float) -> list[tuple[Job, Answer]]:
         """Wait until something has been answered, or for so many seconds.
 
         Returns
         -------
-        list of (Job or Compile, Answer)
+        list of (Job, Answer)
             Each job with its answer; None where the process has died.
         """
         busy = {each.channel: each for each in self._searchers if each.job is not None}
-        answered: list[tuple[Job | Compile, Answer]] = []
+        answered: list[tuple[Job, Answer]] = []
         for channel in wait(list(busy), max(0.0, seconds)):
             assert isinstance(channel, Connection)
             searcher = busy[channel]
@@ -111,11 +111,11 @@ class Searchers:
             else:
                 searcher.job = None
 
-    def last_answers(self, seconds: float) -> list[tuple[Job | Compile, Answer]]:
+    def last_answers(self, seconds: float) -> list[tuple[Job, Answer]]:
         """End all that is being done, and wait for so many seconds for what was found."""
         self.interrupt()
         ends = perf_counter() + seconds
-        answered: list[tuple[Job | Compile, Answer]] = []
+        answered: list[tuple[Job, Answer]] = []
         while self.jobs and (left := ends - perf_counter()) > 0:
             answered += self.answers(left)
         return answered

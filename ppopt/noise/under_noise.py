@@ -80,6 +80,10 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
     first = schedules[0].pipeline
     noise.refuse_unknown_devices(first.devices)
     for schedule in schedules:
+        if schedule.layout.microbatches != schedule.pipeline.microbatches:
+            raise InputError(
+                f"noise: {schedule.strategy} is too long to be written out, and times are drawn for what is written"
+            )
         if schedule.unhindered_makespan is not None:
             raise InputError(
                 f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and times "

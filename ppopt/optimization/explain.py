@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
+from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
 from reports.numbers import number, percent, with_unit
+from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.deadline import is_over
+from solver.problem import Problem
+from solver.repetition import Repetition
 from solver.states import Argument
 from strategies.pipeline import Pipeline
-from strategies.search_problem import build_search_problem
+from strategies.search_problem import build_repetition, build_search_problem
 
 
 def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
@@ -130,17 +135,25 @@ def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None
 
     None if there is no time for all arguments, for part of them cannot be compared.
     """
-    from solver.bounds.makespan import makespan_bound
-
     deadline = None if limit is None else limit.last_moment
     if limit is not None and perf_counter() + limit.bounding > limit.last_moment:
         return None
     try:
-        problem = build_search_problem(pipeline, schedule.layout, **schedule.allowed._asdict())
+        problem = _written(pipeline, schedule)
         bound = makespan_bound(problem, deadline=deadline)
     except KeyboardInterrupt:
         if limit is None:
             raise
         limit.hurry()
         return None
-    return None if is_over(deadline) else bound.value / problem.ticks_per_unit
+    small = problem.problem if isinstance(problem, Repetition) else problem
+    return None if is_over(deadline) else bound.value / small.ticks_per_unit
+
+
+def _written(pipeline: Pipeline, schedule: Schedule) -> Problem | Repetition:
+    """Write a pipeline out as the schedule's was."""
+    layout, allowed = schedule.layout, schedule.allowed
+    if not isinstance(schedule, PeriodicSchedule):
+        return build_search_problem(pipeline, layout, **allowed._asdict())
+    size = sizes_to_write(pipeline.devices, 0)[0]
+    return build_repetition(pipeline, replace(layout, microbatches=pipeline.microbatches), allowed, size)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from time import perf_counter
 from typing import get_args
@@ -20,6 +21,7 @@ from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import refuse_infeasible
+from ppopt.optimization.periodic import Long, PeriodicSchedule, search_unwritten
 from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
@@ -29,8 +31,9 @@ from ppopt.result import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
+from solver.search.long_search import LongSearch, is_long
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
-from solver.search.portfolio import ToolName, plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
 from solver.states import Objective
 from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
@@ -45,6 +48,12 @@ from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, CutChoice, GivenMode
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
+
+MANY_OPS = 20_000
+"""Of more operations than this, published schedules of few microbatches are stretched before those of all are tried."""
+
+MOST_CORES = 16
+"""Of all the cores that there are, so many are used where nobody says how many."""
 
 LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
 """On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
@@ -101,8 +110,8 @@ def optimize(
     time_limit : float
         Seconds.
     workers : int, optional
-        Threads of CP-SAT; by default one for each core, at most two. With one, a seed decides the result as far as the
-        clock allows.
+        How many cores the search uses in all; by default all there are, up to 16. With one, a seed decides the result
+        as far as the clock allows.
     seed : int
         The seed of everything random.
     progress : callable, optional
@@ -141,6 +150,7 @@ def optimize(
         progress=progress,
         starts=starts,
         cut=cut,
+        periodic=robust is None,
         robust=robust,
     )
     outcomes = list(optimize_each(pipeline, options))
@@ -162,6 +172,9 @@ class SearchOptions:
     known : Bound or None
         A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
         than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
+    periodic : bool
+        Whether pipelines of more than 300,000 operations are searched, too, as `optimize` does. Their schedules are
+        `ppopt.optimization.periodic.PeriodicSchedule`.
 
     Raises
     ------
@@ -180,6 +193,7 @@ class SearchOptions:
     starts: Sequence[Schedule] = ()
     cut: CutChoice = "plan"
     known: Bound | None = None
+    periodic: bool = False
     robust: Noise | None = None
 
     def __post_init__(self) -> None:
@@ -215,15 +229,17 @@ class SearchOptions:
         return [name for name in STAGES_PER_DEVICE if name != "wave"]
 
     @property
-    def threads(self) -> int:
-        """CP-SAT's."""
-        return self.workers or min(2, os.cpu_count() or 1)
+    def cores(self) -> int:
+        """How many the search uses."""
+        return self.workers or min(MOST_CORES, os.cpu_count() or 1)
 
 
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
 ) -> Iterator[Schedule | InfeasibleError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
+
+    A placement whose bound is above the best schedule of those before it cannot win, and leaves its time to the others.
 
     Parameters
     ----------
@@ -242,14 +258,17 @@ def optimize_each(
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = SHARE_OF_CUTS * options.time_limit / len(options.placements)
     cuts = {name: _cut_for(model, name, options.split_backward, seconds) for name in options.placements}
+    best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
         try:
-            result = _optimize_one(cut.pipeline, name, options, limit)
+            result = _optimize_one(cut.pipeline, name, options, limit, best)
             result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
         except InfeasibleError as error:
             yield error
             continue
+        if best is None or result.objective_value < best.objective_value:
+            best = result
         yield replace(result, notes=(*doubts(pipeline), *result.notes))
         if result.interrupted:
             return
@@ -320,17 +339,20 @@ def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator
 
 
 @collection_paused()
-def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit) -> Schedule:
+def _optimize_one(
+    pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit, rival: Schedule | None = None
+) -> Schedule:
     started = perf_counter()
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
-    if ops > MOST_SEARCHED_OPS:
-        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
+    if ops > MOST_SEARCHED_OPS:
+        return _optimize_unwritten(pipeline, placement, ops, options, limit)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
     seconds = limit.left_of_turn
     search = Search(problem, options.objective, seconds, options.progress)
+    search.rival = None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
@@ -338,6 +360,13 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
     met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
+        long = _long_search(search, pipeline, placement, options, strategies)
+        begins = long if long is not None and is_long(problem) else None
+        if begins is not None and len(problem.tasks) > MANY_OPS:
+            search.proven(bound_first(problem))
+            limit.bounding = quick_bound(search)
+            begins.begin()
+            begins = None
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
@@ -350,14 +379,17 @@ def _optimize_one(pipeline: Pipeline, name: str, options: SearchOptions, limit: 
         choosing = _for_choosing(draft.seconds, options, limit)
         after = _after_search(draft.seconds, shown_beside, limit) + choosing
         search.deadline = limit.turn_ends - after
-        limit.bounding = quick_bound(search)
+        limit.bounding = limit.bounding or quick_bound(search)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
-        run_tools(search, _tools(problem, placement, options.objective), options.threads, options.seed)
+        if begins is not None:
+            begins.begin()
+        run_tools(search, _tools(problem, placement, options.objective), options.cores, options.seed, long)
         if search.closed:
             allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
             frugal = one_at_a_time(placement, problem)
-            spare_memory(search, frugal, bound_first, allowance, options.threads, options.seed)
+            spare_memory(search, frugal, bound_first, allowance, options.cores, options.seed)
+    notes += _why_it_ended(search, rival)
     _offer_something(search, placement)
     if not search.bound:
         search.proven(bound_first(problem))
@@ -385,6 +417,50 @@ def _for_choosing(finishing: float, options: SearchOptions, limit: TimeLimit) ->
     return min(seconds, MOST_OF_TIME * limit.left_of_turn)
 
 
+def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
+    if search.cannot_win and rival is not None:
+        yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
+
+
+def _optimize_unwritten(
+    pipeline: Pipeline, placement: Placement, ops: int, options: SearchOptions, limit: TimeLimit
+) -> Schedule:
+    """Search a pipeline of too many operations to be written out."""
+    if not options.periodic or options.objective != "makespan":
+        beyond = " for the span" if options.periodic else ""
+        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched{beyond}")
+    if pipeline.semantics != "async":
+        raise InputError(
+            f"optimize: these are {ops:,} operations; where transfers wait (communication: p2p: {pipeline.semantics}), "
+            f"at most {MOST_SEARCHED_OPS:,} are searched"
+        )
+    refuse_infeasible(pipeline, placement)
+    strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return search_unwritten(
+        long,
+        ops=ops,
+        seconds=limit.left_of_turn,
+        workers=options.cores,
+        seed=options.seed,
+        progress=options.progress,
+    )
+
+
+def _long_search(
+    search: Search,
+    pipeline: Pipeline,
+    placement: Placement,
+    options: SearchOptions,
+    strategies: Sequence[Strategy],
+) -> LongSearch | None:
+    """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
+    if search.problem.moves:  # how results queue on links does not repeat with the order
+        return None
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return long_search_of(search, options.seed, long.starts, long.write)
+
+
 def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
     """Find the bound that no clock cuts short: the work of a device and what lies around it."""
     return first_span_bound(pipeline, placement, problem) if objective == "span" else plain_bound(problem, objective)
@@ -410,7 +486,7 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
     others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     untried: list[str] = []
     longest = 0.0
-    for strategy in strategies:
+    for strategy in strategies if not search.closed else ():
         if _is_too_late(search, longest):
             untried.append(strategy.name)
             continue
@@ -516,6 +592,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
+    notes = (*notes, *_placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
@@ -526,6 +603,14 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
+
+
+def _placement_notes(pipeline: Pipeline) -> Iterator[str]:
+    """Say that a searched order's communication is placed by time, where the pipeline asks for something else."""
+    asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
+    if asked in ("pytorch", "given", "batched"):
+        key = "p2p" if asked == "batched" else "lowering"
+        yield f"{key}: {asked} is for orders that a framework has; what was found is placed by time, as --lowered does"
 
 
 def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:
@@ -547,6 +632,8 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
     """
     compared: list[Schedule] = []
     left_out: list[str] = []
+    if isinstance(schedule, PeriodicSchedule):
+        return [], []  # they are not written out either
     longest = 0.0 if limit is None else limit.finishing
     split_backward, overlap = schedule.allowed
     for strategy in fitting_strategies(schedule.pipeline, schedule.placement, split_backward=split_backward):

@@ -317,6 +317,9 @@ def plan_fixed_order(
     return replace(search.plan(), seconds=perf_counter() - started)
 
 
+FLOOR_NODES = 40
+"""So many parts of all cuts are looked at for a bound without regard to memory."""
+
 TURNS = 4
 """Of several problems each gets at most this part of the time that is left."""
 
@@ -462,9 +465,10 @@ class _Search:
         """
         most = sum(kind.count for kind in self._layers.kinds if kind.recompute is not None)
         left_open: list[Fraction] = []
+        floor = Fraction(0)
         for count in range(most + 1):
             written = self._write(count)
-            floor = self._without_limits(written)
+            floor = max(floor, self._without_limits(written))
             if self.best is not None and floor >= self.best.makespan:
                 break
             if self._is_over():
@@ -488,6 +492,7 @@ class _Search:
             answer = best_split(
                 replace(written.problem, limits=()),
                 deadline=self._turn(),
+                most_nodes=FLOOR_NODES,
                 seed=self.seed,
                 cutoff=cutoff,
                 stop=self.stop,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.optimize import optimize
+from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.partitions import Partitions, partitions_of
 from ppopt.result import Schedule
 from solver.bounds.makespan import makespan_bound
@@ -25,6 +27,9 @@ SHARE_OF_A_SEARCH = 0.08
 
 LEAST_SECONDS = 1.0
 """A search of a cut is not cut shorter than this."""
+
+RECUT_SECONDS, MOST_TURNS = 0.5, 3
+"""A better cut for the order of a schedule is looked for so long, and so often in a row where that helps."""
 
 ROUND = 3
 """When so many cuts of the same bound have been searched equally often, the best of them is searched longer."""
@@ -279,6 +284,42 @@ class FreeOrder:
         proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
         each.found, each.makespan = found, exact_makespan(found)
+        self._alternate(found, deadline)
+
+    def _alternate(self, found: Schedule, deadline: float) -> None:
+        """Cut the model anew for the order that was found, search the new cut, and so on, as long as that helps."""
+        for _ in range(MOST_TURNS):
+            left = deadline - perf_counter()
+            if self.result.interrupted or left < LEAST_SECONDS or self.result.makespan == self.result.bound:
+                return
+            better = self._cut_anew(found, min(RECUT_SECONDS, left / 4))
+            if better is None:
+                return
+            self.result.offer(better)
+            seconds = max(LEAST_SECONDS, SHARE_OF_A_SEARCH * (deadline - perf_counter()))
+            searched = self._search(better.pipeline, seconds, [better])
+            if searched is None:
+                return
+            found = searched
+
+    def _cut_anew(self, found: Schedule, seconds: float) -> Schedule | None:
+        """Find a better cut for an order; None if there is none in so many seconds."""
+        cut = found.pipeline.layers_per_stage
+        assert cut is not None
+        order = FixedOrder(found.strategy, found.pipeline, found.layout, found.actions, None, {})
+        plan = plan_fixed_order(
+            found.pipeline,
+            found.strategy,
+            empty=self.options.empty,
+            time_limit=seconds,
+            seed=self.options.seed,
+            starts=((cut, None),),
+            order=order,
+        )
+        if plan.cut is None or plan.makespan is None or plan.makespan >= exact_makespan(found):
+            return None
+        made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph")
+        return replace(made, allowed=found.allowed)
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
         options = self.options

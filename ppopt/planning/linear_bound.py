@@ -55,7 +55,7 @@ def scales_of(pipeline: Pipeline) -> Scales:
     times = [value for costs in kinds for value in costs[:4]]
     amounts = [value for costs in kinds for value in costs[4:]]
     limits = [limit for limit in pipeline.limits if limit is not None]
-    return Scales(common_scale([pipeline.p2p_latency, *times]), common_scale([*limits, *amounts]))
+    return Scales(common_scale([pipeline.least_lag, *times]), common_scale([*limits, *amounts]))
 
 
 def least_totals(
@@ -127,7 +127,7 @@ class LinearBound:
         assert layers is not None
         self.scales = scales_of(pipeline)
         self.devices, self.microbatches, self.empty = pipeline.devices, pipeline.microbatches, empty
-        self.latency = in_ticks(pipeline.p2p_latency, self.scales.time)
+        self.latency = in_ticks(pipeline.least_lag, self.scales.time)
         self.limits = [None if each is None else in_ticks(each, self.scales.memory) for each in pipeline.limits]
         self.windows = layers.stage_windows(pipeline.devices, empty=empty)
         self.kinds = [place for place, _ in layers.groups]

@@ -66,7 +66,7 @@ class _Writer:
         self.pipeline, self.device, self.scales, self.split = pipeline, device, scales, split_backward
         (self.homes,) = placement.homes
         self.held = [stage for stage, home in enumerate(self.homes) if home == device]
-        self.latency = in_ticks(pipeline.p2p_latency, scales.time)
+        self.latency = in_ticks(pipeline.least_lag, scales.time)
         columns = zip(*(cost.durations for cost in pipeline.costs), strict=True)
         self.forward, self.whole, self.to_input, self.to_weight = (
             [in_ticks(value, scales.time) for value in column] for column in columns

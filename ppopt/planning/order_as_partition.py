@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -86,12 +86,12 @@ class Ordered(NamedTuple):
     ----------
     actions : list of (Op or Block)
         All of them.
-    waits : list of list of (int, bool)
-        For each, the places of what it waits for, and whether the result comes from another device.
+    waits : list of list of (int, Fraction)
+        For each, the places of what it waits for, and how long the result takes from there.
     """
 
     actions: list[PipelineAction]
-    waits: list[list[tuple[int, bool]]]
+    waits: list[list[tuple[int, Fraction]]]
 
 
 def sorted_actions(pipeline: Pipeline, placement: Placement, orders: Orders) -> Ordered:
@@ -115,12 +115,12 @@ def sorted_actions(pipeline: Pipeline, placement: Placement, orders: Orders) -> 
     """
     problem = build_problem(pipeline, placement, split_as_in(orders))
     check_complete(problem, orders)
-    before: dict[Action, list[tuple[Action, bool]]] = {action: [] for order in orders for action in order}
+    before: dict[Action, list[tuple[Action, Fraction]]] = {action: [] for order in orders for action in order}
     after: dict[Action, list[Action]] = {action: [] for action in before}
-    device: dict[Action, int] = {action: number for number, order in enumerate(orders) for action in order}
-    links = [(first, second) for first, second, _ in between_actions(problem, orders)]
-    for first, second in chain(links, *(pairwise(order) for order in orders)):
-        before[second].append((first, device[first] != device[second]))
+    lags = {lag: Fraction(lag, problem.ticks_per_unit) for _, _, lag in problem.precedences}
+    in_order = ((first, second, 0) for order in orders for first, second in pairwise(order))
+    for first, second, lag in chain(between_actions(problem, orders), in_order):
+        before[second].append((first, lags.get(lag, Fraction(0))))
         after[first].append(second)
     missing = {action: len(waits) for action, waits in before.items()}
     found = [action for action, count in missing.items() if not count]
@@ -132,7 +132,7 @@ def sorted_actions(pipeline: Pipeline, placement: Placement, orders: Orders) -> 
     if len(found) < len(before):
         raise deadlock(order_graph(problem, orders))
     number = {action: place for place, action in enumerate(found)}
-    waits = [[(number[other], far) for other, far in before[action]] for action in found]
+    waits = [[(number[other], lag) for other, lag in before[action]] for action in found]
     return Ordered(cast("list[PipelineAction]", found), waits)
 
 
@@ -177,8 +177,9 @@ def write_partition(
     stages = len(placement.homes[0])
     overlap = pipeline.overlap or Fraction(0)
     ordered = ordered or sorted_actions(pipeline, placement, orders)
-    scale, memory_scale, is_exact = _scales(pipeline, layers, len(ordered.actions))
-    latency = _in_ticks(pipeline.p2p_latency, scale)
+    lags = {lag for waits in ordered.waits for _, lag in waits}
+    scale, memory_scale, is_exact = _scales(pipeline, layers, len(ordered.actions), lags)
+    ticks = {lag: _in_ticks(lag, scale) for lag in lags}
     classes: dict[tuple[object, ...], int] = {}
     tasks = [classes.setdefault(_class_of(action), len(classes)) for action in ordered.actions]
     windows = layers.stage_windows(stages, empty=empty)
@@ -202,12 +203,12 @@ def write_partition(
             runs=runs,
             lengths=lengths,
             tasks=tasks,
-            waits=[[(other, latency if far else 0) for other, far in waits] for waits in ordered.waits],
+            waits=[[(other, ticks[lag]) for other, lag in waits] for waits in ordered.waits],
             limits=tuple(_limits(pipeline, placement, orders, memory_scale)),
             groups=groups,
             empty=empty,
             first_in_mode=uniform if again and recompute == "uniform-k" else None,
-            step=_step(runs, lengths, latency),
+            step=_step(runs, lengths, ticks.values()),
         ),
         layers,
         scale,
@@ -215,9 +216,9 @@ def write_partition(
     )
 
 
-def _scales(pipeline: Pipeline, layers: Layers, actions: int) -> tuple[int, int, bool]:
+def _scales(pipeline: Pipeline, layers: Layers, actions: int, lags: Iterable[Fraction]) -> tuple[int, int, bool]:
     """Find how many ticks make a unit of time and of memory: all amounts whole, if that fits 64 bits."""
-    times = [pipeline.p2p_latency, *(value for costs in _all_costs(layers) for value in costs[:4])]
+    times = [*lags, *(value for costs in _all_costs(layers) for value in costs[:4])]
     limits = [limit for limit in pipeline.limits if limit is not None]
     amounts = [*limits, *(value for costs in _all_costs(layers) for value in costs[4:])]
     part = (pipeline.overlap or Fraction(0)).denominator
@@ -273,11 +274,11 @@ def _forms(named: tuple[object, ...], overlap: Fraction) -> tuple[Form, ...]:
     )
 
 
-def _step(runs: tuple[Run, ...], lengths: tuple[tuple[Form, ...], ...], latency: int) -> int:
+def _step(runs: tuple[Run, ...], lengths: tuple[tuple[Form, ...], ...], lags: Iterable[int]) -> int:
     """Return a number that divides every length and lag."""
     used = {(term.attribute, term.factor) for forms in lengths for form in forms for term in form}
     values = [factor * amounts[attribute] for attribute, factor in used for run in runs for amounts in run.modes]
-    return max(1, gcd(latency, *values))
+    return max(1, gcd(*lags, *values))
 
 
 def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int) -> list[Limit]:

@@ -14,10 +14,12 @@ from solver.errors import InputError
 from solver.partitioning.solve import quick_split
 from solver.partitioning.splits import InfeasibleSplitError
 from strategies.cuts import Counts
+from strategies.given_order import GivenOrder
 from strategies.orders import make_orders
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
+from strategies.stages import GivenModel
 
 MOST_OPS = 20_000
 """An order of more operations is not replayed dozens of times for a moment's answer: its model is cut evenly."""
@@ -39,6 +41,27 @@ def planned(order: FixedOrder) -> Pipeline:
     if sum(map(len, order.orders)) > MOST_OPS:
         return order.pipeline
     return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
+
+
+def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
+    """Cut a model into as many stages as an order from a file has; layers that come without a cut, for that order.
+
+    Parameters
+    ----------
+    model : GivenModel
+        The costs.
+    given : GivenOrder
+        The order.
+
+    Raises
+    ------
+    InputError
+        If the file's sizes are not the pipeline's.
+    """
+    pipeline = model.for_order(given).pipeline
+    if not model.leaves_cut_open(len(pipeline.costs)):
+        return pipeline
+    return planned(FixedOrder(given.name, pipeline, given.placement, given.orders, None, {}))
 
 
 def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float, *, split_backward: bool) -> Pipeline:

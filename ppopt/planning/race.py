@@ -116,7 +116,7 @@ class Race:
             left = deadline - perf_counter()
             if self.interrupted or (place and left <= 0):
                 return
-            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / (len(self.entries) - place))))
+            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(self.entries) - place))))
         while not self.interrupted and (waiting := self._next()) is not None:
             left = deadline - perf_counter()
             if left < LEAST_TURN:

@@ -101,7 +101,7 @@ def rows_for_any_order(pipeline: Pipeline, placement: Placement, *, split_backwa
         Whether backwards may be I and W.
     """
     (homes,) = placement.homes
-    latency = in_ticks(pipeline.p2p_latency, scales_of(pipeline).time)
+    latency = in_ticks(pipeline.least_lag, scales_of(pipeline).time)
     rows: list[Row] = []
     for device in range(placement.devices):
         held = [stage for stage, home in enumerate(homes) if home == device]

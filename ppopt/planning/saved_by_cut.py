@@ -35,6 +35,8 @@ def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
     pipeline = schedule.pipeline
     if pipeline.layers is None or schedule.is_searched or PLANNED in schedule.notes:
         return Fraction(0)
+    if pipeline.communication is not None:  # cuts are judged by one latency alone
+        return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:
         return Fraction(0)
     if sum(map(len, schedule.actions)) > MOST_OPS or perf_counter() > deadline:

@@ -239,7 +239,7 @@ class Plan:
     def _costs(self, pipeline: Pipeline) -> Pipeline:
         costs = (
             self.schedule.pipeline
-            if pipeline.stages is None
+            if pipeline.stages is None or pipeline.layers is not None
             else in_stages(pipeline, len(self.schedule.pipeline.costs))
         )
         if splits_first_stage(self.schedule):

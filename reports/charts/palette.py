@@ -25,6 +25,9 @@ STEPS = {
 }
 """Of the steps of a ladder."""
 
+TRANSFERS = "#7A3E9D"
+"""Of what is moved between devices."""
+
 PUBLISHED, SEARCHED, OVER_LIMIT, MEASURED = "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
 
 MICROBATCHES = (

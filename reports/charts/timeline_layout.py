@@ -19,7 +19,8 @@ from reports.operation import operation
 from solver.problem import Key
 
 BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.06, 0.66, 0.71, 0.96
-"""Where a device's bars and its memory strip lie in its row, as parts of the row's height."""
+LINE_TOP, LINE_BOTTOM = 0.665, 0.705
+"""Where a device's bars, the line of its transfers and its memory strip lie in its row, as parts of its height."""
 
 DIGITS = 10
 """Significant digits of the times that are drawn; the figures beside them have all."""
@@ -48,7 +49,8 @@ def columns(presented: Presented) -> dict[str, Any]:
         ``critical``, indices on the critical path; ``waits``, for each operation that was waited for: its index, idle
         time before it, how much of that was for data, latency, and the order itself, and the binding input as text
         (empty for none); ``memory``, for each device moments and levels; ``limits``; ``colours`` for each kind and
-        place, with that of the text.
+        place, with that of the text; ``transfers``, for each end of a transfer its device, name, and when it was ready,
+        began and was over.
     """
     operations = [operation(row.task) for row in presented.timeline]
     places = _places(presented)
@@ -81,6 +83,10 @@ def columns(presented: Presented) -> dict[str, Any]:
         "memory": _memory(presented),
         "limits": list(presented.summary.limits),
         "colours": _colours(max(places, default=0) + 1),
+        "transfers": [
+            [each.device, each.name, *(_short(moment / scale) for moment in (each.ready, each.start, each.end))]
+            for each in presented.transfers
+        ],
     }
 
 
@@ -203,6 +209,17 @@ def _part(name: str, time: float, unit: str) -> str:
     return WAITING_TEXTS[name].format(time=with_unit(grouped(time), unit))
 
 
+def transfer_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Make the rows that the lines of transfers draw: one while an end waits for the other, and one while it moves."""
+    rows: list[dict[str, Any]] = []
+    for device, name, ready, start, end in timeline["transfers"]:
+        place = {"device": device, "transfer": name, "top": device + LINE_TOP, "bottom": device + LINE_BOTTOM}
+        if start > ready:
+            rows.append({**place, "state": "waits", "start": ready, "end": start})
+        rows.append({**place, "state": "moves", "start": start, "end": end})
+    return rows
+
+
 def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
     """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit.
 
@@ -281,6 +298,7 @@ def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any
         "critical": [renumbered[at] for at in timeline["critical"] if at in renumbered],
         "waits": [[renumbered[at], *wait] for at, *wait in timeline["waits"] if at in renumbered],
         "memory": [_cut_steps(steps, start, end) for steps in timeline["memory"]],
+        "transfers": [each for each in timeline["transfers"] if each[4] > start and each[2] < end],
     }
 
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import altair as alt
 
-from reports.charts.timeline_layout import bar_rows, columns, memory_rows, memory_scale, row_height
+from reports.charts import palette
+from reports.charts.timeline_layout import (
+    bar_rows,
+    columns,
+    memory_rows,
+    memory_scale,
+    row_height,
+    transfer_rows,
+)
 from reports.content import Presented
 from reports.numbers import titled
 
@@ -42,6 +50,7 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
         start + makespan,
         bars=alt.InlineData(values=bar_rows(timeline)),
         memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan, full)),
+        transfers=alt.InlineData(values=transfer_rows(timeline)),
         tooltip=[
             *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
             *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),
@@ -63,9 +72,9 @@ def timeline_start(presented: Presented) -> float:
 
 
 def timeline_layers(
-    devices: int, start: float, end: float, *, bars: Any, memory: Any, tooltip: Any, unit: str = ""
+    devices: int, start: float, end: float, *, bars: Any, memory: Any, transfers: Any, tooltip: Any, unit: str = ""
 ) -> alt.LayerChart:
-    """Lay bars, labels and memory over each other.
+    """Lay bars, labels, transfers and memory over each other.
 
     Parameters
     ----------
@@ -73,8 +82,8 @@ def timeline_layers(
         How many rows there are.
     start, end : float
         The time that is shown at first.
-    bars, memory : altair data
-        Rows as `bar_rows` and `memory_rows` make them.
+    bars, memory, transfers : altair data
+        Rows as `bar_rows`, `memory_rows` and `transfer_rows` make them.
     tooltip : altair tooltip
         What is shown over a bar.
     unit : str
@@ -131,7 +140,13 @@ def timeline_layers(
         .transform_filter(f"({visible}) && {wide.format('(4 + 6.4 * length(toString(datum.microbatch)))')}")
         .transform_calculate(centre="(datum.start + datum.end) / 2", middle="(datum.top + datum.bottom) / 2")
     )
-    layers = [rects.add_params(zoom), *_memory_layers(memory), labels]
+    lines = (
+        alt.Chart(transfers)
+        .mark_rect(fill=palette.TRANSFERS, fillOpacity=alt.ExprRef("datum.state == 'moves' ? 1 : 0.3"), aria=False)
+        .encode(x=x, x2="end:Q", y=y, y2="bottom:Q", tooltip=[alt.Tooltip("transfer:N"), alt.Tooltip("state:N")])
+        .transform_filter(visible)
+    )
+    layers = [rects.add_params(zoom), lines, *_memory_layers(memory), labels]
     return alt.LayerChart(layer=layers, width="container", height=row_height(devices) * devices)
 
 

@@ -3,7 +3,7 @@
 
   const data = JSON.parse(document.getElementById("data").textContent);
   const darkness = window.matchMedia("(prefers-color-scheme: dark)");
-  const [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM] = data.layout;
+  const [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM, LINE_TOP, LINE_BOTTOM] = data.layout;
   const views = new Map();
   const windows = new Map();
   const settings = new Map();
@@ -58,6 +58,14 @@
     });
   }
 
+  function transferRows(timeline) {
+    return timeline.transfers.flatMap(([device, transfer, ready, start, end]) => {
+      const place = { device, transfer, unit: timeline.unit, top: device + LINE_TOP, bottom: device + LINE_BOTTOM };
+      const moves = { ...place, state: "moves", start, end };
+      return start > ready ? [{ ...place, state: "waits", start: ready, end: start }, moves] : [moves];
+    });
+  }
+
   function shareRows(shares) {
     const width = shares.makespan / shares.idle[0].length;
     return shares.idle.flatMap((each, device) => each.map((idle, at) => (
@@ -80,10 +88,13 @@
 
   function showTip(_handler, event, _item, value) {
     const row = value && _item.datum;
-    tip.hidden = !row || row.kind === undefined;
+    tip.hidden = !row || (row.kind === undefined && row.transfer === undefined);
     if (tip.hidden) return;
     tip.replaceChildren();
-    const lines = [
+    const lines = row.transfer !== undefined ? [
+      row.transfer,
+      `${row.state} ${number(row.start)} to ${withUnit(row.end, row.unit)}`,
+    ] : [
       `${row.stage}${row.kind}${row.microbatch}`,
       `device ${row.device}, stage ${row.stage}, microbatch ${row.microbatch}`,
       `${number(row.start)} to ${withUnit(row.end, row.unit)} (${withUnit(row.end - row.start, row.unit)})`,
@@ -197,6 +208,7 @@
 
   async function fill(key, view, timeline) {
     view.data("bars", barRows(timeline)).data("memory", memoryRows(timeline));
+    view.data("transfers", transferRows(timeline));
     const { colour, critical } = settings.get(groupOf(key)) || {};
     if (colour) view.signal("colour_by", colour);
     if (critical) view.signal("critical_path", true);

@@ -12,7 +12,15 @@ import jinja2
 
 from reports.charts import palette
 from reports.charts.overview import LONGEST_TIMELINE
-from reports.charts.timeline_layout import BAR_BOTTOM, BAR_TOP, STRIP_BOTTOM, STRIP_TOP, WAITING_TEXTS
+from reports.charts.timeline_layout import (
+    BAR_BOTTOM,
+    BAR_TOP,
+    LINE_BOTTOM,
+    LINE_TOP,
+    STRIP_BOTTOM,
+    STRIP_TOP,
+    WAITING_TEXTS,
+)
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
 from reports.page.section_view import ChartData, SectionView
@@ -55,6 +63,7 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
             what_if=_source("whatif.js"),
             style=_source("page.css"),
             kinds=palette.KINDS,
+            transfer_colour=palette.TRANSFERS,
         )
     )
 
@@ -76,7 +85,7 @@ def _for_script(data: ChartData, sections: Sequence[Section]) -> dict[str, Any]:
         "timelines": data.timelines,
         "shares": data.shares,
         "waiting": WAITING_TEXTS,
-        "layout": [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM],
+        "layout": [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM, LINE_TOP, LINE_BOTTOM],
         "tints": [[colour, palette.ink_on(colour)] for colour in palette.MICROBATCHES],
         "figures": [[dict(each.values) for each in section.schedules] for section in sections],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -154,6 +154,11 @@ class SectionView:
         return sentences.strips(self.section)
 
     @property
+    def transfers_wait(self) -> bool:
+        """Whether transfers are drawn."""
+        return any(each.transfers for each in self.section.schedules)
+
+    @property
     def has_long_order(self) -> bool:
         """Whether some order is too long for the page."""
         return any(not each.order for each in self.drawn)
@@ -276,11 +281,26 @@ class _Timelines:
 
 def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
     """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
-    bars, memory = alt.NamedData(name="bars"), alt.NamedData(name="memory")
-    chart = timeline_layers(devices, start, end, bars=bars, memory=memory, tooltip=alt.value(" "), unit=unit)
+    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
+    chart = timeline_layers(devices, start, end, **named, tooltip=alt.value(" "), unit=unit)
     settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
     specification: dict[str, Any] = chart.add_params(*settings).to_dict()
     return specification
+
+
+def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
+    """Write what transfers cost and wait for."""
+    given = pipeline.get("communication")
+    if given is None:
+        yield "latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)
+    else:
+        for key, value in given.items():
+            classed = isinstance(value, Mapping)
+            text = ", ".join(f"{name} {_amount(each)}" for name, each in value.items()) if classed else _amount(value)
+            yield key.replace("_", " "), with_unit(text, unit) if key in ("latency", "transfer") else text
+    if pipeline.get("p2p", "async") != "async":
+        parts = [pipeline.get(key) for key in ("p2p", "communicators", "lowering")]
+        yield "transfers", ", ".join(str(part) for part in parts if part)
 
 
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
@@ -290,7 +310,7 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
         ("microbatches", str(pipeline["microbatches"])),
         *((name.replace("_", " "), with_unit(_amount(value), unit)) for name, value in times.items()),
-        ("latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)),
+        *_transfer_costs(pipeline, unit),
     ]
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))

@@ -90,6 +90,9 @@ def area_bound(
     heads: Mapping[Key, int],
     rests: Mapping[Key, int],
     known: int,
+    copies: Mapping[Key, int] | None = None,
+    ends: tuple[int, int] | None = None,
+    wasted: int = 0,
 ) -> int:
     """Bound the time in which a device's memory has room for all its holds.
 
@@ -111,18 +114,26 @@ def area_bound(
         The least time from the end of each return to the end of the schedule.
     known : int
         A lower bound on the length of the schedule.
+    copies : mapping of Key to int, optional
+        For how many holds that of each take stands; by default for one.
+    ends : (int, int), optional
+        Until when none of those that are left out can be taken, and how long before the end none of them is returned:
+        what is free beyond that is not counted.
+    wasted : int
+        An area beside that of the holds and not at the ends, see `solver.bounds.single_track.area_wasted`.
     """
     parts = [
-        (lengths[hold.take][task], part, task)
+        (lengths[hold.take][task], part * (1 if copies is None else copies[hold.take]))
         for hold in holds
         for task, part in hold.returns
         if task in lengths.get(hold.take, ())
     ]
-    area = sum(length * part for length, part, _ in parts)
+    area = wasted + sum(length * part for length, part in parts)
     front = [(heads[hold.take], hold.amount) for hold in holds]
     back = [(rests[task], part) for hold in holds for task, part in hold.returns]
     window = min(known // 2, max(time for time, _ in front))
-    area += _unused(front, capacity, window) + _unused(back, capacity, known - window)
+    first, last = (window, known - window) if ends is None else (min(window, ends[0]), min(known - window, ends[1]))
+    area += _unused(front, capacity, first) + _unused(back, capacity, last)
     return -(-area // capacity) if capacity else 0
 
 

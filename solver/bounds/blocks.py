@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from solver.bounds.thinned import limited_holds
 from solver.problem import Hold, Key, Problem
 
 MOST_PAIRS = 40_000_000
+
+MOST_LISTED = 50_000
+"""Tasks of a device."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,26 @@ class Sides:
     pairing: Pairing
 
 
-def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound | None:
+class Left(NamedTuple):
+    """What is left out of the tasks of a device that are alike; see `solver.repetition.Repetition`.
+
+    Attributes
+    ----------
+    place : int
+        That of one of those that are written down, among the device's members.
+    head, tail : int
+        The least of their heads and of their tails, in steps.
+    number : int
+        How many are left out.
+    """
+
+    place: int
+    head: int
+    tail: int
+    number: int
+
+
+def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> Bound | None:
     """Bound the makespan from one device on which first and second sides may fuse.
 
     A second side counts with its partner. No second side starts before e, the least head of them; every first side ends
@@ -61,11 +84,17 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView) -> Bound |
 
     So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks). Where these are too
     many, T ≥ the least head, the load less the most that blocks save, and the least tail.
+
+    None of this looks at more of a task than its class, its durations, its memory, its head and its tail, so tasks that
+    are left out of what is written down take part like the others. None where they are too many to be listed.
     """
-    sides = _sides(problem, found, view)
+    if len(view.members) + sum(each.number for each in left) > MOST_LISTED:
+        return None
+    view_of = _Members(found, view, left)
+    sides = _sides(problem, found, view_of)
     if sides is None:
         return None
-    window = _Windows(problem, found, view)
+    window = _Windows(problem, found, view_of)
     savings, shortest = sides.pairing.savings(), sides.pairing.shortest()
     most_a, most_b = window.most_firsts(), window.most_seconds()
     load = sum(sides.firsts) + sum(sides.seconds) + sides.others
@@ -115,25 +144,39 @@ def _least_for(
     return int(value[usable].min()) if usable.any() else None
 
 
-def _sides(problem: Problem, found: Analysis, view: DeviceView) -> Sides | None:
+class _Members:
+    """The tasks of a device, those that are left out too, each of them by the key of one like it."""
+
+    def __init__(self, found: Analysis, view: DeviceView, left: Sequence[Left]) -> None:
+        heads, tails = found.of(view)
+        counts = [each.number for each in left]
+        places = np.repeat(np.array([each.place for each in left], dtype=np.int64), counts)
+        members = np.concatenate([view.members, view.members[places]])
+        self.device = view.device
+        self.keys = [found.network.thinned.keys[task] for task in members.tolist()]
+        self.work: Numbers = np.concatenate([view.work, view.work[places]])
+        self.heads: Numbers = np.concatenate([heads, np.repeat(np.array([e.head for e in left], np.int64), counts)])
+        self.tails: Numbers = np.concatenate([tails, np.repeat(np.array([e.tail for e in left], np.int64), counts)])
+
+
+def _sides(problem: Problem, found: Analysis, members: _Members) -> Sides | None:
     """Measure a device's tasks outside blocks; None where there can be no block."""
     step = found.network.thinned.step
-    keys = [found.network.thinned.keys[task] for task in view.members.tolist()]
+    keys = members.keys
     firsts = [key for key in keys if key in problem.fusing.firsts]
     seconds = [key for key in keys if key in problem.fusing.seconds]
     if not firsts or not seconds:
         return None
     partners = [problem.partners[key] for key in seconds if key in problem.partners]
     sided = {*firsts, *seconds, *partners}
-    thin = dict(zip(view.members.tolist(), view.work.tolist(), strict=True))
-    number = found.network.thinned.number
+    thin = dict(zip(keys, members.work.tolist(), strict=True))
     first_lengths = [problem.tasks[key].duration // step for key in firsts]
     second_lengths = [sum(_alone(problem, key, step)) for key in seconds]
     return Sides(
         firsts=first_lengths,
         seconds=second_lengths,
         partners=[_alone(problem, key, step)[1] for key in seconds if key in problem.partners],
-        others=sum(thin[number[key]] for key in keys if key not in sided),
+        others=sum(thin[key] for key in keys if key not in sided),
         pairing=Pairing(
             gather(zip((problem.fusing.firsts[key] for key in firsts), first_lengths, strict=True)),
             gather(zip((problem.fusing.seconds[key] for key in seconds), second_lengths, strict=True)),
@@ -155,30 +198,28 @@ def _alone(problem: Problem, second: Key, step: int) -> tuple[int, int]:
 class _Windows:
     """The time before any second side and after all first sides."""
 
-    def __init__(self, problem: Problem, found: Analysis, view: DeviceView) -> None:
-        keys = [found.network.thinned.keys[task] for task in view.members.tolist()]
-        heads, tails = found.of(view)
+    def __init__(self, problem: Problem, found: Analysis, members: _Members) -> None:
+        keys, heads, tails = members.keys, members.heads, members.tails
         self.problem = problem
-        self.device = view.device
+        self.device = members.device
         self.firsts = np.array([key in problem.fusing.firsts for key in keys])
         self.seconds = np.array([key in problem.fusing.seconds for key in keys])
-        self.heads, self.tails, self.work = heads, tails, view.work
+        self.heads, self.tails, self.work = heads, tails, members.work
         self.e = int(heads[self.seconds].min())
         self.g = int(tails[self.firsts].min())
         self.around = int(heads.min() + tails.min())
         self.step = found.network.thinned.step
         self.keys = keys
         self.partners = {problem.partners[key] for key in problem.fusing.seconds if key in problem.partners}
-        self.place = {key: place for place, key in enumerate(keys)}
 
     def most_firsts(self) -> int:
         """Return how many first sides can start before any second side."""
-        firsts = {key for key, is_first in zip(self.keys, self.firsts, strict=True) if is_first}
+        firsts = [key for key, is_first in zip(self.keys, self.firsts, strict=True) if is_first]
         amounts: dict[Key, int] = dict.fromkeys(firsts, 0)
         for hold in self._holds():
-            if hold.take in firsts and all(self._behind_second(task) for task, _ in hold.returns):
+            if hold.take in amounts and all(self._behind_second(task) for task, _ in hold.returns):
                 amounts[hold.take] += hold.amount
-        return self._fit(list(amounts.values()))
+        return self._fit([amounts[key] for key in firsts])
 
     def most_seconds(self) -> int:
         """Return how many second sides or partners can end after the last first side."""
@@ -189,9 +230,9 @@ class _Windows:
             last, part = hold.returns[-1]
             second = partner_of.get(last, last)
             ends_with = last in partner_of or last not in self.problem.partners
-            if second in parts and ends_with and self.firsts[self.place[hold.take]]:
+            if second in parts and ends_with and hold.take in self.problem.fusing.firsts:
                 parts[second] += part
-        return self._fit(list(parts.values()))
+        return self._fit([parts[key] for key in seconds])
 
     def _holds(self) -> list[Hold]:
         return limited_holds(self.problem).get(self.device, [])
@@ -233,9 +274,7 @@ class _Windows:
         return np.concatenate([fewer[:1], fewer])
 
     def _others(self, starts: Numbers, end: int) -> int:
-        sided = self.firsts | self.seconds  # a new array
-        for key in (key for key in self.keys if key in self.partners):
-            sided[self.place[key]] = True
+        sided = self.firsts | self.seconds | np.array([key in self.partners for key in self.keys])
         return int(np.clip(end - starts[~sided], 0, self.work[~sided]).sum())
 
 

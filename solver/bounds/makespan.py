@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,18 +16,36 @@ from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
+from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of
+from solver.bounds.stretched import stretched_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Problem
+from solver.repetition import Repetition, shortened
+
+PERIODS = (2, 3)
+"""So many tasks of each chain for every device show nearly all that the arguments show of long chains."""
+
+LONG = 4
+"""A chain is long that has this many tasks for every device; for shorter ones the whole is looked at."""
+
+MOST_TASKS_TWICE = 10_000
+"""With more tasks than this written down, the smaller number of periods has to do."""
+
+MOST_WHOLE_PAIRS = 12_000_000
+"""Up to so many pairs of tasks of one device the whole is looked at, too, where no load holds the bound."""
 
 
-def makespan_bound(problem: Problem, *, deadline: float | None = None) -> Bound:
+def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = None) -> Bound:
     """Find a time that no schedule can beat.
+
+    Of a problem that repeats only so much is looked at as shows the rest (`solver.bounds.stretched`), whatever the
+    length of its chains.
 
     Parameters
     ----------
-    problem : Problem
-        What is scheduled.
+    problem : Problem or Repetition
+        What is scheduled; a repetition with at least two tasks of each chain for every device, better three.
     deadline : float or None
         A time of `time.perf_counter` after which the best bound so far is returned, which is at least `load_bound`.
 
@@ -42,8 +61,60 @@ def makespan_bound(problem: Problem, *, deadline: float | None = None) -> Bound:
     InfeasibleError
         If memory does not suffice for any schedule.
     """
+    known = [bound_of_long(short, deadline=deadline) for short in _shortened(problem)]
+    if isinstance(problem, Repetition):
+        return best(*known) if known else bound_of_long(problem, deadline=deadline)
+    if known and not _is_worth_it(problem, best(*known)):
+        return best(*known)
     network = implied_network(problem, deadline=deadline)
-    return bound_of(problem, analyse(problem, network, deadline=deadline), deadline=deadline)
+    found = analyse(problem, network, deadline=deadline)
+    row = row_of(problem)
+    raise_by_turns(problem, found, row)
+    return best(*known, bound_of(problem, found, row, deadline=deadline))
+
+
+def sizes_to_write(devices: int, chains: int) -> list[int]:
+    """Choose how many tasks of each chain are written down of a long problem, the fewest first."""
+    first, *others = [max(2, periods * devices) for periods in PERIODS]
+    return [first, *(size for size in others if chains * size <= MOST_TASKS_TWICE)]
+
+
+def _shortened(problem: Problem | Repetition) -> list[Repetition]:
+    """Write less of a problem down: twice, where that is little; not at all where it is short or does not repeat."""
+    small, more = (problem.problem, problem.more) if isinstance(problem, Repetition) else (problem, (0,))
+    longest = max((len(chain) for chain in small.chains), default=0) + max(more)
+    if longest < LONG * small.devices:
+        return []
+    sizes = sizes_to_write(small.devices, len(small.chains))
+    return [short for size in sizes if (short := shortened(problem, size)) is not None]
+
+
+def _is_worth_it(problem: Problem, known: Bound) -> bool:
+    """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
+    loads = Counter(task.device for task in problem.tasks.values())
+    return known.piece in ("area", "path") and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
+
+
+def bound_of_long(repetition: Repetition, *, deadline: float | None = None) -> Bound:
+    """Find a time that no schedule of a whole can beat from what is written down of it.
+
+    Parameters
+    ----------
+    repetition : Repetition
+        With some tasks of each chain, better two or three for each device than fewer.
+    deadline : float or None
+        As for `makespan_bound`.
+
+    Raises
+    ------
+    InfeasibleError
+        As for `makespan_bound`.
+    """
+    network = implied_network(repetition.problem, deadline=deadline)
+    found = analyse(repetition.problem, network, deadline=deadline)
+    row = row_of(repetition.problem)
+    raise_by_turns(repetition.problem, found, row)
+    return stretched_bound(repetition, found, row, deadline=deadline)
 
 
 def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
@@ -75,7 +146,7 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
     return network
 
 
-def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None) -> Bound:
+def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows."""
     step = found.network.thinned.step
     highest = _path_and_loads(problem, found)
@@ -86,7 +157,7 @@ def bound_of(problem: Problem, found: Analysis, *, deadline: float | None = None
     for view in found.views if problem.fusing.firsts else ():
         if not is_over(deadline):
             highest = best(highest, blocks_bound(problem, found, view))
-    return best(highest, *_area_bounds(problem, found, deadline, highest.value // step))
+    return best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
@@ -117,18 +188,17 @@ def _jackson_bound(found: Analysis, view: DeviceView) -> Bound:
     return Bound(value * found.network.thinned.step, "jackson", view.device)
 
 
-def _area_bounds(problem: Problem, found: Analysis, deadline: float | None, known: int) -> list[Bound]:
+def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: float | None, known: int) -> list[Bound]:
     if is_over(deadline):
         return []
     lengths = hold_lengths(problem, found.network)
     thinned = found.network.thinned
     heads = dict(zip(thinned.keys, found.heads, strict=True))
     tails = dict(zip(thinned.keys, found.tails, strict=True))
-    return [
-        Bound(
-            area_bound(holds, problem.capacities[device] or 0, lengths, heads, tails, known) * thinned.step,
-            "area",
-            device,
-        )
-        for device, holds in limited_holds(problem).items()
-    ]
+    bounds: list[Bound] = []
+    for device, holds in limited_holds(problem).items():
+        wasted = area_wasted(row, len(holds)) if row is not None and device == device_of(problem, row) else 0
+        capacity = problem.capacities[device] or 0
+        value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted if thinned.step == 1 else 0)
+        bounds.append(Bound(value * thinned.step, "area", device))
+    return bounds

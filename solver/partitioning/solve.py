@@ -27,14 +27,15 @@ REPLAYS = 200
 """So many are replayed before branch and cut begins."""
 
 
-ANNEALING_SECONDS, ANNEALING_SHARE = 3.0, 0.1
+ANNEALING_SECONDS, ANNEALING_SHARE = 6.0, 0.15
 """Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
 
 NEAR_LIMIT = 0.9
 """Annealing is needed where a limit is used up to this part of it."""
 
-STALE_ROUNDS = 36
-"""After so many rounds that find nothing better it ends: each temperature with each price, several times."""
+STALE_ROUNDS, CHAINS = 24, 4
+"""After so many rounds that find nothing better it begins anew: each temperature met each price twice. It ends when it
+has begun anew so often for nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +111,22 @@ def _annealed(
     take: Callable[[Found], None],
     over: Callable[[], bool],
 ) -> None:
-    """Anneal from the best, round after round."""
-    best = start
+    """Anneal from a split, round after round from the best so far; where that has settled, from the first one again."""
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
-    stale = 0
-    while not is_over(until) and not over() and stale < STALE_ROUNDS:
-        stale += 1
-        found = annealing.round(best, best.length if best.excess == 0 else None, deadline=until)
-        if found is not None:
-            best, stale = found, 0
-            take(found)
+    best, settled = start, 0
+    while settled < CHAINS:
+        here, stale = start, 0
+        while stale < STALE_ROUNDS:
+            if is_over(until) or over():
+                return
+            found = annealing.round(here, here.length if here.excess == 0 else None, deadline=until)
+            here, stale = (here, stale + 1) if found is None else (found, 0)
+            if here.rank < best.rank:
+                best, settled = here, -1
+                take(here)
+        settled += 1
 
 
 def best_split(
@@ -134,6 +139,7 @@ def best_split(
     on_solution: Callable[[int, Split], None] | None = None,
     on_bound: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    most_nodes: int | None = None,
 ) -> Answer:
     """Find the split with the shortest longest path that keeps all limits, and prove it.
 
@@ -155,6 +161,8 @@ def best_split(
         ``on_bound(bound)`` each time that the bound rises.
     stop : callable or None
         Asked often: whether to end now.
+    most_nodes : int or None
+        How many parts of all splits are looked at; few are enough for a first bound.
 
     Raises
     ------
@@ -189,7 +197,7 @@ def best_split(
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    first = _descended(problem, replay, pool, seed, REPLAYS, over)
+    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over)
     take(first)
     near: Callable[[Numbers, int | None], Found | None] | None = None
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
@@ -207,6 +215,7 @@ def best_split(
         on_bound=on_bound,
         near=near,
         stop=stop,
+        most_nodes=most_nodes,
     )
     complete = tree.run()
     return Answer(

@@ -101,6 +101,8 @@ class Tree:
         ``near(amounts, best)`` looks for a split near a rounded point that is shorter than the best; it may take long.
     stop : callable or None
         Asked at every node: whether to end now.
+    most_nodes : int or None
+        After so many nodes it ends.
     """
 
     def __init__(
@@ -116,7 +118,9 @@ class Tree:
         on_bound: Callable[[int], None] | None = None,
         near: Callable[[Numbers, int | None], Found | None] | None = None,
         stop: Callable[[], bool] | None = None,
+        most_nodes: int | None = None,
     ) -> None:
+        self.most_nodes = most_nodes
         self.problem, self.replay, self.pool, self.best = problem, replay, pool, best
         self.deadline, self.on_solution, self.on_bound, self.stop = deadline, on_solution, on_bound, stop
         self.cutoff, self.near = cutoff, near
@@ -175,7 +179,7 @@ class Tree:
                     break
                 node = heapq.heappop(self.heap)
             self._tell(node.bound)
-            if self.is_over:
+            if self.is_over or self.nodes == self.most_nodes:
                 heapq.heappush(self.heap, node)
                 return False
             self.nodes += 1
@@ -379,6 +383,9 @@ class Tree:
         if mixed is not None and self.many_runs:
             return mixed
         values = self.sums.factors @ point
+        unsettled = self._unsettled(node, point, values)
+        if unsettled is not None:
+            return unsettled
         away = (np.abs(values - np.rint(values)) > WHOLE) & (node.sum_low < node.sum_high)
         for rank in (LOAD, PART, BIN):
             places = np.flatnonzero(away & (self.ranks == rank))
@@ -387,9 +394,6 @@ class Tree:
                 return self._best_of(node, solved, loads, mixed)
         if mixed is not None:
             return mixed
-        unsettled = self._unsettled(node, point, values)
-        if unsettled is not None:
-            return unsettled
         away = (np.abs(point - np.rint(point)) > WHOLE) & (node.low < node.high)
         places = np.flatnonzero(away)
         if places.size:

@@ -10,29 +10,20 @@ also fuse, merge and split them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from importlib import import_module
-from pathlib import Path
 from time import perf_counter
-from types import FunctionType
 from typing import Any
 
 from solver.problem import Action, Orders, Problem
-from solver.search import annealing
+from solver.search import annealing, jit
 from solver.search.annealing import AGE, BEST, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
+from solver.search.jit import interpreted
 from solver.search.state import OnSolution
 from solver.states import Objective
 
 LARGEST_JITTED = 1 << 55
 """Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
-
-SECONDS_TO_COMPILE = 40.0
-"""With less time than this, numba's cache is used, but nothing is compiled: the first time takes 10 to 20."""
-
-MOVES_TO_COMPILE = 2.0
-"""Compiling the moves takes at most this many times as long as compiling what a start is loaded with."""
 
 PER_DEVICE = (
     *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
@@ -45,6 +36,9 @@ ELITE = 4
 
 JOINT_SHARE = 30
 """Of a hundred moves, so many fuse, merge or split where that is possible."""
+
+SMALLEST = 400
+"""A move of a small problem takes as long as if it had so many tasks more."""
 
 BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
@@ -65,7 +59,6 @@ def improve(
     on_solution: OnSolution | None = None,
     objective: Objective = "makespan",
     compiled: bool | None = None,
-    compiled_by: float | None = None,
 ) -> tuple[int, list[list[Action]]]:
     """Shorten schedules by simulated annealing until one is as short as the target, or time is up.
 
@@ -90,10 +83,8 @@ def improve(
         The last end, or the longest time from a device's first start to its last end (each device starts as early as
         it can).
     compiled : bool or None
-        Whether numba compiles the inner loops; by default if it is installed and can.
-    compiled_by : float, optional
-        When compiling must have ended, as `time.perf_counter` tells it: later than the deadline, where this is one of
-        several turns. What loads a start is compiled first; if that shows that moves would take too long, none is made.
+        Whether numba compiles the inner loops; by default what it has compiled is used, and what it has not is compiled
+        by a process of its own, for later.
 
     Returns
     -------
@@ -106,7 +97,7 @@ def improve(
         If no start is valid and greedy finds no schedule before the deadline.
     """
     read = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
-    search = _LocalSearch(read, seed, objective == "span", compiled, deadline - perf_counter())
+    search = LocalSearch(read, seed, objective == "span", compiled)
 
     def over() -> bool:
         return perf_counter() > deadline or (stop is not None and stop())
@@ -115,7 +106,6 @@ def improve(
         if on_solution is not None:
             on_solution(search.best, search.orders())
 
-    begun = perf_counter()
     strings = (tokens_from(search.problem, orders) for orders in starts)
     search.add(tokens for tokens in strings if tokens is not None)
     if not search.elite:
@@ -123,11 +113,9 @@ def improve(
     if not search.elite:
         raise NoStartError("no schedule to start from")
     on_better()
-    loaded = perf_counter()
-    if compiled_by is None or compiled_by - loaded > MOVES_TO_COMPILE * (loaded - begun):
-        if compiled:
-            search.compile_moves()
-        search.run(target, over, on_better)
+    if compiled:
+        search.compile_moves()
+    search.run(target, over, on_better)
     return search.best, search.orders()
 
 
@@ -170,38 +158,12 @@ def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action
     tokens = tokens_from(compiled, orders)
     if tokens is None:
         return None
-    search = _LocalSearch(compiled, 0, span=False, jitted=False)
+    search = LocalSearch(compiled, 0, span=False, jitted=False)
     search.add([tokens])
     return (search.best, search.orders()) if search.elite else None
 
 
-def _interpreted() -> dict[str, Any]:
-    return {function.__name__: function for function in annealing.FUNCTIONS}
-
-
-def _jitted(*, may_compile: bool) -> dict[str, Any] | None:
-    """Compile the inner loops with numba, or take them from its cache; None if that cannot be done."""
-    try:
-        names = _compilable()
-        anneal = names["anneal"]
-        is_compiled = anneal.signatures or any(Path(anneal.stats.cache_path).glob("annealing.anneal-*.nbi"))
-    except Exception:  # not installed, or no folder for its cache: the loops are correct without
-        return None
-    return names if may_compile or is_compiled else None
-
-
-@cache
-def _compilable() -> dict[str, Any]:
-    """Give the inner loops to numba, once for all searches."""
-    numba = import_module("numba")
-    names = dict(vars(annealing))
-    for function in annealing.FUNCTIONS:
-        copy = FunctionType(function.__code__, names, function.__name__)
-        names[function.__name__] = numba.njit(cache=True)(copy)
-    return names
-
-
-class _LocalSearch:
+class LocalSearch:
     """The search's arrays, its best schedules, and how it is cooled and started again."""
 
     def __init__(
@@ -209,16 +171,15 @@ class _LocalSearch:
         problem: CompiledProblem,
         seed: int,
         span: bool,
-        jitted: bool | None,
-        seconds: float = float("inf"),
+        jitted: bool | None = None,
     ) -> None:
         self.problem, self.span = problem, span
-        self.functions = _interpreted()
+        self.functions = interpreted(annealing)
         self.is_jitted = False
         longest = sum(problem.duration) + sum(lag for before in problem.predecessors for _, lag in before)
         self.size = len(problem.keys)
         if jitted is not False and longest * (problem.devices + 1) < LARGEST_JITTED:
-            functions = _jitted(may_compile=bool(jitted) or seconds > SECONDS_TO_COMPILE)
+            functions = jit.jitted(annealing, may_compile=bool(jitted))
             if functions is not None:
                 self.functions, self.is_jitted = functions, True
         self.fixed = self._packed(_fixed(problem), Fixed)
@@ -227,6 +188,7 @@ class _LocalSearch:
         for _ in range(8):
             annealing.draw(self.state.slots, 2)
         self.elite: list[tuple[int, Tokens]] = []
+        self.rounds = 0
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
 
@@ -305,18 +267,21 @@ class _LocalSearch:
 
     def run(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
         """Anneal again and again, in longer and longer rounds."""
-        slots = self.state.slots
-        per_second = 2e8 / self.size if self.is_jitted else 1.2e7 / self.size
-        batch = max(1, int(per_second * BATCH_SECONDS))
-        number = 0
         while self.best > target and not over():
-            which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
-            self.load(self.elite[which][1])
-            batches = min(100, 20 * 2 ** (number // 3))
-            # the more moves a round has for each task, the hotter it may start and still settle
-            heat = min(8.0, max(0.4, batches * batch / self.size / 40)) * (1.0, 0.5, 0.25)[number % 3]
-            self._round(batches, batch, heat, target, over, on_better)
-            number += 1
+            self.run_round(target, over, on_better)
+
+    def run_round(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
+        """Anneal once, for longer than the times before."""
+        slots, number = self.state.slots, self.rounds
+        per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
+        batch = max(1, int(per_second * BATCH_SECONDS))
+        which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
+        self.load(self.elite[which][1])
+        batches = min(100, 20 * 2 ** (number // 3))
+        # the more moves a round has for each task, the hotter it may start and still settle
+        heat = min(8.0, max(0.4, batches * batch / self.size / 40)) * (1.0, 0.5, 0.25)[number % 3]
+        self._round(batches, batch, heat, target, over, on_better)
+        self.rounds += 1
 
     def _round(
         self,

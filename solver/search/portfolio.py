@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Literal, TypeAlias
 
 from solver.bounds.bound import Bound
@@ -23,11 +23,14 @@ from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
+from solver.search import annealing, jit
+from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
+from solver.search.long_search import LONG, SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, repeats
 from solver.search.state import Progress, Search
 from solver.states import Objective
 
@@ -41,7 +44,16 @@ GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
 """What they need to try every rule once."""
 
 FIRST_ROUND = 1.0
-"""Seconds that each tool has in the first round; every round doubles them."""
+"""Seconds that each tool has in the first round."""
+
+LOCAL_TURN = 5.0
+"""After so many seconds, local search looks what others have found."""
+
+LARGEST_FOR_LISTS = 60_000
+"""With more tasks than this, list schedules of the whole are not made where there are shorter problems to search."""
+
+POLL_SECONDS = 0.05
+"""How often a thread that has nothing to do looks whether the others are done."""
 
 BRIEF_BOUND_SHARE = 0.1
 """The part of a short search that its bound may take: it says at once where small problems have no schedule."""
@@ -49,17 +61,11 @@ BRIEF_BOUND_SHARE = 0.1
 SMALL = 150
 """Up to so many tasks CP-SAT has its turn first: it tries everything."""
 
-WORTH_COMPILING = 40.0
-"""With more seconds left than this, local search may take a dozen of them to compile itself, where numba is there."""
-
 LARGEST_FOR_CPSAT = 20_000
 """With more tasks than this CP-SAT has no turn: its model takes longer to build than it ever gave."""
 
-READING_TO_LOCAL = 0.6
-"""Local search needs about this part of the time that it took to read the problem before its first move."""
-
-ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation"]
-"""What works on a search in turns: two that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""
+ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation", "short problems"]
+"""What works on a search: three that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""
 
 
 @dataclass
@@ -71,12 +77,14 @@ class Tool:
     run : callable
         ``run(deadline)`` works until then, or a little longer.
     needs : float
-        How many seconds a turn takes at least, however early its deadline is: what the last ones have shown. The first
-        may take longer, to compile itself.
+        How many seconds a turn takes at least, however early its deadline is: what the last ones have shown.
+    seconds : float
+        How long its next turn is.
     """
 
     run: Callable[[float], None]
     needs: float = 0.0
+    seconds: float = FIRST_ROUND
 
     def take_turn(self, deadline: float) -> None:
         """Work until a deadline; take note if that was too short."""
@@ -119,7 +127,7 @@ def search(
     seconds : float
         How long it may take. What is linear in the number of tasks is done in any case.
     workers, seed : int
-        Threads of CP-SAT; and what decides all that is random.
+        How many cores are used in all; and what decides all that is random.
     progress : callable, optional
         ``progress(standing)`` is called whenever the best schedule or the bound moves.
 
@@ -181,8 +189,15 @@ def quick_bound(search: Search, share: float = BOUND_SHARE) -> float:
     return perf_counter() - began
 
 
-def run_tools(search: Search, tools: Sequence[ToolName], workers: int, seed: int) -> None:
-    """Let the tools take turns until the schedule meets the bound or time is up.
+def run_tools(
+    search: Search, tools: Sequence[ToolName], workers: int, seed: int, long: LongSearch | None = None
+) -> None:
+    """Let the tools work until the schedule meets the bound or time is up.
+
+    With several workers, and compiled loops, local search works in threads of its own from the beginning, on half of
+    the cores; on all but one where nothing else is of use. The other tools take turns in the thread that called. How
+    long is decided by what they bring: those that have brought something in a round have twice as long in the next, all
+    of them if none has.
 
     Parameters
     ----------
@@ -191,33 +206,130 @@ def run_tools(search: Search, tools: Sequence[ToolName], workers: int, seed: int
     tools : sequence of ToolName
         Which ones, in the order of their turns; one that is named twice has two turns a round.
     workers, seed : int
-        For CP-SAT, and for all that is random.
+        How many cores they use in all; and what decides all that is random.
+    long : LongSearch, optional
+        A search of shorter problems that has begun; by default one is made where the problem repeats.
     """
     if search.done():
         return
-    began = perf_counter()
     with suppress(OutOfTimeError):
+        long = long or long_search_of(search, seed)
+        if "local search" not in tools:
+            long = None
+        others = [name for name in tools if name != "local search"]
+        annealing = 0
+        if workers > 1 and "local search" in tools and are_compiled():
+            annealing = workers - 1 if not others else workers // 2
+        lanes = annealing + (long is not None and long.stretches)
+        beside = [
+            partial(_search_locally, search, seed + 1 + number, (number, lanes), long) for number in range(annealing)
+        ]
+        with running_beside(search, beside) as is_busy:
+            _run_in_turns(search, others if annealing else tools, max(1, workers - annealing), seed, long, annealing)
+            while is_busy() and not search.done():
+                sleep(POLL_SECONDS)
+
+
+def run_unwritten(search: UnwrittenSearch, workers: int, seed: int, starts: Starts, write: Write) -> None:
+    """Search for a schedule of a problem of which only the first tasks are written down, on some cores.
+
+    Raises
+    ------
+    InputError
+        If its precedences do not join equal places of its chains, or the chains have several lengths or are short.
+    """
+    lengths = {len(chain) + more for chain, more in zip(search.problem.chains, search.repetition.more, strict=True)}
+    length = min(lengths)
+    if len(lengths) > 1 or length < LONG * search.problem.devices or not repeats(search.problem):
+        raise InputError("only long chains of one length that are joined at equal places are searched unwritten")
+    lanes = workers if are_compiled() else 1
+
+    def search_beside(number: int) -> None:
+        with suppress(OutOfTimeError):
+            LongSearch(search, seed + number, starts, write, (number, lanes), length).run()
+
+    first = LongSearch(search, seed, starts, write, (0, lanes), length)
+    first.begin()
+    with running_beside(search, [partial(search_beside, number) for number in range(1, lanes)]):
+        with suppress(OutOfTimeError):
+            first.run()
+        while not search.done():
+            sleep(POLL_SECONDS)
+
+
+def _run_in_turns(
+    search: Search, tools: Sequence[ToolName], workers: int, seed: int, long: LongSearch | None, beside: int
+) -> None:
+    """Make list schedules, and let tools take turns."""
+    made: dict[ToolName, Tool] = {
+        "cp-sat": Tool(partial(_run_cpsat, search, workers, _counted(seed))),
+        "relaxation": Tool(partial(_run_relaxation, search, workers, seed)),
+    }
+    names = list(tools)
+    if long is not None and long.stretches:
+        made["short problems"] = Tool(long.run_until)
+        long.lane = beside, beside + 1
+        names = ["short problems", *names]
+    if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.problem, deadline=search.deadline)
-        loading = READING_TO_LOCAL * (perf_counter() - began)
         _list_schedules(search, compiled, seed)
-        by_name: dict[ToolName, Tool] = {
-            "local search": Tool(partial(_run_local_search, search, compiled, _counted(seed)), loading),
-            "cp-sat": Tool(partial(_run_cpsat, search, workers, _counted(seed))),
-            "relaxation": Tool(partial(_run_relaxation, search, workers, seed)),
-        }
-        _take_turns(search, [by_name[name] for name in tools])
+        made["local search"] = Tool(partial(_run_local_search, search, compiled, _counted(seed)))
+    _take_turns(search, [made[name] for name in names])
+
+
+def are_compiled() -> bool:
+    """Return whether the inner loops let others work beside them."""
+    return jit.jitted(annealing, may_compile=False) is not None
+
+
+def long_search_of(
+    search: Search, seed: int, starts: Starts = lambda _: (), write: Write | None = None
+) -> LongSearch | None:
+    """Prepare a search of shorter problems; None where the problem does not repeat, or its span is minimised."""
+    lengths = {len(chain) for chain in search.problem.chains}
+    if search.objective != "makespan" or len(lengths) != 1 or min(lengths) < SHORTEST:
+        return None
+    if not repeats(search.problem if write is None else write(SHORTEST)):
+        return None
+    return LongSearch(search, seed, starts, write)
+
+
+def _search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongSearch | None) -> None:
+    """Search locally until the search is done: by way of shorter problems where there are any."""
+    with suppress(OutOfTimeError, NoStartError):
+        if long is not None:
+            LongSearch(search, seed, long.starts, long.write, lane).run()
+            return
+        compiled = compile_problem(search.problem, deadline=search.deadline)
+        while not search.done():
+            known = search.best_so_far()
+            improve(
+                compiled,
+                [] if known is None else [known[1]],
+                target=search.bound,
+                deadline=search.until(LOCAL_TURN),
+                stop=search.done,
+                seed=seed,
+                on_solution=search.keep,
+                objective=search.objective,
+            )
+            seed += 1
 
 
 def _take_turns(search: Search, tools: list[Tool]) -> None:
-    seconds = FIRST_ROUND
     while not search.done():
         able = [tool for tool in tools if tool.needs < search.seconds_left]
         if not able:
             return
+        brought: list[Tool] = []
         for tool in able:
             if not search.done() and tool.needs < search.seconds_left:
-                tool.take_turn(search.until(seconds))
-        seconds *= 2
+                before = search.brought
+                tool.take_turn(search.until(tool.seconds))
+                if search.brought > before:
+                    brought.append(tool)
+        for tool in {id(tool): tool for tool in brought or able}.values():
+            tool.seconds *= 2
 
 
 def run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
@@ -274,7 +386,7 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
         heads=heads,
         tails=tails,
         bound=search.bound,
-        incumbent=None if search.best is None else (search.best, search.orders),
+        incumbent=search.best_so_far(),
         objective=search.objective,
         deadline=deadline,
         stop=search.done,
@@ -289,7 +401,8 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
 def _run_local_search(
     search: Search, compiled: CompiledProblem, seeds: Iterator[int], deadline: float, start: Orders | None = None
 ) -> None:
-    starts = [] if search.best is None else [search.orders]
+    known = search.best_so_far()
+    starts = [] if known is None else [known[1]]
     with suppress(NoStartError):
         improve(
             compiled,
@@ -300,8 +413,6 @@ def _run_local_search(
             seed=next(seeds),
             on_solution=search.keep,
             objective=search.objective,
-            compiled=True if search.seconds_left > WORTH_COMPILING else None,
-            compiled_by=search.deadline,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -57,6 +58,9 @@ Progress = Callable[[Standing], None]
 class Search:
     """The state of one search; every tool reports to it, and asks it when to stop.
 
+    Tools may report from threads of their own. ``progress`` is called in the thread that made the search: at once for
+    what is reported there, for the rest when it next asks whether the search is done.
+
     Parameters
     ----------
     problem : Problem
@@ -80,6 +84,13 @@ class Search:
         The argument that proves it.
     infeasible : bool
         Whether it is proven that no schedule exists.
+    rival : int or None
+        What the objective has to be below, in ticks, for the search to be of use: once the bound is above it and there
+        is a schedule, it is done.
+    brought : int
+        How often something better was reported in the search's own thread.
+    closing : bool
+        Whether the tools that work beside the search's own thread are to end.
     on_met : callable or None
         ``on_met(value, orders)`` is called with every schedule that is offered and fits the memory, best or not.
     """
@@ -101,6 +112,12 @@ class Search:
         self.interrupted = False
         self.infeasible = False
         self._looks_for_memory = False
+        self._lock = threading.RLock()
+        self._home = threading.current_thread()
+        self._has_news = False
+        self.closing = False
+        self.brought = 0
+        self.rival: int | None = None
         self.on_met: Callable[[int, Orders], None] | None = None
 
     def interrupt(self) -> None:
@@ -124,18 +141,19 @@ class Search:
 
         Tools let results pass each other on links; where they do not, a schedule is as long as the sweep finds it.
         """
-        if self.problem.moves:
-            value = self.sweeper.objective(orders, self.objective) or value
-        if self.on_met is not None:
-            self.on_met(value, orders)
-        if self.best is None or value < self.best:
-            self.best, self.orders, self._memory = value, orders, None
-            self._tell()
-        elif value == self.best:
-            memory = self.sweeper.memory(orders)
-            if memory < self.memory:
-                self.orders, self._memory = orders, memory
+        with self._lock:
+            if self.problem.moves:
+                value = self.sweeper.objective(orders, self.objective) or value
+            if self.on_met is not None:
+                self.on_met(value, orders)
+            if self.best is None or value < self.best:
+                self.best, self.orders, self._memory = value, orders, None
                 self._tell()
+            elif value == self.best:
+                memory = self.sweeper.memory(orders)
+                if memory < self.memory:
+                    self.orders, self._memory = orders, memory
+                    self._tell()
 
     @property
     def memory(self) -> tuple[int, int]:
@@ -146,9 +164,10 @@ class Search:
 
     def proven(self, bound: Bound) -> None:
         """Keep a bound if it is better than the best, with the argument that holds it."""
-        if bound.value > self.bound:
-            self.bound, self.held_by = bound.value, bound
-            self._tell()
+        with self._lock:
+            if bound.value > self.bound:
+                self.bound, self.held_by = bound.value, bound
+                self._tell()
 
     def raise_bound(self, value: int) -> None:
         """Keep a bound that CP-SAT has proven."""
@@ -161,10 +180,19 @@ class Search:
 
     def done(self) -> bool:
         """Return whether nothing is left to do, or no time."""
-        return self.interrupted or self.infeasible or self._nothing_to_gain() or perf_counter() >= self.deadline
+        if self._has_news and threading.current_thread() is self._home:
+            self._has_news = False
+            self._show()
+        ended = self.interrupted or self.closing or self.infeasible or self.cannot_win
+        return ended or self._nothing_to_gain() or perf_counter() >= self.deadline
 
     def _nothing_to_gain(self) -> bool:
         return self.best is not None and (self.best - self.bound) * NEGLIGIBLE <= self.best
+
+    @property
+    def cannot_win(self) -> bool:
+        """Whether no schedule can be as short as the rival."""
+        return self.rival is not None and self.best is not None and self.bound > self.rival
 
     @property
     def closed(self) -> bool:
@@ -187,7 +215,19 @@ class Search:
         """Compute the deadline of a tool that may take so many seconds."""
         return min(self.deadline, perf_counter() + seconds)
 
+    def best_so_far(self) -> tuple[int, Orders] | None:
+        """Return the least objective found and its orders, those that belong together."""
+        with self._lock:
+            return None if self.best is None else (self.best, self.orders)
+
     def _tell(self) -> None:
+        self.brought += threading.current_thread() is self._home
+        if threading.current_thread() is self._home:
+            self._show()
+        else:
+            self._has_news = True
+
+    def _show(self) -> None:
         if self.progress:
             scale = self.problem.ticks_per_unit
             best = None if self.best is None else self.best / scale

@@ -286,3 +286,19 @@ def test_large_pipelines_are_bounded(p: int, m: int, strategy: str) -> None:
     measured = measure_ladders([schedule])
     check_ladder(schedule, measured.ladders[0])
     assert measured.ladders[0].order / measured.ladders[0].makespan < 0.1
+
+
+@pytest.mark.parametrize("placement", ["linear", "v", "bidirectional"])
+def test_of_a_long_pipeline_the_first_microbatches_show_the_ladder(
+    placement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = pipeline(4, 80, latency=0.25, limit=6)
+    stages = 8 if placement == "v" else 4
+    costs = costs.with_stages(4).recut(stages)
+    freedom = Freedom(costs, make_placement(placement, 4, stages, 80), True, placement == "bidirectional")
+    whole = find_bounds(freedom)
+    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 1000)  # less than there are, more than are looked at
+    quick = ladders.QuickBounds()
+    quick.find([freedom])
+    assert not quick.cut_short
+    assert quick.found[freedom] == whole

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt.commands.cli import cli
 from ppopt.comparison.ladders import measure_ladders
+from reports.charts.timeline_layout import columns, transfer_rows
 from reports.ladder import STEPS
 from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
@@ -300,3 +301,26 @@ def test_a_file_that_hangs_is_refused_with_its_circle(tmp_path: Path, monkeypatc
     result = run("evaluate", "h.csv", "-c", "c.json", "--recut")
     assert result.exit_code == 2
     assert "--recut: h.csv holds its communication" in result.stderr
+
+
+@pytest.mark.parametrize("more", [{"p2p": "links"}, {"p2p": "rendezvous", "lowering": "pytorch"}, {"p2p": "batched"}])
+def test_timelines_draw_both_ends_of_every_transfer(more: dict[str, str]) -> None:
+    made = ppopt.evaluate(pipeline(communication={"transfer": 0.5}, **more), "interleaved")
+    drawn = columns(made.presented())["transfers"]
+    crossing = sum(lag > 0 for _, _, lag in made.problem.precedences)
+    assert len(drawn) == 2 * crossing
+    assert all(ready <= start < end for _, _, ready, start, end in drawn)
+    moving = [row for row in transfer_rows(columns(made.presented())) if row["state"] == "moves"]
+    assert len(moving) == 2 * crossing
+    assert all(row["end"] - row["start"] == pytest.approx(0.5) for row in moving)
+    assert (
+        columns(ppopt.evaluate(pipeline(communication={"transfer": 0.5}), "interleaved").presented())["transfers"] == []
+    )
+
+
+def test_the_checker_knows_links() -> None:
+    made = ppopt.evaluate(pipeline(communication={"transfer": 3}, p2p="links"), "dualpipe-v")
+    passes = ppopt.evaluate(pipeline(communication={"transfer": 3}), "dualpipe-v")
+    assert ppopt.violations(made.problem, made.rows, memory=False) == []
+    found = ppopt.violations(made.problem, passes.rows, memory=False)
+    assert {each.kind for each in found} == {"link"}

@@ -1,0 +1,291 @@
+"""Pipelines of too many operations to be written out one by one: their schedules in periodic form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+from ppopt.evaluation.replaying import replay_orders
+from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.starts import one_at_a_time, published_orders
+from ppopt.result import Schedule
+from reports.metrics import Extents, figures_of
+from solver.bounds.makespan import LONG, makespan_bound, sizes_to_write
+from solver.errors import InputError
+from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
+from solver.search.compiled import Tokens, compile_problem, tokens_from
+from solver.search.long_search import Stretched, UnwrittenSearch
+from solver.search.portfolio import run_unwritten
+from solver.search.state import Progress
+from solver.search.stretching import Periodic, Runner, orders_of
+from strategies.actions import Op, PipelineAction
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement
+from strategies.registry import Strategy
+from strategies.search_problem import Allowed, build_repetition, build_search_problem, pipeline_actions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_REPLAYED_OPS = 30_000_000
+"""With more operations than this the whole is not run, and no makespan is stated."""
+
+MOST_EXPORTED_OPS = 5_000_000
+"""An order of more operations than this is not written as a file."""
+
+SHOWN_PERIODS = 2
+"""So many periods are written out."""
+
+BOUND_SHARE = 0.35
+"""The part of the time that the bound may take."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PeriodicSchedule(Schedule):
+    """A schedule of so many operations that only a part of them is written out.
+
+    Of each device's order, a part repeats. ``actions``, ``rows``, ``problem`` and all that is made from them (timeline,
+    orders, trace) are those of a short form, with two periods and fewer microbatches; ``figures`` are those of the
+    whole, all of which was replayed.
+
+    Attributes
+    ----------
+    begins, ends : tuple of int
+        For each device, where in its short order the first period begins and the second ends.
+    period : int
+        How many microbatches of each direction a period has.
+    copies, shown : int
+        How many periods there are in all, and how many are written out.
+    """
+
+    begins: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    period: int = 1
+    copies: int = SHOWN_PERIODS
+    shown: int = SHOWN_PERIODS
+
+    @property
+    def operations(self) -> int:
+        """How many operations the whole has."""
+        total = 0
+        for order, begin, end in zip(self.actions, self.begins, self.ends, strict=True):
+            sizes = [len(tasks_of(action)) for action in order]
+            repeated = sum(sizes[begin:end]) // max(1, self.shown)
+            total += sum(sizes) + (self.copies - self.shown) * repeated
+        return total
+
+    def whole(self) -> Schedule:
+        """Return the schedule with all its actions in place of the short form, to be exported.
+
+        Raises
+        ------
+        InputError
+            If these are more than are written as a file.
+        """
+        if self.operations > MOST_EXPORTED_OPS:
+            raise InputError(
+                f"{self.strategy}: has {self.operations:,} operations; at most {MOST_EXPORTED_OPS:,} are written as a "
+                "file (`actions`, `begins`, `ends` and `copies` say all of it)"
+            )
+        given = {each.name: getattr(self, each.name) for each in fields(Schedule)}
+        layout = replace(self.layout, microbatches=self.pipeline.microbatches)
+        actions = [list(self._whole(device)) for device in range(len(self.actions))]
+        return Schedule(**{**given, "layout": layout, "actions": actions})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the figures as plain values, with how the order repeats."""
+        periodic = {"microbatches": self.period * len(self.layout.homes), "copies": self.copies, "written": self.shown}
+        return {**super().to_dict(), "period": periodic}
+
+    def export(
+        self,
+        path: str | Path,
+        force_order_only: bool = False,
+        *,
+        lowered: bool = False,
+        unshard: bool = False,
+    ) -> tuple[str, ...]:
+        """Write the whole order as a file that PyTorch's pipeline runtime loads; see `Schedule.export`."""
+        return self.whole().export(path, force_order_only, lowered=lowered, unshard=unshard)
+
+    def _whole(self, device: int) -> Iterator[PipelineAction]:
+        order, begin, end = self.actions[device], self.begins[device], self.ends[device]
+        middle = begin + (end - begin) // max(1, self.shown)
+        yield from (self._later(action, 0) for action in order[:begin])
+        for copy in range(self.copies):
+            yield from (self._later(action, copy) for action in order[begin:middle])
+        yield from (self._later(action, self.copies - self.shown) for action in order[end:])
+
+    def _later(self, action: PipelineAction, periods: int) -> PipelineAction:
+        """Return the same action so many periods later, with the number that its microbatch has in the whole."""
+        if isinstance(action, Block):
+            return Block(*(self._later(cast("Op", half), periods) for half in action))
+        op = action
+        directions = len(self.layout.homes)
+        direction, place = divmod(op.microbatch, self.layout.microbatches // directions)
+        first = direction * (self.pipeline.microbatches // directions)
+        return op._replace(microbatch=first + place + periods * self.period)
+
+
+@dataclass(frozen=True)
+class Long:
+    """A pipeline that is too long to be written out, and what is searched.
+
+    Attributes
+    ----------
+    pipeline, placement, allowed
+        As for `build_search_problem`.
+    strategies : sequence of Strategy
+        Published schedules to start from.
+    """
+
+    pipeline: Pipeline
+    placement: Placement
+    allowed: Allowed
+    strategies: Sequence[Strategy]
+
+    @property
+    def directions(self) -> int:
+        """How many directions microbatches go in."""
+        return len(self.placement.homes)
+
+    def fewer(self, size: int) -> tuple[Pipeline, Placement]:
+        """Return the same with so many microbatches of each direction."""
+        count = size * self.directions
+        return self.pipeline.model_copy(update={"microbatches": count}), replace(self.placement, microbatches=count)
+
+    def write(self, size: int) -> Problem:
+        """Write the problem with so many microbatches of each direction."""
+        return build_search_problem(*self.fewer(size), **self.allowed._asdict())
+
+    def starts(self, problem: Problem) -> Iterator[Orders]:
+        """List the published schedules of a shorter problem."""
+        part, _ = self.fewer(len(problem.chains[0]))
+        for strategy in self.strategies:
+            for variant in strategy.variants(part):
+                orders = published_orders(problem, part, strategy, variant)
+                if orders is not None:
+                    yield orders
+
+
+def search_unwritten(
+    long: Long, *, ops: int, seconds: float, workers: int, seed: int, progress: Progress | None
+) -> PeriodicSchedule:
+    """Search for the best schedule of a pipeline of which only the first microbatches are written down.
+
+    Parameters
+    ----------
+    long : Long
+        What is searched.
+    ops : int
+        How many operations it has.
+    seconds, workers, seed, progress
+        As for `ppopt.optimize`.
+
+    Raises
+    ------
+    InputError
+        If it has too many operations, or too few microbatches to repeat.
+    InfeasibleError
+        If no schedule fits the memory.
+    """
+    started = perf_counter()
+    _refuse(long, ops)
+    chains = ops // long.pipeline.microbatches * long.directions
+    size = sizes_to_write(long.pipeline.devices, chains)[-1]
+    search = UnwrittenSearch(build_repetition(long.pipeline, long.placement, long.allowed, size), seconds, progress)
+    try:
+        with interrupt_noted(search.interrupt):
+            search.proven(makespan_bound(search.repetition, deadline=search.until(BOUND_SHARE * seconds)))
+            run_unwritten(search, workers, seed, long.starts, long.write)
+    except KeyboardInterrupt:
+        pass
+    if search.found is None:
+        _offer_one_at_a_time(long, search)
+    return _made(long, search, ops, started)
+
+
+def _offer_one_at_a_time(long: Long, search: UnwrittenSearch) -> None:
+    """Where nothing has been found, do one microbatch of each direction after the other."""
+    compiled = compile_problem(search.problem)
+    _, layout = long.fewer(1)
+    one = long.write(1)
+    names = {here[0]: there[0] for here, there in zip(one.chains, search.problem.chains, strict=True)}
+    orders = [[_renamed(action, names) for action in order] for order in one_at_a_time(layout, one)]
+    tokens = tokens_from(compiled, orders)
+    assert tokens is not None
+    nothing: Tokens = [[] for _ in tokens]
+    copies = len(search.problem.chains[0]) + search.repetition.more[0]
+    search.offer_periodic(
+        Runner(compiled, may_compile=False), Stretched(0, Periodic(nothing, tokens, nothing, 1), copies)
+    )
+
+
+def _renamed(action: Action, names: Mapping[Key, Key]) -> Action:
+    if isinstance(action, Merged):
+        return Merged(names[action.first], names[action.second])
+    return names[action]
+
+
+def _refuse(long: Long, ops: int) -> None:
+    pipeline = long.pipeline
+    if ops > MOST_REPLAYED_OPS:
+        raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_REPLAYED_OPS:,} are searched")
+    least = LONG * pipeline.devices * long.directions
+    if pipeline.microbatches < least or pipeline.microbatches % long.directions:
+        even = " and an even number" if long.directions > 1 else ""
+        raise InputError(
+            f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; so many are only "
+            f"searched where a steady middle repeats, with at least {least} microbatches{even}"
+        )
+
+
+def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> PeriodicSchedule:
+    found, whole = search.found, search.whole
+    assert found is not None
+    assert whole is not None
+    periodic, problem = found.periodic, search.repetition.problem
+    label = f"optimized-{long.placement.name}"
+    shown = min(SHOWN_PERIODS, found.copies)
+    compiled = compile_problem(problem)
+    tokens = periodic.unrolled(shown)
+    size = Runner(compiled, may_compile=False).sizes(tokens)[0]
+    part, layout = long.fewer(size)
+    orders = pipeline_actions(orders_of(long.write(size).chains, compiled, tokens))
+    made = replay_orders(label, part, layout, orders, "graph", check_memory=True)
+    peaks = [problem.static_of(device) + peak for device, peak in enumerate(whole.peaks)]
+    begins = tuple(map(len, periodic.before))
+    lengths = map(len, periodic.period)
+    given = {each.name: getattr(made, each.name) for each in fields(made)}
+    given |= {
+        "pipeline": long.pipeline,
+        "figures": figures_of(problem, Extents(whole.first, whole.last, whole.busy, peaks), long.pipeline.ideal),
+        "bound": search.bound / problem.ticks_per_unit,
+        "bound_held_by": search.held_by,
+        "status": "optimal" if search.closed else "feasible",
+        "seconds": perf_counter() - started,
+        "interrupted": search.interrupted,
+        "allowed": long.allowed,
+        "notes": (*_notes(search, label, ops, (len(made.rows), layout.microbatches)), *made.notes),
+    }
+    return PeriodicSchedule(
+        **given,
+        begins=begins,
+        ends=tuple(begin + shown * length for begin, length in zip(begins, lengths, strict=True)),
+        period=periodic.tasks,
+        copies=found.copies,
+        shown=shown,
+    )
+
+
+def _notes(search: UnwrittenSearch, label: str, ops: int, written: tuple[int, int]) -> Iterator[str]:
+    if search.interrupted:
+        yield "the search was interrupted; this is the best schedule it had found"
+    assert search.found is not None
+    yield (
+        f"{label}: of {ops:,} operations {written[0]:,} are written out, those of {written[1]} microbatches; a part of "
+        f"each device's order runs {search.found.copies:,} times; all figures are of the whole, timelines and traces "
+        "of what is written out"
+    )

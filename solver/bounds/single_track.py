@@ -1,0 +1,257 @@
+"""What little memory costs in a row of devices beyond the area of its holds: trains that meet on a single track."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from solver.bounds.analysis import Analysis
+from solver.problem import Hold, Problem
+from solver.repetition import is_regular, places_of
+
+LARGEST_TURNS = 2
+"""Tails are raised by this many numbers of turns each, the largest ones; of the others little more comes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Devices in a row through which jobs go forth and back, with memory on the first one for a few of them.
+
+    Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, all F
+    alike and all I alike, and then W on device 0. There it holds memory from the start of F to the end of W.
+
+    Attributes
+    ----------
+    devices : int
+        p.
+    forward, to_input, to_weight, lag : int
+        How long F, I and, on device 0, W take, and the lag l between devices, in ticks.
+    live : int
+        c: how many jobs device 0 has memory for.
+    chain : int
+        The chain of the F of device 0.
+    amount : int
+        What a job holds there.
+    """
+
+    devices: int
+    forward: int
+    to_input: int
+    to_weight: int
+    lag: int
+    live: int
+    chain: int
+    amount: int
+
+    @property
+    def turn(self) -> int:
+        """R: the least time from the start of F to the end of W on device 0."""
+        between = 2 * (self.devices - 1) * self.lag
+        return self.devices * (self.forward + self.to_input) + between + self.to_weight
+
+    def head(self, job: int) -> int:
+        """Bound the start of F of a job on device 0; see `raise_by_turns`."""
+        turns, slot = divmod(job, self.live)
+        wasted = (turns - 1) * self.thrice_wasted // 3 if turns >= 2 and slot else 0
+        return slot * self.forward + turns * self.turn + wasted
+
+    @cached_property
+    def thrice_wasted(self) -> int:
+        """Three times µ, the least waste of two slots at each half-meeting.
+
+        Number the jobs in the order of their F on device 0, with W in the same order. Job k + c starts behind the end
+        of job k: say they use one *slot* of the memory. With A_k the start of F_k on device 0, let the *waste* of a
+        turn of the slot be A_{k+c} − A_k − R: the waits of job k and the idle time of the slot behind it. Let
+        Q = F + I + 2l, D = W − 2l, C = F + I − W.
+
+        The phases of job k are f_k(d), the start of F_k on device d less d(F + l), and i_k(d), the start of I_k on d
+        plus d(I + l) less F + (p − 1)Q. They never fall along the job (f from d = 0 to p − 1, then i from p − 1 to 0),
+        and rise by what it waits; and A_{k+c} ≥ i_k(0) + pQ + D.
+
+        For jobs a < b let n be the number of devices on which I_a comes before F_b. These are the last n: if it does so
+        on d, then on d + 1 I_a is earlier and F_b later. Where F_b is ahead on d = p − 1 − n (*high*, n < p),
+        i_a(d) ≥ f_b(d) − nQ; where I_a is ahead on d = p − n (*low*, n > 0), f_b(d) ≥ i_a(d) + nQ − 2l.
+
+        Let y_0 < y_1 < … be the jobs of two slots, by turns from the one and the other; so y_{t+1} = y_{t−1} + c. The
+        *half-meeting* t is about n of (y_{t−1}, y_t) and n' of (y_t, y_{t+1}).
+
+        - n + n' ≤ p, both below p: by high twice, with A of y_{t+1} in between, y_t waits at least
+          (p − n − n')Q + D ≥ D between its F on p − 1 − n and its I on p − 1 − n'.
+        - n = p and n' = 0: on the last device F of y_{t+1} lies between F and I of y_t, which waits at least F. n = 0
+          and n' = p: I of y_{t−1} lies there, and it waits at least I.
+        - n + n' > p (a *hop*; both above 0): by low twice, the slot of y_{t−1} and y_{t+1} wastes at least
+          (n + n' − p)Q − D − 4l ≥ C from the I of y_{t−1} on p − n to the F of y_{t+1} on p − n'.
+
+        What is wasted in the first two cases lies within y_t, between F and I. What a hop wastes lies behind an I of
+        y_{t−1}, in front of an F of y_{t+1}, and in between, so that hops share none of it with one another; they may
+        share it with the half-meetings t − 1 and t + 1. So of N successive half-meetings with E hops among them, the
+        waste is at least EC + max(0, N − 3E) min(D, F, I), which is at least Nµ for µ = min(D, F, I, C ÷ 3). Where D or
+        C is not positive, nothing is said.
+        """
+        least = min(self.to_weight - 2 * self.lag, self.forward, self.to_input)
+        return max(0, min(3 * least, self.forward + self.to_input - self.to_weight))
+
+
+def row_of(problem: Problem) -> Row | None:
+    """Read a problem as a row of devices with jobs that go forth and back; None if it is not one.
+
+    Stages that differ in F or I, blocks, merged pairs and memory that I returns already are not looked at: Q then
+    differs from link to link, or a job is not in one slot from F to W.
+    """
+    if problem.fusing.firsts or problem.merged_durations or len(problem.chains) != 3 * problem.devices:
+        return None
+    if not is_regular(problem):
+        return None
+    return _Reading(problem).row()
+
+
+class _Reading:
+    """The chains of a problem as those of a row."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.places = places_of(problem)
+        self.waits: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
+        self.then: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
+        for before, after, lag in problem.precedences:
+            first, second = self.places[before][0], self.places[after][0]
+            if first != second:
+                self.waits[second][first] = lag
+                self.then[first][second] = lag
+
+    def row(self) -> Row | None:
+        """Follow a job from the one chain that waits for none."""
+        starts = [chain for chain, before in self.waits.items() if not before]
+        forwards = self._forwards(starts[0]) if len(starts) == 1 else None
+        if forwards is None:
+            return None
+        backwards = self._backwards(forwards)
+        if backwards is None:
+            return None
+        return self._row(forwards, backwards)
+
+    def _device(self, chain: int) -> int:
+        return self.problem.tasks[self.problem.chains[chain][0]].device
+
+    def _duration(self, chain: int) -> int:
+        return self.problem.tasks[self.problem.chains[chain][0]].duration
+
+    def _forwards(self, chain: int) -> list[int] | None:
+        """List the chains from device to device until the last one."""
+        found = [chain]
+        while len(found) < self.problem.devices:
+            following = [other for other in self.then[found[-1]] if self._device(other) != self._device(found[-1])]
+            if len(following) != 1 or set(self.waits[following[0]]) != {found[-1]}:
+                return None
+            found.append(following[0])
+        return found if len({self._device(each) for each in found}) == self.problem.devices else None
+
+    def _backwards(self, forwards: list[int]) -> list[int] | None:
+        """List the chains back, from the last device to the first."""
+        found: list[int] = []
+        for forward in reversed(forwards):
+            here = [
+                other
+                for other in self.then[forward]
+                if self._device(other) == self._device(forward) and (not found or found[-1] in self.waits[other])
+            ]
+            if len(here) != 1 or not set(self.waits[here[0]]) <= {forward, *found[-1:]}:
+                return None
+            found.append(here[0])
+        return found
+
+    def _row(self, forwards: list[int], backwards: list[int]) -> Row | None:
+        first, last = forwards[0], backwards[-1]
+        weights = [chain for chain in self.then[last] if self._device(chain) == self._device(first)]
+        links = [*pairwise(forwards), *pairwise(backwards)]
+        lags = {self.waits[after][before] for before, after in links}
+        durations = {self._duration(chain) for chain in forwards}, {self._duration(chain) for chain in backwards}
+        if len(weights) != 1 or len(lags) != 1 or any(len(each) > 1 for each in durations):
+            return None
+        live = self._live(first, weights[0])
+        if live is None or live[0] < 2:
+            return None
+        (forward,), (to_input,) = durations
+        return Row(
+            devices=self.problem.devices,
+            forward=forward,
+            to_input=to_input,
+            to_weight=self._duration(weights[0]),
+            lag=lags.pop(),
+            live=live[0],
+            chain=first,
+            amount=live[1],
+        )
+
+    def _live(self, first: int, last: int) -> tuple[int, int] | None:
+        """Count how many jobs the memory of the first device is enough for, and what each holds there."""
+        device = self._device(first)
+        capacity = self.problem.capacities[device]
+        holds = [hold for hold in self.problem.holds if self.problem.tasks[hold.take].device == device]
+        if capacity is None or not holds or not all(self._is_whole(hold, first, last) for hold in holds):
+            return None
+        return capacity // holds[0].amount, holds[0].amount
+
+    def _is_whole(self, hold: Hold, first: int, last: int) -> bool:
+        returns = [self.places[task][0] for task, part in hold.returns if part]
+        return self.places[hold.take][0] == first and returns == [last] and hold.amount > 0
+
+
+def device_of(problem: Problem, row: Row) -> int:
+    """Return the device of a row at which jobs turn: device 0 of the argument."""
+    return problem.tasks[problem.chains[row.chain][0]].device
+
+
+def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
+    """Raise heads and tails by what the slots of a row waste while they turn.
+
+    Of the slots of jobs b − 1 and b < c, 2h − 2 half-meetings are over when jobs b − 1 + hc and b + hc start, all they
+    waste lying before. So A_{b−1+hc} + A_{b+hc} ≥ A_{b−1} + A_b + 2hR + (2h − 2)µ, the first two starts are at least
+    (2b − 1)F together, and the last is at least F behind the one before it: A_{b+hc} ≥ bF + hR + (h − 1)µ. For b = 0,
+    and for h < 2, without µ, since no turn takes less than R and jobs start in order.
+
+    In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
+    τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
+    """
+    thinned = found.network.thinned
+    if row is None or not row.thrice_wasted or thinned.step != 1:
+        return
+    tasks = [thinned.number[key] for key in problem.chains[row.chain]]
+    for job, task in enumerate(tasks):
+        found.heads[task] = max(found.heads[task], row.head(job))
+    behind = [row.forward + found.tails[task] for task in tasks]
+    for job in reversed(range(len(tasks))):
+        for turns, last in _last_turns(job, row.live, len(tasks)):
+            twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
+            behind[job] = max(behind[job], (twice + behind[last] + behind[last + 1]) // 2)
+        found.tails[tasks[job]] = behind[job] - row.forward
+    found.heads = found.network.heads(found.heads)
+    found.tails = found.network.tails(found.tails)
+
+
+def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
+    """List the largest numbers of turns behind a job with another job behind the last, and the last."""
+    most = (count - 2 - job) // live
+    for turns in range(most, max(1, most - LARGEST_TURNS), -1):
+        yield turns, job + turns * live
+
+
+def area_wasted(row: Row | None, count: int) -> int:
+    """Compute the area of memory that the slots of a row waste in all, rounded down.
+
+    Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
+    slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
+    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused.
+
+    Parameters
+    ----------
+    row : Row or None
+        None for nothing.
+    count : int
+        m, how many jobs there are.
+    """
+    if row is None or count <= row.live:
+        return 0
+    return row.amount * (count - row.live) * row.thrice_wasted // 3

@@ -1,0 +1,221 @@
+"""One period of a schedule on a circle: simulated annealing of a steady state.
+
+In a steady state every chain runs one task in each period. A device then runs its operations in a cyclic order from
+some rotation on, so each of them has a *phase*, and its idle time is a few more pieces of that order. When an operation
+of one task happens follows by walking the precedences between chains: at the first moment behind its inputs that has
+its phase. How many tasks are under way comes out of the walk, and so does the memory that is held.
+
+Plain Python over flat lists, and the source that numba compiles.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import NamedTuple, TypeAlias
+
+Numbers: TypeAlias = list[int]
+"""Plain lists here; numpy arrays where numba compiles."""
+
+
+class Circle(NamedTuple):
+    """What does not change while a period is annealed. Chains have the problem's numbers; idle pieces follow them."""
+
+    sorted: Numbers  # the chains, each behind those that it waits for
+    wait_start: Numbers  # for each chain, where its part of the next two lists begins
+    wait_chain: Numbers
+    wait_lag: Numbers
+    duration: Numbers  # of chains and idle pieces
+    take: Numbers  # of chains: the memory taken at the start
+    give: Numbers  # and returned at the end
+    capacity: Numbers  # of devices
+    row: Numbers  # where each device's pieces begin in the lists with an entry a piece, and where the last ends
+    lower: Numbers  # for each chain, before when its task cannot start
+    wanted: Numbers  # and when it should
+
+
+class Turning(NamedTuple):
+    """A period that is being changed."""
+
+    piece: Numbers  # for each place of a device's row, the chain or idle piece
+    rotation: Numbers  # for each device, the phase of its first piece
+    phase: Numbers  # of chains and idle pieces
+    time: Numbers  # of chains: when the task of number 0 starts
+    over: Numbers  # of devices: the memory beyond the capacity
+    ready: Numbers  # of chains: when it could have started
+    best_piece: Numbers
+    best_rotation: Numbers
+    old_piece: Numbers
+    slots: Numbers  # the state of the random numbers
+
+
+def drawn(slots: Numbers, below: int) -> int:
+    """Draw a whole number below a bound."""
+    number = slots[0] * 48271 % 2147483647
+    slots[0] = number
+    return (number >> 3) % below
+
+
+def lay(circle: Circle, turning: Turning, device: int, period: int) -> None:
+    """Compute the phases of a device's pieces."""
+    at = turning.rotation[device]
+    for place in range(circle.row[device], circle.row[device + 1]):
+        piece = turning.piece[place]
+        turning.phase[piece] = at % period
+        at += circle.duration[piece]
+
+
+def walk(circle: Circle, turning: Turning, period: int) -> None:
+    """Compute when each operation happens."""
+    for chain in circle.sorted:
+        ready = circle.lower[chain]
+        for index in range(circle.wait_start[chain], circle.wait_start[chain + 1]):
+            before = circle.wait_chain[index]
+            arrival = turning.time[before] + circle.duration[before] + circle.wait_lag[index]
+            if arrival > ready:
+                ready = arrival
+        turning.ready[chain] = ready
+        turning.time[chain] = ready + (turning.phase[chain] - ready) % period
+
+
+def excess(circle: Circle, turning: Turning, period: int) -> int:
+    """Compute by how much the memory of the devices is exceeded."""
+    total = 0
+    time, duration, take, give = turning.time, circle.duration, circle.take, circle.give
+    chains = len(time)
+    for device in range(len(circle.capacity)):
+        peak = 0
+        for place in range(circle.row[device], circle.row[device + 1]):
+            taker = turning.piece[place]
+            if taker >= chains or take[taker] == 0:
+                continue
+            level, now = 0, time[taker]
+            for other_place in range(circle.row[device], circle.row[device + 1]):
+                other = turning.piece[other_place]
+                if other >= chains:
+                    continue
+                if take[other]:
+                    level += take[other] * ((now - time[other]) // period + 1)
+                if give[other]:
+                    level -= give[other] * ((now - time[other] - duration[other]) // period + 1)
+            if level > peak:
+                peak = level
+        over = peak - circle.capacity[device]
+        turning.over[device] = over if over > 0 else 0
+        if over > 0:
+            total += over
+    return total
+
+
+def cost_of(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
+    """Value a period: memory that is missing, and how long it is held or how far all is from where it is wanted."""
+    walk(circle, turning, period)
+    cost = 3.0 * excess(circle, turning, period) / unit
+    spent = 0.0
+    for chain in range(len(turning.time)):
+        if wanted:
+            spent += abs(turning.time[chain] - circle.wanted[chain])
+        else:
+            end = turning.time[chain] + circle.duration[chain]
+            spent += (circle.give[chain] * end - circle.take[chain] * turning.time[chain]) / unit
+    return cost + spent / period
+
+
+def change(circle: Circle, turning: Turning, device: int, period: int, reach: int) -> None:
+    """Turn a device's pieces, or exchange or move some, the phase of one of them kept."""
+    slots, low = turning.slots, circle.row[device]
+    size = circle.row[device + 1] - low
+    kind = drawn(slots, 4)
+    if kind == 0 or size < 2:
+        chain = turning.piece[low + drawn(slots, size)]
+        if chain < len(turning.time):
+            turning.rotation[device] = (turning.rotation[device] + turning.ready[chain] - turning.phase[chain]) % period
+            return
+    if kind <= 1 or size < 2:
+        turning.rotation[device] = (turning.rotation[device] + drawn(slots, 2 * reach + 1) - reach) % period
+        return
+    source = drawn(slots, size)
+    goal = (source + 1) % size if drawn(slots, 2) else drawn(slots, size)
+    if kind == 2:
+        kept = turning.piece[low + source]
+        turning.piece[low + source] = turning.piece[low + goal]
+        turning.piece[low + goal] = kept
+    else:
+        moved = turning.piece[low + source]
+        step = 1 if goal > source else -1
+        at = source
+        while at != goal:
+            turning.piece[low + at] = turning.piece[low + at + step]
+            at += step
+        turning.piece[low + goal] = moved
+    held = turning.piece[low + drawn(slots, size)]
+    at = 0
+    for place in range(low, low + size):
+        if turning.piece[place] == held:
+            break
+        at += circle.duration[turning.piece[place]]
+    turning.rotation[device] = (turning.phase[held] - at) % period
+
+
+def begin(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
+    """Lay out all devices; return the cost, which is the best so far."""
+    for device in range(len(circle.capacity)):
+        lay(circle, turning, device, period)
+    turning.best_piece[:] = turning.piece
+    turning.best_rotation[:] = turning.rotation
+    return cost_of(circle, turning, period, unit, wanted)
+
+
+def settle(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
+    """Go back to the best, with its times and what its memory is over; return its cost."""
+    turning.piece[:] = turning.best_piece
+    turning.rotation[:] = turning.best_rotation
+    for device in range(len(circle.capacity)):
+        lay(circle, turning, device, period)
+    return cost_of(circle, turning, period, unit, wanted)
+
+
+def anneal_circle(
+    circle: Circle,
+    turning: Turning,
+    moves: int,
+    hot: float,
+    cold: float,
+    period: int,
+    reach: int,
+    unit: float,
+    wanted: bool,
+    best: float,
+) -> float:
+    """Anneal a period for some moves; return the least cost so far, that of the best one."""
+    slots = turning.slots
+    cost = cost_of(circle, turning, period, unit, wanted)
+    cooling = (cold / hot) ** (1.0 / max(1, moves))
+    temperature = hot
+    for _ in range(moves):
+        temperature *= cooling
+        device = drawn(slots, len(circle.capacity))
+        low, high = circle.row[device], circle.row[device + 1]
+        if low == high:
+            continue
+        rotation = turning.rotation[device]
+        for place in range(low, high):
+            turning.old_piece[place] = turning.piece[place]
+        change(circle, turning, device, period, reach)
+        lay(circle, turning, device, period)
+        tried = cost_of(circle, turning, period, unit, wanted)
+        if tried > cost and drawn(slots, 1000000) >= 1000000 * exp((cost - tried) / temperature):
+            turning.rotation[device] = rotation
+            for place in range(low, high):
+                turning.piece[place] = turning.old_piece[place]
+            lay(circle, turning, device, period)
+            continue
+        cost = tried
+        if cost < best:
+            best = cost
+            turning.best_piece[:] = turning.piece
+            turning.best_rotation[:] = turning.rotation
+    return best
+
+
+FUNCTIONS = (drawn, lay, walk, excess, cost_of, change, begin, settle, anneal_circle)
+"""What numba compiles, each behind those that it uses."""

@@ -1,0 +1,234 @@
+"""Chains whose precedences join equal places: how strings of tokens run, whatever the length of the chains.
+
+The inner loops of stretching, in plain Python over flat lists and as the source that numba compiles. A string of tokens
+says nothing of how long the chains are, so the same device's string, with a part of it repeated, is one for longer
+chains; all that is needed beside it are the precedences between chains.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+Numbers: TypeAlias = list[int]
+"""Plain lists here; numpy arrays where numba compiles."""
+
+FOREVER = 1 << 62
+"""Later than every time."""
+
+DEADLOCK = -1
+"""In place of a makespan."""
+
+
+class Lattice(NamedTuple):
+    """What is the same at every place of the chains."""
+
+    # for each mode
+    first: Numbers  # the chain that it advances
+    second: Numbers  # the second chain that it advances, or -1
+    third: Numbers  # the third, or -1
+    duration: Numbers  # how long it lasts
+    take: Numbers  # the memory that it takes when it starts
+    give: Numbers  # the memory that it returns when it ends
+    # rows: the part of the next lists from start[c] up to start[c + 1] belongs to chain c
+    wait_start: Numbers
+    wait_chain: Numbers  # chains whose task at the same place must have ended
+    wait_lag: Numbers  # how long before
+    then_start: Numbers
+    then_device: Numbers  # the devices of chains that wait for it
+    # for each chain, and for each device
+    device: Numbers  # where it runs
+    capacity: Numbers  # the memory of the device
+
+
+class Strings(NamedTuple):
+    """Strings of tokens, and what running them brings."""
+
+    row: Numbers  # for each device, where its string begins in the lists with an entry a token; and where the last ends
+    mode: Numbers  # the tokens
+    start: Numbers  # when each starts
+    base: Numbers  # for each chain, where its tasks begin in the next list; and where the last ends
+    end: Numbers  # when each task ends, or -1
+    # for each chain
+    counts: Numbers  # how many of its tasks have run
+    # for each device
+    place: Numbers  # the next token
+    clock: Numbers  # when what is ahead of it ends
+    asleep: Numbers  # whether it waits
+    stack: Numbers  # devices that can go on
+
+
+def rewind(strings: Strings) -> None:
+    """Forget what has run."""
+    for task in range(len(strings.end)):
+        strings.end[task] = -1
+    for chain in range(len(strings.counts)):
+        strings.counts[chain] = 0
+    for device in range(len(strings.clock)):
+        strings.place[device] = strings.row[device]
+        strings.clock[device] = 0
+        strings.asleep[device] = 0
+        strings.stack[device] = device
+
+
+def ended(lattice: Lattice, strings: Strings, mode: int, clock: int, depth: int) -> int:
+    """Note when a token ends, and wake the devices that may wait for it; return how many are awake."""
+    chain = lattice.first[mode]
+    part = 0
+    while chain >= 0:
+        strings.end[strings.base[chain] + strings.counts[chain]] = clock
+        strings.counts[chain] += 1
+        for index in range(lattice.then_start[chain], lattice.then_start[chain + 1]):
+            other = lattice.then_device[index]
+            if strings.asleep[other]:
+                strings.asleep[other] = 0
+                strings.stack[depth] = other
+                depth += 1
+        part += 1
+        chain = lattice.second[mode] if part == 1 else lattice.third[mode] if part == 2 else -1
+    return depth
+
+
+def last_end(strings: Strings) -> int:
+    """Return when the last token ends; `DEADLOCK` if some have not run."""
+    last = 0
+    for device in range(len(strings.clock)):
+        if strings.place[device] < strings.row[device + 1]:
+            return DEADLOCK
+        last = max(last, strings.clock[device])
+    return last
+
+
+def run(lattice: Lattice, strings: Strings) -> int:
+    """Run strings at the earliest starts; return when the last token ends, `DEADLOCK` if they wait for each other."""
+    rewind(strings)
+    depth = len(lattice.capacity)
+    while depth:
+        depth -= 1
+        device = strings.stack[depth]
+        at, clock = strings.place[device], strings.clock[device]
+        while at < strings.row[device + 1]:
+            mode = strings.mode[at]
+            ready = arrival(lattice, strings, mode, clock)
+            if ready < 0:
+                strings.asleep[device] = 1
+                break
+            strings.start[at] = ready
+            clock = ready + lattice.duration[mode]
+            at += 1
+            depth = ended(lattice, strings, mode, clock, depth)
+        strings.place[device] = at
+        strings.clock[device] = clock
+    return last_end(strings)
+
+
+def arrival(lattice: Lattice, strings: Strings, mode: int, clock: int) -> int:
+    """Find when a token can start at the earliest, or -1 if something that it waits for has not run."""
+    ready = clock
+    first, second, third = lattice.first[mode], lattice.second[mode], lattice.third[mode]
+    chain = first
+    part = 0
+    while chain >= 0:
+        place = strings.counts[chain]
+        for index in range(lattice.wait_start[chain], lattice.wait_start[chain + 1]):
+            before = lattice.wait_chain[index]
+            if before in (first, second, third) and strings.counts[before] == place:
+                continue  # they run as one piece
+            if strings.counts[before] <= place:
+                return -1
+            ends = strings.end[strings.base[before] + place] + lattice.wait_lag[index]
+            if ends > ready:
+                ready = ends
+        part += 1
+        chain = second if part == 1 else third if part == 2 else -1
+    return ready
+
+
+def repaired(lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers, made: Numbers) -> int:
+    """Rewrite strings such that they run within the memory: where none can go on, what is planned first goes first.
+
+    ``planned`` tells when each token was meant to start, ``size`` how many tasks each chain has; ``queue`` is room for
+    the tokens that are left of each device, ``made`` for the new strings. Returns the makespan, `DEADLOCK` if no token
+    that is left can run.
+    """
+    devices = len(lattice.capacity)
+    rewind(strings)
+    for device in range(devices):
+        strings.stack[device] = strings.row[device]  # where the next new token goes
+        strings.asleep[device] = lattice.capacity[device]  # the memory that is free
+    for at in range(len(queue)):
+        queue[at] = at
+    while True:
+        moved = False
+        for device in range(devices):
+            while strings.place[device] < strings.row[device + 1]:
+                if not put_next(lattice, strings, size, queue, made, device, strings.place[device]):
+                    break
+                moved = True
+        if moved:
+            continue
+        device, at = first_planned(lattice, strings, planned, size, queue)
+        if device < 0:
+            break
+        put_next(lattice, strings, size, queue, made, device, at)
+    for at in range(len(made)):
+        strings.mode[at] = made[at]
+    return last_end(strings)
+
+
+def first_planned(
+    lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers
+) -> tuple[int, int]:
+    """Find the token that can run and is planned first: its device and its place in the queue, or −1."""
+    best, device, place = FOREVER, -1, -1
+    for other in range(len(lattice.capacity)):
+        for at in range(strings.place[other], strings.row[other + 1]):
+            token = queue[at]
+            if planned[token] < best and can_run(lattice, strings, size, strings.mode[token], other):
+                best, device, place = planned[token], other, at
+    return device, place
+
+
+def can_run(lattice: Lattice, strings: Strings, size: Numbers, mode: int, device: int) -> bool:
+    """Return whether a token fits the memory, has tasks left, and what it waits for has run."""
+    if lattice.take[mode] > strings.asleep[device]:
+        return False
+    chain = lattice.first[mode]
+    part = 0
+    while chain >= 0:
+        if strings.counts[chain] >= size[chain]:
+            return False
+        part += 1
+        chain = lattice.second[mode] if part == 1 else lattice.third[mode] if part == 2 else -1
+    return arrival(lattice, strings, mode, 0) >= 0
+
+
+def put_next(
+    lattice: Lattice, strings: Strings, size: Numbers, queue: Numbers, made: Numbers, device: int, at: int
+) -> bool:
+    """Run the token at a place of a device's queue, if it can, and close the gap that it leaves."""
+    token = queue[at]
+    mode = strings.mode[token]
+    if not can_run(lattice, strings, size, mode, device):
+        return False
+    start = arrival(lattice, strings, mode, strings.clock[device])
+    clock = start + lattice.duration[mode]
+    strings.clock[device] = clock
+    strings.asleep[device] += lattice.give[mode] - lattice.take[mode]
+    made[strings.stack[device]] = mode
+    strings.start[strings.stack[device]] = start
+    strings.stack[device] += 1
+    chain = lattice.first[mode]
+    part = 0
+    while chain >= 0:
+        strings.end[strings.base[chain] + strings.counts[chain]] = clock
+        strings.counts[chain] += 1
+        part += 1
+        chain = lattice.second[mode] if part == 1 else lattice.third[mode] if part == 2 else -1
+    for other in range(at, strings.place[device], -1):
+        queue[other] = queue[other - 1]
+    strings.place[device] += 1
+    return True
+
+
+FUNCTIONS = (arrival, rewind, ended, last_end, run, can_run, put_next, first_planned, repaired)
+"""What numba compiles, each behind those that it uses."""

@@ -1,0 +1,513 @@
+"""Schedules of problems that repeat, from those of shorter ones.
+
+What a schedule of many tasks a chain loses, it loses at its ends, and short strings anneal better than long ones. So a
+short problem is searched, and what it ends with is stretched. A schedule that has been annealed does not repeat
+anywhere by itself. So a steady state is found on a circle and inserted at a moment of it, or unrolled by itself where
+memory is tight; then there is a part that repeats, and annealing leaves it alone while it works on the ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import NamedTuple
+
+from solver.deadline import OutOfTimeError
+from solver.problem import Orders, Problem
+from solver.repetition import Repetition, is_regular, shortened
+from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
+from solver.search.greedy import greedy_tokens
+from solver.search.local_search import LocalSearch
+from solver.search.state import Progress, Search
+from solver.search.steady import SteadySearch
+from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattice, orders_of, periods
+
+LONG = 4
+"""A problem is long that has so many tasks of each chain for every device."""
+
+SHORTEST = 8
+"""Of fewer tasks of each chain there is nothing to be left out."""
+
+MIDDLE = 3
+"""A schedule with so many tasks of each chain for every device has room for a steady middle."""
+
+HALVES = (2, 3, 4)
+"""Steady states are inserted into schedules with half as many tasks of each chain for every device."""
+
+TURN = 0.5
+"""Seconds that each part of a turn takes at least."""
+
+PARTS, FIRST_SHARE = 3, 0.4
+"""A turn has three parts at most (annealing, inserting, annealing); all first turns take this part of the time."""
+
+GREEDY_TURN = 1.0
+"""Seconds for list schedules of a short problem."""
+
+LOOSER = (1.0, 1.005, 1.01, 1.02)
+"""Periods that are tried, in multiples of the work of the busiest device."""
+
+LARGEST_WHOLE = 20_000
+"""With more tasks than this the whole itself is not annealed: a move takes too long."""
+
+SHARE_TO_STRETCH = 0.1
+"""Where a schedule is cut best is looked for in at most this part of the time that is left."""
+
+ATTEMPTS = 3
+"""Where no steady state fits the memory after so many attempts, none is looked for any more."""
+
+INSERTS, KEPT = 12, 3
+"""A steady state is inserted at so many moments in one turn, and so many of the schedules are kept."""
+
+LEAST_INSERTS = 3
+"""After so many in vain the clock counts."""
+
+INSERTS_TO_STRETCH = 4
+"""And at so many only to be repeated."""
+
+Starts = Callable[[Problem], Iterable[Orders]]
+"""Gives schedules of a short problem to start from."""
+
+Write = Callable[[int], Problem]
+"""Writes the problem with so many tasks of each chain."""
+
+
+class Stretched(NamedTuple):
+    """A schedule of few tasks a chain, stretched."""
+
+    length: int
+    periodic: Periodic
+    copies: int
+
+
+@dataclass(frozen=True)
+class Short:
+    """A problem with fewer tasks of each chain, or the whole.
+
+    Attributes
+    ----------
+    size : int
+        How many tasks each chain has.
+    problem : Problem
+        It.
+    compiled : CompiledProblem
+        In whole numbers.
+    """
+
+    size: int
+    problem: Problem
+    compiled: CompiledProblem
+
+
+@dataclass
+class Workshop:
+    """A short problem with the schedules of it that are worked on.
+
+    Attributes
+    ----------
+    short : Short
+        The problem.
+    runner : Runner
+        Of its strings.
+    local : LocalSearch
+        Its best schedules.
+    has_started : bool
+        Whether list schedules have been made.
+    """
+
+    short: Short
+    runner: Runner
+    local: LocalSearch
+    has_started: bool = False
+
+    @classmethod
+    def of(cls, short: Short, seed: int) -> Workshop:
+        """Begin without any schedule, with compiled loops where they are there."""
+        return cls(
+            short, Runner(short.compiled, may_compile=False), LocalSearch(short.compiled, seed + short.size, span=False)
+        )
+
+    def renew(self, seed: int) -> None:
+        """Take compiled loops where they have been compiled meanwhile."""
+        if self.local.is_jitted:
+            return
+        local = LocalSearch(self.short.compiled, seed, span=False)
+        if local.is_jitted:
+            local.add([tokens for _, tokens in self.local.elite])
+            self.local, self.runner = local, Runner(self.short.compiled, may_compile=False)
+
+
+@dataclass
+class Route:
+    """A way to a schedule.
+
+    Attributes
+    ----------
+    take_turn : callable
+        ``take_turn(route, seconds)``; each part of the turn takes so many seconds.
+    before : Workshop or None
+        The short problem into whose schedules a steady state is inserted.
+    middle : Workshop
+        The problem whose schedules are stretched.
+    best : int or None
+        The least length that it has come to, stretched.
+    """
+
+    take_turn: Callable[[Route, float], None]
+    middle: Workshop
+    before: Workshop | None = None
+    best: int | None = None
+
+
+class LongSearch:
+    """Searches shorter problems for the schedule of one that repeats.
+
+    There are several ways to begin: a steady state by itself, one that is inserted into a schedule of few tasks a
+    chain, list schedules. Which suits a problem shows in what comes of it. So all take a turn, the better half of them
+    takes another, twice as long, and so on (successive halving: Karnin, Koren and Somekh, Almost optimal exploration in
+    multi-armed bandits, 2013), until one has all the time.
+
+    Parameters
+    ----------
+    search : Search
+        Of the whole; it gets whatever is found.
+    seed : int
+        Of all that is drawn.
+    starts : callable
+        Gives schedules of a shorter problem to start from, beside list schedules.
+    write : callable, optional
+        Writes the problem with so many tasks of each chain; by default the first ones of the whole.
+    lane : (int, int)
+        Which of several such searches this is, and how many there are: they share the ways to begin between them.
+    length : int, optional
+        How many tasks each chain of the whole has, where only the first are written down.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        seed: int,
+        starts: Starts = lambda _: (),
+        write: Write | None = None,
+        lane: tuple[int, int] = (0, 1),
+        length: int | None = None,
+    ) -> None:
+        self.search, self.seed, self.starts, self.lane = search, seed, starts, lane
+        self.write = write or self._first
+        problem = search.problem
+        self.length = length or len(problem.chains[0])
+        self.devices = problem.devices
+        self.middle = MIDDLE * self.devices if self.length >= 2 * MIDDLE * self.devices else self.length
+        self.shorts: dict[int, Short] = {}
+        self.left: list[Route] = []
+        self.waiting: list[Route] = []
+        self.seconds = TURN
+        self.turns = 0
+        self.without_steady = 0
+        loads = [0] * self.devices
+        for chain in problem.chains:
+            loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
+        self.load = max(loads)
+
+    @property
+    def stretches(self) -> bool:
+        """Whether the whole is so much longer than a steady middle that shorter problems are searched in its place."""
+        return self.middle < self.length
+
+    def _first(self, size: int) -> Problem:
+        if size == self.length:
+            return self.search.problem
+        part = shortened(self.search.problem, size)
+        assert part is not None
+        return part.problem
+
+    def begin(self) -> None:
+        """Stretch the schedules that there are to start from, as far as there is time."""
+        with suppress(OutOfTimeError):
+            self._add_starts(self._workshop(self.middle))
+
+    def run(self) -> None:
+        """Let routes take turns until the search is done."""
+        while not self.search.done():
+            self.take_turn()
+
+    def run_until(self, deadline: float) -> None:
+        """Let routes take turns until a moment, or until the search is done."""
+        while not self.search.done() and perf_counter() < deadline:
+            self.take_turn()
+
+    def take_turn(self) -> None:
+        """Let the next route take its turn; behind the last one the better half goes on.
+
+        Raises
+        ------
+        OutOfTimeError
+            If time is up before a shorter problem is written.
+        """
+        self.waiting = self.waiting or (self._better_half() if self.left else self._routes(*self.lane))
+        route = self.waiting.pop(0)
+        for workshop in (route.before, route.middle):
+            if workshop is not None:
+                workshop.renew(self.seed + self.turns)
+        self.turns += 1
+        route.take_turn(route, self.seconds)
+        self.left.append(route)
+
+    def _better_half(self) -> list[Route]:
+        never = max((route.best for route in self.left if route.best is not None), default=0) + 1
+        ranked = sorted(self.left, key=lambda route: never if route.best is None else route.best)
+        self.left = []
+        self.seconds *= 2
+        return ranked[: -(-len(ranked) // 2)]
+
+    def _routes(self, number: int, of: int) -> list[Route]:
+        """List the ways to begin."""
+        makers: list[Callable[[], Route]] = []
+        if _runs_single_tasks(self._short(self.middle).compiled):
+            sizes = dict.fromkeys(min(half * self.devices, self.length) // 2 for half in HALVES)
+            makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
+            makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
+        makers.insert(0, lambda: Route(self._list, self._workshop(self.middle)))
+        if self.middle < self.length and len(self.search.problem.chains) * self.length <= LARGEST_WHOLE:
+            makers.insert(1, lambda: Route(self._list, self._workshop(self.length)))
+        chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
+        self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
+        return [maker() for maker in chosen]
+
+    def _inserting(self, size: int) -> Route:
+        return Route(self._insert, self._workshop(self.middle), self._workshop(size))
+
+    def _short(self, size: int) -> Short:
+        if size not in self.shorts:
+            problem = self.write(size)
+            self.shorts[size] = Short(size, problem, compile_problem(problem, deadline=self.search.deadline))
+        return self.shorts[size]
+
+    def _workshop(self, size: int) -> Workshop:
+        return Workshop.of(self._short(size), self.seed)
+
+    def _add_starts(self, workshop: Workshop, route: Route | None = None) -> None:
+        for orders in self.starts(workshop.short.problem):
+            if self._add(workshop, orders):
+                self._stretch_best(workshop, route)
+            if self.search.done():
+                return
+
+    def _add(self, workshop: Workshop, orders: Orders) -> bool:
+        """Add a schedule; return whether it is the best one."""
+        local = workshop.local
+        tokens = tokens_from(workshop.short.compiled, orders)
+        before = local.best if local.elite else None
+        if tokens is not None:
+            local.add([tokens])
+        return bool(local.elite) and local.best != before
+
+    def _start(self, workshop: Workshop, route: Route) -> None:
+        """Gather schedules to begin with, once."""
+        if workshop.has_started:
+            return
+        workshop.has_started = True
+        local, compiled = workshop.local, workshop.short.compiled
+        self._add_starts(workshop, route)
+        enough = self.search.until(GREEDY_TURN)
+        for _, tokens in greedy_tokens(compiled, deadline=enough, seed=self.seed, stop=self.search.done):
+            local.add([tokens])
+        if not local.elite:  # one at least, whatever the time
+            made = next(greedy_tokens(compiled, deadline=self.search.deadline, stop=self.search.done), None)
+            local.add([] if made is None else [made[1]])
+        self._stretch_best(workshop, route)
+
+    def _least(self, makespan: int, size: int) -> int:
+        """Return the least length of a schedule that is stretched: every task of each chain adds the largest load."""
+        return makespan + (self.length - size) * self.load
+
+    def _list(self, route: Route, seconds: float) -> None:
+        """Anneal what there is to start from, list schedules, and what others have found."""
+        workshop = route.middle
+        self._start(workshop, route)
+        known = self.search.best_so_far()
+        if workshop.short.size == self.length and known is not None:
+            self._add(workshop, known[1])
+        self._anneal(workshop, 2 * seconds, route)
+
+    def _anneal(self, workshop: Workshop, seconds: float, route: Route) -> None:
+        """Anneal for some rounds; stretch what is better than before."""
+        until = self.search.until(seconds)
+        local, size = workshop.local, workshop.short.size
+        target = self.search.bound - (self.length - size) * self.load
+
+        def tell() -> None:
+            if size == self.length:
+                self._stretch_best(workshop, route)
+
+        while local.elite and perf_counter() < until and not self.search.done() and local.best > target:
+            before = local.best
+            local.run_round(target, self.search.done, tell)
+            if local.best < before and size >= self.middle:
+                self._stretch_best(workshop, route)
+
+    def _insert(self, route: Route, seconds: float) -> None:
+        """Anneal a short problem, insert a steady state where it stands, and anneal that."""
+        before, middle = route.before, route.middle
+        assert before is not None
+        self._start(before, route)
+        self._anneal(before, seconds, route)
+        if not before.local.elite or self.search.done():
+            return
+        found = self._inserted(before, middle.short.size - before.short.size, INSERTS, seconds / 2)
+        middle.local.add(tokens for _, tokens in found[:KEPT])
+        self._stretch_best(middle, route)
+        self._anneal(middle, seconds, route)
+
+    def _inserted(self, workshop: Workshop, more: int, tries: int, seconds: float) -> list[tuple[int, Tokens]]:
+        """Insert a steady state at some moments of the best schedule; the shortest come first."""
+        runner = workshop.runner
+        if more <= 0 or not _runs_single_tasks(workshop.short.compiled):
+            return []
+        timed = runner.timed(workshop.local.elite[0][1])
+        assert timed is not None
+        until = self.search.until(seconds)
+        steady = SteadySearch(runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
+        found: list[tuple[int, Tokens]] = []
+        for number in range(tries):
+            if self.search.done() or (perf_counter() > until and (found or number >= LEAST_INSERTS)):
+                break
+            share = steady.random.uniform(0.3, 0.7) if number else 0.5
+            moment = int(timed.makespan * share)
+            state, ahead = steady.at_state(timed, moment, steady.least_period)
+            tokens = steady.inserted(timed, moment, state, ahead, more)
+            length = None if tokens is None or not runner.fits(tokens) else runner.makespan(tokens)
+            if tokens is not None and length is not None:
+                found.append((length, tokens))
+                if length <= timed.makespan + more * steady.least_period:
+                    break  # nothing is lost by it
+        return sorted(found, key=lambda each: each[0])
+
+    def _unroll(self, route: Route, seconds: float) -> None:
+        """Unroll a steady state by itself, and anneal it."""
+        middle = route.middle
+        if self.without_steady < ATTEMPTS:
+            steady = SteadySearch(middle.runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
+            self.without_steady += not self._unrolled(steady, middle)
+        if not middle.local.elite:
+            return
+        self._stretch_best(middle, route)
+        self._anneal(middle, 2 * seconds, route)
+
+    def _unrolled(self, steady: SteadySearch, middle: Workshop) -> bool:
+        """Add a steady state, unrolled; return whether one was found."""
+        for looser in LOOSER:
+            if self.search.done():
+                break
+            state = steady.alone(int(looser * steady.least_period))
+            tokens = None if state.missing else steady.unrolled(state, middle.short.size)
+            if tokens is not None:
+                middle.local.add([tokens])
+                return True
+        return False
+
+    def _stretch_best(self, workshop: Workshop, route: Route | None) -> None:
+        """Stretch the best schedule of a short problem, if that can be better than what is known, and offer it."""
+        if not workshop.local.elite:
+            return
+        size, makespan = workshop.short.size, workshop.local.best
+        least = self._least(makespan, size)
+        if route is not None and route.best is not None and least >= route.best:
+            return
+        timed = workshop.runner.timed(workshop.local.elite[0][1])
+        if timed is None:
+            return
+        found = self._stretched(workshop, timed, least)
+        if found is None or found.length > least:
+            more = min(self.devices, self.length - size)
+            for _, tokens in self._inserted(workshop, more, INSERTS_TO_STRETCH, TURN)[:1]:
+                longer = workshop.runner.timed(tokens)
+                again = None if longer is None else self._stretched(workshop, longer, least)
+                if again is not None and (found is None or again.length < found.length):
+                    found = again
+        if found is None:
+            return
+        if route is not None:
+            route.best = found.length if route.best is None else min(route.best, found.length)
+        self._offer(workshop, found)
+
+    def _stretched(self, workshop: Workshop, timed: Timed, least: int) -> Stretched | None:
+        more = self.length - workshop.runner.sizes(timed.tokens)[0]
+        if not more:
+            empty: Tokens = [[] for _ in timed.tokens]
+            return Stretched(timed.makespan, Periodic(timed.tokens, empty, empty, 1), 0)
+        until = self.search.until(SHARE_TO_STRETCH * self.search.seconds_left)
+        made = periods(workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until)
+        return None if made is None else Stretched(*made)
+
+    def _offer(self, workshop: Workshop, found: Stretched) -> None:
+        if self.search.best is not None and found.length >= self.search.best:
+            return
+        if isinstance(self.search, UnwrittenSearch):
+            self.search.offer_periodic(workshop.runner, found)
+            return
+        tokens = found.periodic.unrolled(found.copies)
+        self.search.offer(orders_of(self.search.problem.chains, workshop.short.compiled, tokens))
+
+
+class UnwrittenSearch(Search):
+    """A search for a problem of which only the first tasks of each chain are written down.
+
+    Parameters
+    ----------
+    repetition : Repetition
+        What is written down, and how much is not.
+    seconds : float
+        The time there is.
+    progress : callable, optional
+        As for `Search`.
+
+    Attributes
+    ----------
+    found : Stretched or None
+        The best schedule.
+    whole : Whole or None
+        What running all of it shows.
+    """
+
+    def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
+        super().__init__(repetition.problem, "makespan", seconds, progress)
+        self.repetition = repetition
+        self.found: Stretched | None = None
+        self.whole: Whole | None = None
+
+    def offer_periodic(self, runner: Runner, found: Stretched) -> None:
+        """Run the whole of a schedule, and keep it if it is better than the best."""
+        whole = runner.whole(found.periodic, found.copies)
+        fits = whole is not None and all(
+            peak <= capacity for peak, capacity in zip(whole.peaks, runner.compiled.capacities, strict=True)
+        )
+        if whole is None or not fits:
+            return
+        with self._lock:
+            if self.best is None or whole.makespan < self.best:
+                self.best, self.found, self.whole = whole.makespan, found, whole
+                self._tell()
+
+    def best_so_far(self) -> None:
+        """Return nothing: no schedule of the whole is written down."""
+
+
+def _runs_single_tasks(compiled: CompiledProblem) -> bool:
+    return len(compiled.modes) == len(compiled.chains)
+
+
+def repeats(problem: Problem) -> bool:
+    """Return whether a problem can be searched by way of shorter ones: chains of one length, joined at equal places."""
+    lengths: Sequence[int] = [len(chain) for chain in problem.chains]
+    if len(set(lengths)) != 1 or lengths[0] < SHORTEST or not is_regular(problem):
+        return False
+    part = shortened(problem, 2)
+    return part is not None and is_a_lattice(compile_problem(part.problem))
+
+
+def is_long(problem: Problem) -> bool:
+    """Return whether a problem has many more tasks of each chain than a steady middle needs."""
+    return bool(problem.chains) and min(map(len, problem.chains)) >= LONG * problem.devices

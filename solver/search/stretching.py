@@ -1,0 +1,424 @@
+"""Stretching: a schedule of few tasks a chain becomes one of many by repeating a part of each device's string.
+
+A device's string may be cut where it has the same of each of its chains ahead, up to a common number. Between two such
+cuts it has exactly r of each of its chains; with that part repeated n times it is a string for chains that are r·n
+longer, and its memory repeats, since as much is held at both cuts. Devices are cut independently of one another.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from solver.problem import Action, Block, Key, Merged
+from solver.search import jit, lattice
+from solver.search.compiled import CompiledProblem, Tokens
+from solver.search.lattice import DEADLOCK, Lattice, Strings
+
+TIMES_TO_CUT = 60
+"""At so many times in the middle of a schedule cuts are looked for."""
+
+FEW_COPIES, MANY_COPIES = 4, 12
+"""What a copy adds is seen between these two."""
+
+MOST_ROUNDS = 8
+"""Periods of up to so many tasks a chain are looked for, and those of as many as there are devices."""
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """Strings of which a part repeats.
+
+    Attributes
+    ----------
+    before, period, after : list of list of int
+        For each device, the tokens ahead of what repeats, what repeats, and those behind it.
+    tasks : int
+        How many tasks of each chain a period has.
+    """
+
+    before: Tokens
+    period: Tokens
+    after: Tokens
+    tasks: int
+
+    def unrolled(self, copies: int) -> Tokens:
+        """Write out the strings with so many periods."""
+        parts = zip(self.before, self.period, self.after, strict=True)
+        return [[*before, *(period * copies), *after] for before, period, after in parts]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What running strings of any length shows, for each device.
+
+    Attributes
+    ----------
+    first, last : list of int
+        When it first starts and last ends something.
+    busy, peaks : list of int
+        How long its tokens last together, and the most memory that it holds at one time.
+    """
+
+    first: list[int]
+    last: list[int]
+    busy: list[int]
+    peaks: list[int]
+
+    @property
+    def makespan(self) -> int:
+        """When the last token ends; the first starts at 0."""
+        return max(self.last)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Strings with the times at which their tokens start."""
+
+    tokens: Tokens
+    starts: list[list[int]]
+    makespan: int
+
+
+class Runner:
+    """Runs strings of a problem whose chains are joined at equal places, whatever their length.
+
+    Parameters
+    ----------
+    compiled : CompiledProblem
+        Any number of tasks of each chain.
+    may_compile : bool
+        Whether numba may take its time.
+
+    Raises
+    ------
+    ValueError
+        If precedences join other places.
+    """
+
+    def __init__(self, compiled: CompiledProblem, *, may_compile: bool = True) -> None:
+        self.compiled = compiled
+        lists = _lattice(compiled)
+        self.functions = jit.interpreted(lattice)
+        self.is_jitted = False
+        functions = jit.jitted(lattice, may_compile=may_compile)
+        if functions is not None:
+            self.functions, self.is_jitted = functions, True
+        self.lattice: Any = Lattice(*map(self._packed, lists))
+
+    def _packed(self, numbers: Sequence[int]) -> Any:
+        return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)
+
+    def _zeros(self, size: int) -> Any:
+        return np.zeros(size, dtype=np.int64) if self.is_jitted else [0] * size
+
+    def strings(self, tokens: Tokens) -> Any:
+        """Lay strings out for running."""
+        row = [0, *accumulate(map(len, tokens))]
+        sizes = self.sizes(tokens)
+        devices, chains = len(tokens), len(self.compiled.chains)
+        return Strings(
+            row=self._packed(row),
+            mode=self._packed([mode for string in tokens for mode in string]),
+            start=self._zeros(row[-1]),
+            base=self._packed([0, *accumulate(sizes)]),
+            end=self._zeros(sum(sizes)),
+            counts=self._zeros(chains),
+            place=self._zeros(devices),
+            clock=self._zeros(devices),
+            asleep=self._zeros(devices),
+            stack=self._zeros(devices),
+        )
+
+    def whole(self, periodic: Periodic, copies: int) -> Whole | None:
+        """Run strings of which a part repeats from beginning to end; None if they wait for each other.
+
+        Every token is run. Only its name is not written out, so that millions fit the memory.
+        """
+        rows, row, sizes = [], [0], np.zeros(len(self.compiled.chains), dtype=np.int64)
+        for parts in zip(periodic.before, periodic.period, periodic.after, strict=True):
+            before, period, after = (np.array(part, dtype=np.int64) for part in parts)
+            rows.append(np.concatenate([before, np.tile(period, copies), after]))
+            row.append(row[-1] + len(rows[-1]))
+        sizes += self.sizes(periodic.before) + np.array(self.sizes(periodic.after), dtype=np.int64)
+        sizes += copies * periodic.tasks
+        modes: Any = np.concatenate(rows)
+        devices, chains = len(rows), len(sizes)
+        strings = Strings(
+            row=self._packed(row),
+            mode=modes if self.is_jitted else modes.tolist(),
+            start=self._zeros(len(modes)),
+            base=self._packed([0, *accumulate(sizes.tolist())]),
+            end=self._zeros(int(sizes.sum())),
+            counts=self._zeros(chains),
+            place=self._zeros(devices),
+            clock=self._zeros(devices),
+            asleep=self._zeros(devices),
+            stack=self._zeros(devices),
+        )
+        if int(self.functions["run"](self.lattice, strings)) == DEADLOCK:
+            return None
+        durations = np.array([mode.duration for mode in self.compiled.modes], dtype=np.int64)
+        some = [(device, string) for device, string in enumerate(rows) if len(string)]
+        first, last, busy = [0] * devices, [0] * devices, [0] * devices
+        for device, string in some:
+            final = row[device + 1] - 1
+            first[device] = int(strings.start[row[device]])
+            last[device] = int(strings.start[final]) + int(durations[string[-1]])
+            busy[device] = int(durations[string].sum())
+        return Whole(first, last, busy, [self.peak(string) for string in periodic.unrolled(min(copies, 2))])
+
+    def sizes(self, tokens: Tokens) -> list[int]:
+        """Count the tasks of each chain in strings."""
+        sizes = [0] * len(self.compiled.chains)
+        for string in tokens:
+            counts = np.bincount(np.array(string, dtype=np.int64), minlength=len(self.compiled.modes))
+            for mode, count in enumerate(counts.tolist()):
+                if count:
+                    for chain in self.compiled.modes[mode].chains:
+                        sizes[chain] += count
+        return sizes
+
+    def makespan(self, tokens: Tokens) -> int | None:
+        """Run strings; None if they wait for each other."""
+        last = int(self.functions["run"](self.lattice, self.strings(tokens)))
+        return None if last == DEADLOCK else last
+
+    def timed(self, tokens: Tokens) -> Timed | None:
+        """Run strings and tell when each token starts; None if they wait for each other."""
+        strings = self.strings(tokens)
+        last = int(self.functions["run"](self.lattice, strings))
+        if last == DEADLOCK:
+            return None
+        starts = list(map(int, strings.start))
+        rows = [int(row) for row in strings.row]
+        return Timed(tokens, [starts[rows[d] : rows[d + 1]] for d in range(len(tokens))], last)
+
+    def repaired(self, planned: Sequence[Sequence[tuple[int, int]]]) -> Tokens | None:
+        """Make strings of (time, token), in the order of their times as far as memory and inputs allow.
+
+        None if they cannot be made to run so.
+        """
+        tokens = [[mode for _, mode in string] for string in planned]
+        strings = self.strings(tokens)
+        times = self._packed([time for string in planned for time, _ in string])
+        size, queue, made = self._packed(self.sizes(tokens)), self._zeros(len(times)), self._zeros(len(times))
+        if int(self.functions["repaired"](self.lattice, strings, times, size, queue, made)) == DEADLOCK:
+            return None
+        modes = list(map(int, strings.mode))
+        rows = [int(row) for row in strings.row]
+        return [modes[rows[d] : rows[d + 1]] for d in range(len(tokens))]
+
+    def fits(self, tokens: Tokens) -> bool:
+        """Return whether strings stay within the memory."""
+        return all(
+            self.peak(string) <= capacity for string, capacity in zip(tokens, self.compiled.capacities, strict=True)
+        )
+
+    def peak(self, string: Sequence[int]) -> int:
+        """Compute the most memory that a device's string holds at one time."""
+        level = peak = 0
+        for mode in string:
+            level += self.compiled.modes[mode].take
+            peak = max(peak, level)
+            level -= self.compiled.modes[mode].give
+        return peak
+
+
+def is_a_lattice(compiled: CompiledProblem) -> bool:
+    """Return whether the precedences of a problem join equal places of its chains."""
+    try:
+        _lattice(compiled)
+    except ValueError:
+        return False
+    return True
+
+
+def _lattice(compiled: CompiledProblem) -> Lattice:
+    waits: list[list[tuple[int, int]]] = [
+        sorted(_waits_of(compiled, chain, 0)) for chain in range(len(compiled.chains))
+    ]
+    for chain, tasks in enumerate(compiled.chains):
+        if any(sorted(_waits_of(compiled, chain, place)) != waits[chain] for place in range(len(tasks))):
+            raise ValueError("precedences differ from place to place")
+    devices = [compiled.device[tasks[0]] for tasks in compiled.chains]
+    then: list[set[int]] = [set() for _ in waits]
+    for chain, before in enumerate(waits):
+        for other, _ in before:
+            if devices[other] != devices[chain]:
+                then[other].add(devices[chain])
+    triples = [(*mode.chains, -1, -1)[:3] for mode in compiled.modes]
+    return Lattice(
+        first=[triple[0] for triple in triples],
+        second=[triple[1] for triple in triples],
+        third=[triple[2] for triple in triples],
+        duration=[mode.duration for mode in compiled.modes],
+        take=[mode.take for mode in compiled.modes],
+        give=[mode.give for mode in compiled.modes],
+        wait_start=[0, *accumulate(map(len, waits))],
+        wait_chain=[other for before in waits for other, _ in before],
+        wait_lag=[lag for before in waits for _, lag in before],
+        then_start=[0, *accumulate(map(len, then))],
+        then_device=[device for behind in then for device in sorted(behind)],
+        device=devices,
+        capacity=list(compiled.capacities),
+    )
+
+
+def _waits_of(compiled: CompiledProblem, chain: int, place: int) -> Iterator[tuple[int, int]]:
+    for other, lag in compiled.predecessors[compiled.chains[chain][place]]:
+        if compiled.position[other] != place or compiled.chain[other] == chain:
+            raise ValueError("a precedence joins different places")
+        yield compiled.chain[other], lag
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where a device's string may be cut to repeat a part with so many tasks of each chain.
+
+    Attributes
+    ----------
+    starts, ends : list of int
+        The places at which such parts begin and end, in order.
+    times : list of int
+        When the first token of each starts.
+    """
+
+    starts: list[int]
+    ends: list[int]
+    times: list[int]
+
+    def near(self, time: int, rounding: int) -> tuple[int, int]:
+        """Choose the part that begins at or behind a time (1), ahead of it (−1), or nearest to it (0)."""
+        behind = min(bisect_left(self.times, time), len(self.times) - 1)
+        ahead = max(0, behind - 1)
+        closer = ahead if time - self.times[ahead] < self.times[behind] - time else behind
+        index = (closer, behind, ahead)[rounding]
+        return self.starts[index], self.ends[index]
+
+
+def cuts(compiled: CompiledProblem, device: int, string: Sequence[int], starts: Sequence[int], tasks: int) -> Cuts:
+    """Find all parts of a device's string that have so many tasks of each of its chains."""
+    count = dict.fromkeys(compiled.local_chains[device], 0)
+    if not count:
+        return Cuts([0], [0], [0])
+    lead = compiled.local_chains[device][0]
+    places: dict[tuple[tuple[int, ...], int], int] = {}
+    found: list[tuple[int, int]] = []
+    for place in range(len(string) + 1):
+        ahead = tuple(number - count[lead] for number in count.values())
+        places[ahead, count[lead]] = place
+        begin = places.get((ahead, count[lead] - tasks))
+        if begin is not None:
+            found.append((begin, place))
+        if place < len(string):
+            for chain in compiled.modes[string[place]].chains:
+                count[chain] += 1
+    found.sort()
+    return Cuts([a for a, _ in found], [b for _, b in found], [starts[a] for a, _ in found])
+
+
+def periods(
+    runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool]
+) -> tuple[int, Periodic, int] | None:
+    """Find the parts of a schedule whose repetition gives the shortest one with so many more tasks a chain.
+
+    Parameters
+    ----------
+    runner : Runner
+        Of the problem.
+    timed : Timed
+        The schedule.
+    more : int
+        How many tasks are missing from each chain.
+    good_enough : int
+        A length than which nothing is shorter.
+    stop : callable
+        Asked between tries.
+
+    Returns
+    -------
+    (int, Periodic, int) or None
+        The length of the stretched schedule as far as a few copies show it, what repeats, and how often; None if
+        nothing repeats.
+    """
+    best: tuple[int, Periodic, int] | None = None
+    for tasks in _rounds(len(timed.tokens), more):
+        found = [
+            cuts(runner.compiled, device, string, timed.starts[device], tasks)
+            for device, string in enumerate(timed.tokens)
+        ]
+        if not all(each.starts for each in found):
+            continue
+        for candidate in _candidates(timed, found, tasks):
+            if stop() or (best is not None and best[0] <= good_enough):
+                return best
+            copies = more // tasks + 1
+            length = stretched_length(runner, candidate, copies)
+            if length is not None and (best is None or length < best[0]):
+                best = length, candidate, copies
+    return best
+
+
+def _rounds(devices: int, more: int) -> list[int]:
+    sizes = dict.fromkeys([*range(1, MOST_ROUNDS + 1), devices])
+    return [size for size in sizes if more % size == 0 and size <= more]
+
+
+def _candidates(timed: Timed, found: Sequence[Cuts], tasks: int) -> Iterator[Periodic]:
+    """List sets of parts that begin near one time in the middle of the schedule, each once."""
+    seen: set[tuple[tuple[int, int], ...]] = set()
+    for index in _middle_first(TIMES_TO_CUT):
+        time = timed.makespan * (index + 1) // (TIMES_TO_CUT + 1)
+        for rounding in (0, 1, 2):
+            chosen = tuple(each.near(time, rounding) for each in found)
+            if chosen in seen:
+                continue
+            seen.add(chosen)
+            pairs = [*zip(timed.tokens, chosen, strict=True)]
+            yield Periodic(
+                before=[string[:a] for string, (a, _) in pairs],
+                period=[string[a:b] for string, (a, b) in pairs],
+                after=[string[b:] for string, (_, b) in pairs],
+                tasks=tasks,
+            )
+
+
+def _middle_first(size: int) -> list[int]:
+    return sorted(range(size), key=lambda index: abs(2 * index + 1 - size))
+
+
+def stretched_length(runner: Runner, periodic: Periodic, copies: int) -> int | None:
+    """Estimate the length of a schedule with so many copies by what few and many of them take; None for a deadlock."""
+    if copies <= MANY_COPIES:
+        return runner.makespan(periodic.unrolled(copies))
+    few = runner.makespan(periodic.unrolled(FEW_COPIES))
+    many = None if few is None else runner.makespan(periodic.unrolled(MANY_COPIES))
+    if few is None or many is None:
+        return None
+    return many + (copies - MANY_COPIES) * (many - few) // (MANY_COPIES - FEW_COPIES)
+
+
+def orders_of(chains: Sequence[Sequence[Key]], compiled: CompiledProblem, tokens: Tokens) -> list[list[Action]]:
+    """Name the actions of strings in the tasks of longer chains, of which there are as many as a problem has."""
+    count = [0] * len(chains)
+    return [[_action(chains, compiled, mode, count) for mode in string] for string in tokens]
+
+
+def _action(chains: Sequence[Sequence[Key]], compiled: CompiledProblem, number: int, count: list[int]) -> Action:
+    mode = compiled.modes[number]
+    if len(mode.chains) == 1:
+        chain = mode.chains[0]
+        count[chain] += 1
+        return chains[chain][count[chain] - 1]
+    names = [chains[chain][count[chain]] for chain in mode.chains]
+    for chain in mode.chains:
+        count[chain] += 1
+    if mode.fused:
+        return Block(names[0], Merged(names[1], names[2]) if mode.merged else names[1])
+    return Merged(names[0], names[1])

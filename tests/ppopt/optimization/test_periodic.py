@@ -1,0 +1,99 @@
+"""Schedules in periodic form: their figures are those of the whole, written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ppopt
+from ppopt import Pipeline
+from ppopt.evaluation.evaluate import replay_orders
+from ppopt.optimization.periodic import PeriodicSchedule
+from solver.errors import InputError
+from tests.running import run_ppopt
+
+TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
+
+
+def pipeline(microbatches: int, stages: int = 4, **more: object) -> Pipeline:
+    mapping = {"devices": 4, "stages": stages, "microbatches": microbatches, "times": TIMES, "p2p_latency": 20}
+    return Pipeline.from_mapping({**mapping, "memory": {"limit": 6}, **more})
+
+
+@pytest.fixture
+def few_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppopt.optimization.optimize.MOST_SEARCHED_OPS", 500)
+
+
+@pytest.mark.usefixtures("few_are_written")
+@pytest.mark.parametrize(
+    ("placement", "stages", "more"),
+    [
+        ("linear", 4, {}),
+        ("v", 8, {}),
+        ("interleaved", 8, {"memory": {"limit": 12}}),
+        ("bidirectional", 4, {"overlap": 0.5}),
+    ],
+)
+def test_the_whole_is_as_long_as_was_said(placement: str, stages: int, more: dict[str, object]) -> None:
+    given = pipeline(100, stages, **more)
+    found = ppopt.optimize(given, placement=placement, overlap="overlap" in more, time_limit=3)
+    assert isinstance(found, PeriodicSchedule)
+    whole = found.whole()
+    replayed = replay_orders("whole", given, whole.layout, whole.actions, "graph", check_memory=True)
+    assert ppopt.violations(replayed.problem, replayed.rows) == []
+    assert replayed.figures == found.figures
+    assert found.bound is not None
+    assert found.bound <= found.makespan
+    assert found.operations == len(replayed.rows) >= len(found.rows)
+    assert found.to_dict()["microbatches"] == 100
+    assert any("are written out" in note for note in found.notes)
+
+
+@pytest.mark.usefixtures("few_are_written")
+def test_a_long_linear_pipeline_is_proven_optimal_and_exported(tmp_path: Path) -> None:
+    found = ppopt.optimize(pipeline(400), time_limit=20)
+    assert found.status == "optimal"
+    found.export(tmp_path / "order.csv")
+    made = ppopt.evaluate(pipeline(400), tmp_path / "order.csv")
+    assert made.makespan == found.makespan
+
+
+@pytest.mark.usefixtures("few_are_written")
+@pytest.mark.parametrize(("placement", "stages"), [("linear", 4), ("v", 8), ("bidirectional", 4)])
+def test_without_time_one_microbatch_runs_after_the_other(placement: str, stages: int) -> None:
+    given = pipeline(100, stages)
+    found = ppopt.optimize(given, placement=placement, time_limit=0)
+    assert isinstance(found, PeriodicSchedule)
+    whole = found.whole()
+    replayed = replay_orders("whole", given, whole.layout, whole.actions, "graph", check_memory=True)
+    assert replayed.figures == found.figures
+    assert found.bound is not None
+    assert 0 < found.bound <= found.makespan
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (pipeline(2_600_000), "at most 30,000,000 are searched"),
+        (Pipeline.from_mapping({"devices": 400, "microbatches": 400, "times": TIMES}), "at least 1600 microbatches"),
+    ],
+)
+def test_what_is_too_much_is_refused_with_the_reason(given: Pipeline, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ppopt.optimize(given, time_limit=1)
+
+
+def test_a_span_of_so_much_is_refused() -> None:
+    with pytest.raises(InputError, match="at most 300,000 are searched for the span"):
+        ppopt.optimize(pipeline(100_000), objective="span", time_limit=1)
+
+
+def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
+    sizes = ["--devices", "4", "--microbatches", "100000", "--memory-limit", "4", "--time-limit", "30"]
+    times = [f"--time={key}={value}" for key, value in TIMES.items()]
+    result = run_ppopt("optimize", *sizes, *times, "--explain")
+    assert result.returncode == 0, result.stderr
+    assert "optimal" in result.stdout
+    assert "of 1,200,000 operations" in result.stderr

@@ -1,0 +1,122 @@
+"""What memory below one activation a device costs: never above the optimum, and more than the area says."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from solver.bounds.analysis import analyse
+from solver.bounds.makespan import bound_of, bound_of_long, implied_network, makespan_bound
+from solver.bounds.single_track import Row, raise_by_turns, row_of
+from solver.problem import Problem
+from solver.repetition import Repetition, shortened
+from strategies.pipeline import Pipeline
+from strategies.placements import make_placement
+from strategies.search_problem import build_search_problem
+from tests.solver.bounds.exact_optimum import ExactModel
+
+
+def row_problem(
+    devices: int,
+    jobs: int,
+    times: tuple[int, int, int],
+    latency: int,
+    live: int,
+    placement: str = "linear",
+    **more: object,
+) -> Problem:
+    names = ("forward", "backward_input", "backward_weight")
+    stages = 2 * devices if placement in ("v", "interleaved") else devices
+    memory = {"limit": live, **more}
+    pipeline = Pipeline.from_mapping(
+        {
+            "devices": devices,
+            "stages": stages,
+            "microbatches": jobs,
+            "times": dict(zip(names, times, strict=True)),
+            "p2p_latency": latency,
+            "memory": memory,
+        }
+    )
+    return build_search_problem(pipeline, make_placement(placement, devices, stages, jobs))
+
+
+def random_row(seed: int) -> tuple[Problem, str]:
+    """Draw a row with less memory than devices and W longer than two lags, where the argument says something."""
+    draw = random.Random(seed)
+    devices = draw.choice([2, 3, 3, 4])
+    live = draw.randint(2, max(2, devices - 1))
+    latency = draw.choice([0, 0, 1, 2])
+    weight = 2 * latency + draw.randint(1, 6)
+    forward, to_input = draw.randint(1, 9), draw.randint(1, 9)
+    if forward + to_input <= weight:
+        forward += weight
+    jobs = draw.randint(2 * live + 1, 2 * live + 4)
+    times = (forward, to_input, weight)
+    return row_problem(devices, jobs, times, latency, live), f"{seed}: p{devices} m{jobs} {times} l{latency} c{live}"
+
+
+def bound_with(problem: Problem, row: Row | None) -> int:
+    found = analyse(problem, implied_network(problem))
+    raise_by_turns(problem, found, row)
+    return bound_of(problem, found, row).value
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_no_schedule_is_shorter(block: int) -> None:
+    for seed in range(30 * block, 30 * (block + 1)):
+        problem, text = random_row(seed)
+        row = row_of(problem)
+        assert row is not None, text
+        assert row.thrice_wasted > 0, text
+        values = [bound_with(problem, row)]
+        shorts = [shortened(problem, size) for size in (2, row.live + 1, 2 * row.live)]
+        values += [bound_of_long(short).value for short in shorts if short is not None]
+        assert not ExactModel(problem, chains=True).is_shorter_than(max(values), 0.3), text
+
+
+def test_turns_prove_more_than_the_area() -> None:
+    problem = row_problem(8, 48, (185, 181, 93), 20, 6)
+    row = row_of(problem)
+    assert row == Row(8, 185, 181, 93, 20, 6, row.chain if row else 0, problem.holds[0].amount)
+    assert row.turn == 8 * (185 + 181) + 14 * 20 + 93
+    assert row.thrice_wasted == 3 * (93 - 2 * 20)
+    without = bound_with(problem, None)
+    assert bound_with(problem, row) > without
+
+
+def test_long_rows_keep_what_turns_prove() -> None:
+    """Each turn of a slot costs R + µ, however many there are: c jobs more take so much longer."""
+    small = row_problem(8, 16, (185, 181, 93), 20, 6)
+    row = row_of(small)
+    assert row is not None
+    values = [bound_of_long(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
+    more = (values[1] - values[0]) / 59_400
+    assert abs(more - (row.turn + row.thrice_wasted / 3) / 6) < 0.01
+    assert values[0] <= makespan_bound(row_problem(8, 600, (185, 181, 93), 20, 6)).value
+
+
+@pytest.mark.parametrize(
+    ("times", "latency"), [((3, 3, 2), 1), ((1, 1, 2), 0), ((3, 3, 1), 4)], ids=["W = 2l", "W = F + I", "W < 2l"]
+)
+def test_where_turns_waste_nothing_nothing_is_said(times: tuple[int, int, int], latency: int) -> None:
+    problem = row_problem(4, 12, times, latency, 3)
+    row = row_of(problem)
+    assert row is not None
+    assert row.thrice_wasted == 0
+
+
+def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
+    given = row_problem(3, 8, (4, 3, 2), 0, 2)
+    assert row_of(given) is not None
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "v")) is None
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "interleaved")) is None
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0.5)) is None  # a job leaves its slot by halves
+    assert row_of(replace(given, capacities=[None] * 3)) is None
+    uneven = Pipeline.from_mapping(
+        {"devices": 3, "stages": 3, "microbatches": 8, "times": {"forward": [1, 2, 1], "backward": 2}}
+    )
+    assert row_of(build_search_problem(uneven, make_placement("linear", 3, 3, 8))) is None

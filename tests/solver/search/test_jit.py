@@ -1,0 +1,60 @@
+"""Compiled loops: where they are kept, and that a search goes on without them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from solver.search import annealing, jit
+from solver.search.portfolio import search
+from tests.solver.search.search_cases import CASES
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture
+def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+    """Let nothing be compiled yet, and note what would be begun."""
+    begun: list[list[str]] = []
+    monkeypatch.setenv(jit.KEPT_IN, str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
+    for cached in (jit._folder, jit._compilable):
+        cached.cache_clear()
+    yield begun
+    for cached in (jit._folder, jit._compilable):
+        cached.cache_clear()
+
+
+def test_what_is_not_compiled_is_compiled_beside_once(nothing_compiled: list[list[str]], tmp_path: Path) -> None:
+    assert jit.jitted(annealing, may_compile=False) is None
+    assert jit.jitted(annealing, may_compile=False) is None
+    assert [command[1:] for command in nothing_compiled] == [["-m", "solver.search.compile_all"]]
+    assert "compiling" in [file.name for folder in tmp_path.iterdir() for file in folder.iterdir()]
+
+
+def test_without_numba_or_a_folder_the_loops_are_plain(
+    nothing_compiled: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_name: str) -> Any:
+        raise ImportError
+
+    monkeypatch.setattr(jit, "import_module", refuse)
+    assert jit.jitted(annealing, may_compile=True) is None
+    assert not nothing_compiled
+    assert jit.interpreted(annealing)["anneal"] is annealing.anneal
+
+
+def test_a_search_that_cannot_win_ends() -> None:
+    problem = CASES["v"].problem
+    found = search(problem, seconds=1, tools=[])
+    assert found.best is not None
+    assert not found.cannot_win
+    found.rival = found.bound
+    assert not found.cannot_win  # as short may hold less
+    found.rival = found.bound - 1
+    assert found.cannot_win
+    assert found.done()
