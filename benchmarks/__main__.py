@@ -17,6 +17,7 @@ NOT_BY_THEMSELVES = {
     "plan_layouts",
     "memory_frontier",
     "scale",
+    "sweeps",
     "zero_bubble_world",
     "rehearsal",
     "communication",

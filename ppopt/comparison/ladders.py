@@ -349,6 +349,15 @@ def _limited_bound(freedom: Freedom, problem: Problem | Repetition | None, clock
         return None
 
 
+def simple_bound(freedom: Freedom) -> Fraction:
+    """Bound the makespan by what takes no longer than a look at the stages: one microbatch's path, and the loads.
+
+    The memory limit is not looked at, so it holds with any.
+    """
+    loads = device_loads(freedom)
+    return max(_simple_bound(freedom, loads, latency=True), *loads)
+
+
 def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool) -> Fraction:
     """Bound the makespan by one microbatch's path, and by each device's load with what must precede and follow it.
 
