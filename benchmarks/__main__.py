@@ -17,8 +17,10 @@ NOT_BY_THEMSELVES = {
     "plan_layouts",
     "memory_frontier",
     "scale",
+    "sweeps",
     "zero_bubble_world",
     "rehearsal",
+    "communication",
 }  # minutes, half an hour, or torch
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from ppopt.evaluation.replaying import InternalError
     from ppopt.memory_frontier.find import frontier
     from ppopt.memory_frontier.frontier import Frontier, Point
+    from ppopt.noise.noise import Noise
+    from ppopt.noise.spread_file import read_spreads
+    from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
     from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
     from ppopt.planning.planning import plan
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from ppopt.rehearsal.outcome import Rehearsal
     from ppopt.rehearsal.rehearsing import rehearse, rehearse_all
     from ppopt.result import Schedule
+    from ppopt.sweeps.sweeping import sweep
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InfeasibleError, InputError
@@ -74,9 +78,13 @@ _HOMES = {
     "ppopt.evaluation.replaying": ("InternalError",),
     "ppopt.memory_frontier.find": ("frontier",),
     "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
+    "ppopt.noise.noise": ("Noise",),
+    "ppopt.noise.spread_file": ("read_spreads",),
+    "ppopt.noise.under_noise": ("under_noise",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.result": ("Schedule",),
+    "ppopt.sweeps.sweeping": ("sweep",),
     "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
     "ppopt.planning.planning": ("plan",),
     "ppopt.planning.plans": ("Plan", "Planning"),
@@ -113,6 +121,9 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Frontier",
     "Point",
     "frontier",
+    "Noise",
+    "read_spreads",
+    "under_noise",
     "explain",
     "CheckReport",
     "check_schedule_file",
@@ -130,6 +141,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Rehearsal",
     "rehearse",
     "rehearse_all",
+    "sweep",
     "Figures",
     "Violation",
     "violations",

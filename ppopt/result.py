@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reports.content import HeldLayers, Presented, ShownTransfer
     from reports.idle import Waiting
     from reports.ladder import Ladder
+    from reports.noise import NoiseFigures
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
@@ -81,6 +82,8 @@ class Schedule:
         Where transfers wait: when each result moves, by what produces it.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the file that it comes from, where that holds communication.
+    noise : NoiseFigures or None
+        Its makespan with drawn times, where `ppopt.under_noise` has drawn them.
     """
 
     strategy: str
@@ -115,6 +118,8 @@ class Schedule:
     def problem_as_run(self) -> Problem:
         """The problem with the lags that transfers had, so that what waits for them is explained by them."""
         return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
+
+    noise: NoiseFigures | None = None
 
     @property
     def placement(self) -> str:
@@ -249,6 +254,7 @@ class Schedule:
             "engine": self.engine,
             "seconds": self.seconds,
             "notes": list(self.notes),
+            **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         } | self._communication_values()
 
     def _communication_values(self) -> dict[str, Any]:
@@ -329,6 +335,7 @@ class Schedule:
             transfers=self._shown_transfers(),
             values=self.to_dict() if values is None else values,
             cut=tuple(self._held_layers()),
+            noise=self.noise,
         )
 
     def _shown_transfers(self) -> list[ShownTransfer]:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from reports.frontier import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
+from reports.noise import NoiseFigures
 from reports.table import Row
+from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
 
 
@@ -95,6 +97,8 @@ class Presented:
         Both ends of each transfer; empty where transfers wait for nothing.
     cut : sequence of HeldLayers
         Where the layers of the model lie; empty where the times of stages were given.
+    noise : NoiseFigures or None
+        Its makespan with drawn times.
     """
 
     summary: Row
@@ -110,6 +114,7 @@ class Presented:
     values: Mapping[str, Any]
     transfers: Sequence[ShownTransfer] = ()
     cut: Sequence[HeldLayers] = ()
+    noise: NoiseFigures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +147,10 @@ class Section:
         One sentence on what was searched and how it ended; empty where nothing was.
     frontier : ShownFrontier or None
         What each memory limit allows, where that was explored.
+    noise : str
+        With what noise times were drawn; empty where they were not.
+    what_if : WhatIf or None
+        What the schedules need to be replayed on other costs.
     """
 
     title: str
@@ -156,6 +165,8 @@ class Section:
     reasons: Sequence[str] = ()
     search: str = ""
     frontier: ShownFrontier | None = None
+    noise: str = ""
+    what_if: WhatIf | None = None
 
     @property
     def unit(self) -> str:

@@ -35,6 +35,12 @@ class GivenOrder:
     notes: tuple[str, ...] = ()
     lowered: Sequence[Sequence[Token | None]] | None = None
 
+    def notes_on(self, lowering: str | None) -> tuple[str, ...]:
+        """Tell what of the file was left out; its communication was not where it is run as ``given``."""
+        if lowering != "given":
+            return self.notes
+        return tuple(note for note in self.notes if " were set aside: " not in note)
+
     @property
     def sizes(self) -> dict[str, int]:
         """How many devices, stages and microbatches the file has."""

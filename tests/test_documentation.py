@@ -26,6 +26,7 @@ TEMPLATE = ROOT / "reports" / "page" / "page.html.j2"
 OTHER_PROGRAMS = {
     "pip": {"-e"},  # how to install
     "python": {"-m"},  # how to run a benchmark
+    "dask": {"--nthreads", "--nworkers"},  # how to start a cluster
     "torchrun": {"--nproc-per-node"},  # how to start the code of docs/run-it.md
     "Megatron": {  # what cuts, recomputation and `group_size` are there
         *("--pipeline-model-parallel-size", "--pipeline-model-parallel-layout", "--num-layers", "--mtp-num-layers"),

@@ -25,6 +25,7 @@ _COMMANDS = {
     "profile": "Derive costs from traces of a real run.",
     "rehearse": "Run a schedule in PyTorch's pipeline runtime on local processes, and compare.",
     "strategies": "List the schedules and what they require of a pipeline.",
+    "sweep": "Run schedules and searches on a grid of configurations, here or on a cluster.",
 }
 
 

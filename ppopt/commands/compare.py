@@ -12,6 +12,7 @@ import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE
+from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
@@ -72,7 +73,8 @@ _EPILOG = (
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@SEED
+@noise_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
 @click.option(
@@ -114,6 +116,7 @@ def compare(
     names = tuple(name for text in named for name in split_strategies(text))
     if named and not names:
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")
+    options["noise"] = read_noise(**{name: options.pop(name) for name in NOISE_OPTIONS}, seed=options["seed"])
     _check_files(report, charts, [*configs, *names, *([] if baseline is None else [baseline])])
     how = read_export_options("--export-dir DIR", export_dir, forced=forced, lowered=lowered, unshard=unshard)
     _check_folder(export_dir)

@@ -9,6 +9,7 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
+from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,
@@ -44,6 +45,8 @@ _EPILOG = (
 @export_option
 @how_to_export
 @measuring_options
+@noise_options
+@SEED
 @click.option("--draw", is_flag=True, help="Draw the timeline in the terminal.")
 @click.pass_context
 def evaluate(
@@ -64,6 +67,7 @@ def evaluate(
     against: tuple[str, ...],
     unit: str | None,
     draw: bool,
+    seed: int,
     **options: Any,
 ) -> None:
     """Replay published schedules, or your own from files, on your costs and print exact figures.
@@ -75,9 +79,10 @@ def evaluate(
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
-        [options["config"], *strategies, *against],
+        [options["config"], options["spread"], *strategies, *against],
     )
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
+    noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)
     pipeline, names = read_with_strategies(strategies, **{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
     if not names:
@@ -93,11 +98,12 @@ def evaluate(
     schedules, mistakes = _evaluated(pipeline, names, engine, cut)
     if not schedules:
         raise InputError("\n".join(mistakes))
+    schedules = with_noise(schedules, noise)
     order = None if export is None else prepared(schedules[0], how)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
     if comparison is not None:
         schedules.append(comparison.measured)
-    show(pipeline, schedules, form, draw=draw)
+    show(pipeline, schedules, form, draw=draw, noise=noise)
     if comparison is not None:
         print_differences(comparison, form)
     _write_timelines(schedules, save, trace)
@@ -106,7 +112,7 @@ def evaluate(
     if report is not None and comparison is not None:
         report_against(report, form, comparison)
     elif report is not None:
-        report_schedules(report, form, options["config"], pipeline, schedules)
+        report_schedules(report, form, options["config"], pipeline, schedules, noise=noise)
     if mistakes:
         tell_mistakes(mistakes)
         ctx.exit(2)

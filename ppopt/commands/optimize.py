@@ -9,12 +9,14 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE
+from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules
 from solver.errors import InputError
 from solver.states import Objective
 
 if TYPE_CHECKING:
+    from ppopt.noise.noise import Noise
     from ppopt.optimization.optimize import SearchOptions
     from ppopt.optimization.time_limit import TimeLimit
     from ppopt.result import Schedule
@@ -33,7 +35,11 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@SEED
+@noise_options
+@click.option(
+    "--robust", is_flag=True, help="Of the schedules that the search met, take the one with the least mean under noise."
+)
 @click.option("--explain", "explained", is_flag=True, help="Explain the bound and what would help.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.csv", help="Write the timeline, one row per operation.")
@@ -55,6 +61,7 @@ def optimize(
     time_limit: float,
     workers: int | None,
     seed: int,
+    robust: bool,
     explained: bool,
     form: str,
     save: str | None,
@@ -75,15 +82,16 @@ def optimize(
     from ppopt.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
-    check_outputs(outputs, [options["config"]])
+    check_outputs(outputs, [options["config"], options["spread"]])
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
     _check_export(export, placement, forced)
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
+    noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
     from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from ppopt.optimization.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
     if report is not None:
         load_page()
@@ -96,17 +104,19 @@ def optimize(
         workers=workers,
         seed=seed,
         cut=cut,
-        periodic=report is None,
+        periodic=report is None and noise is None,
+        robust=noise if robust else None,
     )
     afterwards = Afterwards(
         beside=True,
         explained=explained,
         bounded=report is not None,
         per_result=SAVING * (save is not None) + TRACING * (trace is not None),
-        per_schedule=REPORTING * (report is not None),
+        per_schedule=REPORTING * (report is not None) + (0.0 if noise is None else DRAWING * noise.samples),
     )
     limit = TimeLimit(time_limit, afterwards)
     results = _search_each(pipeline, wanted, limit)
+    results.draw_times(noise, limit)
     for reason in results.infeasible:
         click.echo(reason, err=True)
     if not results.found:
@@ -117,7 +127,7 @@ def optimize(
             "configuration says what part of the shorter half it saves",
             err=True,
         )
-    show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts)
+    show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
     if save:
         save_timelines(save, results.found)
     if trace:
@@ -125,7 +135,9 @@ def optimize(
     if export is not None:
         write_prepared(export, prepared(results.found[0], how), form)
     if report is not None:
-        report_schedules(report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end)
+        report_schedules(
+            report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
+        )
 
 
 @dataclass
@@ -136,6 +148,12 @@ class _Results:
     beside: list[Schedule] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
+
+    def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
+        """Replay all with drawn times, if there is any noise."""
+        noisy = dict(zip(map(id, self.beside), with_noise(self.beside, noise, limit.ends), strict=True))
+        self.found = [noisy[id(schedule)] for schedule in self.found]
+        self.beside = list(noisy.values())
 
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
@@ -161,6 +179,15 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
                 results.texts.append(explain_within(limit, schedule))
             line.say("")
     return results
+
+
+def _read_noise(options: dict[str, Any], seed: int, pipeline: Pipeline, *, robust: bool) -> Noise | None:
+    noise = read_noise(**{name: options[name] for name in NOISE_OPTIONS}, seed=seed)
+    if noise is not None:
+        noise.refuse_unknown_devices(pipeline.devices)
+    elif robust:
+        raise InputError("--robust: needs to know how times vary; give --noise, --spread or --noise-device, too")
+    return noise
 
 
 def _has_saving_blocks(schedule: Schedule) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.memory_frontier.frontier import Frontier
     from ppopt.profiling.against import Against
+    from ppopt.sweeps.sweeping import Outcome
     from reports.content import Section
 
 CHARTS = ("bubbles", "memory", "ladder", "idle", "devices", "timeline")
@@ -47,7 +48,7 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
     InputError
         If the file cannot be written.
     """
-    write_sections(path, _sections(comparisons, titles), command)
+    write_sections(path, _sections(comparisons, titles, replayable=True), command)
 
 
 def write_sections(path: str, shown: Sequence[Section], command: Sequence[str]) -> None:
@@ -100,9 +101,28 @@ def write_frontier(path: str, frontier: Frontier, title: str, command: Sequence[
         write_page(file, [section], command=readable(shlex.join(command)), version=__version__)
 
 
-def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
+def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str]) -> None:
+    """Write what a sweep has found as one HTML page.
+
+    Parameters
+    ----------
+    path, command
+        As for `write_report`.
+    outcome : Outcome
+        What it has found.
+    title : str
+        What it is called.
+    """
+    from reports.sweeps.page import write_sweep_page
+
+    with written_whole(path) as file:
+        shown = outcome.shown(readable(title))
+        write_sweep_page(file, shown, command=readable(shlex.join(command)), version=__version__)
+
+
+def _sections(comparisons: Sequence[Comparison], titles: Sequence[str], *, replayable: bool = False) -> list[Section]:
     pairs = zip(comparisons, titles, strict=True)
-    return [comparison.section(readable(title)) for comparison, title in pairs]
+    return [comparison.section(readable(title), replayable=replayable) for comparison, title in pairs]
 
 
 def readable(text: str) -> str:

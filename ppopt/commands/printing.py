@@ -16,6 +16,7 @@ import click
 
 from ppopt.comparison.comparison import Comparison
 from ppopt.memory_frontier.frontier import Frontier
+from ppopt.noise.noise import Noise
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.result import Schedule
@@ -23,6 +24,7 @@ from ppopt.whole_files import bytes_written_whole, written_whole
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
 from reports.frontier import frontier_table
+from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
@@ -32,19 +34,35 @@ from strategies.short_blocks import one_on_short_blocks
 _COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVERLAP": "magenta"}
 
 
-def show(pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: bool = False) -> None:
+def show(
+    pipeline: Pipeline, schedules: Sequence[Schedule], form: str, *, draw: bool = False, noise: Noise | None = None
+) -> None:
     """Print schedules: a table, JSON or CSV on standard output, notes on standard error."""
     _tell_notes(schedules)
     if form == "json":
         whole = {"pipeline": pipeline.to_mapping(), "schedules": [schedule.to_dict() for schedule in schedules]}
+        whole |= {} if noise is None else {"noise": noise.to_dict()}
         click.echo(json.dumps(whole, allow_nan=False))
     elif form == "csv":
-        click.echo(as_csv([schedule.to_dict() for schedule in schedules]), nl=False)
+        click.echo(as_csv([_flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
         click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
+        _show_noise(schedules, noise)
     if draw:
         for schedule in schedules:
             click.echo("\n" + _drawing(schedule), err=form != "table")
+
+
+def _show_noise(schedules: Sequence[Schedule], noise: Noise | None) -> None:
+    if noise is not None:
+        click.echo("\n" + "\n".join(_noise_lines(schedules, noise)))
+
+
+def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
+    named = [(each, each.noise) for each in schedules]
+    rows = [NoisyRow(each.strategy, each.makespan, figures) for each, figures in named if figures is not None]
+    unit = schedules[0].pipeline.unit or ""
+    return [wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
 
 
 def table_width() -> int | None:
@@ -73,6 +91,7 @@ def show_optimized(
     *,
     draw: bool,
     texts: Sequence[str] = (),
+    noise: Noise | None = None,
 ) -> None:
     """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
     if form == "json":
@@ -80,9 +99,11 @@ def show_optimized(
         rows = [schedule.to_dict() for schedule in beside]
         for schedule, text in zip(found, texts, strict=False):
             rows[beside.index(schedule)]["explanation"] = text
-        click.echo(json.dumps({"pipeline": pipeline.to_mapping(), "schedules": rows}, allow_nan=False))
+        whole = {"pipeline": pipeline.to_mapping(), "schedules": rows}
+        whole |= {} if noise is None else {"noise": noise.to_dict()}
+        click.echo(json.dumps(whole, allow_nan=False))
     else:
-        show(pipeline, beside, form)
+        show(pipeline, beside, form, noise=noise)
     if form == "table":
         click.echo("\n".join(_search_line(schedule) for schedule in found))
         for schedule, text in zip(found, texts, strict=False):
@@ -144,6 +165,8 @@ def _comparison_text(comparison: Comparison) -> str:
     if rows:
         table_lines = ranking(rows, comparison.bound, comparison.baseline_row, table_width())
         lines = [wrapped(comparison.verdict, indent=""), "", table_lines]
+    if comparison.noise is not None:
+        lines += ["", *_noise_lines(comparison.schedules, comparison.noise)]
     reasons = [f"left out: {text}" for text in together(comparison.left_out, with_name)]
     infeasible = comparison.infeasible if comparison.winner else ()
     return "\n".join([*lines, *(wrapped(text) for text in (*reasons, *infeasible))])
@@ -165,9 +188,10 @@ def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Write the entries of the ladder as figures of their own."""
-    plain = {key: value for key, value in figures.items() if key != "ladder"}
-    return plain | {f"ladder_{step}": value for step, value in figures["ladder"].items()}
+    """Write the entries of the ladder, and of the noise, as figures of their own."""
+    plain = {key: value for key, value in figures.items() if not isinstance(value, dict)}
+    nested = ((key, value) for key, value in figures.items() if isinstance(value, dict))
+    return plain | {f"{key}_{part}": inner for key, value in nested for part, inner in value.items()}
 
 
 def tell_files(form: str, **files: Sequence[str]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from ppopt.noise.noise import Noise
     from ppopt.profiling.against import Against
     from ppopt.result import Schedule
     from strategies.pipeline import Pipeline
@@ -41,6 +43,7 @@ def report_schedules(
     schedules: Sequence[Schedule],
     *,
     deadline: float | None = None,
+    noise: Noise | None = None,
 ) -> None:
     """Write schedules as a page, and say so.
 
@@ -58,12 +61,14 @@ def report_schedules(
         What is shown.
     deadline : float, optional
         Until when bounds may be looked for, on the clock of `time.perf_counter`.
+    noise : Noise, optional
+        With what noise their times were drawn.
     """
     from ppopt.commands.pages import write_report
     from ppopt.commands.printing import tell_files
     from ppopt.comparison.compare import comparison_of
 
-    comparison = comparison_of(pipeline, schedules, deadline=deadline)
+    comparison = replace(comparison_of(pipeline, schedules, deadline=deadline), noise=noise)
     write_report(path, [comparison], [config or DEFAULTS], command_line())
     tell_files(form, report=[path])
 

@@ -21,6 +21,8 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.noise.noise import Noise
+from ppopt.noise.under_noise import seconds_needed, under_noise
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
@@ -34,6 +36,7 @@ from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
 from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
+from strategies.placements import Placement
 from strategies.registry import all_strategies
 from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
 
@@ -45,6 +48,12 @@ TRIALS_SHARE = 0.05
 
 BOUNDS_SHARE = 0.25
 """The part of what is then left that bounds may take."""
+
+MOST_KINDS = 3
+"""A search has at most so many operations for each stage and microbatch."""
+
+NOISE_CAUTION = 1.3
+"""Drawing times may take this much longer than foreseen."""
 
 OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -67,6 +76,7 @@ def compare(
     on_phase: OnPhase | None = None,
     afterwards: Afterwards | None = None,
     cut: CutChoice = "plan",
+    noise: Noise | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -101,6 +111,8 @@ def compare(
         What is yet to be done with the result in the same time.
     cut : {"plan", "even"}
         How layers are cut that come without a cut: for each schedule on its own, or evenly.
+    noise : Noise, optional
+        How times vary: each schedule is replayed with many draws of them, too, within the same time.
 
     Returns
     -------
@@ -120,6 +132,8 @@ def compare(
     )
     exclusions = read_exclusions(exclude)
     names = _checked(pipeline, strategies, engine, exclusions)
+    if noise is not None:
+        noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
     if compared.name is not None and compared.name not in names:
         names.append(compared.name)
@@ -136,12 +150,18 @@ def compare(
     gathered.evaluate(model, names, engine, hurried=bool(placements))
     gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
+    if noise is not None:
+        gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
     gathered.bound(searched, options, placements)
     if placements:
         gathered.search(searched, options)
         gathered.try_communicators(limit.left)
     gathered.refuse_nothing()
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
+    if noise is not None:
+        gathered.on_phase("drawing times")
+        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends if placements else None)
+        ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
@@ -228,6 +248,12 @@ class _Gathered:
         self.labels[identity(name)] = result.strategy
         if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
             self.starts.append(result)  # a search starts from the others by itself
+
+    def put_aside_for_noise(self, noise: Noise, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
+        """Keep the time for drawing times of all that is there and all that will be searched."""
+        sizes = [MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts]
+        if self.schedules and sizes:
+            self.limit.put_aside(files=NOISE_CAUTION * seconds_needed(self.schedules, noise, sum(sizes)))
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""

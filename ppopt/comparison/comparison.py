@@ -12,6 +12,7 @@ from reports.ladder import STEPS, Ladder
 from strategies.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from ppopt.noise.noise import Noise
     from reports.content import Section
     from reports.table import Row
 
@@ -51,6 +52,8 @@ class Comparison:
     communicators : mapping of str to CommunicatorFigures
         Where transfers take time: for the name of each schedule with which communicators it runs, and what PyTorch's
         placement of its communication costs.
+    noise : Noise or None
+        With what noise the times of the schedules were drawn, too.
     """
 
     pipeline: Pipeline
@@ -66,6 +69,7 @@ class Comparison:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
+    noise: Noise | None = None
 
     @property
     def winner(self) -> Schedule | None:
@@ -108,6 +112,7 @@ class Comparison:
             "baseline": None if self.baseline is None else self.baseline.strategy,
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
+            **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         }
 
     @property
@@ -123,14 +128,17 @@ class Comparison:
         rows = [schedule.table_row() for schedule in self.schedules]
         return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
 
-    def section(self, title: str = "") -> Section:
+    def section(self, title: str = "", *, replayable: bool = False) -> Section:
         """Take what a report shows of the comparison.
 
         Parameters
         ----------
         title : str
             What it is called, such as its configuration file.
+        replayable : bool
+            Whether its schedules are to be replayed on other costs, as on a page.
         """
+        from ppopt.comparison.what_if import what_if
         from reports.content import Section
 
         parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
@@ -143,6 +151,8 @@ class Comparison:
             bound=self.bound,
             baseline=self.baseline_row,
             search=" ".join(_search_sentences(self)),
+            noise="" if self.noise is None else str(self.noise),
+            what_if=what_if(self.pipeline, self.schedules) if replayable else None,
         )
 
     def _repr_html_(self) -> str:

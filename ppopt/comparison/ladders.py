@@ -325,7 +325,8 @@ def _without_limit(problem: Problem) -> Problem:
 
 
 def _without_latency(problem: Problem) -> Problem:
-    return replace(problem, precedences=[(before, after, 0) for before, after, _ in problem.precedences])
+    precedences = [(before, after, 0) for before, after, _ in problem.precedences]
+    return replace(problem, precedences=precedences, moves={})
 
 
 def _quick_bound(problem: Problem | Repetition | None, clock: _Clock) -> Fraction:
@@ -346,6 +347,15 @@ def _limited_bound(freedom: Freedom, problem: Problem | Repetition | None, clock
         return _quick_bound(problem, clock)
     except InfeasibleError:
         return None
+
+
+def simple_bound(freedom: Freedom) -> Fraction:
+    """Bound the makespan by what takes no longer than a look at the stages: one microbatch's path, and the loads.
+
+    The memory limit is not looked at, so it holds with any.
+    """
+    loads = device_loads(freedom)
+    return max(_simple_bound(freedom, loads, latency=True), *loads)
 
 
 def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool) -> Fraction:

@@ -115,7 +115,8 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
     notes = file.remarks if is_lowered(file.rows) else file.notes
     if checked.placement is None:
         return CheckReport(file.name, faults, notes, f"{file.name}: {_counted(len(faults), 'fault')}")
-    given = GivenOrder(file.name, checked.placement, file.orders, file.notes)
+    placed = file.rows if is_lowered(file.rows) else None
+    given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
         faults = tuple(_over_limit(file, pipeline, checked.placement))

@@ -237,7 +237,12 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     cut = model.for_order(given)
     splits = any(isinstance(action, Op) and action.kind == "I" for order in given.orders for action in order)
     halves = halves_notes(model.pipeline) if splits else ()
-    notes = [*doubts(model.pipeline), *given.notes, *_cut_notes(given.name, model, cut, given.placement), *halves]
+    notes = [
+        *doubts(model.pipeline),
+        *given.notes_on(cut.pipeline.lowering),
+        *_cut_notes(given.name, model, cut, given.placement),
+        *halves,
+    ]
     pipeline = planned_for_file(model, given)
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 

@@ -16,13 +16,16 @@ import solver.longest_path  # noqa: F401 - what finishes a result is loaded befo
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
 from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.noise.noise import Noise
+from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import refuse_infeasible
 from ppopt.optimization.periodic import Long, PeriodicSchedule, search_unwritten
+from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
-from ppopt.optimization.time_limit import MOMENT, TimeLimit
+from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit
 from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
 from solver.bounds.bound import Bound
@@ -87,6 +90,7 @@ def optimize(
     progress: Progress | None = None,
     starts: Sequence[Schedule] = (),
     cut: CutChoice = "plan",
+    robust: Noise | None = None,
 ) -> Schedule:
     """Search for the schedule with the least makespan (or span) on these costs and within this memory.
 
@@ -118,6 +122,9 @@ def optimize(
     cut : {"plan", "even"}
         How layers are cut that come without a cut: such that some order may be short (`ppopt.plan` searches for cut and
         order together), or evenly.
+    robust : Noise, optional
+        How times vary: of the schedules that the search met, the result is the one with the least mean makespan then,
+        and a note says what it gives up without noise.
 
     Returns
     -------
@@ -143,12 +150,16 @@ def optimize(
         progress=progress,
         starts=starts,
         cut=cut,
-        periodic=True,
+        periodic=robust is None,
+        robust=robust,
     )
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
         raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
+    if robust is not None:
+        found = under_noise(found, robust)
+        return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
     return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
 
 
@@ -183,6 +194,7 @@ class SearchOptions:
     cut: CutChoice = "plan"
     known: Bound | None = None
     periodic: bool = False
+    robust: Noise | None = None
 
     def __post_init__(self) -> None:
         if self.placement not in (*STAGES_PER_DEVICE, "all"):
@@ -199,6 +211,10 @@ class SearchOptions:
             raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+        if self.robust is not None and not isinstance(self.robust, Noise):
+            raise InputError(f"robust: must be a Noise; found {shown(self.robust)}")
+        if self.robust is not None and self.objective != "makespan":
+            raise InputError("robust: is the least mean of the makespan; the objective must be makespan, not span")
 
     @property
     def allowed(self) -> Allowed:
@@ -340,6 +356,8 @@ def _optimize_one(
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
+    choosing = 0.0
+    met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
         long = _long_search(search, pipeline, placement, options, strategies)
@@ -352,12 +370,14 @@ def _optimize_one(
         notes += _offer_published(search, pipeline, strategies, limit)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
+        met.starting = False
         search.proven(bound_first(problem))
         if options.known is not None:
             search.proven(options.known)
         draft = _Draft.of(search, pipeline, placement)
         shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
-        after = _after_search(draft.seconds, shown_beside, limit)
+        choosing = _for_choosing(draft.seconds, options, limit)
+        after = _after_search(draft.seconds, shown_beside, limit) + choosing
         search.deadline = limit.turn_ends - after
         limit.bounding = limit.bounding or quick_bound(search)
         after += _after_bounding(pipeline, limit)
@@ -378,7 +398,23 @@ def _optimize_one(
     if draft is None or draft.orders is not search.orders:
         draft = _Draft.of(search, pipeline, placement)
     limit.finishing = draft.seconds
-    return _finish(search, replace(draft.result, allowed=options.allowed), notes, started)
+    _check(search, draft.result)
+    result = replace(draft.result, allowed=options.allowed)
+    if options.robust is not None:
+        replay = partial(_replayed, pipeline, placement)
+        deadline = perf_counter() + max(MOMENT, choosing / 2)
+        chosen, note = choose_robust(met, result, replay, options.robust, deadline)
+        result = replace(chosen, allowed=options.allowed)
+        notes = [note, *notes]
+    return _finish(search, result, notes, started)
+
+
+def _for_choosing(finishing: float, options: SearchOptions, limit: TimeLimit) -> float:
+    """Count the seconds of a turn in which the robust schedule is chosen: each of those met is replayed, too."""
+    if options.robust is None:
+        return 0.0
+    seconds = CAUTION * finishing * (REPLAYED + DRAWING * MOST_COMPARED * options.robust.samples)
+    return min(seconds, MOST_OF_TIME * limit.left_of_turn)
 
 
 def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
@@ -527,23 +563,33 @@ class _Draft:
     def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> _Draft:
         """Replay the best orders in the pipeline's own terms, and check them against the memory limit too."""
         began = perf_counter()
-        orders = pipeline_actions(search.orders)
-        label = f"optimized-{placement.name}"
-        result = replay_orders(label, pipeline, placement, orders, "graph", check_memory=True, searched=True)
+        result = _replayed(pipeline, placement, search.orders)
         return cls(search.orders, result, perf_counter() - began)
 
 
-def _finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
-    """Check the result of a search against its replay, and give it its bound."""
+def _replayed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Schedule:
+    label = f"optimized-{placement.name}"
+    actions = pipeline_actions(orders)
+    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True)
+
+
+def _check(search: Search, result: Schedule) -> None:
+    """Check the best schedule of a search against its replay, and against the bound."""
     label = result.strategy
     scale = search.problem.ticks_per_unit
     value = result.makespan if search.objective == "makespan" else result.span
     assert search.best is not None
-    waits = bool(result.transfers)  # then the search let them pass, and the result is no shorter than it found
+    waits = result.pipeline.semantics in ("rendezvous", "batched")  # then the result may be longer than was found
     if value < search.best / scale or (value > search.best / scale and not waits):
         raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
     if search.bound > search.best:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
+
+
+def _finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Give a result of a search its bound."""
+    scale = search.problem.ticks_per_unit
+    value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
     notes = (*notes, *_placement_notes(result.pipeline))
@@ -552,7 +598,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         objective=search.objective,
         bound=search.bound / scale,
         bound_held_by=search.held_by,
-        status="optimal" if search.closed and value == search.best / scale else "feasible",
+        status="optimal" if search.closed and value == search.bound / scale else "feasible",
         seconds=perf_counter() - started,
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),

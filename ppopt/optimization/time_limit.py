@@ -9,8 +9,12 @@ MOMENT = 0.2
 """So many seconds behind a limit or Ctrl-C, what an answer does not need may still be done."""
 
 
-SAVING, TRACING, REPORTING = 1.0, 0.7, 1.3
+SAVING, TRACING, REPORTING = 1.0, 0.7, 1.8
 """How long a timeline as CSV, a trace and a page take for one schedule, in multiples of what finishing it takes."""
+
+
+DRAWING = 0.004
+"""The same for one draw of all its times."""
 
 
 @dataclass(frozen=True)

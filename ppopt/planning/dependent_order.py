@@ -25,12 +25,12 @@ def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
     order : FixedOrder
         The schedule, with its order on the even cut.
     seconds : float
-        The first may take so long.
+        Each may take so long.
     """
     pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
     if pipeline.layers_per_stage is not None:
         yield pipeline.layers_per_stage
-    if (cut := cut_of_published(order.pipeline, order.placement)) is not None:
+    if (cut := cut_of_published(order.pipeline, order.placement, seconds)) is not None:
         yield cut
 
 

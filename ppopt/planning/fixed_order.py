@@ -52,6 +52,10 @@ PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
+MOST_STAGES = 1024
+"""Into more stages no model is cut: what is known of a cut grows with their square."""
+
+
 @dataclass(frozen=True)
 class FixedPlan:
     """The best cut that was found for an order, and what is known of the best one there is.
@@ -192,7 +196,8 @@ def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) 
     Raises
     ------
     InputError
-        If there is no such strategy, it does not fit the pipeline, or the pins of the layers allow no cut.
+        If there is no such strategy, it does not fit the pipeline, the pins of the layers allow no cut, or the stages
+        are too many.
     """
     if pipeline.layers is None:
         raise InputError("layers: are needed to plan a cut, and this pipeline gives the times of its stages")
@@ -202,14 +207,24 @@ def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) 
     named = read_named(strategy)
     if isinstance(named, GivenOrder):
         cut = GivenModel(open_).for_order(named).pipeline
+        _refuse_many_stages(cut)
         return FixedOrder(named.name, cut, named.placement, named.orders, None, {})
     found, options = parse_strategy(named)
     if stages is not None:
         options = {"stages": stages} | options
     cut = GivenModel(open_).for_strategy(found, options).pipeline
+    _refuse_many_stages(cut)
     options = {key: value for key, value in options.items() if key != "stages"}
     placement, orders = make_orders(found, cut, options)
     return FixedOrder(named, cut, placement, orders, found, options)
+
+
+def _refuse_many_stages(pipeline: Pipeline) -> None:
+    stages = pipeline.stages or 0
+    if stages > MOST_STAGES:
+        raise InputError(
+            f"stages: a plan has at most {MOST_STAGES:,}; found {stages:,}, {pipeline.stages_per_device:,} per device"
+        )
 
 
 def quick_cut(
@@ -532,7 +547,7 @@ class _Search:
             length = Replay(problem, None).longest(amounts).length
             self._keep(_Best(written.in_units(length), cut, None, None, orders))
         seen.add(cut)
-        found = written.cut(problem.split_of(quick_split(problem, seed=seed).amounts))[0]
+        found = written.cut(problem.split_of(quick_split(problem, seed=seed, over=self._is_over).amounts))[0]
         return None if found in seen else found
 
     def plan(self) -> FixedPlan:

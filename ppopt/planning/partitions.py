@@ -71,7 +71,9 @@ def partitions_of(
     if placement.name == "linear":
         bound = LinearBound(pipeline, split_backward=split_backward, empty=empty, recompute=recompute)
         return _OnePerDevice(bound, deadline)
-    return _SeveralPerDevice(pipeline, placement, split_backward=split_backward, empty=empty, recompute=recompute)
+    return _SeveralPerDevice(
+        pipeline, placement, deadline, split_backward=split_backward, empty=empty, recompute=recompute
+    )
 
 
 class _OnePerDevice:
@@ -103,15 +105,23 @@ class _SeveralPerDevice:
     """
 
     def __init__(
-        self, pipeline: Pipeline, placement: Placement, *, split_backward: bool, empty: bool, recompute: bool
+        self,
+        pipeline: Pipeline,
+        placement: Placement,
+        deadline: float,
+        *,
+        split_backward: bool,
+        empty: bool,
+        recompute: bool,
     ) -> None:
         scales = scales_of(pipeline)
         stages = len(placement.homes[0])
         items = items_of(pipeline, stages, scales, split_backward=split_backward, recompute=recompute)
-        rows = rows_for_any_order(pipeline, placement, split_backward=split_backward)
+        rows = rows_for_any_order(pipeline, placement, split_backward=split_backward, deadline=deadline)
         self._pipeline, self._placement, self._scales = pipeline, placement, scales
         self._split_backward, self._looks_at_devices = split_backward, not recompute
-        self._rows = GreatestRow(stages, items, rows, memory_limits(pipeline, placement), empty=empty)
+        limits = memory_limits(pipeline, placement)
+        self._rows = GreatestRow(stages, items, rows, limits, empty=empty, deadline=deadline)
         self._bounds: dict[tuple[tuple[int, int], ...], int | None] = {}
         self._found: tuple[Fraction, Counts] | None = None
 

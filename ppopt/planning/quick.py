@@ -9,7 +9,7 @@ from time import perf_counter
 from ppopt.planning.fixed_order import FixedOrder, quick_cut
 from ppopt.planning.order_as_partition import write_partition
 from ppopt.planning.partitions import partitions_of
-from solver.deadline import OutOfTimeError
+from solver.deadline import OutOfTimeError, is_over
 from solver.errors import InputError
 from solver.partitioning.solve import quick_split
 from solver.partitioning.splits import InfeasibleSplitError
@@ -77,12 +77,12 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
     placement : Placement
         Which device holds which stage.
     seconds : float
-        After so long, it stays the even one.
+        After so long it ends, if need be with the even cut.
     split_backward : bool
         Whether backwards may be I and W.
     """
     cut = (
-        cut_of_published(pipeline, placement)
+        cut_of_published(pipeline, placement, seconds)
         if len(placement.homes) > 1
         else _of_bound(pipeline, placement, seconds, split_backward)
     )
@@ -98,7 +98,7 @@ def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_ba
         return None
 
 
-def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
+def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -> Counts | None:
     """Take the cut of the published schedule that is shortest on its own.
 
     Parameters
@@ -107,6 +107,8 @@ def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
         With layers, cut evenly into as many stages as the placement has.
     placement : Placement
         Which device holds which stage.
+    seconds : float
+        After so long no other schedule is tried.
 
     Returns
     -------
@@ -114,14 +116,17 @@ def cut_of_published(pipeline: Pipeline, placement: Placement) -> Counts | None:
         None if none of them runs on it.
     """
     found: list[tuple[bool, Fraction, Counts]] = []
+    until = perf_counter() + seconds
     for strategy in all_strategies().values():
+        if found and is_over(until):
+            break
         if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
             continue
         with suppress(InputError, InfeasibleSplitError, OverflowError):
             placed, orders = make_orders(strategy, pipeline)
             if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
                 written = write_partition(pipeline, placement, orders)
-                quick = quick_split(written.problem)
+                quick = quick_split(written.problem, over=lambda: is_over(until))
                 cut, _ = written.cut(written.problem.split_of(quick.amounts))
                 found.append((quick.excess > 0, written.in_units(quick.length), cut))
     return min(found)[-1] if found else None

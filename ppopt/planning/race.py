@@ -12,6 +12,7 @@ from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_wi
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
 from solver.search.state import Progress, Standing
+from strategies.cuts import Counts
 
 FIRST_TURN, GROWTH = 0.5, 4.0
 """Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
@@ -22,6 +23,9 @@ LEAST_TURN = 0.2
 WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
 """An order that is 2.5 % longer than the best waits as if its next turn were twice as long; one that is proven to be
 longer, three times."""
+
+MOST_STARTS = 3
+"""An order that follows from its cut begins with the cuts of so many others."""
 
 SHARE_OF_BOUND = 0.5
 """The bound for every order on a placement may take this part of a first turn."""
@@ -157,7 +161,7 @@ class Race:
         if known is None:
             entry.bound = self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds)
         if known is None and not order.is_fixed:
-            starts += [(cut, None) for cut in cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
+            starts += [(cut, None) for cut in self._cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
         return plan_fixed_order(
             order.pipeline,
             order.label,
@@ -171,6 +175,13 @@ class Race:
             stop=lambda: self.interrupted,
             order=order,
         )
+
+    def _cuts_to_begin_with(self, order: FixedOrder, seconds: float) -> list[Counts]:
+        """List cuts for an order that follows from its cut: those of the others on its placement, if there are any."""
+        others = [entry for entry in self.entries if entry.order.placement.homes == order.placement.homes]
+        known = [(entry.makespan, entry.answer.layers_per_stage) for entry in others if entry.answer is not None]
+        cuts = sorted((makespan, cut) for makespan, cut in known if makespan is not None and cut is not None)
+        return [cut for _, cut in cuts[:MOST_STARTS]] or list(cuts_to_begin_with(order, seconds))
 
     def _bound_of_all_orders(self, order: FixedOrder, seconds: float) -> Fraction:
         """Bound every order on a placement, once for all that share it."""

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ppopt.planning.linear_bound import Scales, least_totals, scales_of
+from solver.deadline import check_time
 from solver.exact import in_ticks
 from solver.partitioning.greatest_row import Row
 from solver.partitioning.problem import Limit, Run, Term
@@ -69,7 +70,9 @@ def items_of(pipeline: Pipeline, stages: int, scales: Scales, *, split_backward:
     return runs
 
 
-def rows_for_any_order(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> list[Row]:
+def rows_for_any_order(
+    pipeline: Pipeline, placement: Placement, *, split_backward: bool, deadline: float | None = None
+) -> list[Row]:
     """List bounds of the makespan that hold for every order and every cut, linear in what the stages hold.
 
     A device holds the stages a₁ < … < a_v. A microbatch's operations there come in the order F(a₁) … F(a_v), I(a_v) …
@@ -99,6 +102,13 @@ def rows_for_any_order(pipeline: Pipeline, placement: Placement, *, split_backwa
         Which device holds which stage, in one direction.
     split_backward : bool
         Whether backwards may be I and W.
+    deadline : float or None
+        When to give up, on the clock of `time.perf_counter`.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline passes first.
     """
     (homes,) = placement.homes
     latency = in_ticks(pipeline.least_lag, scales_of(pipeline).time)
@@ -108,6 +118,7 @@ def rows_for_any_order(pipeline: Pipeline, placement: Placement, *, split_backwa
         work = frozenset(Part(stage, kind) for stage in held for kind in (FORWARD, TO_INPUT, TO_WEIGHT))
         backs = list(_backs(held, homes, split_backward=split_backward))
         for front in _fronts(held, homes):
+            check_time(deadline)
             for back in backs:
                 inside = work - front.leaves_out - back.leaves_out
                 if not any(split_backward or part.attribute != TO_WEIGHT for part in inside):

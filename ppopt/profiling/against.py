@@ -75,6 +75,8 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         bound=None,
         bound_held_by=None,
         notes=(),
+        unhindered_makespan=None,
+        transfers={},
     )
     return Against(predicted, measured, tuple(_differences(predicted, measured)))
 
@@ -125,6 +127,7 @@ def _with_finer_ticks(problem: Problem) -> Problem:
         precedences=[(before, after, lag * factor) for before, after, lag in problem.precedences],
         fusing=problem.fusing.scaled(lambda duration: duration * factor),
         ticks_per_unit=problem.ticks_per_unit * factor,
+        moves={pair: moving * factor for pair, moving in problem.moves.items()},
     )
 
 

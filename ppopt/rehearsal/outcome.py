@@ -62,6 +62,8 @@ class Rehearsal:
         PyTorch's version.
     notes : tuple of str
         What the user should know.
+    communicators : str
+        What did its sends and receives; see `rehearse`.
     """
 
     schedule: Schedule
@@ -73,6 +75,7 @@ class Rehearsal:
     gradient_difference: float
     torch: str
     notes: tuple[str, ...] = ()
+    communicators: str = "async"
 
     @cached_property
     def steps(self) -> list[list[MeasuredAction]]:
@@ -144,6 +147,7 @@ class Rehearsal:
             "format": FORMAT,
             "unit": self.unit,
             "torch": self.torch,
+            "communicators": self.communicators,
             "schedule": self.schedule.to_dict(),
             "orders": self.schedule.orders,
             "pipeline": self.schedule.pipeline.to_mapping(),

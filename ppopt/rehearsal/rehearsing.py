@@ -217,7 +217,10 @@ class Plan:
             refuse_communication_faults(named)
         self.schedule = named if isinstance(named, Schedule) else evaluate(pipeline, named)
         _refuse(pipeline, self.schedule)
-        self.notes = [*_without_set_aside(self.schedule.notes, self.lowered), *_too_few_cores(pipeline.devices)]
+        kept = self.schedule.notes
+        if isinstance(named, GivenOrder) and self.lowered is not None:
+            kept = tuple(note for note in kept if note not in named.notes or note in named.notes_on("given"))
+        self.notes = [*kept, *_too_few_cores(pipeline.devices)]
         self.costs = self._costs(pipeline)
         self.circle = ""
         self.predicted, self.held_up = self._predict(self.costs)
@@ -242,6 +245,7 @@ class Plan:
             if pipeline.stages is None or pipeline.layers is not None
             else in_stages(pipeline, len(self.schedule.pipeline.costs))
         )
+        costs = costs.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
             self.notes.append(
@@ -306,6 +310,7 @@ class Plan:
             gradient_difference=max(answer["gradient_difference"] for answer in answers),
             torch=crew.torch,
             notes=tuple(self.notes),
+            communicators=self.options.communicators,
         )
 
     def job(self, folder: Path, traces: Path | None) -> dict[str, Any]:
@@ -354,11 +359,6 @@ class Plan:
         cost = self.costs.costs[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
-
-
-def _without_set_aside(notes: Iterable[str], lowered: object) -> Iterator[str]:
-    """Leave out that communication was set aside, where it is run."""
-    yield from (note for note in notes if lowered is None or " were set aside: " not in note)
 
 
 def _without_blanks(rows: Sequence[Sequence[Token | None]]) -> list[list[Token]]:

@@ -17,6 +17,7 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     yield (
         f"{rehearsal.schedule.strategy}: {pipeline.devices} processes, {pipeline.stages} stages, "
         f"{pipeline.microbatches} microbatches, PyTorch {rehearsal.torch}"
+        + ("" if rehearsal.communicators == "async" else f", communicators: {rehearsal.communicators}")
     )
     steps = " ".join(f"{step:.4g}" for step in rehearsal.measured)
     yield f"{'step, ' + unit:<22}{'time':>10}{'error':>9}  starts off by (median, most)"

@@ -40,7 +40,7 @@
     return {
       device, kind, microbatch, fill, ink, tint, tintInk, stage: timeline.stage[at], start: timeline.start[at],
       end: timeline.end[at], top: device + BAR_TOP, bottom: device + BAR_BOTTOM, critical: false, wait: null,
-      unit: timeline.unit,
+      unit: timeline.unit, moved: Boolean(timeline.moved),
     };
   }
 
@@ -98,7 +98,7 @@
       `${row.stage}${row.kind}${row.microbatch}`,
       `device ${row.device}, stage ${row.stage}, microbatch ${row.microbatch}`,
       `${number(row.start)} to ${withUnit(row.end, row.unit)} (${withUnit(row.end - row.start, row.unit)})`,
-      waitingText(row.wait, row.unit),
+      ...(row.moved ? [] : [waitingText(row.wait, row.unit)]),
     ];
     if (row.critical) lines.push("on the critical path");
     lines.forEach((line, at) => {
@@ -171,6 +171,8 @@
 
   // ---- drawing one chart
 
+  const replaced = new Map();  // timelines on other costs
+  const timelineOf = (key) => replaced.get(key) || data.timelines[key];
   const specOf = (key) => data.charts[data.timelines[key] ? data.timelines[key].chart : key];
 
   async function draw(element) {
@@ -184,7 +186,7 @@
     const { view } = await window.vegaEmbed(element, fitted(spec, element), options);
     views.set(key, view);
     for (const [name, value] of chosen) await view.signal(name, value).runAsync();
-    if (timeline) await fill(key, view, timeline);
+    if (timeline) await fill(key, view, timelineOf(key));
     if (key.startsWith("frontier-")) view.addEventListener("click", (_event, item) => leadToTimeline(key, item));
     if (data.shares[key]) await view.data("shares", shareRows(data.shares[key])).runAsync();
   }
@@ -315,6 +317,25 @@
       if (target.dataset.do === "critical") setting(group, "critical", "critical_path", target.checked);
     });
   }
+
+  // ---- what other scripts of the page may do
+
+  async function show(key, timeline) {
+    if (timeline) replaced.set(key, timeline); else replaced.delete(key);
+    const view = views.get(key);
+    if (!view) return;
+    view.data("bars", barRows(timelineOf(key))).data("memory", memoryRows(timelineOf(key)));
+    await view.runAsync();
+  }
+
+  function look(group, value) {
+    for (const key of Object.keys(data.timelines).filter((each) => groupOf(each) === group && isLinked(each))) {
+      windows.set(key, value);
+      if (views.has(key)) views.get(key).signal("zoom_start", value).runAsync();
+    }
+  }
+
+  window.ppoptPage = { data, number, withUnit, show, look, isVisible: (key) => views.has(key) && isVisible(key) };
 
   // ---- tables and copying
 

@@ -11,7 +11,9 @@ import yaml
 
 from reports.charts.bubbles import bubble_chart
 from reports.charts.cuts import cut_chart, device_memory_chart
+from reports.charts.effects import effects_chart
 from reports.charts.frontier import frontier_chart
+from reports.charts.intervals import noise_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
@@ -21,6 +23,7 @@ from reports.charts.trade import memory_chart
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
+from reports.page.what_if import WhatIfControls, controls_of, replay_data
 from reports.table import Row
 
 
@@ -79,12 +82,15 @@ class SectionView:
         Its charts but the timelines.
     drawn : list of Drawn
         Its timelines.
+    whole : set of int
+        The schedules (by id) whose timelines are drawn whole.
     """
 
     section: Section
     place: int
     panels: dict[str, Panel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
+    whole: set[int] = field(default_factory=set)
 
     @property
     def verdict(self) -> str:
@@ -157,6 +163,16 @@ class SectionView:
         """Whether some order is too long for the page."""
         return any(not each.order for each in self.drawn)
 
+    @property
+    def what_if(self) -> WhatIfControls | None:
+        """What can be changed on the page; None where nothing can be replayed."""
+        return controls_of(self.section, self.whole)
+
+    @property
+    def what_if_data(self) -> dict[str, Any] | None:
+        """What the page's script needs for it."""
+        return replay_data(self.section, self.place, self.whole)
+
     def gather(self, data: ChartData, whole: set[int]) -> None:
         """Make all charts and hand their data over.
 
@@ -167,6 +183,7 @@ class SectionView:
         whole : set of int
             The schedules (by id) whose timelines are drawn whole.
         """
+        self.whole = whole
         for name, make in _PANELS.items():
             if not self._can_draw(name):
                 continue
@@ -182,6 +199,10 @@ class SectionView:
             return any(each.cut for each in schedules)
         if name in ("frontier", "memory"):  # the one has the other in it
             return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
+        if name == "noise":
+            return any(each.noise for each in schedules)
+        if name == "effects":
+            return bool(self.section.what_if and any(self.section.what_if.schedules))
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
 
 
@@ -201,6 +222,8 @@ _PANELS = {
     "frontier": _Make("What memory buys", _frontier_chart, sentences.frontier, tables.frontier),
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
+    "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
+    "effects": _Make("What a little of each cost does", effects_chart, sentences.effects, tables.effects),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from reports.charts.records import STEP_TITLES
+from reports.charts.records import STEP_TITLES, label
 from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
+from reports.noise import NoisyRow, noise_sentence
 from reports.numbers import grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
+from reports.what_if import strongest
 
 
 def winner(section: Section) -> Presented | None:
@@ -74,6 +76,48 @@ def trade(section: Section) -> str:
         return f"{held}, and no other makes do with less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
     return f"{held}; {frugal.summary.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
+
+
+def noise(section: Section) -> str:
+    """Say what the noise is, and which schedule is the best then."""
+    rows = noisy_rows(section)
+    return (
+        f"Every operation was drawn {rows[0].figures.samples:,} times ({section.noise}), the same for all schedules: "
+        "nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan without noise. "
+        + noise_sentence(rows)
+    )
+
+
+def effects(section: Section) -> str:
+    """Say what one per cent of the winner's costs would change most."""
+    best = winner(section) or fastest(section)
+    assert section.what_if is not None
+    known = {id(each): found for each, found in zip(section.schedules, section.what_if.schedules, strict=True)}
+    found = known.get(id(best))
+    if best is None or found is None:
+        return "What one per cent less of a cost takes off a step. Choose a schedule in the menu."
+    single = [each for each in found.effects if not each.label.startswith("all ")]
+    parts = [
+        f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
+        for each in strongest(single, 2)
+    ]
+    text = f"In {best.summary.name}, {', '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
+    return (
+        f"{text}. Where the pale part of a bar is longer, several paths are critical: a cost that grows lengthens the "
+        "step by all of it, one that shrinks shortens it only by the dark part. Choose another schedule in the menu."
+    )
+
+
+def _with_article(label: str) -> str:
+    return label if label.startswith("everything") else f"the {label}"
+
+
+def noisy_rows(section: Section) -> list[NoisyRow]:
+    """List the schedules whose times were drawn."""
+    named = [(each, each.noise) for each in section.schedules]
+    return [
+        NoisyRow(label(each), each.summary.figures.makespan, figures) for each, figures in named if figures is not None
+    ]
 
 
 def _peak(presented: Presented) -> float:

@@ -17,6 +17,10 @@ from reports.charts.records import (
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, titled
 from reports.table import Row
+from reports.what_if import strongest
+
+MOST_EFFECTS = 12
+"""So many costs of each schedule are listed."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,28 @@ def memory(section: Section) -> Table:
         limit = "no limit" if share is None else percent(share)
         rows.append([label(each), grouped(each.summary.figures.makespan), peak, limit])
     return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
+
+
+def noise(section: Section) -> Table:
+    """Put what the draws of each schedule came to into a table."""
+    times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
+    rows = []
+    for each in section.schedules:
+        if each.noise is not None:
+            values = (each.noise.mean, each.noise.low, each.noise.high, each.summary.figures.makespan)
+            best = "" if each.noise.best is None else percent(each.noise.best)
+            rows.append([label(each), *map(grouped, values), best])
+    return Table(["schedule", *times, "is the best"], rows)
+
+
+def effects(section: Section) -> Table:
+    """Put what each cost does to each schedule into a table, the strongest first."""
+    rows: list[list[str]] = []
+    found = section.what_if.schedules if section.what_if is not None else []
+    for each, replayable in zip(section.schedules, found, strict=False):
+        effects = () if replayable is None else strongest(replayable.effects, MOST_EFFECTS)
+        rows += [[f"{label(each)}: {it.label}", f"{it.shrinking:.3f} %", f"{it.growing:.3f} %"] for it in effects]
+    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
 
 
 def ladder(section: Section) -> Table:
@@ -148,8 +174,13 @@ def number_titles(section: Section) -> list[str]:
     compared = [] if section.baseline is None else [f"vs {section.baseline.name}"]
     return [
         "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
-        "peak memory", "placement", "stages",
+        "peak memory", "placement", "stages", *(["communication"] if _waits(section) else []),
     ]  # fmt: skip
+
+
+def _waits(section: Section) -> bool:
+    """Return whether transfers wait in any schedule."""
+    return any(each.summary.communication is not None for each in section.schedules)
 
 
 def numbers(section: Section) -> list[list[Cell]]:
@@ -176,7 +207,13 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         _amount(max(figures.peak_memory)),
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
+        *([_waiting(row)] if _waits(section) else []),
     ]
+
+
+def _waiting(row: Row) -> Cell:
+    share = row.communication
+    return Cell("", "Infinity") if share is None else Cell(signed_percent(share), share)
 
 
 def _compared(makespan: float, baseline: Row | None) -> list[Cell]:

@@ -20,6 +20,10 @@ from solver.partitioning.splits import held_between, settled_second, windows_of_
 
 Floats = npt.NDArray[np.float64]
 
+MOST_CHANGES = 4_000_000
+"""Where all blocks of neighbouring cuts would change more columns together, as many blocks as that are drawn for a
+step, beside every single cut."""
+
 EXCESS_PRICE = 3.0
 """Exceeding a limit by all of it costs so many times the length."""
 
@@ -92,6 +96,7 @@ class Descent:
     def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
         self.problem, self.replay, self.pool = problem, replay, pool
         self.draw = random.Random(seed)  # noqa: S311 - no secret
+        self.draw_blocks = np.random.default_rng(seed)
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
         self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
@@ -136,7 +141,7 @@ class Descent:
         best = cost
         best_place = here
         while self.replays < replays and not (over is not None and over()):
-            improved = self._improve(here, cost, replays)
+            improved = self._improve(here, cost, replays, over)
             if improved is not None:
                 here, cost = improved
                 if cost.rank < best.rank:
@@ -146,7 +151,9 @@ class Descent:
             cost = self.judged(here)
         return best
 
-    def _improve(self, here: Place, found: Found, replays: int) -> tuple[Place, Found] | None:
+    def _improve(
+        self, here: Place, found: Found, replays: int, over: Callable[[], bool] | None
+    ) -> tuple[Place, Found] | None:
         """Make the best move that shortens a split; None where no move does."""
         moves = self._moves(here)
         if not moves.steps.size:
@@ -156,7 +163,7 @@ class Descent:
         lengths = self.pool.lengths(after).max(axis=0)
         factors = 1 + EXCESS_PRICE * excess
         tried: list[int] = []
-        while self.replays < replays:
+        while self.replays < replays and not (over is not None and over()):
             costs = lengths * factors
             costs[tried] = np.inf
             move = int(costs.argmin())
@@ -204,7 +211,7 @@ class Descent:
             changes[cut + 1, column_of[Column(target, run, mode)]] += 1
         summed = changes.cumsum(axis=0)
         forbidden = np.concatenate([[0], (~allowed).cumsum()])
-        first, last = np.triu_indices(len(inner))
+        first, last = self._neighbours(len(inner))
         possible = forbidden[last + 1] == forbidden[first]
         if step < 0:
             possible &= cuts[first + 1] - 1 >= cuts[first] + least
@@ -213,6 +220,15 @@ class Descent:
         first, last = first[possible], last[possible]
         none = np.full(len(first), -1)
         return Moves(first + 1, last + 1, np.full(len(first), step), none, summed[last + 1] - summed[first])
+
+    def _neighbours(self, cuts: int) -> tuple[Numbers, Numbers]:
+        """List the first and the last cut of each block that is looked at."""
+        most = MOST_CHANGES // len(self.problem.columns)
+        if cuts * (cuts + 1) // 2 <= most:
+            return np.triu_indices(cuts)
+        drawn = np.sort(self.draw_blocks.integers(0, cuts, size=(2, most)), axis=0)
+        alone = np.arange(cuts)
+        return np.concatenate([alone, drawn[0]]), np.concatenate([alone, drawn[1]])
 
     def _modes(self, here: Place) -> Moves:
         """Change the mode of one item."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from solver.cpsat_run import run
+from solver.deadline import check_time
 from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, Run, Split
 from solver.states import Answer
 
@@ -65,10 +66,24 @@ class GreatestRow:
         What a split must keep.
     empty : bool
         Whether bins may be empty.
+    deadline : float or None
+        When to give up writing it down, on the clock of `time.perf_counter`.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline passes first.
     """
 
     def __init__(
-        self, bins: int, runs: Sequence[Run], rows: Sequence[Row], limits: Sequence[Limit] = (), *, empty: bool = True
+        self,
+        bins: int,
+        runs: Sequence[Run],
+        rows: Sequence[Row],
+        limits: Sequence[Limit] = (),
+        *,
+        empty: bool = True,
+        deadline: float | None = None,
     ) -> None:
         self.layout = PartitionProblem(bins, tuple(runs), (), (), (), empty=empty)
         self.model = cp_model.CpModel()
@@ -78,10 +93,15 @@ class GreatestRow:
         self._watched: list[cp_model.IntVar] = []
         self._add_cuts()
         self._add_modes()
+        self._columns_in: list[list[Column]] = [[] for _ in range(bins)]
+        for column in self._columns:
+            self._columns_in[column.bin].append(column)
+        check_time(deadline)
         most = max((self._most(row.form) + row.constant for row in rows), default=1)
         self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
         self.greatest = self.model.new_int_var(0, MOST, "greatest")
         for row in rows:
+            check_time(deadline)
             self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
         for limit in limits:
             if self._most(limit.form) > limit.most:
@@ -126,11 +146,10 @@ class GreatestRow:
 
     def _amounts(self, form: Form) -> list[tuple[Column, int]]:
         factors: dict[Column, int] = {}
-        for column in self._columns:
-            modes = self.layout.runs[column.run].modes
-            factors[column] = sum(
-                term.factor * modes[column.mode][term.attribute] for term in form if term.bin == column.bin
-            )
+        for term in form:
+            for column in self._columns_in[term.bin]:
+                each = self.layout.runs[column.run].modes[column.mode][term.attribute]
+                factors[column] = factors.get(column, 0) + term.factor * each
         return [(column, factor) for column, factor in factors.items() if factor]
 
     def _most(self, form: Form) -> int:

@@ -70,8 +70,17 @@ def weights_of(problem: PartitionProblem) -> list[int]:
     return [sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
 
 
-def quick_split(problem: PartitionProblem, *, seed: int = 0) -> Found:
+def quick_split(problem: PartitionProblem, *, seed: int = 0, over: Callable[[], bool] | None = None) -> Found:
     """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
+
+    Parameters
+    ----------
+    problem : PartitionProblem
+        What is split.
+    seed : int
+        Of what is random.
+    over : callable or None
+        Asked now and then: whether to end with what there is.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0) -> Found:
         If lengths are too large.
     """
     replays = max(FEWEST_REPLAYS, min(QUICK_REPLAYS, QUICK_TASKS // max(1, len(problem.tasks))))
-    return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, None)
+    return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, over)
 
 
 def _descended(

@@ -67,6 +67,7 @@ def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list
         problem,
         tasks={key: Task(task.device, task.duration // size) for key, task in problem.tasks.items()},
         precedences=[(before, after, lag // size) for before, after, lag in problem.precedences],
+        moves={},  # CP-SAT lets results pass each other
         fusing=problem.fusing.scaled(lambda duration: duration // size),
         merged_durations={key: duration // size for key, duration in problem.merged_durations.items()},
     )

@@ -71,14 +71,20 @@ def compile_beside() -> None:
         if begun.exists() and time() - begun.stat().st_mtime < LONGEST_TO_COMPILE:
             return
         begun.write_text(str(os.getpid()))
-        subprocess.Popen(
-            [sys.executable, "-m", "solver.search.compile_all"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
-            start_new_session=True,
-        )
+        _begin_to_compile()
+
+
+@cache
+def _begin_to_compile() -> subprocess.Popen[bytes]:
+    """Start the process; it is kept, since Python warns of processes that are forgotten while they run."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "solver.search.compile_all"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+    )
 
 
 def _is_cached(function: Any) -> bool:

@@ -91,6 +91,8 @@ class Search:
         How often something better was reported in the search's own thread.
     closing : bool
         Whether the tools that work beside the search's own thread are to end.
+    on_met : callable or None
+        ``on_met(value, orders)`` is called with every schedule that is offered and fits the memory, best or not.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Search:
         self.closing = False
         self.brought = 0
         self.rival: int | None = None
+        self.on_met: Callable[[int, Orders], None] | None = None
 
     def interrupt(self) -> None:
         """End the search."""
@@ -141,6 +144,8 @@ class Search:
         with self._lock:
             if self.problem.moves:
                 value = self.sweeper.objective(orders, self.objective) or value
+            if self.on_met is not None:
+                self.on_met(value, orders)
             if self.best is None or value < self.best:
                 self.best, self.orders, self._memory = value, orders, None
                 self._tell()

@@ -94,7 +94,7 @@ def ctrl_wheel(sheet: Sheet, key: str, turns: int = -300) -> None:
 
 
 def test_every_chart_is_drawn(sheet: Sheet, comparison: Comparison) -> None:
-    kinds = ["bubbles", "memory", "ladder", "idle", "devices"]
+    kinds = ["bubbles", "memory", "ladder", "idle", "devices", "effects"]
     timelines = [f"timeline-0-{place}" for place in range(len(comparison.schedules))]
     assert sheet.charts == [*(f"{kind}-0" for kind in kinds), *timelines]
     assert_drawn(sheet)
@@ -528,7 +528,7 @@ def test_names_from_outside_are_shown_as_text(open_page: Opener, folder: Path) -
     for text in (*names, f"note {HOSTILE}", f"left {HOSTILE}", f"reason {HOSTILE}", f"infeasible {HOSTILE}", title):
         assert text in sheet.text
     assert sheet.ask("document.querySelectorAll('img').length") == 0
-    assert sheet.ask("document.querySelectorAll('script').length") == 3
+    assert sheet.ask("document.querySelectorAll('script').length") == 5
     assert sheet.ask("document.querySelectorAll('[onmouseover], [onerror]').length") == 0
     sheet.page.mouse.move(*sheet.centre("bubbles-0"))
     sheet.settle()
@@ -722,7 +722,7 @@ def level_at(schedule: ppopt.Schedule, time: float) -> int:
 
 def test_focus_is_visible_wherever_the_keyboard_goes(sheet: Sheet) -> None:
     seen = set()
-    for _ in range(20):
+    for _ in range(30):
         sheet.page.keyboard.press("Tab")
         name, style, width = sheet.ask(
             "(() => { const at = document.activeElement, style = getComputedStyle(at);"

@@ -419,7 +419,7 @@ def test_what_is_done_is_told() -> None:
     standings: list[ppopt.Standing] = []
     ppopt.compare(pipeline(2, 4), ["1f1b", "zb-h1"], time_limit=2, on_phase=told.append, progress=standings.append)
     evaluated = ["evaluating 1f1b, 1 of 2", "evaluating zb-h1, 2 of 2"]
-    assert told[:4] == [*evaluated, "computing lower bounds", "linear, 1 of 4"]
+    assert told[:5] == [*evaluated, "trying communicators", "computing lower bounds", "linear, 1 of 4"]
     assert standings
 
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt.commands.cli import cli
+from ppopt.comparison.compare import comparison_of
 from ppopt.comparison.ladders import measure_ladders
 from reports.charts.timeline_layout import columns, transfer_rows
 from reports.ladder import STEPS
+from reports.page.tables import number_titles, numbers
 from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
 from tests.brute_force import optimum
@@ -289,7 +291,9 @@ def test_a_file_that_hangs_is_refused_with_its_circle(tmp_path: Path, monkeypatc
     Path("h.csv").write_text(HANGS)
     given = {"devices": 2, "stages": 4, "microbatches": 2, "times": TIMES, "p2p": "rendezvous", "lowering": "given"}
     Path("c.json").write_text(json.dumps({**given, "communication": {"transfer": 0.05}, "communicators": "edge"}))
-    assert run("evaluate", "h.csv", "-c", "c.json").exit_code == 0
+    result = run("evaluate", "h.csv", "-c", "c.json")
+    assert result.exit_code == 0
+    assert "set aside: ppopt places communication" not in result.stderr
     Path("c.json").write_text(json.dumps({**given, "communication": {"transfer": 0.05}, "communicators": "rank"}))
     result = run("evaluate", "h.csv", "-c", "c.json")
     assert result.exit_code == 2
@@ -298,9 +302,10 @@ def test_a_file_that_hangs_is_refused_with_its_circle(tmp_path: Path, monkeypatc
     result = run("evaluate", "interleaved", "-c", "c.json")
     assert result.exit_code == 2
     assert "lowering: given takes a file that holds its communication" in result.stderr
-    result = run("evaluate", "h.csv", "-c", "c.json", "--recut")
-    assert result.exit_code == 2
-    assert "--recut: h.csv holds its communication" in result.stderr
+    for command in ("evaluate", "check"):
+        result = run(command, "h.csv", "-c", "c.json", "--recut")
+        assert result.exit_code == 2
+        assert "--recut: h.csv holds its communication" in result.output
 
 
 @pytest.mark.parametrize("more", [{"p2p": "links"}, {"p2p": "rendezvous", "lowering": "pytorch"}, {"p2p": "batched"}])
@@ -324,3 +329,30 @@ def test_the_checker_knows_links() -> None:
     assert ppopt.violations(made.problem, made.rows, memory=False) == []
     found = ppopt.violations(made.problem, passes.rows, memory=False)
     assert {each.kind for each in found} == {"link"}
+
+
+@pytest.mark.parametrize("placement", ["v", "bidirectional"])
+def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
+    """Whole backwards shorter than both halves, blocks, and a link that two results want at once."""
+    costs = {
+        "devices": 2, "stages": 4 if placement == "v" else 2, "microbatches": 4, "overlap": 0.5, "p2p": "links",
+        "times": {"forward": 2, "backward": 3.8, "backward_input": 2, "backward_weight": 2},
+        "communication": {"transfer": 1.5},
+    }  # fmt: skip
+    found = ppopt.optimize(
+        ppopt.Pipeline.from_mapping(costs), placement=placement, overlap=True, time_limit=2, workers=1
+    )
+    assert ppopt.violations(found.problem, found.rows) == []
+    for name in ("dualpipe", "dualpipe-v", "zb-v", "chimera"):
+        if (placement == "bidirectional") == (name in ("dualpipe", "chimera")):
+            assert found.makespan <= ppopt.evaluate(found.pipeline, name).makespan
+    assert found.bound <= found.makespan
+
+
+def test_the_pages_numbers_say_what_communication_costs() -> None:
+    costs = pipeline(communication={"transfer": 0.05}, p2p="rendezvous", lowering="pytorch", communicators="rank")
+    section = comparison_of(costs, [ppopt.evaluate(costs, "interleaved")]).section("c.yaml")
+    assert number_titles(section)[-1] == "communication"
+    assert numbers(section)[0][-1].text == "+24.5%"
+    plain = pipeline(communication={"transfer": 0.05})
+    assert "communication" not in number_titles(comparison_of(plain, [ppopt.evaluate(plain, "interleaved")]).section())

@@ -22,10 +22,10 @@ def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     begun: list[list[str]] = []
     monkeypatch.setenv(jit.KEPT_IN, str(tmp_path))
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
-    for cached in (jit._folder, jit._compilable):
+    for cached in (jit._folder, jit._compilable, jit._begin_to_compile):
         cached.cache_clear()
     yield begun
-    for cached in (jit._folder, jit._compilable):
+    for cached in (jit._folder, jit._compilable, jit._begin_to_compile):
         cached.cache_clear()
 
 

@@ -1,0 +1,126 @@
+"""The options that replay schedules with drawn times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from solver.errors import InputError
+
+if TYPE_CHECKING:
+    from ppopt.noise.noise import Noise
+    from ppopt.result import Schedule
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--noise",
+        "noise",
+        type=FINITE,
+        metavar="X",
+        help="Draw every operation's time with this coefficient of variation, such as 0.05, and replay each order.",
+    ),
+    click.option(
+        "--spread",
+        metavar="FILE",
+        help="Draw the times as they were measured to vary instead: what `ppopt profile --spread` writes.",
+    ),
+    click.option(
+        "--noise-device",
+        "noise_devices",
+        multiple=True,
+        metavar="X|D=X",
+        help="Draw the speed of every device, or of device D, with this coefficient of variation.",
+    ),
+    click.option("--samples", type=int, metavar="N", help="How many draws.  [default: 1000]"),
+)
+
+NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
+"""The parameters that `noise_options` adds."""
+
+SEED = click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random."
+)
+
+
+def noise_options(command: Command) -> Command:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_noise(
+    noise: float | None, spread: str | None, noise_devices: Sequence[str], samples: int | None, seed: int
+) -> Noise | None:
+    """Read what noise there is; None where no option asks for any.
+
+    Parameters
+    ----------
+    noise, spread, noise_devices, samples
+        As `noise_options` adds them.
+    seed : int
+        What seeds the draws.
+
+    Raises
+    ------
+    InputError
+        If one of them is wrong, or they do not go together.
+    """
+    if noise is None and spread is None and not noise_devices:
+        if samples is not None:
+            raise InputError("--samples: says how often times are drawn; give --noise, --spread or --noise-device, too")
+        return None
+    from ppopt.noise.noise import USUAL_SAMPLES, Noise
+    from ppopt.noise.spread_file import read_spreads
+
+    if spread is not None and noise is not None:
+        raise InputError("--spread: is how each operation was measured to vary, and --noise says so, too; give one")
+    return Noise(
+        operation=noise or 0.0,
+        spreads=None if spread is None else read_spreads(spread),
+        device=_read_devices(noise_devices),
+        samples=USUAL_SAMPLES if samples is None else samples,
+        seed=seed,
+    )
+
+
+def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float | None = None) -> list[Schedule]:
+    """Replay schedules with drawn times, if there is any noise."""
+    if noise is None:
+        return schedules
+    from ppopt.noise.under_noise import under_noise
+
+    return under_noise(schedules, noise, deadline=deadline)
+
+
+def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
+    """Read numbers for devices, ``3=0.2``, or one for all."""
+    found: dict[int | None, float] = {}
+    for text in texts:
+        device, equals, value = text.rpartition("=")
+        place = int(device) if equals and device.isascii() and device.isdecimal() and len(device) < 8 else None
+        number = _number(value)
+        if number is None or (equals and place is None):
+            raise InputError(
+                f"--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found {text[:40]!r}"
+            )
+        if place in found:
+            raise InputError(f"--noise-device: {'device ' + str(place) if equals else 'all devices'} is given twice")
+        found[place] = number
+    if None in found:
+        if len(found) > 1:
+            raise InputError("--noise-device: is given for all devices and for one; give either")
+        return found[None]
+    return {place: number for place, number in found.items() if place is not None} or 0.0
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,202 @@
+"""What a page needs so that its schedules can be replayed on other costs, and what a little of each cost does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import cast
+
+from ppopt.result import Schedule
+from reports.what_if import CostItem, Effect, Replayable, WhatIf, returns_of, waits_of
+from solver.exact import in_ticks
+from solver.problem import Action, Block
+from solver.sensitivity import Growth, derivatives
+from strategies.actions import Op, PipelineAction
+from strategies.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
+from strategies.pipeline import Pipeline
+
+MOST_OPS = 20_000
+"""Longer schedules are not drawn whole, so there is nothing on the page that could be replayed."""
+
+_LABELS = {
+    "forward": "forward",
+    "backward_input": "input backward",
+    "backward_weight": "weight backward",
+    "overlapped_forward_backward": "overlapped blocks",
+}
+
+_ALL = {
+    "forward": "all forwards",
+    "backward_input": "all input backwards",
+    "backward_weight": "all weight backwards",
+    "overlapped_forward_backward": "all overlapped blocks",
+}
+
+
+def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
+    """Take what a page needs to replay schedules on other costs.
+
+    Parameters
+    ----------
+    given : Pipeline
+        The model, in as many stages as its times are meant for.
+    schedules : sequence of Schedule
+        Those of the section.
+    """
+    parts = [_parts(given, schedule) for schedule in schedules]
+    costs = list(dict.fromkeys(cost for each in parts if each is not None for cost in _costs(each)))
+    return WhatIf(
+        costs=[CostItem(cost.key, str(cost.place), _label(cost)) for cost in costs],
+        latency=float(given.p2p_latency),
+        schedules=[
+            None if each is None else _replayable(schedule, each, costs)
+            for schedule, each in zip(schedules, parts, strict=True)
+        ],
+    )
+
+
+def _parts(given: Pipeline, schedule: Schedule) -> PartsOfKinds | None:
+    waits = schedule.unhindered_makespan is not None  # for other transfers, which the page does not know
+    is_short = schedule.layout.microbatches != schedule.pipeline.microbatches  # a part stands for the whole
+    if schedule.status == "measured" or waits or is_short or len(schedule.problem.tasks) > MOST_OPS:
+        return None
+    return cost_parts(given, schedule.pipeline)
+
+
+def _costs(parts: PartsOfKinds) -> list[Cost]:
+    found = dict.fromkeys(
+        cost for stages in parts.values() for each in stages for cost, amount in each.items() if amount
+    )
+    keys = list(_LABELS)
+    return sorted(found, key=lambda cost: keys.index(cost.key))
+
+
+def _label(cost: Cost) -> str:
+    return f"{_LABELS[cost.key]} of {_place(cost.place)}"
+
+
+def _place(place: int | str) -> str:
+    return f"stage {place}" if isinstance(place, int) else place
+
+
+def _replayable(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) -> Replayable | None:
+    pipeline, problem = schedule.pipeline, schedule.problem
+    waits = waits_of(problem, in_ticks(pipeline.p2p_latency, problem.ticks_per_unit))
+    memory = returns_of(problem, pipeline.stages or 0)
+    if waits is None or memory is None:
+        return None
+    number = {cost: place for place, cost in enumerate(costs)}
+    return Replayable(
+        parts={
+            kind: [[(number[cost], float(amount)) for cost, amount in each.items() if amount] for each in stages]
+            for kind, stages in parts.items()
+        },
+        overlap=None if "block" in parts else float(pipeline.overlap or 0),
+        waits=waits,
+        memory=memory,
+        static=[problem.static_of(device) / problem.amounts_per_unit for device in range(problem.devices)],
+        effects=list(_effects(schedule, parts, costs)),
+    )
+
+
+class _Columns:
+    """Numbers what a derivative is taken by: each cost, all of one key, the latency, each device."""
+
+    def __init__(self, costs: Sequence[Cost], devices: int) -> None:
+        self.costs = {cost: place for place, cost in enumerate(costs)}
+        keys = [key for key in _LABELS if sum(cost.key == key for cost in costs) > 1]
+        self.totals = {key: len(costs) + place for place, key in enumerate(keys)}
+        places = list(dict.fromkeys(cost.place for cost in costs))
+        first = len(costs) + len(keys)
+        self.places = {place: first + number for number, place in enumerate(places)} if len(places) > 1 else {}
+        self.latency = first + len(self.places)
+        self.devices = range(self.latency + 1, self.latency + 1 + devices)
+        self.labels = [
+            *map(_label, costs),
+            *(_ALL[key] for key in keys),
+            *(f"all of {_place(place)}" for place in self.places),
+            "latency",
+            *(f"everything on device {device}" for device in range(devices)),
+        ]
+
+    def of(self, parts: Mapping[Cost, Fraction], scale: int) -> dict[int, float]:
+        """Write parts by their numbers, in ticks."""
+        found: dict[int, float] = {}
+        for cost, amount in parts.items():
+            for place in (self.costs.get(cost), self.totals.get(cost.key), self.places.get(cost.place)):
+                if place is not None and amount:
+                    found[place] = found.get(place, 0.0) + float(amount * scale)
+        return found
+
+
+def _effects(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) -> Iterator[Effect]:
+    problem = schedule.problem
+    columns = _Columns(costs, problem.devices)
+    homes = {action: device for device, order in enumerate(schedule.actions) for action in order}
+    begins = {row.task: row.start for row in schedule.rows}
+    starts: dict[Action, int] = {
+        action: begins[action.first if isinstance(action, Block) else action] for action in homes
+    }
+    found = derivatives(
+        problem,
+        schedule.actions,
+        starts,
+        len(columns.labels),
+        _growth(schedule, parts, columns, homes, shrinking=True),
+        _growth(schedule, parts, columns, homes, shrinking=False),
+        columns.latency,
+    )
+    makespan = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
+    for label, less, more in zip(columns.labels, found.shrinking.tolist(), found.growing.tolist(), strict=True):
+        if more:
+            yield Effect(label, less / makespan, more / makespan)
+
+
+def _growth(
+    schedule: Schedule,
+    parts: PartsOfKinds,
+    columns: _Columns,
+    homes: Mapping[PipelineAction, int],
+    *,
+    shrinking: bool,
+) -> Growth:
+    """Say how durations change with costs; those of one kind, stage and device alike."""
+    known: dict[tuple[object, ...], dict[int, float]] = {}
+    scale = schedule.problem.ticks_per_unit
+
+    def growth(action: Action) -> Mapping[int, float]:
+        ops = cast("tuple[Op, ...]", action if isinstance(action, Block) else (action,))
+        device = homes[cast("PipelineAction", action)]
+        look = (device, *((op.kind, op.stage) for op in ops))
+        if look not in known:
+            changes = (
+                columns.of(_of_action(ops, parts), scale)
+                if len(ops) == 1 or "block" in parts
+                else _of_halves(
+                    schedule, ops, [columns.of(parts[op.kind][op.stage], scale) for op in ops], shrinking=shrinking
+                )
+            )
+            known[look] = changes | {columns.devices[device]: float(schedule.problem.duration(action))}
+        return known[look]
+
+    return growth
+
+
+def _of_action(ops: Sequence[Op], parts: PartsOfKinds) -> Parts:
+    return parts[ops[0].kind][ops[0].stage] if len(ops) == 1 else parts["block"][ops[0].stage]
+
+
+def _of_halves(
+    schedule: Schedule, ops: Sequence[Op], halves: Sequence[dict[int, float]], *, shrinking: bool
+) -> dict[int, float]:
+    """Say how F + B − σ · min(F, B) changes; where both are equally long, the one that becomes the shorter counts."""
+    forward, backward = (schedule.problem.tasks[op].duration for op in ops)
+    share = float(schedule.pipeline.overlap or 0)
+    changes: dict[int, float] = {}
+    for cost in halves[0].keys() | halves[1].keys():
+        one, other = halves[0].get(cost, 0.0), halves[1].get(cost, 0.0)
+        of_shorter = one if forward < backward else other
+        if forward == backward:
+            of_shorter = max(one, other) if shrinking else min(one, other)
+        changes[cost] = one + other - share * of_shorter
+    return changes

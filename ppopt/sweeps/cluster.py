@@ -1,0 +1,91 @@
+"""A Dask cluster as a sweep sees it: reached or refused, and with the same ppopt on every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from solver.errors import InputError
+from strategies.numbers import in_one_line
+
+PATIENCE = 10.0
+"""Seconds that a cluster has to answer."""
+
+LOCAL = "local"
+
+_VERSION = "__import__('ppopt').__version__"
+"""Asked of each worker; it needs nothing there but ppopt, of whatever version."""
+
+
+@contextmanager
+def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
+    """Connect to a cluster, or make one on this machine.
+
+    Parameters
+    ----------
+    address : str
+        ``tcp://host:port``, or ``local``.
+    workers : int
+        For a local one, how many processes.
+    version : str
+        What every worker must have.
+
+    Yields
+    ------
+    distributed.Client
+        Connected, its workers checked.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed, the cluster does not answer, or it has no workers or other ones.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise InputError("--cluster: needs Dask; `pip install 'ppopt[cluster]'` installs it") from None
+    import logging
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by the sweep, in one line
+    with ExitStack() as stack:
+        if address == LOCAL:
+            made = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            stack.enter_context(made)
+            client = stack.enter_context(distributed.Client(made))
+        else:
+            client = stack.enter_context(_connected(distributed, address))
+        _check_workers(client, address, version)
+        yield client
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    shown = in_one_line(address)[:80]
+    if "://" not in address:
+        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}")
+    try:
+        return distributed.Client(address, timeout=PATIENCE)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = "it did not answer" if isinstance(error, (OSError, TimeoutError)) else in_one_line(error)[:120]
+        raise InputError(f"--cluster: {shown} cannot be reached: {reason} within {PATIENCE:g} s") from None
+
+
+def _check_workers(client: Any, address: str, version: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise InputError(f"--cluster: {in_one_line(address)[:80]} has no workers; start some, and try again") from None
+    found: Mapping[str, object] = client.run(eval, _VERSION, on_error="return")
+    for worker, answer in sorted(found.items()):
+        if isinstance(answer, BaseException):
+            raise InputError(f"--cluster: the worker {worker} has no ppopt ({answer}); install {version} there")
+        if answer != version:
+            raise InputError(f"--cluster: the worker {worker} has ppopt {answer}, this is {version}; install the same")
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """List what a cluster may fail with while it runs jobs."""
+    from distributed import KilledWorker
+    from distributed.comm.core import CommClosedError
+
+    return KilledWorker, CommClosedError, TimeoutError, OSError

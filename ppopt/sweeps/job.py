@@ -1,0 +1,194 @@
+"""A job of a sweep: one thing that is run on one configuration, on whatever machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import ppopt
+from ppopt.result import Schedule
+from ppopt.sweeps.grid import Grid, Point
+from ppopt.sweeps.runs import Effort, Run, stages_of_times
+from solver.errors import InfeasibleError, InputError
+from solver.exact import exact
+from strategies.pipeline import Pipeline
+
+Figures = dict[str, Any]
+"""What a job has found, as plain values."""
+
+FIGURES = (
+    "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "stages", "seconds",
+    "reason",
+)  # fmt: skip
+"""The columns of a sweep's rows behind those of its axes."""
+
+FAILED, INFEASIBLE = "failed", "infeasible"
+"""The status of a job that could not run, and of a search that has shown that nothing fits the memory."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing that is run on one configuration.
+
+    Attributes
+    ----------
+    key : str
+        What it is known by: the same for the same configuration, run, effort of a search, and version.
+    values : mapping of str to object
+        Where the point lies on the axes, as shown.
+    mapping : dict or None
+        The configuration; None where there is none.
+    run : Run
+        What is run.
+    effort : Effort
+        What a search may take.
+    fault : str
+        Why there is no configuration.
+    version : str
+        ppopt's, where the sweep was started.
+    process : int
+        The process that started it.
+    """
+
+    key: str
+    values: Mapping[str, Any]
+    mapping: dict[str, Any] | None
+    run: Run
+    effort: Effort
+    fault: str
+    version: str
+    process: int
+
+
+class OtherVersionError(Exception):
+    """A worker has another version of ppopt than the sweep."""
+
+
+def jobs_of(grid: Grid) -> Iterator[Job]:
+    """List the jobs of a grid, point by point."""
+    settled: dict[str, int | None] = {}
+    for point in grid.points():
+        mapping = point.mapping if point.mapping is None else _settled(point, grid, settled)
+        text = _canonical(point.mapping if mapping is None else mapping)
+        for run in grid.runs:
+            yield Job(
+                key=_key(text or point.fault, run, grid.effort),
+                values=point.values,
+                mapping=mapping,
+                run=run,
+                effort=grid.effort,
+                fault=point.fault,
+                version=ppopt.__version__,
+                process=os.getpid(),
+            )
+
+
+def _settled(point: Point, grid: Grid, known: dict[str, int | None]) -> dict[str, Any]:
+    """Say for how many stages open times are meant: all runs at a point are of one model."""
+    mapping = dict(point.mapping or {})
+    if "stages" in mapping or "layers" in mapping:
+        return mapping
+    shape = repr((mapping.get("devices"), [key for part in ("times", "memory") for key in _lists(mapping.get(part))]))
+    if shape not in known:
+        try:
+            pipeline = Pipeline.from_mapping(mapping)
+            known[shape] = None if pipeline.stages is not None else stages_of_times(pipeline, grid.runs)
+        except InputError:
+            return mapping  # each of its jobs fails with the reason
+    stages = known[shape]
+    return mapping if stages is None else {**mapping, "stages": stages}
+
+
+def _lists(part: object) -> list[tuple[str, int]]:
+    entries = part.items() if isinstance(part, Mapping) else ()
+    return [(str(key), len(value)) for key, value in entries if isinstance(value, (list, tuple, Mapping))]
+
+
+def _key(configuration: str, run: Run, effort: Effort) -> str:
+    told: list[Any] = [configuration, run.kind, run.name, repr(run.options), ppopt.__version__]
+    if run.order is not None:
+        told.append([[str(action) for action in order] for order in run.order.orders])
+    if run.is_search:
+        told.append([effort.seconds, effort.seed])
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:40]
+
+
+def _canonical(value: object) -> str:
+    """Write a configuration such that equal ones are written the same: 4, 4.0 and 4e0 are one number."""
+    return json.dumps(_with_exact_numbers(value), sort_keys=True) if value else ""
+
+
+def _with_exact_numbers(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _with_exact_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_exact_numbers(inner) for inner in value]
+    if isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool):
+        try:
+            return f"{exact(value)}"
+        except (ValueError, OverflowError):
+            return str(value)
+    return value if isinstance(value, (bool, str)) or value is None else repr(value)
+
+
+def run_job(job: Job) -> tuple[str, Figures]:
+    """Run a job; what goes wrong with it is its result.
+
+    Returns
+    -------
+    tuple of (str, dict)
+        Its key, and `FIGURES`.
+
+    Raises
+    ------
+    OtherVersionError
+        If ppopt has another version here.
+    KeyboardInterrupt
+        If Ctrl-C was pressed: what a search had found by then is no result.
+    """
+    if ppopt.__version__ != job.version:
+        raise OtherVersionError(ppopt.__version__)
+    if os.getpid() != job.process and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then ends its workers
+    try:
+        if job.mapping is None:
+            raise InputError(job.fault)
+        return job.key, _figures(job, job.run.execute(Pipeline.from_mapping(job.mapping), job.effort))
+    except InfeasibleError as error:
+        return job.key, _without_schedule(job, INFEASIBLE, str(error))
+    except InputError as error:
+        return job.key, _without_schedule(job, FAILED, str(error))
+    except Exception as error:  # a fault of ours in one job must not lose the others
+        return job.key, _without_schedule(job, FAILED, f"{type(error).__name__}: {error}")
+
+
+def _figures(job: Job, schedule: Schedule) -> Figures:
+    if schedule.interrupted:
+        raise KeyboardInterrupt
+    values = (
+        job.run.name,
+        schedule.objective_value,
+        schedule.bound,
+        schedule.gap,
+        schedule.bubble_ratio,
+        max(schedule.peak_memory),
+        schedule.fits,
+        schedule.status,
+        schedule.pipeline.stages,
+        schedule.seconds,
+        "",
+    )
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _without_schedule(job: Job, status: str, reason: str) -> Figures:
+    known = {"strategy": job.run.name, "status": status, "reason": "; ".join(reason.splitlines())}
+    return dict.fromkeys(FIGURES) | known

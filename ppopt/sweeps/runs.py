@@ -1,0 +1,238 @@
+"""What a sweep runs on each configuration: a published schedule, a file, or a search.
+
+What searches is loaded when a grid has a search: each worker would wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from ppopt.comparison.ladders import freedom_of, simple_bound
+from ppopt.evaluation.evaluate import evaluate
+from ppopt.evaluation.order_files import read_named
+from ppopt.result import Schedule
+from solver.errors import InputError
+from strategies.given_order import GivenOrder
+from strategies.numbers import in_one_line, shown
+from strategies.orders import parse_strategy
+from strategies.pipeline import Pipeline
+from strategies.stages import GivenModel
+
+
+class Effort(NamedTuple):
+    """How long a search may take, and what seeds it."""
+
+    seconds: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Something that is run on each configuration.
+
+    Attributes
+    ----------
+    kind : str
+        A name in `KINDS`, or ``evaluate``.
+    name : str
+        What it is called in the results, and what is evaluated.
+    options : tuple of (str, object)
+        What a search was told.
+    order : GivenOrder or None
+        What was read from a schedule file.
+    """
+
+    kind: str
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+    order: GivenOrder | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it takes as long as it may."""
+        return self.kind in KINDS
+
+    def execute(self, pipeline: Pipeline, effort: Effort) -> Schedule:
+        """Run it.
+
+        Raises
+        ------
+        InputError
+            If it does not fit the pipeline.
+        InfeasibleError
+            If no schedule fits the memory.
+        """
+        if self.is_search:
+            return KINDS[self.kind].execute(pipeline, effort, dict(self.options))
+        schedule = evaluate(pipeline, self.order or self.name, engine="graph")
+        return replace(schedule, bound=float(simple_bound(freedom_of(schedule))))
+
+
+class Kind(NamedTuple):
+    """A kind of search.
+
+    Attributes
+    ----------
+    subject : str
+        The option that a value alone stands for, and that the name begins with.
+    allowed : tuple of str
+        All its options.
+    check : callable
+        ``check(options)`` refuses what is wrong.
+    execute : callable
+        ``execute(pipeline, effort, options)`` runs it.
+    placements : callable
+        ``placements(options)`` lists what is searched, to choose for how many stages open times are meant.
+    """
+
+    subject: str
+    allowed: tuple[str, ...]
+    check: Callable[[dict[str, Any]], object]
+    execute: Callable[[Pipeline, Effort, dict[str, Any]], Schedule]
+    placements: Callable[[dict[str, Any]], Sequence[str]]
+
+
+def _check_optimize(options: dict[str, Any]) -> None:
+    for key in ("split_backward", "overlap"):
+        if not isinstance(options.get(key, False), bool):
+            raise InputError(f"{key}: must be true or false; found {shown(options[key])}")
+    _searched(options)
+
+
+def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedule:
+    from ppopt.optimization.optimize import optimize
+
+    return optimize(pipeline, **options, time_limit=effort.seconds, workers=1, seed=effort.seed)
+
+
+def _searched(options: dict[str, Any]) -> Sequence[str]:
+    from ppopt.optimization.optimize import SearchOptions
+
+    return SearchOptions(**options).placements
+
+
+def _check_plan(options: dict[str, Any]) -> None:
+    from ppopt.planning.options import PlanOptions, read_stages_per_device
+
+    known = {key: value for key, value in options.items() if key not in ("strategy", "stages_per_device")}
+    PlanOptions(strategies=[read_named(options.get("strategy", "1f1b"))], **known)
+    read_stages_per_device(options.get("stages_per_device"))
+
+
+def _plan(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedule:
+    from ppopt.planning.planning import plan
+
+    if pipeline.layers is None:
+        raise InputError("plan: needs layers, and this pipeline gives the times of its stages")
+    strategies = [options["strategy"]] if "strategy" in options else None
+    told = {key: value for key, value in options.items() if key != "strategy"}
+    planning = plan(pipeline, strategies, **told, time_limit=effort.seconds, workers=1, seed=effort.seed)
+    if planning.best is None:
+        reasons = [each.reason for each in planning.unplanned] + [reason for _, reason in planning.left_out]
+        raise InputError(f"plan: {'; '.join(reasons) or 'no cut was found in the time given'}")
+    best = planning.best
+    interrupted = planning.interrupted
+    return replace(best.schedule, bound=float(best.bound), status=best.status, interrupted=interrupted)
+
+
+def _nowhere(_options: dict[str, Any]) -> Sequence[str]:
+    return ()
+
+
+_OF_PLANS = ("strategy", "stages_per_device", "free", "placement", "split_backward", "recompute", "empty_stages")
+
+KINDS: dict[str, Kind] = {
+    "optimize": Kind(
+        "placement", ("placement", "split_backward", "overlap", "objective"), _check_optimize, _optimize, _searched
+    ),
+    "plan": Kind("strategy", _OF_PLANS, _check_plan, _plan, _nowhere),
+}
+"""The searches, by the word that a grid has for them; all else under ``run`` names schedules."""
+
+
+def read_runs(value: object) -> tuple[Run, ...]:
+    """Read what is to be run.
+
+    Parameters
+    ----------
+    value : str, mapping or sequence of them
+        ``1f1b``, ``interleaved:stages=16``, the path of a schedule file, ``optimize: v``.
+
+    Raises
+    ------
+    InputError
+        With a line for each that is wrong.
+    """
+    items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    runs: dict[str, Run] = {}
+    mistakes: list[str] = []
+    for item in items:
+        try:
+            run = _read_run(item)
+        except InputError as error:
+            mistakes += [f"run: {line.removeprefix('strategy: ')}" for line in str(error).split("\n")]
+            continue
+        if run.name in runs:
+            mistakes.append(f"run: {run.name} is named twice")
+        runs[run.name] = run
+    if not items or value is None:
+        mistakes.append("run: is missing; name what is run on each configuration, such as run: [1f1b, zb1p]")
+    if mistakes:
+        raise InputError("\n".join(mistakes))
+    return tuple(runs.values())
+
+
+def _read_run(item: object) -> Run:
+    if isinstance(item, str) and (word := item.partition(":")[0].strip()) in KINDS:
+        item = {word: item.partition(":")[2].strip() or {}}
+    if isinstance(item, Mapping):
+        return _read_search(item)
+    if not isinstance(item, (str, os.PathLike)):
+        raise InputError(f"must be a schedule or a search; found {shown(item)}")
+    read = read_named(item)
+    if isinstance(read, GivenOrder):
+        return Run("evaluate", read.name, order=read)
+    strategy, options = parse_strategy(read)
+    written = ",".join(f"{key}={options[key]}" for key in sorted(options))
+    return Run("evaluate", f"{strategy.name}:{written}" if written else strategy.name)
+
+
+def _read_search(item: Mapping[Any, Any]) -> Run:
+    if len(item) != 1:
+        raise InputError(f"a search is one word with what is searched, such as optimize: v; found {shown(dict(item))}")
+    word, value = next(iter(item.items()))
+    if word not in KINDS:
+        near = get_close_matches(str(word), KINDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{in_one_line(str(word)[:40])} is no search{hint}; allowed are {', '.join(KINDS)}")
+    kind = KINDS[word]
+    options: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {kind.subject: value}
+    try:
+        _refuse_unknown(options, kind)
+        kind.check(options)
+    except InputError as error:
+        raise InputError(f"{word}: {error}") from None
+    rest = [f"{key}={str(inner).lower()}" for key, inner in sorted(options.items()) if key != kind.subject]
+    subject = [options[kind.subject]] if kind.subject in options else []
+    return Run(word, f"{word}:" + ",".join([*subject, *rest]), tuple(sorted(options.items())))
+
+
+def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
+    for key in options:
+        if key not in kind.allowed:
+            near = get_close_matches(str(key), kind.allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{shown(key)} is not an option of it{hint}; allowed are {', '.join(kind.allowed)}")
+    if not isinstance(options.get(kind.subject, ""), str):
+        raise InputError(f"{kind.subject}: must be a name; found {shown(options[kind.subject])}")
+
+
+def stages_of_times(pipeline: Pipeline, runs: Sequence[Run]) -> int | None:
+    """Return for how many stages open times are meant, so that all runs are of one model; see `GivenModel`."""
+    names = [run.order or run.name for run in runs if not run.is_search]
+    placements = [name for run in runs if run.is_search for name in KINDS[run.kind].placements(dict(run.options))]
+    return GivenModel.of_several(pipeline, names, placements).times_of if names or placements else None

@@ -1,0 +1,283 @@
+"""Running a sweep: what is done already is taken from its folder, the rest is run, all is one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import ppopt
+from ppopt.sweeps.engine import cores, run_all
+from ppopt.sweeps.grid import Axis, Grid, read_grid
+from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
+from ppopt.sweeps.journal import Journal
+from solver.errors import InputError
+from strategies.numbers import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.sweeps.content import SweepShown
+
+MOST_UNCONFIRMED = 5_000
+"""More jobs than this are run only if somebody says so."""
+
+SECONDS_OF_SAMPLE = 3.0
+SAMPLE = 5
+"""To foresee how long evaluations take, so many jobs are run, or as many as so many seconds allow."""
+
+
+@dataclass(frozen=True)
+class SweepStanding:
+    """How far a sweep has come.
+
+    Attributes
+    ----------
+    jobs : int
+        All of them.
+    done : int
+        Those that are finished, in an earlier run or now.
+    running : int
+        Those that are running.
+    seconds_left : float or None
+        How long the rest will take, judged by what was finished in this run; None before the first.
+    """
+
+    jobs: int
+    done: int
+    running: int
+    seconds_left: float | None
+
+    @property
+    def left(self) -> int:
+        """How many have not begun."""
+        return self.jobs - self.done - self.running
+
+
+OnProgress = Callable[[SweepStanding], None]
+"""Called before the first job and whenever one is finished, when it is on disk."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep has found.
+
+    Attributes
+    ----------
+    grid : Grid
+        What was run.
+    rows : list of dict
+        A row for each job that is finished, in the order of the grid: the values of the axes, then `FIGURES`.
+    jobs : int
+        How many jobs there are.
+    ran : int
+        How many were run now; the others were done before, or are not done.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+    """
+
+    grid: Grid
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    jobs: int = 0
+    ran: int = 0
+    interrupted: bool = False
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The rows of jobs that could not run."""
+        return [row for row in self.rows if row["status"] == FAILED]
+
+    def shown(self, title: str) -> SweepShown:
+        """Take what a page shows of it."""
+        from reports.sweeps.content import AxisShown, SweepShown
+
+        axes = [
+            AxisShown(axis.name, [axis.shown(place) for place in range(len(axis.points))]) for axis in self.grid.axes
+        ]
+        names = [run.name for run in self.grid.runs]
+        return SweepShown(title, axes, names, self.rows, self.jobs, str(self.grid.base.get("unit", "")))
+
+    def frame(self) -> pd.DataFrame:
+        """Make a table of the rows."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, columns=[*(axis.name for axis in self.grid.axes), *FIGURES])
+
+
+def sweep(
+    grid: str | os.PathLike[str] | Mapping[str, Any],
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    time_limit: float | None = None,
+    confirmed: bool = False,
+) -> pd.DataFrame:
+    """Run schedules and searches on a grid of configurations.
+
+    Parameters
+    ----------
+    grid : path or mapping
+        The grid (see docs/sweep.md): ``base``, ``axes``, ``run``.
+    folder : path, optional
+        Where results are kept, as they come in. A sweep that was ended goes on from there.
+    jobs : int, optional
+        How many processes; by default one for each core.
+    cluster : str, optional
+        The address of a Dask cluster, or ``"local"`` for one on this machine.
+    time_limit : float, optional
+        Seconds for each search; by default what the grid says, else 10.
+    confirmed : bool
+        Whether more than 5,000 jobs may be run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each job: the values of the axes, ``strategy``, ``makespan``, ``bound``, ``gap``, ``bubble_ratio``,
+        ``peak_memory`` (of the fullest device), ``fits``, ``status``, ``stages``, ``seconds`` and ``reason``. One that
+        does not run has the status ``failed`` or ``infeasible``, and a reason.
+
+    Raises
+    ------
+    InputError
+        If something is wrong with the grid, the folder or the cluster.
+    KeyboardInterrupt
+        If Ctrl-C was pressed; what is in the folder stays.
+    """
+    read = read_grid(grid, time_limit=time_limit)
+    if read.jobs > MOST_UNCONFIRMED and not confirmed:
+        raise InputError(f"grid: has {read.jobs:,} jobs; confirmed=True runs more than {MOST_UNCONFIRMED:,}")
+    outcome = run_sweep(read, folder, workers=count_workers(jobs, cluster), cluster=cluster)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return outcome.frame()
+
+
+def count_workers(jobs: int | None, cluster: str | None) -> int:
+    """Choose how many processes run.
+
+    Raises
+    ------
+    InputError
+        If the number is wrong, or given for a cluster that has its own.
+    """
+    if jobs is None:
+        return cores()
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= 1024:
+        raise InputError(f"jobs: must be a whole number from 1 to 1024; found {shown(jobs)}")
+    if cluster not in (None, "local"):
+        raise InputError("jobs: says how many processes of this machine run; a cluster has its own. Leave one out")
+    return jobs
+
+
+def run_sweep(
+    grid: Grid,
+    folder: str | os.PathLike[str] | None,
+    *,
+    workers: int,
+    cluster: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Outcome:
+    """Run what is not done yet.
+
+    Parameters
+    ----------
+    grid, folder, cluster
+        As for `sweep`.
+    workers : int
+        How many processes.
+    on_progress : callable, optional
+        Told how far it has come.
+
+    Returns
+    -------
+    Outcome
+        With Ctrl-C, of what is done.
+
+    Raises
+    ------
+    InputError
+        As for `sweep`.
+    """
+    every = list(jobs_of(grid))
+    with Journal(folder) as journal:
+        left = _left(every, journal.done)
+        before = sum(job.key not in left for job in every)
+        interrupted = False
+        try:
+            _run(
+                list(left.values()), journal, _Teller(len(every), before, every, workers, on_progress), workers, cluster
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        rows = [{**job.values, **journal.done[job.key]} for job in every if job.key in journal.done]
+        ran = sum(key in journal.done for key in left)
+    return Outcome(grid, rows, len(every), ran, interrupted)
+
+
+def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
+    """List what is to be run, each once; what failed is tried again."""
+    for job in every:
+        if job.key in done and done[job.key]["status"] == FAILED:
+            del done[job.key]
+    return {job.key: job for job in every if job.key not in done}
+
+
+class _Teller:
+    """Tells how far a sweep has come."""
+
+    def __init__(self, jobs: int, before: int, every: list[Job], workers: int, tell: OnProgress | None) -> None:
+        self.jobs, self.before, self.workers, self.tell = jobs, before, workers, tell
+        self.alike: dict[str, int] = {}
+        for job in every:
+            self.alike[job.key] = self.alike.get(job.key, 0) + 1
+        self.now = 0
+        self.started = perf_counter()
+
+    def finished(self, key: str | None = None) -> None:
+        """Tell, after a job."""
+        self.now += 0 if key is None else self.alike[key]
+        if self.tell is None:
+            return
+        left = self.jobs - self.before - self.now
+        seconds = (perf_counter() - self.started) * left / self.now if self.now else None
+        self.tell(SweepStanding(self.jobs, self.before + self.now, min(left, self.workers), seconds))
+
+
+def _run(left: list[Job], journal: Journal, teller: _Teller, workers: int, cluster: str | None) -> None:
+    teller.finished()
+    if not left:
+        return
+    for key, figures in run_all(left, min(workers, len(left)), cluster, ppopt.__version__):
+        journal.record(key, figures)
+        teller.finished(key)
+
+
+def foresee(grid: Grid, workers: int) -> float:
+    """Foresee how many seconds a sweep takes at most, from a few evaluations spread over it.
+
+    Searches count with all the time that they may take.
+    """
+    counts = [len(axis.points) for axis in grid.axes]
+    searches = sum(run.is_search for run in grid.runs)
+    points = grid.jobs // len(grid.runs)
+    quick = [run for run in grid.runs if not run.is_search]
+    total = points * searches * grid.effort.seconds
+    if quick:
+        began, taken = perf_counter(), 0
+        for part in range(SAMPLE):
+            if taken and perf_counter() - began > SECONDS_OF_SAMPLE:
+                break
+            places = [min(count - 1, part * count // SAMPLE) for count in counts]
+            one = Grid(grid.base, grid.axes, (quick[part % len(quick)],), grid.effort)
+            _try_one(one, places)
+            taken += 1
+        total += points * len(quick) * (perf_counter() - began) / taken
+    return total / workers
+
+
+def _try_one(grid: Grid, places: list[int]) -> None:
+    axes = tuple(Axis(axis.name, (axis.points[place],)) for axis, place in zip(grid.axes, places, strict=True))
+    run_job(next(jobs_of(Grid(grid.base, axes, grid.runs, grid.effort))))

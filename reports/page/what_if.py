@@ -1,0 +1,138 @@
+"""The part of a section in which costs can be changed: its controls, and what the page's script replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from reports.charts.records import label
+from reports.content import Presented, Section
+from reports.what_if import Replayable, WhatIf
+
+_FAMILIES = {
+    "times": "all operations",
+    "forward": "forward",
+    "backward": "backward (both halves)",
+    "backward_input": "input backward",
+    "backward_weight": "weight backward",
+    "overlapped_forward_backward": "overlapped blocks",
+}
+
+
+class WhatIfControls(NamedTuple):
+    """What the template asks for.
+
+    Attributes
+    ----------
+    families : list of (str, str)
+        The kinds of costs: key and label.
+    places : list of (str, str)
+        The stages, or the kinds of layers: value and label.
+    everywhere : str
+        What all of them are called.
+    latency, most_latency : float
+        The latency, and the most that its slider can say.
+    devices : int
+        How many there are.
+    left_out : list of str
+        Schedules that do not follow.
+    """
+
+    families: list[tuple[str, str]]
+    places: list[tuple[str, str]]
+    everywhere: str
+    latency: float
+    most_latency: float
+    devices: int
+    left_out: list[str]
+
+
+def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
+    """Make the controls of a section; None where nothing can be replayed.
+
+    Parameters
+    ----------
+    section : Section
+        What is shown.
+    whole : set of int
+        The schedules (by id) whose timelines are drawn whole.
+    """
+    found = list(_replayed(section, whole))
+    if not found or section.what_if is None:
+        return None
+    following = {id(each) for _, each, _ in found}
+    return WhatIfControls(
+        families=[(key, text) for key, text in _FAMILIES.items() if key in _keys(section.what_if)],
+        places=[(each, _place_label(each)) for each in _places(section.what_if)],
+        everywhere="all stages" if all(map(str.isdecimal, _places(section.what_if))) else "all layers",
+        latency=section.what_if.latency,
+        most_latency=4 * section.what_if.latency or _longest_time(section.what_if),
+        devices=found[0][1].problem.devices,
+        left_out=[label(each) for each in section.schedules if id(each) not in following],
+    )
+
+
+def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any] | None:
+    """Give the page's script what it replays; None where nothing can be.
+
+    Parameters
+    ----------
+    section, whole
+        As for `controls_of`.
+    place : int
+        Which section of the page it is.
+    """
+    found = list(_replayed(section, whole))
+    if not found or section.what_if is None:
+        return None
+    devices = found[0][1].problem.devices
+    keys = [*_keys(section.what_if), *(f"device@{device}" for device in range(devices))]
+    keys += [f"{key}@{each}" for key in _keys(section.what_if) for each in _places(section.what_if)]
+    return {
+        "costs": [[cost.key, cost.place] for cost in section.what_if.costs],
+        "keys": keys,
+        "latency": section.what_if.latency,
+        "devices": devices,
+        "unit": section.unit,
+        "schedules": [
+            {
+                "key": f"timeline-{place}-{rank}",
+                "name": label(each),
+                "over": bool(each.summary.over),
+                "costs": replayable.to_dict(),
+            }
+            for rank, each, replayable in found
+        ],
+    }
+
+
+def _replayed(section: Section, whole: set[int]) -> Iterator[tuple[int, Presented, Replayable]]:
+    every: Sequence[Replayable | None] = section.what_if.schedules if section.what_if is not None else ()
+    for rank, (each, replayable) in enumerate(zip(section.schedules, every, strict=False)):
+        if replayable is not None and id(each) in whole:
+            yield rank, each, replayable
+
+
+def _keys(what_if: WhatIf) -> list[str]:
+    there = {cost.key for cost in what_if.costs}
+    backward = ["backward"] if there & {"backward_input", "backward_weight"} else []
+    return ["times", *(key for key in _FAMILIES if key in there or key in backward)]
+
+
+def _places(what_if: WhatIf) -> list[str]:
+    return list(dict.fromkeys(cost.place for cost in what_if.costs))
+
+
+def _place_label(place: str) -> str:
+    return f"stage {place}" if place.isdecimal() else place
+
+
+def _longest_time(what_if: WhatIf) -> float:
+    """Choose how far a latency of zero may be moved: as far as the longest forward."""
+    times = (
+        sum(amount for _, amount in stage)
+        for each in what_if.schedules
+        if each is not None
+        for stage in each.parts["F"]
+    )
+    return max(times, default=1.0)

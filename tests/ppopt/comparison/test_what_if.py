@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from ppopt import Pipeline
+from ppopt.comparison.what_if import what_if
+from tests.evaluated import evaluated, pipeline
+
+TIMES: dict[str, list[float]] = {
+    "forward": [1, 1.5, 1, 2],
+    "backward_input": [1, 1, 2, 3],
+    "backward_weight": [1, 1, 1, 0.5],
+}
+EPSILON = Fraction(1, 10**6)
+
+
+def model(times: dict[str, Any], latency: Any = 0.25, **more: Any) -> Pipeline:
+    return Pipeline.from_mapping({"devices": 4, "microbatches": 8, "times": times, "p2p_latency": latency, **more})
+
+
+def changed(key: str, stages: list[int], factor: Fraction) -> dict[str, Any]:
+    return {
+        name: [
+            Fraction(str(value)) * (factor if name == key and stage in stages else 1)
+            for stage, value in enumerate(values)
+        ]
+        for name, values in TIMES.items()
+    }
+
+
+@pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "interleaved:stages=12", "dualpipe", "1f1b-overlap"])
+@pytest.mark.parametrize("overlap", [0, 0.3])
+def test_effects_are_what_a_little_less_and_more_does(strategy: str, overlap: float) -> None:
+    given = model(TIMES, overlap=overlap)
+    schedule = evaluated(strategy, given)
+    found = what_if(given, [schedule]).schedules[0]
+    assert found is not None
+    effects = {effect.label: effect for effect in found.effects}
+    titles = {"forward": "forward", "backward_input": "input backward", "backward_weight": "weight backward"}
+    cases = [(f"{title} of stage {stage}", key, [stage]) for key, title in titles.items() for stage in range(4)]
+    cases += [("all forwards", "forward", [0, 1, 2, 3]), ("all weight backwards", "backward_weight", [0, 1, 2, 3])]
+    for label, key, stages in cases:
+        for sign in (1, -1):
+            after = evaluated(strategy, model(changed(key, stages, 1 + sign * EPSILON), overlap=overlap))
+            assert after.orders == schedule.orders
+            difference = sign * (after.makespan / schedule.makespan - 1) / float(EPSILON)
+            effect = effects.get(label)
+            expected = 0.0 if effect is None else effect.growing if sign == 1 else effect.shrinking
+            assert difference == pytest.approx(expected, abs=1e-4), (label, sign)
+    slower = evaluated(strategy, model(TIMES, Fraction(1, 4) * (1 + EPSILON), overlap=overlap))
+    assert (slower.makespan / schedule.makespan - 1) / float(EPSILON) == pytest.approx(
+        effects["latency"].growing, abs=1e-4
+    )
+
+
+def test_a_block_with_a_kink_here_shrinks_and_grows_differently() -> None:
+    given = pipeline(4, 8, times={"forward": 2, "backward": 2, "backward_input": 1, "backward_weight": 1}, overlap=0.5)
+    found = what_if(given.with_stages(4), [evaluated("dualpipe", given)]).schedules[0]
+    assert found is not None
+    effects = {effect.label: effect for effect in found.effects}
+    assert effects["all forwards"].shrinking < effects["all forwards"].growing
+
+
+def test_what_cannot_be_replayed_is_left_out() -> None:
+    given = model(TIMES)
+    found = what_if(given, [evaluated("1f1b", given), evaluated("1f1b", pipeline(4, 8, stages=4))])
+    assert found.schedules[0] is not None
+    assert found.schedules[1] is None
