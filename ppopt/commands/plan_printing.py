@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -34,12 +35,14 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
     if planning.infeasible is not None:
         click.echo(str(planning.infeasible), err=True)
     elif planning.best is None:
-        for each in planning.unplanned:
-            click.echo(_failed(each), err=True)
+        for line in _failed(planning.unplanned):
+            click.echo(line, err=True)
 
 
-def _failed(each: Unplanned) -> str:
-    return f"{'infeasible' if each.is_proven else 'no plan'}: {each.name}: {each.reason}"
+def _failed(unplanned: Sequence[Unplanned]) -> list[str]:
+    """Say why orders have no plan, those for the same reason together."""
+    named = [(each.name, f"{'infeasible' if each.is_proven else 'no plan'}: {each.reason}") for each in unplanned]
+    return together(named, lambda name, text: f"{name}: {text}")
 
 
 def _flat(plan: Plan) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def _text(planning: Planning, *, export_layout: bool) -> str:
     if export_layout:
         parts.append(_exports(best))
     left_out = [f"left out: {name}: {reason}" for name, reason in planning.left_out]
-    unplanned = [_failed(each) for each in planning.unplanned]
+    unplanned = _failed(planning.unplanned)
     if left_out or unplanned:
         parts.append("\n".join(wrapped(line) for line in (*unplanned, *left_out)))
     return "\n\n".join(parts)

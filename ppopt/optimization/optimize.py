@@ -31,7 +31,7 @@ from ppopt.result import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
-from solver.search.long_search import LongSearch, is_long
+from solver.search.long_search import LONG, LongSearch, is_long
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
@@ -46,6 +46,9 @@ from strategies.search_problem import Allowed, build_search_problem, pipeline_ac
 from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, CutChoice, GivenModel
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+MOST_WRITTEN_OPS = 100_000
+"""Of more operations only the first microbatches are written out, where that is enough: the rest takes seconds."""
+
 MOST_SEARCHED_OPS = 300_000
 """A search over more operations than this would spend its time on reading the problem."""
 
@@ -173,7 +176,8 @@ class SearchOptions:
         A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
         than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
     periodic : bool
-        Whether pipelines of more than 300,000 operations are searched, too, as `optimize` does. Their schedules are
+        Whether long pipelines of more than 100,000 operations may be searched by their first microbatches, as
+        `optimize` does; without it there are at most 300,000. Their schedules are
         `ppopt.optimization.periodic.PeriodicSchedule`.
 
     Raises
@@ -346,7 +350,7 @@ def _optimize_one(
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
-    if ops > MOST_SEARCHED_OPS:
+    if ops > MOST_SEARCHED_OPS or (ops > MOST_WRITTEN_OPS and _repeats(pipeline, placement, options)):
         return _optimize_unwritten(pipeline, placement, ops, options, limit)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
@@ -420,6 +424,14 @@ def _for_choosing(finishing: float, options: SearchOptions, limit: TimeLimit) ->
 def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
     if search.cannot_win and rival is not None:
         yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
+
+
+def _repeats(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
+    """Return whether a search may do with the first microbatches, and has nothing that needs the others."""
+    needs_all = bool(options.starts) or options.robust is not None or pipeline.semantics != "async"
+    directions = len(placement.homes)
+    is_long = pipeline.microbatches >= LONG * pipeline.devices * directions and pipeline.microbatches % directions == 0
+    return options.periodic and options.objective == "makespan" and is_long and not needs_all
 
 
 def _optimize_unwritten(

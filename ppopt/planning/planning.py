@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from os import PathLike
@@ -190,10 +191,10 @@ class _Planner:
             self.on_phase,
         )
         self._race(race)
-        with interrupt_put_off(self._interrupt):
-            plans = [self._plan_of(entry) for entry in race.entries if entry.makespan is not None]
+        plans, cannot_run = self._plans_of(race)
         lacks = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
         unplanned = [self._unplanned(entry, lacks.get(id(entry))) for entry in race.entries if entry.makespan is None]
+        unplanned += cannot_run
         if self.options.free and not self.interrupted:
             free = self._free(plans)
             plans += free.plans
@@ -201,6 +202,19 @@ class _Planner:
             self.interrupted |= free.interrupted
         with interrupt_put_off(self._interrupt):
             return self._gathered_plans(plans, unplanned, candidates, race, list(lacks.values()), layouts)
+
+    def _plans_of(self, race: Race) -> tuple[list[Plan], list[Unplanned]]:
+        """Replay the best cuts; where transfers wait, an order may hang."""
+        plans: list[Plan] = []
+        cannot_run: list[Unplanned] = []
+        with interrupt_put_off(self._interrupt):
+            for entry in race.entries:
+                if entry.makespan is not None:
+                    try:
+                        plans.append(self._plan_of(entry))
+                    except InputError as error:
+                        cannot_run.append(Unplanned(label_of(entry.order), str(error), is_proven=False))
+        return plans, cannot_run
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -259,7 +273,8 @@ class _Planner:
         """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
         order = race.entries[0].order
         began = perf_counter()
-        self._replayed(order, order.pipeline)
+        with suppress(InputError):  # it hangs, which is said later
+            self._replayed(order, order.pipeline)
         per_stage = (perf_counter() - began) / order.stages
         stages = sorted(entry.order.stages for entry in race.entries)
         page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
@@ -320,7 +335,11 @@ class _Planner:
         label = label_of(entry.order)
         if lack is not None:
             return Unplanned(label, lack.reason, is_proven=True)
-        why = "the search was interrupted" if self.interrupted else f"the time limit of {self.options.time_limit:g} s"
+        why = (
+            "the search was interrupted"
+            if self.interrupted
+            else f"the time limit of {self.options.time_limit:g} s was used up"
+        )
         return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
 
     def _free(self, plans: Sequence[Plan]) -> FreePlans:

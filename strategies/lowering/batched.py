@@ -74,6 +74,11 @@ def batched_programs(
     crossings = Crossings(placement)
     if name == "interleaved" and placement.devices < 3:
         raise InputError("Megatron-Core's interleaved schedule takes more than 2 devices in batches")
+    if name == "interleaved" and placement.microbatches % placement.devices:
+        raise InputError(
+            "Megatron-Core's interleaved schedule takes a number of microbatches that is a multiple of the devices, "
+            f"{placement.devices}, in batches; found {placement.microbatches}"
+        )
     transfers: dict[Key, Transfer] = {
         transfer: Transfer(*crossings.devices(transfer), *moving(transfer)) for transfer in crossings.all()
     }

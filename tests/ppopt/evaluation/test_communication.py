@@ -356,3 +356,13 @@ def test_the_pages_numbers_say_what_communication_costs() -> None:
     assert numbers(section)[0][-1].text == "+24.5%"
     plain = pipeline(communication={"transfer": 0.05})
     assert "communication" not in number_titles(comparison_of(plain, [ppopt.evaluate(plain, "interleaved")]).section())
+
+
+@pytest.mark.parametrize("microbatches", [2, 5, 6, 7])
+def test_megatrons_interleaved_batches_take_multiples_of_the_devices(microbatches: int) -> None:
+    sizes = {"devices": 4, "stages": 8, "microbatches": microbatches}
+    times = {"forward": 1, "backward": 2}
+    costs = ppopt.Pipeline.from_mapping({**sizes, "times": times, "communication": {"transfer": 2}, "p2p": "batched"})
+    with pytest.raises(ppopt.InputError, match=rf"a multiple of the devices, 4, in batches; found {microbatches}$"):
+        ppopt.evaluate(costs, "interleaved")
+    assert ppopt.evaluate(costs, "1f1b").makespan > 0

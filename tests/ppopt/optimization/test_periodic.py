@@ -97,3 +97,18 @@ def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
     assert result.returncode == 0, result.stderr
     assert "optimal" in result.stdout
     assert "of 1,200,000 operations" in result.stderr
+
+
+def test_what_needs_every_operation_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppopt.optimization.optimize.MOST_WRITTEN_OPS", 500)
+    given = pipeline(60)
+    assert isinstance(ppopt.optimize(given, time_limit=1), PeriodicSchedule)
+    start = ppopt.evaluate(given, "zb-h1")
+    for found in (
+        ppopt.optimize(given, time_limit=1, starts=[start]),
+        ppopt.optimize(given, time_limit=1, objective="span"),
+        ppopt.optimize(pipeline(60, p2p="links"), time_limit=1),
+        ppopt.optimize(pipeline(15, stages=12), placement="interleaved", time_limit=1),  # too short to repeat
+    ):
+        assert not isinstance(found, PeriodicSchedule)
+        assert found.layout.microbatches == found.pipeline.microbatches
