@@ -21,14 +21,8 @@ def interrupt_noted(note: Callable[[], None]) -> Iterator[None]:
         note()
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(handle):
         yield
-        return
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -43,6 +37,13 @@ def interrupt_put_off(note: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         pressed = True
 
+    with _handled(handle):
+        yield
+
+
+@contextmanager
+def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let a function handle Ctrl-C; outside the main thread, where Python delivers no signals, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
