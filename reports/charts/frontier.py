@@ -11,7 +11,8 @@ from typing import Any
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.label_places import LINE_HEIGHT, LONGEST, Place, dot, label_places
+from reports.charts.label_places import Place, dot, label_places
+from reports.charts.point_names import point_names
 from reports.frontier import ShownFrontier
 from reports.numbers import titled
 
@@ -59,7 +60,9 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
         name="zoom", bind="scales", encodings=["x", "y"], zoom="wheel![event.ctrlKey || event.metaKey]"
     )
     layers = [_curves(plan, x, y)[0].add_params(zoom), *_curves(plan, x, y)[1:], *_limit(shown, x)]
-    layers += [*_names(plan, x, y), *_points(shown, x, y)]
+    if plan.named:
+        layers += point_names(plan.named, plan.names(), x, y, "memory", clip=True)
+    layers += _points(shown, x, y)
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
 
 
@@ -144,31 +147,6 @@ def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
         for each in shown.published
     ]
     return [*found, *published]
-
-
-def _names(plan: _Plan, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Write the names of the published schedules; a thin line leads to one that is not right beside its point."""
-    rows = [
-        {"memory": memory, "makespan": makespan, "name": text, **place._asdict()}
-        for (memory, makespan), text, place in zip(plan.named, *plan.names(), strict=True)
-    ]
-    if not rows:
-        return []
-    texts = alt.Chart(alt.InlineData(values=rows)).mark_text(
-        align=alt.ExprRef("datum.align"),
-        dx=alt.ExprRef("datum.dx"),
-        dy=alt.ExprRef("datum.dy"),
-        baseline="middle",
-        limit=LONGEST,
-        fontSize=11,
-        clip=True,
-    )
-    away = [row for row in rows if abs(row["dy"]) > LINE_HEIGHT]
-    leaders = alt.Chart(alt.InlineData(values=away)).mark_rule(
-        x2Offset=alt.ExprRef("datum.dx"), y2Offset=alt.ExprRef("datum.dy"), strokeWidth=0.75, opacity=0.6, clip=True
-    )
-    ends = {"x2": "memory:Q", "y2": "makespan:Q"}
-    return [*([leaders.encode(x=x, y=y, **ends)] if away else []), texts.encode(x=x, y=y, text="name:N")]
 
 
 @dataclass(frozen=True)

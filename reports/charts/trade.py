@@ -11,7 +11,6 @@ import altair as alt
 from reports.charts.bubbles import state_scales, tooltips
 from reports.charts.label_places import (
     LINE_HEIGHT,
-    LONGEST,
     NARROWEST,
     WIDEST,
     Box,
@@ -21,6 +20,7 @@ from reports.charts.label_places import (
     label_places,
     text_width,
 )
+from reports.charts.point_names import point_names
 from reports.charts.records import schedule_records
 from reports.content import Section
 from reports.numbers import grouped, titled, with_unit
@@ -61,7 +61,11 @@ def memory_chart(section: Section) -> alt.LayerChart:
         axis=alt.Axis(format=",.6~r", tickCount=6),
     )
     layout = _layout(records, field, limit, section)
-    layers = [*_lines(x, y, field, layout), *_names(layout, x, y, field), _points(records, x, y, field, section.unit)]
+    layers = [
+        *_lines(x, y, field, layout),
+        *point_names(layout.points, layout.names(), x, y, field),
+        _points(records, x, y, field, section.unit),
+    ]
     return alt.LayerChart(layer=layers, width="container", height=layout.height)
 
 
@@ -77,27 +81,6 @@ def _points(records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, unit:
         tooltip=details,
     )
     return chart
-
-
-def _names(layout: _Layout, x: alt.X, y: alt.Y, field: str) -> list[alt.Chart]:
-    """Write the points' names; a thin line leads to one that is not right beside its point."""
-    rows = [
-        {field: point[0], "makespan": point[1], "name": text, **place._asdict()}
-        for point, text, place in zip(layout.points, *layout.names(), strict=True)
-    ]
-    texts = alt.Chart(alt.InlineData(values=rows)).mark_text(
-        align=alt.ExprRef("datum.align"),
-        dx=alt.ExprRef("datum.dx"),
-        dy=alt.ExprRef("datum.dy"),
-        baseline="middle",
-        limit=LONGEST,
-    )
-    away = [row for row in rows if abs(row["dy"]) > LINE_HEIGHT]
-    leaders = alt.Chart(alt.InlineData(values=away)).mark_rule(
-        x2Offset=alt.ExprRef("datum.dx"), y2Offset=alt.ExprRef("datum.dy"), strokeWidth=0.75, opacity=0.6
-    )
-    ends = {"x2": f"{field}:Q", "y2": "makespan:Q"}
-    return [*([leaders.encode(x=x, y=y, **ends)] if away else []), texts.encode(x=x, y=y, text="name:N")]
 
 
 def _lines(x: alt.X, y: alt.Y, field: str, layout: _Layout) -> list[alt.Chart]:
