@@ -12,6 +12,9 @@ from solver.problem import Fusing, Key, Problem
 Place: TypeAlias = tuple[int, int]
 """A chain and a place in it."""
 
+LONG = 4
+"""A chain is long that has this many tasks for every device; of shorter ones the whole is looked at."""
+
 
 @dataclass(frozen=True)
 class Repetition:

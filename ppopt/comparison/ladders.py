@@ -18,11 +18,11 @@ from ppopt.planning.saved_by_cut import saved_by_another_cut
 from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import LONG, load_bound, makespan_bound, sizes_to_write
+from solver.bounds.makespan import load_bound, makespan_bound, sizes_to_write
 from solver.errors import InfeasibleError
 from solver.exact import in_ticks
 from solver.problem import Block, Problem
-from solver.repetition import Repetition
+from solver.repetition import LONG, Repetition
 from strategies.actions import Op
 from strategies.fusing import saves, saving_blocks
 from strategies.pipeline import Pipeline

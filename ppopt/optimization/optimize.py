@@ -21,7 +21,7 @@ from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.least_memory import refuse_infeasible
-from ppopt.optimization.periodic import Long, PeriodicSchedule, search_unwritten
+from ppopt.optimization.periodic import Long, PeriodicSchedule, repeats, search_unwritten
 from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
@@ -31,7 +31,7 @@ from ppopt.result import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
-from solver.search.long_search import LONG, LongSearch, is_long
+from solver.search.long_search import LongSearch, is_long
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
@@ -350,7 +350,7 @@ def _optimize_one(
     split_backward = options.split_backward
     ops = (3 if split_backward else 2) * (pipeline.stages or 0) * pipeline.microbatches
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
-    if ops > MOST_SEARCHED_OPS or (ops > MOST_WRITTEN_OPS and _repeats(pipeline, placement, options)):
+    if ops > MOST_SEARCHED_OPS or (ops > MOST_WRITTEN_OPS and _may_stay_unwritten(pipeline, placement, options)):
         return _optimize_unwritten(pipeline, placement, ops, options, limit)
     refuse_infeasible(pipeline, placement)
     problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
@@ -426,12 +426,10 @@ def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
         yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
 
 
-def _repeats(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
+def _may_stay_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether a search may do with the first microbatches, and has nothing that needs the others."""
     needs_all = bool(options.starts) or options.robust is not None or pipeline.semantics != "async"
-    directions = len(placement.homes)
-    is_long = pipeline.microbatches >= LONG * pipeline.devices * directions and pipeline.microbatches % directions == 0
-    return options.periodic and options.objective == "makespan" and is_long and not needs_all
+    return options.periodic and options.objective == "makespan" and not needs_all and repeats(pipeline, placement)
 
 
 def _optimize_unwritten(

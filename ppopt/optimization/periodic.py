@@ -12,9 +12,10 @@ from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.starts import one_at_a_time, published_orders
 from ppopt.result import Schedule
 from reports.metrics import Extents, figures_of
-from solver.bounds.makespan import LONG, makespan_bound, sizes_to_write
+from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.errors import InputError
 from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
+from solver.repetition import LONG
 from solver.search.compiled import Tokens, compile_problem, tokens_from
 from solver.search.long_search import Stretched, UnwrittenSearch
 from solver.search.portfolio import run_unwritten
@@ -170,6 +171,16 @@ class Long:
                     yield orders
 
 
+def repeats(pipeline: Pipeline, placement: Placement) -> bool:
+    """Return whether there are microbatches enough for a steady middle, and equally many in each direction."""
+    is_even = pipeline.microbatches % len(placement.homes) == 0
+    return is_even and pipeline.microbatches >= _least_microbatches(pipeline, placement)
+
+
+def _least_microbatches(pipeline: Pipeline, placement: Placement) -> int:
+    return LONG * pipeline.devices * len(placement.homes)
+
+
 def search_unwritten(
     long: Long, *, ops: int, seconds: float, workers: int, seed: int, progress: Progress | None
 ) -> PeriodicSchedule:
@@ -233,8 +244,8 @@ def _refuse(long: Long, ops: int) -> None:
     pipeline = long.pipeline
     if ops > MOST_REPLAYED_OPS:
         raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_REPLAYED_OPS:,} are searched")
-    least = LONG * pipeline.devices * long.directions
-    if pipeline.microbatches < least or pipeline.microbatches % long.directions:
+    if not repeats(pipeline, long.placement):
+        least = _least_microbatches(pipeline, long.placement)
         even = " and an even number" if long.directions > 1 else ""
         raise InputError(
             f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; so many are only "

@@ -21,13 +21,10 @@ from solver.bounds.stretched import stretched_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Problem
-from solver.repetition import Repetition, shortened
+from solver.repetition import LONG, Repetition, shortened
 
 PERIODS = (2, 3)
 """So many tasks of each chain for every device show nearly all that the arguments show of long chains."""
-
-LONG = 4
-"""A chain is long that has this many tasks for every device; for shorter ones the whole is looked at."""
 
 MOST_TASKS_TWICE = 10_000
 """With more tasks than this written down, the smaller number of periods has to do."""

@@ -17,16 +17,13 @@ from typing import NamedTuple
 
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
-from solver.repetition import Repetition, is_regular, shortened
+from solver.repetition import LONG, Repetition, is_regular, shortened
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
 from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
 from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattice, orders_of, periods
-
-LONG = 4
-"""A problem is long that has so many tasks of each chain for every device."""
 
 SHORTEST = 8
 """Of fewer tasks of each chain there is nothing to be left out."""

@@ -23,6 +23,7 @@ from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
+from solver.repetition import LONG
 from solver.search import annealing, jit
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, compile_problem
@@ -30,7 +31,7 @@ from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import NoStartError, improve
-from solver.search.long_search import LONG, SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, repeats
+from solver.search.long_search import SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, repeats
 from solver.search.state import Progress, Search
 from solver.states import Objective
 
