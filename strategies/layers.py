@@ -307,11 +307,6 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         return sum(kind.count for kind in self.kinds)
 
     @cached_property
-    def kind_of(self) -> tuple[int, ...]:
-        """For each single layer, the place of its kind."""
-        return tuple(place for place, kind in enumerate(self.kinds) for _ in range(kind.count))
-
-    @cached_property
     def sum_of_costs(self) -> LayerCosts:
         """What all layers cost together, none recomputed."""
         return added_up(kind.costs.times(kind.count) for kind in self.kinds)
