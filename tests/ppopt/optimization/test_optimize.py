@@ -57,7 +57,7 @@ def costs_of(p: int, m: int, times: tuple[float, ...], latency: float = 0, **mem
 def test_known_optima_are_found_and_proven(
     placement: str, p: int, m: int, times: tuple[float, ...], latency: float, limit: float, best: float
 ) -> None:
-    made = optimized(costs_of(p, m, times, latency, limit=limit), 60, placement=placement)
+    made = optimized(costs_of(p, m, times, latency, limit=limit), 150, placement=placement)
     assert made.makespan == best
     assert made.status == "optimal"
 
