@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,14 @@ pytest.importorskip("numba")
 
 
 @pytest.fixture
-def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Let nothing be compiled yet, and note what would be begun."""
     begun: list[list[str]] = []
     monkeypatch.setenv(jit.KEPT_IN, str(tmp_path))
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
-    for cached in (jit._folder, jit._compilable, jit._begin_to_compile):
-        cached.cache_clear()
-    yield begun
-    for cached in (jit._folder, jit._compilable, jit._begin_to_compile):
-        cached.cache_clear()
+    for name in ("_folder", "_compilable", "_begin_to_compile"):  # new ones: another test's process may still run
+        monkeypatch.setattr(jit, name, cache(getattr(jit, name).__wrapped__))
+    return begun
 
 
 def test_what_is_not_compiled_is_compiled_beside_once(nothing_compiled: list[list[str]], tmp_path: Path) -> None:
