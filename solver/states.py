@@ -23,6 +23,6 @@ Status: TypeAlias = Literal["optimal", "feasible", "replayed", "measured"]
 """How a schedule was come by: a search has proven it the best, or found it; or its order was replayed; or it ran."""
 
 Argument: TypeAlias = Literal[
-    "path", "load", "window", "jackson", "area", "blocks", "device relaxation", "span", "search"
+    "path", "load", "window", "jackson", "area", "blocks", "block area", "device relaxation", "span", "search"
 ]
 """What proves a lower bound; see `solver.bounds.bound.Bound`."""

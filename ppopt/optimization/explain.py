@@ -69,6 +69,7 @@ _ARGUMENTS: Mapping[Argument, str] = {
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "area": "the memory of device {device}: what is held, for how long",
     "blocks": "the work of device {device}, less all that overlapping can save",
+    "block area": "the work of all devices, less what overlapping saves, and the memory that is held through it",
     "device relaxation": "an exact relaxation to the work and memory of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "search": "an exhaustive search by CP-SAT, which excludes anything shorter",

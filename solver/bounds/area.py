@@ -129,12 +129,24 @@ def area_bound(
         if task in lengths.get(hold.take, ())
     ]
     area = wasted + sum(length * part for length, part in parts)
+    area += free_at_ends(holds, capacity, heads, rests, known, ends)
+    return -(-area // capacity) if capacity else 0
+
+
+def free_at_ends(
+    holds: Sequence[Hold],
+    capacity: int,
+    heads: Mapping[Key, int],
+    rests: Mapping[Key, int],
+    known: int,
+    ends: tuple[int, int] | None = None,
+) -> int:
+    """Sum the area that stays free towards both ends of the schedule; the parameters are those of `area_bound`."""
     front = [(heads[hold.take], hold.amount) for hold in holds]
     back = [(rests[task], part) for hold in holds for task, part in hold.returns]
     window = min(known // 2, max(time for time, _ in front))
     first, last = (window, known - window) if ends is None else (min(window, ends[0]), min(known - window, ends[1]))
-    area += _unused(front, capacity, first) + _unused(back, capacity, last)
-    return -(-area // capacity) if capacity else 0
+    return _unused(front, capacity, first) + _unused(back, capacity, last)
 
 
 def _unused(steps: Sequence[tuple[int, int]], capacity: int, window: int) -> int:

@@ -21,6 +21,9 @@ MOST_PAIRS = 40_000_000
 MOST_LISTED = 50_000
 """Tasks of a device."""
 
+IMPOSSIBLE = 2**60
+"""Longer than every schedule: there is none with so many blocks."""
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -66,8 +69,34 @@ class Left(NamedTuple):
     number: int
 
 
-def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> Bound | None:
-    """Bound the makespan from one device on which first and second sides may fuse.
+@dataclass(frozen=True)
+class BlocksCurve:
+    """What a device's blocks leave of its time, by their number.
+
+    Attributes
+    ----------
+    device : int
+        Which.
+    least : array of int
+        A bound on the makespan with 0, 1, 2, … blocks on the device, in steps; `IMPOSSIBLE` where there is none.
+    load : int
+        How long its tasks take outside blocks, in steps.
+    """
+
+    device: int
+    least: Numbers
+    load: int
+
+    def bound(self, step: int) -> Bound | None:
+        """Bound the makespan, whatever the number of blocks."""
+        least = int(self.least.min())
+        if least >= IMPOSSIBLE:
+            return None
+        return Bound(least * step, "blocks", self.device, {"load": self.load * step})
+
+
+def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> BlocksCurve | None:
+    """Bound the makespan from one device on which first and second sides may fuse, by the number x of its blocks.
 
     A second side counts with its partner. No second side starts before e, the least head of them; every first side ends
     at least g, the least tail of them, before the end of the schedule. Let a first sides start before any second side,
@@ -82,11 +111,12 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     - All blocks lie between e and T − g.
     - a = nF implies b = nB. (Not the converse, where partners run by themselves.)
 
-    So T ≥ the least, over a, b and x, of max(load − savings + idle, e + g + the x shortest blocks). Where these are too
-    many, T ≥ the least head, the load less the most that blocks save, and the least tail.
+    So T ≥ the least, over a and b, of max(load − savings + idle, e + g + the x shortest blocks). Where these are too
+    many, T ≥ the least head, the load less the most that x blocks save, and the least tail.
 
     None of this looks at more of a task than its class, its durations, its memory, its head and its tail, so tasks that
-    are left out of what is written down take part like the others. None where they are too many to be listed.
+    are left out of what is written down take part like the others. None where they are too many to be listed, and where
+    there can be no block.
     """
     if len(view.members) + sum(each.number for each in left) > MOST_LISTED:
         return None
@@ -98,24 +128,21 @@ def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     savings, shortest = sides.pairing.savings(), sides.pairing.shortest()
     most_a, most_b = window.most_firsts(), window.most_seconds()
     load = sum(sides.firsts) + sum(sides.seconds) + sides.others
-    step = found.network.thinned.step
+    rest = load - np.array(savings, dtype=np.int64)
     if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        rest = load - sides.pairing.most_saved() + window.around
-        return Bound(rest * step, "blocks", view.device, {"load": load * step})
+        return BlocksCurve(view.device, rest + window.around, load)
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
     shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
-    times = (load - np.array(savings, dtype=np.int64), np.array(shortest, dtype=np.int64))
-    least: int | None = None
+    times = (rest, np.array(shortest, dtype=np.int64))
+    least: Numbers = np.full(len(savings), IMPOSSIBLE, dtype=np.int64)
     for a in range(most_a + 1):
         full = a == most_a < len(sides.firsts)
-        values = [_least_for(a, full, (int(front[a]), back), times, sides, window)]
+        idle = int(front[a])
+        np.minimum(least, _least_for(a, full, (idle, back), times, sides, window), out=least)
         if full and late is not None:
-            values.append(_least_for(a, False, (int(front[a]), late), times, sides, window))
-        least = min((value for value in (least, *values) if value is not None), default=None)
-    if least is None:
-        return None
-    return Bound(least * step, "blocks", view.device, {"load": load * step})
+            np.minimum(least, _least_for(a, False, (idle, late), times, sides, window), out=least)
+    return BlocksCurve(view.device, least, load)
 
 
 def _least_for(
@@ -125,8 +152,8 @@ def _least_for(
     times: tuple[Numbers, Numbers],
     sides: Sides,
     window: _Windows,
-) -> int | None:
-    """Find the least bound over all b and x for one a."""
+) -> Numbers:
+    """Find the least bound over all b for one a, by x."""
     rest, inside = times
     firsts, seconds = len(sides.firsts), len(sides.seconds)
     b = np.arange(len(idle[1]), dtype=np.int64)
@@ -141,7 +168,8 @@ def _least_for(
     apart = window.e + window.g < both
     value = np.maximum(np.where(apart, both, rest + np.maximum(idle[0], back)[:, None]), inside)
     usable = (x <= firsts - a) & (x <= allowed[:, None])
-    return int(value[usable].min()) if usable.any() else None
+    least: Numbers = np.where(usable, value, IMPOSSIBLE).min(axis=0, initial=IMPOSSIBLE)
+    return least
 
 
 class _Members:

@@ -16,8 +16,9 @@ class Bound:
     value : int
         The bound, in ticks.
     piece : str
-        The argument that gives it: ``path``, ``load``, ``window``, ``jackson``, ``area``, ``blocks`` or ``device
-        relaxation`` for the makespan, ``span`` for the span, and ``search`` where CP-SAT has excluded all below it.
+        The argument that gives it: ``path``, ``load``, ``window``, ``jackson``, ``area``, ``blocks``, ``block area``
+        or ``device relaxation`` for the makespan, ``span`` for the span, and ``search`` where CP-SAT has excluded all
+        below it.
     device : int or None
         The device it is about; None for a path through several.
     details : dict

@@ -1,4 +1,4 @@
-"""The quick lower bound on the makespan: five arguments over the plain problem; the highest holds."""
+"""The quick lower bound on the makespan: a handful of arguments over the plain problem; the highest holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import suppress
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, DeviceView, analyse
 from solver.bounds.area import area_bound, hold_lengths
-from solver.bounds.blocks import blocks_bound
+from solver.bounds.block_area import block_area_bound
+from solver.bounds.blocks import blocks_curve
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
@@ -51,7 +52,7 @@ def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = No
     Bound
         The highest of the longest path and, for each device: its load with the least head before and the least tail
         behind it (``load``) or with all that its idle curves show (``window``), Jackson's preemptive bound, the area
-        that memory needs, and what blocks can save (``blocks``).
+        that memory needs, what blocks can save (``blocks``), and both together (``block area``).
 
     Raises
     ------
@@ -151,10 +152,15 @@ def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadl
         highest = best(highest, _window_bound(found, view))
         if not is_over(deadline):
             highest = best(highest, _jackson_bound(found, view))
-    for view in found.views if problem.fusing.firsts else ():
-        if not is_over(deadline):
-            highest = best(highest, blocks_bound(problem, found, view))
-    return best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
+    views = found.views if problem.fusing.firsts else []
+    curves = [
+        curve for view in views if not is_over(deadline) and (curve := blocks_curve(problem, found, view)) is not None
+    ]
+    highest = best(highest, *(curve.bound(step) for curve in curves))
+    highest = best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
+    if views and not is_over(deadline):
+        highest = best(highest, block_area_bound(problem, found, curves, highest.value))
+    return highest
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:

@@ -11,7 +11,8 @@ import numpy as np
 
 from solver.bounds.analysis import Analysis, DeviceView
 from solver.bounds.area import area_bound, hold_lengths
-from solver.bounds.blocks import Left, blocks_bound
+from solver.bounds.block_area import block_area_bound
+from solver.bounds.blocks import BlocksCurve, Left, blocks_curve
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import Curve, Numbers, joined, raised_by_curve
 from solver.bounds.loads import least_loads
@@ -55,8 +56,8 @@ def stretched_bound(
     - *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
       written down are taken, and in the last u* only their like are returned, so what is then free counts. What slots
       waste (`area_wasted`) is counted for all jobs.
-    - *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail
-      that of the first.
+    - *Blocks.* As in `blocks_curve`, the head of a task that is left out being that of the last of its chain, the tail
+      that of the first; and as in `block_area_bound`, of whose ends the same is true as for the area.
 
     Parameters
     ----------
@@ -79,10 +80,16 @@ def stretched_bound(
         highest = best(highest, Bound(_longest_path(repetition, found, whole, row, deadline) * step, "path"))
         check_time(deadline)
         highest = best(highest, *_area_bounds(repetition, found, whole, row, highest.value // step))
+    curves: list[BlocksCurve] = []
     for each in whole if repetition.problem.fusing.firsts else ():
-        if not is_over(deadline):
-            highest = best(highest, blocks_bound(repetition.problem, found, each.view, each.left))
-    return highest
+        if is_over(deadline):
+            return best(highest, *(curve.bound(step) for curve in curves))
+        curve = blocks_curve(repetition.problem, found, each.view, each.left)
+        curves += [] if curve is None else [curve]
+    highest = best(highest, *(curve.bound(step) for curve in curves))
+    ends = {each.view.device: each.ends for each in whole}
+    more = block_area_bound(repetition.problem, found, curves, highest.value, repetition.copies(), ends)
+    return best(highest, more)
 
 
 @dataclass(frozen=True)
