@@ -12,6 +12,7 @@ from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.time_limit import TimeLimit
 from ppopt.optimization.unwritten import repeats
 from ppopt.result import Schedule
+from ppopt.single_threaded_blas import single_threaded_blas
 from reports.numbers import number, percent, with_unit
 from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.deadline import is_over
@@ -37,6 +38,7 @@ def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
     return explain_within(limit, schedule)
 
 
+@single_threaded_blas()
 def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
     """Explain as `explain` does, within a command's turn."""
     return " ".join(_sentences(schedule, limit))

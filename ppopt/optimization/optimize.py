@@ -29,6 +29,7 @@ from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit
 from ppopt.optimization.unwritten import Long, Unwritten, repeats
 from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
+from ppopt.single_threaded_blas import single_threaded_blas
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
@@ -347,6 +348,7 @@ def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator
 
 
 @collection_paused()
+@single_threaded_blas()
 def _optimize_one(
     pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit, rival: Schedule | None = None
 ) -> Schedule:
