@@ -10,12 +10,15 @@ from typing import Any
 
 from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.time_limit import TimeLimit
+from ppopt.optimization.unwritten import repeats
 from ppopt.result import Schedule
+from ppopt.single_threaded_blas import single_threaded_blas
 from reports.numbers import number, percent, with_unit
 from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.deadline import is_over
 from solver.problem import Problem
 from solver.repetition import Repetition
+from solver.search.long_search import LARGEST_WHOLE
 from solver.states import Argument
 from strategies.pipeline import Pipeline
 from strategies.search_problem import build_repetition, build_search_problem
@@ -35,6 +38,7 @@ def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
     return explain_within(limit, schedule)
 
 
+@single_threaded_blas()
 def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
     """Explain as `explain` does, within a command's turn."""
     return " ".join(_sentences(schedule, limit))
@@ -152,9 +156,10 @@ def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None
 
 
 def _written(pipeline: Pipeline, schedule: Schedule) -> Problem | Repetition:
-    """Write a pipeline out as the schedule's was."""
-    layout, allowed = schedule.layout, schedule.allowed
-    if not isinstance(schedule, PeriodicSchedule):
+    """Write a pipeline out as the schedule's was; of a long one, only the first microbatches."""
+    layout, allowed = replace(schedule.layout, microbatches=pipeline.microbatches), schedule.allowed
+    is_large = len(schedule.rows) > LARGEST_WHOLE and repeats(pipeline, layout)
+    if not isinstance(schedule, PeriodicSchedule) and not is_large:
         return build_search_problem(pipeline, layout, **allowed._asdict())
     size = sizes_to_write(pipeline.devices, 0)[0]
-    return build_repetition(pipeline, replace(layout, microbatches=pipeline.microbatches), allowed, size)
+    return build_repetition(pipeline, layout, allowed, size)

@@ -19,19 +19,21 @@ from ppopt.garbage import collection_paused
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
-from ppopt.optimization.interrupt import interrupt_noted
+from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.optimization.least_memory import refuse_infeasible
-from ppopt.optimization.periodic import Long, PeriodicSchedule, repeats, search_unwritten
+from ppopt.optimization.periodic import PeriodicSchedule, search_unwritten
 from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit
+from ppopt.optimization.unwritten import Long, Unwritten, repeats
 from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
+from ppopt.single_threaded_blas import single_threaded_blas
 from solver.bounds.bound import Bound
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
-from solver.search.long_search import LongSearch, is_long
+from solver.search.long_search import SHORTEST, LongSearch, is_long, stretches
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Progress, Search
@@ -72,6 +74,9 @@ SHARE_OF_CUTS = 0.1
 
 MOST_FOR_OTHERS = 0.5
 """The part of the time that schedules beside the result may take at most; more are left out."""
+
+MOST_FOR_STARTS = 0.25
+"""The part of the time that is kept at most for published schedules of all microbatches, after those of the first."""
 
 MOST_FOR_BOUNDS = 0.25
 """The part of the time that the bounds of an explanation, and those of a report, may take at most."""
@@ -343,6 +348,7 @@ def _model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator
 
 
 @collection_paused()
+@single_threaded_blas()
 def _optimize_one(
     pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit, rival: Schedule | None = None
 ) -> Schedule:
@@ -353,25 +359,27 @@ def _optimize_one(
     if ops > MOST_SEARCHED_OPS or (ops > MOST_WRITTEN_OPS and _may_stay_unwritten(pipeline, placement, options)):
         return _optimize_unwritten(pipeline, placement, ops, options, limit)
     refuse_infeasible(pipeline, placement)
-    problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
+    strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
     seconds = limit.left_of_turn
-    search = Search(problem, options.objective, seconds, options.progress)
-    search.rival = None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
+    ahead = _search_ahead(Long(pipeline, placement, options.allowed, strategies), ops, options, limit, rival)
+    search, handing = _written_out(pipeline, placement, options, limit, ahead)
+    problem = search.problem
+    search.rival = _in_ticks(rival, problem)
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: _Draft | None = None
     notes: list[str] = []
     choosing = 0.0
     met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        strategies = fitting_strategies(pipeline, placement.name, split_backward=split_backward)
+        _go_on(search)
         long = _long_search(search, pipeline, placement, options, strategies)
-        begins = long if long is not None and is_long(problem) else None
+        begins = long if ahead is None and long is not None and is_long(problem) else None
         if begins is not None and len(problem.tasks) > MANY_OPS:
             search.proven(bound_first(problem))
             limit.bounding = quick_bound(search)
             begins.begin()
             begins = None
-        notes += _offer_published(search, pipeline, strategies, limit)
+        notes += _offer_published(search, pipeline, strategies, limit, handing)
         _offer_given(search, pipeline, placement, options.starts)
         _offer_something(search, placement)
         met.starting = False
@@ -383,7 +391,7 @@ def _optimize_one(
         choosing = _for_choosing(draft.seconds, options, limit)
         after = _after_search(draft.seconds, shown_beside, limit) + choosing
         search.deadline = limit.turn_ends - after
-        limit.bounding = limit.bounding or quick_bound(search)
+        limit.bounding = _bounding(search, limit, ahead)
         after += _after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
         if begins is not None:
@@ -413,6 +421,90 @@ def _optimize_one(
     return _finish(search, result, notes, started)
 
 
+def _in_ticks(rival: Schedule | None, problem: Problem) -> int | None:
+    return None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
+
+
+def _search_ahead(
+    long: Long, ops: int, options: SearchOptions, limit: TimeLimit, rival: Schedule | None
+) -> Unwritten | None:
+    """Search a long pipeline by its first microbatches before all of it is written out.
+
+    That costs the same however many there are. Where the best schedule has a steady middle, as long as the work of the
+    busiest device, all it loses is at its ends; then a look at the whole, if it is large, has nothing to add, and the
+    search goes on so as long as there is time to write the whole out afterwards.
+
+    Returns
+    -------
+    Unwritten or None
+        What was found; None where the whole is searched from the beginning.
+    """
+    directions = long.directions
+    per_direction = long.pipeline.microbatches // directions
+    fits = _needs_first_only(long.pipeline, long.placement, options)
+    if not fits or not stretches(per_direction, long.pipeline.devices):
+        return None
+    ahead = Unwritten(long, ops // per_direction, limit.left_of_turn, options.seed, options.progress)
+    search = ahead.search
+    search.rival = _in_ticks(rival, search.problem)
+    with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+        search.deadline = limit.turn_ends - _to_write_out(long, ops, options, limit)
+        ahead.begin(options.known)
+        if ops > MANY_OPS and search.is_steady:
+            ahead.run(options.cores)
+    return ahead
+
+
+def _to_write_out(long: Long, ops: int, options: SearchOptions, limit: TimeLimit) -> float:
+    """Estimate how many seconds it takes to write a whole out and finish it, by what a few microbatches take."""
+    scale = CAUTION * ops / (ops // long.pipeline.microbatches * long.directions * SHORTEST)
+    twice = [_seconds_to_write_few(long, options.objective) for _ in range(2)]  # the first time libraries are loaded
+    writing, offering, finishing = (scale * float(min(pair)) for pair in zip(*twice, strict=True))
+    shown = sum(options.overlap or not strategy.overlaps for strategy in long.strategies)
+    published = min(offering * len(long.strategies), MOST_FOR_STARTS * limit.left_of_turn)
+    behind, files = _after(finishing, shown, limit)
+    return writing + offering + published + behind + files
+
+
+def _seconds_to_write_few(long: Long, objective: Objective) -> tuple[float, float, float]:
+    """Write a few microbatches out, offer a schedule of them and finish it; return how many seconds each takes."""
+    part, layout = long.fewer(SHORTEST)
+    began = perf_counter()
+    search = Search(long.write(SHORTEST), objective, 0.0)
+    written = perf_counter()
+    search.offer(one_at_a_time(layout, search.problem))
+    offered = perf_counter()
+    return written - began, offered - written, _Draft.of(search, part, layout).seconds
+
+
+def _written_out(
+    pipeline: Pipeline, placement: Placement, options: SearchOptions, limit: TimeLimit, ahead: Unwritten | None
+) -> tuple[Search, float]:
+    """Write the whole out, with what has been found ahead of that; tell how many seconds one offer takes, if any."""
+    if ahead is None:
+        problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
+        return Search(problem, options.objective, limit.left_of_turn, options.progress), 0.0
+    with interrupt_put_off(ahead.search.interrupt):
+        problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
+        search = Search(problem, options.objective, limit.left_of_turn, options.progress)
+        return search, ahead.hand_over(search)
+
+
+def _go_on(search: Search) -> None:
+    """End what is done behind a search that was interrupted before."""
+    if search.interrupted:
+        raise KeyboardInterrupt
+
+
+def _bounding(search: Search, limit: TimeLimit, ahead: Unwritten | None) -> float:
+    """Raise the bound by all arguments that need no search; return how many seconds that takes."""
+    if ahead is None:
+        return limit.bounding or quick_bound(search)
+    if not search.closed:
+        quick_bound(search, known=ahead.search.held_by)
+    return ahead.bounding
+
+
 def _for_choosing(finishing: float, options: SearchOptions, limit: TimeLimit) -> float:
     """Count the seconds of a turn in which the robust schedule is chosen: each of those met is replayed, too."""
     if options.robust is None:
@@ -428,8 +520,13 @@ def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
 
 def _may_stay_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether a search may do with the first microbatches, and has nothing that needs the others."""
-    needs_all = bool(options.starts) or options.robust is not None or pipeline.semantics != "async"
-    return options.periodic and options.objective == "makespan" and not needs_all and repeats(pipeline, placement)
+    return options.periodic and not options.starts and _needs_first_only(pipeline, placement, options)
+
+
+def _needs_first_only(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
+    """Return whether the first microbatches show what is searched for."""
+    needs_all = options.robust is not None or pipeline.semantics != "async"
+    return options.objective == "makespan" and not needs_all and repeats(pipeline, placement)
 
 
 def _optimize_unwritten(
@@ -482,11 +579,20 @@ def _tools(problem: Problem, placement: Placement, objective: Objective) -> tupl
     return LINEAR_TOOLS if placement.name == "linear" and "relaxation" in usual else usual
 
 
-def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit) -> list[str]:
+def _offer_published(
+    search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit, longest: float = 0.0
+) -> list[str]:
     """Start from the published schedules: the result is never worse than one that was offered.
 
     Of each, first the variants until one does not deadlock; then the others. Until something has been found that fits
     the memory, there is always time for the next.
+
+    Parameters
+    ----------
+    search, pipeline, strategies, limit
+        What is searched, and the clock.
+    longest : float
+        How many seconds one offer has taken, if any has.
 
     Returns
     -------
@@ -495,7 +601,6 @@ def _offer_published(search: Search, pipeline: Pipeline, strategies: Sequence[St
     """
     others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     untried: list[str] = []
-    longest = 0.0
     for strategy in strategies if not search.closed else ():
         if _is_too_late(search, longest):
             untried.append(strategy.name)
@@ -542,12 +647,17 @@ def _offer_something(search: Search, placement: Placement) -> None:
 
 def _after_search(finishing: float, published: int, limit: TimeLimit) -> float:
     """Count the seconds of a turn that belong to what follows the search; put aside those for files."""
-    finishing *= CAUTION
+    seconds, files = _after(CAUTION * finishing, published, limit)
+    limit.put_aside(files=files)
+    return seconds
+
+
+def _after(finishing: float, published: int, limit: TimeLimit) -> tuple[float, float]:
+    """Count the seconds of a turn that belong to what follows the search, and those for files."""
     after = limit.afterwards
     beside = min(finishing * published, MOST_FOR_OTHERS * limit.left_of_turn) if after.beside else 0.0
     shown = finishing * (1 + after.shown) + beside
-    limit.put_aside(files=finishing * after.per_result + shown * after.per_schedule)
-    return finishing + beside
+    return finishing + beside, finishing * after.per_result + shown * after.per_schedule
 
 
 def _after_bounding(pipeline: Pipeline, limit: TimeLimit) -> float:

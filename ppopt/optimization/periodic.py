@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.interrupt import interrupt_noted
-from ppopt.optimization.starts import one_at_a_time, published_orders
+from ppopt.optimization.unwritten import Long, Unwritten, least_microbatches, repeats
 from ppopt.result import Schedule
 from reports.metrics import Extents, figures_of
-from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.errors import InputError
-from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
-from solver.repetition import LONG
-from solver.search.compiled import Tokens, compile_problem, tokens_from
-from solver.search.long_search import Stretched, UnwrittenSearch
-from solver.search.portfolio import run_unwritten
+from solver.problem import Block, tasks_of
+from solver.search.compiled import compile_problem
+from solver.search.long_search import UnwrittenSearch
 from solver.search.state import Progress
-from solver.search.stretching import Periodic, Runner, orders_of
+from solver.search.stretching import Runner, orders_of
 from strategies.actions import Op, PipelineAction
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed, build_repetition, build_search_problem, pipeline_actions
+from strategies.search_problem import pipeline_actions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +33,6 @@ MOST_EXPORTED_OPS = 5_000_000
 
 SHOWN_PERIODS = 2
 """So many periods are written out."""
-
-BOUND_SHARE = 0.35
-"""The part of the time that the bound may take."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,57 +122,6 @@ class PeriodicSchedule(Schedule):
         return op._replace(microbatch=first + place + periods * self.period)
 
 
-@dataclass(frozen=True)
-class Long:
-    """A pipeline that is too long to be written out, and what is searched.
-
-    Attributes
-    ----------
-    pipeline, placement, allowed
-        As for `build_search_problem`.
-    strategies : sequence of Strategy
-        Published schedules to start from.
-    """
-
-    pipeline: Pipeline
-    placement: Placement
-    allowed: Allowed
-    strategies: Sequence[Strategy]
-
-    @property
-    def directions(self) -> int:
-        """How many directions microbatches go in."""
-        return len(self.placement.homes)
-
-    def fewer(self, size: int) -> tuple[Pipeline, Placement]:
-        """Return the same with so many microbatches of each direction."""
-        count = size * self.directions
-        return self.pipeline.model_copy(update={"microbatches": count}), replace(self.placement, microbatches=count)
-
-    def write(self, size: int) -> Problem:
-        """Write the problem with so many microbatches of each direction."""
-        return build_search_problem(*self.fewer(size), **self.allowed._asdict())
-
-    def starts(self, problem: Problem) -> Iterator[Orders]:
-        """List the published schedules of a shorter problem."""
-        part, _ = self.fewer(len(problem.chains[0]))
-        for strategy in self.strategies:
-            for variant in strategy.variants(part):
-                orders = published_orders(problem, part, strategy, variant)
-                if orders is not None:
-                    yield orders
-
-
-def repeats(pipeline: Pipeline, placement: Placement) -> bool:
-    """Return whether there are microbatches enough for a steady middle, and equally many in each direction."""
-    is_even = pipeline.microbatches % len(placement.homes) == 0
-    return is_even and pipeline.microbatches >= _least_microbatches(pipeline, placement)
-
-
-def _least_microbatches(pipeline: Pipeline, placement: Placement) -> int:
-    return LONG * pipeline.devices * len(placement.homes)
-
-
 def search_unwritten(
     long: Long, *, ops: int, seconds: float, workers: int, seed: int, progress: Progress | None
 ) -> PeriodicSchedule:
@@ -205,39 +146,14 @@ def search_unwritten(
     started = perf_counter()
     _refuse(long, ops)
     chains = ops // long.pipeline.microbatches * long.directions
-    size = sizes_to_write(long.pipeline.devices, chains)[-1]
-    search = UnwrittenSearch(build_repetition(long.pipeline, long.placement, long.allowed, size), seconds, progress)
-    try:
-        with interrupt_noted(search.interrupt):
-            search.proven(makespan_bound(search.repetition, deadline=search.until(BOUND_SHARE * seconds)))
-            run_unwritten(search, workers, seed, long.starts, long.write)
-    except KeyboardInterrupt:
-        pass
-    if search.found is None:
-        _offer_one_at_a_time(long, search)
-    return _made(long, search, ops, started)
-
-
-def _offer_one_at_a_time(long: Long, search: UnwrittenSearch) -> None:
-    """Where nothing has been found, do one microbatch of each direction after the other."""
-    compiled = compile_problem(search.problem)
-    _, layout = long.fewer(1)
-    one = long.write(1)
-    names = {here[0]: there[0] for here, there in zip(one.chains, search.problem.chains, strict=True)}
-    orders = [[_renamed(action, names) for action in order] for order in one_at_a_time(layout, one)]
-    tokens = tokens_from(compiled, orders)
-    assert tokens is not None
-    nothing: Tokens = [[] for _ in tokens]
-    copies = len(search.problem.chains[0]) + search.repetition.more[0]
-    search.offer_periodic(
-        Runner(compiled, may_compile=False), Stretched(0, Periodic(nothing, tokens, nothing, 1), copies)
-    )
-
-
-def _renamed(action: Action, names: Mapping[Key, Key]) -> Action:
-    if isinstance(action, Merged):
-        return Merged(names[action.first], names[action.second])
-    return names[action]
+    unwritten = Unwritten(long, chains, seconds, seed, progress)
+    with interrupt_noted(unwritten.search.interrupt), suppress(KeyboardInterrupt):
+        if not unwritten.begin():
+            raise InputError(f"optimize: these are {ops:,} operations, and what they wait for does not repeat")
+        unwritten.run(workers)
+    if unwritten.search.found is None:
+        unwritten.offer_one_at_a_time()
+    return _made(long, unwritten.search, ops, started)
 
 
 def _refuse(long: Long, ops: int) -> None:
@@ -245,7 +161,7 @@ def _refuse(long: Long, ops: int) -> None:
     if ops > MOST_REPLAYED_OPS:
         raise InputError(f"optimize: these are {ops:,} operations; at most {MOST_REPLAYED_OPS:,} are searched")
     if not repeats(pipeline, long.placement):
-        least = _least_microbatches(pipeline, long.placement)
+        least = least_microbatches(pipeline, long.placement)
         even = " and an even number" if long.directions > 1 else ""
         raise InputError(
             f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; so many are only "

@@ -27,6 +27,7 @@ from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
 from ppopt.result import Schedule
+from ppopt.single_threaded_blas import single_threaded_blas
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress
 from strategies.given_order import GivenOrder, Named
@@ -179,6 +180,7 @@ class _Planner:
         self.recompute = self.options.recomputation(self.pipeline)
         self.ends = self.began + self.options.time_limit
 
+    @single_threaded_blas()
     def run(self) -> Planning:
         layouts = read_layouts(self.pipeline, self.options.layouts)
         candidates = self._gather(layouts)

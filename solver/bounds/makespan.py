@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from solver.bounds.alike import alike_edges
@@ -27,6 +27,9 @@ from solver.repetition import LONG, Repetition, shortened
 PERIODS = (2, 3)
 """So many tasks of each chain for every device show nearly all that the arguments show of long chains."""
 
+WITH_SECOND = 3.5
+"""With the second of these, bounds take about so many times as long as with the first alone."""
+
 MOST_TASKS_TWICE = 10_000
 """With more tasks than this written down, the smaller number of periods has to do."""
 
@@ -34,7 +37,9 @@ MOST_WHOLE_PAIRS = 12_000_000
 """Up to so many pairs of tasks of one device the whole is looked at, too, where no load holds the bound."""
 
 
-def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = None) -> Bound:
+def makespan_bound(
+    problem: Problem | Repetition, *, known: Bound | None = None, deadline: float | None = None
+) -> Bound:
     """Find a time that no schedule can beat.
 
     Of a problem that repeats only so much is looked at as shows the rest (`solver.bounds.stretched`), whatever the
@@ -44,6 +49,8 @@ def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = No
     ----------
     problem : Problem or Repetition
         What is scheduled; a repetition with at least two tasks of each chain for every device, better three.
+    known : Bound, optional
+        The best of `bounds_of_long`, where they have been found already.
     deadline : float or None
         A time of `time.perf_counter` after which the best bound so far is returned, which is at least `load_bound`.
 
@@ -59,16 +66,28 @@ def makespan_bound(problem: Problem | Repetition, *, deadline: float | None = No
     InfeasibleError
         If memory does not suffice for any schedule.
     """
-    known = [bound_of_long(short, deadline=deadline) for short in _shortened(problem)]
+    short = [*bounds_of_long(problem, deadline=deadline)] if known is None else [known]
     if isinstance(problem, Repetition):
-        return best(*known) if known else bound_of_long(problem, deadline=deadline)
-    if known and not _is_worth_it(problem, best(*known)):
-        return best(*known)
+        return best(*short) if short else bound_of_long(problem, deadline=deadline)
+    if short and not _is_worth_it(problem, best(*short)):
+        return best(*short)
     network = implied_network(problem, deadline=deadline)
     found = analyse(problem, network, deadline=deadline)
     row = row_of(problem)
     raise_by_turns(problem, found, row)
-    return best(*known, bound_of(problem, found, row, deadline=deadline))
+    return best(*short, bound_of(problem, found, row, deadline=deadline))
+
+
+def bounds_of_long(problem: Problem | Repetition, *, deadline: float | None = None) -> Iterator[Bound]:
+    """Find what the first tasks of long chains show: from few of them, then from more; nothing where chains are short.
+
+    Parameters
+    ----------
+    problem, deadline
+        As for `makespan_bound`.
+    """
+    for short in _shortened(problem):
+        yield bound_of_long(short, deadline=deadline)
 
 
 def sizes_to_write(devices: int, chains: int) -> list[int]:
@@ -77,14 +96,16 @@ def sizes_to_write(devices: int, chains: int) -> list[int]:
     return [first, *(size for size in others if chains * size <= MOST_TASKS_TWICE)]
 
 
-def _shortened(problem: Problem | Repetition) -> list[Repetition]:
+def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
     """Write less of a problem down: twice, where that is little; not at all where it is short or does not repeat."""
     small, more = (problem.problem, problem.more) if isinstance(problem, Repetition) else (problem, (0,))
     longest = max((len(chain) for chain in small.chains), default=0) + max(more)
     if longest < LONG * small.devices:
-        return []
-    sizes = sizes_to_write(small.devices, len(small.chains))
-    return [short for size in sizes if (short := shortened(problem, size)) is not None]
+        return
+    for size in sizes_to_write(small.devices, len(small.chains)):
+        short = shortened(problem, size)
+        if short is not None:
+            yield short
 
 
 def _is_worth_it(problem: Problem, known: Bound) -> bool:

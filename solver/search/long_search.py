@@ -196,7 +196,7 @@ class LongSearch:
         problem = search.problem
         self.length = length or len(problem.chains[0])
         self.devices = problem.devices
-        self.middle = MIDDLE * self.devices if self.length >= 2 * MIDDLE * self.devices else self.length
+        self.middle = MIDDLE * self.devices if stretches(self.length, self.devices) else self.length
         self.shorts: dict[int, Short] = {}
         self.left: list[Route] = []
         self.waiting: list[Route] = []
@@ -207,6 +207,10 @@ class LongSearch:
         for chain in problem.chains:
             loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
         self.load = max(loads)
+
+    def beside(self, number: int, lanes: int) -> LongSearch:
+        """Make another one of so many that share the ways to begin."""
+        return LongSearch(self.search, self.seed + number, self.starts, self.write, (number, lanes), self.length)
 
     @property
     def stretches(self) -> bool:
@@ -286,20 +290,20 @@ class LongSearch:
         return Workshop.of(self._short(size), self.seed)
 
     def _add_starts(self, workshop: Workshop, route: Route | None = None) -> None:
+        """Add the schedules that there are to start from, and stretch the best of them, the shortest first."""
         for orders in self.starts(workshop.short.problem):
-            if self._add(workshop, orders):
-                self._stretch_best(workshop, route)
+            self._add(workshop, orders)
             if self.search.done():
-                return
+                break
+        for length, tokens in list(workshop.local.elite):
+            if not self.search.done():
+                self._stretch(workshop, length, tokens, route)
 
-    def _add(self, workshop: Workshop, orders: Orders) -> bool:
-        """Add a schedule; return whether it is the best one."""
-        local = workshop.local
+    def _add(self, workshop: Workshop, orders: Orders) -> None:
+        """Add a schedule."""
         tokens = tokens_from(workshop.short.compiled, orders)
-        before = local.best if local.elite else None
         if tokens is not None:
-            local.add([tokens])
-        return bool(local.elite) and local.best != before
+            workshop.local.add([tokens])
 
     def _start(self, workshop: Workshop, route: Route) -> None:
         """Gather schedules to begin with, once."""
@@ -353,18 +357,20 @@ class LongSearch:
         self._anneal(before, seconds, route)
         if not before.local.elite or self.search.done():
             return
-        found = self._inserted(before, middle.short.size - before.short.size, INSERTS, seconds / 2)
+        timed = before.runner.timed(before.local.elite[0][1])
+        assert timed is not None
+        found = self._inserted(before, timed, middle.short.size - before.short.size, INSERTS, seconds / 2)
         middle.local.add(tokens for _, tokens in found[:KEPT])
         self._stretch_best(middle, route)
         self._anneal(middle, seconds, route)
 
-    def _inserted(self, workshop: Workshop, more: int, tries: int, seconds: float) -> list[tuple[int, Tokens]]:
-        """Insert a steady state at some moments of the best schedule; the shortest come first."""
+    def _inserted(
+        self, workshop: Workshop, timed: Timed, more: int, tries: int, seconds: float
+    ) -> list[tuple[int, Tokens]]:
+        """Insert a steady state at some moments of a schedule; the shortest come first."""
         runner = workshop.runner
         if more <= 0 or not _runs_single_tasks(workshop.short.compiled):
             return []
-        timed = runner.timed(workshop.local.elite[0][1])
-        assert timed is not None
         until = self.search.until(seconds)
         steady = SteadySearch(runner, self.seed + self.turns, may_compile=False, stop=self.search.done)
         found: list[tuple[int, Tokens]] = []
@@ -407,23 +413,33 @@ class LongSearch:
 
     def _stretch_best(self, workshop: Workshop, route: Route | None) -> None:
         """Stretch the best schedule of a short problem, if that can be better than what is known, and offer it."""
-        if not workshop.local.elite:
+        if workshop.local.elite:
+            self._stretch(workshop, *workshop.local.elite[0], route)
+
+    def _stretch(self, workshop: Workshop, makespan: int, tokens: Tokens, route: Route | None) -> None:
+        """Stretch a schedule of a short problem, if that can be better than what is known, and offer it."""
+        least = self._least(makespan, workshop.short.size)
+        known = self.search.best if route is None else route.best
+        if known is not None and least >= known:
             return
-        size, makespan = workshop.short.size, workshop.local.best
-        least = self._least(makespan, size)
-        if route is not None and route.best is not None and least >= route.best:
-            return
-        timed = workshop.runner.timed(workshop.local.elite[0][1])
+        timed = workshop.runner.timed(tokens)
         if timed is None:
             return
         found = self._stretched(workshop, timed, least)
+        self._note(workshop, found, route)
         if found is None or found.length > least:
-            more = min(self.devices, self.length - size)
-            for _, tokens in self._inserted(workshop, more, INSERTS_TO_STRETCH, TURN)[:1]:
-                longer = workshop.runner.timed(tokens)
-                again = None if longer is None else self._stretched(workshop, longer, least)
-                if again is not None and (found is None or again.length < found.length):
-                    found = again
+            self._stretch_longer(workshop, timed, least, route)
+
+    def _stretch_longer(self, workshop: Workshop, timed: Timed, least: int, route: Route | None) -> None:
+        """Insert a steady state into a schedule only to have one that repeats exactly, and stretch that."""
+        more = min(self.devices, self.length - workshop.short.size)
+        for _, tokens in self._inserted(workshop, timed, more, INSERTS_TO_STRETCH, TURN)[:1]:
+            longer = workshop.runner.timed(tokens)
+            if longer is not None:
+                self._note(workshop, self._stretched(workshop, longer, least), route)
+
+    def _note(self, workshop: Workshop, found: Stretched | None, route: Route | None) -> None:
+        """Offer a stretched schedule, and take note of how far a route has come."""
         if found is None:
             return
         if route is not None:
@@ -467,6 +483,9 @@ class UnwrittenSearch(Search):
         The best schedule.
     whole : Whole or None
         What running all of it shows.
+    is_steady : bool
+        Whether what repeats in it is hardly longer than the work of the busiest device: what it loses, it then loses at
+        its ends, and no more the more there are of each chain.
     """
 
     def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
@@ -474,6 +493,12 @@ class UnwrittenSearch(Search):
         self.repetition = repetition
         self.found: Stretched | None = None
         self.whole: Whole | None = None
+        self.is_steady = False
+        loads = [0] * repetition.problem.devices
+        for chain in repetition.problem.chains:
+            task = repetition.problem.tasks[chain[0]]
+            loads[task.device] += task.duration
+        self._steady_period = LOOSER[-1] * max(loads)
 
     def offer_periodic(self, runner: Runner, found: Stretched) -> None:
         """Run the whole of a schedule, and keep it if it is better than the best."""
@@ -483,9 +508,11 @@ class UnwrittenSearch(Search):
         )
         if whole is None or not fits:
             return
+        period = runner.period(found.periodic)
         with self._lock:
             if self.best is None or whole.makespan < self.best:
                 self.best, self.found, self.whole = whole.makespan, found, whole
+                self.is_steady = period is not None and period <= self._steady_period
                 self._tell()
 
     def best_so_far(self) -> None:
@@ -503,6 +530,11 @@ def repeats(problem: Problem) -> bool:
         return False
     part = shortened(problem, 2)
     return part is not None and is_a_lattice(compile_problem(part.problem))
+
+
+def stretches(length: int, devices: int) -> bool:
+    """Return whether chains are so much longer than a steady middle that shorter problems are searched first."""
+    return length >= 2 * MIDDLE * devices
 
 
 def is_long(problem: Problem) -> bool:

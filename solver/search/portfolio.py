@@ -13,10 +13,10 @@ from functools import partial
 from time import perf_counter, sleep
 from typing import Literal, TypeAlias
 
-from solver.bounds.bound import Bound
+from solver.bounds.bound import Bound, best
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import load_bound, makespan_bound
+from solver.bounds.makespan import WITH_SECOND, bounds_of_long, load_bound, makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.deadline import OutOfTimeError
@@ -182,11 +182,21 @@ def usual_tools(problem: Problem, objective: Objective) -> tuple[ToolName, ...]:
     return ("local search", "relaxation", "local search", "cp-sat")
 
 
-def quick_bound(search: Search, share: float = BOUND_SHARE) -> float:
-    """Raise the bound on the makespan by all arguments that need no search; return how many seconds they took."""
+def quick_bound(search: Search, share: float = BOUND_SHARE, known: Bound | None = None) -> float:
+    """Raise the bound on the makespan by all arguments that need no search; return how many seconds they take.
+
+    What the first tasks of long chains show may be known already. Once the schedule is proven to be the best, no more
+    of them is looked at.
+    """
     began = perf_counter()
     if search.objective == "makespan":
-        search.proven(makespan_bound(search.problem, deadline=search.until(share * search.seconds_left)))
+        deadline = search.until(share * search.seconds_left)
+        for number, bound in enumerate(() if known else bounds_of_long(search.problem, deadline=deadline)):
+            search.proven(bound)
+            if search.closed and not number:
+                return (perf_counter() - began) * WITH_SECOND
+            known = best(bound, known)
+        search.proven(makespan_bound(search.problem, known=known, deadline=deadline))
     return perf_counter() - began
 
 
@@ -231,26 +241,39 @@ def run_tools(
                 sleep(POLL_SECONDS)
 
 
-def run_unwritten(search: UnwrittenSearch, workers: int, seed: int, starts: Starts, write: Write) -> None:
-    """Search for a schedule of a problem of which only the first tasks are written down, on some cores.
+def begin_unwritten(search: UnwrittenSearch, seed: int, starts: Starts, write: Write) -> LongSearch | None:
+    """Prepare the search of a problem of which only the first tasks are written down, and stretch what it starts from.
 
-    Raises
-    ------
-    InputError
-        If its precedences do not join equal places of its chains, or the chains have several lengths or are short.
+    None if its precedences do not join equal places of its chains, or the chains have several lengths or are short.
     """
     lengths = {len(chain) + more for chain, more in zip(search.problem.chains, search.repetition.more, strict=True)}
     length = min(lengths)
     if len(lengths) > 1 or length < LONG * search.problem.devices or not repeats(search.problem):
-        raise InputError("only long chains of one length that are joined at equal places are searched unwritten")
+        return None
+    made = LongSearch(search, seed, starts, write, length=length)
+    made.begin()
+    return made
+
+
+def run_unwritten(search: UnwrittenSearch, first: LongSearch, workers: int) -> None:
+    """Go on with the search of a problem of which only the first tasks are written down, on some cores.
+
+    Parameters
+    ----------
+    search : UnwrittenSearch
+        Where all report.
+    first : LongSearch
+        What `begin_unwritten` has made of it.
+    workers : int
+        How many cores are used.
+    """
     lanes = workers if are_compiled() else 1
 
     def search_beside(number: int) -> None:
         with suppress(OutOfTimeError):
-            LongSearch(search, seed + number, starts, write, (number, lanes), length).run()
+            first.beside(number, lanes).run()
 
-    first = LongSearch(search, seed, starts, write, (0, lanes), length)
-    first.begin()
+    first.lane = 0, lanes
     with running_beside(search, [partial(search_beside, number) for number in range(1, lanes)]):
         with suppress(OutOfTimeError):
             first.run()

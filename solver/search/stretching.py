@@ -10,15 +10,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
-from typing import Any
+from itertools import chain as flattened
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.problem import Action, Block, Key, Merged
 from solver.search import jit, lattice
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.lattice import DEADLOCK, Lattice, Strings
+
+Row: TypeAlias = NDArray[np.int64]
+"""The tokens of one device."""
 
 TIMES_TO_CUT = 60
 """At so many times in the middle of a schedule cuts are looked for."""
@@ -85,6 +91,17 @@ class Timed:
     makespan: int
 
 
+def _as_rows(periodic: Periodic) -> list[tuple[Row, Row, Row]]:
+    """Write the three parts of each device's string as arrays."""
+    to_row = partial(np.array, dtype=np.int64)
+    parts = zip(periodic.before, periodic.period, periodic.after, strict=True)
+    return [(to_row(before), to_row(period), to_row(after)) for before, period, after in parts]
+
+
+def _repeated(parts: Sequence[tuple[Row, Row, Row]], copies: int) -> list[Row]:
+    return [np.concatenate([before, np.tile(period, copies), after]) for before, period, after in parts]
+
+
 class Runner:
     """Runs strings of a problem whose chains are joined at equal places, whatever their length.
 
@@ -110,6 +127,9 @@ class Runner:
         if functions is not None:
             self.functions, self.is_jitted = functions, True
         self.lattice: Any = Lattice(*map(self._packed, lists))
+        parts = [(mode, chain) for mode, each in enumerate(compiled.modes) for chain in each.chains]
+        self._part_mode = np.array([mode for mode, _ in parts], dtype=np.int64)
+        self._part_chain = np.array([chain for _, chain in parts], dtype=np.int64)
 
     def _packed(self, numbers: Sequence[int]) -> Any:
         return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)
@@ -119,12 +139,17 @@ class Runner:
 
     def strings(self, tokens: Tokens) -> Any:
         """Lay strings out for running."""
-        row = [0, *accumulate(map(len, tokens))]
-        sizes = self.sizes(tokens)
-        devices, chains = len(tokens), len(self.compiled.chains)
+        return self._laid_out([np.array(string, dtype=np.int64) for string in tokens])
+
+    def _laid_out(self, rows: Sequence[Row]) -> Any:
+        row = [0, *accumulate(map(len, rows))]
+        tokens = np.concatenate(rows)
+        sizes = self._sizes(tokens)
+        modes: Any = tokens if self.is_jitted else tokens.tolist()
+        devices, chains = len(rows), len(sizes)
         return Strings(
             row=self._packed(row),
-            mode=self._packed([mode for string in tokens for mode in string]),
+            mode=modes,
             start=self._zeros(row[-1]),
             base=self._packed([0, *accumulate(sizes)]),
             end=self._zeros(sum(sizes)),
@@ -135,54 +160,51 @@ class Runner:
             stack=self._zeros(devices),
         )
 
+    def lengths(self, periodic: Periodic, copies: Sequence[int]) -> list[int] | None:
+        """Run strings with each of these numbers of periods; None if they wait for each other."""
+        parts = _as_rows(periodic)
+        found: list[int] = []
+        for number in copies:
+            length = int(self.functions["run"](self.lattice, self._laid_out(_repeated(parts, number))))
+            if length == DEADLOCK:
+                return None
+            found.append(length)
+        return found
+
+    def period(self, periodic: Periodic) -> float | None:
+        """Return how much longer strings become by one more task of each chain; None if they wait for each other."""
+        found = self.lengths(periodic, (FEW_COPIES, MANY_COPIES))
+        return None if found is None else (found[1] - found[0]) / (MANY_COPIES - FEW_COPIES) / periodic.tasks
+
     def whole(self, periodic: Periodic, copies: int) -> Whole | None:
         """Run strings of which a part repeats from beginning to end; None if they wait for each other.
 
         Every token is run. Only its name is not written out, so that millions fit the memory.
         """
-        rows, row, sizes = [], [0], np.zeros(len(self.compiled.chains), dtype=np.int64)
-        for parts in zip(periodic.before, periodic.period, periodic.after, strict=True):
-            before, period, after = (np.array(part, dtype=np.int64) for part in parts)
-            rows.append(np.concatenate([before, np.tile(period, copies), after]))
-            row.append(row[-1] + len(rows[-1]))
-        sizes += self.sizes(periodic.before) + np.array(self.sizes(periodic.after), dtype=np.int64)
-        sizes += copies * periodic.tasks
-        modes: Any = np.concatenate(rows)
-        devices, chains = len(rows), len(sizes)
-        strings = Strings(
-            row=self._packed(row),
-            mode=modes if self.is_jitted else modes.tolist(),
-            start=self._zeros(len(modes)),
-            base=self._packed([0, *accumulate(sizes.tolist())]),
-            end=self._zeros(int(sizes.sum())),
-            counts=self._zeros(chains),
-            place=self._zeros(devices),
-            clock=self._zeros(devices),
-            asleep=self._zeros(devices),
-            stack=self._zeros(devices),
-        )
+        rows = _repeated(_as_rows(periodic), copies)
+        strings = self._laid_out(rows)
         if int(self.functions["run"](self.lattice, strings)) == DEADLOCK:
             return None
         durations = np.array([mode.duration for mode in self.compiled.modes], dtype=np.int64)
         some = [(device, string) for device, string in enumerate(rows) if len(string)]
-        first, last, busy = [0] * devices, [0] * devices, [0] * devices
+        first, last, busy = [0] * len(rows), [0] * len(rows), [0] * len(rows)
         for device, string in some:
-            final = row[device + 1] - 1
-            first[device] = int(strings.start[row[device]])
+            final = strings.row[device + 1] - 1
+            first[device] = int(strings.start[strings.row[device]])
             last[device] = int(strings.start[final]) + int(durations[string[-1]])
             busy[device] = int(durations[string].sum())
         return Whole(first, last, busy, [self.peak(string) for string in periodic.unrolled(min(copies, 2))])
 
     def sizes(self, tokens: Tokens) -> list[int]:
         """Count the tasks of each chain in strings."""
-        sizes = [0] * len(self.compiled.chains)
-        for string in tokens:
-            counts = np.bincount(np.array(string, dtype=np.int64), minlength=len(self.compiled.modes))
-            for mode, count in enumerate(counts.tolist()):
-                if count:
-                    for chain in self.compiled.modes[mode].chains:
-                        sizes[chain] += count
-        return sizes
+        return self._sizes(np.fromiter(flattened.from_iterable(tokens), dtype=np.int64))
+
+    def _sizes(self, modes: Row) -> list[int]:
+        counts = np.bincount(modes, minlength=len(self.compiled.modes))
+        sizes = np.zeros(len(self.compiled.chains), dtype=np.int64)
+        np.add.at(sizes, self._part_chain, counts[self._part_mode])
+        made: list[int] = sizes.tolist()
+        return made
 
     def makespan(self, tokens: Tokens) -> int | None:
         """Run strings; None if they wait for each other."""
@@ -395,12 +417,12 @@ def _middle_first(size: int) -> list[int]:
 
 def stretched_length(runner: Runner, periodic: Periodic, copies: int) -> int | None:
     """Estimate the length of a schedule with so many copies by what few and many of them take; None for a deadlock."""
-    if copies <= MANY_COPIES:
-        return runner.makespan(periodic.unrolled(copies))
-    few = runner.makespan(periodic.unrolled(FEW_COPIES))
-    many = None if few is None else runner.makespan(periodic.unrolled(MANY_COPIES))
-    if few is None or many is None:
+    found = runner.lengths(periodic, [copies] if copies <= MANY_COPIES else [FEW_COPIES, MANY_COPIES])
+    if found is None:
         return None
+    few, many = found[0], found[-1]
+    if copies <= MANY_COPIES:
+        return many
     return many + (copies - MANY_COPIES) * (many - few) // (MANY_COPIES - FEW_COPIES)
 
 
