@@ -18,32 +18,39 @@ No durations enter into the orders, so they may differ from device to device; th
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from itertools import accumulate, count
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from solver.search import jit, turns
 from solver.search.compiled import CompiledProblem, Tokens
-from solver.search.stretching import Runner
+from solver.search.stretching import Periodic, Runner, periods
 from solver.search.turns import NEVER, Line, Turns
-
-MOVES_PER_JOB = 40
-"""So often each job of a period is moved to another place, on average."""
-
-SLOWER = 20
-"""In plain Python so many times fewer moves are made."""
-
-BATCHES = 20
-"""Between so many parts of the moves it looks whether to stop."""
 
 WORSE = 2
 """After so many numbers of places in vain no more are tried."""
 
-LOOSER = tuple(1 + step / 400 for step in range(9))
+LOOSER = (1.0, 1.0025, 1.005, 1.01)
 """Periods at which late tasks are put into gaps, in multiples of the least one."""
+
+LONGER = 1.01
+"""What has a longer period than this multiple of the best one's is not looked at further."""
+
+TURNED = 0.1
+"""The part of the moves that begin with another job of the period, in place of moving jobs."""
+
+LARGEST_PLAIN = 1000
+"""With more nodes than this nothing is done in plain Python: a period takes too long."""
+
+LEAST_PERIODS = 6
+"""A schedule of so many periods shows what a longer one is like."""
+
+LARGEST_RUN = 30_000
+"""A schedule of more tasks is not run to value a steady state, but one of some periods less."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +139,36 @@ def _row(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -
     return Row(out, back, late, slots) if min(slots) >= 1 else None
 
 
+class Turned(NamedTuple):
+    """A steady state, and the schedule that is made of it.
+
+    Attributes
+    ----------
+    length : int
+        How long the schedule is; of a very long one, what fewer periods take, and the period for each of the others.
+    steady : SteadyTurns
+        The steady state.
+    first : int
+        With which job of the period it begins.
+    places : list of int
+        Where the jobs of the period start on the line, and by how many places a period is longer.
+    """
+
+    length: int
+    steady: SteadyTurns
+    first: int
+    places: list[int]
+
+
 class SlotSearch:
     """Finds steady states of jobs that go out and back.
 
     Parameters
     ----------
     runner : Runner
-        Of the problem.
+        Of the problem, with any number of tasks of each chain.
+    tasks : int
+        How many tasks of each chain the schedule is to have.
     seed : int
         Of all that is drawn.
     may_compile : bool
@@ -149,21 +179,31 @@ class SlotSearch:
     Attributes
     ----------
     row : Row or None
-        None where nothing is to be found: the problem is not such a row, or memory for all the jobs that are under way
-        in a period as long as the work of the busiest device.
+        None where nothing is to be found: the problem is not such a row, or memory is enough for all the jobs that are
+        under way while the busiest device does its work for them.
+    best : Turned or None
+        The shortest schedule that was found.
     """
 
     def __init__(
-        self, runner: Runner, seed: int, *, may_compile: bool = True, stop: Callable[[], bool] = lambda: False
+        self,
+        runner: Runner,
+        tasks: int,
+        seed: int,
+        *,
+        may_compile: bool = True,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.runner, self.stop = runner, stop
+        self.runner, self.tasks, self.stop = runner, tasks, stop
         self.compiled = runner.compiled
         functions = jit.jitted(turns, may_compile=may_compile)
-        self.is_jitted = functions is not None
-        self.functions = functions or jit.interpreted(turns)
-        self.random = seed % 2147483646 + 1
+        self.is_jitted = functions is not None and runner.is_jitted
+        self.functions = functions if functions is not None and self.is_jitted else jit.interpreted(turns)
+        self.random = random.Random(seed)  # noqa: S311
+        self.best: Turned | None = None
+        self.now: Turned | None = None
         row = row_of(self.compiled)
-        self.load, self.tightest = 0, 0
+        self.load, self.tightest, self.needed = 0, 0, 0.0
         self.row: Row | None = None
         if row is not None:
             self._look(row)
@@ -176,8 +216,10 @@ class SlotSearch:
         holds = least_holds(self.runner, row)
         ranks = range(len(holds))
         self.tightest = max(ranks, key=lambda rank: (holds[rank] / row.slots[rank], -rank))
-        if holds[self.tightest] > self.load * row.slots[self.tightest]:
+        self.needed = holds[self.tightest] / row.slots[self.tightest]
+        if self.needed > self.load:
             self.row = row
+            self.line, self.state = self._line(), self._turns()
 
     @property
     def jobs(self) -> int:
@@ -185,69 +227,105 @@ class SlotSearch:
         assert self.row is not None
         return self.row.slots[self.tightest]
 
-    def found(self) -> Iterator[SteadyTurns]:
-        """Find steady states, each with a period that is no longer than those before, or for fewer missing tasks."""
-        line, state = self._line(), self._turns()
-        low = self.load * self.jobs
-        spread = self._spread(line, state, low)
-        if spread is None:
-            return
-        period, places = spread
-        yield from self._settled(line, state, period, places)
-        tries = MOVES_PER_JOB * self.jobs // (1 if self.is_jitted else SLOWER)
-        self._place(state, places)
-        best = period
-        for batch in range(BATCHES):
-            if self.stop():
-                break
-            count = tries * (batch + 1) // BATCHES - tries * batch // BATCHES
-            best = int(self.functions["moved_places"](line, state, count, low, best))
-        if best < period:
-            yield from self._settled(line, state, best, [int(place) for place in state.place])
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is anything to be found, in the time that plain Python takes if need be."""
+        return self.row is not None and (self.is_jitted or len(self.state.time) <= LARGEST_PLAIN)
 
-    def _spread(self, line: Any, state: Any, low: int) -> tuple[int, list[int]] | None:
+    def run(self) -> Iterator[Turned]:
+        """Find shorter and shorter schedules until it is time to stop; it goes on from there when it is called again.
+
+        A move shifts some jobs in a row by a place, or begins with another job. It is kept if the schedule gets no
+        longer.
+        """
+        if self.now is None:
+            self.now = self._spread()
+            if self.now is None:
+                return
+            self.best = self.now
+            yield self.now
+        while not self.stop():
+            places, first = self._moved(self.now)
+            tried = None if places is None else self._valued(places, first)
+            if tried is None or tried.length > self.now.length:
+                continue
+            self.now = tried
+            if self.best is None or tried.length < self.best.length:
+                self.best = tried
+                yield tried
+
+    def _moved(self, now: Turned) -> tuple[list[int] | None, int]:
+        """Shift some jobs, or begin with another one; None for places that are out of order."""
+        jobs, draw = self.jobs, self.random
+        if jobs == 1 or draw.random() < TURNED:
+            return now.places, draw.randrange(jobs)
+        places, by = list(now.places), draw.choice((1, -1))
+        begin, count = draw.randrange(jobs), draw.randrange(1, jobs)
+        for job in range(begin, begin + count):
+            places[job % jobs] += by
+        least = min(places[:jobs])
+        shifted = [place - least for place in places[:jobs]]
+        ahead = [*shifted[1:], shifted[0] + places[jobs]]
+        in_order = all(here <= then for here, then in zip(shifted, ahead, strict=True))
+        return [*shifted, places[jobs]] if in_order else None, now.first
+
+    def _spread(self) -> Turned | None:
         """Spread the jobs of a period evenly over as many places as is best."""
         assert self.row is not None
-        about = len(self.row.out) - self.tightest
+        jobs, about = self.jobs, len(self.row.out) - self.tightest
         found: list[tuple[int, list[int]]] = []
-        for direction in (1, -1):
-            best, worse, number = min(found)[0] if found else NEVER, 0, about - (direction < 0)
-            while worse < WORSE and number > 0 and not self.stop():
-                places = [job * number // self.jobs for job in range(self.jobs)] + [number]
-                self._place(state, places)
-                if self.functions["put_in_order"](line, state):
-                    period = int(self.functions["least_period"](line, state, low, NEVER - 1))
-                    if period < NEVER:
-                        found.append((period, places))
-                        worse = worse + 1 if period >= best else 0
-                        best = min(best, period)
-                    else:
-                        worse += 1
-                else:
-                    worse += 1
-                number += direction
-        return min(found) if found else None
+        for numbers in (count(about), range(about - 1, 0, -1)):
+            worse = 0
+            for number in numbers:
+                places = [*(job * number // jobs for job in range(jobs)), number]
+                period = self._least_period(places, NEVER - 1)
+                worse = worse + 1 if period >= min(found, default=(NEVER,))[0] else 0
+                if period < NEVER:
+                    found.append((period, places))
+                if worse > WORSE or (self.stop() and found):
+                    break
+        return self._valued(min(found)[1], 0) if found else None
 
-    def _settled(self, line: Any, state: Any, period: int, places: list[int]) -> Iterator[SteadyTurns]:
+    def _least_period(self, places: Sequence[int], most: int) -> int:
+        self._place(places)
+        if not self.functions["put_in_order"](self.line, self.state):
+            return NEVER
+        return int(self.functions["least_period"](self.line, self.state, self.load * self.jobs, most))
+
+    def _valued(self, places: list[int], first: int) -> Turned | None:
+        """Make a schedule of places; None if its period is too long."""
+        most = NEVER - 1 if self.best is None else int(self.best.steady.period * LONGER)
+        period = self._least_period(places, most)
+        if period > most:
+            return None
+        steady = self._steady(places, period)
+        left_out = max(0, self.tasks * len(self.compiled.chains) - LARGEST_RUN)
+        periods = -(-left_out // (self.jobs * len(self.compiled.chains)))
+        periods = min(periods, max(0, self.tasks // self.jobs - LEAST_PERIODS))
+        tokens = self.unrolled(steady, first, periods)
+        length = None if tokens is None else self.runner.makespan(tokens)
+        return None if length is None else Turned(length + periods * steady.period, steady, first, places)
+
+    def _steady(self, places: list[int], period: int) -> SteadyTurns:
         """Put late tasks into the gaps of a period, or of a longer one."""
-        fewest: int | None = None
+        best: SteadyTurns | None = None
         for looser in LOOSER:
-            if self.stop():
-                return
             longer = int(period * looser)
-            self._place(state, places)
-            self.functions["put_in_order"](line, state)
-            if self.functions["settle_times"](line, state, longer):
+            self._place(places)
+            self.functions["put_in_order"](self.line, self.state)
+            if self.functions["settle_times"](self.line, self.state, longer):
                 continue
-            missing = int(self.functions["put_all_late"](line, state, longer))
-            if fewest is None or missing < fewest:
-                fewest = missing
-                yield self._steady(state, longer, missing)
+            missing = int(self.functions["put_all_late"](self.line, self.state, longer))
+            if best is None or missing < best.missing:
+                best = self._read(longer, missing)
             if not missing:
-                return
+                break
+        assert best is not None
+        return best
 
-    def _steady(self, state: Any, period: int, missing: int) -> SteadyTurns:
+    def _read(self, period: int, missing: int) -> SteadyTurns:
         assert self.row is not None
+        state = self.state
         jobs, ranks = self.jobs, len(self.row.out)
         times: dict[int, list[int]] = {}
         for number, chain in enumerate([*self.row.out, *self.row.back, *self.row.late]):
@@ -259,34 +337,48 @@ class SlotSearch:
                 ahead = self.row.back[number - 2 * ranks]
                 end = self.compiled.modes[ahead].duration
                 times[chain] = [
-                    start if state.follow[node] >= 0 else times[ahead][job] + end
+                    start if state.follow[node] != node else times[ahead][job] + end
                     for job, (node, start) in enumerate(zip(nodes, times[chain], strict=True))
                 ]
         return SteadyTurns(period, jobs, times, missing)
 
-    def unrolled(self, steady: SteadyTurns, tasks: int, first: int = 0) -> Tokens | None:
-        """Write a steady state out as strings with so many tasks a chain, from some job of the period on.
+    def unrolled(self, steady: SteadyTurns, first: int, less: int = 0) -> Tokens | None:
+        """Write a steady state out as strings, from some job of the period on and with some periods less.
 
         None if they cannot be made to run.
         """
         planned: list[list[tuple[int, int]]] = []
-        numbers = np.arange(first, first + tasks)
+        count = self.tasks - less * steady.jobs
+        numbers = np.arange(first, first + count)
         for local in self.compiled.local_chains:
             times = [
                 np.array(steady.times[chain])[numbers % steady.jobs] + numbers // steady.jobs * steady.period
                 for chain in local
             ]
             starts: Any = np.concatenate(times)
-            tokens: Any = np.repeat(np.array(local), tasks)
+            tokens: Any = np.repeat(np.array(local), count)
             order = np.argsort(starts, kind="stable")
             planned.append([*zip(starts[order].tolist(), tokens[order].tolist(), strict=True)])
         return self.runner.repaired(planned)
 
+    def periodic(self, turned: Turned) -> tuple[Periodic, int] | None:
+        """Write a schedule with one period that repeats, and how often; None if no period can be cut out of it."""
+        steady, less = turned.steady, max(0, self.tasks // self.jobs - 2 * LEAST_PERIODS)
+        tokens = self.unrolled(steady, turned.first, less)
+        timed = None if tokens is None else self.runner.timed(tokens)
+        if tokens is None or timed is None:
+            return None
+        if not less:
+            empty: Tokens = [[] for _ in tokens]
+            return Periodic(tokens, empty, empty, 1), 0
+        found = periods(self.runner, timed, less * self.jobs, 0, self.stop, steady.jobs)
+        return None if found is None else found[1:]
+
     def _packed(self, numbers: Sequence[int]) -> Any:
         return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)
 
-    def _place(self, state: Any, places: Sequence[int]) -> None:
-        state.place[:] = self._packed(places)
+    def _place(self, places: Sequence[int]) -> None:
+        self.state.place[:] = self._packed(places)
 
     def _line(self) -> Any:
         assert self.row is not None
@@ -298,9 +390,12 @@ class SlotSearch:
             for index in range(int(lattice.wait_start[chain]), int(lattice.wait_start[chain + 1])):
                 waiting[number[int(lattice.wait_chain[index])]].append((place, int(lattice.wait_lag[index])))
         modes = compiled.modes
-        tight = self.tightest
+        tight, ranks = self.tightest, len(row.out)
+        duration = [modes[chain].duration if chain >= 0 else 0 for chain in chains]
+        late = [0] * ranks + duration[2 * ranks :] + [0] * ranks
         return Line(
-            duration=self._packed([modes[chain].duration if chain >= 0 else 0 for chain in chains]),
+            duration=self._packed(duration),
+            with_late=self._packed([sum(both) for both in zip(duration, late, strict=True)]),
             wait_start=self._packed([0, *accumulate(map(len, waiting))]),
             wait_chain=self._packed([other for each in waiting for other, _ in each]),
             wait_lag=self._packed([lag for each in waiting for _, lag in each]),
@@ -309,7 +404,7 @@ class SlotSearch:
             late_give=self._packed([modes[chain].give if chain >= 0 else 0 for chain in row.late]),
             capacity=self._packed([compiled.capacities[modes[chain].device] for chain in row.out]),
             slots=self._packed(row.slots),
-            least=self._packed([max(1, row.slots[tight] + tight - rank) for rank in range(len(row.out))]),
+            least=self._packed([max(1, row.slots[tight] + tight - rank) for rank in range(ranks)]),
             late=self._packed([int(chain >= 0) for chain in row.late]),
         )
 
@@ -318,11 +413,9 @@ class SlotSearch:
         jobs, ranks = self.jobs, len(self.row.out)
         nodes = 3 * ranks * jobs
         sizes = dict.fromkeys(Turns._fields, nodes)
-        sizes |= {"place": jobs + 1, "due": ranks * jobs, "due_step": ranks * jobs, "queue": nodes + 1, "random": 1}
+        sizes |= {"place": jobs + 1, "queue": nodes + 1}
         sizes |= dict.fromkeys(("place_node", "place_step", "place_need"), 3 * jobs)
-        made = Turns(**{name: self._packed([0] * size) for name, size in sizes.items()})
-        made.random[0] = self.random
-        return made
+        return Turns(**{name: self._packed([0] * size) for name, size in sizes.items()})
 
 
 def least_holds(runner: Runner, row: Row) -> list[int]:

@@ -1,9 +1,9 @@
 """Jobs that turn at both ends of a row of devices, few of them at a time: the period of a steady state.
 
 A job runs *out* through the devices, rank by rank, and *back*, and holds memory on each from the one to the other; what
-it leaves to be done *late* on a device, nothing waits for. In a steady state of r jobs a period, job k + r does all that
-job k does one period later. If the order of each device is fixed, the least period is the largest ratio of durations to
-periods over all circles of the graph, and times follow from longest paths.
+it leaves to be done *late* on a device, nothing waits for. In a steady state of r jobs a period, job k + r does all
+that job k does one period later. If the order of each device is fixed, the least period is the largest ratio of
+durations to periods over all circles of the graph, and times follow from longest paths.
 
 Plain Python over flat lists, and the source that numba compiles.
 """
@@ -27,6 +27,7 @@ class Line(NamedTuple):
 
     # for each chain
     duration: Numbers
+    with_late: Numbers  # how long it lasts with what it leaves to be done late
     wait_start: Numbers  # where its part of the next two lists begins: the chains that wait for it
     wait_chain: Numbers
     wait_lag: Numbers
@@ -45,7 +46,7 @@ class Turns(NamedTuple):
 
     place: Numbers  # for each job of a period, where on the line it starts; and by how many places a period is longer
     # for each node
-    follow: Numbers  # what its device runs next, or -1
+    follow: Numbers  # what its device runs next; itself while it is not in the device's order
     step: Numbers  # and how many periods later that is numbered
     time: Numbers  # when it starts
     parent: Numbers  # from where its time follows, or -1
@@ -55,21 +56,12 @@ class Turns(NamedTuple):
     queued: Numbers  # whether it is one of them
     mark: Numbers
     before: Numbers  # its time before a late task was put somewhere
-    # for each late node, without the chains ahead of it
-    due: Numbers  # the node by whose start it must have ended, or -1
-    due_step: Numbers
+    due: Numbers  # of one on the way back, by whose start what it leaves to be done late must have ended; or itself
+    due_step: Numbers  # and how many periods later that is numbered
     # for each place at which a late task may be put
     place_node: Numbers
     place_step: Numbers
     place_need: Numbers
-    random: Numbers  # the state of the random numbers
-
-
-def drawn_place(turns: Turns, below: int) -> int:
-    """Draw a whole number below a bound."""
-    number = turns.random[0] * 48271 % 2147483647
-    turns.random[0] = number
-    return (number >> 3) % below
 
 
 def place_of(turns: Turns, job: int) -> int:
@@ -101,7 +93,8 @@ def put_in_order(line: Line, turns: Turns) -> bool:
     """Fix the order of all devices, without late tasks, by the places of the jobs; return whether memory allows it."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     for node in range(len(turns.follow)):
-        turns.follow[node] = -1
+        turns.follow[node], turns.step[node] = node, 1
+        turns.due[node], turns.due_step[node] = node, 1
     for rank in range(ranks):
         ahead = ahead_of(line, turns, rank, 0)
         for job in range(jobs):
@@ -122,8 +115,7 @@ def note_due(line: Line, turns: Turns, rank: int) -> bool:
     """Find by when each late task must have ended for the memory's sake; return whether it can have."""
     jobs = len(turns.place) - 1
     took, back, late, room = line.take[rank], line.back_give[rank], line.late_give[rank], line.capacity[rank]
-    for job in range(jobs):
-        turns.due[rank * jobs + job] = -1
+    begin = (len(line.capacity) + rank) * jobs
     if late == 0:
         return True
     returned, job = 0, 0
@@ -134,8 +126,8 @@ def note_due(line: Line, turns: Turns, rank: int) -> bool:
         if needed > returned:
             return False
         while job < min(needed, jobs):
-            turns.due[rank * jobs + job] = rank * jobs + number % jobs
-            turns.due_step[rank * jobs + job] = number // jobs
+            turns.due[begin + job] = rank * jobs + number % jobs
+            turns.due_step[begin + job] = number // jobs
             job += 1
         if job == jobs:
             break
@@ -164,16 +156,13 @@ def ratio_of_circle(turns: Turns) -> int:
 
 def settle_times(line: Line, turns: Turns, period: int) -> int:
     """Start all at the earliest times for a period; return 0, or a longer period without which it cannot be."""
-    last = 0
-    for node in range(len(turns.follow)):
+    nodes = len(turns.follow)
+    for node in range(nodes):
         turns.time[node] = 0
         turns.parent[node] = -1
-        turns.queued[node] = 0
-        if turns.follow[node] >= 0:
-            turns.queued[node] = 1
-            turns.queue[last] = node
-            last += 1
-    return raise_times(line, turns, period, last, -1)
+        turns.queue[node] = node
+        turns.queued[node] = 1
+    return raise_times(line, turns, period, nodes, -1)
 
 
 def raise_times(line: Line, turns: Turns, period: int, last: int, kept: int) -> int:
@@ -182,44 +171,38 @@ def raise_times(line: Line, turns: Turns, period: int, last: int, kept: int) -> 
     Returns 0 when no time has to be raised any more; a longer period without which there is no end of it; or, where a
     node is to keep its time, 1 as soon as that is raised. The queue is empty then, whatever the result.
     """
-    jobs, ranks, room = len(turns.place) - 1, len(line.capacity), len(turns.queue)
+    jobs, room = len(turns.place) - 1, len(turns.queue)
     first, raised, result = 0, 0, 0
-    while first != last:
+    while first != last and not result:
         node = turns.queue[first]
-        first = first + 1 if first + 1 < room else 0
+        first = (first + 1) % room
         turns.queued[node] = 0
-        if result:
-            continue
         raised += 1
         if raised % room == 0 and kept < 0:
             result = ratio_of_circle(turns)
-        chain, job = node // jobs, node % jobs
-        duration, now = line.duration[chain], turns.time[node]
-        waits = line.wait_start[chain + 1]
-        for index in range(line.wait_start[chain] - 2, waits):
-            other, weight, height = turns.follow[node], duration, turns.step[node]
-            if index >= line.wait_start[chain]:
-                other, weight, height = line.wait_chain[index] * jobs + job, duration + line.wait_lag[index], 0
-                if turns.follow[other] < 0:
-                    continue
-            elif index == line.wait_start[chain] - 1:
-                late = (chain - ranks) * jobs + job
-                if chain < ranks or chain >= 2 * ranks or not line.late[chain - ranks] or turns.due[late] < 0:
-                    continue
-                other, height = turns.due[late], turns.due_step[late]
-                weight = duration + line.duration[chain + ranks]
-            start = now + weight - height * period
-            if start > turns.time[other]:
-                turns.time[other] = start
-                turns.parent[other] = node
-                turns.weight[other] = weight
-                turns.height[other] = height
-                if other == kept:
-                    result = 1
+        chain, now = node // jobs, turns.time[node]
+        begin = line.wait_start[chain]
+        for index in range(begin - 2, line.wait_start[chain + 1]):
+            weight, height = line.duration[chain], 0
+            if index >= begin:
+                other = line.wait_chain[index] * jobs + node % jobs
+                weight += line.wait_lag[index]
+            elif index == begin - 1:
+                other, height = turns.follow[node], turns.step[node]
+            else:
+                other, height = turns.due[node], turns.due_step[node]
+                weight = line.with_late[chain]
+            if now + weight - height * period > turns.time[other]:
+                turns.time[other] = now + weight - height * period
+                turns.parent[other], turns.weight[other], turns.height[other] = node, weight, height
+                result = 1 if other == kept else result
                 if not turns.queued[other]:
                     turns.queued[other] = 1
                     turns.queue[last] = other
-                    last = last + 1 if last + 1 < room else 0
+                    last = (last + 1) % room
+    while first != last:
+        turns.queued[turns.queue[first]] = 0
+        first = (first + 1) % room
     return result
 
 
@@ -232,32 +215,6 @@ def least_period(line: Line, turns: Turns, low: int, most: int) -> int:
             return period
         period = needed
     return NEVER
-
-
-def shift_jobs(turns: Turns, first: int, count: int, by: int) -> None:
-    """Start some jobs in a row, from one of this period on, at later or earlier places."""
-    jobs = len(turns.place) - 1
-    for job in range(first, first + count):
-        turns.place[job % jobs] += by
-
-
-def moved_places(line: Line, turns: Turns, tries: int, low: int, best: int) -> int:
-    """Shift some jobs in a row by a place, again and again, while no period gets longer by it; return the least one."""
-    jobs = len(turns.place) - 1
-    for _ in range(tries if jobs > 1 else 0):
-        first, count = drawn_place(turns, jobs), 1 + drawn_place(turns, jobs - 1)
-        by = 1 if drawn_place(turns, 2) else -1
-        shift_jobs(turns, first, count, by)
-        last = first + count - 1
-        ordered = place_of(turns, first - 1) <= place_of(turns, first)
-        found = NEVER
-        if ordered and place_of(turns, last) <= place_of(turns, last + 1) and put_in_order(line, turns):
-            found = least_period(line, turns, low, best)
-        if found <= best:
-            best = found
-        else:
-            shift_jobs(turns, first, count, -by)
-    return best
 
 
 def runs_there(line: Line, turns: Turns, period: int, late: int, node: int, step: int) -> bool:
@@ -279,14 +236,14 @@ def runs_there(line: Line, turns: Turns, period: int, late: int, node: int, step
         return True
     turns.time[:] = turns.before
     turns.follow[node], turns.step[node] = other, between
-    turns.follow[late] = -1
+    turns.follow[late], turns.step[late] = late, 1
     return False
 
 
 def list_places(line: Line, turns: Turns, period: int, rank: int, job: int) -> int:
     """List all places at which a late task may be put, and how much too short each is; return how many there are."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
-    late, begin = rank * jobs + job, (ranks + rank) * jobs + job
+    begin = (ranks + rank) * jobs + job
     needed = line.duration[2 * ranks + rank]
     node, step, count = begin, 0, 0
     while count < len(turns.place_node):
@@ -296,7 +253,7 @@ def list_places(line: Line, turns: Turns, period: int, rank: int, job: int) -> i
         turns.place_step[count] = step
         turns.place_need[count] = max(0, end - turns.time[other] - then * period)
         count += 1
-        if (other == turns.due[late] and then == turns.due_step[late]) or (other == begin):
+        if (other == turns.due[begin] and then == turns.due_step[begin]) or other == begin:
             break
         node, step = other, then
     return count
@@ -330,7 +287,7 @@ def put_all_late(line: Line, turns: Turns, period: int) -> int:
 
 
 FUNCTIONS = (
-    *(drawn_place, place_of, shift_jobs, ahead_of, put_behind, note_due, put_in_order, ratio_of_circle, raise_times, settle_times),
-    *( least_period, moved_places, runs_there, list_places, put_late, put_all_late),
+    *(place_of, ahead_of, put_behind, note_due, put_in_order, ratio_of_circle, raise_times, settle_times),
+    *(least_period, runs_there, list_places, put_late, put_all_late),
 )
 """What numba compiles, each behind those that it uses."""
