@@ -123,7 +123,7 @@ def _folder() -> Path:
     """Name the folder for what is compiled from these very sources, by this numba, for this processor."""
     numba, llvm = import_module("numba"), import_module("llvmlite.binding")
     marks = [numba.__version__, sys.version, llvm.get_host_cpu_name()]
-    for source in (Path(__file__).with_name(f"{name}.py") for name in ("annealing", "circle", "lattice")):
+    for source in (Path(__file__).with_name(f"{name}.py") for name in ("annealing", "circle", "lattice", "turns")):
         status = source.stat()
         marks.append(f"{source} {status.st_size} {status.st_mtime_ns}")
     name = hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]

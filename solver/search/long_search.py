@@ -21,6 +21,7 @@ from solver.repetition import LONG, Repetition, is_regular, shortened
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
+from solver.search.slots import SlotSearch, Turned
 from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
 from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattice, orders_of, periods
@@ -63,6 +64,9 @@ LEAST_INSERTS = 3
 
 INSERTS_TO_STRETCH = 4
 """And at so many only to be repeated."""
+
+TURNING_SHARE = 0.3
+"""The part of a turn in which steady states of jobs that go out and back are looked for, before one is annealed."""
 
 Starts = Callable[[Problem], Iterable[Orders]]
 """Gives schedules of a short problem to start from."""
@@ -150,12 +154,15 @@ class Route:
         The problem whose schedules are stretched.
     best : int or None
         The least length that it has come to, stretched.
+    slots : SlotSearch or None
+        Looks for steady states where memory is a row of slots.
     """
 
     take_turn: Callable[[Route, float], None]
     middle: Workshop
     before: Workshop | None = None
     best: int | None = None
+    slots: SlotSearch | None = None
 
 
 class LongSearch:
@@ -207,6 +214,7 @@ class LongSearch:
         for chain in problem.chains:
             loads[problem.tasks[chain[0]].device] += problem.tasks[chain[0]].duration
         self.load = max(loads)
+        self.likely: int | None = None
 
     def beside(self, number: int, lanes: int) -> LongSearch:
         """Make another one of so many that share the ways to begin."""
@@ -266,7 +274,9 @@ class LongSearch:
     def _routes(self, number: int, of: int) -> list[Route]:
         """List the ways to begin."""
         makers: list[Callable[[], Route]] = []
-        if _runs_single_tasks(self._short(self.middle).compiled):
+        slots = self._slot_search()
+        is_tight = slots is not None and slots.needed > LOOSER[-1] * self.load
+        if _runs_single_tasks(self._short(self.middle).compiled) and not is_tight:
             sizes = dict.fromkeys(min(half * self.devices, self.length) // 2 for half in HALVES)
             makers += [partial(self._inserting, size) for size in sizes if 2 <= size < self.middle]
             makers.insert(1, lambda: Route(self._unroll, self._workshop(self.middle)))
@@ -274,11 +284,64 @@ class LongSearch:
         if self.middle < self.length and len(self.search.problem.chains) * self.length <= LARGEST_WHOLE:
             makers.insert(1, lambda: Route(self._list, self._workshop(self.length)))
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
+        if slots is not None:
+            chosen.insert(0, partial(self._turning, slots))
         self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
         return [maker() for maker in chosen]
 
     def _inserting(self, size: int) -> Route:
         return Route(self._insert, self._workshop(self.middle), self._workshop(size))
+
+    def _slot_search(self) -> SlotSearch | None:
+        """Make a search for steady states of jobs that go out and back; None where there are none to be found."""
+        runner = Runner(self._short(self.middle).compiled, may_compile=False)
+        slots = SlotSearch(runner, self.length, self.seed, may_compile=False, stop=self.search.done)
+        return slots if slots.row is not None else None
+
+    def _turning(self, slots: SlotSearch) -> Route:
+        """Anneal the whole, or as many tasks of each chain as leave whole periods to be repeated."""
+        size = self.length
+        if len(self.search.problem.chains) * self.length > LARGEST_WHOLE:
+            size = min(size, self.middle + (self.length - self.middle) % slots.jobs)
+        self.likely = slots.jobs
+        return Route(self._turn, self._workshop(size), slots=slots)
+
+    def _turn(self, route: Route, seconds: float) -> None:
+        """Look for steady states of jobs that go out and back, and anneal what is made of them."""
+        slots = route.slots
+        assert slots is not None
+        if not slots.is_jitted:
+            again = self._slot_search()
+            slots = route.slots = again if again is not None and again.is_jitted else slots
+        if not slots.is_possible:
+            return
+        until = self.search.until(TURNING_SHARE * PARTS * seconds)
+        slots.stop = lambda: self.search.done() or perf_counter() > until
+        known = slots.best
+        for number, turned in enumerate(slots.run()):
+            if not known and not number:
+                self._offer_turned(route, slots, turned)
+        slots.stop = self.search.done
+        if slots.best is not None and slots.best is not known:
+            self._offer_turned(route, slots, slots.best)
+            less = (self.length - route.middle.short.size) // slots.jobs
+            tokens = slots.unrolled(slots.best.steady, slots.best.first, less)
+            route.middle.local.add([] if tokens is None else [tokens])
+        self._anneal(route.middle, (1 - TURNING_SHARE) * PARTS * seconds, route)
+
+    def _offer_turned(self, route: Route, slots: SlotSearch, turned: Turned) -> None:
+        """Offer the schedule that is made of a steady state."""
+        route.best = turned.length if route.best is None else min(route.best, turned.length)
+        if self.search.best is not None and turned.length >= self.search.best:
+            return
+        if isinstance(self.search, UnwrittenSearch):
+            made = slots.periodic(turned)
+            if made is not None:
+                self.search.offer_periodic(slots.runner, Stretched(turned.length, *made))
+            return
+        tokens = slots.unrolled(turned.steady, turned.first)
+        if tokens is not None:
+            self.search.offer(orders_of(self.search.problem.chains, slots.compiled, tokens))
 
     def _short(self, size: int) -> Short:
         if size not in self.shorts:
@@ -427,7 +490,7 @@ class LongSearch:
             return
         found = self._stretched(workshop, timed, least)
         self._note(workshop, found, route)
-        if found is None or found.length > least:
+        if (found is None or found.length > least) and self.likely is None:
             self._stretch_longer(workshop, timed, least, route)
 
     def _stretch_longer(self, workshop: Workshop, timed: Timed, least: int, route: Route | None) -> None:
@@ -452,7 +515,9 @@ class LongSearch:
             empty: Tokens = [[] for _ in timed.tokens]
             return Stretched(timed.makespan, Periodic(timed.tokens, empty, empty, 1), 0)
         until = self.search.until(SHARE_TO_STRETCH * self.search.seconds_left)
-        made = periods(workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until)
+        made = periods(
+            workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until, self.likely
+        )
         return None if made is None else Stretched(*made)
 
     def _offer(self, workshop: Workshop, found: Stretched) -> None:

@@ -346,7 +346,7 @@ def cuts(compiled: CompiledProblem, device: int, string: Sequence[int], starts: 
 
 
 def periods(
-    runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool]
+    runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool], likely: int | None = None
 ) -> tuple[int, Periodic, int] | None:
     """Find the parts of a schedule whose repetition gives the shortest one with so many more tasks a chain.
 
@@ -362,6 +362,8 @@ def periods(
         A length than which nothing is shorter.
     stop : callable
         Asked between tries.
+    likely : int, optional
+        How many tasks a chain a period is likely to have; no other periods are tried where it has.
 
     Returns
     -------
@@ -370,7 +372,7 @@ def periods(
         nothing repeats.
     """
     best: tuple[int, Periodic, int] | None = None
-    for tasks in _rounds(len(timed.tokens), more):
+    for tasks in _rounds(len(timed.tokens), more, likely):
         found = [
             cuts(runner.compiled, device, string, timed.starts[device], tasks)
             for device, string in enumerate(timed.tokens)
@@ -384,11 +386,13 @@ def periods(
             length = stretched_length(runner, candidate, copies)
             if length is not None and (best is None or length < best[0]):
                 best = length, candidate, copies
+        if tasks == likely and best is not None:
+            break
     return best
 
 
-def _rounds(devices: int, more: int) -> list[int]:
-    sizes = dict.fromkeys([*range(1, MOST_ROUNDS + 1), devices])
+def _rounds(devices: int, more: int, likely: int | None) -> list[int]:
+    sizes = dict.fromkeys([*([likely] if likely else []), *range(1, MOST_ROUNDS + 1), devices])
     return [size for size in sizes if more % size == 0 and size <= more]
 
 

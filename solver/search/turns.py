@@ -1,0 +1,293 @@
+"""Jobs that turn at both ends of a row of devices, few of them at a time: the period of a steady state.
+
+A job runs *out* through the devices, rank by rank, and *back*, and holds memory on each from the one to the other; what
+it leaves to be done *late* on a device, nothing waits for. In a steady state of r jobs a period, job k + r does all
+that job k does one period later. If the order of each device is fixed, the least period is the largest ratio of
+durations to periods over all circles of the graph, and times follow from longest paths.
+
+Plain Python over flat lists, and the source that numba compiles.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+Numbers: TypeAlias = list[int]
+"""Plain lists here; numpy arrays where numba compiles."""
+
+NEVER = 1 << 60
+"""In place of a period where there is none, or none that is short enough."""
+
+TRIED = 8
+"""A late task is put at so many places at most before it is given up."""
+
+
+class Line(NamedTuple):
+    """The chains of a row of devices. Chain ``rank`` runs out, ``ranks + rank`` back, and ``2 · ranks + rank`` late."""
+
+    # for each chain
+    duration: Numbers
+    with_late: Numbers  # how long it lasts with what it leaves to be done late
+    wait_start: Numbers  # where its part of the next two lists begins: the chains that wait for it
+    wait_chain: Numbers
+    wait_lag: Numbers
+    # for each rank
+    take: Numbers  # the memory that the task on the way out takes when it starts
+    back_give: Numbers  # what the task on the way back returns when it ends
+    late_give: Numbers  # what the late task returns when it ends
+    capacity: Numbers
+    slots: Numbers  # how many jobs the capacity is enough for
+    least: Numbers  # so many jobs more run out than back before the next one runs back
+    late: Numbers  # whether there are late tasks
+
+
+class Turns(NamedTuple):
+    """The jobs of one period. Task k of chain c is node ``c · r + k``."""
+
+    place: Numbers  # for each job of a period, where on the line it starts; and by how many places a period is longer
+    # for each node
+    follow: Numbers  # what its device runs next; itself while it is not in the device's order
+    step: Numbers  # and how many periods later that is numbered
+    time: Numbers  # when it starts
+    parent: Numbers  # from where its time follows, or -1
+    weight: Numbers  # how much later than that it starts
+    height: Numbers  # less so many periods
+    queue: Numbers  # nodes whose times have risen
+    queued: Numbers  # whether it is one of them
+    mark: Numbers
+    before: Numbers  # its time before a late task was put somewhere
+    due: Numbers  # of one on the way back, by whose start what it leaves to be done late must have ended; or itself
+    due_step: Numbers  # and how many periods later that is numbered
+    # for each place at which a late task may be put
+    place_node: Numbers
+    place_step: Numbers
+    place_need: Numbers
+
+
+def place_of(turns: Turns, job: int) -> int:
+    """Find where on the line a job of any period starts."""
+    jobs = len(turns.place) - 1
+    return turns.place[job % jobs] + job // jobs * turns.place[jobs]
+
+
+def ahead_of(line: Line, turns: Turns, rank: int, job: int) -> int:
+    """Count the jobs that have run out at a rank when a job runs back there."""
+    last = job
+    here = place_of(turns, job)
+    reach = len(line.capacity) - rank
+    while last - job < line.slots[rank] and place_of(turns, last + 1) - here < reach:
+        last += 1
+    ahead = max(last + 1 - job, line.least[rank])
+    return job + min(ahead, line.slots[rank])
+
+
+def put_behind(turns: Turns, chain: int, job: int, other: int, next_job: int) -> None:
+    """Let a device run a task of one chain right behind a task of another."""
+    jobs = len(turns.place) - 1
+    node = chain * jobs + job % jobs
+    turns.follow[node] = other * jobs + next_job % jobs
+    turns.step[node] = next_job // jobs - job // jobs
+
+
+def put_in_order(line: Line, turns: Turns) -> bool:
+    """Fix the order of all devices, without late tasks, by the places of the jobs; return whether memory allows it."""
+    jobs, ranks = len(turns.place) - 1, len(line.capacity)
+    for node in range(len(turns.follow)):
+        turns.follow[node], turns.step[node] = node, 1
+        turns.due[node], turns.due_step[node] = node, 1
+    for rank in range(ranks):
+        ahead = ahead_of(line, turns, rank, 0)
+        for job in range(jobs):
+            last, then = ahead, ahead_of(line, turns, rank, job + 1)
+            chain, at = ranks + rank, job
+            while last < then:
+                put_behind(turns, chain, at, rank, last)
+                chain, at = rank, last
+                last += 1
+            put_behind(turns, chain, at, ranks + rank, job + 1)
+            ahead = then
+        if line.late[rank] and not note_due(line, turns, rank):
+            return False
+    return True
+
+
+def note_due(line: Line, turns: Turns, rank: int) -> bool:
+    """Find by when each late task must have ended for the memory's sake; return whether it can have."""
+    jobs = len(turns.place) - 1
+    took, back, late, room = line.take[rank], line.back_give[rank], line.late_give[rank], line.capacity[rank]
+    begin = (len(line.capacity) + rank) * jobs
+    if late == 0:
+        return True
+    returned, job = 0, 0
+    for number in range(3 * jobs + line.slots[rank]):
+        while ahead_of(line, turns, rank, returned) <= number:
+            returned += 1
+        needed = -((room + back * returned - took * (number + 1)) // late)
+        if needed > returned:
+            return False
+        while job < min(needed, jobs):
+            turns.due[begin + job] = rank * jobs + number % jobs
+            turns.due_step[begin + job] = number // jobs
+            job += 1
+        if job == jobs:
+            break
+    return True
+
+
+def ratio_of_circle(turns: Turns) -> int:
+    """Find the period that a circle of parents asks for, rounded up; 0 if there is no circle, `NEVER` for none."""
+    for node in range(len(turns.mark)):
+        turns.mark[node] = -1
+    for start in range(len(turns.mark)):
+        node = start
+        while node >= 0 and turns.mark[node] < 0:
+            turns.mark[node] = start
+            node = turns.parent[node]
+        if node >= 0 and turns.mark[node] == start:
+            weight, height = turns.weight[node], turns.height[node]
+            other = turns.parent[node]
+            while other != node:
+                weight += turns.weight[other]
+                height += turns.height[other]
+                other = turns.parent[other]
+            return -(-weight // height) if height > 0 else NEVER
+    return 0
+
+
+def settle_times(line: Line, turns: Turns, period: int) -> int:
+    """Start all at the earliest times for a period; return 0, or a longer period without which it cannot be."""
+    nodes = len(turns.follow)
+    for node in range(nodes):
+        turns.time[node] = 0
+        turns.parent[node] = -1
+        turns.queue[node] = node
+        turns.queued[node] = 1
+    return raise_times(line, turns, period, nodes, -1)
+
+
+def raise_times(line: Line, turns: Turns, period: int, last: int, kept: int) -> int:
+    """Raise the times of all that waits for the nodes in the queue, which ends at a place, and so on.
+
+    Returns 0 when no time has to be raised any more; a longer period without which there is no end of it; or, where a
+    node is to keep its time, 1 as soon as that is raised. The queue is empty then, whatever the result.
+    """
+    jobs, room = len(turns.place) - 1, len(turns.queue)
+    first, raised, result = 0, 0, 0
+    while first != last and not result:
+        node = turns.queue[first]
+        first = (first + 1) % room
+        turns.queued[node] = 0
+        raised += 1
+        if raised % room == 0 and kept < 0:
+            result = ratio_of_circle(turns)
+        chain, now = node // jobs, turns.time[node]
+        begin = line.wait_start[chain]
+        for index in range(begin - 2, line.wait_start[chain + 1]):
+            weight, height = line.duration[chain], 0
+            if index >= begin:
+                other = line.wait_chain[index] * jobs + node % jobs
+                weight += line.wait_lag[index]
+            elif index == begin - 1:
+                other, height = turns.follow[node], turns.step[node]
+            else:
+                other, height = turns.due[node], turns.due_step[node]
+                weight = line.with_late[chain]
+            if now + weight - height * period > turns.time[other]:
+                turns.time[other] = now + weight - height * period
+                turns.parent[other], turns.weight[other], turns.height[other] = node, weight, height
+                result = 1 if other == kept else result
+                if not turns.queued[other]:
+                    turns.queued[other] = 1
+                    turns.queue[last] = other
+                    last = (last + 1) % room
+    while first != last:
+        turns.queued[turns.queue[first]] = 0
+        first = (first + 1) % room
+    return result
+
+
+def least_period(line: Line, turns: Turns, low: int, most: int) -> int:
+    """Find the least period of the orders; `NEVER` if it is above the most, or they can never run."""
+    period = low
+    while period <= most:
+        needed = settle_times(line, turns, period)
+        if needed == 0:
+            return period
+        period = needed
+    return NEVER
+
+
+def runs_there(line: Line, turns: Turns, period: int, late: int, node: int, step: int) -> bool:
+    """Run a late task right behind a node, if the period allows it.
+
+    It starts when that node ends. What follows it may start later for it, and so on; if that comes round to the node
+    itself, the circle is longer than the period.
+    """
+    jobs = len(turns.place) - 1
+    turns.before[:] = turns.time
+    other, between = turns.follow[node], turns.step[node]
+    start = turns.time[node] + line.duration[node // jobs] + step * period
+    turns.time[late] = start
+    turns.follow[node], turns.step[node] = late, -step
+    turns.follow[late], turns.step[late] = other, step + between
+    turns.queue[0] = late
+    turns.queued[late] = 1
+    if raise_times(line, turns, period, 1, late) == 0:
+        return True
+    turns.time[:] = turns.before
+    turns.follow[node], turns.step[node] = other, between
+    turns.follow[late], turns.step[late] = late, 1
+    return False
+
+
+def list_places(line: Line, turns: Turns, period: int, rank: int, job: int) -> int:
+    """List all places at which a late task may be put, and how much too short each is; return how many there are."""
+    jobs, ranks = len(turns.place) - 1, len(line.capacity)
+    begin = (ranks + rank) * jobs + job
+    needed = line.duration[2 * ranks + rank]
+    node, step, count = begin, 0, 0
+    while count < len(turns.place_node):
+        other, then = turns.follow[node], step + turns.step[node]
+        end = turns.time[node] + step * period + line.duration[node // jobs] + needed
+        turns.place_node[count] = node
+        turns.place_step[count] = step
+        turns.place_need[count] = max(0, end - turns.time[other] - then * period)
+        count += 1
+        if (other == turns.due[begin] and then == turns.due_step[begin]) or other == begin:
+            break
+        node, step = other, then
+    return count
+
+
+def put_late(line: Line, turns: Turns, period: int, rank: int, job: int) -> bool:
+    """Put a late task where it pushes least; return whether a place for it was found."""
+    jobs, ranks = len(turns.place) - 1, len(line.capacity)
+    count = list_places(line, turns, period, rank, job)
+    for _ in range(min(count, TRIED)):
+        best = 0
+        for place in range(1, count):
+            if turns.place_need[place] < turns.place_need[best]:
+                best = place
+        late = (2 * ranks + rank) * jobs + job
+        if runs_there(line, turns, period, late, turns.place_node[best], turns.place_step[best]):
+            return True
+        turns.place_need[best] = NEVER
+    return False
+
+
+def put_all_late(line: Line, turns: Turns, period: int) -> int:
+    """Put the late tasks of all devices; return for how many no place was found."""
+    jobs, missing = len(turns.place) - 1, 0
+    for rank in range(len(line.capacity)):
+        if line.late[rank]:
+            for job in range(jobs):
+                if not put_late(line, turns, period, rank, job):
+                    missing += 1
+    return missing
+
+
+FUNCTIONS = (
+    *(place_of, ahead_of, put_behind, note_due, put_in_order, ratio_of_circle, raise_times, settle_times),
+    *(least_period, runs_there, list_places, put_late, put_all_late),
+)
+"""What numba compiles, each behind those that it uses."""
