@@ -259,6 +259,17 @@ def test_in_a_pipe_no_name_is_broken_and_on_a_terminal_no_line_is_longer_than_80
     assert max(map(len, shown)) <= 80
 
 
+def test_a_comparison_makes_a_table_for_pandas() -> None:
+    made = ppopt.compare(pipeline(), ["zb-h1", "1f1b", "gpipe"], optimize=False)
+    frame = made.frame()
+    assert list(frame["strategy"]) == [each.strategy for each in made.schedules]
+    assert list(frame["makespan"]) == [each.makespan for each in made.schedules]
+    assert list(frame["ladder_order"]) == [float(ladder.order) for ladder in made.ladders]
+    assert frame.set_index("strategy").loc["1f1b", "vs_baseline"] == 0
+    head = run("--no-optimize", "--format", "csv").stdout.splitlines()[0]
+    assert list(frame.columns) == head.split(",")
+
+
 def test_csv_is_flat() -> None:
     rows = list(csv.DictReader(io.StringIO(run("--no-optimize", "--format", "csv").stdout)))
     assert len(rows) == len(all_strategies())
