@@ -268,7 +268,7 @@ def test_a_faster_one_over_the_limit_is_named_with_what_it_needs() -> None:
     peak = over.figures.peak_memory[0]
     verdict = sentences.verdict(shown)
     assert verdict.startswith(f"zb-h2 is the fastest of all, but needs {peak:g} of 4 on device 0; 1f1b is the fastest")
-    assert "1 of 2 schedules fit the memory limit" in sentences.trade(shown)
+    assert "1 of 2 schedules fits the memory limit" in sentences.trade(shown)
     assert f"needs {peak:g} of 4 on device 0" in sentences.timeline(shown.schedules[1], whole=True)
 
 
