@@ -387,7 +387,7 @@ class Schedule:
         pipeline = self.pipeline
         unit = f" {pipeline.unit}" if pipeline.unit else ""
         return (
-            f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, {counted(pipeline.stages or 0, 'stage')}, "
-            f"{counted(pipeline.microbatches, 'microbatch')}, makespan {self.makespan:g}{unit}, "
+            f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, "
+            f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, makespan {self.makespan:g}{unit}, "
             f"bubble ratio {self.bubble_ratio:.4f}>"
         )
