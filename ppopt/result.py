@@ -388,6 +388,7 @@ class Schedule:
         unit = f" {pipeline.unit}" if pipeline.unit else ""
         return (
             f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, "
-            f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, makespan {self.makespan:g}{unit}, "
+            f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
+            f"makespan {self.makespan:g}{unit}, "
             f"bubble ratio {self.bubble_ratio:.4f}>"
         )

@@ -17,7 +17,8 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     pipeline, unit = rehearsal.predicted_nominal.pipeline, rehearsal.unit
     yield (
         f"{rehearsal.schedule.strategy}: {counted(pipeline.devices, 'process')}, "
-        f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, PyTorch {rehearsal.torch}"
+        f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
+        f"PyTorch {rehearsal.torch}"
         + ("" if rehearsal.communicators == "async" else f", communicators: {rehearsal.communicators}")
     )
     steps = " ".join(f"{step:.4g}" for step in rehearsal.measured)
