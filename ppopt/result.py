@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.evaluation.as_run import Transferred, as_it_ran
 from ppopt.evaluation.export import export
 from reports.metrics import Figures
+from solver.counted import counted
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.actions import Op, PipelineAction
@@ -386,7 +387,8 @@ class Schedule:
         pipeline = self.pipeline
         unit = f" {pipeline.unit}" if pipeline.unit else ""
         return (
-            f"<Schedule {self.strategy}: {pipeline.devices} devices, {pipeline.stages} stages, "
-            f"{pipeline.microbatches} microbatches, makespan {self.makespan:g}{unit}, "
+            f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, "
+            f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
+            f"makespan {self.makespan:g}{unit}, "
             f"bubble ratio {self.bubble_ratio:.4f}>"
         )

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any, TypeAlias
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.layers import LayerCosts, LayerKind, Layers, added_up
 from strategies.numbers import refusal, shown
@@ -86,7 +87,8 @@ def check_cut(layers: Layers, layers_per_stage: Sequence[int], *, empty: bool = 
     stages = len(layers_per_stage)
     if sum(layers_per_stage) != layers.total:
         raise InputError(
-            f"layers_per_stage: must sum to the {layers.total} layers of the model; found {sum(layers_per_stage)}"
+            f"layers_per_stage: must sum to the {counted(layers.total, 'layer')} of the model; "
+            f"found {sum(layers_per_stage)}"
         )
     layers.stage_windows(stages)
     by_kind = counts_by_kind(layers, layers_per_stage)
@@ -134,8 +136,8 @@ def resolve_recomputed(layers: Layers, layers_per_stage: Sequence[int], given: S
     """
     if len(given) != len(layers_per_stage):
         raise InputError(
-            f"recomputed_per_stage: must have one entry for each of the {len(layers_per_stage)} stages; "
-            f"found {len(given)} entries"
+            f"recomputed_per_stage: must have one entry for each of the {counted(len(layers_per_stage), 'stage')}; "
+            f"found {counted(len(given), 'entry')}"
         )
     by_kind = counts_by_kind(layers, layers_per_stage)
     return tuple(_resolve(layers, stage, held, given[stage]) for stage, held in enumerate(by_kind))

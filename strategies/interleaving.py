@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.pipeline import Pipeline
 from strategies.registry import plain
@@ -30,7 +31,10 @@ def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
         return None
     groups = max(1, microbatches // devices)
     if microbatches % groups:
-        return f"PyTorch's class does not take {microbatches} microbatches here: {groups} equal groups are not possible"
+        return (
+            f"PyTorch's class does not take {counted(microbatches, 'microbatch')} here: {groups} equal groups are not "
+            "possible"
+        )
     size = microbatches // groups
     return f"PyTorch's class takes groups of {size} here: interleaved:group_size={size}"
 

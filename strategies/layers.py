@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import ConfigDict, PlainValidator, RootModel, model_validator
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.backward_halves import refuse_contradiction, split_backward
 from strategies.numbers import read_amount, read_count, refusal
@@ -229,7 +230,8 @@ class LayerKind(Part):
         if first > last:
             raise WrongKeyError(
                 "earliest_stage",
-                f"must not come after latest_stage ({last} of {stages} stages, counted from 0); found {first}",
+                f"must not come after latest_stage ({last} of {counted(stages, 'stage')}, counted from 0); "
+                f"found {first}",
             )
         return first, last
 
@@ -241,7 +243,7 @@ def _from_the_end(stage: int | None, stages: int, absent: int) -> int:
 
 
 def _no_such_stage(stage: int | None, stages: int) -> str:
-    return f"must be one of {stages} stages, −{stages} to {stages - 1}; found {stage}"
+    return f"must be one of {counted(stages, 'stage')}, −{stages} to {stages - 1}; found {stage}"
 
 
 def _refuse_kept_for_no_time(costs: LayerCosts, prefix: str = "") -> None:

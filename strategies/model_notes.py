@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from statistics import median
 
+from solver.counted import counted
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import Strategy
@@ -30,10 +31,10 @@ def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[s
     if old == new:
         return
     if before.layers is not None:
-        yield f"{name} runs {new} stages: the same model, its layers spread evenly over them"
+        yield f"{name} runs {counted(new, 'stage')}: the same model, its layers spread evenly over them"
         return
     yield (
-        f"{name} runs {new} stages: the same model, re-partitioned from {old} stages "
+        f"{name} runs {counted(new, 'stage')}: the same model, re-partitioned from {counted(old, 'stage')} "
         "(times and activations shared out evenly)"
     )
     yield from split_stage_notes(before, placement.homes[0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.actions import Op
 from strategies.lowering.faults import communication_faults
@@ -190,8 +191,8 @@ class _Reading:
         microbatches = sorted({op.microbatch for op in self.places})
         if len(stages) * len(microbatches) > 4 * len(self.places) + 1000:
             needed = 2 * len(stages) * len(microbatches)
-            text = f"{len(stages)} stages and {len(microbatches)} microbatches need at least {needed:,} actions"
-            yield Fault(None, None, "", f"{text}; there are {len(self.places):,}")
+            text = f"{counted(len(stages), 'stage')} and {counted(len(microbatches), 'microbatch')}"
+            yield Fault(None, None, "", f"{text} need at least {needed:,} actions; there are {len(self.places):,}")
             return
         missing: dict[tuple[int, int, str], list[int]] = defaultdict(list)
         for stage in stages:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.backward_halves import refuse_contradiction, split_backward
 from strategies.communication import LOWERINGS, NO_HOP, P2P, Communication, Hop, read_choice
@@ -244,14 +245,18 @@ class Pipeline(Part):
             if self.stages is None and length % self.devices:
                 raise ValueError(
                     f"{key}: must have one entry for each stage, {self.devices} or a multiple of it; "
-                    f"found {length} entries"
+                    f"found {counted(length, 'entry')}"
                 )
             if length != stages:
-                raise ValueError(f"{key}: must have one entry for each of the {stages} stages; found {length} entries")
+                raise ValueError(
+                    f"{key}: must have one entry for each of the {counted(stages or 0, 'stage')}; "
+                    f"found {counted(length, 'entry')}"
+                )
         limit = self.memory.limit
         if isinstance(limit, tuple) and len(limit) != self.devices:
             raise ValueError(
-                f"memory.limit: must have one entry for each of the {self.devices} devices; found {len(limit)} entries"
+                f"memory.limit: must have one entry for each of the {counted(self.devices, 'device')}; "
+                f"found {counted(len(limit), 'entry')}"
             )
         if stages is not None:
             object.__setattr__(self, "stages", stages)  # known from the lists
@@ -276,7 +281,7 @@ class Pipeline(Part):
         if given.devices_per_node is not None and self.devices % given.devices_per_node:
             raise WrongKeyError(
                 "communication.devices_per_node",
-                f"must divide the {self.devices} devices; found {given.devices_per_node}",
+                f"must divide the {counted(self.devices, 'device')}; found {given.devices_per_node}",
             )
         for key, values in given.lists():
             if self.stages is None or self.is_open_cut:
@@ -285,8 +290,8 @@ class Pipeline(Part):
             if len(values) != self.stages - 1:
                 raise WrongKeyError(
                     f"communication.{key}",
-                    f"must have one entry for each of the {self.stages - 1} boundaries between {self.stages} stages; "
-                    f"found {len(values)} entries",
+                    f"must have one entry for each of the {counted(self.stages - 1, 'boundary')} between "
+                    f"{counted(self.stages, 'stage')}; found {counted(len(values), 'entry')}",
                 )
 
     def hop(self, boundary: int, source: int, destination: int, kind: str = "F") -> Hop:
@@ -358,7 +363,8 @@ class Pipeline(Part):
         stages = len(self.layers_per_stage)
         if self.stages is not None and self.stages != stages:
             raise ValueError(
-                f"layers_per_stage: must have one entry for each of the {self.stages} stages; found {stages} entries"
+                f"layers_per_stage: must have one entry for each of the {counted(self.stages, 'stage')}; "
+                f"found {counted(stages, 'entry')}"
             )
         if stages % self.devices:
             raise ValueError(

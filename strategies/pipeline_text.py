@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
+from solver.counted import counted
 from strategies.numbers import PerStage
 
 Costs: TypeAlias = Mapping[str, PerStage | None]
@@ -21,9 +22,9 @@ _LETTERS = {
 
 def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: int | None) -> str:
     """Write the numbers of devices, stages, microbatches and, where the model is given as such, layers."""
-    cut = "stages as the schedule needs" if stages is None else _counted(stages, "stage")
-    given = "" if layers is None else f", {_counted(layers, 'layer')}"
-    return f"{_counted(devices, 'device')}, {cut}, {_counted(microbatches, 'microbatch')}{given}"
+    cut = "stages as the schedule needs" if stages is None else counted(stages, "stage")
+    given = "" if layers is None else f", {counted(layers, 'layer')}"
+    return f"{counted(devices, 'device')}, {cut}, {counted(microbatches, 'microbatch')}{given}"
 
 
 def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
@@ -55,11 +56,6 @@ def _memory(memory: Costs) -> Iterator[str]:
     if static is not None:
         yield f"static {_amount(static)}"
     yield "no limit" if limit is None else f"limit {_amount(limit)}"
-
-
-def _counted(count: int, what: str) -> str:
-    plural = "es" if what.endswith("ch") else "s"
-    return f"{count} {what}{'' if count == 1 else plural}"
 
 
 def _amount(value: PerStage) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from solver.counted import counted
 from solver.errors import InputError
 
 STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1, "wave": None}
@@ -97,8 +98,12 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
         raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}")
     if not takes_stages(name, devices, stages):
         per_device = STAGES_PER_DEVICE[name]
-        needed = f"{per_device * devices}" if per_device else f"a multiple of {STAGES_COME_IN[name] * devices}"
-        raise InputError(f"placement: {name} on {devices} devices needs {needed} stages, not {stages}")
+        needed = (
+            counted(per_device * devices, "stage")
+            if per_device
+            else f"a multiple of {counted(STAGES_COME_IN[name] * devices, 'stage')}"
+        )
+        raise InputError(f"placement: {name} on {counted(devices, 'device')} needs {needed}, not {stages}")
     called = "v" if name == "wave" and stages == 2 * devices else name
     return Placement(called, devices, microbatches, _homes(name, devices, stages))
 

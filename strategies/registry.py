@@ -215,9 +215,26 @@ def find_strategy(name: str) -> Strategy:
     wanted = plain(name)
     if wanted in by_name:
         return by_name[wanted]
-    near = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.5)
-    hint = f"did you mean {by_name[near[0]].name}? " if near else ""
+    if "," in name:
+        _refuse_list(name)
+    spelled = by_name | {_in_words(each): strategy for each, strategy in by_name.items()}
+    near = difflib.get_close_matches(wanted, spelled, n=1, cutoff=0.5)
+    hint = f"did you mean {spelled[near[0]].name}? " if near else ""
     raise InputError(f"strategy: {name[:60]!r} is not known; {hint}Known are {', '.join(all_strategies())}")
+
+
+def _refuse_list(text: str) -> None:
+    """Say how several strategies are written that stand in one word, or which of them is not known."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        find_strategy(name)
+    if names:
+        raise InputError(f"strategy: {text[:60]!r} is no name; write one by one, without commas: {' '.join(names)}")
+
+
+def _in_words(name: str) -> str:
+    """Write out an abbreviation that many write out: ``zbh1`` is the Zero Bubble schedule H1."""
+    return name.replace("zb", "zerobubble", 1) if name.startswith("zb") else name
 
 
 def _names(strategy: Strategy) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.given_order import GivenOrder, Named
 from strategies.model_notes import recut_notes, split_stage_notes
@@ -154,7 +155,7 @@ class GivenModel:
             raise InputError(unmet)
         usual = needs.default_stages(devices)
         if wished is not None and not needs.takes_stages(wished, devices):
-            raise InputError(f"{strategy.name}:stages: {wished} do not fit {devices} devices; {usual} do")
+            raise InputError(f"{strategy.name}:stages: {wished} do not fit {counted(devices, 'device')}; {usual} do")
         refuse_too_large(strategy, wished or usual, self.pipeline.microbatches)
         own = self.pipeline.stages
         if wished is None and own is not None and needs.takes_stages(own, devices):
@@ -215,13 +216,13 @@ def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) 
     if needs.stages_option is None or needs.stages_option not in options:
         return stages
     parts = options[needs.stages_option]
-    counted = parts * needs.stages_come_in * devices
-    if stages not in (None, counted):
+    needed = parts * needs.stages_come_in * devices
+    if stages not in (None, needed):
         raise InputError(
-            f"{strategy.name}:stages: contradicts {needs.stages_option}={parts}, which are {counted} stages on "
-            f"{devices} devices; found {stages}"
+            f"{strategy.name}:stages: contradicts {needs.stages_option}={parts}, which are {needed} stages on "
+            f"{counted(devices, 'device')}; found {stages}"
         )
-    return counted
+    return needed
 
 
 def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
@@ -299,7 +300,7 @@ def recut_as_asked(
         return cut, ()
     homes = orders[0].placement.homes[0] if orders else [stage % pipeline.devices for stage in range(stages)]
     shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
-    note = f"the model was re-partitioned from {pipeline.stages} into {stages} stages {shared}"
+    note = f"the model was re-partitioned from {pipeline.stages} into {counted(stages, 'stage')} {shared}"
     return cut, (note, *split_stage_notes(pipeline, homes))
 
 

@@ -1,4 +1,9 @@
-"""Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed."""
+"""What holds for all tests.
+
+- Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed.
+- Coverage is not measured in slow tests.
+- Before several processes share the tests, all inner loops are compiled, once.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,23 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.compiling import compile_beforehand
+
 settings.register_profile("any machine", deadline=None)  # no test asserts a time
 settings.load_profile("any machine")
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if getattr(session.config.option, "numprocesses", None) and not session.config.option.collectonly:
+        compile_beforehand()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -19,6 +19,7 @@ MAY_NOT = {
     "ppopt": set(),
 }
 SOLVER_DATA_TYPES = {
+    "solver.counted",
     "solver.problem",
     "solver.programs",
     "solver.repetition",

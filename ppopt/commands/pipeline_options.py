@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from solver.counted import counted
 from solver.errors import InputError
 
 if TYPE_CHECKING:
@@ -304,7 +305,8 @@ class _TimeOverrides:
             return {**current, next((each for each in current if str(each) == str(stage)), stage): value}
         entries = list(current) if isinstance(current, (list, tuple)) else [current] * self._count_stages()
         if stage >= len(entries):
-            raise InputError(f"times.{key}.{stage}: there are only {len(entries)} stages, 0 to {len(entries) - 1}")
+            there = counted(len(entries), "stage")
+            raise InputError(f"times.{key}.{stage}: there are only {there}, 0 to {len(entries) - 1}")
         entries[stage] = value
         return entries
 

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.flat_figures import flat
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
 from ppopt.optimization.optimize import compared_with_published
@@ -28,6 +29,7 @@ from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
+from solver.counted import counted
 from strategies.pipeline import Pipeline
 from strategies.short_blocks import one_on_short_blocks
 
@@ -44,7 +46,7 @@ def show(
         whole |= {} if noise is None else {"noise": noise.to_dict()}
         click.echo(json.dumps(whole, allow_nan=False))
     elif form == "csv":
-        click.echo(as_csv([_flat(schedule.to_dict()) for schedule in schedules]), nl=False)
+        click.echo(as_csv([flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
         click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
         _show_noise(schedules, noise)
@@ -180,18 +182,11 @@ def wrapped(text: str, indent: str = "  ") -> str:
 
 def _comparisons_as_csv(comparisons: Sequence[Comparison], titles: Sequence[str]) -> str:
     rows = [
-        ({"configuration": title} if len(titles) > 1 else {}) | _flat(figures)
+        ({"configuration": title} if len(titles) > 1 else {}) | flat(figures)
         for comparison, title in zip(comparisons, titles, strict=True)
         for figures in comparison.figures()
     ]
     return as_csv(rows) if rows else ""
-
-
-def _flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Write the entries of the ladder, and of the noise, as figures of their own."""
-    plain = {key: value for key, value in figures.items() if not isinstance(value, dict)}
-    nested = ((key, value) for key, value in figures.items() if isinstance(value, dict))
-    return plain | {f"{key}_{part}": inner for key, value in nested for part, inner in value.items()}
 
 
 def tell_files(form: str, **files: Sequence[str]) -> None:
@@ -231,7 +226,8 @@ def _search_line(schedule: Schedule) -> str:
     pipeline = schedule.pipeline
     text = (
         f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
-        f"({pipeline.devices} devices, {pipeline.stages} stages, {pipeline.microbatches} microbatches)"
+        f"({counted(pipeline.devices, 'device')}, {counted(pipeline.stages or 0, 'stage')}, "
+        f"{counted(pipeline.microbatches, 'microbatch')})"
     )
     return click.wrap_text(text, 80, subsequent_indent="  ")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from solver.counted import counted
 from solver.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) ->
     sizes = found.measurement
     latency = f"{found.latency.median:.4g} ms ({found.latency})" if found.latency else "not measured"
     steps = len(found.steps)
+    devices, stages = counted(sizes.devices, "device"), counted(sizes.stages, "stage")
     lines = [
-        f"{sizes.devices} devices, {sizes.stages} stages ({found.placement}), {sizes.microbatches} microbatches",
+        f"{devices}, {stages} ({found.placement}), {counted(sizes.microbatches, 'microbatch')}",
         f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {found.step_time:.6g} ms",
         *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
+from ppopt.flat_figures import flat
 from ppopt.result import Schedule
 from reports.ladder import STEPS, Ladder
+from solver.counted import counted
 from strategies.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ppopt.noise.noise import Noise
     from reports.content import Section
     from reports.table import Row
@@ -89,6 +93,18 @@ class Comparison:
             for pair in pairs
         ]
 
+    def frame(self) -> pd.DataFrame:
+        """Make a table: a row for each schedule, best first, with the columns of ``--format csv``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The entries of the ladder are ``ladder_ideal`` and so on. ``peak_memory`` is a list, one number a device.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([flat(figures) for figures in self.figures()])
+
     def _with_communicators(self, schedule: Schedule) -> dict[str, Any]:
         found = self.communicators.get(schedule.strategy)
         if found is None:
@@ -162,7 +178,7 @@ class Comparison:
         return comparison_html(self.section(), self.verdict)
 
     def __repr__(self) -> str:
-        return f"<Comparison of {len(self.schedules)} schedules: {self.verdict}>"
+        return f"<Comparison of {counted(len(self.schedules), 'schedule')}: {self.verdict}>"
 
 
 def _figures(schedule: Schedule, ladder: Ladder) -> dict[str, Any]:

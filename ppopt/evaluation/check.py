@@ -15,6 +15,7 @@ from ppopt.evaluation.communicator_verdicts import (
 )
 from ppopt.garbage import collection_paused
 from ppopt.planning.quick import planned_for_file
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.actions import Op
 from strategies.given_order import GivenOrder
@@ -114,7 +115,7 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
         _refuse_lowered(file)
     notes = file.remarks if is_lowered(file.rows) else file.notes
     if checked.placement is None:
-        return CheckReport(file.name, faults, notes, f"{file.name}: {_counted(len(faults), 'fault')}")
+        return CheckReport(file.name, faults, notes, f"{file.name}: {counted(len(faults), 'fault')}")
     placed = file.rows if is_lowered(file.rows) else None
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
     if costs is not None:
@@ -151,7 +152,7 @@ def _with_communicators(
 ) -> CheckReport:
     """Tell with which communicators an order with communication runs, if nothing in it crosses."""
     lowered = as_programs(rows, given.placement, unit_durations, moves_at_once)
-    how = f"{_described(given)}, {_counted(len(lowered.transfers), 'transfer')}"
+    how = f"{_described(given)}, {counted(len(lowered.transfers), 'transfer')}"
     placed = "" if lower is None else _PLACED[lower]
     faults = (*report.faults, *crossing_faults(lowered))
     text = f"{report.name}: {', '.join(filter(None, [how, placed]))}; {_found(faults)}"
@@ -168,24 +169,19 @@ def _with_communicators(
 
 
 def _found(faults: Sequence[Fault]) -> str:
-    return _counted(len(faults), "fault") if faults else "no fault"
+    return counted(len(faults), "fault") if faults else "no fault"
 
 
 def _described(given: GivenOrder) -> str:
     sizes = given.sizes
     operations = sum(len(ops_of(action)) for order in given.orders for action in order)
     parts = (
-        _counted(sizes["devices"], "device"),
-        f"{_counted(sizes['stages'], 'stage')} ({given.placement.name})",
-        _counted(sizes["microbatches"], "microbatch"),
-        _counted(operations, "operation"),
+        counted(sizes["devices"], "device"),
+        f"{counted(sizes['stages'], 'stage')} ({given.placement.name})",
+        counted(sizes["microbatches"], "microbatch"),
+        counted(operations, "operation"),
     )
     return ", ".join(parts)
-
-
-def _counted(count: int, what: str) -> str:
-    plural = "es" if what.endswith("ch") else "s"
-    return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) -> Iterator[Fault]:

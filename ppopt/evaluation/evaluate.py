@@ -13,7 +13,7 @@ from ppopt.garbage import collection_paused
 from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.quick import planned, planned_for_file
 from ppopt.result import Schedule
-from solver.errors import DeadlockError, InputError
+from solver.errors import DeadlockError, InputError, describe_cycle
 from solver.replay import ENGINES
 from solver.states import EngineChoice
 from strategies.actions import Op, PipelineAction
@@ -191,7 +191,9 @@ def evaluate_with(
     try:
         return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
-        error.args = ("; ".join([str(error), *_cures(strategy, pipeline, chosen)]),) if cured else error.args
+        if cures := "; ".join(_cures(strategy, pipeline, chosen)) if cured else "":
+            circle = describe_cycle(error.cycle)
+            error.args = (f"{label}: the order deadlocks: {cures}; the circle is {circle}",)
         raise
 
 

@@ -16,6 +16,7 @@ from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
+from solver.counted import counted
 from strategies.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
@@ -286,9 +287,9 @@ class Exploration:
             return
         gaps = [self._gap(limit) for limit in self.limits]
         done = sum(gap == 0 for gap in gaps)
-        text = f"{done} of {len(gaps)} limits proven, mean gap {float(100 * sum(gaps) / len(gaps)):.2f}%"
+        text = f"{done} of {counted(len(gaps), 'limit')} proven, mean gap {float(100 * sum(gaps) / len(gaps)):.2f}%"
         seen = sum(any((lane.name, limit) in self.spent for lane in self.curves.lanes) for limit in self.limits)
-        self.on_progress(f"{seen} of {len(gaps)} limits searched, {text}, {self._left:.0f} s left")
+        self.on_progress(f"{seen} of {counted(len(gaps), 'limit')} searched, {text}, {self._left:.0f} s left")
 
     def _gap(self, limit: Fraction) -> Fraction:
         best = self.curves.best_at(limit).makespan

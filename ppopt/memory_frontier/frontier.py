@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.result import Schedule
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
+from solver.counted import counted
 from strategies.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -225,8 +226,8 @@ class Frontier:
     def _search_sentence(self) -> str:
         ended = ", interrupted" if self.interrupted else ""
         return (
-            f"Searched placements: {', '.join(self.searched)}; {len(self.points)} limits in {self.seconds:.0f} s{ended}"
-            f", mean gap {percent(self.mean_gap)}."
+            f"Searched placements: {', '.join(self.searched)}; {counted(len(self.points), 'limit')} in "
+            f"{self.seconds:.0f} s{ended}, mean gap {percent(self.mean_gap)}."
         )
 
     def _repr_html_(self) -> str:
@@ -236,4 +237,4 @@ class Frontier:
         return frontier_html(self.shown)
 
     def __repr__(self) -> str:
-        return f"<Frontier of {len(self.points)} limits: {self.sentence}>"
+        return f"<Frontier of {counted(len(self.points), 'limit')}: {self.sentence}>"

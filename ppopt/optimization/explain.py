@@ -15,6 +15,7 @@ from ppopt.result import Schedule
 from ppopt.single_threaded_blas import single_threaded_blas
 from reports.numbers import number, percent, with_unit
 from solver.bounds.makespan import makespan_bound, sizes_to_write
+from solver.counted import counted
 from solver.deadline import is_over
 from solver.problem import Problem
 from solver.repetition import Repetition
@@ -60,7 +61,7 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     yield _what_holds(schedule)
     yield (
         f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} is the work itself, spread evenly "
-        f"over {schedule.pipeline.devices} devices."
+        f"over {counted(schedule.pipeline.devices, 'device')}."
     )
     if schedule.objective == "makespan":
         yield from _what_would_help(schedule, limit)

@@ -13,6 +13,7 @@ from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import sampled_makespans
 from ppopt.result import Schedule
 from reports.numbers import number, percent
+from solver.counted import counted
 from solver.problem import Orders
 
 MOST_KEPT = 40
@@ -120,7 +121,7 @@ def _ranked(schedules: Sequence[Schedule], noise: Noise, deadline: float) -> lis
 
 
 def _note(chosen: Schedule, mean: float, best: Schedule, best_mean: float, count: int, noise: Noise) -> str:
-    met = f"of the {count} schedules compared that the search met"
+    met = f"of the {counted(count, 'schedule')} compared that the search met"
     if chosen is best:
         return f"robust: {met}, the shortest has the least mean under noise ({noise}), too: {number(mean)}"
     lost = chosen.makespan / best.makespan - 1

@@ -78,7 +78,8 @@ def gather(
             continue
         if not numbers and not all_of_them and stages_per_device:
             given = ", ".join(map(str, stages_per_device))
-            found.left_out.append((str(name), f"{name} does not take {given} stages per device"))
+            what = "stage" if given == "1" else "stages"
+            found.left_out.append((str(name), f"{name} does not take {given} {what} per device"))
         for number in numbers:
             try:
                 found.fitting.append(read_order(pipeline, name, stages=number))

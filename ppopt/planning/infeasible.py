@@ -178,7 +178,9 @@ def other_numbers_of_stages(order: FixedOrder, recompute: Recompute, tried: Iter
             if missing is not None and missing.least <= 0:
                 found.append(number_)
     if found:
-        return f"with {' or '.join(map(str, found))} stages per device it fits"
+        return f"with {' or '.join(map(str, found))} {'stage' if found == [1] else 'stages'} per device it fits"
+    if others == [1]:
+        return "1 stage per device does not fit either"
     return f"{', '.join(map(str, others))} stages per device do not fit either" if others else ""
 
 

@@ -8,6 +8,7 @@ from ppopt.comparison.ladders import QuickBounds, measure_ladders
 from ppopt.planning.plans import MOST_SHOWN, Planning
 from reports.content import Section
 from reports.numbers import percent
+from solver.counted import counted
 
 
 def plan_section(planning: Planning, title: str, *, deadline: float | None = None) -> Section:
@@ -60,7 +61,7 @@ def _headline(planning: Planning) -> str:
 def _what_was_planned(planning: Planning) -> str:
     count = len(planning.plans)
     proven = sum(plan.status == "optimal" for plan in planning)
-    text = f"{count} plans, {proven} of them proven, in {planning.seconds:.1f} s; bounds are over all cuts"
+    text = f"{counted(count, 'plan')}, {proven} of them proven, in {planning.seconds:.1f} s; bounds are over all cuts"
     if count > MOST_SHOWN:
         text += f"; the {MOST_SHOWN} best are shown"
     return f"{text}. It was interrupted." if planning.interrupted else f"{text}."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ppopt.planning.order_as_partition import Recompute
 from ppopt.result import Schedule
+from solver.counted import counted
 from solver.errors import InfeasibleError
 from strategies.cuts import Counts
 from strategies.layouts.frameworks import Export, Planned, exports
@@ -293,4 +294,4 @@ class Planning(Sequence[Plan]):
         }
 
     def __repr__(self) -> str:
-        return f"<Planning: {len(self.plans)} plans, the best {self.best!r}>"
+        return f"<Planning: {counted(len(self.plans), 'plan')}, the best {self.best!r}>"

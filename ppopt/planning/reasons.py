@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
+from solver.counted import counted
 from strategies.cuts import ByKind, counts_by_kind
 
 CLOSE_TO_LIMIT = 0.97
@@ -212,10 +213,11 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
     if len(stages) > MOST_DEVICES:
         where = f"{len(stages)} stages"
     longest, saved, device = _effect(plan, again)
-    share = percent(float(longest / plan.exact_makespan))
+    share, are = percent(float(longest / plan.exact_makespan)), "is" if count == 1 else "are"
     yield (
-        f"{count} of {total} layers are recomputed, on {where}: device {device} works {_time(plan, float(longest))} "
-        f"longer for it ({share} of the makespan), and a microbatch keeps {number(float(saved))} less there."
+        f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}: device {device} works "
+        f"{_time(plan, float(longest))} longer for it ({share} of the makespan), and a microbatch keeps "
+        f"{number(float(saved))} less there."
     )
     if others.plain_is_infeasible:
         yield "Without recomputation no cut fits the memory."

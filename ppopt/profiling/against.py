@@ -13,6 +13,7 @@ from ppopt.profiling.timeline import orders_of
 from ppopt.result import Schedule
 from reports.metrics import measure
 from reports.numbers import grouped, percent, with_unit
+from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Placed, Problem, Task, tasks_of
 from strategies.actions import Op
@@ -103,12 +104,14 @@ def _check_same_order(predicted: Schedule, actions: Sequence[MeasuredAction]) ->
 def _check_same_actions(predicted: Schedule, actions: Iterable[MeasuredAction]) -> None:
     expected = {(row.device, *_op(row)) for row in predicted.rows}
     found = {(each.device, each.stage, each.kind, each.microbatch) for each in actions}
-    for some, what in ((found - expected, "were measured, but"), (expected - found, "were not measured, though")):
+    for some, what in ((found - expected, "measured, but"), (expected - found, "not measured, though")):
         if some:
             device, stage, kind, microbatch = min(some)
+            were, them = ("was", "it") if len(some) == 1 else ("were", "them")
             raise InputError(
-                f"{predicted.strategy}: {len(some)} actions {what} its order {'lacks' if some <= found else 'has'} "
-                f"them, the first: {stage}{kind}{microbatch} on device {device}; is this the order that ran?"
+                f"{predicted.strategy}: {counted(len(some), 'action')} {were} {what} its order "
+                f"{'lacks' if some <= found else 'has'} {them}, the first: {stage}{kind}{microbatch} on device "
+                f"{device}; is this the order that ran?"
             )
 
 

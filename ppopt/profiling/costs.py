@@ -10,6 +10,7 @@ import numpy as np
 
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.backward_halves import SPLIT_TOLERANCE
 
@@ -34,7 +35,7 @@ class Spread(NamedTuple):
     times: int
 
     def __str__(self) -> str:
-        return f"p10 {self.p10:.4g}, p90 {self.p90:.4g}, {self.times} times"
+        return f"p10 {self.p10:.4g}, p90 {self.p90:.4g}, {counted(self.times, 'time')}"
 
 
 Spreads = dict[str, dict[int, Spread]]

@@ -19,6 +19,7 @@ from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.receives import Receive, Waits
 from ppopt.profiling.recognition import Recognised
 from ppopt.profiling.runs import OF_THE_RANK, Range, Run, StepMark
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.actions import Op
 from strategies.numbers import in_one_line
@@ -265,7 +266,9 @@ def _notes(name: str, found: _Found, category: str | None) -> Iterator[str]:
     only_on_cpu = {event.ops for event in found.actions[CPU]} - {event.ops for event in found.actions[category or CPU]}
     if only_on_cpu:
         example = next(iter(sorted(only_on_cpu)))[0]
-        yield f"{name}: {len(only_on_cpu)} actions, such as {example}, are not on the streams and were skipped"
+        verbs = ("is", "was") if len(only_on_cpu) == 1 else ("are", "were")
+        some = f"{counted(len(only_on_cpu), 'action')}, such as {example},"
+        yield f"{name}: {some} {verbs[0]} not on the streams and {verbs[1]} skipped"
     if category == GRAPH:
         yield f"{name}: its actions were assembled from the kernels of CUDA graphs"
 

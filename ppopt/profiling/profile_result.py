@@ -13,7 +13,8 @@ from ppopt.profiling.costs import Spread, Spreads, make_times, measure_latency, 
 from ppopt.profiling.homes import placement_of, stages_of
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.read import Paths, read_measurement
-from ppopt.profiling.timeline import counted, orders_of, representative_step
+from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
+from solver.counted import counted
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
 
@@ -63,7 +64,7 @@ class Profile:
     @property
     def steps(self) -> list[int]:
         """The steps that count."""
-        return sorted({action.step for action in counted(self.measurement)})
+        return sorted({action.step for action in actions_that_count(self.measurement)})
 
     def to_yaml(self) -> str:
         """Write the configuration, with what is known of it in comments."""
@@ -72,12 +73,12 @@ class Profile:
 
     def _about(self) -> Iterator[str]:
         measured = self.measurement
-        yield f"# Measured: all times are in milliseconds, the medians of {_count(len(self.steps), 'step')}."
+        yield f"# Measured: all times are in milliseconds, the medians of {counted(len(self.steps), 'step')}."
         yield f"# Placement: {self.placement}."
         for device, stages in enumerate(stages_of(self.step, measured.devices)):
             actions = len(self.orders[device])
             stages_held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
-            yield f"#   device {device}: {_count(actions, 'action')} per step, {stages_held}"
+            yield f"#   device {device}: {counted(actions, 'action')} per step, {stages_held}"
         yield f"# A step took {self.step_time:.6g} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)
@@ -106,8 +107,8 @@ class Profile:
     def __repr__(self) -> str:
         sizes = self.measurement
         return (
-            f"<Profile: {sizes.devices} devices, {sizes.stages} stages, {sizes.microbatches} microbatches, "
-            f"{self.placement}, {_count(len(self.steps), 'step')}>"
+            f"<Profile: {counted(sizes.devices, 'device')}, {counted(sizes.stages, 'stage')}, "
+            f"{counted(sizes.microbatches, 'microbatch')}, {self.placement}, {counted(len(self.steps), 'step')}>"
         )
 
 
@@ -143,7 +144,7 @@ def profile_of(measurement: Measurement) -> Profile:
     InputError
         If a stage has no forward or no backward, or no step counts.
     """
-    actions = counted(measurement)
+    actions = actions_that_count(measurement)
     spreads, latency = measure_spreads(actions), measure_latency(actions)
     times, notes = make_times(spreads, measurement.stages)
     if latency is None and measurement.devices > 1:
@@ -175,7 +176,3 @@ def _yaml(mapping: dict[str, Any], spreads: Spreads, latency: Spread | None) -> 
             found = spreads.get(key, {}).get(stage)
             yield f"    - {value!r}  # stage {stage}: {found or 'not measured, see above'}"
     yield f"p2p_latency: {mapping['p2p_latency']!r}" + (f"  # {latency}" if latency else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")

@@ -11,7 +11,7 @@ from solver.problem import Block
 from strategies.actions import Op, PipelineAction
 
 
-def counted(measurement: Measurement) -> list[MeasuredAction]:
+def actions_that_count(measurement: Measurement) -> list[MeasuredAction]:
     """List the actions of the steps that count.
 
     Raises
@@ -34,7 +34,7 @@ def representative_step(measurement: Measurement) -> list[MeasuredAction]:
         If no step counts.
     """
     steps: dict[int, list[MeasuredAction]] = defaultdict(list)
-    for action in counted(measurement):
+    for action in actions_that_count(measurement):
         steps[action.step].append(action)
     most = max(len(actions) for actions in steps.values())
     whole = [actions for actions in steps.values() if len(actions) == most]

@@ -24,6 +24,7 @@ from ppopt.rehearsal.prediction import (
     with_first_stage_input_backward,
 )
 from ppopt.result import Schedule
+from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from strategies.actions import Op
@@ -369,9 +370,9 @@ def _too_few_cores(processes: int) -> Iterator[str]:
     """Say where processes will wait for a core, which no schedule knows of."""
     cores = usable_cores()
     if processes > cores:
-        counted = "1 core" if cores == 1 else f"{cores} cores"
+        there = counted(cores, "core")
         yield (
-            f"{counted} for {processes} processes: where more of them work at once than there are cores, waits will "
+            f"{there} for {processes} processes: where more of them work at once than there are cores, waits will "
             "be measured instead of schedules"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ppopt.rehearsal.outcome import Rehearsal
+from solver.counted import counted
 
 
 def summary(rehearsal: Rehearsal) -> str:
@@ -15,8 +16,9 @@ def summary(rehearsal: Rehearsal) -> str:
 def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     pipeline, unit = rehearsal.predicted_nominal.pipeline, rehearsal.unit
     yield (
-        f"{rehearsal.schedule.strategy}: {pipeline.devices} processes, {pipeline.stages} stages, "
-        f"{pipeline.microbatches} microbatches, PyTorch {rehearsal.torch}"
+        f"{rehearsal.schedule.strategy}: {counted(pipeline.devices, 'process')}, "
+        f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
+        f"PyTorch {rehearsal.torch}"
         + ("" if rehearsal.communicators == "async" else f", communicators: {rehearsal.communicators}")
     )
     steps = " ".join(f"{step:.4g}" for step in rehearsal.measured)

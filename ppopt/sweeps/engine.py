@@ -9,6 +9,7 @@ from typing import Any
 
 from ppopt.sweeps.cluster import open_cluster
 from ppopt.sweeps.job import Figures, Job, OtherVersionError, run_job
+from solver.counted import counted
 from solver.errors import InputError
 
 MOST_CRASHES = 3
@@ -71,8 +72,8 @@ def _on_cores(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
             crashes += 1
             if crashes == MOST_CRASHES:
                 raise InputError(
-                    f"sweep: a worker process died {crashes} times in a row (out of memory?); "
-                    f"{len(left):,} jobs are left. Try fewer --jobs"
+                    f"sweep: a worker process died {counted(crashes, 'time')} in a row (out of memory?); "
+                    f"{counted(len(left), 'job')} {'is' if len(left) == 1 else 'are'} left. Try fewer --jobs"
                 ) from None
 
 

@@ -25,6 +25,7 @@ from reports.numbers import grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
 from reports.table import Row
+from solver.counted import counted
 
 
 class Panel(NamedTuple):
@@ -257,7 +258,7 @@ class _Timelines:
 
     def _add(self, key: str, timeline: dict[str, Any], start: float, end: float, *, linked: bool) -> None:
         devices = timeline["devices"]
-        chart = f"timeline of {devices} devices, {start!r} to {end!r}"
+        chart = f"timeline of {counted(devices, 'device')}, {start!r} to {end!r}"
         if chart not in self.data.charts:
             self.data.charts[chart] = _timeline_chart(devices, start, end, timeline["unit"])
         more = {"from": start, "to": end, "scale": self.full_strip, "group": self.place if linked else None}

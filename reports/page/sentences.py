@@ -12,6 +12,7 @@ from reports.numbers import grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
 from reports.what_if import strongest
+from solver.counted import counted
 
 
 def winner(section: Section) -> Presented | None:
@@ -64,7 +65,10 @@ def trade(section: Section) -> str:
     """Say what the least memory costs in time."""
     fitting = [each for each in section.schedules if not each.summary.over]
     limited = any(limit is not None for each in section.schedules for limit in each.summary.limits)
-    text = f"{len(fitting)} of {len(section.schedules)} schedules fit the memory limit. " if limited else ""
+    fit = "fits" if len(fitting) == 1 else "fit"
+    text = (
+        f"{len(fitting)} of {counted(len(section.schedules), 'schedule')} {fit} the memory limit. " if limited else ""
+    )
     best = winner(section)
     if best is None:
         return text.strip()
@@ -82,9 +86,9 @@ def noise(section: Section) -> str:
     """Say what the noise is, and which schedule is the best then."""
     rows = noisy_rows(section)
     return (
-        f"Every operation was drawn {rows[0].figures.samples:,} times ({section.noise}), the same for all schedules: "
-        "nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan without noise. "
-        + noise_sentence(rows)
+        f"Every operation was drawn {counted(rows[0].figures.samples, 'time')} ({section.noise}), the same for all "
+        "schedules: nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan "
+        "without noise. " + noise_sentence(rows)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.numbers import grouped, percent
 from reports.sweeps.content import SweepShown
+from solver.counted import counted
 
 MOST_NAMED = 3
 
@@ -74,7 +75,7 @@ def _changes(sweep: SweepShown) -> Iterator[str]:
         step, times = changed.most_common(1)[0]
         low, high = (written[text] for text in step)
         often = (
-            f", most often between {low} and {high} ({times} times)"
+            f", most often between {low} and {high} ({counted(times, 'time')})"
             if len(changed) > 1
             else f" between {low} and {high}"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.cuts import Counts
 from strategies.layers import Layers
@@ -26,7 +27,8 @@ def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devic
     """
     if len(layers_per_stage) != devices:
         raise InputError(
-            f"layers_per_stage: DeepSpeed has one stage per rank, {devices}; found {len(layers_per_stage)} stages"
+            f"layers_per_stage: DeepSpeed has one stage per rank, {devices}; "
+            f"found {counted(len(layers_per_stage), 'stage')}"
         )
     parts = [0, *accumulate(layers_per_stage)]
     read_deepspeed_parts(parts, layers, devices)

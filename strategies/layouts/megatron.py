@@ -98,8 +98,11 @@ def check_layout(stages: Sequence[str], devices: int, decoder_layers: int, mtp_l
     InputError
         With the rule that is broken, and where.
     """
+    _refuse_without_ends(stages)
     if len(stages) % devices:
-        raise InputError(f"layout: must have {devices} stages or a multiple of it; found {len(stages)}")
+        raise InputError(
+            f"layout: must have {devices} stages or a multiple of it, with | between two of them; found {len(stages)}"
+        )
     _check_ends(stages)
     for letter, count in (("t", decoder_layers), ("m", mtp_layers)):
         found = sum(stage.count(letter) for stage in stages)
@@ -110,14 +113,23 @@ def check_layout(stages: Sequence[str], devices: int, decoder_layers: int, mtp_l
     _check_mtp(stages, devices)
 
 
+def _refuse_without_ends(stages: Sequence[str]) -> None:
+    """Say what is missing, as in ``tt|tt``; Megatron wants both, also of a model without a layer for them."""
+    letters = "".join(stages)
+    cures = {"E": "put E at the beginning of the first stage", "L": "put L at the end of the last stage"}
+    missing = [letter for letter in cures if letter not in letters]
+    if missing:
+        what = " and no ".join(f"{letter} ({LETTERS[letter]})" for letter in missing)
+        raise InputError(f"layout: has no {what}; {' and '.join(cures[letter] for letter in missing)}")
+
+
 def _check_ends(stages: Sequence[str]) -> None:
     letters = "".join(stages)
-    first = next((stage for stage, text in enumerate(stages) if text), 0)
-    last = next((stage for stage in reversed(range(len(stages))) if stages[stage]), 0)
+    first = next(stage for stage, text in enumerate(stages) if text)
+    last = next(stage for stage in reversed(range(len(stages))) if stages[stage])
     for letter, end, found, stage in (("E", "begin", letters[:1], first), ("L", "end", letters[-1:], last)):
         if found != letter:
-            what = f"{found} on stage {stage}" if found else "no layer"
-            raise InputError(f"layout: must {end} with {letter} ({LETTERS[letter]}); found {what}")
+            raise InputError(f"layout: must {end} with {letter} ({LETTERS[letter]}); found {found} on stage {stage}")
         places = [stage for stage, text in enumerate(stages) for each in text if each == letter]
         if len(places) > 1:
             where = " and ".join(map(str, places))

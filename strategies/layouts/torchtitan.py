@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.cuts import Counts
 from strategies.layers import Layers
@@ -112,7 +113,7 @@ def _names(stage: int, names: object) -> Sequence[str]:
 
 def _unknown(name: str, number: int) -> str:
     if _LAYER.fullmatch(name):
-        return f"is not there: the model has {number} layers, layers.0 to layers.{number - 1}"
+        return f"is not there: the model has {counted(number, 'layer')}, layers.0 to layers.{number - 1}"
     return f"is not known; allowed are tok_embeddings, layers.0 to layers.{number - 1}, norm and lm_head"
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,14 +53,21 @@ def file_name(made_once: tuple[str, str]) -> str:
     return made_once[1]
 
 
-def without_vl_convert(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
+def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.page.bundle._bundled", lambda: pytest.fail("the script was made again"))
 
 
+@pytest.fixture
+def making(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the script at once, which else takes a second each time."""
+    monkeypatch.setattr("reports.page.bundle._bundled", lambda: script)
+
+
+@pytest.mark.usefixtures("making")
 def test_the_script_is_made_once_and_then_read_from_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = vega_script()
     assert [file.suffix for file in cache.iterdir()] == [".js"]
-    without_vl_convert(monkeypatch)
+    nothing_is_made(monkeypatch)
     assert vega_script() == made
 
 
@@ -71,6 +77,7 @@ def test_the_script_cannot_end_the_element_it_stands_in(script: str) -> None:
     assert "vegaEmbed" in script
 
 
+@pytest.mark.usefixtures("making")
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -78,6 +85,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.usefixtures("making")
 @pytest.mark.parametrize("damage", ["half", "empty", "not text"])
 def test_a_damaged_cache_is_made_anew(
     cache: Path, script: str, file_name: str, monkeypatch: pytest.MonkeyPatch, damage: str
@@ -87,7 +95,7 @@ def test_a_damaged_cache_is_made_anew(
     file.write_bytes({"half": content[: len(content) // 2], "empty": b"", "not text": b"\xff\xfe" + content}[damage])
     assert vega_script() == script
     assert file.read_bytes() == content
-    without_vl_convert(monkeypatch)
+    nothing_is_made(monkeypatch)
     assert vega_script() == script
 
 
@@ -268,7 +276,7 @@ def test_a_faster_one_over_the_limit_is_named_with_what_it_needs() -> None:
     peak = over.figures.peak_memory[0]
     verdict = sentences.verdict(shown)
     assert verdict.startswith(f"zb-h2 is the fastest of all, but needs {peak:g} of 4 on device 0; 1f1b is the fastest")
-    assert "1 of 2 schedules fit the memory limit" in sentences.trade(shown)
+    assert "1 of 2 schedules fits the memory limit" in sentences.trade(shown)
     assert f"needs {peak:g} of 4 on device 0" in sentences.timeline(shown.schedules[1], whole=True)
 
 

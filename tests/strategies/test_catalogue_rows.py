@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def as_csv(made: Schedule) -> str:
 def peaks(made: Schedule) -> list[int]:
     """The most activations that each device holds, taken by F and returned by W or B, read off its order alone."""
     held = [[{"F": 1, "I": 0}.get(op.kind, -1) for op in order] for order in made.actions]
-    return [max(sum(changes[: end + 1]) for end in range(len(changes))) for changes in held]
+    return [max(accumulate(changes)) for changes in held]
 
 
 def test_every_row_and_order_is_there() -> None:

@@ -1,4 +1,4 @@
-"""The makespans measured with PP-Emulation, every row, with both engines."""
+"""The makespans measured with PP-Emulation: every row, and with CP-SAT all but the largest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.evaluated import evaluated
 ROWS = json.loads((DATA / "pp_emulation_makespans.json").read_text())
 SIZES = ("devices", "stages", "microbatches")
 ROWS_BY_STRATEGY = sorted({row["strategy"] for row in ROWS})
+MOST_FOR_CPSAT = 768
+"""Forwards of a row. CP-SAT takes three times as long for the 74 rows with more as for all others together."""
 
 
 def costs_of(row: dict[str, Any]) -> Pipeline:
@@ -21,8 +23,18 @@ def costs_of(row: dict[str, Any]) -> Pipeline:
     return Pipeline.from_mapping({**{size: row[size] for size in SIZES}, "times": times})
 
 
+def forwards(row: dict[str, Any]) -> int:
+    return int(row["stages"] * row["microbatches"])
+
+
+def rows_for(strategy: str, engine: str) -> list[dict[str, Any]]:
+    rows = sorted((row for row in ROWS if row["strategy"] == strategy), key=forwards)
+    return rows if engine == "graph" else [row for row in rows if forwards(row) <= MOST_FOR_CPSAT]
+
+
 def test_there_are_751_rows() -> None:
     assert len(ROWS) == 751
+    assert sum(len(rows_for(strategy, "cpsat")) for strategy in ROWS_BY_STRATEGY) == 677
 
 
 @pytest.mark.slow
@@ -30,7 +42,7 @@ def test_there_are_751_rows() -> None:
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("strategy", ROWS_BY_STRATEGY)
 def test_every_makespan_is_reproduced_exactly(strategy: str, part: int, engine: str) -> None:
-    for row in [row for row in ROWS if row["strategy"] == strategy][part::4]:
+    for row in rows_for(strategy, engine)[part::4]:
         makespan = evaluated(strategy, costs_of(row), engine).makespan
         # the golden values are sums of floats; ours is the exact sum of the decimals, rounded once
         assert makespan == round(row["makespan"], 6), row

@@ -124,15 +124,23 @@ def test_what_is_no_layout_is_told_with_its_stage(text: str, message: str) -> No
     assert refused(expand, text).startswith(message)
 
 
+WITHOUT_ENDS = (
+    "layout: has no E (embedding) and no L (final norm, head and loss); put E at the beginning of the first stage and "
+    "put L at the end of the last stage"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "devices", "decoders", "mtp", "message"),
     [
-        ("Et|t|tL", 2, 3, 0, "layout: must have 2 stages or a multiple of it; found 3"),
+        ("Et|t|tL", 2, 3, 0, "layout: must have 2 stages or a multiple of it, with | between two of them; found 3"),
+        ("tt|tt|tt", 2, 6, 0, WITHOUT_ENDS),
+        ("tt|ttL", 2, 4, 0, "layout: has no E (embedding); put E at the beginning of the first stage"),
         ("t|EtL", 2, 2, 0, "layout: must begin with E (embedding); found t on stage 0"),
         ("|tEL", 2, 1, 0, "layout: must begin with E (embedding); found t on stage 1"),
-        ("|", 2, 1, 0, "layout: must begin with E (embedding); found no layer"),
+        ("|", 2, 1, 0, WITHOUT_ENDS),
         ("Et|Lt", 2, 2, 0, "layout: must end with L (final norm, head and loss); found t on stage 1"),
-        ("Et|t", 2, 2, 0, "layout: must end with L (final norm, head and loss); found t on stage 1"),
+        ("Et|t", 2, 2, 0, "layout: has no L (final norm, head and loss); put L at the end of the last stage"),
         ("EtE|tL", 2, 2, 0, "layout: must have E (embedding) once; found on stages 0 and 0"),
         ("EtL|tL", 2, 2, 0, "layout: must have L (final norm, head and loss) once; found on stages 0 and 1"),
         ("Et|tL", 2, 3, 0, "layout: must have 3 t (decoder layer), as many as the model; found 2"),

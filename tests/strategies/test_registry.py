@@ -4,7 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,9 +72,30 @@ def test_a_schedule_whose_name_is_taken_is_left_out(monkeypatch: pytest.MonkeyPa
     assert names == set(all_strategies())
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'dualpip' is not known; did you mean dualpipe\?"):
-        find_strategy("dualpip")
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("dualpip", "dualpipe"),
+        ("Zero Bubble H1", "zb-h1"),
+        ("zero-bubble-h2", "zb-h2"),
+        ("ZeroBubble V", "zb-v"),
+        ("zero bubble 1p", "zb1p"),
+        ("Zero Bubbel", "zb-auto"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(written: str, near: str) -> None:
+    with pytest.raises(InputError, match=rf"'{written}' is not known; did you mean {near}\?"):
+        find_strategy(written)
+
+
+@pytest.mark.parametrize("read", [find_strategy, parse_strategy])
+def test_several_names_in_one_are_told_apart(read: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match=r"'1f1b, gpipe,' is no name; write one by one, without commas: 1f1b gpipe$"):
+        read("1f1b, gpipe,")
+    with pytest.raises(InputError, match=r"'gpip' is not known; did you mean gpipe\?"):
+        read("1f1b,gpip")
+    with pytest.raises(InputError, match="',' is not known"):
+        read(",")
 
 
 @pytest.mark.parametrize("name", ["ScheduleNobodyKnows", "NobodyKnows"])

@@ -146,11 +146,11 @@ def test_what_is_set_aside_is_counted() -> None:
         (b"0F0;0F1;0B0\n1F0;1F1;1B0", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
         (b"0F0;(0F1;7B0)OVERLAP_F_B;0B0\n", "x.csv: saved by a spreadsheet? Its columns are separated by semicolons;"),
         (b"0F0\t0F1\n1F0\t1F1", "x.csv: saved by a spreadsheet? Its columns are separated by tabs;"),
-        (b"a," * 1_000_000, "x.csv: is not a schedule: 1,000,000 of its 1,000,000 cells are not actions; the first"),
+        (b"a," * 100_000, "x.csv: is not a schedule: 100,000 of its 100,000 cells are not actions; the first"),
         (b"," * 15_000_001, "x.csv: has 15,000,001 cells; at most 15,000,000 are taken"),
     ],
     ids=["nothing", "blank", "commas", "utf-16", "binary", "huge cell", "semicolons", "semicolons and a block", "tabs",
-         "a million columns", "too many cells"],
+         "many columns", "too many cells"],
 )  # fmt: skip
 def test_what_is_no_schedule_is_one_clear_error(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(content)
@@ -179,5 +179,5 @@ def test_a_path_that_leads_nowhere_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_many_actions_on_one_row_are_read() -> None:
-    text = ",".join(f"0F{place}" for place in range(100_000)) + "," + ",".join(f"0B{place}" for place in range(100_000))
+    text = ",".join(f"0F{place}" for place in range(20_000)) + "," + ",".join(f"0B{place}" for place in range(20_000))
     assert check_file(parse_schedule(text, "x.csv")).faults == ()

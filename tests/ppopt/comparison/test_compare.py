@@ -21,6 +21,7 @@ from ppopt.commands.progress_line import ProgressLine
 from ppopt.comparison.compare import comparison_of
 from reports.ladder import STEPS
 from strategies.registry import all_strategies
+from tests.running import interrupted
 
 
 def run(*arguments: str) -> Result:
@@ -259,6 +260,17 @@ def test_in_a_pipe_no_name_is_broken_and_on_a_terminal_no_line_is_longer_than_80
     assert max(map(len, shown)) <= 80
 
 
+def test_a_comparison_makes_a_table_for_pandas() -> None:
+    made = ppopt.compare(pipeline(), ["zb-h1", "1f1b", "gpipe"], optimize=False)
+    frame = made.frame()
+    assert list(frame["strategy"]) == [each.strategy for each in made.schedules]
+    assert list(frame["makespan"]) == [each.makespan for each in made.schedules]
+    assert list(frame["ladder_order"]) == [float(ladder.order) for ladder in made.ladders]
+    assert frame.set_index("strategy").loc["1f1b", "vs_baseline"] == 0
+    head = run("--no-optimize", "--format", "csv").stdout.splitlines()[0]
+    assert list(frame.columns) == head.split(",")
+
+
 def test_csv_is_flat() -> None:
     rows = list(csv.DictReader(io.StringIO(run("--no-optimize", "--format", "csv").stdout)))
     assert len(rows) == len(all_strategies())
@@ -452,32 +464,9 @@ def test_it_is_silent_in_a_pipe() -> None:
     assert result.stderr == ""
 
 
-_PRESSED_WHILE_SEARCHING = """
-import os, signal, sys, threading
-from ppopt.commands.cli import main
-from ppopt.commands.progress_line import ProgressLine
-
-pressed = []
-
-def show(line, standing):
-    if not pressed:
-        pressed.append(True)
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-
-ProgressLine.show = show
-sys.argv = ["ppopt", "compare", *sys.argv[1:]]
-main()
-"""
-
-
-def pressed_while_searching(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _PRESSED_WHILE_SEARCHING, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
     arguments = ["--devices", "8", "--microbatches", "32", "--memory-limit", "4.5", "--placement", "v"]
-    result = pressed_while_searching(*arguments, "--strategies", "dualpipe-v,1f1b", "--format", "json")
+    result = interrupted("compare", *arguments, "--strategies", "dualpipe-v,1f1b", "--format", "json")
     assert result.returncode == 0, result.stderr
     assert "note: the search was interrupted" in result.stderr
     whole = json.loads(result.stdout)
@@ -588,32 +577,12 @@ def test_pictures_of_several_configurations_say_nothing_of_how_they_are_made(tmp
     assert all(chart.read_text().startswith("<svg") for chart in charts)
 
 
-_PRESSED_WHILE_EVALUATING = """
-import os, signal, sys, threading
-from ppopt.commands.cli import main
-from ppopt.commands.progress_line import ProgressLine
-
-def say(line, text):
-    if text.startswith("evaluating zb1p"):
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-
-ProgressLine.say = say
-sys.argv = ["ppopt", "compare", "--no-optimize", "--strategies", "1f1b,zb1p,gpipe", *sys.argv[1:]]
-main()
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["cpsat", "graph"])
 def test_ctrl_c_before_the_search_ends_it_without_a_traceback(engine: str, tmp_path: Path) -> None:
     options = ["--devices", "8", "--microbatches", "800", "--engine", engine, "--report", str(tmp_path / "page.html")]
-    result = subprocess.run(
-        [sys.executable, "-c", _PRESSED_WHILE_EVALUATING, *options],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    asked = ["compare", "--no-optimize", "--strategies", "1f1b,zb1p,gpipe"]
+    result = interrupted(*asked, *options, told="evaluating zb1p", after=0.05)
     assert result.returncode == 1
     assert result.stderr.endswith("Aborted!\n")
     assert "Traceback" not in result.stderr
@@ -626,7 +595,7 @@ def test_ctrl_c_ends_the_searches_of_all_configurations(tmp_path: Path) -> None:
     for file in files:
         file.write_text("{devices: 6, microbatches: 20, p2p_latency: 0.3, memory: {limit: 4}}")
     options = [text for file in files for text in ("-c", str(file))]
-    result = pressed_while_searching(*options, "--format", "json", "--strategies", "1f1b")
+    result = interrupted("compare", *options, "--format", "json", "--strategies", "1f1b")
     assert result.returncode == 0, result.stderr
     both = json.loads(result.stdout)["comparisons"]
     assert both[0]["search"]["interrupted"]

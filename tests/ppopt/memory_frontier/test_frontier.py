@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -31,7 +28,7 @@ from solver.bounds.bound import Bound
 from strategies.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated, pipeline
-from tests.running import run_ppopt
+from tests.running import interrupted, run_ppopt
 
 COSTS = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 3})
 
@@ -332,35 +329,29 @@ def test_wrong_arguments_are_refused() -> None:
         ppopt.frontier(COSTS, placement="w")
 
 
-def searchers() -> Iterator[int]:
+def searchers(mark: str) -> Iterator[int]:
+    """List the processes that search for the command with this mark in its environment, and for no other test's."""
     for entry in Path("/proc").iterdir():
         try:
-            if b"ppopt.memory_frontier.searcher" in (entry / "cmdline").read_bytes():
+            is_searcher = b"ppopt.memory_frontier.searcher" in (entry / "cmdline").read_bytes()
+            if is_searcher and mark.encode() in (entry / "environ").read_bytes():
                 yield int(entry.name)
         except OSError:
             continue
 
 
 def test_an_interrupt_keeps_what_there_is(tmp_path: Path) -> None:
-    before = set(searchers())
     file = tmp_path / "found.json"
-    options = ["--devices", "8", "--microbatches", "16", "--time-limit", "60", "--format", "json", "--save", str(file)]
-    command = [sys.executable, "-m", "ppopt", "frontier", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        deadline = monotonic() + 40
-        while not set(searchers()) - before and monotonic() < deadline:
-            sleep(0.1)
-        sleep(4)
-        os.kill(running.pid, signal.SIGINT)
-        began = monotonic()
-        output, errors = running.communicate(timeout=30)
-    assert running.returncode == 0, errors
-    assert "the searches were interrupted" in errors
-    assert "Traceback" not in errors
-    assert json.loads(output)["points"]
+    options = ["--devices", "8", "--microbatches", "16", "--time-limit", "120", "--format", "json", "--save", str(file)]
+    ended = interrupted(
+        "frontier", *options, told="[1-9][0-9]* of [0-9]+ limits searched", env=os.environ | {"MARK": str(tmp_path)}
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "the searches were interrupted" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert json.loads(ended.stdout)["points"]
     assert file.exists()
-    assert monotonic() - began < 25
-    assert not set(searchers()) - before
+    assert list(searchers(str(tmp_path))) == []
 
 
 def test_a_page_leaves_out_no_schedule(tmp_path: Path, searched: Frontier) -> None:

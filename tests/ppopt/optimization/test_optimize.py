@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +17,7 @@ from ppopt import InfeasibleError, InputError, Pipeline, Schedule
 from ppopt.commands.cli import cli
 from ppopt.optimization.starts import fitting_strategies
 from tests.brute_force import optimum
+from tests.running import interrupted
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional")
 
@@ -260,17 +258,13 @@ def test_infeasible_exits_with_3_and_bad_arguments_with_2() -> None:
         assert run(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("seconds", [3, 6])
-def test_ctrl_c_returns_the_best_so_far(seconds: float) -> None:
-    arguments = ["optimize", "--devices", "8", "--microbatches", "32", "--placement", "v", "--memory-limit", "5"]
-    command = [sys.executable, "-m", "ppopt", *arguments, "--format", "json", "--time-limit", "60"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    output, told = process.communicate(timeout=20)
-    assert process.returncode == 0, told
-    assert "interrupted" in told
-    assert json.loads(output)["schedules"][0]["status"] == "feasible"
+@pytest.mark.parametrize("after", [0, 2])
+def test_ctrl_c_returns_the_best_so_far(after: float) -> None:
+    pipeline = ["--devices", "8", "--microbatches", "32", "--placement", "v", "--memory-limit", "5"]
+    ended = interrupted("optimize", *pipeline, "--format", "json", "--time-limit", "120", after=after)
+    assert ended.returncode == 0, ended.stderr
+    assert "interrupted" in ended.stderr
+    assert json.loads(ended.stdout)["schedules"][0]["status"] == "feasible"
 
 
 def test_a_command_that_does_not_exist_is_answered_with_the_nearest() -> None:

@@ -56,7 +56,7 @@ def test_a_slow_stage_is_named_first_and_the_waits_that_it_causes() -> None:
 def test_the_order_that_ran_must_be_the_predicted_one() -> None:
     predicted = evaluated("1f1b", COSTS)
     actions = measured(predicted)
-    with pytest.raises(InputError, match="1f1b: 1 actions were not measured"):
+    with pytest.raises(InputError, match="1f1b: 1 action was not measured, though its order has it"):
         hold_against(predicted, actions[1:])
     with pytest.raises(InputError, match="were measured, but its order lacks them, the first: 0I0 on device 0"):
         hold_against(predicted, measured(evaluated("zb-h1", COSTS)))

@@ -260,9 +260,7 @@ def test_processes_that_keep_dying_end_the_sweep_in_one_line(tmp_path: Path, mon
     monkeypatch.setattr(engine, "run_job", _run_or_die)
     monkeypatch.setattr(engine, "MOST_CRASHES", 1)
     job = next(jobs_of(read_grid(QUICK)))
-    with pytest.raises(
-        InputError, match=r"a worker process died 1 times in a row \(out of memory\?\); 1 jobs are left"
-    ):
+    with pytest.raises(InputError, match=r"a worker process died 1 time in a row \(out of memory\?\); 1 job is left"):
         list(engine.run_all([_Dies(job, tmp_path / "mark")], 2, None, ppopt.__version__))  # type: ignore[list-item]
 
 

@@ -1,0 +1,40 @@
+"""Compiling all inner loops before the tests begin: ``python -m tests.compiling search`` or ``partitioning``."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("search", "partitioning")
+
+
+def compile_beforehand() -> None:
+    """Compile each part in a process of its own, where it is not compiled yet.
+
+    Else each process of the tests that needs a loop compiles it, or a search goes on ten times as slowly meanwhile.
+    """
+    if importlib.util.find_spec("numba") is None:
+        return
+    begun = [subprocess.Popen([sys.executable, "-m", "tests.compiling", part], cwd=ROOT) for part in PARTS]
+    for process in begun:
+        process.wait()
+
+
+def main(part: str) -> None:
+    if part == "search":
+        from solver.search.compile_all import compile_all
+
+        compile_all()
+    else:
+        from solver.partitioning.solve import best_split
+        from tests.solver.partitioning.test_best_split import random_problem
+
+        for seed in (3, 5):
+            best_split(random_problem(seed))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
