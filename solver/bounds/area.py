@@ -146,10 +146,10 @@ def free_at_ends(
     back = [(rests[task], part) for hold in holds for task, part in hold.returns]
     window = min(known // 2, max(time for time, _ in front))
     first, last = (window, known - window) if ends is None else (min(window, ends[0]), min(known - window, ends[1]))
-    return _unused(front, capacity, first) + _unused(back, capacity, last)
+    return unused(front, capacity, first) + unused(back, capacity, last)
 
 
-def _unused(steps: Sequence[tuple[int, int]], capacity: int, window: int) -> int:
+def unused(steps: Sequence[tuple[int, int]], capacity: int, window: int) -> int:
     """Sum the area that stays free within a window, when amounts come at given times."""
     unused = level = before = 0
     for time, amount in sorted(steps):

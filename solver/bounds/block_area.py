@@ -14,11 +14,11 @@ import numpy as np
 from highspy._core import _Highs
 
 from solver.bounds.analysis import Analysis
-from solver.bounds.area import free_at_ends
 from solver.bounds.blocks import IMPOSSIBLE, BlocksCurve
 from solver.bounds.bound import Bound
+from solver.bounds.ends import Ends, held_on
 from solver.bounds.idle_curves import Numbers
-from solver.bounds.thinned import limited_holds
+from solver.bounds.passages import Passage, alone_times
 from solver.problem import Key, Problem
 from solver.repetition import is_regular
 
@@ -49,27 +49,6 @@ class Pair(NamedTuple):
     second: int
     duration: int
     saving: int
-
-
-@dataclass(frozen=True)
-class Passage:
-    """The longest path from the start of a chain's task to the end of another's, outside blocks.
-
-    Attributes
-    ----------
-    length : int
-        How long it takes where no task on it is in a block.
-    counted : mapping of int to int
-        For each chain on it, how much of that is the task's own; its partner's too where the two follow one another.
-    """
-
-    length: int
-    counted: Mapping[int, int]
-
-    def longer(self, pair: Pair) -> int:
-        """Compute by how much blocks of tasks of two chains lengthen it: by what they last longer than those on it."""
-        halves = (half for half in (pair.first, pair.second) if half in self.counted)
-        return sum(pair.duration - self.counted[half] for half in halves)
 
 
 @dataclass(frozen=True)
@@ -131,7 +110,7 @@ def block_area_bound(
       and from s likewise: area_d ≥ a_d + Σ k_dq x_q, summed over the pairs of *all* devices, since a microbatch is held
       on one device while it passes through blocks of others.
     - *Memory.* The area is no larger than what can be live: capacity_d · T ≥ a_d + free_d + Σ k_dq x_q, where free_d is
-      what stays free at the ends (as in `solver.bounds.area.area_bound`). Tasks that are alike may be exchanged for
+      what stays free at the ends (`solver.bounds.ends.Ends`). Tasks that are alike may be exchanged for
       that: neither what is live at a moment nor the sum of the holds' lengths changes.
 
     With any weights z_d, u_d, y_d ≥ 0 of the three kinds, added up:
@@ -173,25 +152,22 @@ def block_area_bound(
     sizes = [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains]
     listed = {curve.device: curve for curve in curves if int(curve.least.min()) < IMPOSSIBLE}
     pairs = _pairs(problem)
-    free = _free(problem, found, known, ends)
-    if not pairs or not any(problem.capacities[device] for device in free):
+    held = held_on(problem, sizes)
+    if not pairs or not any(problem.capacities[device] for device in held):
         return None
-    trade = Trade(pairs, sizes, _alone_loads(problem, found, sizes), listed, _areas(problem, pairs, sizes, free))
+    unused = Ends(problem, found, held)
+    areas = {
+        device: (
+            problem.capacities[device] or 0,
+            each.area + unused.free(device, known, None if ends is None else ends[device]),
+            [_longer(each.parts, pair) for pair in pairs],
+        )
+        for device, each in held.items()
+    }
+    trade = Trade(pairs, sizes, _alone_loads(problem, found, sizes), listed, areas)
     weights = _Program(trade, max(1, known)).weights()
     value = 0 if weights is None else weights.bound(trade)
     return Bound(value, "block area") if value > known else None
-
-
-def _free(problem: Problem, found: Analysis, known: int, ends: Mapping[int, tuple[int, int]] | None) -> dict[int, int]:
-    """Find what stays free of each limited memory at both ends."""
-    keys = found.network.thinned.keys
-    heads, tails = dict(zip(keys, found.heads, strict=True)), dict(zip(keys, found.tails, strict=True))
-    return {
-        device: free_at_ends(
-            holds, problem.capacities[device] or 0, heads, tails, known, None if ends is None else ends[device]
-        )
-        for device, holds in limited_holds(problem).items()
-    }
 
 
 def _alone_loads(problem: Problem, found: Analysis, sizes: Sequence[int]) -> dict[int, int]:
@@ -200,28 +176,19 @@ def _alone_loads(problem: Problem, found: Analysis, sizes: Sequence[int]) -> dic
     partners = set(problem.partners.values())
     for chain, size in zip(problem.chains, sizes, strict=True):
         if chain[0] not in partners:
-            loads[problem.tasks[chain[0]].device] += size * sum(_alone(problem, chain[0]))
+            loads[problem.tasks[chain[0]].device] += size * sum(alone_times(problem, chain[0]))
     return loads
 
 
-def _areas(
-    problem: Problem, pairs: Sequence[Pair], sizes: Sequence[int], free: Mapping[int, int]
-) -> dict[int, tuple[int, int, list[int]]]:
-    """Find for each limited device what `Trade.areas` has, from the first hold of each chain."""
-    paths = _Paths(problem)
-    found: dict[int, tuple[int, int, list[int]]] = {}
-    for device, holds in limited_holds(problem).items():
-        area, longer = free[device], [0] * len(pairs)
-        for hold in (hold for hold in holds if hold.take in paths.chain):
-            take = paths.chain[hold.take]
-            passages = paths.of(take)
-            for task, part in hold.returns:
-                passage = passages.get(paths.chain[task])
-                if passage is not None:
-                    area += part * sizes[take] * passage.length
-                    longer = [old + part * passage.longer(pair) for old, pair in zip(longer, pairs, strict=True)]
-        found[device] = problem.capacities[device] or 0, area, longer
-    return found
+def _longer(parts: Sequence[tuple[int, Passage]], pair: Pair) -> int:
+    """Compute by how much a block lengthens passages: by what it lasts longer than those of its tasks on them."""
+    halves = (pair.first, pair.second)
+    return sum(
+        part * (pair.duration - passage.counted[half])
+        for part, passage in parts
+        for half in halves
+        if half in passage.counted
+    )
 
 
 def _pairs(problem: Problem) -> list[Pair]:
@@ -233,81 +200,9 @@ def _pairs(problem: Problem) -> list[Pair]:
             duration = fusing.duration(one, other)
             device = problem.tasks[one].device
             if duration is not None and device == problem.tasks[other].device:
-                saving = problem.tasks[one].duration + sum(_alone(problem, other)) - duration
+                saving = problem.tasks[one].duration + sum(alone_times(problem, other)) - duration
                 found.append(Pair(device, first, second, duration, saving))
     return found
-
-
-def _alone(problem: Problem, key: Key) -> tuple[int, int]:
-    """Return how long a task takes at least outside blocks, and how much longer the end of its partner is away."""
-    duration = problem.tasks[key].duration
-    if key not in problem.partners:
-        return duration, 0
-    both = duration + problem.tasks[problem.partners[key]].duration
-    both = min(both, problem.merged_durations.get(key, both))
-    return min(duration, both), both - min(duration, both)
-
-
-class _Paths:
-    """Longest paths between the first tasks of chains; those at other places are like them."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.first = [chain[0] for chain in problem.chains]
-        self.chain = {key: number for number, key in enumerate(self.first)}
-        self.partner = {
-            self.chain[key]: self.chain[other] for key, other in problem.partners.items() if key in self.chain
-        }
-        self.partners = set(self.partner.values())
-        self.succs: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for before, after, lag in problem.precedences:
-            if before in self.chain and after in self.chain:
-                self.succs[self.chain[before]].append((self.chain[after], lag))
-        self.order = self._sorted()
-        self._known: dict[int, dict[int, Passage]] = {}
-
-    def _sorted(self) -> list[int]:
-        missing = [0] * len(self.first)
-        for after in (after for succs in self.succs.values() for after, _ in succs):
-            missing[after] += 1
-        order = [chain for chain, count in enumerate(missing) if not count]
-        for chain in order:
-            for after, _ in self.succs[chain]:
-                missing[after] -= 1
-                if not missing[after]:
-                    order.append(after)
-        return order
-
-    def of(self, take: int) -> dict[int, Passage]:
-        """Find the longest paths from the start of a chain's task to the ends of those behind it.
-
-        A partner counts only behind its own task: in one action with that, it starts no later.
-        """
-        if take not in self._known:
-            own = self._own(take)
-            found = {take: Passage(own, {take: own})}
-            for chain in self.order:
-                if chain in found:
-                    for after, lag in self.succs[chain]:
-                        further = self._further(found[chain], chain, after, lag)
-                        if after not in found or further.length > found[after].length:
-                            found[after] = further
-            self._known[take] = found
-        return self._known[take]
-
-    def _own(self, chain: int) -> int:
-        return 0 if chain in self.partners else _alone(self.problem, self.first[chain])[0]
-
-    def _further(self, passage: Passage, chain: int, after: int, lag: int) -> Passage:
-        counted = dict(passage.counted)
-        if self.partner.get(chain) == after:
-            lag = 0 if self.problem.can_merge(self.first[chain]) else lag
-            more = _alone(self.problem, self.first[chain])[1]
-            counted[chain] += more
-            return Passage(passage.length + lag + more, counted)
-        own = self._own(after)
-        counted[after] = own
-        return Passage(passage.length + lag + own, counted)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.block_area import block_area_bound
 from solver.bounds.blocks import blocks_curve
 from solver.bounds.bound import Bound, best
+from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
@@ -225,4 +226,4 @@ def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: f
         capacity = problem.capacities[device] or 0
         value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted if thinned.step == 1 else 0)
         bounds.append(Bound(value * thinned.step, "area", device))
-    return bounds
+    return [*bounds, *passage_bounds(problem, found, known * thinned.step)]

@@ -14,6 +14,7 @@ from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.block_area import block_area_bound
 from solver.bounds.blocks import BlocksCurve, Left, blocks_curve
 from solver.bounds.bound import Bound, best
+from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import Curve, Numbers, joined, raised_by_curve
 from solver.bounds.loads import least_loads
 from solver.bounds.network import Reach, transposed
@@ -55,7 +56,8 @@ def stretched_bound(
       are also bounded by the turns before them (see `solver.bounds.single_track.raise_by_turns`).
     - *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
       written down are taken, and in the last u* only their like are returned, so what is then free counts. What slots
-      waste (`area_wasted`) is counted for all jobs.
+      waste (`area_wasted`) is counted for all jobs. What is served at the ends (`solver.bounds.ends.Ends`) is limited
+      by heads and tails, which are those of all.
     - *Blocks.* As in `blocks_curve`, the head of a task that is left out being that of the last of its chain, the tail
       that of the first; and as in `block_area_bound`, of whose ends the same is true as for the area.
 
@@ -231,3 +233,4 @@ def _area_bounds(
             wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
         yield Bound(value * thinned.step, "area", device)
+    yield from passage_bounds(repetition.problem, found, known * thinned.step, copies, ends)
