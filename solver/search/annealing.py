@@ -109,11 +109,14 @@ class State(NamedTuple):
     # a critical path: its places behind a different token that holds them up
     path_device: Numbers
     path_place: Numbers
+    # for each device, the part of its row that repeats: its first place, and how many places one copy has
+    tied: Numbers
+    period: Numbers
     # single numbers: see `SLOTS`
     slots: Numbers
 
 
-SLOTS = 13
+SLOTS = 15
 """How many single numbers `State.slots` holds; the names below are their places."""
 
 RANDOM = 0
@@ -136,6 +139,10 @@ OLD_LENGTH, OLD_LOAD, CHANGED = 9, 10, 11
 
 WORST = 12
 """The lateness of the last device, as far as the replay has come."""
+
+
+COPIES, OLD_TIED = 13, 14
+"""How often the part of each row that repeats does so, and where it began in the row before the change."""
 
 
 def draw(slots: Numbers, below: int) -> int:
@@ -191,7 +198,8 @@ def put(fixed: Fixed, state: State, at: int, mode: int) -> None:
 def decode(fixed: Fixed, state: State, device: int) -> bool:
     """Turn the text into the row of a device from the first changed place on; a token that does not fit comes later.
 
-    The row's old contents are kept for `restore`. False if no order of the tokens that are left was found.
+    The row's old contents are kept for `restore`. False if no order of the tokens that are left was found, or if what
+    must repeat does so no longer.
     """
     slots, row, mode_at = state.slots, fixed.row[device], state.mode
     low, high, size, length = slots[LOW], slots[HIGH], slots[TEXT], state.length[device]
@@ -235,7 +243,20 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
             index = 0
     state.length[device] = size
     slots[CHANGED] = out - row  # behind it, the row is as it was
-    return waiting == 0
+    return waiting == 0 and repeats(state, device, row, low, out - row)
+
+
+def repeats(state: State, device: int, row: int, low: int, changed: int) -> bool:
+    """Return whether what must repeat in a row does so still, where places from low up to another are new."""
+    size = state.period[device]
+    begin = state.tied[device]
+    end = begin + size * state.slots[COPIES]
+    if low >= end or changed <= begin:
+        return True
+    alike = True
+    for at in range(row + begin + size, row + end):
+        alike = alike and state.mode[at] == state.mode[at - size]
+    return alike
 
 
 def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
@@ -271,6 +292,7 @@ def restore(fixed: Fixed, state: State, device: int) -> None:
         state.task_c[row + place] = state.old_task_c[place]
     state.length[device] = length
     state.load[device] = slots[OLD_LOAD]
+    state.tied[device] = slots[OLD_TIED]
 
 
 def first_from(start: Numbers, low: int, high: int, time: int) -> int:
@@ -590,6 +612,119 @@ def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> No
     slots[HIGH] = high
 
 
+def shift_all(fixed: Fixed, state: State, device: int, source: int, goal: int) -> None:
+    """Write the text of a device's row with one token of each copy moved to another place of it."""
+    row, text, slots = fixed.row[device], state.text, state.slots
+    size, last = state.period[device], slots[COPIES] - 1
+    low, high = (source, goal) if source < goal else (goal, source)
+    step = 1 if source < goal else -1
+    length = state.length[device]
+    for place in range(low, length):
+        text[place] = state.mode[row + place]
+    for copy in range(last + 1):
+        at = source + copy * size
+        for _ in range(high - low):
+            text[at] = text[at + step]
+            at += step
+        text[at] = state.mode[row + source]
+    slots[TEXT] = length
+    slots[LOW] = low
+    slots[HIGH] = high + last * size
+
+
+def next_of(fixed: Fixed, state: State, device: int, mode: int, place: int, step: int) -> int:
+    """Find the first token of a mode from a place on, or back; -1 if there is none."""
+    row, length = fixed.row[device], state.length[device]
+    while 0 <= place < length and state.mode[row + place] != mode:
+        place += step
+    return place if 0 <= place < length else -1
+
+
+def write_copies(fixed: Fixed, state: State, device: int, begin: int, source: int, goal: int) -> None:
+    """Write the copies of what repeats, from a place on, with one token of each moved to another place of it."""
+    old, text, size = fixed.row[device] + state.tied[device], state.text, state.period[device]
+    for place in range(size):
+        other = place
+        if place == goal:
+            other = source
+        elif source <= place < goal:
+            other = place + 1
+        elif goal < place <= source:
+            other = place - 1
+        for copy in range(state.slots[COPIES]):
+            text[begin + copy * size + place] = state.mode[old + other]
+
+
+def shift_earlier(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
+    """Write the text with a token of each copy moved into the copy ahead of it, that of the first one out of all.
+
+    The last copy gets the next token of that kind behind them all. False if there is none, or no room ahead.
+    """
+    row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
+    begin, size = state.tied[device], state.period[device]
+    mode = state.mode[row + begin + offset]
+    end, low = begin + size * slots[COPIES], begin + goal
+    high = next_of(fixed, state, device, mode, end, 1)
+    if low < 0 or high < 0:
+        return False
+    text[low] = mode
+    for place in range(low, begin):
+        text[place + 1] = state.mode[row + place]
+    write_copies(fixed, state, device, begin + 1, offset, size + goal - 1)
+    for place in range(end, high):
+        text[place + 1] = state.mode[row + place]
+    for place in range(high + 1, length):
+        text[place] = state.mode[row + place]
+    state.tied[device] = begin + 1
+    slots[TEXT] = length
+    slots[LOW] = low
+    slots[HIGH] = high
+    return True
+
+
+def shift_later(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
+    """Write the text with a token of each copy moved into the copy behind it, that of the last one out of all.
+
+    The first copy gets the last token of that kind ahead of them all. False if there is none, or no room behind.
+    """
+    row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
+    begin, size = state.tied[device], state.period[device]
+    mode = state.mode[row + begin + offset]
+    end = begin + size * slots[COPIES]
+    high = end + goal - size
+    low = next_of(fixed, state, device, mode, begin - 1, -1)
+    if high >= length or low < 0:
+        return False
+    for place in range(low, begin - 1):
+        text[place] = state.mode[row + place + 1]
+    write_copies(fixed, state, device, begin - 1, offset, goal - size + 1)
+    for place in range(end, high + 1):
+        text[place - 1] = state.mode[row + place]
+    text[high] = mode
+    for place in range(high + 1, length):
+        text[place] = state.mode[row + place]
+    state.tied[device] = begin - 1
+    slots[TEXT] = length
+    slots[LOW] = low
+    slots[HIGH] = high
+    return True
+
+
+def shift_copies(fixed: Fixed, state: State, device: int, source: int, goal: int) -> bool:
+    """Write the text with a token of what repeats moved, and its like in all copies; False if that cannot be."""
+    begin, size = state.tied[device], state.period[device]
+    if not 0 <= source - begin < size * state.slots[COPIES] or abs(goal - source) >= size:
+        return False
+    offset = (source - begin) % size
+    to = offset + goal - source
+    if to < 0:
+        return shift_earlier(fixed, state, device, offset, to)
+    if to >= size:
+        return shift_later(fixed, state, device, offset, to)
+    shift_all(fixed, state, device, begin + offset, begin + to)
+    return True
+
+
 def propose_shift(fixed: Fixed, state: State) -> int:
     """Move a token across a machine-tight arc of a critical path, sometimes further, sometimes anywhere."""
     slots = state.slots
@@ -615,8 +750,14 @@ def propose_shift(fixed: Fixed, state: State) -> int:
         return -1
     if state.mode[fixed.row[device] + source] == state.mode[fixed.row[device] + goal]:
         return -1
-    shift(fixed, state, device, source, goal)
-    return device
+    size = state.period[device]
+    begin = state.tied[device]
+    end = begin + size * slots[COPIES]
+    slots[OLD_TIED] = begin
+    if size == 0 or max(source, goal) < begin or min(source, goal) >= end:
+        shift(fixed, state, device, source, goal)
+        return device
+    return device if shift_copies(fixed, state, device, source, goal) else -1
 
 
 def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> int:
@@ -783,6 +924,7 @@ FUNCTIONS = (
     fits,
     put,
     forget_counts,
+    repeats,
     decode,
     restore,
     first_from,
@@ -794,6 +936,12 @@ FUNCTIONS = (
     accept,
     trace_path,
     shift,
+    shift_all,
+    next_of,
+    write_copies,
+    shift_earlier,
+    shift_later,
+    shift_copies,
     propose_shift,
     nearest,
     join,

@@ -9,13 +9,13 @@ also fuse, merge and split them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 from solver.problem import Action, Orders, Problem
 from solver.search import annealing, jit
-from solver.search.annealing import AGE, BEST, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
+from solver.search.annealing import AGE, BEST, COPIES, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.jit import interpreted
@@ -27,7 +27,7 @@ LARGEST_JITTED = 1 << 55
 
 PER_DEVICE = (
     *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
-    "best_length",
+    *("best_length", "tied", "period"),
 )
 """The lists of `State` with an entry a device."""
 
@@ -42,6 +42,10 @@ SMALLEST = 400
 
 BATCH_SECONDS = 0.05
 """About how long the search runs before it looks at the clock again."""
+
+
+SLOWER_TIED = 2
+"""A move of a schedule of which a part repeats changes all copies, which takes so many times as long."""
 
 
 class NoStartError(ValueError):
@@ -188,6 +192,9 @@ class LocalSearch:
         for _ in range(8):
             annealing.draw(self.state.slots, 2)
         self.elite: list[tuple[int, Tokens]] = []
+        self.copies = 0
+        self.begins: list[int] = []
+        self.periods: list[int] = []
         self.rounds = 0
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
@@ -226,6 +233,7 @@ class LocalSearch:
         """Make strings the schedule that is searched from; return its length, or None if they are not valid."""
         fixed, state, functions = self.fixed, self.state, self.functions
         slots = state.slots
+        slots[COPIES] = 0
         state.counts[:] = self._alike([0] * len(self.problem.chains))
         for device, string in enumerate(tokens):
             if not self._is_complete(device, string):
@@ -241,7 +249,22 @@ class LocalSearch:
         if functions["replay"](fixed, state, 0, 0, float("inf"), self.span) < 0:
             return None
         functions["accept"](fixed, state)
+        self._find_ties(tokens_in(fixed, state.mode, state.length))
         return int(slots[WORTH])
+
+    def tie(self, begins: Sequence[int], sizes: Sequence[int], copies: int) -> None:
+        """Keep a part of each row repeating: where it begins, how many places it has, and how often it is there."""
+        self.copies, self.begins, self.periods = copies, list(begins), list(sizes)
+
+    def with_ties(self, tokens: Tokens) -> Iterator[tuple[list[int], int, int]]:
+        """List strings with the place where what repeats begins, and how many places one copy has."""
+        for string, begin, size in zip(tokens, self.begins, self.periods, strict=True):
+            yield string, begin_of_copies(string, size, self.copies, begin), size
+
+    def _find_ties(self, tokens: Tokens) -> None:
+        self.state.slots[COPIES] = self.copies
+        for device, (_, begin, size) in enumerate(self.with_ties(tokens) if self.copies else ()):
+            self.state.tied[device], self.state.period[device] = begin, size
 
     def _alike(self, numbers: list[int]) -> Any:
         if not self.is_jitted:
@@ -270,17 +293,23 @@ class LocalSearch:
         while self.best > target and not over():
             self.run_round(target, over, on_better)
 
-    def run_round(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
-        """Anneal once, for longer than the times before."""
+    def run_round(
+        self,
+        target: int,
+        over: Callable[[], bool],
+        on_better: Callable[[], None],
+        seconds: float | None = None,
+    ) -> None:
+        """Anneal once, for so many seconds, or for longer than the times before."""
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
-        batch = max(1, int(per_second * BATCH_SECONDS))
+        batch = max(1, int(per_second * BATCH_SECONDS / (SLOWER_TIED if self.copies else 1)))
         which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
         self.load(self.elite[which][1])
-        batches = min(100, 20 * 2 ** (number // 3))
+        batches = min(100, 20 * 2 ** (number // 3)) if seconds is None else max(1, int(seconds / BATCH_SECONDS))
         # the more moves a round has for each task, the hotter it may start and still settle
-        heat = min(8.0, max(0.4, batches * batch / self.size / 40)) * (1.0, 0.5, 0.25)[number % 3]
-        self._round(batches, batch, heat, target, over, on_better)
+        heat = min(8.0, max(0.4, batches * batch / self.size / 40))
+        self._round(batches, batch, heat * (1.0, 0.5, 0.25)[number % 3], target, over, on_better)
         self.rounds += 1
 
     def _round(
@@ -300,7 +329,7 @@ class LocalSearch:
                 break
             hot_now = self.mean * (heat + (cold - heat) * number / batches)
             cold_now = self.mean * (heat + (cold - heat) * (number + 1) / batches)
-            share = JOINT_SHARE if self.has_joint else 0
+            share = JOINT_SHARE if self.has_joint and not self.copies else 0
             anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
             if state.slots[BEST] < self.best:
                 self.keep(int(state.slots[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
@@ -308,6 +337,18 @@ class LocalSearch:
                 if self.best <= target:
                     return
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
+
+
+def begin_of_copies(string: Sequence[int], size: int, copies: int, near: int) -> int:
+    """Find the place nearest to another at which a part of a string begins that is there so many times in turn."""
+    wanted = size * (copies - 1)
+    alike = 0
+    found = [near] if not wanted else []
+    for place in range(len(string) - 1 - size, -1, -1):
+        alike = alike + 1 if string[place] == string[place + size] else 0
+        if wanted and alike >= wanted:
+            found.append(place)
+    return min(found, key=lambda place: abs(place - near))
 
 
 def tokens_in(fixed: Fixed, modes: Sequence[int], lengths: Sequence[int]) -> Tokens:

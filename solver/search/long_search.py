@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple
@@ -24,7 +24,18 @@ from solver.search.local_search import LocalSearch
 from solver.search.slots import SlotSearch, Turned
 from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
-from solver.search.stretching import Periodic, Runner, Timed, Whole, is_a_lattice, orders_of, periods
+from solver.search.stretching import (
+    FEW_COPIES,
+    MANY_COPIES,
+    Periodic,
+    Runner,
+    Timed,
+    Whole,
+    is_a_lattice,
+    orders_of,
+    periods,
+    stretched_length,
+)
 
 SHORTEST = 8
 """Of fewer tasks of each chain there is nothing to be left out."""
@@ -55,6 +66,9 @@ SHARE_TO_STRETCH = 0.1
 
 ATTEMPTS = 3
 """Where no steady state fits the memory after so many attempts, none is looked for any more."""
+
+COPIES_TIED = 3
+"""So many copies at least of a part that repeats are annealed together."""
 
 INSERTS, KEPT = 12, 3
 """A steady state is inserted at so many moments in one turn, and so many of the schedules are kept."""
@@ -136,8 +150,31 @@ class Workshop:
             return
         local = LocalSearch(self.short.compiled, seed, span=False)
         if local.is_jitted:
+            local.tie(self.local.begins, self.local.periods, self.local.copies)
             local.add([tokens for _, tokens in self.local.elite])
             self.local, self.runner = local, Runner(self.short.compiled, may_compile=False)
+
+
+@dataclass
+class Tied:
+    """A schedule of which a part repeats, with few copies of it, and how it is worked on.
+
+    Attributes
+    ----------
+    found : Stretched
+        The schedule with all copies.
+    copies : int
+        How many there are here.
+    growth : int
+        What each further one adds.
+    workshop : Workshop
+        Where it is annealed, all copies alike.
+    """
+
+    found: Stretched
+    copies: int
+    growth: int
+    workshop: Workshop
 
 
 @dataclass
@@ -156,6 +193,12 @@ class Route:
         The least length that it has come to, stretched.
     slots : SlotSearch or None
         Looks for steady states where memory is a row of slots.
+    found : Stretched or None
+        The schedule of that length, if a part of it repeats.
+    tied : Tied or None
+        The last one of these that was annealed with all copies alike.
+    brought : dict of bool
+        Whether the last turn of that kind (copies alike, or not) made it better; true ahead of the first.
     """
 
     take_turn: Callable[[Route, float], None]
@@ -163,6 +206,24 @@ class Route:
     before: Workshop | None = None
     best: int | None = None
     slots: SlotSearch | None = None
+    found: Stretched | None = None
+    tied: Tied | None = None
+    brought: dict[bool, bool] = field(default_factory=lambda: {False: True, True: True})
+    last: bool = True
+
+    def take(self, found: Stretched) -> None:
+        """Keep a schedule of which a part repeats, if it is the best one and annealing would not leave it alone."""
+        if found.length == self.best:
+            self.found = found if found.periodic.tasks > 1 else None
+
+    def works_on_ends_next(self) -> bool:
+        """Choose whether copies are kept alike in the next turn: by turns, but what brought nothing waits."""
+        other = not self.last
+        if self.found is None:
+            self.last = False
+        elif self.brought[other] or not self.brought[self.last]:
+            self.last = other
+        return self.last
 
 
 class LongSearch:
@@ -261,7 +322,13 @@ class LongSearch:
             if workshop is not None:
                 workshop.renew(self.seed + self.turns)
         self.turns += 1
-        route.take_turn(route, self.seconds)
+        before = route.best
+        works_on_ends = route.works_on_ends_next()
+        if works_on_ends:
+            self._work_on_ends(route, PARTS * self.seconds)
+        else:
+            route.take_turn(route, self.seconds)
+        route.brought[works_on_ends] = route.best != before
         self.left.append(route)
 
     def _better_half(self) -> list[Route]:
@@ -390,7 +457,11 @@ class LongSearch:
     def _list(self, route: Route, seconds: float) -> None:
         """Anneal what there is to start from, list schedules, and what others have found."""
         workshop = route.middle
+        begins = not workshop.has_started
         self._start(workshop, route)
+        if begins and route.found is not None:
+            self._work_on_ends(route, PARTS * seconds)
+            return
         known = self.search.best_so_far()
         if workshop.short.size == self.length and known is not None:
             self._add(workshop, known[1])
@@ -474,6 +545,59 @@ class LongSearch:
                 return True
         return False
 
+    def _work_on_ends(self, route: Route, seconds: float) -> None:
+        """Anneal the best schedule of which a part repeats, with few copies of that, which are kept alike."""
+        assert route.found is not None
+        if route.tied is None or route.tied.found is not route.found:
+            route.tied = self._tied(route.middle.runner, route.found)
+        tied = route.tied
+        workshop, until = tied.workshop, self.search.until(seconds)
+        workshop.renew(self.seed + self.turns)
+        target = self.search.bound - (tied.found.copies - tied.copies) * tied.growth
+
+        def over() -> bool:
+            return perf_counter() > until or self.search.done()
+
+        if workshop.local.elite and workshop.local.best > target:
+            workshop.local.run_round(target, over, partial(self._stretch_tied, route, tied), seconds)
+
+    def _tied(self, runner: Runner, found: Stretched) -> Tied:
+        """Take as many copies as show what all of them take, and a few at least."""
+        lengths = [runner.makespan(found.periodic.unrolled(copies + 1)) or 0 for copies in range(MANY_COPIES)]
+        growth = (lengths[MANY_COPIES - 1] - lengths[FEW_COPIES - 1]) // (MANY_COPIES - FEW_COPIES)
+        steady = (
+            copies
+            for copies in range(1, MANY_COPIES)
+            if lengths[-1] - lengths[copies - 1] == (MANY_COPIES - copies) * growth
+        )
+        copies = min(max(next(steady, MANY_COPIES), COPIES_TIED), found.copies)
+        tokens = found.periodic.unrolled(copies)
+        workshop = self._workshop(runner.sizes(tokens)[0])
+        begins, sizes = ([*map(len, part)] for part in (found.periodic.before, found.periodic.period))
+        workshop.local.tie(begins, sizes, copies)
+        workshop.local.add([tokens])
+        return Tied(found, copies, growth, workshop)
+
+    def _stretch_tied(self, route: Route, tied: Tied) -> None:
+        """Offer what annealing has made of a schedule of which a part repeats, with all copies of it."""
+        local, runner = tied.workshop.local, tied.workshop.runner
+        parts = [
+            (string[:begin], string[begin : begin + size], string[begin + tied.copies * size :])
+            for string, begin, size in local.with_ties(local.elite[0][1])
+        ]
+        before, period, after = ([part[place] for part in parts] for place in range(3))
+        periodic = Periodic(before, period, after, tied.found.periodic.tasks)
+        length = stretched_length(runner, periodic, tied.found.copies)
+        if length is None or (route.best is not None and length >= route.best):
+            return
+        tied.found = Stretched(length, periodic, tied.found.copies)
+        route.best = length
+        route.take(tied.found)
+        self._offer(tied.workshop, tied.found)
+        copies, rest = divmod(route.middle.short.size - runner.sizes(periodic.unrolled(0))[0], periodic.tasks)
+        if copies > 0 and not rest:
+            route.middle.local.add([periodic.unrolled(copies)])
+
     def _stretch_best(self, workshop: Workshop, route: Route | None) -> None:
         """Stretch the best schedule of a short problem, if that can be better than what is known, and offer it."""
         if workshop.local.elite:
@@ -507,6 +631,8 @@ class LongSearch:
             return
         if route is not None:
             route.best = found.length if route.best is None else min(route.best, found.length)
+            if found.copies and _runs_single_tasks(workshop.short.compiled):
+                route.take(found)
         self._offer(workshop, found)
 
     def _stretched(self, workshop: Workshop, timed: Timed, least: int) -> Stretched | None:

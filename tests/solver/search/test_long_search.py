@@ -15,15 +15,16 @@ from solver.bounds.makespan import makespan_bound
 from solver.checker import violations
 from solver.problem import Problem, Task, place
 from solver.replay import replay
-from solver.search import jit
+from solver.search import annealing, jit
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem
 from solver.search.greedy import greedy_tokens
+from solver.search.local_search import LocalSearch
 from solver.search.long_search import LongSearch, is_long, repeats
 from solver.search.portfolio import search
 from solver.search.state import Search, Standing
 from solver.search.steady import SteadySearch
-from solver.search.stretching import Runner, cuts, is_a_lattice, orders_of, periods
+from solver.search.stretching import Periodic, Runner, cuts, is_a_lattice, orders_of, periods
 from tests.solver.search.search_cases import FUSED, REAL, UNIT, Case, case, faults
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -106,6 +107,69 @@ def test_a_part_is_repeated_exactly(kind: str, more: int, loops: bool) -> None:
     longer = periodic.unrolled(copies)
     assert length == runner.makespan(longer)
     check(case_of(kind, 12 + more), compiled, longer, length)
+
+
+def periodic_schedule(compiled: CompiledProblem, size: int) -> Periodic:
+    """Find a schedule of which a part repeats that has more than one task of each chain."""
+    runner = Runner(compiled)
+    steady = SteadySearch(runner, 1)
+    state = steady.alone(steady.least_period + steady.least_period // 10)
+    tokens = steady.unrolled(state, size)
+    timed = None if tokens is None else runner.timed(tokens)
+    found = None if timed is None else periods(runner, timed, size, 0, lambda: False)
+    assert found is not None
+    before, period, after, tasks = found[1].before, found[1].period, found[1].after, found[1].tasks
+    return Periodic(before, [string * 2 for string in period], after, 2 * tasks)
+
+
+@pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
+def test_copies_stay_alike_while_all_are_annealed(kind: str, loops: bool) -> None:
+    """Whatever is made of a schedule with three copies of a part is one with any number of copies, too."""
+    compiled = compile_problem(problem_of(kind, 12))
+    periodic = periodic_schedule(compiled, 12)
+    base = Runner(compiled).sizes(periodic.unrolled(0))[0]
+    size, longer = (base + copies * periodic.tasks for copies in (3, 7))
+    local = LocalSearch(compile_problem(problem_of(kind, size)), 5, span=False, jitted=loops)
+    local.tie([*map(len, periodic.before)], [*map(len, periodic.period)], 3)
+    local.add([periodic.unrolled(3)])
+    worst, seen = local.best, set()
+
+    def look() -> None:
+        parts = [
+            (string[:begin], string[begin : begin + length], string[begin + 3 * length :])
+            for string, begin, length in local.with_ties(local.elite[0][1])
+        ]
+        assert [before + 3 * part + after for before, part, after in parts] == local.elite[0][1]
+        seen.add(tuple(len(before) for before, _, _ in parts))
+        tried = [before + 7 * part + after for before, part, after in parts]
+        check(case_of(kind, longer), compiled, tried, Runner(compiled).makespan(tried))
+
+    until = time.perf_counter() + 4
+    while time.perf_counter() < until and (local.best == worst or len(seen) < 2):
+        local.run_round(0, lambda: time.perf_counter() > until, look, 0.2)
+    assert local.best < worst
+    assert seen
+
+
+def test_a_token_moves_across_the_border_of_what_repeats() -> None:
+    """Ahead of all copies there is then one token more, behind them one less; or the other way round."""
+    compiled = compile_problem(problem_of("linear", 12))
+    local = LocalSearch(compiled, 1, span=False, jitted=False)
+    string = [*"cab", *"abc", *"abc", *"cab"]
+    earlier, later = [*"caab", *"bac", *"bac", *"cb"], [*"ab", *"acb", *"acb", *"ccab"]
+    fixed, state = local.fixed, local.state
+    state.mode[: len(string)] = [ord(token) for token in string]
+    state.length[0] = len(string)
+    for shifted, token, goal, expected, begin in (
+        (annealing.shift_earlier, 0, -1, earlier, 4),
+        (annealing.shift_later, 2, 3, later, 2),
+    ):
+        state.tied[0], state.period[0], state.slots[annealing.COPIES] = 3, 3, 2
+        assert shifted(fixed, state, 0, token, goal)
+        low, size = state.slots[annealing.LOW], state.slots[annealing.TEXT]
+        made = string[:low] + [chr(token) for token in state.text[low:size]]
+        assert made == expected
+        assert state.tied[0] == begin
 
 
 def test_a_cut_part_has_as_much_of_every_chain() -> None:
