@@ -82,13 +82,14 @@ def gather(
     """
     found = Candidates()
     wanted = _wanted(pipeline, names, stages_per_device, also, found, all_of_them=all_of_them)
-    sizes = {each: _actions_of(pipeline, *each) for each in wanted}
-    for each in sorted(wanted, key=sizes.__getitem__) if may_take else ():
-        why = may_take(sizes[each]) if may_take else None
+    late: set[int] = set()
+    sizes = [_actions_of(pipeline, *each) for each in wanted] if may_take else []
+    for size, place in sorted((size, place) for place, size in enumerate(sizes)):
+        why = may_take(size) if may_take else None
         if why is not None:
-            found.too_long.append((_label(pipeline, *each), why))
-            wanted.remove(each)
-    for name, number in wanted:
+            found.too_long.append((_label(pipeline, *wanted[place]), why))
+            late.add(place)
+    for name, number in (each for place, each in enumerate(wanted) if place not in late):
         try:
             found.fitting.append(read_order(pipeline, name, stages=number))
         except InputError as error:
@@ -119,7 +120,7 @@ def _wanted(
             given = ", ".join(map(str, stages_per_device))
             found.left_out.append((str(name), f"{name} does not take {given} stages per device"))
         wanted += [(name, number) for number in numbers]
-    return list(dict.fromkeys(wanted))
+    return wanted
 
 
 def _actions_of(pipeline: Pipeline, name: Named, stages: int | None) -> int:
