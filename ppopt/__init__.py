@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ppopt.sweeps.sweeping import sweep
     from reports.metrics import Figures
     from solver.checker import Violation, violations
-    from solver.errors import DeadlockError, InfeasibleError, InputError
+    from solver.errors import DeadlockError, InfeasibleError, InputError, TimeTooShortError
     from solver.problem import Block, Placed, Problem
     from solver.search.state import Standing
     from strategies.actions import Op, parse_action
@@ -94,7 +94,7 @@ _HOMES = {
     "ppopt.rehearsal.rehearsing": ("rehearse", "rehearse_all"),
     "reports.metrics": ("Figures",),
     "solver.checker": ("Violation", "violations"),
-    "solver.errors": ("DeadlockError", "InfeasibleError", "InputError"),
+    "solver.errors": ("DeadlockError", "InfeasibleError", "InputError", "TimeTooShortError"),
     "solver.problem": ("Block", "Placed", "Problem"),
     "solver.search.state": ("Standing",),
     "strategies.actions": ("Op", "parse_action"),
@@ -148,6 +148,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "DeadlockError",
     "InfeasibleError",
     "InputError",
+    "TimeTooShortError",
     "Block",
     "Placed",
     "Problem",

@@ -46,6 +46,13 @@ class InfeasibleError(Exception):
         super().__init__(message)
 
 
+class TimeTooShortError(Exception):
+    """The time limit is too short for any answer; the message says how long one takes.
+
+    It is no `InputError`: with more time, or on another machine, the same has an answer.
+    """
+
+
 def describe_cycle(cycle: list[object], longest: int = 12) -> str:
     """Write a circle of waiting actions as text, leaving out its middle when it is long.
 

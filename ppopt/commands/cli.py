@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
-        from solver.errors import InputError
+        from solver.errors import InputError, TimeTooShortError
 
         warnings.showwarning = _show_warning
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
@@ -73,6 +73,9 @@ class LazyGroup(click.Group):
 
             tell_mistakes(str(error).split("\n"))
             ctx.exit(2)
+        except TimeTooShortError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(4)
         except RecursionError:
             click.echo("error: the input is nested too deeply", err=True)
             ctx.exit(2)

@@ -46,11 +46,14 @@ def read_export_options(
 def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
     from ppopt.evaluation.export import exported
+    from ppopt.garbage import collection_paused
     from ppopt.optimization.periodic import PeriodicSchedule
 
     try:
-        whole = schedule.whole() if isinstance(schedule, PeriodicSchedule) else schedule
-        return exported(whole, options)
+        with collection_paused():
+            if isinstance(schedule, PeriodicSchedule):
+                schedule = schedule.whole(timed=options.lowered)
+            return exported(schedule, options)
     except InputError as error:
         raise InputError(f"--export: {error}") from None
 

@@ -34,8 +34,11 @@ SHORTEST, SHORTEST_PER_OP = 1.0, 5e-4
 SHORTEST_LATER = 4.0
 """Seconds that a later search has at least."""
 
-LAST_WORDS = 2.0
-"""So many seconds a search has, after the time is up, to say what it has found."""
+LAST_WORDS, LAST_SHARE = 0.4, 0.03
+"""So many seconds, and this part of the time, a search has after its end to say what it has found."""
+
+LEAST_PER_OP = 5e-5
+"""With fewer seconds for each operation no search is begun: it could not even say what it was given."""
 
 BETWEEN_LOOKS = 0.25
 """Seconds after which the clock is looked at again."""
@@ -122,7 +125,7 @@ class Exploration:
                 self._search(searchers)
             except KeyboardInterrupt:
                 self.interrupted = True
-            for job, answer in searchers.last_answers(LAST_WORDS):
+            for job, answer in searchers.last_answers(LAST_WORDS + LAST_SHARE * self.options.time_limit):
                 self._take(job, answer)
 
     def settle(self) -> list[Fraction]:
@@ -172,11 +175,13 @@ class Exploration:
     def _next(self, running: Sequence[Job]) -> Job | None:
         """Choose the next search; None where nothing is open but what is running already."""
         busy = {(job.placement, job.limit) for job in running}
-        if fresh := [lane.name for lane in self.curves.lanes if (lane.name, None) not in self.spent]:
+        lanes = [lane for lane in self.curves.lanes if self._has_time(lane)]
+        if fresh := [lane.name for lane in lanes if (lane.name, None) not in self.spent]:
             return self._job((fresh[0], None), self._brief_seconds())
         if self.limits is None and not self._top_is_settled(busy):
             cell = self._probe(busy)
-            return None if cell is None else self._job(cell, self._brief_seconds())
+            has_time = cell is not None and self._has_time(self._lane(cell[0]))
+            return self._job(cell, self._brief_seconds()) if cell is not None and has_time else None
         if self.limits is None:
             self.limits = self._chosen()
         if self.is_chosen and self.limits[-1] != self.curves.enough:
@@ -194,7 +199,7 @@ class Exploration:
         """List where something could still be gained, with the part of the step that it could be."""
         for limit in (*(self.limits or ()), None):
             for lane in self.curves.lanes:
-                if part := self.curves.open_part(lane, limit):
+                if self._has_time(lane) and (part := self.curves.open_part(lane, limit)):
                     yield (lane.name, limit), part
 
     def _top_is_settled(self, busy: set[Cell]) -> bool:
@@ -268,6 +273,9 @@ class Exploration:
 
     def _shortest_search(self, lane: Lane) -> float:
         return SHORTEST + SHORTEST_PER_OP * len(lane.problem.tasks)
+
+    def _has_time(self, lane: Lane) -> bool:
+        return self._left >= LEAST_PER_OP * len(lane.problem.tasks)
 
     def _brief_seconds(self) -> float:
         """Share the time of the first round between all that is to be searched in it."""

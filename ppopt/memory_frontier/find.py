@@ -12,27 +12,37 @@ from ppopt import __version__
 from ppopt.comparison.ladders import freedom_of
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.evaluation.replaying import replay_orders
+from ppopt.garbage import collection_paused
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import MOST_SEARCHED_OPS, SearchOptions, searched_cut
+from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, searched_cut
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.result import Schedule
 from ppopt.whole_files import check_writable
-from solver.errors import InputError
+from solver.errors import InputError, TimeTooShortError
+from solver.search.long_search import SHORTEST
 from solver.search.portfolio import plain_bound
 from strategies.model_notes import TWO_COPIES, halves_notes
+from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
+from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import all_strategies
-from strategies.search_problem import build_search_problem, pipeline_actions
-from strategies.stages import GivenModel, with_virtual_stages
+from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
+from strategies.stages import GivenModel, wished_stages, with_virtual_stages
 
 PUBLISHED_SHARE = 0.25
 """The part of the time that evaluating the published schedules may take at most; more are left out."""
+
+LAID_SHARE = 0.5
+"""The part of the time after which no further placement is written out."""
+
+CAUTION = 1.5
+"""What was measured of few microbatches may take this much longer for each of many."""
 
 TO_ANSWER = 0.3
 """Seconds that it takes to stop the searches and to put together what they have found."""
@@ -43,6 +53,7 @@ FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
 ONE_AT_A_TIME = "one microbatch at a time"
 
 
+@collection_paused()
 def frontier(
     pipeline: Pipeline,
     *,
@@ -98,6 +109,8 @@ def frontier(
     ------
     InputError
         If an argument is wrong, a limit is below the least, nothing takes memory, or the file cannot be used.
+    TimeTooShortError
+        If the pipeline is so long that not even the schedule with the least memory can be written out in time.
     """
     started = perf_counter()
     check_pipeline(pipeline)
@@ -125,6 +138,25 @@ def _tell_nobody(_text: str) -> None:
     pass
 
 
+def _operations(pipeline: Pipeline) -> int:
+    return 3 * (pipeline.stages or 0) * pipeline.microbatches
+
+
+def _laid(name: str, cut: Pipeline, layout: Placement, allowed: Allowed) -> Lane:
+    problem = build_search_problem(cut, layout, **allowed._asdict())
+    lane = Lane(name, cut, layout, problem)
+    orders = pipeline_actions(one_at_a_time(layout, problem))
+    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut, layout, orders, "graph")))
+    lane.prove(plain_bound(problem, "makespan"), None)
+    return lane
+
+
+def _seconds_to_lay(cut: Pipeline, layout: Placement, allowed: Allowed) -> float:
+    began = perf_counter()
+    _laid("", cut, layout, allowed)
+    return perf_counter() - began
+
+
 @dataclass
 class _Gathered:
     """What a frontier is made of so far."""
@@ -137,6 +169,7 @@ class _Gathered:
     published: list[Found] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     evaluating: float = 0.0
+    replaying: float = 0.0  # foreseen for each operation of long pipelines
     interrupted: bool = False
 
     def __post_init__(self) -> None:
@@ -153,28 +186,51 @@ class _Gathered:
         ------
         InputError
             If the model fits none of the placements.
+        TimeTooShortError
+            If there is no time for any of them.
         """
         lanes: list[Lane] = []
+        too_long: list[str] = []
         for name in self.options.placements:
             try:
-                lanes.append(self._lane(name))
+                cut, layout = self._cut(name)
+                if (why := self._no_time(name, cut, layout, LAID_SHARE if lanes else 1.0)) is not None:
+                    too_long.append(why)
+                    self.left_out.append((name, why))
+                    continue
+                lanes.append(_laid(name, cut, layout, self.options.allowed))
             except InputError as error:
                 self.left_out.append((name, str(error)))
+        if not lanes and too_long:
+            raise TimeTooShortError("\n".join(too_long))
         if not lanes:
             raise InputError("\n".join(reason for _, reason in self.left_out))
         self.curves = Curves(lanes)
 
-    def _lane(self, name: str) -> Lane:
+    def _cut(self, name: str) -> tuple[Pipeline, Placement]:
         cut, layout = searched_cut(self.model, name, self.options)
-        ops = 3 * (cut.stages or 0) * cut.microbatches
+        ops = _operations(cut)
         if ops > MOST_SEARCHED_OPS:
             raise InputError(f"{name}: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
-        problem = build_search_problem(cut, layout, **self.options.allowed._asdict())
-        lane = Lane(name, cut, layout, problem)
-        orders = pipeline_actions(one_at_a_time(layout, problem))
-        lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut, layout, orders, "graph")))
-        lane.prove(plain_bound(problem, "makespan"), None)
-        return lane
+        return cut, layout
+
+    def _no_time(self, name: str, cut: Pipeline, layout: Placement, share: float) -> str | None:
+        """Foresee from a few microbatches how long a long pipeline takes; say so if that is more than a share."""
+        ops = _operations(cut)
+        if ops <= MANY_OPS:
+            return None
+        count = SHORTEST * len(layout.homes)
+        few = cut.model_copy(update={"microbatches": count}), replace(layout, microbatches=count)
+        times = [_seconds_to_lay(*few, self.options.allowed) for _ in range(2)]  # the first time libraries are loaded
+        per_op = CAUTION * min(times) / _operations(few[0])
+        self.replaying = max(self.replaying, per_op)
+        limit = self.options.time_limit
+        if perf_counter() + per_op * ops <= self.started + share * limit:
+            return None
+        return (
+            f"{name}: writing {ops:,} operations out and replaying them takes about {per_op * ops:.1f} s; "
+            f"{share:.0%} of the time limit of {limit:g} s would be used up"
+        )
 
     @property
     def processes(self) -> int:
@@ -197,13 +253,20 @@ class _Gathered:
         began = perf_counter()
         for place, name in enumerate(self.names, 1):
             self.on_progress(f"evaluating {name}, {place} of {len(self.names)}")
-            if self.published and perf_counter() > ends:
+            if (self.published and perf_counter() > ends) or self._is_too_late(name, ends):
                 share = f"{PUBLISHED_SHARE:.0%} of the time limit of {self.options.time_limit:g} s"
                 self.left_out += [(each, f"not evaluated: {share} was used up") for each in self.names[place - 1 :]]
                 break
             for model in models:
                 self._evaluate_one(name, model)
         self.evaluating = (perf_counter() - began) / max(1, len(self.published))
+
+    def _is_too_late(self, name: str, ends: float) -> bool:
+        """Return whether evaluating a schedule of a long pipeline would take longer than all may take together."""
+        strategy, options = parse_strategy(name)
+        stages = wished_stages(strategy, options, self.model.devices) or self.model.stages or self.model.devices
+        ops = (3 if strategy.splits_backward else 2) * stages * self.model.microbatches
+        return bool(self.replaying) and perf_counter() + self.replaying * ops > ends
 
     def _evaluate_one(self, name: str, model: Pipeline) -> None:
         try:

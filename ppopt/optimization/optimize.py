@@ -78,6 +78,9 @@ MOST_FOR_OTHERS = 0.5
 MOST_FOR_STARTS = 0.25
 """The part of the time that is kept at most for published schedules of all microbatches, after those of the first."""
 
+MOST_FOR_FILES = 0.8
+"""The part of the time that is kept at most for writing all of a long order as a file."""
+
 MOST_FOR_BOUNDS = 0.25
 """The part of the time that the bounds of an explanation, and those of a report, may take at most."""
 
@@ -457,7 +460,7 @@ def _search_ahead(
 
 def _to_write_out(long: Long, ops: int, options: SearchOptions, limit: TimeLimit) -> float:
     """Estimate how many seconds it takes to write a whole out and finish it, by what a few microbatches take."""
-    scale = CAUTION * ops / (ops // long.pipeline.microbatches * long.directions * SHORTEST)
+    scale = CAUTION * ops / _few_operations(long)
     twice = [_seconds_to_write_few(long, options.objective) for _ in range(2)]  # the first time libraries are loaded
     writing, offering, finishing = (scale * float(min(pair)) for pair in zip(*twice, strict=True))
     shown = sum(options.overlap or not strategy.overlaps for strategy in long.strategies)
@@ -544,6 +547,7 @@ def _optimize_unwritten(
     refuse_infeasible(pipeline, placement)
     strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
     long = Long(pipeline, placement, options.allowed, strategies)
+    limit.put_aside(files=_to_export(long, ops, limit))
     return search_unwritten(
         long,
         ops=ops,
@@ -552,6 +556,22 @@ def _optimize_unwritten(
         seed=options.seed,
         progress=options.progress,
     )
+
+
+def _to_export(long: Long, ops: int, limit: TimeLimit) -> float:
+    """Estimate how many seconds it takes to write the whole order as a file, where that is asked for."""
+    exporting = limit.afterwards.exporting
+    if not exporting:
+        return 0.0
+    finishing = min(_seconds_to_write_few(long, "makespan")[2] for _ in range(2))
+    seconds = CAUTION * exporting * finishing * ops / _few_operations(long)
+    return min(seconds, MOST_FOR_FILES * limit.left_of_turn)
+
+
+def _few_operations(long: Long) -> int:
+    """Count the operations of a few microbatches."""
+    kinds = 3 if long.allowed.split_backward else 2
+    return kinds * (long.pipeline.stages or 0) * long.directions * SHORTEST
 
 
 def _long_search(
@@ -657,7 +677,8 @@ def _after(finishing: float, published: int, limit: TimeLimit) -> tuple[float, f
     after = limit.afterwards
     beside = min(finishing * published, MOST_FOR_OTHERS * limit.left_of_turn) if after.beside else 0.0
     shown = finishing * (1 + after.shown) + beside
-    return finishing + beside, finishing * after.per_result + shown * after.per_schedule
+    files = finishing * (after.per_result + after.exporting) + shown * after.per_schedule
+    return finishing + beside, files
 
 
 def _after_bounding(pipeline: Pipeline, limit: TimeLimit) -> float:

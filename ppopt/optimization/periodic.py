@@ -31,6 +31,9 @@ MOST_REPLAYED_OPS = 30_000_000
 MOST_EXPORTED_OPS = 5_000_000
 """An order of more operations than this is not written as a file."""
 
+MOST_LOWERED_OPS = 300_000
+"""For an order of more operations it is not found out when each runs, which placing its communication needs."""
+
 SHOWN_PERIODS = 2
 """So many periods are written out."""
 
@@ -69,22 +72,32 @@ class PeriodicSchedule(Schedule):
             total += sum(sizes) + (self.copies - self.shown) * repeated
         return total
 
-    def whole(self) -> Schedule:
+    def whole(self, *, timed: bool = False) -> Schedule:
         """Return the schedule with all its actions in place of the short form, to be exported.
+
+        Parameters
+        ----------
+        timed : bool
+            Whether all of it is replayed, so that its rows are those of the whole, too: where its communication is to
+            be placed.
 
         Raises
         ------
         InputError
-            If these are more than are written as a file.
+            If these are more than are written as a file, or more than are replayed one by one.
         """
-        if self.operations > MOST_EXPORTED_OPS:
+        most = MOST_LOWERED_OPS if timed else MOST_EXPORTED_OPS
+        if self.operations > most:
+            how = "written with their communication" if timed else "written as a file"
             raise InputError(
-                f"{self.strategy}: has {self.operations:,} operations; at most {MOST_EXPORTED_OPS:,} are written as a "
-                "file (`actions`, `begins`, `ends` and `copies` say all of it)"
+                f"{self.strategy}: has {self.operations:,} operations; at most {most:,} are {how} "
+                "(`actions`, `begins`, `ends` and `copies` say all of it)"
             )
-        given = {each.name: getattr(self, each.name) for each in fields(Schedule)}
         layout = replace(self.layout, microbatches=self.pipeline.microbatches)
         actions = [list(self._whole(device)) for device in range(len(self.actions))]
+        if timed:
+            return replay_orders(self.strategy, self.pipeline, layout, actions, "graph", check_memory=True)
+        given = {each.name: getattr(self, each.name) for each in fields(Schedule)}
         return Schedule(**{**given, "layout": layout, "actions": actions})
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +114,7 @@ class PeriodicSchedule(Schedule):
         unshard: bool = False,
     ) -> tuple[str, ...]:
         """Write the whole order as a file that PyTorch's pipeline runtime loads; see `Schedule.export`."""
-        return self.whole().export(path, force_order_only, lowered=lowered, unshard=unshard)
+        return self.whole(timed=lowered).export(path, force_order_only, lowered=lowered, unshard=unshard)
 
     def _whole(self, device: int) -> Iterator[PipelineAction]:
         order, begin, end = self.actions[device], self.begins[device], self.ends[device]

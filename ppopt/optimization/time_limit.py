@@ -12,6 +12,8 @@ MOMENT = 0.2
 SAVING, TRACING, REPORTING = 1.0, 0.7, 1.8
 """How long a timeline as CSV, a trace and a page take for one schedule, in multiples of what finishing it takes."""
 
+EXPORTING, LOWERING = 0.2, 0.8
+"""The same for an order as a file, and for placing its communication before."""
 
 DRAWING = 0.004
 """The same for one draw of all its times."""
@@ -31,6 +33,9 @@ class Afterwards:
         Whether the lower bounds of a report are still to be computed.
     shown : int
         How many schedules are shown that this search has nothing to do with.
+    exporting : float
+        How long it takes to write all of a result's order as a file, also where no more than a part of it is written
+        out otherwise; in multiples of what finishing a schedule of as many operations takes.
     per_result, per_schedule : float
         How long writing files takes for each result of a search, and for each schedule that is shown, published ones
         too; in multiples of what finishing one schedule takes (its replay, its check and its figures).
@@ -40,6 +45,7 @@ class Afterwards:
     explained: bool = False
     bounded: bool = False
     shown: int = 0
+    exporting: float = 0.0
     per_result: float = 0.0
     per_schedule: float = 0.0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ppopt.planning.fixed_order import FixedOrder, read_order
 from solver.errors import InputError
@@ -11,6 +12,9 @@ from strategies.given_order import GivenOrder, Named
 from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.stages import wished_stages
+
+MayTake: TypeAlias = Callable[[int], str | None]
+"""Says why there is no time for an order of so many actions."""
 
 USUAL_STAGES_PER_DEVICE = (2, 3, 4)
 """Tried with schedules that take any number of stages per device, where the user does not say."""
@@ -26,10 +30,13 @@ class Candidates:
         In the order of the names.
     left_out : list of (str, str)
         What does not fit the pipeline, with the reason.
+    too_long : list of (str, str)
+        Orders for which there is no time, with how much they would take.
     """
 
     fitting: list[FixedOrder] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    too_long: list[tuple[str, str]] = field(default_factory=list)
 
 
 def name_of(order: FixedOrder) -> str:
@@ -52,6 +59,7 @@ def gather(
     *,
     also: Iterable[int] = (),
     all_of_them: bool,
+    may_take: MayTake | None = None,
 ) -> Candidates:
     """List the orders that a plan is made for.
 
@@ -68,8 +76,40 @@ def gather(
         Numbers that are wanted beside them, of schedules that take any.
     all_of_them : bool
         Whether all schedules are meant, so that one that takes only other numbers of stages is left out silently.
+    may_take : callable, optional
+        ``may_take(actions)`` says of an order of so many actions why there is no time for it; None if there is. The
+        short ones are asked for first, and all are counted.
     """
     found = Candidates()
+    wanted = _wanted(pipeline, names, stages_per_device, also, found, all_of_them=all_of_them)
+    late: set[int] = set()
+    sizes = [_actions_of(pipeline, *each) for each in wanted] if may_take else []
+    for size, place in sorted((size, place) for place, size in enumerate(sizes)):
+        why = may_take(size) if may_take else None
+        if why is not None:
+            found.too_long.append((_label(pipeline, *wanted[place]), why))
+            late.add(place)
+    for name, number in (each for place, each in enumerate(wanted) if place not in late):
+        try:
+            found.fitting.append(read_order(pipeline, name, stages=number))
+        except InputError as error:
+            reason = "; ".join(str(error).split("\n"))
+            if (str(name), reason) not in found.left_out:
+                found.left_out.append((str(name), reason))
+    return found
+
+
+def _wanted(
+    pipeline: Pipeline,
+    names: Iterable[Named],
+    stages_per_device: Sequence[int] | None,
+    also: Iterable[int],
+    found: Candidates,
+    *,
+    all_of_them: bool,
+) -> list[tuple[Named, int | None]]:
+    """List names with numbers of stages, None where the name has its own."""
+    wanted: list[tuple[Named, int | None]] = []
     for name in names:
         try:
             numbers = list(_numbers_of_stages(pipeline, name, stages_per_device, also))
@@ -80,14 +120,26 @@ def gather(
             given = ", ".join(map(str, stages_per_device))
             what = "stage" if given == "1" else "stages"
             found.left_out.append((str(name), f"{name} does not take {given} {what} per device"))
-        for number in numbers:
-            try:
-                found.fitting.append(read_order(pipeline, name, stages=number))
-            except InputError as error:
-                reason = "; ".join(str(error).split("\n"))
-                if (str(name), reason) not in found.left_out:
-                    found.left_out.append((str(name), reason))
-    return found
+        wanted += [(name, number) for number in numbers]
+    return wanted
+
+
+def _actions_of(pipeline: Pipeline, name: Named, stages: int | None) -> int:
+    """Count the actions of an order before it is written."""
+    if isinstance(name, GivenOrder):
+        return sum(map(len, name.orders))
+    strategy, _ = parse_strategy(name)
+    return (3 if strategy.splits_backward else 2) * _stages_of(pipeline, name, stages) * pipeline.microbatches
+
+
+def _stages_of(pipeline: Pipeline, name: str, stages: int | None) -> int:
+    return stages or wished_stages(*parse_strategy(name), pipeline.devices) or pipeline.devices
+
+
+def _label(pipeline: Pipeline, name: Named, stages: int | None) -> str:
+    if isinstance(name, GivenOrder):
+        return str(name)
+    return f"{name}, v = {_stages_of(pipeline, name, stages) // pipeline.devices}"
 
 
 def _numbers_of_stages(

@@ -168,6 +168,12 @@ class FixedOrder:
             return True
         return not depends_on_costs(self.strategy, self.pipeline, self.options, self.orders)
 
+    def without_limit(self) -> FixedOrder:
+        """Return the same without a memory limit: it is sorted already."""
+        free = replace(self, pipeline=self.pipeline.with_limit(None))
+        free.__dict__["ordered"], free.__dict__["is_fixed"] = self.ordered, self.is_fixed
+        return free
+
     def orders_on(self, pipeline: Pipeline) -> Orders:
         """Return the actions of each device on another cut into as many stages.
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from os import PathLike
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
 from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.garbage import collection_paused
 from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.time_limit import Afterwards
-from ppopt.planning.candidates import Candidates, gather, label_of, name_of
+from ppopt.optimization.time_limit import MOMENT, Afterwards
+from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
@@ -23,6 +24,7 @@ from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
 from ppopt.planning.order_as_partition import Recompute
+from ppopt.planning.pace import MANY_ACTIONS, Pace, measured_pace, size_of
 from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
@@ -179,24 +181,29 @@ class _Planner:
     def __post_init__(self) -> None:
         self.recompute = self.options.recomputation(self.pipeline)
         self.ends = self.began + self.options.time_limit
+        self.pace: Pace | None = None
+        self.promised = 0.0
 
+    @collection_paused()
     @single_threaded_blas()
     def run(self) -> Planning:
         layouts = read_layouts(self.pipeline, self.options.layouts)
         candidates = self._gather(layouts)
         race = Race(
-            [Entry(order) for order in candidates.fitting],
+            [Entry(order, needs=self._foreseen(order, "planning")) for order in candidates.fitting],
             self.recompute,
             self.options.empty_stages,
             self.options.seed,
             self.options.progress,
             self.on_phase,
         )
-        self._race(race)
+        if race.entries:
+            self._race(race)
         plans, cannot_run = self._plans_of(race)
         lacks = {id(entry): self._why_infeasible(entry.order) for entry in race.entries if entry.is_infeasible}
         unplanned = [self._unplanned(entry, lacks.get(id(entry))) for entry in race.entries if entry.makespan is None]
         unplanned += cannot_run
+        unplanned += [Unplanned(label, reason, is_proven=False) for label, reason in candidates.too_long]
         if self.options.free and not self.interrupted:
             free = self._free(plans)
             plans += free.plans
@@ -250,12 +257,33 @@ class _Planner:
         names, numbers = self.options.strategies, self.options.stages_per_device
         also = {len(layout.cut) // self.pipeline.devices for layout in layouts}
         every = names or list(all_strategies())
-        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None)
-        if not found.fitting:
+        most = max(numbers or USUAL_STAGES_PER_DEVICE) * self.pipeline.devices * self.pipeline.microbatches
+        if most > MANY_ACTIONS:
+            self.pace = measured_pace(self.pipeline, self.recompute, empty=self.options.empty_stages)
+        may_take = None if self.pace is None else self._may_take
+        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None, may_take=may_take)
+        if not found.fitting and not found.too_long:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
             raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
         found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
         return found
+
+    def _may_take(self, actions: int) -> str | None:
+        """Say why there is no time for one more order of so many actions; count it if there is."""
+        assert self.pace is not None
+        seconds = self.pace.answering * actions
+        if perf_counter() + self.promised + seconds <= self.ends + MOMENT:
+            self.promised += seconds
+            return None
+        beside = f", and those of shorter orders {self.promised:.1f} s" if self.promised else ""
+        return (
+            f"no time for it: writing, cutting for and replaying its {actions:,} operations takes about {seconds:.1f} s"
+            f"{beside}; the time limit is {self.options.time_limit:g} s"
+        )
+
+    def _foreseen(self, order: FixedOrder, part: Literal["planning", "replaying"]) -> float:
+        """Foresee how many seconds a part of the work for an order takes, where orders are long."""
+        return 0.0 if self.pace is None else getattr(self.pace, part) * size_of(order)
 
     def _race(self, race: Race) -> None:
         left = self.ends - perf_counter()
@@ -273,17 +301,22 @@ class _Planner:
 
     def _finishing(self, race: Race) -> float:
         """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
-        order = race.entries[0].order
-        began = perf_counter()
-        with suppress(InputError):  # it hangs, which is said later
-            self._replayed(order, order.pipeline)
-        per_stage = (perf_counter() - began) / order.stages
+        per_stage = self._replaying(race.entries[0].order) / race.entries[0].order.stages
         stages = sorted(entry.order.stages for entry in race.entries)
         page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
         left = max(0.0, self.ends - perf_counter())
         bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
         self.ends -= CAUTION * per_stage * page + bounds
         return CAUTION * per_stage * (sum(stages) + page) + bounds
+
+    def _replaying(self, order: FixedOrder) -> float:
+        """Find out how many seconds it takes to replay an order."""
+        if self.pace is not None:
+            return self._foreseen(order, "replaying") / CAUTION
+        began = perf_counter()
+        with suppress(InputError):  # it hangs, which is said later
+            self._replayed(order, order.pipeline)
+        return perf_counter() - began
 
     def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
         orders = order.orders_on(pipeline)
@@ -360,10 +393,16 @@ class _Planner:
         for place, plan in enumerate(plans):
             order = by_name.get((plan.name, plan.pipeline.stages or 0))
             others = Alternatives()
-            if place == 0 and order is not None and not plan.is_free:
+            if place == 0 and order is not None and not plan.is_free and self._has_time_to_compare(plan, order):
                 self.on_phase("explaining")
                 others = self._alternatives(plan, order)
             yield replace(plan, reasons=reasons(plan, others), even_makespan=_as_float(others.even))
+
+    def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
+        """Return whether a long order can be compared with others before the time is up."""
+        others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
+        needed = self._foreseen(order, "replaying") + others * self._foreseen(order, "planning")
+        return not needed or perf_counter() + needed <= self.ends + MOMENT
 
     def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
         """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
@@ -376,7 +415,7 @@ class _Planner:
         unlimited = plain = None
         plain_is_infeasible = False
         if limited:
-            free = replace(order, pipeline=order.pipeline.with_limit(None))
+            free = order.without_limit()
             unlimited = self._quick(free, "none", left).makespan
         if recomputes:
             found = self._quick(order, "none", left)

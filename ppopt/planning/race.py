@@ -20,6 +20,9 @@ FIRST_TURN, GROWTH = 0.5, 4.0
 LEAST_TURN = 0.2
 """Seconds that any turn has."""
 
+OVERRUN = 1.2
+"""A turn that took so many times as long as it was meant to could not be shorter."""
+
 WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
 """An order that is 2.5 % longer than the best waits as if its next turn were twice as long; one that is proven to be
 longer, three times."""
@@ -50,6 +53,8 @@ class Entry:
         How many it has had.
     seconds : float
         How long they took.
+    needs : float
+        How many seconds a turn takes at least, however short it is meant to be.
     """
 
     order: FixedOrder
@@ -57,6 +62,7 @@ class Entry:
     bound: Fraction = Fraction(0)
     turns: int = 0
     seconds: float = 0.0
+    needs: float = 0.0
 
     @property
     def makespan(self) -> Fraction | None:
@@ -118,12 +124,12 @@ class Race:
         """
         for place, entry in enumerate(self.entries):
             left = deadline - perf_counter()
-            if self.interrupted or (place and left <= 0):
+            if self.interrupted or (place and left <= entry.needs):
                 return
             self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(self.entries) - place))))
         while not self.interrupted and (waiting := self._next()) is not None:
             left = deadline - perf_counter()
-            if left < LEAST_TURN:
+            if left < max(LEAST_TURN, waiting.needs):
                 return
             is_last = sum(not entry.is_done for entry in self.entries) == 1
             self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH**waiting.turns))
@@ -152,7 +158,9 @@ class Race:
             entry.answer = found
         entry.bound = max(entry.bound, found.bound)
         entry.turns += 1
-        entry.seconds += perf_counter() - began
+        took = perf_counter() - began
+        entry.seconds += took
+        entry.needs = took if took > OVERRUN * seconds else 0.0
 
     def _planned(self, entry: Entry, seconds: float) -> FixedPlan:
         known, order = entry.answer, entry.order

@@ -16,15 +16,17 @@ import pytest
 from click.testing import CliRunner
 
 import ppopt
-from ppopt import Frontier, InputError
+from ppopt import Frontier, InputError, Pipeline
 from ppopt.commands.cli import cli
 from ppopt.commands.pages import write_frontier
+from ppopt.memory_frontier import find
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration
 from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import SearchOptions, searched_cut
 from solver.bounds.bound import Bound
+from solver.errors import TimeTooShortError
 from strategies.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated, pipeline
@@ -375,3 +377,27 @@ def test_a_frontier_shows_itself(searched: Frontier) -> None:
     assert repr(searched).startswith(f"<Frontier of {len(searched.points)} limits: From a limit of 1 to ")
     assert "<img" in searched._repr_html_()
     assert replace(searched, interrupted=True)._search_sentence.count("interrupted") == 1
+
+
+def test_what_cannot_be_written_out_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing with all microbatches is replayed; the error says how long that would take."""
+    sizes: list[int] = []
+    plain = find.replay_orders
+
+    def noted(label: str, pipeline: Pipeline, *rest: Any) -> Any:
+        sizes.append(pipeline.microbatches)
+        return plain(label, pipeline, *rest)
+
+    monkeypatch.setattr(find, "replay_orders", noted)
+    given = Pipeline.from_mapping({"devices": 4, "microbatches": 20_000})
+    with pytest.raises(TimeTooShortError, match=r"linear: writing 240,000 operations out .* takes about \d+\.\d s"):
+        ppopt.frontier(given, time_limit=1)
+    assert sizes
+    assert max(sizes) < 20_000
+
+
+def test_the_command_says_that_the_time_is_too_short() -> None:
+    result = run_ppopt("frontier", "--devices", "4", "--microbatches", "20000", "--time-limit", "1")
+    assert result.returncode == 4
+    assert "writing 240,000 operations out" in result.stderr
+    assert "Traceback" not in result.stderr

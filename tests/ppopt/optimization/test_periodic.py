@@ -9,8 +9,14 @@ import pytest
 import ppopt
 from ppopt import Pipeline
 from ppopt.evaluation.evaluate import replay_orders
+from ppopt.optimization.optimize import _to_export
 from ppopt.optimization.periodic import PeriodicSchedule
+from ppopt.optimization.time_limit import Afterwards, TimeLimit
+from ppopt.optimization.unwritten import Long
 from solver.errors import InputError
+from strategies.placements import make_placement
+from strategies.registry import Strategy
+from strategies.search_problem import Allowed
 from tests.running import run_ppopt
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
@@ -58,6 +64,35 @@ def test_a_long_linear_pipeline_is_proven_optimal_and_exported(tmp_path: Path) -
     found.export(tmp_path / "order.csv")
     made = ppopt.evaluate(pipeline(400), tmp_path / "order.csv")
     assert made.makespan == found.makespan
+
+
+@pytest.mark.usefixtures("few_are_written")
+def test_its_communication_is_placed_in_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is replayed for that, if it is not too much."""
+    found = ppopt.optimize(pipeline(100), time_limit=3)
+    assert isinstance(found, PeriodicSchedule)
+    found.export(tmp_path / "order.csv", lowered=True)
+    checked = ppopt.check_schedule_file(str(tmp_path / "order.csv"))
+    assert not checked.faults
+    monkeypatch.setattr("ppopt.optimization.periodic.MOST_LOWERED_OPS", 1000)
+    with pytest.raises(InputError, match="1,200 operations; at most 1,000 are written with their communication"):
+        found.export(tmp_path / "order.csv", lowered=True)
+
+
+@pytest.mark.usefixtures("few_are_written")
+def test_time_is_left_for_the_file() -> None:
+    """What the order of many microbatches takes as a file is foreseen, in proportion to them."""
+    strategies: list[Strategy] = []
+
+    def seconds(microbatches: int, exporting: float) -> float:
+        given = pipeline(microbatches)
+        placement = make_placement("linear", 4, 4, microbatches)
+        limit = TimeLimit(1000.0, Afterwards(exporting=exporting))
+        return _to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
+
+    assert seconds(100_000, 0.0) == 0.0
+    assert 0 < seconds(10_000, 0.2) < seconds(1_000_000, 0.2)
+    assert seconds(2_000_000, 1e6) <= 800.0
 
 
 @pytest.mark.usefixtures("few_are_written")

@@ -1,0 +1,73 @@
+"""Orders that cannot be written, cut for and replayed in time are not begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ppopt
+from ppopt import Pipeline
+from ppopt.planning import planning
+from ppopt.planning.pace import Pace, measured_pace
+from strategies import orders
+from tests.running import run_ppopt
+
+LAYERS = [
+    {"name": "decoder", "forward": 1, "backward": 2, "count": 12, "activation": 1},
+    {"name": "head", "forward": 2, "backward": 4, "activation": 1},
+]
+
+
+def model(microbatches: int) -> Pipeline:
+    return Pipeline.from_mapping({"devices": 4, "microbatches": microbatches, "layers": LAYERS})
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collect how many microbatches each order has that is written."""
+    sizes: list[int] = []
+    plain = orders._order_of
+
+    def noted(strategy: object, pipeline: Pipeline, *rest: object) -> object:
+        sizes.append(pipeline.microbatches)
+        return plain(strategy, pipeline, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(orders, "_order_of", noted)
+    return sizes
+
+
+def test_of_what_takes_too_long_nothing_is_written(written: list[int]) -> None:
+    made = ppopt.plan(model(50_000), ["1f1b", "interleaved"], time_limit=1)
+    assert made.plans == ()
+    assert made.infeasible is None
+    assert max(written, default=0) < 50_000
+    assert [each.name for each in made.unplanned] == [
+        "1f1b, v = 1", "interleaved, v = 2", "interleaved, v = 3", "interleaved, v = 4",
+    ]  # fmt: skip
+    assert all("no time for it" in each.reason and "the time limit is 1 s" in each.reason for each in made.unplanned)
+
+
+def test_short_orders_come_before_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 1 ms an operation and 10 s, two of 2,016 and 4,032 operations are planned, one of 6,048 is not."""
+    monkeypatch.setattr(planning, "MANY_ACTIONS", 1000)
+    monkeypatch.setattr(planning, "measured_pace", lambda *_, empty: Pace(1e-4, 6e-4, 3e-4))
+    made = ppopt.plan(model(252), ["interleaved", "1f1b"], stages_per_device=[1, 2, 3], time_limit=10)
+    assert {plan.label for plan in made.plans} == {"1f1b, v = 1", "interleaved, v = 2"}
+    assert [each.name for each in made.unplanned] == ["interleaved, v = 3"]
+
+
+def test_the_pace_is_that_of_this_machine() -> None:
+    pace = measured_pace(model(250), "none", empty=True)
+    assert 0 < pace.writing < pace.answering
+    assert pace.planning > 0
+    assert pace.replaying > 0
+
+
+def test_the_command_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "model.yaml"
+    lines = [f"  - {each}".replace("'", "") for each in LAYERS]
+    config.write_text("\n".join(["devices: 4", "microbatches: 50000", "layers:", *lines]))
+    result = run_ppopt("plan", "1f1b", "-c", str(config), "--time-limit", "1")
+    assert result.returncode == 4
+    assert "no time for it" in result.stderr + result.stdout
