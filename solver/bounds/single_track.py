@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from math import floor
 
 from solver.bounds.analysis import Analysis
 from solver.problem import Hold, Problem
@@ -56,14 +54,8 @@ class Row:
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
         turns, slot = divmod(job, self.live)
-        least = slot * self.forward + turns * self.turn
-        if turns < 2:
-            return least
-        by_pair = (turns - 1) * self.thrice_wasted // 3 if slot else 0
-        by_these = self.wasted_by_slots(slot + 1, (turns - 1) * (slot + 1)) / (slot + 1)
-        by_all = self.wasted_by_slots(self.live, (turns - 2) * self.live) / self.live
-        spread = (self.live - 1 - slot) * self.forward - Fraction((self.live - 1 - slot) * self.turn, self.live)
-        return least + max(by_pair, floor(by_these), floor(spread + by_all))
+        wasted = (turns - 1) * self.thrice_wasted // 3 if turns >= 2 and slot else 0
+        return slot * self.forward + turns * self.turn + wasted
 
     @cached_property
     def thrice_wasted(self) -> int:
@@ -100,59 +92,6 @@ class Row:
         """
         least = min(self.to_weight - 2 * self.lag, self.forward, self.to_input)
         return max(0, min(3 * least, self.forward + self.to_input - self.to_weight))
-
-    def wasted_by_slots(self, slots: int, turns: int) -> Fraction:
-        """Bound what some slots waste in successive turns, all of them together.
-
-        With Q, D, C, n, f and i as in `thrice_wasted`, let A_k = f_k(0), M_k = f_k(p − 1) and E_k = i_k(0): in this
-        order a job's phases at its start, at its turn on the last device and at its end; h_k = E_k − M_k ≥ 0. Of jobs
-        a < b < a + c is used: A_b ≤ E_a + nQ (high, n < p) and M_b ≥ M_a + nQ − 2l (low, n > 0); and of every job
-        that A_{k+c} ≥ E_k + pQ + D. *Turn* k is that from job k to job k + c, ω_k = E_{k+c} − E_k − pQ − D, and
-        v_k = M_{k+c} − E_k − pQ − D ≥ 0, so that ω_k = v_k + h_{k+c}. Let 0 < D ≤ I and C > 0. Only the jobs of s of
-        the slots are looked at, in N turns one behind the other.
-
-        *Hops.* Turn x is a hop if n(x, y) + n(y, x + c) > p for some y between x and x + c. By low twice,
-        M_{x+c} ≥ M_x + (p + 1)Q − 4l, hence v_x + h_x ≥ Q − D − 4l = C.
-
-        *Other turns.* If x is no hop, then for every job w with x − c < w < x there is an integer k with
-        kQ + D ≤ E_x − E_w ≤ kQ + ω_w. Let y = w + c, n = n(x, y) and n' = n(y, x + c), so n + n' ≤ p. If both are
-        below p, E_x ≥ E_w + (p − n)Q + D and E_y ≥ E_x + (p − n')Q + D ≥ E_x + nQ + D by high, and k = p − n. If
-        n = p, then n' = 0, E_y ≥ E_x + pQ + D by high, and E_x ≥ E_w + I since device 0 runs I in order: k = 0. If
-        n' = p, then n = 0, E_x ≥ E_w + pQ + D by high, and E_y ≥ E_x + I: k = p.
-
-        *Places on a circle.* Let turn x be *light* if ω_x ≤ Q − D = K, and X_w the jobs between w and w + c with a
-        turn that is light and no hop. Each has its place E_x − E_w − kQ in [D, ω_w]. Two of them, x < x', lie at
-        least D apart: E_{x'} − E_x is between D and ω_x ≤ Q − D above a multiple of Q, so the places differ by that
-        much and a multiple of Q. Hence ω_w ≥ D |X_w|.
-
-        *Sums.* Let Z be all waits of the jobs and the idle time between those of a slot, b the number of hops, and e
-        that of heavy turns that are no hops. All v_k and h_k are parts of Z that share nothing, so Z ≥ bC and
-        Z ≥ Σω_w ≥ eK. Each x is in X_w for s − 1 jobs w, the first s − 1 ones for 0, 1, … of them, so
-        Σ|X_w| ≥ (s − 1)(n − b − e) with n = N − s ÷ 2. With Λ = (s − 1)D that is Z ≥ Λ(n − b − e), and with K for
-        heavy turns in place of what is counted for them, Z ≥ eK + Λ(n − b − 2e). If 2Λ ≤ K, the latter is at least
-        Λ(n − b). If not, it gives Z ≥ (n − b)K ÷ 2 together with Z ≥ eK, in the shares K to 2Λ − K; and the former
-        gives Z ≥ (n − b)ΛK ÷ (Λ + K), in the shares K to Λ. So Z ≥ (n − b)G, with G the best of these; together with
-        Z ≥ bC, in the shares C to G, Z ≥ nGC ÷ (G + C).
-
-        Parameters
-        ----------
-        slots, turns : int
-            s and N.
-
-        Returns
-        -------
-        Fraction
-            In ticks; 0 where nothing is said.
-        """
-        behind = self.to_weight - 2 * self.lag
-        hop = self.forward + self.to_input - self.to_weight
-        if not 0 < behind <= self.to_input or hop <= 0 or 2 * turns <= slots:
-            return Fraction(0)
-        heavy = self.forward + self.to_input + 2 * self.lag - behind
-        other = Fraction((slots - 1) * behind)
-        if 2 * other > heavy:
-            other = max(Fraction(heavy, 2), other * heavy / (other + heavy))
-        return Fraction(2 * turns - slots, 2) * other * hop / (other + hop)
 
 
 def row_of(problem: Problem) -> Row | None:
@@ -275,13 +214,6 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
 
     In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
     τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
-
-    Of s slots at once, the waits of all but the last of their jobs lie before the starts of these: with Z the waste of
-    (h − 1)s turns (`Row.wasted_by_slots`), the starts of jobs k + hc, …, k + s − 1 + hc are together at least shR + Z
-    behind those of jobs k, …, k + s − 1. Starts follow one another at least F apart, so for s = b + 1 and k = 0
-    A_{b+hc} ≥ bF + hR + Z ÷ s; for s = c and k = b + 1, with one turn less, of which b + 1 jobs have one behind them
-    at their start already, A_{b+hc} ≥ (c − 1)F + (h − 1)R + (b + 1)R ÷ c + Z ÷ c; and
-    T − A_k ≥ (s − 1)F ÷ 2 + hR + (Z + τ_{k+hc} + … + τ_{k+s−1+hc}) ÷ s.
     """
     thinned = found.network.thinned
     if row is None or not row.thrice_wasted or thinned.step != 1:
@@ -293,18 +225,10 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
     for job in reversed(range(len(tasks))):
         for turns, last in _last_turns(job, row.live, len(tasks)):
             twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
-            by_all = _behind_all(row, turns, behind[last : last + row.live])
-            behind[job] = max(behind[job], (twice + behind[last] + behind[last + 1]) // 2, by_all)
+            behind[job] = max(behind[job], (twice + behind[last] + behind[last + 1]) // 2)
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
-
-
-def _behind_all(row: Row, turns: int, behind: Sequence[int]) -> int:
-    """Bound what lies behind the start of a job by what lies behind those of some jobs so many turns later."""
-    slots = len(behind)
-    wasted = row.wasted_by_slots(slots, (turns - 1) * slots)
-    return turns * row.turn + floor((slots * (slots - 1) * row.forward + 2 * (sum(behind) + wasted)) / (2 * slots))
 
 
 def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
@@ -317,10 +241,9 @@ def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
 def area_wasted(row: Row | None, count: int) -> int:
     """Compute the area of memory that the slots of a row waste in all, rounded down.
 
-    By pairs: two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c
-    slots, each slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the
-    other. Or of all slots at once, by `Row.wasted_by_slots`. None of it lies before a slot's first job or behind its
-    last, where the area is counted that the ends leave unused.
+    Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
+    slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
+    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused.
 
     Parameters
     ----------
@@ -331,5 +254,4 @@ def area_wasted(row: Row | None, count: int) -> int:
     """
     if row is None or count <= row.live:
         return 0
-    by_pairs = Fraction((count - row.live) * row.thrice_wasted, 3)
-    return int(row.amount * max(by_pairs, row.wasted_by_slots(row.live, count - row.live)))
+    return row.amount * (count - row.live) * row.thrice_wasted // 3
