@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from solver.bounds.analysis import Analysis
+from solver.bounds.turns import Turns
 from solver.problem import Hold, Problem
 from solver.repetition import is_regular, places_of
 
@@ -55,7 +56,20 @@ class Row:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
         turns, slot = divmod(job, self.live)
         wasted = (turns - 1) * self.thrice_wasted // 3 if turns >= 2 and slot else 0
-        return slot * self.forward + turns * self.turn + wasted
+        by_each = max(0, self.turns.wasted_by_each(turns, slot + 1)[1])
+        before = job - self.live + 1
+        by_all = (self.live - 1) * self.forward + self.turns_of_all(before) // self.live if before > 0 else 0
+        return max(slot * self.forward + turns * self.turn + max(wasted, by_each), by_all)
+
+    def turns_of_all(self, count: int) -> int:
+        """Bound how long so many successive turns take together, all slots added up."""
+        return count * self.turn + self.turns.wasted(count)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """What all slots show together."""
+        meeting = self.forward + self.to_input + 2 * self.lag
+        return Turns(meeting, self.to_weight - 2 * self.lag, self.forward, self.lag, self.live)
 
     @cached_property
     def thrice_wasted(self) -> int:
@@ -214,6 +228,15 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
 
     In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
     τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
+
+    In the same way for q slots instead of two, which waste ω each in h turns on average (`Turns.wasted_by_each`): for
+    b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from k + hc
+    on.
+
+    And for all slots, with ω the waste of n successive turns (`Turns.wasted`): the starts of jobs n, … n + c − 1 are
+    nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the last:
+    A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over the
+    last c jobs) ÷ c.
     """
     thinned = found.network.thinned
     if row is None or not row.thrice_wasted or thinned.step != 1:
@@ -223,12 +246,26 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
         found.heads[task] = max(found.heads[task], row.head(job))
     behind = [row.forward + found.tails[task] for task in tasks]
     for job in reversed(range(len(tasks))):
-        for turns, last in _last_turns(job, row.live, len(tasks)):
-            twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
-            behind[job] = max(behind[job], (twice + behind[last] + behind[last + 1]) // 2)
+        behind[job] = max(behind[job], *_behind(row, job, behind))
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
+
+
+def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
+    """Bound the time from the start of a job to the end of the schedule by those of later jobs."""
+    count = len(behind)
+    yield 0
+    for turns, last in _last_turns(job, row.live, count):
+        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
+        yield (twice + behind[last] + behind[last + 1]) // 2
+        slots, wasted = row.turns.wasted_by_each(turns, count - last)
+        apart = slots * (slots - 1) * row.forward // 2
+        yield (apart + slots * (turns * row.turn + wasted) + sum(behind[last : last + slots])) // slots
+    left = count - row.live - job
+    if left > 0:
+        apart = row.live * (row.live - 1) * row.forward // 2
+        yield (apart + row.turns_of_all(left) + sum(behind[-row.live :])) // row.live
 
 
 def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
@@ -243,7 +280,8 @@ def area_wasted(row: Row | None, count: int) -> int:
 
     Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
     slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
-    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused.
+    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused. All
+    slots together waste at least what `Turns.wasted` says of their m − c turns; the larger of the two is taken.
 
     Parameters
     ----------
@@ -254,4 +292,5 @@ def area_wasted(row: Row | None, count: int) -> int:
     """
     if row is None or count <= row.live:
         return 0
-    return row.amount * (count - row.live) * row.thrice_wasted // 3
+    turns = count - row.live
+    return row.amount * max(turns * row.thrice_wasted // 3, row.turns.wasted(turns, ended=True))
