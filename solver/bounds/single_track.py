@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
 from solver.bounds.turns import Turns
@@ -14,6 +14,10 @@ from solver.repetition import is_regular, places_of
 
 LARGEST_TURNS = 2
 """Tails are raised by this many numbers of turns each, the largest ones; of the others little more comes."""
+
+
+ENDS = 3
+"""From so many turns at one end to so many at the other slots are followed."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,20 @@ class Row:
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
         turns, slot = divmod(job, self.live)
-        wasted = (turns - 1) * self.thrice_wasted // 3 if turns >= 2 and slot else 0
-        by_each = max(0, self.turns.wasted_by_each(turns, slot + 1)[1])
+        wasted = self.wasted_by_each(turns, slot + 1)
         before = job - self.live + 1
         by_all = (self.live - 1) * self.forward + self.turns_of_all(before) // self.live if before > 0 else 0
-        return max(slot * self.forward + turns * self.turn + max(wasted, by_each), by_all)
+        return max(slot * self.forward + turns * self.turn + wasted, by_all)
+
+    def wasted_by_each(self, turns: int, slots: int) -> int:
+        """Bound the mean waste of so many neighbouring slots in so many turns of each: by pairs and by all of them.
+
+        Two slots have 2h − 2 half-meetings in h turns of each, so (h − 1)µ on average, and so has any mean of pairs.
+        """
+        if turns < 2 or slots < 2:
+            return 0
+        return max(0, (turns - 1) * self.thrice_wasted // 3, self.turns.wasted_by_each(turns, slots)[1])
+
 
     def turns_of_all(self, count: int) -> int:
         """Bound how long so many successive turns take together, all slots added up."""
@@ -273,6 +286,50 @@ def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
     most = (count - 2 - job) // live
     for turns in range(most, max(1, most - LARGEST_TURNS), -1):
         yield turns, job + turns * live
+
+
+def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 0) -> int:
+    """Bound the makespan by q neighbouring slots of a row, from their first turns to their last ones.
+
+    With A the starts of q successive jobs on device 0, and τ the times from the starts of the jobs h turns later to the
+    end of the schedule, the sum of A + hR + τ is qT less what the slots waste in these turns, ω each on average
+    (`Row.wasted_by_each`): T ≥ the mean of A + hR + ω + the mean of τ. Heads and tails bound A and τ. Near the ends they
+    show more than that jobs start F apart, which is all that `raise_by_turns` makes use of.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is written down.
+    found : Analysis
+        Of it.
+    row : Row or None
+        None for no bound: 0.
+    more : int
+        How many jobs are left out: heads are then those of the first jobs, tails those of the last.
+    """
+    thinned = found.network.thinned
+    if row is None or not row.thrice_wasted or thinned.step != 1:
+        return 0
+    tasks = [thinned.number[key] for key in problem.chains[row.chain]]
+    heads = [0, *accumulate(found.heads[task] for task in tasks)]
+    behind = [0, *accumulate(found.tails[task] + row.forward for task in tasks)]
+    return max((_between(row, heads, behind, *window) for window in _windows(row, len(tasks), more)), default=0)
+
+
+def _windows(row: Row, count: int, more: int) -> Iterator[tuple[int, int, int, int]]:
+    """List the first job, the last one of its slot that is looked at, the turns between them, and how many slots."""
+    for first in range(min(ENDS * row.live, count)):
+        nearest = max(count - ENDS * row.live, 0, first + 1 - more)
+        for last in range(nearest + (first - more - nearest) % row.live, count, row.live):
+            for slots in range(2, min(row.live, count - max(first, last)) + 1):
+                yield first, last, (last + more - first) // row.live, slots
+
+
+def _between(
+    row: Row, heads: Sequence[int], behind: Sequence[int], first: int, last: int, turns: int, slots: int
+) -> int:
+    ends = heads[first + slots] - heads[first] + behind[last + slots] - behind[last]
+    return ends // slots + turns * row.turn + row.wasted_by_each(turns, slots)
 
 
 def area_wasted(row: Row | None, count: int) -> int:

@@ -33,9 +33,9 @@ class Option:
     less: Fraction
 
     def each(self, turns: int) -> Fraction:
-        """Bound the mean waste of the slots looked at in so many turns of each."""
-        first, second = Fraction(2 * turns - 3, 2), Fraction(2 * turns - 5, 2) + Fraction(1, self.slots)
-        return max(first * self.harmonic, second * self.third, Fraction(0)) - turns * self.less
+        """Bound the mean waste of these slots, or of more of them, in so many turns of each."""
+        first, second = 2 * turns - 3, 2 * turns - 5
+        return max(first * self.harmonic, second * self.third, Fraction(0)) / 2 - turns * self.less
 
     def all(self, count: int, live: int, ended: bool) -> Fraction:
         """Bound the waste of all slots, of which there are `live`, in so many turns altogether."""
@@ -152,7 +152,8 @@ class Turns:
         Returns
         -------
         slots, wasted : int
-            How many slots the mean is of, at most as many as given, and the waste; (1, 0) where nothing is known.
+            The least number of slots that the mean may be of, and the waste, also that of more slots, up to as many
+            as given; (1, 0) where nothing is known.
         """
         return max(
             ((each.slots, floor(each.each(turns))) for each in self.best(slots)), key=itemgetter(1), default=(1, 0)
