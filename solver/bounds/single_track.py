@@ -64,15 +64,15 @@ class Row:
         by_all = (self.live - 1) * self.forward + self.turns_of_all(before) // self.live if before > 0 else 0
         return max(slot * self.forward + turns * self.turn + wasted, by_all)
 
-    def wasted_by_each(self, turns: int, slots: int) -> int:
+    def wasted_by_each(self, turns: int, slots: int, *, preceded: bool = False) -> int:
         """Bound the mean waste of so many neighbouring slots in so many turns of each: by pairs and by all of them.
 
         Two slots have 2h − 2 half-meetings in h turns of each, so (h − 1)µ on average, and so has any mean of pairs.
         """
         if turns < 2 or slots < 2:
             return 0
-        return max(0, (turns - 1) * self.thrice_wasted // 3, self.turns.wasted_by_each(turns, slots)[1])
-
+        by_all = self.turns.wasted_by_each(turns, slots, preceded=preceded)[1]
+        return max(0, (turns - 1) * self.thrice_wasted // 3, by_all)
 
     def turns_of_all(self, count: int) -> int:
         """Bound how long so many successive turns take together, all slots added up."""
@@ -272,7 +272,7 @@ def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
     for turns, last in _last_turns(job, row.live, count):
         twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
         yield (twice + behind[last] + behind[last + 1]) // 2
-        slots, wasted = row.turns.wasted_by_each(turns, count - last)
+        slots, wasted = row.turns.wasted_by_each(turns, count - last, preceded=job >= row.live)
         apart = slots * (slots - 1) * row.forward // 2
         yield (apart + slots * (turns * row.turn + wasted) + sum(behind[last : last + slots])) // slots
     left = count - row.live - job
@@ -293,8 +293,8 @@ def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 
 
     With A the starts of q successive jobs on device 0, and τ the times from the starts of the jobs h turns later to the
     end of the schedule, the sum of A + hR + τ is qT less what the slots waste in these turns, ω each on average
-    (`Row.wasted_by_each`): T ≥ the mean of A + hR + ω + the mean of τ. Heads and tails bound A and τ. Near the ends they
-    show more than that jobs start F apart, which is all that `raise_by_turns` makes use of.
+    (`Row.wasted_by_each`): T ≥ the mean of A + hR + ω + the mean of τ. Heads and tails bound A and τ. Near the ends
+    they show more than that jobs start F apart, which is all that `raise_by_turns` makes use of.
 
     Parameters
     ----------
@@ -329,7 +329,8 @@ def _between(
     row: Row, heads: Sequence[int], behind: Sequence[int], first: int, last: int, turns: int, slots: int
 ) -> int:
     ends = heads[first + slots] - heads[first] + behind[last + slots] - behind[last]
-    return ends // slots + turns * row.turn + row.wasted_by_each(turns, slots)
+    wasted = row.wasted_by_each(turns, slots, preceded=first >= row.live)
+    return ends // slots + turns * row.turn + wasted
 
 
 def area_wasted(row: Row | None, count: int) -> int:

@@ -32,9 +32,9 @@ class Option:
     third: Fraction
     less: Fraction
 
-    def each(self, turns: int) -> Fraction:
+    def each(self, turns: int, preceded: bool) -> Fraction:
         """Bound the mean waste of these slots, or of more of them, in so many turns of each."""
-        first, second = 2 * turns - 3, 2 * turns - 5
+        first, second = 2 * turns - (2 if preceded else 3), 2 * turns - 5
         return max(first * self.harmonic, second * self.third, Fraction(0)) / 2 - turns * self.less
 
     def all(self, count: int, live: int, ended: bool) -> Fraction:
@@ -52,8 +52,8 @@ class Turns:
     K = Q − 4l − D′ > 0, and count waste from R′ for now. *Turn* k is that of job k's slot, from A_k to A_{k+c}.
 
     **Claim.** Of n ≥ c successive turns, numbered from 0, the waste is at least (n − 3c ÷ 2)·u·K ÷ (u + K), and at
-    least (n − 5c ÷ 2 + 1)·min(u, K ÷ 3). Of all jobs with n turns, what their last c jobs wait on their way down being
-    counted, it is at least (n − c)·u·K ÷ (u + K). Counted from R it is less by D − D′ a turn.
+    least (n − 5c ÷ 2 + 1)·min(u, K ÷ 3). It is at least (n − c)·u·K ÷ (u + K) if c more turns precede them, and also if
+    what the c jobs behind them wait on their way down is counted. Counted from R it is less by D − D′ a turn.
 
     *Paths.* Let j_k = A_{k+c} − pQ − D′, which is at least i_k(0). For a < b < a + c then i_a on some device, or j_a,
     is at least A_b − n(a, b)Q: by high if n < p, and else because A_{a+c} − D′ ≥ A_b + F − D′. Let n(a, a) = 0. So for
@@ -78,7 +78,8 @@ class Turns:
     the a outside S. The hops are at least K for each a in S; those of a < n − c end in turn a + c, those of later a on
     the way down of job a + c. The waste is at least the mean of waits and hops with weights K and u, to which each a
     adds min(K·D′·r_a, u·K) ÷ (u + K) at least, which is K·D′·r_a ÷ (u + K) since r_a < c. All r_a together are (n −
-    c)(c − 1), and those of a ≥ n − c at most c(c − 1) ÷ 2.
+    c)(c − 1), and those of a ≥ n − c at most c(c − 1) ÷ 2. If turns −c, … −1 precede, 0 ≤ k < n will do; then all r_a
+    are n(c − 1), and those of a < 0, of which no hop is counted, c(c − 1) ÷ 2.
 
     For the other form, the waits of turns k for which neither k nor k − c is in S share nothing with hops. All waits
     together would be (n − c)u if S were empty. A turn a < n − c in S lessens the sum by r_a·D′ ≤ u, and the waits of
@@ -146,8 +147,15 @@ class Turns:
         """
         return max([0, *(floor(each.all(count, self.live, ended)) for each in self.best(self.live))])
 
-    def wasted_by_each(self, turns: int, slots: int) -> tuple[int, int]:
+    def wasted_by_each(self, turns: int, slots: int, *, preceded: bool = False) -> tuple[int, int]:
         """Bound the mean waste of some neighbouring slots in so many turns of each, rounded down.
+
+        Parameters
+        ----------
+        turns, slots : int
+            h, and up to how many slots may be looked at.
+        preceded : bool
+            Whether each of them turns once more before.
 
         Returns
         -------
@@ -156,5 +164,7 @@ class Turns:
             as given; (1, 0) where nothing is known.
         """
         return max(
-            ((each.slots, floor(each.each(turns))) for each in self.best(slots)), key=itemgetter(1), default=(1, 0)
+            ((each.slots, floor(each.each(turns, preceded))) for each in self.best(slots)),
+            key=itemgetter(1),
+            default=(1, 0),
         )
