@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate, pairwise
 
@@ -24,15 +25,17 @@ ENDS = 3
 class Row:
     """Devices in a row through which jobs go forth and back, with memory on the first one for a few of them.
 
-    Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, all F
-    alike and all I alike, and then W on device 0. There it holds memory from the start of F to the end of W.
+    Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, and
+    then W on device 0. There it holds memory from the start of F to the end of W.
 
     Attributes
     ----------
-    devices : int
-        p.
-    forward, to_input, to_weight, lag : int
-        How long F, I and, on device 0, W take, and the lag l between devices, in ticks.
+    forwards, to_inputs : tuple of int
+        How long F and I take on devices 0, 1, … p − 1, in ticks.
+    lags : tuple of int
+        By link, from that of devices 0 and 1 on: the lags of both ways together. 2l each if they are alike.
+    to_weight : int
+        How long W takes on device 0.
     live : int
         c: how many jobs device 0 has memory for.
     chain : int
@@ -41,20 +44,33 @@ class Row:
         What a job holds there.
     """
 
-    devices: int
-    forward: int
-    to_input: int
+    forwards: tuple[int, ...]
+    to_inputs: tuple[int, ...]
+    lags: tuple[int, ...]
     to_weight: int
-    lag: int
     live: int
     chain: int
     amount: int
 
     @property
+    def forward(self) -> int:
+        """How long F takes on device 0, so how far apart jobs start at least."""
+        return self.forwards[0]
+
+    @property
     def turn(self) -> int:
         """R: the least time from the start of F to the end of W on device 0."""
-        between = 2 * (self.devices - 1) * self.lag
-        return self.devices * (self.forward + self.to_input) + between + self.to_weight
+        return sum(self.forwards) + sum(self.to_inputs) + sum(self.lags) + self.to_weight
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all F, all I and all lags are alike."""
+        return all(len(set(each)) <= 1 for each in (self.forwards, self.to_inputs, self.lags))
+
+    @cached_property
+    def wastes(self) -> bool:
+        """Whether turns are known to waste anything."""
+        return self.thrice_wasted > 0 or bool(self.turns.best(self.live))
 
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
@@ -80,9 +96,23 @@ class Row:
 
     @cached_property
     def turns(self) -> Turns:
-        """What all slots show together."""
-        meeting = self.forward + self.to_input + 2 * self.lag
-        return Turns(meeting, self.to_weight - 2 * self.lag, self.forward, self.lag, self.live)
+        """What all slots show together.
+
+        If stages are not alike, let T(n) be the sum of F + I of the last n devices and of the lags of the links above
+        each of them, with the least one, 2l, above device 0. High and low then hold with T(n) in place of nQ, and with
+        the lags above device p − n in place of the 2l of low; R = T(p) − 2l + W. Let Q = T(p) ÷ p and x(n) = T(n) − nQ,
+        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `Turns` says, since
+        T(p) − T(n) + D ≥ (p − n)Q + D′; the step from turn k − c to turn k shows more, which is not made use of. A hop
+        loses, instead of 4l, at most twice the largest lags − x, and max x.
+        """
+        lags = [*self.lags[::-1], min(self.lags, default=0)]
+        stages = zip(self.forwards[::-1], self.to_inputs[::-1], lags, strict=True)
+        sums = list(accumulate(sum(each) for each in stages))
+        meeting = Fraction(sums[-1], len(sums))
+        beyond = [each - n * meeting for n, each in enumerate(sums, 1)]
+        most, least = max(beyond), max(lag - each for lag, each in zip(lags, beyond, strict=True))
+        behind = self.to_weight - lags[-1]
+        return Turns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
 
     @cached_property
     def thrice_wasted(self) -> int:
@@ -115,21 +145,22 @@ class Row:
         y_{t−1}, in front of an F of y_{t+1}, and in between, so that hops share none of it with one another; they may
         share it with the half-meetings t − 1 and t + 1. So of N successive half-meetings with E hops among them, the
         waste is at least EC + max(0, N − 3E) min(D, F, I), which is at least Nµ for µ = min(D, F, I, C ÷ 3). Where D or
-        C is not positive, nothing is said.
+        C is not positive, or stages are not alike, nothing is said.
         """
-        least = min(self.to_weight - 2 * self.lag, self.forward, self.to_input)
-        return max(0, min(3 * least, self.forward + self.to_input - self.to_weight))
+        if not self.is_even:
+            return 0
+        least = min(self.to_weight - min(self.lags, default=0), self.forward, self.to_inputs[0])
+        return max(0, min(3 * least, self.forward + self.to_inputs[0] - self.to_weight))
 
 
 def row_of(problem: Problem) -> Row | None:
     """Read a problem as a row of devices with jobs that go forth and back; None if it is not one.
 
-    Stages that differ in F or I, blocks, merged pairs and memory that I returns already are not looked at: Q then
-    differs from link to link, or a job is not in one slot from F to W.
+    Blocks, merged pairs and memory that I returns already are not looked at: a job is then not in one slot from F to W.
     """
     if problem.fusing.firsts or problem.merged_durations or len(problem.chains) != 3 * problem.devices:
         return None
-    if not is_regular(problem):
+    if problem.devices < 2 or not is_regular(problem):
         return None
     return _Reading(problem).row()
 
@@ -192,21 +223,17 @@ class _Reading:
     def _row(self, forwards: list[int], backwards: list[int]) -> Row | None:
         first, last = forwards[0], backwards[-1]
         weights = [chain for chain in self.then[last] if self._device(chain) == self._device(first)]
-        links = [*pairwise(forwards), *pairwise(backwards)]
-        lags = {self.waits[after][before] for before, after in links}
-        durations = {self._duration(chain) for chain in forwards}, {self._duration(chain) for chain in backwards}
-        if len(weights) != 1 or len(lags) != 1 or any(len(each) > 1 for each in durations):
+        if len(weights) != 1:
             return None
         live = self._live(first, weights[0])
         if live is None or live[0] < 2:
             return None
-        (forward,), (to_input,) = durations
+        ways = zip(pairwise(forwards), pairwise(backwards[::-1]), strict=True)
         return Row(
-            devices=self.problem.devices,
-            forward=forward,
-            to_input=to_input,
+            forwards=tuple(map(self._duration, forwards)),
+            to_inputs=tuple(map(self._duration, reversed(backwards))),
+            lags=tuple(self.waits[down[1]][down[0]] + self.waits[up[0]][up[1]] for down, up in ways),
             to_weight=self._duration(weights[0]),
-            lag=lags.pop(),
             live=live[0],
             chain=first,
             amount=live[1],
@@ -252,7 +279,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
     last c jobs) ÷ c.
     """
     thinned = found.network.thinned
-    if row is None or not row.thrice_wasted or thinned.step != 1:
+    if row is None or not row.wastes or thinned.step != 1:
         return
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     for job, task in enumerate(tasks):
@@ -308,7 +335,7 @@ def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 
         How many jobs are left out: heads are then those of the first jobs, tails those of the last.
     """
     thinned = found.network.thinned
-    if row is None or not row.thrice_wasted or thinned.step != 1:
+    if row is None or not row.wastes or thinned.step != 1:
         return 0
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     heads = [0, *accumulate(found.heads[task] for task in tasks)]

@@ -47,6 +47,8 @@ class Option:
 class Turns:
     """The turns of a row's slots (see `solver.bounds.single_track.Row`), for its terms Q, D, c, F and l.
 
+    Stages are taken to be alike; `Row.turns` says what changes if they are not.
+
     Waste is counted as in `Row.thrice_wasted`, and phases f and i, the number n(a, b) of a pair of jobs, *high* and
     *low* are those of that argument. Let 0 < D′ ≤ min(D, F), (c − 1)D′ < Q, R′ = pQ + D′, u = (c − 1)D′ and
     K = Q − 4l − D′ > 0, and count waste from R′ for now. *Turn* k is that of job k's slot, from A_k to A_{k+c}.
@@ -95,18 +97,22 @@ class Turns:
 
     Attributes
     ----------
-    meeting : int
+    meeting : Fraction
         Q: the time between two trains of one direction that meet the same oncoming train at zero wait.
     behind : int
         D: what a slot falls behind when it turns.
-    forward, lag, live : int
-        F, l and c.
+    most : Fraction
+        What D′ may be at most, besides being less than Q ÷ (c − 1): D or F.
+    lost : Fraction
+        What a hop loses: 4l.
+    live : int
+        c.
     """
 
-    meeting: int
+    meeting: Fraction
     behind: int
-    forward: int
-    lag: int
+    most: Fraction
+    lost: Fraction
     live: int
 
     def best(self, slots: int) -> list[Option]:
@@ -126,11 +132,10 @@ class Turns:
 
     def _options(self, slots: int) -> Iterator[Option]:
         others = slots - 1
-        below = Fraction(2 * CHOICES * self.meeting - 1, 2 * CHOICES * others)
-        most = min(Fraction(self.behind), Fraction(self.forward), below)
+        most = min(self.most, (self.meeting - Fraction(1, 2 * CHOICES)) / others)
         for step in range(1, CHOICES + 1):
             chosen = most * step / CHOICES
-            waits, hop = others * chosen, self.meeting - 4 * self.lag - chosen
+            waits, hop = others * chosen, self.meeting - self.lost - chosen
             if waits > 0 and hop > 0:
                 yield Option(slots, waits * hop / (waits + hop), min(waits, hop / 3), self.behind - chosen)
 

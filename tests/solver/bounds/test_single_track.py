@@ -80,7 +80,8 @@ def test_no_schedule_is_shorter(block: int) -> None:
 def test_turns_prove_more_than_the_area() -> None:
     problem = row_problem(8, 48, (185, 181, 93), 20, 6)
     row = row_of(problem)
-    assert row == Row(8, 185, 181, 93, 20, 6, row.chain if row else 0, problem.holds[0].amount)
+    assert row is not None
+    assert row == Row((185,) * 8, (181,) * 8, (40,) * 7, 93, 6, row.chain, problem.holds[0].amount)
     assert row.turn == 8 * (185 + 181) + 14 * 20 + 93
     assert row.thrice_wasted == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
@@ -116,7 +117,16 @@ def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0.5)) is None  # a job leaves its slot by halves
     assert row_of(replace(given, capacities=[None] * 3)) is None
-    uneven = Pipeline.from_mapping(
-        {"devices": 3, "stages": 3, "microbatches": 8, "times": {"forward": [1, 2, 1], "backward": 2}}
+
+
+def test_stages_that_differ_make_a_row_by_device() -> None:
+    times = {"forward": [4, 6, 5], "backward_input": [3, 5, 4], "backward_weight": [4, 3, 2]}
+    pipeline = Pipeline.from_mapping(
+        {"devices": 3, "stages": 3, "microbatches": 8, "times": times, "p2p_latency": 1, "memory": {"limit": 2}}
     )
-    assert row_of(build_search_problem(uneven, make_placement("linear", 3, 3, 8))) is None
+    row = row_of(build_search_problem(pipeline, make_placement("linear", 3, 3, 8)))
+    assert row is not None
+    assert (row.forwards, row.to_inputs, row.lags, row.to_weight) == ((4, 6, 5), (3, 5, 4), (2, 2), 4)
+    assert row.turn == 15 + 12 + 4 + 4
+    assert not row.is_even
+    assert row.thrice_wasted == 0
