@@ -21,12 +21,16 @@ ENDS = 3
 """From so many turns at one end to so many at the other slots are followed."""
 
 
+GROUPS = 32
+"""Of more slots than this, only so many numbers of them are tried."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Devices in a row through which jobs go forth and back, with memory on the first one for a few of them.
 
     Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, and
-    then W on device 0. There it holds memory from the start of F to the end of W.
+    then W on device 0. There it holds memory from the start of F to the end of W, or a part of it until then.
 
     Attributes
     ----------
@@ -37,11 +41,11 @@ class Row:
     to_weight : int
         How long W takes on device 0.
     live : int
-        c: how many jobs device 0 has memory for.
+        c: job k + c starts on device 0 no earlier than W of job k ends there.
     chain : int
         The chain of the F of device 0.
     amount : int
-        What a job holds there.
+        What a job holds there from F to W, if it holds all of it; else 0.
     """
 
     forwards: tuple[int, ...]
@@ -56,6 +60,12 @@ class Row:
     def forward(self) -> int:
         """How long F takes on device 0, so how far apart jobs start at least."""
         return self.forwards[0]
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether the work of c jobs on device 0 is longer than R + (c − 1)D, and so than what slots show."""
+        load = self.forwards[0] + self.to_inputs[0] + self.to_weight
+        return self.live * load > self.turn + (self.live - 1) * max(0, self.turns.behind)
 
     @property
     def turn(self) -> int:
@@ -156,7 +166,8 @@ class Row:
 def row_of(problem: Problem) -> Row | None:
     """Read a problem as a row of devices with jobs that go forth and back; None if it is not one.
 
-    Blocks, merged pairs and memory that I returns already are not looked at: a job is then not in one slot from F to W.
+    Blocks and merged pairs are not looked at, nor is memory for so many jobs that device 0 has more to do in c jobs
+    than their turn takes with D wasted for each other slot: nothing here shows more than that.
     """
     if problem.fusing.firsts or problem.merged_durations or len(problem.chains) != 3 * problem.devices:
         return None
@@ -229,7 +240,7 @@ class _Reading:
         if live is None or live[0] < 2:
             return None
         ways = zip(pairwise(forwards), pairwise(backwards[::-1]), strict=True)
-        return Row(
+        row = Row(
             forwards=tuple(map(self._duration, forwards)),
             to_inputs=tuple(map(self._duration, reversed(backwards))),
             lags=tuple(self.waits[down[1]][down[0]] + self.waits[up[0]][up[1]] for down, up in ways),
@@ -238,19 +249,31 @@ class _Reading:
             chain=first,
             amount=live[1],
         )
+        return None if row.is_loose else row
 
     def _live(self, first: int, last: int) -> tuple[int, int] | None:
-        """Count how many jobs the memory of the first device is enough for, and what each holds there."""
+        """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
+
+        If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each
+        holds what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's
+        W.
+        """
         device = self._device(first)
         capacity = self.problem.capacities[device]
         holds = [hold for hold in self.problem.holds if self.problem.tasks[hold.take].device == device]
-        if capacity is None or not holds or not all(self._is_whole(hold, first, last) for hold in holds):
+        kinds = {(hold.amount, self._kept(hold, first, last)) for hold in holds}
+        if capacity is None or len(kinds) != 1:
             return None
-        return capacity // holds[0].amount, holds[0].amount
+        ((amount, kept),) = kinds
+        if kept <= 0:
+            return None
+        return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
 
-    def _is_whole(self, hold: Hold, first: int, last: int) -> bool:
-        returns = [self.places[task][0] for task, part in hold.returns if part]
-        return self.places[hold.take][0] == first and returns == [last] and hold.amount > 0
+    def _kept(self, hold: Hold, first: int, last: int) -> int:
+        """Return how much a job of the row holds until the task of its last chain; 0 for what is not such a job."""
+        if self.places[hold.take][0] != first:
+            return 0
+        return sum(part for task, part in hold.returns if self.places[task][0] == last)
 
 
 def device_of(problem: Problem, row: Row) -> int:
@@ -348,7 +371,8 @@ def _windows(row: Row, count: int, more: int) -> Iterator[tuple[int, int, int, i
     for first in range(min(ENDS * row.live, count)):
         nearest = max(count - ENDS * row.live, 0, first + 1 - more)
         for last in range(nearest + (first - more - nearest) % row.live, count, row.live):
-            for slots in range(2, min(row.live, count - max(first, last)) + 1):
+            most = min(row.live, count - max(first, last))
+            for slots in range(most, 1, -max(1, row.live // GROUPS)):
                 yield first, last, (last + more - first) // row.live, slots
 
 

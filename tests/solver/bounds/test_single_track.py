@@ -115,8 +115,9 @@ def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "v")) is None
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "interleaved")) is None
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
-    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0.5)) is None  # a job leaves its slot by halves
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0)) is None  # nothing is held until W
     assert row_of(replace(given, capacities=[None] * 3)) is None
+    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more than there is work for
 
 
 def test_stages_that_differ_make_a_row_by_device() -> None:
@@ -130,3 +131,25 @@ def test_stages_that_differ_make_a_row_by_device() -> None:
     assert row.turn == 15 + 12 + 4 + 4
     assert not row.is_even
     assert row.thrice_wasted == 0
+
+
+@pytest.mark.parametrize(("held", "live", "slots"), [(0.5, 2, 3), (0.9, 2, 2), (0.9, 3, 3), (0.75, 4, 5), (1, 4, 4)])
+def test_memory_that_is_returned_in_part_before_leaves_more_slots(held: float, live: int, slots: int) -> None:
+    row = row_of(row_problem(8, 8, (4, 3, 2), 0, live, held_for_weight=held))
+    assert row is not None
+    assert row.live == slots
+    assert (row.amount > 0) == (held == 1)
+
+
+def test_no_schedule_is_shorter_where_memory_is_returned_in_part() -> None:
+    raised = 0
+    for seed in range(12):
+        draw = random.Random(seed)
+        times, jobs = (draw.randint(3, 6), draw.randint(3, 6), draw.randint(2, 4)), draw.randint(8, 11)
+        problem = row_problem(4, jobs, times, 0, 2, held_for_weight=draw.choice([0.8, 0.9]))
+        row = row_of(problem)
+        assert row is not None
+        value = bound_with(problem, row)
+        raised += value > bound_with(problem, None)
+        assert not ExactModel(problem, chains=True).is_shorter_than(value, 0.3), seed
+    assert raised
