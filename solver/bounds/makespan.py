@@ -18,7 +18,7 @@ from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
-from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of
+from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of, turns_bound
 from solver.bounds.stretched import stretched_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
@@ -169,7 +169,7 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
 def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows."""
     step = found.network.thinned.step
-    highest = _path_and_loads(problem, found)
+    highest = best(_path_and_loads(problem, found), Bound(turns_bound(problem, found, row), "path"))
     for view in found.views:
         highest = best(highest, _window_bound(found, view))
         if not is_over(deadline):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
+from solver.bounds.turns import Turns
 from solver.problem import Hold, Problem
 from solver.repetition import is_regular, places_of
 
@@ -15,47 +17,112 @@ LARGEST_TURNS = 2
 """Tails are raised by this many numbers of turns each, the largest ones; of the others little more comes."""
 
 
+ENDS = 3
+"""From so many turns at one end to so many at the other slots are followed."""
+
+
+GROUPS = 32
+"""Of more slots than this, only so many numbers of them are tried."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Devices in a row through which jobs go forth and back, with memory on the first one for a few of them.
 
-    Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, all F
-    alike and all I alike, and then W on device 0. There it holds memory from the start of F to the end of W.
+    Job k runs F on devices 0, 1, … p − 1 and I on p − 1, … 1, 0, each of them after a lag behind the one before, and
+    then W on device 0. There it holds memory from the start of F to the end of W, or a part of it until then.
 
     Attributes
     ----------
-    devices : int
-        p.
-    forward, to_input, to_weight, lag : int
-        How long F, I and, on device 0, W take, and the lag l between devices, in ticks.
+    forwards, to_inputs : tuple of int
+        How long F and I take on devices 0, 1, … p − 1, in ticks.
+    lags : tuple of int
+        By link, from that of devices 0 and 1 on: the lags of both ways together. 2l each if they are alike.
+    to_weight : int
+        How long W takes on device 0.
     live : int
-        c: how many jobs device 0 has memory for.
+        c: job k + c starts on device 0 no earlier than W of job k ends there.
     chain : int
         The chain of the F of device 0.
     amount : int
-        What a job holds there.
+        What a job holds there from F to W, if it holds all of it; else 0.
     """
 
-    devices: int
-    forward: int
-    to_input: int
+    forwards: tuple[int, ...]
+    to_inputs: tuple[int, ...]
+    lags: tuple[int, ...]
     to_weight: int
-    lag: int
     live: int
     chain: int
     amount: int
 
     @property
+    def forward(self) -> int:
+        """How long F takes on device 0, so how far apart jobs start at least."""
+        return self.forwards[0]
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether the work of c jobs on device 0 is longer than R + (c − 1)D, and so than what slots show."""
+        load = self.forwards[0] + self.to_inputs[0] + self.to_weight
+        return self.live * load > self.turn + (self.live - 1) * max(0, self.turns.behind)
+
+    @property
     def turn(self) -> int:
         """R: the least time from the start of F to the end of W on device 0."""
-        between = 2 * (self.devices - 1) * self.lag
-        return self.devices * (self.forward + self.to_input) + between + self.to_weight
+        return sum(self.forwards) + sum(self.to_inputs) + sum(self.lags) + self.to_weight
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all F, all I and all lags are alike."""
+        return all(len(set(each)) <= 1 for each in (self.forwards, self.to_inputs, self.lags))
+
+    @cached_property
+    def wastes(self) -> bool:
+        """Whether turns are known to waste anything."""
+        return self.thrice_wasted > 0 or bool(self.turns.best(self.live))
 
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
         turns, slot = divmod(job, self.live)
-        wasted = (turns - 1) * self.thrice_wasted // 3 if turns >= 2 and slot else 0
-        return slot * self.forward + turns * self.turn + wasted
+        wasted = self.wasted_by_each(turns, slot + 1)
+        before = job - self.live + 1
+        by_all = (self.live - 1) * self.forward + self.turns_of_all(before) // self.live if before > 0 else 0
+        return max(slot * self.forward + turns * self.turn + wasted, by_all)
+
+    def wasted_by_each(self, turns: int, slots: int, *, preceded: bool = False) -> int:
+        """Bound the mean waste of so many neighbouring slots in so many turns of each: by pairs and by all of them.
+
+        Two slots have 2h − 2 half-meetings in h turns of each, so (h − 1)µ on average, and so has any mean of pairs.
+        """
+        if turns < 2 or slots < 2:
+            return 0
+        by_all = self.turns.wasted_by_each(turns, slots, preceded=preceded)[1]
+        return max(0, (turns - 1) * self.thrice_wasted // 3, by_all)
+
+    def turns_of_all(self, count: int) -> int:
+        """Bound how long so many successive turns take together, all slots added up."""
+        return count * self.turn + self.turns.wasted(count)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """What all slots show together.
+
+        If stages are not alike, let T(n) be the sum of F + I of the last n devices and of the lags of the links above
+        each of them, with the least one, 2l, above device 0. High and low then hold with T(n) in place of nQ, and with
+        the lags above device p − n in place of the 2l of low; R = T(p) − 2l + W. Let Q = T(p) ÷ p and x(n) = T(n) − nQ,
+        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `Turns` says, since
+        T(p) − T(n) + D ≥ (p − n)Q + D′; the step from turn k − c to turn k shows more, which is not made use of. A hop
+        loses, instead of 4l, at most twice the largest lags − x, and max x.
+        """
+        lags = [*self.lags[::-1], min(self.lags, default=0)]
+        stages = zip(self.forwards[::-1], self.to_inputs[::-1], lags, strict=True)
+        sums = list(accumulate(sum(each) for each in stages))
+        meeting = Fraction(sums[-1], len(sums))
+        beyond = [each - n * meeting for n, each in enumerate(sums, 1)]
+        most, least = max(beyond), max(lag - each for lag, each in zip(lags, beyond, strict=True))
+        behind = self.to_weight - lags[-1]
+        return Turns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
 
     @cached_property
     def thrice_wasted(self) -> int:
@@ -88,21 +155,23 @@ class Row:
         y_{t−1}, in front of an F of y_{t+1}, and in between, so that hops share none of it with one another; they may
         share it with the half-meetings t − 1 and t + 1. So of N successive half-meetings with E hops among them, the
         waste is at least EC + max(0, N − 3E) min(D, F, I), which is at least Nµ for µ = min(D, F, I, C ÷ 3). Where D or
-        C is not positive, nothing is said.
+        C is not positive, or stages are not alike, nothing is said.
         """
-        least = min(self.to_weight - 2 * self.lag, self.forward, self.to_input)
-        return max(0, min(3 * least, self.forward + self.to_input - self.to_weight))
+        if not self.is_even:
+            return 0
+        least = min(self.to_weight - min(self.lags, default=0), self.forward, self.to_inputs[0])
+        return max(0, min(3 * least, self.forward + self.to_inputs[0] - self.to_weight))
 
 
 def row_of(problem: Problem) -> Row | None:
     """Read a problem as a row of devices with jobs that go forth and back; None if it is not one.
 
-    Stages that differ in F or I, blocks, merged pairs and memory that I returns already are not looked at: Q then
-    differs from link to link, or a job is not in one slot from F to W.
+    Blocks and merged pairs are not looked at, nor is memory for so many jobs that device 0 has more to do in c jobs
+    than their turn takes with D wasted for each other slot: nothing here shows more than that.
     """
     if problem.fusing.firsts or problem.merged_durations or len(problem.chains) != 3 * problem.devices:
         return None
-    if not is_regular(problem):
+    if problem.devices < 2 or not is_regular(problem):
         return None
     return _Reading(problem).row()
 
@@ -165,38 +234,46 @@ class _Reading:
     def _row(self, forwards: list[int], backwards: list[int]) -> Row | None:
         first, last = forwards[0], backwards[-1]
         weights = [chain for chain in self.then[last] if self._device(chain) == self._device(first)]
-        links = [*pairwise(forwards), *pairwise(backwards)]
-        lags = {self.waits[after][before] for before, after in links}
-        durations = {self._duration(chain) for chain in forwards}, {self._duration(chain) for chain in backwards}
-        if len(weights) != 1 or len(lags) != 1 or any(len(each) > 1 for each in durations):
+        if len(weights) != 1:
             return None
         live = self._live(first, weights[0])
         if live is None or live[0] < 2:
             return None
-        (forward,), (to_input,) = durations
-        return Row(
-            devices=self.problem.devices,
-            forward=forward,
-            to_input=to_input,
+        ways = zip(pairwise(forwards), pairwise(backwards[::-1]), strict=True)
+        row = Row(
+            forwards=tuple(map(self._duration, forwards)),
+            to_inputs=tuple(map(self._duration, reversed(backwards))),
+            lags=tuple(self.waits[down[1]][down[0]] + self.waits[up[0]][up[1]] for down, up in ways),
             to_weight=self._duration(weights[0]),
-            lag=lags.pop(),
             live=live[0],
             chain=first,
             amount=live[1],
         )
+        return None if row.is_loose else row
 
     def _live(self, first: int, last: int) -> tuple[int, int] | None:
-        """Count how many jobs the memory of the first device is enough for, and what each holds there."""
+        """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
+
+        If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each
+        holds what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's
+        W.
+        """
         device = self._device(first)
         capacity = self.problem.capacities[device]
         holds = [hold for hold in self.problem.holds if self.problem.tasks[hold.take].device == device]
-        if capacity is None or not holds or not all(self._is_whole(hold, first, last) for hold in holds):
+        kinds = {(hold.amount, self._kept(hold, first, last)) for hold in holds}
+        if capacity is None or len(kinds) != 1:
             return None
-        return capacity // holds[0].amount, holds[0].amount
+        ((amount, kept),) = kinds
+        if kept <= 0:
+            return None
+        return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
 
-    def _is_whole(self, hold: Hold, first: int, last: int) -> bool:
-        returns = [self.places[task][0] for task, part in hold.returns if part]
-        return self.places[hold.take][0] == first and returns == [last] and hold.amount > 0
+    def _kept(self, hold: Hold, first: int, last: int) -> int:
+        """Return how much a job of the row holds until the task of its last chain; 0 for what is not such a job."""
+        if self.places[hold.take][0] != first:
+            return 0
+        return sum(part for task, part in hold.returns if self.places[task][0] == last)
 
 
 def device_of(problem: Problem, row: Row) -> int:
@@ -214,21 +291,44 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
 
     In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
     τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
+
+    In the same way for q slots instead of two, which waste ω each in h turns on average (`Turns.wasted_by_each`): for
+    b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from k + hc
+    on.
+
+    And for all slots, with ω the waste of n successive turns (`Turns.wasted`): the starts of jobs n, … n + c − 1 are
+    nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the last:
+    A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over the
+    last c jobs) ÷ c.
     """
     thinned = found.network.thinned
-    if row is None or not row.thrice_wasted or thinned.step != 1:
+    if row is None or not row.wastes or thinned.step != 1:
         return
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     for job, task in enumerate(tasks):
         found.heads[task] = max(found.heads[task], row.head(job))
     behind = [row.forward + found.tails[task] for task in tasks]
     for job in reversed(range(len(tasks))):
-        for turns, last in _last_turns(job, row.live, len(tasks)):
-            twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
-            behind[job] = max(behind[job], (twice + behind[last] + behind[last + 1]) // 2)
+        behind[job] = max(behind[job], *_behind(row, job, behind))
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
+
+
+def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
+    """Bound the time from the start of a job to the end of the schedule by those of later jobs."""
+    count = len(behind)
+    yield 0
+    for turns, last in _last_turns(job, row.live, count):
+        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
+        yield (twice + behind[last] + behind[last + 1]) // 2
+        slots, wasted = row.turns.wasted_by_each(turns, count - last, preceded=job >= row.live)
+        apart = slots * (slots - 1) * row.forward // 2
+        yield (apart + slots * (turns * row.turn + wasted) + sum(behind[last : last + slots])) // slots
+    left = count - row.live - job
+    if left > 0:
+        apart = row.live * (row.live - 1) * row.forward // 2
+        yield (apart + row.turns_of_all(left) + sum(behind[-row.live :])) // row.live
 
 
 def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
@@ -238,12 +338,59 @@ def _last_turns(job: int, live: int, count: int) -> Iterator[tuple[int, int]]:
         yield turns, job + turns * live
 
 
+def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 0) -> int:
+    """Bound the makespan by q neighbouring slots of a row, from their first turns to their last ones.
+
+    With A the starts of q successive jobs on device 0, and τ the times from the starts of the jobs h turns later to the
+    end of the schedule, the sum of A + hR + τ is qT less what the slots waste in these turns, ω each on average
+    (`Row.wasted_by_each`): T ≥ the mean of A + hR + ω + the mean of τ. Heads and tails bound A and τ. Near the ends
+    they show more than that jobs start F apart, which is all that `raise_by_turns` makes use of.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is written down.
+    found : Analysis
+        Of it.
+    row : Row or None
+        None for no bound: 0.
+    more : int
+        How many jobs are left out: heads are then those of the first jobs, tails those of the last.
+    """
+    thinned = found.network.thinned
+    if row is None or not row.wastes or thinned.step != 1:
+        return 0
+    tasks = [thinned.number[key] for key in problem.chains[row.chain]]
+    heads = [0, *accumulate(found.heads[task] for task in tasks)]
+    behind = [0, *accumulate(found.tails[task] + row.forward for task in tasks)]
+    return max((_between(row, heads, behind, *window) for window in _windows(row, len(tasks), more)), default=0)
+
+
+def _windows(row: Row, count: int, more: int) -> Iterator[tuple[int, int, int, int]]:
+    """List the first job, the last one of its slot that is looked at, the turns between them, and how many slots."""
+    for first in range(min(ENDS * row.live, count)):
+        nearest = max(count - ENDS * row.live, 0, first + 1 - more)
+        for last in range(nearest + (first - more - nearest) % row.live, count, row.live):
+            most = min(row.live, count - max(first, last))
+            for slots in range(most, 1, -max(1, row.live // GROUPS)):
+                yield first, last, (last + more - first) // row.live, slots
+
+
+def _between(
+    row: Row, heads: Sequence[int], behind: Sequence[int], first: int, last: int, turns: int, slots: int
+) -> int:
+    ends = heads[first + slots] - heads[first] + behind[last + slots] - behind[last]
+    wasted = row.wasted_by_each(turns, slots, preceded=first >= row.live)
+    return ends // slots + turns * row.turn + wasted
+
+
 def area_wasted(row: Row | None, count: int) -> int:
     """Compute the area of memory that the slots of a row waste in all, rounded down.
 
     Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
     slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
-    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused.
+    it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused. All
+    slots together waste at least what `Turns.wasted` says of their m − c turns; the larger of the two is taken.
 
     Parameters
     ----------
@@ -254,4 +401,5 @@ def area_wasted(row: Row | None, count: int) -> int:
     """
     if row is None or count <= row.live:
         return 0
-    return row.amount * (count - row.live) * row.thrice_wasted // 3
+    turns = count - row.live
+    return row.amount * max(turns * row.thrice_wasted // 3, row.turns.wasted(turns, ended=True))

@@ -19,7 +19,7 @@ from solver.bounds.idle_curves import Curve, Numbers, joined, raised_by_curve
 from solver.bounds.loads import least_loads
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
-from solver.bounds.single_track import Row, area_wasted, device_of
+from solver.bounds.single_track import Row, area_wasted, device_of, turns_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.repetition import Repetition, places_of
@@ -200,6 +200,7 @@ def _longest_path(
     lead = found.network.thinned.lead
     to_last, from_first = found.network.heads(heads), found.network.tails(tails)
     return max(
+        turns_bound(repetition.problem, found, row, 0 if row is None else repetition.more[row.chain]),
         *(head + work + tail for head, work, tail in zip(to_last, lead, found.tails, strict=True)),
         *(head + work + tail for head, work, tail in zip(found.heads, lead, from_first, strict=True)),
     )

@@ -80,7 +80,8 @@ def test_no_schedule_is_shorter(block: int) -> None:
 def test_turns_prove_more_than_the_area() -> None:
     problem = row_problem(8, 48, (185, 181, 93), 20, 6)
     row = row_of(problem)
-    assert row == Row(8, 185, 181, 93, 20, 6, row.chain if row else 0, problem.holds[0].amount)
+    assert row is not None
+    assert row == Row((185,) * 8, (181,) * 8, (40,) * 7, 93, 6, row.chain, problem.holds[0].amount)
     assert row.turn == 8 * (185 + 181) + 14 * 20 + 93
     assert row.thrice_wasted == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
@@ -88,13 +89,13 @@ def test_turns_prove_more_than_the_area() -> None:
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
-    """Each turn of a slot costs R + µ, however many there are: c jobs more take so much longer."""
+    """Each turn of a slot costs R and its waste, however many there are: c jobs more take so much longer."""
     small = row_problem(8, 16, (185, 181, 93), 20, 6)
     row = row_of(small)
     assert row is not None
     values = [bound_of_long(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
     more = (values[1] - values[0]) / 59_400
-    assert abs(more - (row.turn + row.thrice_wasted / 3) / 6) < 0.01
+    assert abs(more - (row.turn + float(row.turns.best(6)[0].harmonic)) / 6) < 0.01
     assert values[0] <= makespan_bound(row_problem(8, 600, (185, 181, 93), 20, 6)).value
 
 
@@ -114,9 +115,41 @@ def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "v")) is None
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 4, "interleaved")) is None
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
-    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0.5)) is None  # a job leaves its slot by halves
+    assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0)) is None  # nothing is held until W
     assert row_of(replace(given, capacities=[None] * 3)) is None
-    uneven = Pipeline.from_mapping(
-        {"devices": 3, "stages": 3, "microbatches": 8, "times": {"forward": [1, 2, 1], "backward": 2}}
+    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more than there is work for
+
+
+def test_stages_that_differ_make_a_row_by_device() -> None:
+    times = {"forward": [4, 6, 5], "backward_input": [3, 5, 4], "backward_weight": [4, 3, 2]}
+    pipeline = Pipeline.from_mapping(
+        {"devices": 3, "stages": 3, "microbatches": 8, "times": times, "p2p_latency": 1, "memory": {"limit": 2}}
     )
-    assert row_of(build_search_problem(uneven, make_placement("linear", 3, 3, 8))) is None
+    row = row_of(build_search_problem(pipeline, make_placement("linear", 3, 3, 8)))
+    assert row is not None
+    assert (row.forwards, row.to_inputs, row.lags, row.to_weight) == ((4, 6, 5), (3, 5, 4), (2, 2), 4)
+    assert row.turn == 15 + 12 + 4 + 4
+    assert not row.is_even
+    assert row.thrice_wasted == 0
+
+
+@pytest.mark.parametrize(("held", "live", "slots"), [(0.5, 2, 3), (0.9, 2, 2), (0.9, 3, 3), (0.75, 4, 5), (1, 4, 4)])
+def test_memory_that_is_returned_in_part_before_leaves_more_slots(held: float, live: int, slots: int) -> None:
+    row = row_of(row_problem(8, 8, (4, 3, 2), 0, live, held_for_weight=held))
+    assert row is not None
+    assert row.live == slots
+    assert (row.amount > 0) == (held == 1)
+
+
+def test_no_schedule_is_shorter_where_memory_is_returned_in_part() -> None:
+    raised = 0
+    for seed in range(12):
+        draw = random.Random(seed)
+        times, jobs = (draw.randint(3, 6), draw.randint(3, 6), draw.randint(2, 4)), draw.randint(8, 11)
+        problem = row_problem(4, jobs, times, 0, 2, held_for_weight=draw.choice([0.8, 0.9]))
+        row = row_of(problem)
+        assert row is not None
+        value = bound_with(problem, row)
+        raised += value > bound_with(problem, None)
+        assert not ExactModel(problem, chains=True).is_shorter_than(value, 0.3), seed
+    assert raised
