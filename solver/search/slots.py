@@ -181,7 +181,8 @@ class SlotSearch:
     ----------
     row : Row or None
         None where nothing is to be found: the problem is not such a row, or memory is enough for all jobs that are
-        under way while the busiest device does its work for them, even if each waits once to let another pass.
+        under way while the busiest device does its work for them, even if each waits once to let another pass; or for
+        all there are.
     load : int
         The work of the busiest device for one job.
     needed : Fraction
@@ -224,7 +225,7 @@ class SlotSearch:
         modes, slots = self.compiled.modes, row.slots[self.tightest]
         meeting = modes[row.out[self.tightest]].duration + modes[row.back[self.tightest]].duration
         is_short = slots < len(row.out) - self.tightest and self.needed + Fraction(meeting, slots) > self.load
-        if self.needed > self.load or is_short:
+        if self.tasks > slots and (self.needed > self.load or is_short):
             self.row = row
             self.line, self.state = self._line(), self._turns()
 

@@ -131,6 +131,7 @@ def test_memory_that_is_enough_needs_no_slots() -> None:
     for limit, expected in ((4, False), (3, True), (8, False)):
         slots, found = searched(case("linear", 4, 12, limit, UNIT))
         assert (slots.row is not None, bool(found)) == (expected, expected)
+    assert searched(case("linear", 4, 3, 3, UNIT))[0].row is None
 
 
 def test_nearly_all_late_tasks_find_a_gap() -> None:
@@ -219,16 +220,14 @@ def test_schedules_are_whole_and_keep_all_rules(number: int, loops: bool) -> Non
         assert faults(tried, turned.length, orders_of(tried.problem.chains, slots.compiled, tokens)) == []
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 3, 7])
+@pytest.mark.parametrize("jobs", [5, 6, 7])
 def test_few_jobs_are_enough(jobs: int) -> None:
-    """Fewer than a period has: what is left of it."""
+    """Fewer than two periods have: what is left of them."""
     tried = case("linear", 5, jobs, 4, REAL, latency=20)
     slots, found = searched(tried, 20)
     tokens = slots.unrolled(found[-1].steady, found[-1].first)
     assert tokens is not None
     assert faults(tried, found[-1].length, orders_of(tried.problem.chains, slots.compiled, tokens)) == []
-    if jobs == 1:
-        assert found[-1].length == 5 * (185 + 181) + 8 * 20 + 93
 
 
 @pytest.mark.parametrize("kind", [{"limit": 3}, {"limit": 4.5, "activation": 1.5, "held_for_weight": 0.5}])
