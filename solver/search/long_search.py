@@ -79,8 +79,8 @@ LEAST_INSERTS = 3
 INSERTS_TO_STRETCH = 4
 """And at so many only to be repeated."""
 
-TURNING_SHARE = 0.3
-"""The part of a turn in which steady states of jobs that go out and back are looked for, before one is annealed."""
+TURNING_SHARE = 0.6
+"""At most this part of a turn steady states of jobs that go out and back are looked for, before one is annealed."""
 
 Starts = Callable[[Problem], Iterable[Orders]]
 """Gives schedules of a short problem to start from."""
@@ -365,6 +365,13 @@ class LongSearch:
         slots = SlotSearch(runner, self.length, self.seed, may_compile=False, stop=self.search.done)
         return slots if slots.row is not None else None
 
+    def look_for_turns(self) -> None:
+        """Look for steady states of jobs that go out and back, and offer the best, as far as there is time."""
+        with suppress(OutOfTimeError):
+            slots = self._slot_search()
+            if slots is not None and slots.is_possible:
+                self._look_for_turns(self._turning(slots), slots, FIRST_SHARE * self.search.seconds_left)
+
     def _turning(self, slots: SlotSearch) -> Route:
         """Anneal the whole, or as many tasks of each chain as leave whole periods to be repeated."""
         size = self.length
@@ -382,11 +389,24 @@ class LongSearch:
             slots = route.slots = again if again is not None and again.is_jitted else slots
         if not slots.is_possible:
             return
-        until = self.search.until(TURNING_SHARE * PARTS * seconds)
-        slots.stop = lambda: self.search.done() or perf_counter() > until
+        until = self.search.until(PARTS * seconds)
+        self._look_for_turns(route, slots, TURNING_SHARE * PARTS * seconds)
+        self._anneal(route.middle, until - perf_counter(), route)
+
+    def _look_for_turns(self, route: Route, slots: SlotSearch, seconds: float) -> None:
+        """Look for steady states until for as long again nothing better has been found."""
+        began = last = perf_counter()
+        until = self.search.until(seconds)
+
+        def stop() -> bool:
+            now = perf_counter()
+            return self.search.done() or now > until or now - last > max(TURN, last - began)
+
+        slots.stop = stop
         known = slots.best
-        for number, turned in enumerate(slots.run()):
-            if not known and not number:
+        for turned in slots.run():
+            last = perf_counter()
+            if known is None and route.best is None:
                 self._offer_turned(route, slots, turned)
         slots.stop = self.search.done
         if slots.best is not None and slots.best is not known:
@@ -394,7 +414,6 @@ class LongSearch:
             less = (self.length - route.middle.short.size) // slots.jobs
             tokens = slots.unrolled(slots.best.steady, slots.best.first, less)
             route.middle.local.add([] if tokens is None else [tokens])
-        self._anneal(route.middle, (1 - TURNING_SHARE) * PARTS * seconds, route)
 
     def _offer_turned(self, route: Route, slots: SlotSearch, turned: Turned) -> None:
         """Offer the schedule that is made of a steady state."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate, count
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from solver.search.turns import NEVER, Line, Turns
 WORSE = 2
 """After so many numbers of places in vain no more are tried."""
 
-LOOSER = (1.0, 1.0025, 1.005, 1.01)
+LOOSER = (1.0, 1.0025, 1.005, 1.01, 1.02, 1.04)
 """Periods at which late tasks are put into gaps, in multiples of the least one."""
 
 LONGER = 1.01
@@ -179,8 +180,13 @@ class SlotSearch:
     Attributes
     ----------
     row : Row or None
-        None where nothing is to be found: the problem is not such a row, or memory is enough for all the jobs that are
-        under way while the busiest device does its work for them.
+        None where nothing is to be found: the problem is not such a row, or memory is enough for all jobs that are
+        under way while the busiest device does its work for them, even if each waits once to let another pass; or for
+        all there are.
+    load : int
+        The work of the busiest device for one job.
+    needed : Fraction
+        No period is shorter than this for each of its jobs: the memory of the tightest device.
     best : Turned or None
         The shortest schedule that was found.
     """
@@ -203,21 +209,23 @@ class SlotSearch:
         self.best: Turned | None = None
         self.now: Turned | None = None
         row = row_of(self.compiled)
-        self.load, self.tightest, self.needed = 0, 0, 0.0
+        self.load, self.tightest, self.needed = 0, 0, Fraction(0)
         self.row: Row | None = None
         if row is not None:
             self._look(row)
 
     def _look(self, row: Row) -> None:
-        """Find the device whose slots allow least, and whether they allow less than its work does."""
+        """Find the device whose slots allow least, and whether that may be less than the work of the busiest."""
         duration = [mode.duration for mode in self.compiled.modes]
         loads = [sum(duration[chain] for chain in local) for local in self.compiled.local_chains]
         self.load = max(loads)
-        holds = least_holds(self.runner, row)
-        ranks = range(len(holds))
-        self.tightest = max(ranks, key=lambda rank: (holds[rank] / row.slots[rank], -rank))
-        self.needed = holds[self.tightest] / row.slots[self.tightest]
-        if self.needed > self.load:
+        needed = least_periods(self.runner, row)
+        self.tightest = needed.index(max(needed))
+        self.needed = needed[self.tightest]
+        modes, slots = self.compiled.modes, row.slots[self.tightest]
+        meeting = modes[row.out[self.tightest]].duration + modes[row.back[self.tightest]].duration
+        is_short = slots < len(row.out) - self.tightest and self.needed + Fraction(meeting, slots) > self.load
+        if self.tasks > slots and (self.needed > self.load or is_short):
             self.row = row
             self.line, self.state = self._line(), self._turns()
 
@@ -239,7 +247,7 @@ class SlotSearch:
         longer.
         """
         if self.now is None:
-            self.now = self._spread()
+            self.now = None if self.row is None else self._spread()
             if self.now is None:
                 return
             self.best = self.now
@@ -371,7 +379,12 @@ class SlotSearch:
         if not less:
             empty: Tokens = [[] for _ in tokens]
             return Periodic(tokens, empty, empty, 1), 0
-        found = periods(self.runner, timed, less * self.jobs, 0, self.stop, steady.jobs)
+        asked = count()
+
+        def stop() -> bool:
+            return next(asked) > 0 and self.stop()  # one cut at least is tried
+
+        found = periods(self.runner, timed, less * self.jobs, turned.length, stop, steady.jobs)
         return None if found is None else found[1:]
 
     def _packed(self, numbers: Sequence[int]) -> Any:
@@ -418,17 +431,27 @@ class SlotSearch:
         return Turns(**{name: self._packed([0] * size) for name, size in sizes.items()})
 
 
-def least_holds(runner: Runner, row: Row) -> list[int]:
-    """Compute for each rank how long a job holds its memory there at least, where nothing is waited for."""
+def least_periods(runner: Runner, row: Row) -> list[Fraction]:
+    """Bound for each rank how much time the memory there needs for each job, if none ever waits.
+
+    A job holds all that it takes until it has run back, so its slot is taken for that long; where all is held until the
+    late task has ended, for the time of that, too. And what jobs hold, times how long, is no more than the capacity
+    times the period.
+    """
     modes, lattice = runner.compiled.modes, runner.lattice
     ends = [0] * len(modes)
     starts = [0] * len(modes)
-    for chain in [*row.out, *reversed(row.back), *(chain for chain in row.late if chain >= 0)]:
+    for chain in [*row.out, *reversed(row.back)]:
         for index in range(int(lattice.wait_start[chain]), int(lattice.wait_start[chain + 1])):
             arrival = ends[int(lattice.wait_chain[index])] + int(lattice.wait_lag[index])
             starts[chain] = max(starts[chain], arrival)
         ends[chain] = starts[chain] + modes[chain].duration
-    return [
-        ends[last if last >= 0 and modes[last].give else back] - starts[out]
-        for out, back, last in zip(row.out, row.back, row.late, strict=True)
-    ]
+    needed: list[Fraction] = []
+    for out, back, late, slots in zip(row.out, row.back, row.late, row.slots, strict=True):
+        under_way = ends[back] - starts[out]
+        left, rest = (modes[late].duration, modes[late].give) if late >= 0 else (0, 0)
+        area = modes[out].take * under_way + rest * left
+        capacity = runner.compiled.capacities[modes[out].device]
+        whole = under_way + (left if rest == modes[out].take else 0)
+        needed.append(max(Fraction(whole, slots), Fraction(area, capacity)))
+    return needed
