@@ -57,6 +57,7 @@ def test_memory_is_partly_returned_by_i(name: str, peaks: tuple[float, ...]) -> 
     assert evaluated(name, pipeline(2, 8, memory=memory)).peak_memory == peaks
 
 
+@pytest.mark.no_cover
 def test_the_zero_bubble_papers_ratios() -> None:
     """Table 5 of arXiv 2401.10241 is computed from the profiles of its Table 9; ours agree to the published digits."""
     import json

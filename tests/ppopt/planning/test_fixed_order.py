@@ -61,6 +61,7 @@ def check_is_true(plan: FixedPlan) -> None:
     assert plan.bound <= plan.makespan
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("first", range(1000, 1045, 15))
 def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
     for seed in range(first, first + 15):
@@ -84,6 +85,7 @@ def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
             check_is_true(plan)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", QUICK)
 def test_known_answers(name: str) -> None:
     instance = INSTANCES[name]

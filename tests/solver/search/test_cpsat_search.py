@@ -124,6 +124,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize(("placement", "devices", "microbatches", "times", "more"), SMALL)
 def test_small_instances_are_solved_exactly(

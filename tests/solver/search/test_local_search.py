@@ -20,6 +20,7 @@ def greedy(name: str) -> tuple[int, list[list[Action]]]:
     return next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 1))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", CASES)
 def test_every_schedule_told_of_is_valid(name: str) -> None:
     tried = CASES[name]
@@ -35,6 +36,7 @@ def test_every_schedule_told_of_is_valid(name: str) -> None:
         assert faults(tried, makespan, better) == []
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("compiled", LOOPS)
 def test_a_known_optimum_is_found(compiled: bool) -> None:
     tried = CASES["linear"]
