@@ -458,6 +458,11 @@ def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
     assert result.stderr.splitlines()[-1] == "[]"
 
 
+def test_a_schedule_without_its_option_is_answered_with_the_option() -> None:
+    told = run("1f1b", "mine.csv", "--no-optimize").stderr
+    assert told == "error: compare: takes schedules with --strategies; write --strategies 1f1b,mine.csv\n"
+
+
 def test_it_is_silent_in_a_pipe() -> None:
     command = [sys.executable, "-m", "ppopt", "compare", "--strategies", "1f1b", "--placement", "linear"]
     result = subprocess.run([*command, "--time-limit", "1"], capture_output=True, text=True, check=True)
