@@ -73,7 +73,7 @@ def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
                 instance.strategy,
                 recompute=instance.recompute,  # type: ignore[arg-type]
                 empty=instance.empty,
-                time_limit=30,
+                time_limit=120,
             )
         except InputError:  # pins allow no cut
             assert best is None, seed
@@ -89,7 +89,7 @@ def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_known_answers(name: str) -> None:
     instance = INSTANCES[name]
-    plan = planned(instance, 20)
+    plan = planned(instance, 120)
     if instance["value"] is None:
         assert plan.status == "infeasible"
         return
