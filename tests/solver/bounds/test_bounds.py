@@ -242,4 +242,4 @@ def test_a_caller_stops_the_relaxation() -> None:
     problem = pipeline_problem("v", 8, 16, (185, 181, 93), 4)
     start = time.perf_counter()
     relaxed_bound(problem, Bound(1, "load"), deadline=start + 60, stop=lambda: time.perf_counter() > start + 0.5)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 30

@@ -67,7 +67,7 @@ def test_stop_is_obeyed() -> None:
     start, orders = greedy("v")
     made, _ = improve(CASES["v"].problem, [orders], target=0, deadline=started + 60, stop=lambda: True, compiled=False)
     assert made == start
-    assert perf_counter() - started < 5
+    assert perf_counter() - started < 30
 
 
 def test_orders_with_their_numbers_mixed_up_are_numbered_anew() -> None:
