@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.evaluation.as_run import Transferred, as_it_ran
 from ppopt.evaluation.export import export
 from reports.metrics import Figures
+from reports.numbers import number
 from solver.counted import counted
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
@@ -364,12 +365,12 @@ class Schedule:
                     pipeline.recomputed_per_stage[stage] if pipeline.recomputed_per_stage else (0,) * len(held[stage])
                 )
                 for kind, count, twice in zip(pipeline.layers.kinds, held[stage], again, strict=True):
-                    for costs, number in ((kind.costs, count - twice), (kind.recomputed, twice)):
-                        if costs is not None and number:
-                            time = float(number * (costs.forward + costs.backward))
-                            static = float(number * costs.static)
+                    for costs, how_many in ((kind.costs, count - twice), (kind.recomputed, twice)):
+                        if costs is not None and how_many:
+                            time = float(how_many * (costs.forward + costs.backward))
+                            static = float(how_many * costs.static)
                             is_again = costs is not kind.costs
-                            yield HeldLayers(device, stage, kind.name, number, is_again, time, static)
+                            yield HeldLayers(device, stage, kind.name, how_many, is_again, time, static)
 
     def _repr_html_(self) -> str:
         """Show the timeline in a notebook, as a picture that needs no network."""
@@ -389,6 +390,6 @@ class Schedule:
         return (
             f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, "
             f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
-            f"makespan {self.makespan:g}{unit}, "
+            f"makespan {number(self.makespan)}{unit}, "
             f"bubble ratio {self.bubble_ratio:.4f}>"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 def run_ppopt(*arguments: str, cwd: Path | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ppopt", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False, **more)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False, **more)
 
 
 _PRESSED = """

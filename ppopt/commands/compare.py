@@ -38,7 +38,7 @@ _EPILOG = (
 )
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, context_settings={"allow_extra_args": True})
 @click.option(
     "-c",
     "--config",
@@ -113,6 +113,8 @@ def compare(
     """
     if opened and report is None:
         raise InputError("--open: opens the page of --report FILE.html; give that as well")
+    if ctx.args:
+        raise InputError(f"compare: takes schedules with --strategies; write --strategies {','.join(ctx.args)[:80]}")
     names = tuple(name for text in named for name in split_strategies(text))
     if named and not names:
         raise InputError(f"--strategies: must name at least one; found {named[0][:40]!r}")

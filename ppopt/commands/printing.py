@@ -26,7 +26,7 @@ from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
 from reports.frontier import frontier_table
 from reports.noise import NoisyRow, noise_sentence, noise_table
-from reports.numbers import with_unit
+from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from solver.counted import counted
@@ -251,7 +251,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _drawing(schedule: Schedule) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
     lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
-    end = with_unit(f"{schedule.makespan:g}", schedule.pipeline.unit)
+    end = with_unit(number(schedule.makespan), schedule.pipeline.unit)
     return f"{schedule.strategy}, time 0 to {end}\n{lines}"
 
 

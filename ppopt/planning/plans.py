@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ppopt.planning.order_as_partition import Recompute
 from ppopt.result import Schedule
+from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
 from strategies.cuts import Counts
@@ -174,7 +175,7 @@ class Plan:
 
     def __repr__(self) -> str:
         cut = " ".join(map(str, self.layers_per_stage))
-        return f"<Plan {self.label}: makespan {self.makespan:g}, {self.status}, gap {self.gap:.2%}; layers {cut}>"
+        return f"<Plan {self.label}: makespan {number(self.makespan)}, {self.status}, gap {self.gap:.2%}; layers {cut}>"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, labe
 from reports.content import Section
 from reports.numbers import grouped, titled
 
+_AXIS_OF_TIME = alt.Axis(format=",.6~r", tickCount=8, labelFlush=30)
+"""Labels so near to an end of the axis, in pixels, are moved inwards: the edge of the chart would cut them."""
+
 _CAUSE_COLOURS = alt.Scale(domain=list(CAUSE_TITLES.values()), range=[palette.CAUSES[cause] for cause in CAUSE_TITLES])
 
 
@@ -43,7 +46,7 @@ def ladder_chart(section: Section) -> alt.LayerChart:
     first, room = low - (high - low or high) * 0.02, _room(ends)
     last = f"{high!r} + {high - first!r} * {room} / max({room}, width - {room})"
     domain = alt.Scale(domain=[first, alt.ExprRef(last)], nice=False)
-    x = alt.X("from:Q", title=titled("time", section.unit), scale=domain, axis=alt.Axis(format=",.6~r", tickCount=8))
+    x = alt.X("from:Q", title=titled("time", section.unit), scale=domain, axis=_AXIS_OF_TIME)
     y = alt.Y("name:N", sort=_ranked(section), title=None)
     bars = (
         alt.Chart(alt.InlineData(values=[each for each in records if each["time"] > 0]))

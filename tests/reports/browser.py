@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SECONDS = 20_000
+SECONDS = 60_000
 """How long a test waits for a page, in milliseconds."""
 
 

@@ -256,3 +256,10 @@ def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() 
     for _, start, end in windows(long):
         assert end - start < long.summary.figures.makespan / 10
     assert any_timeline_chart(ppopt.evaluate(pipeline(2, 5), "1f1b").presented()).to_dict()["layer"]
+
+
+def test_a_label_near_the_end_of_an_axis_is_moved_inwards(comparison: Comparison) -> None:
+    """Of 7 digits it is some 50 pixels wide, and a tick may be anywhere."""
+    spec = ladder_chart(comparison.section("t")).to_dict()
+    axes = [layer["encoding"]["x"].get("axis", {}) for layer in spec["layer"]]
+    assert max(axis.get("labelFlush", 0) for axis in axes) >= 25

@@ -138,6 +138,7 @@ def late_timelines(draw: st.DrawFn) -> tuple[Problem, list[Placed]]:
     return made.problem, rows
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None)
 @given(late_timelines())
 def test_the_causes_are_those_found_tick_by_tick(case: tuple[Problem, list[Placed]]) -> None:

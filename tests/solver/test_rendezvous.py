@@ -113,6 +113,7 @@ def assert_is_a_circle(error: RendezvousDeadlockError, programs, transfers) -> N
             assert held.by in programs[held.device][wait.post].ends
 
 
+@pytest.mark.no_cover
 @given(programs_with_transfers())
 def test_more_queues_are_never_slower(made) -> None:
     programs, transfers = made

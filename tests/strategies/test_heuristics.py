@@ -51,6 +51,7 @@ def test_zb_v_auto_runs_on_any_times(costs: Pipeline) -> None:
     evaluated("zb-v-auto", costs)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "factor"), [("ZB-1p", 1), ("ZB-2p", 2)])
 def test_table_5_of_the_zero_bubble_paper(data: Path, name: str, factor: int) -> None:
     for row in json.loads((data / "zero_bubble_profiles.json").read_text())["rows"]:

@@ -16,6 +16,8 @@ from ppopt import Pipeline, Schedule
 from tests.documented_schedule import documented_schedule
 from tests.evaluated import evaluated
 
+pytestmark = pytest.mark.no_cover
+
 UNIT = (1, 1, 1)
 WHOLE = (1, 2)
 

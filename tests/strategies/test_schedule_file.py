@@ -178,6 +178,7 @@ def test_a_path_that_leads_nowhere_names_the_nearest(tmp_path: Path) -> None:
         read_schedule_file("a\0.csv")
 
 
+@pytest.mark.no_cover
 def test_many_actions_on_one_row_are_read() -> None:
     text = ",".join(f"0F{place}" for place in range(20_000)) + "," + ",".join(f"0B{place}" for place in range(20_000))
     assert check_file(parse_schedule(text, "x.csv")).faults == ()

@@ -23,6 +23,7 @@ def test_the_24_schedules_are_there() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("p", [1, 2, 3, 4, 5])
 def test_a_schedule_runs_completely_or_says_why_not(name: str, p: int) -> None:

@@ -132,6 +132,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return whole
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated(), st.sampled_from(["1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipe-v", "1f1b-overlap"]))
 def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, strategy: str) -> None:

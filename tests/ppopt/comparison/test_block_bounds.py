@@ -165,7 +165,7 @@ def test_a_search_finds_the_optimum(rule: str) -> None:
         best = case.explored().best
         if best is not None:
             made = ppopt.optimize(
-                case.pipeline, placement=case.placement, split_backward=case.split, overlap=True, time_limit=20
+                case.pipeline, placement=case.placement, split_backward=case.split, overlap=True, time_limit=60
             )
             assert made.status == "optimal", case.pipeline.to_mapping()
             assert made.makespan == float(best), case.pipeline.to_mapping()

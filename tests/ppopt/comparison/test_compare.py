@@ -394,15 +394,15 @@ def test_an_infeasible_placement_is_told_beside_the_others(tmp_path: Path, monke
 
 def test_the_default_overlap_is_where_blocks_save_time() -> None:
     for overlapped, wanted in ((None, False), (3, False), (2.5, True)):
-        made = ppopt.compare(pipeline(2, 4, overlapped=overlapped), [], placement="linear", time_limit=3)
+        made = ppopt.compare(pipeline(2, 4, overlapped=overlapped), [], placement="linear", time_limit=60)
         assert (made.ladders[0].saved > 0) == wanted
-    made = ppopt.compare(pipeline(2, 4, overlapped=2.5), [], placement="linear", overlap=False, time_limit=3)
+    made = ppopt.compare(pipeline(2, 4, overlapped=2.5), [], placement="linear", overlap=False, time_limit=60)
     assert made.ladders[0].saved == 0
 
 
 @pytest.mark.parametrize(("p", "m"), [(1, 1), (1, 3), (2, 1), (3, 1)])
 def test_the_smallest_pipelines(p: int, m: int) -> None:
-    made = ppopt.compare(pipeline(p, m), time_limit=4)
+    made = ppopt.compare(pipeline(p, m), time_limit=60)
     assert made.winner is not None
     assert made.winner.status == "optimal"
     if p == 1:
@@ -412,7 +412,7 @@ def test_the_smallest_pipelines(p: int, m: int) -> None:
 def test_without_time_the_first_schedules_are_shown() -> None:
     started = time.perf_counter()
     made = ppopt.compare(pipeline(), ["1f1b"], time_limit=0)
-    assert time.perf_counter() - started < 4
+    assert time.perf_counter() - started < 20  # a search would take its minute
     assert sorted(made.searched) == ["bidirectional", "interleaved", "linear", "v"]
     assert len(made.schedules) == 5
 
@@ -458,6 +458,11 @@ def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
     assert result.stderr.splitlines()[-1] == "[]"
 
 
+def test_a_schedule_without_its_option_is_answered_with_the_option() -> None:
+    told = run("1f1b", "mine.csv", "--no-optimize").stderr
+    assert told == "error: compare: takes schedules with --strategies; write --strategies 1f1b,mine.csv\n"
+
+
 def test_it_is_silent_in_a_pipe() -> None:
     command = [sys.executable, "-m", "ppopt", "compare", "--strategies", "1f1b", "--placement", "linear"]
     result = subprocess.run([*command, "--time-limit", "1"], capture_output=True, text=True, check=True)
@@ -500,10 +505,10 @@ def test_schedules_made_before_can_be_compared() -> None:
 
 def test_the_span_and_whole_backwards_bring_no_bound_that_does_not_hold() -> None:
     costs = pipeline()
-    span = ppopt.optimize(costs, objective="span", time_limit=5)
+    span = ppopt.optimize(costs, objective="span", time_limit=60)
     shown = comparison_of(costs, [span]).schedules[0]
     assert (shown.objective, shown.bound) == ("makespan", 27)
-    whole = ppopt.optimize(costs, split_backward=False, time_limit=5)
+    whole = ppopt.optimize(costs, split_backward=False, time_limit=60)
     halves = ppopt.evaluate(costs, "zb-h1")
     shown_whole, shown_halves = sorted(comparison_of(costs, [whole, halves]).schedules, key=lambda each: each.strategy)
     assert shown_whole.bound == whole.bound == 33

@@ -126,6 +126,7 @@ def costs(draw: st.DrawFn) -> Pipeline:
     return random_costs(random.Random(draw(st.integers(0, 10**6))), p, stages, draw(st.integers(1, 12)))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("most", [0, ladders.MOST_BOUNDED_OPS])
 @settings(max_examples=20, deadline=None)
 @given(pipeline=costs())
@@ -143,6 +144,7 @@ def test_any_costs(most: int, pipeline: Pipeline) -> None:
             assert not fits or (measured.bound is not None and measured.bound <= ladder.makespan)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=30, deadline=None)
 @given(pipeline=costs())
 def test_what_size_or_clock_leaves_of_a_bound_is_the_same_for_ladder_and_search(pipeline: Pipeline) -> None:

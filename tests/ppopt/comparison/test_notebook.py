@@ -27,6 +27,7 @@ def test_a_schedule_shows_its_timeline_as_a_picture() -> None:
     assert "http" not in html
 
 
+@pytest.mark.no_cover
 def test_a_long_schedule_is_shown_in_pixels() -> None:
     html = evaluated("1f1b", pipeline(4, 500))._repr_html_()
     assert base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]).startswith(b"\x89PNG")

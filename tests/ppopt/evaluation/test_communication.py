@@ -84,7 +84,7 @@ def test_a_search_with_uneven_hops_finds_what_exhaustive_search_finds() -> None:
             "communication": {"transfer": [1, 3], "latency": 1},
         }
     )  # fmt: skip
-    found = ppopt.optimize(costs, split_backward=False, time_limit=5, workers=1)
+    found = ppopt.optimize(costs, split_backward=False, time_limit=60, workers=1)
     assert found.status == "optimal"
     assert Fraction(found.makespan) == optimum(costs, "linear", split=False, overlap=False)
 

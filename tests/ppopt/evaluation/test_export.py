@@ -197,6 +197,7 @@ CELLS = st.sampled_from(
 SMALL_FILES = [file for file in FILES if file.stat().st_size < 1200]
 
 
+@pytest.mark.no_cover
 @settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_a_mangled_file_is_never_a_traceback_and_never_taken_wrongly(data: st.DataObject, tmp_path: Path) -> None:

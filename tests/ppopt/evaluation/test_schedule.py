@@ -9,6 +9,7 @@ import pytest
 import ppopt
 from ppopt import InputError, Pipeline
 from tests.evaluated import evaluated, pipeline
+from tests.test_rooms import ROOT
 
 
 def test_the_graph_can_be_taken_and_asked() -> None:
@@ -57,6 +58,7 @@ def test_memory_is_partly_returned_by_i(name: str, peaks: tuple[float, ...]) -> 
     assert evaluated(name, pipeline(2, 8, memory=memory)).peak_memory == peaks
 
 
+@pytest.mark.no_cover
 def test_the_zero_bubble_papers_ratios() -> None:
     """Table 5 of arXiv 2401.10241 is computed from the profiles of its Table 9; ours agree to the published digits."""
     import json
@@ -118,3 +120,8 @@ def test_what_is_of_the_wrong_type_is_refused(wrong: Any, message: str) -> None:
 def test_numpys_integers_are_options() -> None:
     made = ppopt.evaluate(pipeline(2, 4), "interleaved", stages=np.int64(8))  # type: ignore[arg-type]
     assert made.strategy == "interleaved:stages=8"
+
+
+def test_a_schedule_shows_its_makespan_with_all_whole_digits() -> None:
+    costs = ppopt.Pipeline.from_file(ROOT / "examples" / "measured-1.5b.yaml")
+    assert "makespan 1456749 us" in repr(ppopt.evaluate(costs, "1f1b"))

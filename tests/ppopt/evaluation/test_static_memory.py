@@ -95,7 +95,7 @@ def test_a_bidirectional_placement_may_not_fit_where_a_linear_one_does() -> None
 def test_searching_with_it_is_searching_with_less_room(static: list[int], room: int, objective: Any) -> None:
     def found(**memory: Any) -> Any:
         made = pipeline(3, **memory).model_copy(update={"microbatches": 4})
-        return ppopt.optimize(made, objective=objective, time_limit=20, seed=1)
+        return ppopt.optimize(made, objective=objective, time_limit=60, seed=1)
 
     held, free = found(static=static, limit=[room + each for each in static]), found(limit=room)
     assert held.status == free.status == "optimal"
@@ -142,7 +142,7 @@ def test_a_schedule_file_is_checked_with_it(tmp_path: Any) -> None:
 
 def test_a_search_spares_memory_with_the_static_part_in_view() -> None:
     made = pipeline(2, static=[9, 0]).model_copy(update={"microbatches": 3})
-    found = ppopt.optimize(made, split_backward=False, time_limit=10)
+    found = ppopt.optimize(made, split_backward=False, time_limit=60)
     assert found.status == "optimal"
     # device 0 must hold two microbatches for the shortest schedule; device 1 may hold what it likes, as it has room
     assert max(found.peak_memory) == found.peak_memory[0] == 13

@@ -81,7 +81,7 @@ def test_a_frontier_is_sound(searched: Frontier) -> None:
 def test_the_optimum_is_found_at_every_limit_of_a_small_pipeline() -> None:
     costs = pipeline(2, 3, stages=2, p2p_latency=0.5)
     limits = [1, 1.5, 2, 3]
-    frontier = ppopt.frontier(costs, placement="linear", limits=limits, time_limit=4, workers=1)
+    frontier = ppopt.frontier(costs, placement="linear", limits=limits, time_limit=60, workers=1)
     assert [point.limit for point in frontier.points] == limits
     for point in frontier.points:
         exact = optimum(costs.with_limit(Fraction(point.limit)), "linear", split=True, overlap=False)

@@ -74,6 +74,7 @@ def layout(model: ppopt.Pipeline, name: str, per_device: int) -> Placement:
     return make_placement(name, model.devices, per_device * model.devices, model.microbatches)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("seed", "split"), [(0, True), (1, False)])
 @pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES)
 def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(

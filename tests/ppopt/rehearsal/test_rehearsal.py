@@ -225,9 +225,9 @@ class Running:
         return [pid for pid in map(int, listed.split()) if b"ppopt.rehearsal.worker" in command_of(pid)]
 
     def end(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=300)
         eventually(lambda: not any(command_of(pid) for pid in self.workers))
-        eventually(lambda: not list(self.folder.iterdir()), seconds=10)
+        eventually(lambda: not list(self.folder.iterdir()))
         return self.process.returncode, errors
 
 
@@ -239,7 +239,7 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
-def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 120) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends

@@ -29,6 +29,7 @@ def quick(problem: Problem) -> int | None:
         return None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
     for seed in range(30 * block, 30 * (block + 1)):
@@ -36,6 +37,7 @@ def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
         assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
+@pytest.mark.no_cover
 @settings(max_examples=60, deadline=None)
 @given(st.integers(10_000, 10_000_000))
 def test_nor_anywhere_else(seed: int) -> None:
@@ -43,6 +45,7 @@ def test_nor_anywhere_else(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(300, 330))
 def test_no_schedule_is_shorter_than_the_relaxed_bound(seed: int) -> None:
     problem, text = random_problem(seed)
@@ -55,6 +58,7 @@ def test_no_schedule_is_shorter_than_the_relaxed_bound(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(raised.value, 0.3), text
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
     for seed in range(400 + 10 * block, 410 + 10 * block):
@@ -238,4 +242,4 @@ def test_a_caller_stops_the_relaxation() -> None:
     problem = pipeline_problem("v", 8, 16, (185, 181, 93), 4)
     start = time.perf_counter()
     relaxed_bound(problem, Bound(1, "load"), deadline=start + 60, stop=lambda: time.perf_counter() > start + 0.5)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 30

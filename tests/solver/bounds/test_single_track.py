@@ -64,6 +64,7 @@ def bound_with(problem: Problem, row: Row | None) -> int:
     return bound_of(problem, found, row).value
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(2))
 def test_no_schedule_is_shorter(block: int) -> None:
     for seed in range(30 * block, 30 * (block + 1)):

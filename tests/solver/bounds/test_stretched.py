@@ -73,6 +73,7 @@ def from_the_first(problem: Problem, size: int) -> Bound | None:
         return None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_no_schedule_is_shorter(block: int) -> None:
     for seed in range(15 * block, 15 * (block + 1)):

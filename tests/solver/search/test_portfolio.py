@@ -65,6 +65,7 @@ def test_a_bound_and_an_order_of_tools_are_handed_in() -> None:
     assert (again.status, again.orders) == ("optimal", found.orders)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize("seed", range(4))
 def test_small_job_shops_have_the_optimum_of_an_exhaustive_search(seed: int, objective: str) -> None:

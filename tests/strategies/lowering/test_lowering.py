@@ -58,6 +58,7 @@ def value_of(programs, transfers, communicators: str) -> int | str:
     return made.makespan
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("transfer", [0.05, 0.25])
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_every_placement_takes_as_long_as_an_independent_replay_says(devices: int, transfer: float) -> None:
@@ -108,6 +109,7 @@ def assert_is_safe(orders, placement, ends, draws: random.Random, times: int = 1
             assert run(made.programs, made.transfers, queues(communicators)).makespan > 0
 
 
+@pytest.mark.no_cover
 def test_placement_by_time_cannot_hang_or_cross_whatever_the_times_are() -> None:
     draws = random.Random(5)
     for row, transfer in ROWS:
