@@ -9,9 +9,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
-import highspy
 import numpy as np
-from highspy._core import _Highs
 
 from solver.bounds.analysis import Analysis
 from solver.bounds.blocks import IMPOSSIBLE, BlocksCurve
@@ -24,6 +22,8 @@ from solver.repetition import is_regular
 
 PARTS = 2**24
 """Weights are counted in such parts of the capacity of the largest memory."""
+
+INFINITE = float("inf")
 
 MOST_CUTS = 40
 """So many lines stand for a curve where the weights are chosen."""
@@ -289,6 +289,8 @@ class _Program:
     """The linear program whose multipliers are the weights: T and the number of blocks of each pair, in floats."""
 
     def __init__(self, trade: Trade, scale: int) -> None:
+        from highspy._core import _Highs  # most problems have no blocks
+
         self.trade, self.scale = trade, float(scale)
         self.model: Any = _Highs()  # `highspy.Highs` prints a banner as soon as it is made
         self.model.setOptionValue("output_flag", False)
@@ -298,7 +300,7 @@ class _Program:
         for pair in trade.pairs:
             most = float(min(sizes[pair.first], sizes[pair.second]))
             self.model.addCol(0.0, 0.0, most, 0, none, none.astype(float))
-        self.model.addCol(1.0, 0.0, highspy.kHighsInf, 0, none, none.astype(float))
+        self.model.addCol(1.0, 0.0, INFINITE, 0, none, none.astype(float))
         self.rows: list[tuple[str, int]] = []
         self._fill()
 
@@ -320,7 +322,7 @@ class _Program:
         """Add T + Σ factor x ≥ least."""
         places = np.array([*numbers, len(self.trade.pairs)], dtype=np.int32)
         values = np.array([*(float(factor) / self.scale for factor in factors), 1.0])
-        self.model.addRow(float(least) / self.scale, highspy.kHighsInf, len(places), places, values)
+        self.model.addRow(float(least) / self.scale, INFINITE, len(places), places, values)
         self.rows.append((kind, device))
 
     def _add_supplies(self, half: str, numbers: Sequence[int]) -> None:
@@ -330,13 +332,15 @@ class _Program:
         for chain, members in by_chain.items():
             places = np.array(members, dtype=np.int32)
             most = float(self.trade.sizes[chain])
-            self.model.addRow(-highspy.kHighsInf, most, len(places), places, np.ones(len(places)))
+            self.model.addRow(-INFINITE, most, len(places), places, np.ones(len(places)))
             self.rows.append(("supply", chain))
 
     def weights(self) -> Weights | None:
         """Solve it; None where it has no solution."""
+        from highspy import HighsModelStatus
+
         self.model.run()
-        if self.model.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if self.model.getModelStatus() != HighsModelStatus.kOptimal:
             return None
         found: dict[str, dict[int, int]] = {"curve": {}, "load": {}, "area": {}, "supply": {}}
         parts = PARTS * max(capacity for capacity, _, _ in self.trade.areas.values())

@@ -52,9 +52,8 @@ def held_on(problem: Problem, sizes: Sequence[int]) -> dict[int, Held]:
         area, parts = 0, []
         for hold in (hold for hold in holds if hold.take in paths.chain):
             take = paths.chain[hold.take]
-            passages = paths.of(take)
             for task, part in hold.returns:
-                passage = passages.get(paths.chain[task])
+                passage = paths.between(take, paths.chain[task])
                 if passage is not None and part:
                     area += part * sizes[take] * passage.length
                     parts.append((part, passage))

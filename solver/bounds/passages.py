@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from solver.problem import Key, Problem
 
@@ -33,13 +34,17 @@ class Passage:
         """All chains on it."""
         return frozenset({*self.counted, *(after for _, after, _ in self.links)})
 
+    @cached_property
+    def _around(self) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
+        """Return which chain follows each one, and which is ahead of it, with the lag between them."""
+        following = {before: (after, lag) for before, after, lag in self.links}
+        return following, {after: (before, lag) for before, after, lag in self.links}
+
     def lags(self, half: Set[int], *, back: bool) -> int:
         """Sum the lags behind some of its chains that lead to others, or those ahead that come from others."""
-        return sum(
-            lag
-            for before, after, lag in self.links
-            if (after if back else before) in half and (before if back else after) not in half
-        )
+        around = self._around[back]
+        found = [around[chain] for chain in half if chain in around]
+        return sum(lag for other, lag in found if other not in half)
 
 
 def alone_times(problem: Problem, key: Key) -> tuple[int, int]:
@@ -50,6 +55,15 @@ def alone_times(problem: Problem, key: Key) -> tuple[int, int]:
     both = duration + problem.tasks[problem.partners[key]].duration
     both = min(both, problem.merged_durations.get(key, both))
     return min(duration, both), both - min(duration, both)
+
+
+class _Reached(NamedTuple):
+    """How a chain is reached: the length up to its end, the chain ahead (or −1), the lag, what it adds itself."""
+
+    length: int
+    before: int
+    lag: int
+    own: int
 
 
 class Passages:
@@ -68,7 +82,7 @@ class Passages:
             if before in self.chain and after in self.chain:
                 self.succs[self.chain[before]].append((self.chain[after], lag))
         self.order = self._sorted()
-        self._known: dict[int, dict[int, Passage]] = {}
+        self._known: dict[int, dict[int, _Reached]] = {}
 
     def _sorted(self) -> list[int]:
         missing = [0] * len(self.first)
@@ -82,18 +96,38 @@ class Passages:
                     order.append(after)
         return order
 
-    def of(self, take: int) -> dict[int, Passage]:
-        """Find the longest paths from the start of a chain's task to the ends of those behind it.
+    def between(self, take: int, end: int) -> Passage | None:
+        """Find the longest path from the start of a chain's task to the end of another's; None where there is none.
 
         A partner counts only behind its own task: in one action with that, it starts no later.
         """
+        reached = self._from(take)
+        if end not in reached:
+            return None
+        counted: dict[int, int] = {}
+        links: list[tuple[int, int, int]] = []
+        at, more = end, 0
+        while True:
+            _, before, lag, own = reached[at]
+            is_counted = self.partner.get(before) != at
+            if is_counted:
+                counted[at], more = own + more, 0
+            else:
+                more = own
+            if before < 0:
+                break
+            links.append((before, at, lag))
+            at = before
+        return Passage(reached[end].length, counted, tuple(reversed(links)))
+
+    def _from(self, take: int) -> dict[int, _Reached]:
         if take not in self._known:
             own = self._own(take)
-            found = {take: Passage(own, {take: own})}
+            found = {take: _Reached(own, -1, 0, own)}
             for chain in self.order:
                 if chain in found:
                     for after, lag in self.succs[chain]:
-                        further = self._further(found[chain], chain, after, lag)
+                        further = self._further(found[chain].length, chain, after, lag)
                         if after not in found or further.length > found[after].length:
                             found[after] = further
             self._known[take] = found
@@ -102,13 +136,10 @@ class Passages:
     def _own(self, chain: int) -> int:
         return 0 if chain in self.partners else alone_times(self.problem, self.first[chain])[0]
 
-    def _further(self, passage: Passage, chain: int, after: int, lag: int) -> Passage:
-        counted = dict(passage.counted)
-        if self.partner.get(chain) == after:
-            lag = 0 if self.problem.can_merge(self.first[chain]) else lag
-            more = alone_times(self.problem, self.first[chain])[1]
-            counted[chain] += more
-            return Passage(passage.length + lag + more, counted, (*passage.links, (chain, after, lag)))
-        own = self._own(after)
-        counted[after] = own
-        return Passage(passage.length + lag + own, counted, (*passage.links, (chain, after, lag)))
+    def _further(self, length: int, chain: int, after: int, lag: int) -> _Reached:
+        if self.partner.get(chain) != after:
+            own = self._own(after)
+            return _Reached(length + lag + own, chain, lag, own)
+        lag = 0 if self.problem.can_merge(self.first[chain]) else lag
+        own = alone_times(self.problem, self.first[chain])[1]
+        return _Reached(length + lag + own, chain, lag, own)
