@@ -256,3 +256,24 @@ def test_tokens_that_take_no_time_are_all_run() -> None:
     whole = runner.whole(found[1], found[2])
     assert whole is not None
     assert whole.run == found[2]
+
+
+def test_without_numba_a_steady_state_is_asked_to_stop_more_often_the_larger_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A move walks all chains, and there are more moves of more chains: the parts between two looks stay as long."""
+    monkeypatch.setattr(jit, "jitted", lambda _module, *, may_compile: None)
+    looks: list[int] = []
+    for devices in (4, 32):
+        made = case("v", devices, 2 * devices, limit=2 * devices, times=REAL, latency=20)
+        count = [0]
+
+        def stop(count: list[int] = count) -> bool:
+            count[0] += 1
+            return False
+
+        steady = SteadySearch(Runner(compile_problem(made.problem)), 1, stop=stop)
+        steady.functions = {**steady.functions, "anneal_circle": lambda *arguments: arguments[-1]}
+        steady.alone(steady.least_period)
+        looks.append(count[0])
+    assert looks[1] >= 4 * looks[0]  # twice as many chains as parts are cut for: 192 of 96
