@@ -4,7 +4,8 @@
 93, a transfer 20, as measured on a model of 1.5 billion parameters. Each line says what was found, the bound, the gap
 between them, after how many seconds the gap was 1 % and 0, and how long the whole took; every schedule that is written
 out has passed the checker. ``python -m benchmarks.scale growth [picture.svg]`` measures the time to 1 % on 16 devices
-as the number of microbatches grows; each search ends there.
+as the number of microbatches grows; each search ends there. ``python -m benchmarks.scale cores [seconds]`` counts the
+moves that local search alone makes on one core and on more, and what they come to.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import NamedTuple
+from time import perf_counter, process_time
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import altair as alt
 
@@ -23,6 +25,10 @@ import ppopt
 from ppopt import Pipeline, Standing
 from reports.charts import palette
 from reports.picture import picture
+from solver.search.local_search import LocalSearch
+from solver.search.portfolio import search
+from strategies.placements import make_placement
+from strategies.search_problem import build_search_problem
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LATENCY = 20
@@ -88,9 +94,9 @@ ROWS = [
 def run(row: Row, seconds: float) -> None:
     """Search one row and print its line."""
     told: list[Standing] = []
-    search = ppopt.optimize  # loads its libraries
+    optimize = ppopt.optimize  # loads its libraries
     pipeline, began = row.pipeline, perf_counter()
-    made = search(
+    made = optimize(
         pipeline, placement=row.placement, overlap=row.block is not None, time_limit=seconds, progress=told.append
     )
     took = perf_counter() - began
@@ -121,9 +127,9 @@ def seconds_to_close(row: Row, seconds: float) -> float | None:
             reached.append(perf_counter() - began)
             signal.raise_signal(signal.SIGINT)
 
-    search = ppopt.optimize
+    optimize = ppopt.optimize
     pipeline, began = row.pipeline, perf_counter()
-    made = search(pipeline, placement=row.placement, time_limit=seconds, progress=end_if_close)
+    made = optimize(pipeline, placement=row.placement, time_limit=seconds, progress=end_if_close)
     assert ppopt.violations(made.problem, made.rows) == []
     print(f"{row.name:38} found {made.makespan:<9g} gap {100 * (made.gap or 0):5.2f} %  1 % after", end=" ")
     print(_seconds(reached[0] if reached else None), flush=True)
@@ -164,6 +170,47 @@ def growth_chart(points: Sequence[Mapping[str, object]]) -> alt.LayerChart:
     return alt.LayerChart(layer=[lines.mark_line(), lines.mark_point(filled=True, size=60)], width=560, height=240)
 
 
+def cores(seconds: float) -> None:
+    """Print what local search alone does on 1, 2, 4, … cores in the same time, twice with other seeds.
+
+    The instance is one on which a published schedule is optimal, so that the bound is the optimum; local search is not
+    given it, and starts from list schedules.
+    """
+    pipeline = Row("v", 16, 32, 32, 2).pipeline
+    problem = build_search_problem(pipeline, make_placement("v", 16, 32, 32))
+    there = len(os.sched_getaffinity(0))
+    for seed in range(2):
+        for workers in [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= there]:
+            moves: list[int] = []
+            began, cpu = perf_counter(), process_time()
+            with patch.object(LocalSearch, "__init__", _counting(moves)):
+                found = search(problem, tools=("local search",), seconds=seconds, workers=workers, seed=seed)
+            took, cpu = perf_counter() - began, process_time() - cpu
+            assert found.best is not None
+            print(
+                f"{workers:3} cores: {sum(moves) / took:9,.0f} moves a second, {sum(moves) / cpu:9,.0f} a second of a "
+                f"core, which it had {cpu / took:5.2f} of; found {found.best / problem.ticks_per_unit:g}, "
+                f"gap {100 * (found.best - found.bound) / found.best:5.2f} %",
+                flush=True,
+            )
+
+
+def _counting(moves: list[int]) -> Callable[..., None]:
+    plain = LocalSearch.__init__
+
+    def begin(local: LocalSearch, *arguments: Any, **named: Any) -> None:
+        plain(local, *arguments, **named)
+        anneal = local.functions["anneal"]
+
+        def counted(fixed: Any, state: Any, count: int, *rest: Any) -> Any:
+            moves.append(count)
+            return anneal(fixed, state, count, *rest)
+
+        local.functions = {**local.functions, "anneal": counted}
+
+    return begin
+
+
 if __name__ == "__main__":
     numbers = [float(argument) for argument in sys.argv[1:] if argument.replace(".", "", 1).isdigit()]
     words = [argument for argument in sys.argv[1:] if not argument.replace(".", "", 1).isdigit()]
@@ -171,6 +218,8 @@ if __name__ == "__main__":
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {limit:g} s each")
     if words[:1] == ["growth"]:
         growth(limit, words[1] if len(words) > 1 else None)
+    elif words[:1] == ["cores"]:
+        cores(limit)
     else:
         for row in ROWS:
             if all(word in row.name for word in words):

@@ -91,16 +91,7 @@ def optimize(
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
     from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import (
-        DRAWING,
-        EXPORTING,
-        LOWERING,
-        REPORTING,
-        SAVING,
-        TRACING,
-        Afterwards,
-        TimeLimit,
-    )
+    from ppopt.optimization.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
     if report is not None:
         load_page()
@@ -120,7 +111,8 @@ def optimize(
         beside=True,
         explained=explained,
         bounded=report is not None,
-        exporting=(EXPORTING + LOWERING * lowered) * (export is not None),
+        exported=export is not None,
+        lowered=lowered,
         per_result=SAVING * (save is not None) + TRACING * (trace is not None),
         per_schedule=REPORTING * (report is not None) + (0.0 if noise is None else DRAWING * noise.samples),
     )

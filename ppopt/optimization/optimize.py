@@ -560,7 +560,7 @@ def _optimize_unwritten(
 
 def _to_export(long: Long, ops: int, limit: TimeLimit) -> float:
     """Estimate how many seconds it takes to write the whole order as a file, where that is asked for."""
-    exporting = limit.afterwards.exporting
+    exporting = limit.afterwards.exporting_unwritten
     if not exporting:
         return 0.0
     finishing = min(_seconds_to_write_few(long, "makespan")[2] for _ in range(2))

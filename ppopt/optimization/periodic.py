@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_REPLAYED_OPS = 30_000_000
-"""With more operations than this the whole is not run, and no makespan is stated."""
+"""More operations than this are refused, as everywhere."""
 
 MOST_EXPORTED_OPS = 5_000_000
 """An order of more operations than this is not written as a file."""
@@ -44,7 +44,7 @@ class PeriodicSchedule(Schedule):
 
     Of each device's order, a part repeats. ``actions``, ``rows``, ``problem`` and all that is made from them (timeline,
     orders, trace) are those of a short form, with two periods and fewer microbatches; ``figures`` are those of the
-    whole, all of which was replayed.
+    whole, exactly (see `Runner.whole` in `solver.search.stretching`).
 
     Attributes
     ----------

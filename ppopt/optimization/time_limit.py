@@ -33,9 +33,8 @@ class Afterwards:
         Whether the lower bounds of a report are still to be computed.
     shown : int
         How many schedules are shown that this search has nothing to do with.
-    exporting : float
-        How long it takes to write all of a result's order as a file, also where no more than a part of it is written
-        out otherwise; in multiples of what finishing a schedule of as many operations takes.
+    exported, lowered : bool
+        Whether all of a result's order is written as a file, and whether its communication is placed before.
     per_result, per_schedule : float
         How long writing files takes for each result of a search, and for each schedule that is shown, published ones
         too; in multiples of what finishing one schedule takes (its replay, its check and its figures).
@@ -45,9 +44,20 @@ class Afterwards:
     explained: bool = False
     bounded: bool = False
     shown: int = 0
-    exporting: float = 0.0
+    exported: bool = False
+    lowered: bool = False
     per_result: float = 0.0
     per_schedule: float = 0.0
+
+    @property
+    def exporting(self) -> float:
+        """How long writing an order takes, in multiples of what finishing a schedule of as many operations takes."""
+        return EXPORTING * self.exported + LOWERING * self.lowered
+
+    @property
+    def exporting_unwritten(self) -> float:
+        """The same for one of which only a part has been written out: to be lowered, all of it is replayed."""
+        return self.exporting + self.lowered
 
 
 class TimeLimit:

@@ -47,6 +47,12 @@ BATCH_SECONDS = 0.05
 SLOWER_TIED = 2
 """A move of a schedule of which a part repeats changes all copies, which takes so many times as long."""
 
+TOO_LONG = 2.0
+"""Batches that take so many times as long are cut up."""
+
+FIRST_PART = 8
+"""Without numba, this part of the first batch shows how long a move takes."""
+
 
 class NoStartError(ValueError):
     """There was no schedule to start from, and none was found in time."""
@@ -196,6 +202,7 @@ class LocalSearch:
         self.begins: list[int] = []
         self.periods: list[int] = []
         self.rounds = 0
+        self.per_move: float | None = None  # the seconds that a move has taken
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
 
@@ -323,20 +330,29 @@ class LocalSearch:
     ) -> None:
         state, anneal = self.state, self.functions["anneal"]
         state.slots[BEST] = self.best
-        cold = min(heat, 0.05)
-        for number in range(batches):
-            if over():
-                break
-            hot_now = self.mean * (heat + (cold - heat) * number / batches)
-            cold_now = self.mean * (heat + (cold - heat) * (number + 1) / batches)
-            share = JOINT_SHARE if self.has_joint and not self.copies else 0
-            anneal(self.fixed, state, batch, hot_now, cold_now, self.mean, target, share, self.span)
+        cold, share = min(heat, 0.05), JOINT_SHARE if self.has_joint and not self.copies else 0
+        done, moves = 0, batches * batch
+        while done < moves and not over():
+            some = min(self._moves_at_once(batch), moves - done)
+            hot_now, cold_now = (self.mean * (heat + (cold - heat) * at / moves) for at in (done, done + some))
+            began = perf_counter()
+            anneal(self.fixed, state, some, hot_now, cold_now, self.mean, target, share, self.span)
+            self.per_move = (perf_counter() - began) / some
+            done += some
             if state.slots[BEST] < self.best:
                 self.keep(int(state.slots[BEST]), tokens_in(self.fixed, state.best_mode, state.best_length))
                 on_better()
                 if self.best <= target:
                     return
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
+
+    def _moves_at_once(self, batch: int) -> int:
+        """Count the moves before the next look at the clock: fewer than a batch where that has turned out too long."""
+        if self.per_move is None:
+            return batch if self.is_jitted else max(1, batch // FIRST_PART)
+        if self.per_move * batch <= TOO_LONG * BATCH_SECONDS:
+            return batch
+        return max(1, int(BATCH_SECONDS / self.per_move))
 
 
 def begin_of_copies(string: Sequence[int], size: int, copies: int, near: int) -> int:

@@ -439,14 +439,16 @@ class LongSearch:
         return Workshop.of(self._short(size), self.seed)
 
     def _add_starts(self, workshop: Workshop, route: Route | None = None) -> None:
-        """Add the schedules that there are to start from, and stretch the best of them, the shortest first."""
+        """Add the schedules that there are to start from, and stretch the shortest that can be."""
+        longest, began = 0.0, perf_counter()
         for orders in self.starts(workshop.short.problem):
             self._add(workshop, orders)
-            if self.search.done():
+            longest, began = max(longest, perf_counter() - began), perf_counter()
+            if self.search.done() or self.search.seconds_left < longest:
                 break
         for length, tokens in list(workshop.local.elite):
-            if not self.search.done():
-                self._stretch(workshop, length, tokens, route)
+            if self.search.done() or self._stretch(workshop, length, tokens, route):
+                break
 
     def _add(self, workshop: Workshop, orders: Orders) -> None:
         """Add a schedule."""
@@ -628,19 +630,26 @@ class LongSearch:
         if workshop.local.elite:
             self._stretch(workshop, *workshop.local.elite[0], route)
 
-    def _stretch(self, workshop: Workshop, makespan: int, tokens: Tokens, route: Route | None) -> None:
-        """Stretch a schedule of a short problem, if that can be better than what is known, and offer it."""
+    def _stretch(self, workshop: Workshop, makespan: int, tokens: Tokens, route: Route | None) -> bool:
+        """Stretch a schedule of a short problem, if that can be better than what is known, and offer it.
+
+        Returns
+        -------
+        bool
+            Whether it could be stretched; also where that cannot be better.
+        """
         least = self._least(makespan, workshop.short.size)
         known = self.search.best if route is None else route.best
         if known is not None and least >= known:
-            return
+            return True
         timed = workshop.runner.timed(tokens)
         if timed is None:
-            return
+            return False
         found = self._stretched(workshop, timed, least)
         self._note(workshop, found, route)
         if (found is None or found.length > least) and self.likely is None:
             self._stretch_longer(workshop, timed, least, route)
+        return found is not None
 
     def _stretch_longer(self, workshop: Workshop, timed: Timed, least: int, route: Route | None) -> None:
         """Insert a steady state into a schedule only to have one that repeats exactly, and stretch that."""

@@ -206,7 +206,7 @@ def run_tools(
     """Let the tools work until the schedule meets the bound or time is up.
 
     With several workers, and compiled loops, local search works in threads of its own from the beginning, on half of
-    the cores; on all but one where nothing else is of use. The other tools take turns in the thread that called. How
+    the cores; on all of them where nothing else is of use. The other tools take turns in the thread that called. How
     long is decided by what they bring: those that have brought something in a round have twice as long in the next, all
     of them if none has.
 
@@ -228,10 +228,10 @@ def run_tools(
         if "local search" not in tools:
             long = None
         others = [name for name in tools if name != "local search"]
-        annealing = 0
+        annealing, in_turns = 0, long is not None and long.stretches
         if workers > 1 and "local search" in tools and are_compiled():
-            annealing = workers - 1 if not others else workers // 2
-        lanes = annealing + (long is not None and long.stretches)
+            annealing = workers // 2 if others else workers - in_turns
+        lanes = annealing + in_turns
         beside = [
             partial(_search_locally, search, seed + 1 + number, (number, lanes), long) for number in range(annealing)
         ]

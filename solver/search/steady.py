@@ -169,12 +169,16 @@ class SteadySearch:
         moves = int(share * (MOVES_AT_STATE if wanted else MOVES_ALONE))
         hot, cold = (HOT_AT_STATE, COLD_AT_STATE) if wanted else (HOT_ALONE, COLD_ALONE)
         reach = max(1, sum(self.durations) // chains // REACH)
-        moves = max(1, (moves if self.is_jitted else moves // SLOWER) // BATCHES)
+        batches = BATCHES
+        if not self.is_jitted:  # there are more moves of more chains, and each of them walks all chains
+            moves = max(BATCHES, moves // SLOWER)
+            batches = min(moves, int(BATCHES * share * share))
+        moves = max(1, moves // batches)
         best = float(self.functions["begin"](made, turning, period, self.unit, wanted))
-        for batch in range(BATCHES):
+        for batch in range(batches):
             if self.stop():
                 break
-            now, then = (hot * (cold / hot) ** (number / BATCHES) for number in (batch, batch + 1))
+            now, then = (hot * (cold / hot) ** (number / batches) for number in (batch, batch + 1))
             anneal = self.functions["anneal_circle"]
             best = float(anneal(made, turning, moves, now, then, period, reach, self.unit, wanted, best))
         cost = self.functions["settle"](made, turning, period, self.unit, wanted)

@@ -32,6 +32,12 @@ TIMES_TO_CUT = 60
 FEW_COPIES, MANY_COPIES = 4, 12
 """What a copy adds is seen between these two."""
 
+STRETCHES = 5
+"""A schedule is taken to be steady where it is so in so many times the copies that a token waits across."""
+
+CYCLES = (1, 2, 3, 4)
+"""In a steady schedule all starts as much later after so many copies."""
+
 MOST_ROUNDS = 8
 """Periods of up to so many tasks a chain are looked for, and those of as many as there are devices."""
 
@@ -69,12 +75,15 @@ class Whole:
         When it first starts and last ends something.
     busy, peaks : list of int
         How long its tokens last together, and the most memory that it holds at one time.
+    run : int
+        How many copies of what repeats were run to see it.
     """
 
     first: list[int]
     last: list[int]
     busy: list[int]
     peaks: list[int]
+    run: int
 
     @property
     def makespan(self) -> int:
@@ -96,6 +105,26 @@ def _as_rows(periodic: Periodic) -> list[tuple[Row, Row, Row]]:
     to_row = partial(np.array, dtype=np.int64)
     parts = zip(periodic.before, periodic.period, periodic.after, strict=True)
     return [(to_row(before), to_row(period), to_row(after)) for before, period, after in parts]
+
+
+def _step(strings: Any, parts: Sequence[tuple[Row, Row, Row]], copies: int, cycle: int, reach: int) -> int | None:
+    """Return how much later everything is so many copies on, in a long enough stretch of them; None if in none."""
+    starts = np.asarray(strings.start, dtype=np.int64)
+    columns = []
+    for device, (before, period, _) in enumerate(parts):
+        begin = int(strings.row[device]) + len(before)
+        columns.append(starts[begin : begin + copies * len(period)].reshape(copies, len(period)))
+    by_copy = np.concatenate(columns, axis=1)
+    if not by_copy.shape[1]:
+        return None
+    later = by_copy[cycle:] - by_copy[:-cycle]
+    inner = later[reach : copies - cycle - reach]
+    width = STRETCHES * reach
+    if len(inner) < width:
+        return None
+    stretch = inner[-width:]
+    step = int(stretch[0, 0])
+    return step if bool((stretch == step).all()) else None
 
 
 def _repeated(parts: Sequence[tuple[Row, Row, Row]], copies: int) -> list[Row]:
@@ -130,6 +159,7 @@ class Runner:
         parts = [(mode, chain) for mode, each in enumerate(compiled.modes) for chain in each.chains]
         self._part_mode = np.array([mode for mode, _ in parts], dtype=np.int64)
         self._part_chain = np.array([chain for _, chain in parts], dtype=np.int64)
+        self._durations = np.array([mode.duration for mode in compiled.modes], dtype=np.int64)
 
     def _packed(self, numbers: Sequence[int]) -> Any:
         return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)
@@ -177,23 +207,82 @@ class Runner:
         return None if found is None else (found[1] - found[0]) / (MANY_COPIES - FEW_COPIES) / periodic.tasks
 
     def whole(self, periodic: Periodic, copies: int) -> Whole | None:
-        """Run strings of which a part repeats from beginning to end; None if they wait for each other.
+        """Find what running strings of which a part repeats shows; None if they wait for each other.
 
-        Every token is run. Only its name is not written out, so that millions fit the memory.
+        Of many copies only some are run, where that shows all, exactly. Say that token x of copy k of the part that
+        repeats starts at S(k, x), and that it waits for nothing in a copy before k − D or behind k + D. In a run of K
+        copies, let S(k + q, x) = S(k, x) + c for all x and all k from u to v, with u ≥ D, v + q + D < K and
+        v − u ≥ 2 D + q, and let m be a copy from u + D + q to v − D. Then in a run of K + q copies all up to copy m
+        starts as it does in that of K, and all behind it as what is q copies ahead of it does there, and c later. The
+        stretch from u to v + q is steady in that run, too. So each further q copies make the end c later.
+
+        *Proof.* The start of every token is the greatest of when the one ahead of it on its device ends and when what
+        it waits for has arrived. Where nothing waits in a circle, these equations have one solution, and what is stated
+        is one: a token up to copy m has the same equation as in the run of K; some of what it waits for may be in the D
+        copies behind m, for which both statements give the same time, since they lie in the steady stretch. A token
+        behind m has the equation of the one q copies ahead of it, all c later; some of what it waits for may be in the
+        D copies up to m, and again both statements give the same. Nothing waits in a circle: every token lasts at least
+        a tick, so around it the times would have to grow.
+
+        Where a token takes no time, or no such stretch is found, every token of all copies is run.
         """
-        rows = _repeated(_as_rows(periodic), copies)
+        parts = _as_rows(periodic)
+        found = self._steady_run(periodic, parts, copies) if self._durations.min(initial=1) > 0 else None
+        if found is None:
+            strings = self._run(_repeated(parts, copies))
+            found = None if strings is None else (strings, copies, 0)
+        return None if found is None else self._seen(periodic, parts, copies, *found)
+
+    def _seen(
+        self, periodic: Periodic, parts: Sequence[tuple[Row, Row, Row]], copies: int, strings: Any, run: int, later: int
+    ) -> Whole:
+        """Read off a run of some copies what all show, whose ends are later."""
+        first, last, busy = [0] * len(parts), [0] * len(parts), [0] * len(parts)
+        for device, (before, period, after) in enumerate(parts):
+            begin, end = int(strings.row[device]), int(strings.row[device + 1])
+            if begin == end:
+                continue
+            ends_late, begins_late = len(period) + len(after) > 0, len(before) + len(period) == 0
+            first[device] = int(strings.start[begin]) + later * begins_late
+            last[device] = int(strings.start[end - 1] + self._durations[strings.mode[end - 1]]) + later * ends_late
+            busy[device] = sum(
+                number * int(self._durations[part].sum())
+                for number, part in ((1, before), (copies, period), (1, after))
+            )
+        peaks = [self.peak(string) for string in periodic.unrolled(min(copies, 2))]
+        return Whole(first, last, busy, peaks, run)
+
+    def _run(self, rows: Sequence[Row]) -> Any | None:
         strings = self._laid_out(rows)
-        if int(self.functions["run"](self.lattice, strings)) == DEADLOCK:
-            return None
-        durations = np.array([mode.duration for mode in self.compiled.modes], dtype=np.int64)
-        some = [(device, string) for device, string in enumerate(rows) if len(string)]
-        first, last, busy = [0] * len(rows), [0] * len(rows), [0] * len(rows)
-        for device, string in some:
-            final = strings.row[device + 1] - 1
-            first[device] = int(strings.start[strings.row[device]])
-            last[device] = int(strings.start[final]) + int(durations[string[-1]])
-            busy[device] = int(durations[string].sum())
-        return Whole(first, last, busy, [self.peak(string) for string in periodic.unrolled(min(copies, 2))])
+        return None if int(self.functions["run"](self.lattice, strings)) == DEADLOCK else strings
+
+    def _steady_run(
+        self, periodic: Periodic, parts: Sequence[tuple[Row, Row, Row]], copies: int
+    ) -> tuple[Any, int, int] | None:
+        """Run as many copies as show all; return the strings, how many copies, and how much later the ends are."""
+        reach = self._reach(periodic)
+        for run in (2 * STRETCHES * reach, 8 * STRETCHES * reach):
+            for cycle in CYCLES:
+                fewer = run + (copies - run) % cycle
+                if 2 * fewer > copies:
+                    return None
+                strings = self._run(_repeated(parts, fewer))
+                if strings is None:
+                    return None
+                step = _step(strings, parts, fewer, cycle, reach)
+                if step is not None:
+                    return strings, fewer, (copies - fewer) // cycle * step
+        return None
+
+    def _reach(self, periodic: Periodic) -> int:
+        """Return how many copies on either side a token waits for at most."""
+        ahead, waits = self.sizes(periodic.before), self.lattice
+        apart = [
+            abs(ahead[chain] - ahead[int(waits.wait_chain[place])])
+            for chain in range(len(ahead))
+            for place in range(int(waits.wait_start[chain]), int(waits.wait_start[chain + 1]))
+        ]
+        return 2 + max(apart, default=0) // periodic.tasks
 
     def sizes(self, tokens: Tokens) -> list[int]:
         """Count the tasks of each chain in strings."""

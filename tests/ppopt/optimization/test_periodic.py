@@ -94,15 +94,15 @@ def test_time_is_left_for_the_file() -> None:
     """What the order of many microbatches takes as a file is foreseen, in proportion to them."""
     strategies: list[Strategy] = []
 
-    def seconds(microbatches: int, exporting: float) -> float:
+    def seconds(microbatches: int, *, exported: bool = True, time_limit: float = 1000.0) -> float:
         given = pipeline(microbatches)
         placement = make_placement("linear", 4, 4, microbatches)
-        limit = TimeLimit(1000.0, Afterwards(exporting=exporting))
+        limit = TimeLimit(time_limit, Afterwards(exported=exported))
         return _to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
 
-    assert seconds(100_000, 0.0) == 0.0
-    assert 0 < seconds(10_000, 0.2) < seconds(1_000_000, 0.2)
-    assert seconds(2_000_000, 1e6) <= 800.0
+    assert seconds(100_000, exported=False) == 0.0
+    assert 0 < seconds(10_000) < seconds(1_000_000)
+    assert seconds(2_000_000, time_limit=1.0) <= 0.8
 
 
 @pytest.mark.usefixtures("few_are_written")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import pairwise
 from time import perf_counter
+from typing import Any
 
 import pytest
 
 from solver.problem import Action
+from solver.search import local_search
 from solver.search.compile_all import compile_all
-from solver.search.greedy import greedy_schedules
-from solver.search.local_search import improve, orders_from
+from solver.search.compiled import compile_problem
+from solver.search.greedy import greedy_schedules, greedy_tokens
+from solver.search.local_search import LocalSearch, improve, orders_from
 from tests.solver.search.search_cases import CASES, case, faults
 
 LOOPS = [False, pytest.param(True, marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba"))]
@@ -93,3 +97,47 @@ def test_orders_that_exceed_the_memory_are_put_right() -> None:
     tight = CASES["linear"]
     made = orders_from(tight.problem, orders)
     assert made is None or faults(tight, *made) == []
+
+
+def test_without_numba_the_clock_is_looked_at_however_slow_a_move_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where a move takes 10 ms, no more than five are made between two looks, once that has shown."""
+    clock, pieces, looks = [0.0], [], []
+    monkeypatch.setattr(local_search, "perf_counter", lambda: clock[0])
+    search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)
+    plain = search.functions["anneal"]
+
+    def slow(fixed: Any, state: Any, moves: int, *rest: Any) -> int:
+        pieces.append(moves)
+        clock[0] += moves * 0.01
+        return int(plain(fixed, state, moves, *rest))
+
+    search.functions = {**search.functions, "anneal": slow}
+    search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])
+
+    def over() -> bool:
+        looks.append(clock[0])
+        return clock[0] > 60
+
+    search.run(0, over, lambda: None)
+    first, *others = pieces
+    assert first > 1
+    assert max(others) <= 5
+    assert max(after - before for before, after in pairwise(looks)) <= max(first, 5) * 0.01 + 1e-9
+    assert looks[-1] <= 60 + 6 * 0.05
+
+
+def test_as_many_moves_are_made_at_once_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast machine makes whole batches."""
+    pieces: list[int] = []
+    monkeypatch.setattr(local_search, "perf_counter", lambda: 0.0)
+    search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)
+    plain = search.functions["anneal"]
+
+    def counted(fixed: Any, state: Any, moves: int, *rest: Any) -> int:
+        pieces.append(moves)
+        return int(plain(fixed, state, moves, *rest))
+
+    search.functions = {**search.functions, "anneal": counted}
+    search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])
+    search.run_round(0, lambda: len(pieces) > 3, lambda: None)
+    assert pieces[1] == pieces[2] > pieces[0]

@@ -266,3 +266,78 @@ def test_what_does_not_repeat_is_searched_as_a_whole() -> None:
     first = problem.chains[0]
     assert not repeats(replace(problem, precedences=[*problem.precedences, (first[0], first[2], 1)]))
     assert not repeats(replace(problem, chains=problem.chains[1:]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("more", [1, 2])
+def test_some_copies_show_all(kind: str, more: int, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of many copies from some is what running all of them shows, tick by tick."""
+    compiled = compile_problem(problem_of(kind, 14))
+    runner = Runner(compiled)
+    seen = 0
+    for _, tokens in greedy_tokens(compiled, deadline=time.perf_counter() + 0.5):
+        timed = runner.timed(tokens)
+        assert timed is not None
+        found = periods(runner, timed, 400 * more, 0, lambda: False)
+        if found is None:
+            continue
+        for copies in (found[2], found[2] + 1, found[2] + 2, found[2] + 3):
+            few = runner.whole(found[1], copies)
+            with monkeypatch.context() as every:
+                every.setattr(Runner, "_steady_run", lambda *_: None)
+                whole = runner.whole(found[1], copies)
+            assert few is not None
+            assert whole is not None
+            assert replace(few, run=copies) == whole
+            assert whole.run == copies
+            assert whole.makespan == runner.makespan(found[1].unrolled(copies))
+            seen += few.run < copies
+    assert seen or "linear, merged" in kind or "bidirectional" in kind
+
+
+def test_the_work_does_not_grow_with_the_copies() -> None:
+    compiled = compile_problem(problem_of("linear", 12))
+    runner = Runner(compiled)
+    timed = runner.timed(first_schedule(compiled))
+    assert timed is not None
+    found = periods(runner, timed, 5000, 0, lambda: False)
+    assert found is not None
+    some = [runner.whole(found[1], copies) for copies in (1000, 10_000, 10**9)]
+    assert len({each.run for each in some if each is not None}) == 1
+    lengths = [each.makespan for each in some if each is not None]
+    assert (lengths[2] - lengths[0]) * 9000 == (lengths[1] - lengths[0]) * (10**9 - 1000)
+
+
+def test_tokens_that_take_no_time_are_all_run() -> None:
+    problem = problem_of("linear", 12)
+    tasks = {key: Task(task.device, task.duration * (key.kind != "W")) for key, task in problem.tasks.items()}  # type: ignore[attr-defined]
+    compiled = compile_problem(replace(problem, tasks=tasks))
+    runner = Runner(compiled)
+    timed = runner.timed(first_schedule(compiled))
+    assert timed is not None
+    found = periods(runner, timed, 600, 0, lambda: False)
+    assert found is not None
+    whole = runner.whole(found[1], found[2])
+    assert whole is not None
+    assert whole.run == found[2]
+
+
+def test_without_numba_a_steady_state_is_asked_to_stop_more_often_the_larger_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A move walks all chains, and there are more moves of more chains: the parts between two looks stay as long."""
+    monkeypatch.setattr(jit, "jitted", lambda _module, *, may_compile: None)
+    looks: list[int] = []
+    for devices in (4, 32):
+        made = case("v", devices, 2 * devices, limit=2 * devices, times=REAL, latency=20)
+        count = [0]
+
+        def stop(count: list[int] = count) -> bool:
+            count[0] += 1
+            return False
+
+        steady = SteadySearch(Runner(compile_problem(made.problem)), 1, stop=stop)
+        steady.functions = {**steady.functions, "anneal_circle": lambda *arguments: arguments[-1]}
+        steady.alone(steady.least_period)
+        looks.append(count[0])
+    assert looks[1] >= 4 * looks[0]  # twice as many chains as parts are cut for: 192 of 96

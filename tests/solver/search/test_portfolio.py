@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import permutations, product
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,8 @@ from solver.checker import violations
 from solver.errors import DeadlockError, InputError
 from solver.problem import Hold, Orders, Problem, Task, place
 from solver.replay import replay
+from solver.search.compile_all import compile_all
+from solver.search.local_search import LocalSearch
 from solver.search.portfolio import search
 from solver.search.state import Search, Standing
 
@@ -125,3 +130,19 @@ def test_a_circle_of_precedences_is_refused() -> None:
     problem = Problem(1, {"a": Task(0, 1), "b": Task(0, 1)}, [("a", "b", 0), ("b", "a", 0)])
     with pytest.raises(InputError, match="circle"):
         search(problem, seconds=1)
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
+@pytest.mark.parametrize("workers", [2, 3])
+def test_where_only_local_search_is_of_use_all_cores_anneal(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_all()
+    threads: set[int] = set()
+    plain = LocalSearch.run_round
+
+    def noted(self: LocalSearch, *rest: Any) -> None:
+        threads.add(threading.get_ident())
+        plain(self, *rest)
+
+    monkeypatch.setattr(LocalSearch, "run_round", noted)
+    search(job_shop(FT06, 6), tools=("local search",), seconds=3, workers=workers)
+    assert len(threads) == workers
