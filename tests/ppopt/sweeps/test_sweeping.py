@@ -333,3 +333,9 @@ def test_a_worker_loads_no_solver_for_what_is_only_replayed() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["['replayed', 'replayed']", "[]"]
+
+
+def test_a_fraction_between_the_ends_of_an_axis_is_named_as_a_decimal() -> None:
+    grid = {"base": {"devices": 2}, "axes": {"microbatches": {"from": 1, "to": 2, "steps": 3}}, "run": ["1f1b"]}
+    rows = run_sweep(read_grid(grid), None, workers=1).rows
+    assert rows[1]["reason"] == "microbatches: must be a whole number of at least 1; found 1.5"
