@@ -24,6 +24,12 @@ class _Shortened(reprlib.Repr):
         text = str(value)
         return text if len(text) <= 40 else f"{text[:37]}..."
 
+    def repr_Fraction(self, value: Fraction, _level: int) -> str:  # noqa: N802
+        try:
+            return repr(float(value))
+        except OverflowError:
+            return "a number of hundreds of digits"
+
 
 _SHORTENED = _Shortened()
 

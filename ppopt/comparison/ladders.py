@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 
 from ppopt.garbage import collection_paused
 from ppopt.optimization.least_memory import refuse_infeasible
-from ppopt.planning.saved_by_cut import saved_by_another_cut
 from ppopt.result import Schedule
 from reports.ladder import Ladder
 from solver.bounds.loads import least_loads
@@ -161,6 +160,8 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
     quick : QuickBounds, optional
         What is known already; the rest is found by its deadline.
     """
+    from ppopt.planning.saved_by_cut import saved_by_another_cut  # loads all searches, which a bound does not need
+
     quick = quick or QuickBounds()
     freedoms = [freedom_of(schedule) for schedule in schedules]
     known = [(freedom, _proven(schedule)) for freedom, schedule in zip(freedoms, schedules, strict=True)]

@@ -8,7 +8,6 @@ from time import perf_counter
 
 from ppopt.planning.fixed_order import FixedOrder, quick_cut
 from ppopt.planning.order_as_partition import write_partition
-from ppopt.planning.partitions import partitions_of
 from solver.deadline import OutOfTimeError, is_over
 from solver.errors import InputError
 from solver.partitioning.solve import quick_split
@@ -90,6 +89,8 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
 
 
 def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:
+    from ppopt.planning.partitions import partitions_of  # loads CP-SAT, which a replay does not need
+
     until = perf_counter() + seconds
     try:
         cuts = partitions_of(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)

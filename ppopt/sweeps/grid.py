@@ -312,7 +312,9 @@ def _spaced(where: str, value: Mapping[Any, Any]) -> list[Any]:
             raise InputError(f"{where}.{key}: {error}") from None
     steps = numbers["steps"]
     if steps.denominator != 1 or not 2 <= steps <= MOST_ON_AN_AXIS:
-        raise InputError(f"{where}.steps: must be a whole number from 2; found {shown(value['steps'])}")
+        raise InputError(
+            f"{where}.steps: must be a whole number from 2 to {MOST_ON_AN_AXIS:,}; found {shown(value['steps'])}"
+        )
     start, end = numbers["from"], numbers["to"]
     every = (start + (end - start) * place / (steps - 1) for place in range(int(steps)))
     return [int(each) if each.denominator == 1 else each for each in every]

@@ -27,15 +27,15 @@ REPLAYS = 200
 """So many are replayed before branch and cut begins."""
 
 
-ANNEALING_SECONDS, ANNEALING_SHARE = 6.0, 0.15
+ANNEALING_SECONDS, ANNEALING_SHARE = 12.0, 0.15
 """Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
 
 NEAR_LIMIT = 0.9
 """Annealing is needed where a limit is used up to this part of it."""
 
-STALE_ROUNDS, CHAINS = 24, 4
-"""After so many rounds that find nothing better it begins anew: each temperature met each price twice. It ends when it
-has begun anew so often for nothing."""
+STALE_ROUNDS, CHAINS = 6, 10
+"""After so many rounds that find nothing better it begins anew, from another descent: each temperature was met twice,
+each price at least once. It ends when it has begun anew so often for nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,22 @@ def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
 def _annealed(
     annealing: Annealing,
     start: Found,
+    another: Callable[[int], Found],
     deadline: float | None,
     take: Callable[[Found], None],
     over: Callable[[], bool],
 ) -> None:
-    """Anneal from a split, round after round from the best so far; where that has settled, from the first one again."""
+    """Anneal from a split, round after round from the best so far; where that has settled, from another descent."""
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
-    best, settled = start, 0
+    best, settled, chains = start, 0, 0
     while settled < CHAINS:
-        here, stale = start, 0
+        here, stale = another(chains) if chains else start, 0
+        chains += 1
+        if here.rank < best.rank:
+            best, settled = here, -1
+            take(here)
         while stale < STALE_ROUNDS:
             if is_over(until) or over():
                 return
@@ -212,7 +217,11 @@ def best_split(
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
         annealing = Annealing(problem, replay, pool, seed)
         near = annealing.near
-        _annealed(annealing, best or first, deadline, take, over)
+
+        def another(number: int) -> Found:
+            return _descended(problem, replay, pool, seed + number, REPLAYS, over)
+
+        _annealed(annealing, best or first, another, deadline, take, over)
     tree = Tree(
         problem,
         replay,

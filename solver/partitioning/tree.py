@@ -141,6 +141,14 @@ class Tree:
         self.numbers = count()
         self.gains = np.zeros((2, 2, len(problem.columns) + len(self.sums.low)))
         self.windows = windows_of_cuts(problem)
+        self._know_chains()
+
+    def _know_chains(self) -> None:
+        """Begin with the path through all that each group does, and the longest ways there and from there."""
+        even = self.best.amounts if self.best is not None else self._middle()
+        for group in self.problem.groups:
+            amounts = np.where(np.isin(self.bins, group), FRACTION * self._middle(), even)
+            self.relaxation.add_path(self.pool.add(self.replay.longest(amounts)))
 
     def _middle(self) -> Numbers:
         """Return amounts that tell how long paths are about."""
@@ -160,7 +168,10 @@ class Tree:
     def root(self) -> Node:
         """All splits."""
         high = np.array([self.problem.runs[column.run].count for column in self.problem.columns], dtype=np.int64)
-        return Node(np.zeros_like(high), high, self.sums.low.copy(), self.sums.high.copy())
+        low = np.zeros_like(high)
+        alone = np.bincount(self.problem.column_runs, minlength=len(self.problem.runs)) == 1
+        low[alone[self.problem.column_runs]] = high[alone[self.problem.column_runs]]
+        return Node(low, high, self.sums.low.copy(), self.sums.high.copy())
 
     def run(self) -> bool:
         """Search until the best split is proven, or none is left, or time is up.

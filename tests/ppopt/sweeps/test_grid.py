@@ -135,6 +135,7 @@ def test_a_job_is_known_by_its_configuration_run_and_effort() -> None:
         ({"axes": {"microbatches": [4, 4.0]}}, "axes.microbatches: names 4.0 twice"),
         ({"axes": {"devices": {"from": 1, "to": 3}}}, "axes.devices.steps: is missing"),
         ({"axes": {"devices": {"from": 1, "to": 3, "steps": 1.5}}}, "axes.devices.steps: must be a whole number"),
+        ({"axes": {"devices": {"from": 1, "to": 3, "steps": 10**9}}}, "a whole number from 2 to 100,000; found 10"),
         ({"axes": {"devices": {"from": 1, "to": 3, "step": 2}}}, "axes.devices.step: is not a known key"),
         (
             {"axes": {"size": {"devices": [2, 4], "microbatches": [4, 8, 16]}}},

@@ -316,3 +316,24 @@ def test_very_many_jobs_want_to_be_confirmed() -> None:
     assert 0 < sweeping.foresee(read_grid(grid), 2) < 10_000
     searched = grid | {"run": "optimize: v", "time_limit": 3}
     assert sweeping.foresee(read_grid(searched), 2) == 15_000
+
+
+def test_a_worker_loads_no_solver_for_what_is_only_replayed() -> None:
+    """Every worker of a sweep pays for what it loads, so it loads what its jobs need."""
+    program = (
+        "import sys\n"
+        "from ppopt.sweeps.grid import read_grid\n"
+        "from ppopt.sweeps.job import jobs_of, run_job\n"
+        "base = {'devices': 2, 'microbatches': 4}\n"
+        "grid = read_grid({'base': base, 'axes': {'microbatches': [4]}, 'run': ['1f1b', 'zb-h1']})\n"
+        "print([run_job(job)[1]['status'] for job in jobs_of(grid)])\n"
+        "print([name for name in ('ortools', 'pandas', 'numba', 'altair', 'highspy') if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["['replayed', 'replayed']", "[]"]
+
+
+def test_a_fraction_between_the_ends_of_an_axis_is_named_as_a_decimal() -> None:
+    grid = {"base": {"devices": 2}, "axes": {"microbatches": {"from": 1, "to": 2, "steps": 3}}, "run": ["1f1b"]}
+    rows = run_sweep(read_grid(grid), None, workers=1).rows
+    assert rows[1]["reason"] == "microbatches: must be a whole number of at least 1; found 1.5"
