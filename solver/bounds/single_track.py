@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
@@ -363,7 +363,12 @@ def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     heads = [0, *accumulate(found.heads[task] for task in tasks)]
     behind = [0, *accumulate(found.tails[task] + row.forward for task in tasks)]
-    return max((_between(row, heads, behind, *window) for window in _windows(row, len(tasks), more)), default=0)
+    wasted = cache(row.wasted_by_each)
+    highest = 0
+    for first, last, turns, slots in _windows(row, len(tasks), more):
+        ends = heads[first + slots] - heads[first] + behind[last + slots] - behind[last]
+        highest = max(highest, ends // slots + turns * row.turn + wasted(turns, slots, preceded=first >= row.live))
+    return highest
 
 
 def _windows(row: Row, count: int, more: int) -> Iterator[tuple[int, int, int, int]]:
@@ -374,14 +379,6 @@ def _windows(row: Row, count: int, more: int) -> Iterator[tuple[int, int, int, i
             most = min(row.live, count - max(first, last))
             for slots in range(most, 1, -max(1, row.live // GROUPS)):
                 yield first, last, (last + more - first) // row.live, slots
-
-
-def _between(
-    row: Row, heads: Sequence[int], behind: Sequence[int], first: int, last: int, turns: int, slots: int
-) -> int:
-    ends = heads[first + slots] - heads[first] + behind[last + slots] - behind[last]
-    wasted = row.wasted_by_each(turns, slots, preceded=first >= row.live)
-    return ends // slots + turns * row.turn + wasted
 
 
 def area_wasted(row: Row | None, count: int) -> int:
