@@ -1,13 +1,15 @@
 """What holds for all tests.
 
 - Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed.
-- Coverage is not measured in slow tests.
+- Coverage is not measured in slow tests, and of tests with many cases only in the first few: it would make the whole
+  two or three times as long, and find no line more.
 - Before several processes share the tests, all inner loops are compiled, once.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from tests.compiling import compile_beforehand
 settings.register_profile("any machine", deadline=None)  # no test asserts a time
 settings.load_profile("any machine")
 
+MEASURED_CASES = 4
+"""Of one test with parameters."""
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -28,8 +33,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    cases = Counter[str]()
     for item in items:
-        if item.get_closest_marker("slow"):
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        if cases[test] > MEASURED_CASES or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -68,8 +68,10 @@ def test_a_users_script_is_type_checked(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
+    unseen = "networkx.*,ortools.*,numba.*,torch.*,dask.*,distributed.*,joblib.*,jinja2.*,click.*,ijson.*,highspy.*"
     (tmp_path / "mypy.ini").write_text(
         "[mypy]\nstrict = true\nfollow_imports = silent\n[mypy-pandas.*]\nignore_missing_imports = true\n"
+        f"[mypy-{unseen}]\nfollow_imports = skip\n"  # no public name is of their types
     )
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "script"), "script.py"],

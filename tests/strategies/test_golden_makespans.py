@@ -14,8 +14,8 @@ from tests.evaluated import evaluated
 ROWS = json.loads((DATA / "pp_emulation_makespans.json").read_text())
 SIZES = ("devices", "stages", "microbatches")
 ROWS_BY_STRATEGY = sorted({row["strategy"] for row in ROWS})
-MOST_FOR_CPSAT = 768
-"""Forwards of a row. CP-SAT takes three times as long for the 74 rows with more as for all others together."""
+MOST_FOR_CPSAT = 512
+"""Forwards of a row. CP-SAT takes five times as long for the 122 rows with more as for all others together."""
 
 
 def costs_of(row: dict[str, Any]) -> Pipeline:
@@ -34,7 +34,7 @@ def rows_for(strategy: str, engine: str) -> list[dict[str, Any]]:
 
 def test_there_are_751_rows() -> None:
     assert len(ROWS) == 751
-    assert sum(len(rows_for(strategy, "cpsat")) for strategy in ROWS_BY_STRATEGY) == 677
+    assert sum(len(rows_for(strategy, "cpsat")) for strategy in ROWS_BY_STRATEGY) == 629
 
 
 @pytest.mark.slow
