@@ -598,6 +598,7 @@ class UnwrittenSearch(Search):
     def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
         super().__init__(repetition.problem, "makespan", seconds, progress)
         self.repetition = repetition
+        self.found: Stretched | None = None
         self.whole: Whole | None = None
 
     def offer_periodic(self, runner: Runner, found: Stretched) -> None:
