@@ -489,10 +489,7 @@ class LongSearch:
         self._anneal(workshop, 2 * seconds, route)
 
     def _anneal(self, workshop: Workshop, seconds: float, route: Route) -> None:
-        """Anneal for some rounds, the whole for a single long one; stretch what is better than before.
-
-        One slow cooling finds shorter schedules than many quick ones, but it leaves no part of a schedule repeating.
-        """
+        """Anneal for some rounds; stretch what is better than before."""
         until = self.search.until(seconds)
         local, size = workshop.local, workshop.short.size
         target = self.search.bound - (self.length - size) * self.load
@@ -501,12 +498,9 @@ class LongSearch:
             if size == self.length:
                 self._stretch_best(workshop, route)
 
-        def over() -> bool:
-            return self.search.done() or (size == self.length and perf_counter() > until)
-
         while local.elite and perf_counter() < until and not self.search.done() and local.best > target:
             before = local.best
-            local.run_round(target, over, tell, until - perf_counter() if size == self.length else None)
+            local.run_round(target, self.search.done, tell)
             if local.best < before and size >= self.middle:
                 self._stretch_best(workshop, route)
 
