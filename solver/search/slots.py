@@ -39,7 +39,10 @@ LOOSER = (1.0, 1.0025, 1.005, 1.01, 1.02, 1.04)
 """Periods at which late tasks are put into gaps, in multiples of the least one."""
 
 LONGER = 1.01
-"""What has a longer period than this multiple of the best one's is not looked at further."""
+"""What has a longer period than this multiple of the present one's is not looked at further."""
+
+STALE = 25
+"""After so many moves for each job of a period in vain it begins again with the jobs spread evenly."""
 
 TURNED = 0.1
 """The part of the moves that begin with another job of the period, in place of moving jobs."""
@@ -208,6 +211,7 @@ class SlotSearch:
         self.random = random.Random(seed)  # noqa: S311
         self.best: Turned | None = None
         self.now: Turned | None = None
+        self.spread: Turned | None = None
         row = row_of(self.compiled)
         self.load, self.tightest, self.needed = 0, 0, Fraction(0)
         self.row: Row | None = None
@@ -250,11 +254,16 @@ class SlotSearch:
             self.now = None if self.row is None else self._spread()
             if self.now is None:
                 return
-            self.best = self.now
+            self.best = self.spread = self.now
             yield self.now
+        stale = 0
         while not self.stop():
             places, first = self._moved(self.now)
             tried = None if places is None else self._valued(places, first)
+            stale = 0 if tried is not None and tried.length < self.now.length else stale + 1
+            if stale > STALE * self.jobs:
+                self.now, stale = self.spread or self.now, 0
+                continue
             if tried is None or tried.length > self.now.length:
                 continue
             self.now = tried
@@ -302,7 +311,7 @@ class SlotSearch:
 
     def _valued(self, places: list[int], first: int) -> Turned | None:
         """Make a schedule of places; None if its period is too long."""
-        most = NEVER - 1 if self.best is None else int(self.best.steady.period * LONGER)
+        most = NEVER - 1 if self.now is None else int(self.now.steady.period * LONGER)
         period = self._least_period(places, most)
         if period > most:
             return None
