@@ -152,7 +152,7 @@ def test_all_faults_are_told_row_by_row() -> None:
 def test_absurd_numbers_are_no_burden() -> None:
     assert len(faults(SMALL.replace("1F1", "999999999F1").replace("0F0", "0F999999999"))) == 4
     diagonal = "\n".join(f"{n}F{n},{n}B{n}" for n in range(3000))
-    assert faults(diagonal) == ["3000 stages and 3000 microbatches need at least 18,000,000 actions; there are 6,000"]
+    assert faults(diagonal) == ["3,000 stages and 3,000 microbatches need at least 18,000,000 actions; there are 6,000"]
 
 
 def test_a_file_that_computes_nothing() -> None:
