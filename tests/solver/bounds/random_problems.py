@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from solver.problem import Problem
 from strategies.pipeline import Pipeline
 from strategies.placements import make_placement
 from strategies.search_problem import build_search_problem
+
+
+def written_problem(
+    seed: int,
+    name: str,
+    numbers: tuple[int, int, int],
+    times: Mapping[str, object],
+    memory: Mapping[str, object],
+    latency: int,
+    rule: Mapping[str, object],
+    *,
+    split: bool,
+    overlap: bool,
+) -> tuple[Problem, str]:
+    """Write what was drawn as a problem, and as a text for failures; numbers: of devices, stages, microbatches."""
+    devices, stages, microbatches = numbers
+    pipeline = Pipeline.from_mapping(
+        {
+            "devices": devices,
+            "stages": stages,
+            "microbatches": microbatches,
+            "times": times,
+            "p2p_latency": latency,
+            "memory": memory,
+            **rule,
+        }
+    )
+    placement = make_placement(name, devices, stages, microbatches)
+    problem = build_search_problem(pipeline, placement, split_backward=split, overlap=overlap)
+    return problem, f"seed {seed}: {name} split={split} overlap={overlap} {pipeline.to_mapping()}"
 
 
 def random_problem(seed: int) -> tuple[Problem, str]:
@@ -60,17 +91,5 @@ def random_problem(seed: int) -> tuple[Problem, str]:
         memory["limit"] = [least + draw.randint(0, 2 * max(sizes)) for _ in range(devices)]
         if draw.random() < 0.5:
             memory["limit"] = min(memory["limit"])  # type: ignore[call-overload]
-    pipeline = Pipeline.from_mapping(
-        {
-            "devices": devices,
-            "stages": stages,
-            "microbatches": microbatches,
-            "times": costs,
-            "p2p_latency": draw.choice([0, 0, 1, 3]),
-            "memory": memory,
-            **rule,
-        }
-    )
-    placement = make_placement(name, devices, stages, microbatches)
-    problem = build_search_problem(pipeline, placement, split_backward=split, overlap=overlap)
-    return problem, f"seed {seed}: {name} split={split} overlap={overlap} {pipeline.to_mapping()}"
+    latency, numbers = draw.choice([0, 0, 1, 3]), (devices, stages, microbatches)
+    return written_problem(seed, name, numbers, costs, memory, latency, rule, split=split, overlap=overlap)

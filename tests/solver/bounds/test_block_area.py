@@ -11,12 +11,11 @@ from solver.bounds.bound import Bound
 from solver.bounds.makespan import bound_of, bound_of_long, implied_network
 from solver.errors import InfeasibleError
 from solver.problem import Problem
-from solver.repetition import Repetition, shortened
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from solver.repetition import Repetition
 from tests.solver.bounds.exact_optimum import ExactModel
+from tests.solver.bounds.random_problems import written_problem
 from tests.solver.bounds.test_bounds import pipeline_problem
+from tests.solver.bounds.test_stretched import from_the_first
 
 
 def random_fused_problem(seed: int, most: int) -> tuple[Problem, str]:
@@ -50,34 +49,13 @@ def random_fused_problem(seed: int, most: int) -> tuple[Problem, str]:
     if draw.random() < 0.3:
         memory["held_for_weight"] = [draw.choice([0, size / 2, size]) for size in sizes]
     memory["limit"] = max(sizes) * (stages // devices) + draw.randint(0, 2)
-    pipeline = Pipeline.from_mapping(
-        {
-            "devices": devices,
-            "stages": stages,
-            "microbatches": microbatches,
-            "times": costs,
-            "p2p_latency": draw.choice([0, 1, 3]),
-            "memory": memory,
-            **rule,
-        }
-    )
-    layout = make_placement(name, devices, stages, microbatches)
-    problem = build_search_problem(pipeline, layout, split_backward=split, overlap=True)
-    return problem, f"seed {seed}: {name} split={split} {pipeline.to_mapping()}"
+    latency, numbers = draw.choice([0, 1, 3]), (devices, stages, microbatches)
+    return written_problem(seed, name, numbers, costs, memory, latency, rule, split=split, overlap=True)
 
 
 def of_the_whole(problem: Problem) -> Bound | None:
     try:
         return bound_of(problem, analyse(problem, implied_network(problem)))
-    except InfeasibleError:
-        return None
-
-
-def from_the_first(problem: Problem, size: int) -> Bound | None:
-    short = shortened(problem, size)
-    assert short is not None
-    try:
-        return bound_of_long(short)
     except InfeasibleError:
         return None
 

@@ -14,10 +14,8 @@ from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from solver.repetition import Repetition, is_regular, shortened
 from solver.search.greedy import greedy_schedules
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
+from tests.solver.bounds.random_problems import written_problem
 from tests.solver.bounds.test_bounds import pipeline_problem
 
 
@@ -48,20 +46,8 @@ def random_long_problem(seed: int, most: int) -> tuple[Problem, str]:
         memory["held_for_weight"] = [draw.choice([0, size / 2, size]) for size in sizes]
     if draw.random() < 0.85:
         memory["limit"] = max(sizes) * (stages // devices) + draw.randint(0, 4)
-    pipeline = Pipeline.from_mapping(
-        {
-            "devices": devices,
-            "stages": stages,
-            "microbatches": microbatches,
-            "times": costs,
-            "p2p_latency": draw.choice([0, 0, 1, 3]),
-            "memory": memory,
-            **more,
-        }
-    )
-    layout = make_placement(name, devices, stages, microbatches)
-    problem = build_search_problem(pipeline, layout, split_backward=split, overlap="overlap" in more)
-    return problem, f"seed {seed}: {name} split={split} {pipeline.to_mapping()}"
+    latency, numbers = draw.choice([0, 0, 1, 3]), (devices, stages, microbatches)
+    return written_problem(seed, name, numbers, costs, memory, latency, more, split=split, overlap="overlap" in more)
 
 
 def from_the_first(problem: Problem, size: int) -> Bound | None:
