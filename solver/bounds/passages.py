@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import NamedTuple
 
 from solver.problem import Key, Problem
@@ -78,23 +79,13 @@ class Passages:
         }
         self.partners = set(self.partner.values())
         self.succs: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        waits: dict[int, set[int]] = {number: set() for number in range(len(self.first))}
         for before, after, lag in problem.precedences:
             if before in self.chain and after in self.chain:
                 self.succs[self.chain[before]].append((self.chain[after], lag))
-        self.order = self._sorted()
+                waits[self.chain[after]].add(self.chain[before])
+        self.order = list(TopologicalSorter(waits).static_order())
         self._known: dict[int, dict[int, _Reached]] = {}
-
-    def _sorted(self) -> list[int]:
-        missing = [0] * len(self.first)
-        for after in (after for succs in self.succs.values() for after, _ in succs):
-            missing[after] += 1
-        order = [chain for chain, count in enumerate(missing) if not count]
-        for chain in order:
-            for after, _ in self.succs[chain]:
-                missing[after] -= 1
-                if not missing[after]:
-                    order.append(after)
-        return order
 
     def between(self, take: int, end: int) -> Passage | None:
         """Find the longest path from the start of a chain's task to the end of another's; None where there is none.

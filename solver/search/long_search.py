@@ -199,6 +199,8 @@ class Route:
         The last one of these that was annealed with all copies alike.
     brought : dict of bool
         Whether the last turn of that kind (copies alike, or not) made it better; true ahead of the first.
+    last : bool
+        Of which kind the last turn was.
     """
 
     take_turn: Callable[[Route, float], None]
@@ -363,7 +365,7 @@ class LongSearch:
         """Make a search for steady states of jobs that go out and back; None where there are none to be found."""
         runner = Runner(self._short(self.middle).compiled, may_compile=False)
         slots = SlotSearch(runner, self.length, self.seed, may_compile=False, stop=self.search.done)
-        return slots if slots.row is not None else None
+        return slots if slots.track is not None else None
 
     def look_for_turns(self) -> None:
         """Look for steady states of jobs that go out and back, and offer the best, as far as there is time."""

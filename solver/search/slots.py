@@ -30,7 +30,7 @@ import numpy as np
 from solver.search import jit, turns
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Periodic, Runner, periods
-from solver.search.turns import NEVER, Line, Turns
+from solver.search.turns import NEVER, Line, TurnState
 
 WORSE = 2
 """After so many numbers of places in vain no more are tried."""
@@ -58,7 +58,7 @@ LARGEST_RUN = 30_000
 
 
 @dataclass(frozen=True)
-class Row:
+class Track:
     """Chains that go out and back through a row of devices.
 
     Attributes
@@ -99,7 +99,7 @@ class SteadyTurns:
     missing: int
 
 
-def row_of(compiled: CompiledProblem) -> Row | None:
+def track_of(compiled: CompiledProblem) -> Track | None:
     """Read a problem as a row of devices through which jobs go out and back; None if it is not one.
 
     On each device one chain takes memory, and waits for the one that does so on the device before, the first one for
@@ -116,10 +116,10 @@ def row_of(compiled: CompiledProblem) -> Row | None:
         return None
     if any(waits[chain] != set(out[place - 1 : place]) for place, chain in enumerate(out)):
         return None
-    return _row(compiled, waits, out)
+    return _track(compiled, waits, out)
 
 
-def _row(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -> Row | None:
+def _track(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -> Track | None:
     """Find the chains on the way back, from the last device on, and the late ones."""
     back: list[int] = []
     late: list[int] = []
@@ -140,7 +140,7 @@ def _row(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -
         if modes[taker].give or modes[taker].take != returned:
             return None
     slots = [compiled.capacities[modes[chain].device] // modes[chain].take for chain in out]
-    return Row(out, back, late, slots) if min(slots) >= 1 else None
+    return Track(out, back, late, slots) if min(slots) >= 1 else None
 
 
 class Turned(NamedTuple):
@@ -182,7 +182,7 @@ class SlotSearch:
 
     Attributes
     ----------
-    row : Row or None
+    track : Track or None
         None where nothing is to be found: the problem is not such a row, or memory is enough for all jobs that are
         under way while the busiest device does its work for them, even if each waits once to let another pass; or for
         all there are.
@@ -212,37 +212,37 @@ class SlotSearch:
         self.best: Turned | None = None
         self.now: Turned | None = None
         self.spread: Turned | None = None
-        row = row_of(self.compiled)
+        track = track_of(self.compiled)
         self.load, self.tightest, self.needed = 0, 0, Fraction(0)
-        self.row: Row | None = None
-        if row is not None:
-            self._look(row)
+        self.track: Track | None = None
+        if track is not None:
+            self._look(track)
 
-    def _look(self, row: Row) -> None:
+    def _look(self, track: Track) -> None:
         """Find the device whose slots allow least, and whether that may be less than the work of the busiest."""
         duration = [mode.duration for mode in self.compiled.modes]
         loads = [sum(duration[chain] for chain in local) for local in self.compiled.local_chains]
         self.load = max(loads)
-        needed = least_periods(self.runner, row)
+        needed = least_periods(self.runner, track)
         self.tightest = needed.index(max(needed))
         self.needed = needed[self.tightest]
-        modes, slots = self.compiled.modes, row.slots[self.tightest]
-        meeting = modes[row.out[self.tightest]].duration + modes[row.back[self.tightest]].duration
-        is_short = slots < len(row.out) - self.tightest and self.needed + Fraction(meeting, slots) > self.load
+        modes, slots = self.compiled.modes, track.slots[self.tightest]
+        meeting = modes[track.out[self.tightest]].duration + modes[track.back[self.tightest]].duration
+        is_short = slots < len(track.out) - self.tightest and self.needed + Fraction(meeting, slots) > self.load
         if self.tasks > slots and (self.needed > self.load or is_short):
-            self.row = row
+            self.track = track
             self.line, self.state = self._line(), self._turns()
 
     @property
     def jobs(self) -> int:
         """How many jobs a period has: as many as the device whose slots allow least has slots."""
-        assert self.row is not None
-        return self.row.slots[self.tightest]
+        assert self.track is not None
+        return self.track.slots[self.tightest]
 
     @property
     def is_possible(self) -> bool:
         """Whether there is anything to be found, in the time that plain Python takes if need be."""
-        return self.row is not None and (self.is_jitted or len(self.state.time) <= LARGEST_PLAIN)
+        return self.track is not None and (self.is_jitted or len(self.state.time) <= LARGEST_PLAIN)
 
     def run(self) -> Iterator[Turned]:
         """Find shorter and shorter schedules until it is time to stop; it goes on from there when it is called again.
@@ -251,7 +251,7 @@ class SlotSearch:
         longer.
         """
         if self.now is None:
-            self.now = None if self.row is None else self._spread()
+            self.now = None if self.track is None else self._spread()
             if self.now is None:
                 return
             self.best = self.spread = self.now
@@ -288,8 +288,8 @@ class SlotSearch:
 
     def _spread(self) -> Turned | None:
         """Spread the jobs of a period evenly over as many places as is best."""
-        assert self.row is not None
-        jobs, about = self.jobs, len(self.row.out) - self.tightest
+        assert self.track is not None
+        jobs, about = self.jobs, len(self.track.out) - self.tightest
         found: list[tuple[int, list[int]]] = []
         for numbers in (count(about), range(about - 1, 0, -1)):
             worse = 0
@@ -341,17 +341,17 @@ class SlotSearch:
         return best
 
     def _read(self, period: int, missing: int) -> SteadyTurns:
-        assert self.row is not None
+        assert self.track is not None
         state = self.state
-        jobs, ranks = self.jobs, len(self.row.out)
+        jobs, ranks = self.jobs, len(self.track.out)
         times: dict[int, list[int]] = {}
-        for number, chain in enumerate([*self.row.out, *self.row.back, *self.row.late]):
+        for number, chain in enumerate([*self.track.out, *self.track.back, *self.track.late]):
             nodes = range(number * jobs, (number + 1) * jobs)
             if chain < 0:
                 continue
             times[chain] = [int(state.time[node]) for node in nodes]
             if number >= 2 * ranks:
-                ahead = self.row.back[number - 2 * ranks]
+                ahead = self.track.back[number - 2 * ranks]
                 end = self.compiled.modes[ahead].duration
                 times[chain] = [
                     start if state.follow[node] != node else times[ahead][job] + end
@@ -403,16 +403,16 @@ class SlotSearch:
         self.state.place[:] = self._packed(places)
 
     def _line(self) -> Any:
-        assert self.row is not None
-        row, compiled, lattice = self.row, self.compiled, self.runner.lattice
-        chains = [*row.out, *row.back, *row.late]
+        assert self.track is not None
+        track, compiled, lattice = self.track, self.compiled, self.runner.lattice
+        chains = [*track.out, *track.back, *track.late]
         number = {chain: place for place, chain in enumerate(chains) if chain >= 0}
         waiting: list[list[tuple[int, int]]] = [[] for _ in chains]
         for chain, place in number.items():
             for index in range(int(lattice.wait_start[chain]), int(lattice.wait_start[chain + 1])):
                 waiting[number[int(lattice.wait_chain[index])]].append((place, int(lattice.wait_lag[index])))
         modes = compiled.modes
-        tight, ranks = self.tightest, len(row.out)
+        tight, ranks = self.tightest, len(track.out)
         duration = [modes[chain].duration if chain >= 0 else 0 for chain in chains]
         late = [0] * ranks + duration[2 * ranks :] + [0] * ranks
         return Line(
@@ -421,26 +421,26 @@ class SlotSearch:
             wait_start=self._packed([0, *accumulate(map(len, waiting))]),
             wait_chain=self._packed([other for each in waiting for other, _ in each]),
             wait_lag=self._packed([lag for each in waiting for _, lag in each]),
-            take=self._packed([modes[chain].take for chain in row.out]),
-            back_give=self._packed([modes[chain].give for chain in row.back]),
-            late_give=self._packed([modes[chain].give if chain >= 0 else 0 for chain in row.late]),
-            capacity=self._packed([compiled.capacities[modes[chain].device] for chain in row.out]),
-            slots=self._packed(row.slots),
-            least=self._packed([max(1, row.slots[tight] + tight - rank) for rank in range(ranks)]),
-            late=self._packed([int(chain >= 0) for chain in row.late]),
+            take=self._packed([modes[chain].take for chain in track.out]),
+            back_give=self._packed([modes[chain].give for chain in track.back]),
+            late_give=self._packed([modes[chain].give if chain >= 0 else 0 for chain in track.late]),
+            capacity=self._packed([compiled.capacities[modes[chain].device] for chain in track.out]),
+            slots=self._packed(track.slots),
+            least=self._packed([max(1, track.slots[tight] + tight - rank) for rank in range(ranks)]),
+            late=self._packed([int(chain >= 0) for chain in track.late]),
         )
 
     def _turns(self) -> Any:
-        assert self.row is not None
-        jobs, ranks = self.jobs, len(self.row.out)
+        assert self.track is not None
+        jobs, ranks = self.jobs, len(self.track.out)
         nodes = 3 * ranks * jobs
-        sizes = dict.fromkeys(Turns._fields, nodes)
+        sizes = dict.fromkeys(TurnState._fields, nodes)
         sizes |= {"place": jobs + 1, "queue": nodes + 1}
         sizes |= dict.fromkeys(("place_node", "place_step", "place_need"), 3 * jobs)
-        return Turns(**{name: self._packed([0] * size) for name, size in sizes.items()})
+        return TurnState(**{name: self._packed([0] * size) for name, size in sizes.items()})
 
 
-def least_periods(runner: Runner, row: Row) -> list[Fraction]:
+def least_periods(runner: Runner, track: Track) -> list[Fraction]:
     """Bound for each rank how much time the memory there needs for each job, if none ever waits.
 
     A job holds all that it takes until it has run back, so its slot is taken for that long; where all is held until the
@@ -450,13 +450,13 @@ def least_periods(runner: Runner, row: Row) -> list[Fraction]:
     modes, lattice = runner.compiled.modes, runner.lattice
     ends = [0] * len(modes)
     starts = [0] * len(modes)
-    for chain in [*row.out, *reversed(row.back)]:
+    for chain in [*track.out, *reversed(track.back)]:
         for index in range(int(lattice.wait_start[chain]), int(lattice.wait_start[chain + 1])):
             arrival = ends[int(lattice.wait_chain[index])] + int(lattice.wait_lag[index])
             starts[chain] = max(starts[chain], arrival)
         ends[chain] = starts[chain] + modes[chain].duration
     needed: list[Fraction] = []
-    for out, back, late, slots in zip(row.out, row.back, row.late, row.slots, strict=True):
+    for out, back, late, slots in zip(track.out, track.back, track.late, track.slots, strict=True):
         under_way = ends[back] - starts[out]
         left, rest = (modes[late].duration, modes[late].give) if late >= 0 else (0, 0)
         area = modes[out].take * under_way + rest * left

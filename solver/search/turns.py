@@ -41,7 +41,7 @@ class Line(NamedTuple):
     late: Numbers  # whether there are late tasks
 
 
-class Turns(NamedTuple):
+class TurnState(NamedTuple):
     """The jobs of one period. Task k of chain c is node ``c · r + k``."""
 
     place: Numbers  # for each job of a period, where on the line it starts; and by how many places a period is longer
@@ -64,13 +64,13 @@ class Turns(NamedTuple):
     place_need: Numbers
 
 
-def place_of(turns: Turns, job: int) -> int:
+def place_of(turns: TurnState, job: int) -> int:
     """Find where on the line a job of any period starts."""
     jobs = len(turns.place) - 1
     return turns.place[job % jobs] + job // jobs * turns.place[jobs]
 
 
-def ahead_of(line: Line, turns: Turns, rank: int, job: int) -> int:
+def ahead_of(line: Line, turns: TurnState, rank: int, job: int) -> int:
     """Count the jobs that have run out at a rank when a job runs back there."""
     last = job
     here = place_of(turns, job)
@@ -81,7 +81,7 @@ def ahead_of(line: Line, turns: Turns, rank: int, job: int) -> int:
     return job + min(ahead, line.slots[rank])
 
 
-def put_behind(turns: Turns, chain: int, job: int, other: int, next_job: int) -> None:
+def put_behind(turns: TurnState, chain: int, job: int, other: int, next_job: int) -> None:
     """Let a device run a task of one chain right behind a task of another."""
     jobs = len(turns.place) - 1
     node = chain * jobs + job % jobs
@@ -89,7 +89,7 @@ def put_behind(turns: Turns, chain: int, job: int, other: int, next_job: int) ->
     turns.step[node] = next_job // jobs - job // jobs
 
 
-def put_in_order(line: Line, turns: Turns) -> bool:
+def put_in_order(line: Line, turns: TurnState) -> bool:
     """Fix the order of all devices, without late tasks, by the places of the jobs; return whether memory allows it."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     for node in range(len(turns.follow)):
@@ -111,7 +111,7 @@ def put_in_order(line: Line, turns: Turns) -> bool:
     return True
 
 
-def note_due(line: Line, turns: Turns, rank: int) -> bool:
+def note_due(line: Line, turns: TurnState, rank: int) -> bool:
     """Find by when each late task must have ended for the memory's sake; return whether it can have."""
     jobs = len(turns.place) - 1
     took, back, late, room = line.take[rank], line.back_give[rank], line.late_give[rank], line.capacity[rank]
@@ -134,7 +134,7 @@ def note_due(line: Line, turns: Turns, rank: int) -> bool:
     return True
 
 
-def ratio_of_circle(turns: Turns) -> int:
+def ratio_of_circle(turns: TurnState) -> int:
     """Find the period that a circle of parents asks for, rounded up; 0 if there is no circle, `NEVER` for none."""
     for node in range(len(turns.mark)):
         turns.mark[node] = -1
@@ -154,7 +154,7 @@ def ratio_of_circle(turns: Turns) -> int:
     return 0
 
 
-def settle_times(line: Line, turns: Turns, period: int) -> int:
+def settle_times(line: Line, turns: TurnState, period: int) -> int:
     """Start all at the earliest times for a period; return 0, or a longer period without which it cannot be."""
     nodes = len(turns.follow)
     for node in range(nodes):
@@ -165,7 +165,7 @@ def settle_times(line: Line, turns: Turns, period: int) -> int:
     return raise_times(line, turns, period, nodes, -1)
 
 
-def raise_times(line: Line, turns: Turns, period: int, last: int, kept: int) -> int:
+def raise_times(line: Line, turns: TurnState, period: int, last: int, kept: int) -> int:
     """Raise the times of all that waits for the nodes in the queue, which ends at a place, and so on.
 
     Returns 0 when no time has to be raised any more; a longer period without which there is no end of it; or, where a
@@ -206,7 +206,7 @@ def raise_times(line: Line, turns: Turns, period: int, last: int, kept: int) -> 
     return result
 
 
-def least_period(line: Line, turns: Turns, low: int, most: int) -> int:
+def least_period(line: Line, turns: TurnState, low: int, most: int) -> int:
     """Find the least period of the orders; `NEVER` if it is above the most, or they can never run."""
     period = low
     while period <= most:
@@ -217,7 +217,7 @@ def least_period(line: Line, turns: Turns, low: int, most: int) -> int:
     return NEVER
 
 
-def runs_there(line: Line, turns: Turns, period: int, late: int, node: int, step: int) -> bool:
+def runs_there(line: Line, turns: TurnState, period: int, late: int, node: int, step: int) -> bool:
     """Run a late task right behind a node, if the period allows it.
 
     It starts when that node ends. What follows it may start later for it, and so on; if that comes round to the node
@@ -240,7 +240,7 @@ def runs_there(line: Line, turns: Turns, period: int, late: int, node: int, step
     return False
 
 
-def list_places(line: Line, turns: Turns, period: int, rank: int, job: int) -> int:
+def list_places(line: Line, turns: TurnState, period: int, rank: int, job: int) -> int:
     """List all places at which a late task may be put, and how much too short each is; return how many there are."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     begin = (ranks + rank) * jobs + job
@@ -259,7 +259,7 @@ def list_places(line: Line, turns: Turns, period: int, rank: int, job: int) -> i
     return count
 
 
-def put_late(line: Line, turns: Turns, period: int, rank: int, job: int) -> bool:
+def put_late(line: Line, turns: TurnState, period: int, rank: int, job: int) -> bool:
     """Put a late task where it pushes least; return whether a place for it was found."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     count = list_places(line, turns, period, rank, job)
@@ -275,7 +275,7 @@ def put_late(line: Line, turns: Turns, period: int, rank: int, job: int) -> bool
     return False
 
 
-def put_all_late(line: Line, turns: Turns, period: int) -> int:
+def put_all_late(line: Line, turns: TurnState, period: int) -> int:
     """Put the late tasks of all devices; return for how many no place was found."""
     jobs, missing = len(turns.place) - 1, 0
     for rank in range(len(line.capacity)):

@@ -16,7 +16,7 @@ from solver.repetition import is_regular
 from solver.search import jit
 from solver.search.compiled import compile_problem
 from solver.search.portfolio import search
-from solver.search.slots import SlotSearch, SteadyTurns, Turned, row_of
+from solver.search.slots import SlotSearch, SteadyTurns, Turned, track_of
 from solver.search.stretching import Runner, orders_of
 from tests.solver.search.search_cases import CASES, REAL, UNIT, Case, case, faults
 
@@ -76,7 +76,7 @@ def occurrences(steady: SteadyTurns, chain: int, periods: int) -> list[int]:
 def check_rules(slots: SlotSearch, steady: SteadyTurns) -> None:
     """Check a steady state over several periods, by the problem's own precedences and memory."""
     compiled, modes = slots.compiled, slots.compiled.modes
-    assert slots.row is not None
+    assert slots.track is not None
     for chain, tasks in enumerate(compiled.chains):
         for before, lag in compiled.predecessors[tasks[0]]:
             other = compiled.chain[before]
@@ -97,19 +97,21 @@ def check_rules(slots: SlotSearch, steady: SteadyTurns) -> None:
             for amount in (modes[chain].take, -modes[chain].give)
             for time in occurrences(steady, chain, 12)
         ]
-        for moment in steady.times[slots.row.out[device]]:
+        for moment in steady.times[slots.track.out[device]]:
             level = sum(amount for time, amount in events if time <= moment)
             assert level <= compiled.capacities[device], (device, moment)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_only_rows_are_read(name: str) -> None:
-    row = row_of(compile_problem(CASES[name].problem))
-    assert (row is not None) == (name.startswith("linear") or name == "uneven")
-    if row is not None:
+    track = track_of(compile_problem(CASES[name].problem))
+    assert (track is not None) == (name.startswith("linear") or name == "uneven")
+    if track is not None:
         compiled = compile_problem(CASES[name].problem)
-        assert [compiled.modes[chain].device for chain in row.out] == [0, 1, 2, 3]
-        kinds = [[str(compiled.keys[compiled.chains[chain][0]])[1] for chain in each] for each in (row.out, row.back)]
+        assert [compiled.modes[chain].device for chain in track.out] == [0, 1, 2, 3]
+        kinds = [
+            [str(compiled.keys[compiled.chains[chain][0]])[1] for chain in each] for each in (track.out, track.back)
+        ]
         assert kinds == [["F"] * 4, ["I"] * 4]
 
 
@@ -119,19 +121,19 @@ def test_a_row_is_read_whatever_way_it_runs() -> None:
     turned = {key: task._replace(device=3 - task.device) for key, task in tried.problem.tasks.items()}
     object.__setattr__(tried.problem, "tasks", turned)
     compiled = compile_problem(tried.problem)
-    row = row_of(compiled)
-    assert row is not None
-    assert [compiled.modes[chain].device for chain in row.out] == [3, 2, 1, 0]
+    track = track_of(compiled)
+    assert track is not None
+    assert [compiled.modes[chain].device for chain in track.out] == [3, 2, 1, 0]
     first, last = tried.problem.chains[0][0], tried.problem.chains[-1][0]
     object.__setattr__(tried.problem, "precedences", [*tried.problem.precedences, (first, last, 0)])
-    assert row_of(compile_problem(tried.problem)) is None
+    assert track_of(compile_problem(tried.problem)) is None
 
 
 def test_memory_that_is_enough_needs_no_slots() -> None:
     for limit, expected in ((4, False), (3, True), (8, False)):
         slots, found = searched(case("linear", 4, 12, limit, UNIT))
-        assert (slots.row is not None, bool(found)) == (expected, expected)
-    assert searched(case("linear", 4, 3, 3, UNIT))[0].row is None
+        assert (slots.track is not None, bool(found)) == (expected, expected)
+    assert searched(case("linear", 4, 3, 3, UNIT))[0].track is None
 
 
 def test_nearly_all_late_tasks_find_a_gap() -> None:
