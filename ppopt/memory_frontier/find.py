@@ -21,6 +21,8 @@ from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, searched_cut
 from ppopt.optimization.starts import one_at_a_time
+from ppopt.optimization.time_limit import least_seconds
+from ppopt.optimization.unwritten import Long
 from ppopt.result import Schedule
 from ppopt.whole_files import check_writable
 from solver.errors import InputError, TimeTooShortError
@@ -219,10 +221,10 @@ class _Gathered:
         ops = _operations(cut)
         if ops <= MANY_OPS:
             return None
-        count = SHORTEST * len(layout.homes)
-        few = cut.model_copy(update={"microbatches": count}), replace(layout, microbatches=count)
-        times = [_seconds_to_lay(*few, self.options.allowed) for _ in range(2)]  # the first time libraries are loaded
-        per_op = CAUTION * min(times) / _operations(few[0])
+        allowed = self.options.allowed
+        few, part = Long(cut, layout, allowed, ()).fewer(SHORTEST)
+        (least,) = least_seconds(lambda: [_seconds_to_lay(few, part, allowed)])
+        per_op = CAUTION * least / _operations(few)
         self.replaying = max(self.replaying, per_op)
         limit = self.options.time_limit
         if perf_counter() + per_op * ops <= self.started + share * limit:

@@ -25,7 +25,7 @@ from ppopt.optimization.periodic import PeriodicSchedule, search_unwritten
 from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
-from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit
+from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit, least_seconds
 from ppopt.optimization.unwritten import Long, Unwritten, repeats
 from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
@@ -461,8 +461,8 @@ def _search_ahead(
 def _to_write_out(long: Long, ops: int, options: SearchOptions, limit: TimeLimit) -> float:
     """Estimate how many seconds it takes to write a whole out and finish it, by what a few microbatches take."""
     scale = CAUTION * ops / _few_operations(long)
-    twice = [_seconds_to_write_few(long, options.objective) for _ in range(2)]  # the first time libraries are loaded
-    writing, offering, finishing = (scale * float(min(pair)) for pair in zip(*twice, strict=True))
+    least = least_seconds(partial(_seconds_to_write_few, long, options.objective))
+    writing, offering, finishing = (scale * seconds for seconds in least)
     shown = sum(options.overlap or not strategy.overlaps for strategy in long.strategies)
     published = min(offering * len(long.strategies), MOST_FOR_STARTS * limit.left_of_turn)
     behind, files = _after(finishing, shown, limit)
@@ -563,7 +563,7 @@ def _to_export(long: Long, ops: int, limit: TimeLimit) -> float:
     exporting = limit.afterwards.exporting_unwritten
     if not exporting:
         return 0.0
-    finishing = min(_seconds_to_write_few(long, "makespan")[2] for _ in range(2))
+    *_, finishing = least_seconds(partial(_seconds_to_write_few, long, "makespan"))
     seconds = CAUTION * exporting * finishing * ops / _few_operations(long)
     return min(seconds, MOST_FOR_FILES * limit.left_of_turn)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from ppopt.evaluation.replaying import replay_orders
+from ppopt.optimization.time_limit import least_seconds
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order, read_order
 from ppopt.planning.order_as_partition import Recompute
 from strategies.pipeline import Pipeline
@@ -63,8 +65,7 @@ def measured_pace(pipeline: Pipeline, recompute: Recompute, *, empty: bool) -> P
     """
     count = max(2, TRIED_ACTIONS // 2 // pipeline.devices)
     few = pipeline.model_copy(update={"microbatches": count})
-    times = [_tried(few, recompute, empty) for _ in range(2)]  # the first time libraries are loaded
-    return Pace(*(CAUTION * min(pair) for pair in zip(*times, strict=True)))
+    return Pace(*(CAUTION * seconds for seconds in least_seconds(partial(_tried, few, recompute, empty))))
 
 
 def _tried(few: Pipeline, recompute: Recompute, empty: bool) -> tuple[float, float, float]:

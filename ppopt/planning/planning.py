@@ -24,7 +24,7 @@ from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
 from ppopt.planning.order_as_partition import Recompute
-from ppopt.planning.pace import MANY_ACTIONS, Pace, measured_pace, size_of
+from ppopt.planning.pace import CAUTION, MANY_ACTIONS, Pace, measured_pace, size_of
 from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
@@ -50,9 +50,6 @@ LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
 """Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
-
-CAUTION = 1.5
-"""Replaying may take this much longer than it did."""
 
 OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""

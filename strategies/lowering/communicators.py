@@ -16,13 +16,6 @@ MEANINGS = {
     "rank": "one for all of a rank",
 }
 
-WHO_HAS_IT = {
-    "edge": "pytorch#196666, not in 2.13",
-    "pair": "PyTorch 2.13 unless told otherwise",
-    "way": "pytorch#186173, not in 2.13",
-    "rank": "PyTorch where device_id is given to init_process_group",
-}
-
 
 def queues(communicators: str) -> Queues:
     """Return what names the queue of a transfer.
