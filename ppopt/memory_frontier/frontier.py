@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ppopt.internal_error import internal_errors
 from ppopt.result import Schedule
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
@@ -113,6 +114,11 @@ class Frontier:
     def mean_gap(self) -> float:
         """The mean of the points' gaps."""
         return sum(point.gap for point in self.points) / len(self.points)
+
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """What went wrong by our fault, a line for each schedule or placement: the results of the others stand."""
+        return internal_errors(self.left_out)
 
     @property
     def sentence(self) -> str:

@@ -14,8 +14,9 @@ from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
-from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.internal_error import InternalError
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
