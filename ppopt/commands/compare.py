@@ -202,7 +202,6 @@ def _compare_each(
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.evaluation.order_files import read_each
     from strategies.registry import all_strategies
-    from strategies.stages import with_virtual_stages
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
@@ -220,10 +219,6 @@ def _compare_each(
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:
         raise InputError("\n".join(dict.fromkeys(mistakes)))
-    if not names:
-        read = [
-            (pipeline, tuple(with_virtual_stages(str(name), pipeline) for name in every)) for pipeline, every in read
-        ]
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison.compare import compare as compare_one

@@ -116,6 +116,8 @@ def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
 
 def _show(outcome: Outcome, form: str) -> None:
     columns = [axis.name for axis in outcome.grid.axes]
+    if form == "table":
+        _tell_notes(outcome.rows)
     if form == "json":
         click.echo(json.dumps({"rows": outcome.rows, "jobs": outcome.jobs}, allow_nan=False))
         return
@@ -129,6 +131,15 @@ def _show(outcome: Outcome, form: str) -> None:
         click.echo(text.getvalue(), nl=False)
         return
     click.echo(_table(columns, outcome.rows))
+
+
+def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
+    """Say on standard error what the column of notes says, each once with the schedules that it is about."""
+    from ppopt.commands.printing import together
+
+    named = [(str(row["strategy"]), str(row["notes"])) for row in rows if row["notes"]]
+    for note in together(named, lambda name, note: f"{name}: {note}"):
+        click.echo(f"note: {note}", err=True)
 
 
 def _table(axes: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
