@@ -25,6 +25,7 @@ from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_int
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
+from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
@@ -245,7 +246,7 @@ def _compare_each(
 def _about(title: str, error: InputError, *, several: bool) -> list[str]:
     """Write the lines of an error, with the configuration in front where there are several."""
     lines = str(error).split("\n")
-    name = " ".join(title.splitlines())
+    name = in_one_line(title)
     return [line if not several or line.startswith(name) else f"{name}: {line}" for line in lines]
 
 

@@ -15,6 +15,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.reporting import command_line
 from ppopt.commands.sweep_progress import SweepProgress, duration
 from solver.errors import InputError
+from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.sweeps.grid import Grid
@@ -73,7 +74,7 @@ def sweep(
         from ppopt.commands.pages import write_sweep
 
         write_sweep(report, outcome, grid, command_line())
-        click.echo(f"report: {report}", err=form != "table")
+        click.echo(f"report: {in_one_line(report)}", err=form != "table")
     if outcome.interrupted:
         again = "; the same command goes on from there" if output is not None else ""
         click.echo(f"note: interrupted: {len(outcome.rows):,} of {outcome.jobs:,} jobs are done{again}", err=True)
