@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.twins import each_order_once
 from ppopt.flat_figures import flat
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
@@ -49,7 +50,7 @@ def show(
     elif form == "csv":
         click.echo(as_csv([flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
-        click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
+        click.echo(table([schedule.table_row() for schedule in each_order_once(schedules)], table_width()))
         _show_noise(schedules, noise)
     if draw:
         for schedule in schedules:
@@ -62,7 +63,7 @@ def _show_noise(schedules: Sequence[Schedule], noise: Noise | None) -> None:
 
 
 def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
-    named = [(each, each.noise) for each in schedules]
+    named = [(each, each.noise) for each in each_order_once(schedules)]
     rows = [NoisyRow(each.strategy, each.makespan, figures) for each, figures in named if figures is not None]
     unit = schedules[0].pipeline.unit or ""
     return [wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
@@ -163,6 +164,7 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 
 def _comparison_text(comparison: Comparison) -> str:
+    comparison = comparison.shown
     rows = [schedule.table_row() for schedule in comparison.schedules]
     lines = []
     if rows:
