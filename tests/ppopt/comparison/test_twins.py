@@ -80,3 +80,12 @@ def test_a_page_shows_one_of_them() -> None:
     assert made.verdict.startswith("zb-h1 = zb1p is the fastest")
     alone = ppopt.compare(COSTS, ["zb-h2", "1f1b"], optimize=False)
     assert alone.shown is alone
+
+
+def test_a_frontier_lists_them_as_one() -> None:
+    costs = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "memory": {"activation": 1}})
+    made = ppopt.frontier(costs, placement="linear", time_limit=6, points=2)
+    assert {"zb-h1", "zb1p"} <= {each.strategy for each in made.published}
+    names = [each.name for each in made.shown.published]
+    assert "zb-h1 = zb1p" in names
+    assert not {"zb-h1", "zb1p"} & set(names)
