@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 FEATURES = ("stages", "layers", "glue", "recompute", "empty")
 """Times per stage; layers; layers of which some stay together; layers that may be recomputed; stages without layers."""
@@ -49,29 +48,33 @@ def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model
         mapping["overlap"] = draw.choice([0.25, 0.5, 1])
     can_recompute = any("recompute" in row for row in mapping.get("layers", ()))
     if can_recompute or draw.random() < 0.5:
-        mapping.setdefault("memory", {})["limit"] = _limit(draw, mapping, stages, written)
+        mapping.setdefault("memory", {})["limit"] = _limit(draw, mapping)
     return Model(mapping, stages, draw.randrange(1000))
 
 
-Written = Callable[[float], float]
+class Written(Protocol):
+    """Writes a number, of a time if nothing else is said."""
+
+    def __call__(self, value: float, what: str = "time") -> float: ...
 
 
-def _as_it_is(value: float) -> float:
+def _as_it_is(value: float, what: str = "time") -> float:
     return value
 
 
 def _digits(draw: random.Random) -> Written:
-    scale = draw.choice([1, 1, 0.01, 0.0007])
+    """Write sixteen digits, at sizes that differ by what is written."""
+    scales = {what: draw.choice([1, 1, 0.01, 0.0007]) for what in ("time", "hop", "memory")}
 
-    def write(value: float) -> float:
-        return value * scale * draw.uniform(0.7, 1.3)
+    def write(value: float, what: str = "time") -> float:
+        return value * scales[what] * draw.uniform(0.7, 1.3)
 
     return write
 
 
 def _stages(draw: random.Random, stages: int, written: Written) -> dict[str, Any]:
-    def each(*values: float) -> list[float]:
-        return [written(draw.choice(values)) for _ in range(stages)]
+    def each(*values: float, what: str = "time") -> list[float]:
+        return [written(draw.choice(values), what) for _ in range(stages)]
 
     times: dict[str, Any] = {"forward": each(1, 2, 5)}
     if draw.random() < 0.3:
@@ -80,12 +83,12 @@ def _stages(draw: random.Random, stages: int, written: Written) -> dict[str, Any
         times |= {"backward_input": each(1, 2, 4), "backward_weight": each(1, 3)}
     if draw.random() < 0.25:
         times["overlapped_forward_backward"] = each(3, 5, 9)
-    activation = each(1, 2, 3)
+    activation = each(1, 2, 3, what="memory")
     memory: dict[str, Any] = {"activation": activation}
     if draw.random() < 0.6:
         memory["held_for_weight"] = [value * draw.choice([0, 0.5, 1]) for value in activation]
     if draw.random() < 0.4:
-        memory["static"] = each(0, 1, 2)
+        memory["static"] = each(0, 1, 2, what="memory")
     return {"stages": stages, "times": times, "memory": memory}
 
 
@@ -96,7 +99,8 @@ def _layers(draw: random.Random, feature: str, stages: int, written: Written) ->
         rows[-1]["count"] -= rows[-1].get("glue", 1)
         rows = [row for row in rows if row["count"]]
     if feature in ("layers", "recompute") and draw.random() < 0.4:
-        head = {"name": "head", "count": 1, "forward": written(3), "backward": written(5), "earliest_stage": -1}
+        head = {"name": "head", "count": 1, "forward": written(3), "backward": written(5),
+                "activation": written(1, "memory"), "earliest_stage": -1}  # fmt: skip
         rows.append(head)
     made: dict[str, Any] = {"layers": rows}
     layers = sum(row["count"] for row in rows)
@@ -119,11 +123,11 @@ def _row(draw: random.Random, feature: str, place: int, written: Written) -> dic
         row["backward"] = written(draw.choice([2, 4, 6]))
     else:
         row |= {"backward_input": written(draw.choice([1, 2, 4])), "backward_weight": written(draw.choice([1, 2]))}
-    row["activation"] = written(draw.choice([1, 2, 4]))
+    row["activation"] = written(draw.choice([1, 2, 4]), "memory")
     if draw.random() < 0.5:
         row["held_for_weight"] = row["activation"] * draw.choice([0, 0.5])
     if draw.random() < 0.4:
-        row["static"] = written(draw.choice([1, 2]))
+        row["static"] = written(draw.choice([1, 2]), "memory")
     if feature == "recompute" or (feature in ("glue", "empty") and draw.random() < 0.7):
         row["recompute"] = {"activation": row["activation"] * draw.choice([0, 0.25, 0.5]), "held_for_weight": 0}
         if draw.random() < 0.3:
@@ -146,25 +150,29 @@ def _transfers(draw: random.Random, semantics: str, stages: int | None, written:
         if draw.random() < 0.25:
             made["lowering"] = "pytorch"
     if semantics == "async" and draw.random() < 0.5:
-        return made | ({"p2p_latency": written(draw.choice([0.5, 1, 2]))} if draw.random() < 0.6 else {})
-    communication: dict[str, Any] = {"transfer": written(draw.choice([0.5, 1, 3]))}
+        return made | ({"p2p_latency": written(draw.choice([0.5, 1, 2]), "hop")} if draw.random() < 0.6 else {})
+    communication: dict[str, Any] = {"transfer": written(draw.choice([0.5, 1, 3]), "hop")}
     if stages is not None and draw.random() < 0.4:
-        communication["transfer"] = [written(draw.choice([0.5, 1, 3])) for _ in range(stages - 1)]
+        communication["transfer"] = [written(draw.choice([0.5, 1, 3]), "hop") for _ in range(stages - 1)]
     if draw.random() < 0.5:
-        communication["latency"] = written(draw.choice([0.25, 1]))
+        communication["latency"] = written(draw.choice([0.25, 1]), "hop")
     return made | {"communication": communication}
 
 
-def _limit(draw: random.Random, mapping: dict[str, Any], stages: int, written: Written) -> float:
+def _limit(draw: random.Random, mapping: dict[str, Any]) -> float:
     """Choose a limit from about the least with which one microbatch runs to what all of them take."""
     rows = mapping.get("layers")
     if rows is None:
         memory = mapping["memory"]
+        least, able = 0.0, False
         static, kept = sum(memory.get("static", [0])), sum(memory["activation"])
     else:
+        least, able = max(row.get("static", 0) for row in rows), any("recompute" in row for row in rows)
         static = sum(row["count"] * row.get("static", 0) for row in rows)
-        kept = sum(row["count"] * row.get("activation", 1) for row in rows)
-    able = any("recompute" in row for row in rows or ())
-    share = draw.uniform(0.4, 0.95) if able and draw.random() < 0.7 else draw.choice([0.5, 0.6, 0.8, 1, 1.3, 2, 4])
-    limit = static + kept * share
+        kept = sum(row["count"] * row["activation"] for row in rows)
+    share = draw.choice([0.5, 0.6, 0.8, 1, 1.3, 2, 4])
+    if able and draw.random() < 0.7:  # where it depends on what is recomputed
+        groups = sum(row["count"] // row.get("glue", 1) for row in rows or ())
+        static, share = 0.6 * static, draw.uniform(0.5, 1) * (2 if groups == 1 else 1)
+    limit = max(static + kept * share, least)
     return limit if any(value != round(value, 3) for value in (static, kept)) else round(limit, 1)

@@ -66,6 +66,34 @@ def shorter_order(costs: Costs, freedom: Freedom, than: Fraction) -> Shorter | N
     return _Trial(costs, freedom, than).run()
 
 
+class _State(NamedTuple):
+    """What is done, and when devices and results are there.
+
+    Attributes
+    ----------
+    places : tuple of int
+        How far each microbatch is on its way, forwards and then backwards through all stages.
+    weights : int
+        Which W are still to come, a bit each.
+    free, left : tuple of int
+        When each device is free, and the least work that it has left.
+    ready : tuple of int
+        When the input of each microbatch's next step is there.
+    levels : tuple of Fraction
+        What each device holds.
+    """
+
+    places: tuple[int, ...]
+    weights: int
+    free: tuple[int, ...]
+    ready: tuple[int, ...]
+    left: tuple[int, ...]
+    levels: tuple[Fraction, ...]
+
+
+_Next = tuple[int, Action, _State]
+
+
 class _Trial:
     def __init__(self, costs: Costs, freedom: Freedom, than: Fraction) -> None:
         self.costs, self.freedom = costs, freedom
@@ -149,173 +177,122 @@ class _Trial:
         for k in range(self.count):
             for stage, device in enumerate(self.homes[k]):
                 left[device] += self.work_f[stage] + self.work_b[stage]
-        found = self._explore(
-            (0,) * self.count, 0, (0,) * self.devices, (0,) * self.count, tuple(left), tuple(self.static)
-        )
-        if found is None:
-            return None
-        return Shorter(Fraction(found, self.scale), tuple(self.path))
+        nothing = (0,) * self.count
+        found = self._explore(_State(nothing, 0, (0,) * self.devices, nothing, tuple(left), tuple(self.static)))
+        return None if found is None else Shorter(Fraction(found, self.scale), tuple(self.path))
 
-    def _explore(
-        self,
-        places: tuple[int, ...],
-        weights: int,
-        free: tuple[int, ...],
-        ready: tuple[int, ...],
-        left: tuple[int, ...],
-        levels: tuple[Fraction, ...],
-    ) -> int | None:
-        """Go on from what is done: how far each microbatch is on its way, and which W are still to come (a bit each)."""
-        for device in range(self.devices):
-            if free[device] + left[device] >= self.than:
-                return None
-        for k, place in enumerate(places):
-            if place < self.last:
-                start = max(ready[k], free[self.homes[k][self._stage(place)]])
-                if start + self.tails[k][place] >= self.than:
-                    return None
-        if not weights and all(place == self.last for place in places):
-            return max(free)
-        known = self.seen.setdefault((places, weights), [])
-        vector = (*free, *ready)
-        for other in known:
-            if all(one <= two for one, two in zip(other, vector, strict=True)):
-                return None
-        known.append(vector)
+    def _explore(self, state: _State) -> int | None:
+        """Go on from what is done, and return when all is; None if that is too late, whatever comes next."""
+        if self._is_too_late(state):
+            return None
+        if not state.weights and all(place == self.last for place in state.places):
+            return max(state.free)
+        if self._was_reached(state):
+            return None
         self.states += 1
         if self.states > MOST_STATES:
             raise TooManyStatesError
-        for device, action, start, end, after in sorted(
-            self._next(places, weights, free, ready, left, levels), key=lambda each: each[3]
-        ):
+        following = [*self._next_on_its_way(state), *self._next_weights(state)]
+        for device, action, after in sorted(following, key=lambda each: each[2].free[each[0]]):
             self.path.append((device, action))
-            found = self._explore(*after)
+            found = self._explore(after)
             if found is not None:
                 return found
             self.path.pop()
         return None
 
-    def _next(self, places, weights, free, ready, left, levels) -> Iterator[tuple]:  # type: ignore[no-untyped-def,type-arg]
-        stages = len(self.f)
-        backs = [k for k in range(self.count) if stages <= places[k] < self.last]
-        for k in range(self.count):
-            place = places[k]
+    def _is_too_late(self, state: _State) -> bool:
+        if any(free + left >= self.than for free, left in zip(state.free, state.left, strict=True)):
+            return True
+        return any(
+            max(state.ready[k], state.free[self.homes[k][self._stage(place)]]) + self.tails[k][place] >= self.than
+            for k, place in enumerate(state.places)
+            if place < self.last
+        )
+
+    def _was_reached(self, state: _State) -> bool:
+        """Whether the same was done before, with every device and every result there no later."""
+        known = self.seen.setdefault((state.places, state.weights), [])
+        vector = (*state.free, *state.ready)
+        if any(all(one <= two for one, two in zip(other, vector, strict=True)) for other in known):
+            return True
+        known.append(vector)
+        return False
+
+    def _next_on_its_way(self, state: _State) -> Iterator[_Next]:
+        """List the forwards and backwards that may come next, and the blocks of both."""
+        for k, place in enumerate(state.places):
             if place == self.last:
                 continue
             stage = self._stage(place)
-            device = self.homes[k][stage]
-            start = max(free[device], ready[k])
-            if place >= stages:
-                if self.freedom.split:
-                    bit = 1 << (k * stages + stage)
-                    change = self.costs.stages[stage].held - self.costs.stages[stage].activation
-                    work = self.work_b[stage] - min(self.w[stage], self.work_b[stage])
-                    yield self._after(
-                        places,
-                        weights | bit,
-                        free,
-                        ready,
-                        left,
-                        levels,
-                        device,
-                        ((stage, "I", k),),
-                        start,
-                        self.i[stage],
-                        (k,),
-                        work,
-                        change,
-                    )
-                yield self._after(
-                    places,
-                    weights,
-                    free,
-                    ready,
-                    left,
-                    levels,
-                    device,
-                    ((stage, "B", k),),
-                    start,
-                    self.b[stage],
-                    (k,),
-                    self.work_b[stage],
-                    -self.costs.stages[stage].activation,
-                )
+            if place >= len(self.f):
+                yield from self._backwards(state, k, stage)
+            elif not self._has_an_equal_before(state, k) and self._fits(state, k, stage):
+                taken = self.costs.stages[stage].activation
+                one: Action = ((stage, "F", k),)
+                yield self._after(state, one, (k,), self.f[stage], self.work_f[stage], taken)
+                yield from self._with_a_backward(state, k, stage)
+
+    def _has_an_equal_before(self, state: _State, k: int) -> bool:
+        """Whether a microbatch of a smaller number, which is its equal, has not begun either."""
+        return state.places[k] == 0 and any(
+            state.places[other] == 0 and self.way[other] == self.way[k] for other in range(k)
+        )
+
+    def _fits(self, state: _State, k: int, stage: int) -> bool:
+        device = self.homes[k][stage]
+        limit = self.costs.limits[device]
+        return limit is None or state.levels[device] + self.costs.stages[stage].activation <= limit
+
+    def _backwards(self, state: _State, k: int, stage: int) -> Iterator[_Next]:
+        here = self.costs.stages[stage]
+        whole: Action = ((stage, "B", k),)
+        yield self._after(state, whole, (k,), self.b[stage], self.work_b[stage], -here.activation)
+        if self.freedom.split:
+            half: Action = ((stage, "I", k),)
+            later = state._replace(weights=state.weights | 1 << (k * len(self.f) + stage))
+            work = self.work_b[stage] - min(self.w[stage], self.work_b[stage])
+            yield self._after(later, half, (k,), self.i[stage], work, here.held - here.activation)
+
+    def _with_a_backward(self, state: _State, k: int, stage: int) -> Iterator[_Next]:
+        for j, place in enumerate(state.places):
+            if not self.blocks or not len(self.f) <= place < self.last:
                 continue
-            if place == 0 and any(places[other] == 0 and self.way[other] == self.way[k] for other in range(k)):
-                continue
-            taken = self.costs.stages[stage].activation
-            limit = self.costs.limits[device]
-            if limit is not None and levels[device] + taken > limit:
-                continue
-            yield self._after(
-                places,
-                weights,
-                free,
-                ready,
-                left,
-                levels,
-                device,
-                ((stage, "F", k),),
-                start,
-                self.f[stage],
-                (k,),
-                self.work_f[stage],
-                taken,
-            )
-            for j in backs if self.blocks else ():
-                other = self._stage(places[j])
-                if self.homes[j][other] == device:
-                    yield self._after(
-                        places,
-                        weights,
-                        free,
-                        ready,
-                        left,
-                        levels,
-                        device,
-                        ((stage, "F", k), (other, "B", j)),
-                        max(start, ready[j]),
-                        self.blocks[stage, other],
-                        (k, j),
-                        self.work_f[stage] + self.work_b[other],
-                        taken - self.costs.stages[other].activation,
-                    )
-        rest = weights
+            other = self._stage(place)
+            if self.homes[j][other] == self.homes[k][stage]:
+                block: Action = ((stage, "F", k), (other, "B", j))
+                change = self.costs.stages[stage].activation - self.costs.stages[other].activation
+                work = self.work_f[stage] + self.work_b[other]
+                yield self._after(state, block, (k, j), self.blocks[stage, other], work, change)
+
+    def _next_weights(self, state: _State) -> Iterator[_Next]:
+        rest = state.weights
         while rest:
             bit = rest & -rest
             rest ^= bit
-            k, stage = divmod(bit.bit_length() - 1, stages)
-            device = self.homes[k][stage]
-            yield self._after(
-                places, weights ^ bit, free, ready, left, levels,
-                device, ((stage, "W", k),), free[device], self.w[stage], (), min(self.w[stage], self.work_b[stage]),
-                -self.costs.stages[stage].held,
-            )  # fmt: skip
+            k, stage = divmod(bit.bit_length() - 1, len(self.f))
+            one: Action = ((stage, "W", k),)
+            later = state._replace(weights=state.weights ^ bit)
+            work = min(self.w[stage], self.work_b[stage])
+            yield self._after(later, one, (), self.w[stage], work, -self.costs.stages[stage].held)
 
-    def _after(  # type: ignore[no-untyped-def]
-        self, places, weights, free, ready, left, levels, device, action, start, length, moved, work, change
-    ):
-        end = start + length
-        new_places, new_ready = list(places), list(ready)
+    def _after(
+        self, state: _State, action: Action, moved: tuple[int, ...], length: int, work: int, change: Fraction
+    ) -> _Next:
+        """Run an action as early as it goes; ``moved`` are the microbatches that it takes one step on their way."""
+        device = self.homes[action[0][2]][action[0][0]]
+        end = max([state.free[device], *(state.ready[k] for k in moved)]) + length
+        places, ready = list(state.places), list(state.ready)
         for k in moved:
             stage = self._stage(places[k])
-            new_places[k] += 1
-            if new_places[k] < self.last:
-                other = self._stage(new_places[k])
-                new_ready[k] = end if other == stage else end + self.lags[k][min(stage, other)]
-            else:
-                new_ready[k] = 0
-        return (
-            device,
-            action,
-            start,
-            end,
-            (
-                tuple(new_places),
-                weights,
-                (*free[:device], end, *free[device + 1 :]),
-                tuple(new_ready),
-                (*left[:device], left[device] - work, *left[device + 1 :]),
-                (*levels[:device], levels[device] + change, *levels[device + 1 :]),
-            ),
-        )
+            places[k] += 1
+            other = self._stage(places[k]) if places[k] < self.last else stage
+            ready[k] = end if other == stage else end + self.lags[k][min(stage, other)]
+            if places[k] == self.last:
+                ready[k] = 0
+        free, left, levels = list(state.free), list(state.left), list(state.levels)
+        free[device] = end
+        left[device] -= work
+        levels[device] += change
+        after = _State(tuple(places), state.weights, tuple(free), tuple(ready), tuple(left), tuple(levels))
+        return device, action, after

@@ -111,10 +111,8 @@ def print_table(judged: list[Judged]) -> None:
     print("\nwithout a result:")
     for (command, outcome, text), count in said.most_common(25):
         print(f"  {count} × {command}, {outcome}: {text}")
-    print(
-        f"\n{sum(each.verdict.outcome == 'FAULT' for each in judged)} of {len(judged)} with a fault; seconds of this processor:",
-        end=" ",
-    )
+    faults = sum(each.verdict.outcome == "FAULT" for each in judged)
+    print(f"\n{faults} of {len(judged)} with a fault; seconds of a processor:", end=" ")
     seconds = Counter[str]()
     for each in judged:
         seconds[each.cell.command] += each.seconds  # type: ignore[assignment]
