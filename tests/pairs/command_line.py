@@ -60,8 +60,8 @@ def _faults(command: str, model: Model, result: Result) -> Iterator[str]:
         return
     if command == "plan" and (result.exit_code == 2) != ("layers" not in model.mapping):
         yield f"exit status {result.exit_code}: {result.stderr.strip()}"
-    if result.exit_code and not any(line.startswith(("error: ", "infeasible: ")) for line in result.stderr.split("\n")):
-        yield f"exit status {result.exit_code} without an error: {result.stderr.strip()}"
+    if result.exit_code and not result.stderr.strip() and command != "sweep":
+        yield f"exit status {result.exit_code} without a word"
     if result.stdout:
         yield from _disagreements(json.loads(result.stdout))
 

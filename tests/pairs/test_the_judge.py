@@ -44,7 +44,7 @@ def test_exhaustive_search_finds_the_optimum_that_brute_force_finds(number: int)
 
 
 def test_a_bound_that_is_too_high_is_found() -> None:
-    found = ppopt.optimize(ppopt.Pipeline.from_mapping(STAGES), time_limit=20, workers=1)
+    found = ppopt.optimize(ppopt.Pipeline.from_mapping(STAGES), time_limit=2, workers=1)
     assert found.status == "optimal"
     costs, freedom = costs_of(STAGES, 2), Freedom("linear", True, False)
     assert list(bound_faults("", costs, freedom, found.bound)) == []
