@@ -131,6 +131,8 @@ def _optimize(model: Model, draw: random.Random, tell: Tell) -> Faults:
         yield from _infeasible_faults(model, _placements(options["placement"]))
         raise
     yield from faults_of(model.mapping, found)
+    if found.bound is not None and 0 < found.makespan - found.bound < 1e-9 * found.makespan:
+        yield f"{found.strategy}: {found.makespan!r} is not proven, only rounding is between it and {found.bound!r}"
     if not found.fits:
         yield f"{found.strategy}: takes {found.peak_memory}, more than its limit"
     freedom = Freedom(found.placement, options["split_backward"], options["overlap"])

@@ -38,7 +38,9 @@ def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model
     written = _digits(draw) if numbers == "digits" else _as_it_is
     per_device = draw.choice([1, 1, 2])
     stages = 2 * per_device
-    mapping: dict[str, Any] = {"devices": 2, "microbatches": draw.choice([2, 2, 3, 4]) if per_device == 1 else 2}
+    # with eight, a search begins that counts in the machine's whole numbers
+    counts = [2, 3, 8, 8] if numbers == "digits" else [2, 2, 3, 4]
+    mapping: dict[str, Any] = {"devices": 2, "microbatches": draw.choice(counts) if per_device == 1 else 2}
     if feature == "stages":
         mapping |= _stages(draw, stages, written)
     else:
