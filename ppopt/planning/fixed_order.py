@@ -32,6 +32,7 @@ from ppopt.planning.order_as_partition import (
 from ppopt.planning.order_dependence import depends_on_costs
 from solver.deadline import is_over
 from solver.errors import InputError
+from solver.partitioning.compiling import compiled_loops
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
@@ -51,6 +52,9 @@ PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
+
+MOST_OPS = 20_000
+"""An order of more operations is not replayed dozens of times for a moment's answer: its model is cut evenly."""
 
 MOST_STAGES = 1024
 """Into more stages no model is cut: what is known of a cut grows with their square."""
@@ -241,6 +245,8 @@ def quick_cut(
     empty: bool = True,
     seed: int = 0,
     order: FixedOrder | None = None,
+    stop: Callable[[], bool] | None = None,
+    compiled: dict[str, Any] | None = None,
 ) -> Counts:
     """Find a good cut for an order in a moment; nothing is recomputed, and nothing is proven.
 
@@ -254,11 +260,16 @@ def quick_cut(
         The same seed gives the same cut.
     order : FixedOrder, optional
         The order, if it is known already; then the other arguments do not matter.
+    stop : callable, optional
+        Asked often: whether to end now.
+    compiled : dict, optional
+        The compiled loops, if they are there: the cut is the same, and there sooner.
 
     Returns
     -------
     tuple of int
-        The layers of each stage. Where no cut that was tried fits the memory, one that exceeds it least.
+        The layers of each stage. Where no cut that was tried fits the memory, one that exceeds it least; the even one
+        where the order has too many operations for a quick answer.
 
     Raises
     ------
@@ -266,11 +277,13 @@ def quick_cut(
         As `read_order`, or if the pins of the layers allow no cut.
     """
     order = order or read_order(pipeline, strategy, stages=stages)
+    assert order.pipeline.layers_per_stage is not None
+    if sum(map(len, order.orders)) > MOST_OPS:
+        return order.pipeline.layers_per_stage
     written = write_partition(order.pipeline, order.placement, order.orders, ordered=order.ordered, empty=empty)
     try:
-        found = quick_split(written.problem, seed=seed)
+        found = quick_split(written.problem, seed=seed, over=stop, compiled=compiled)
     except (InfeasibleSplitError, OverflowError):
-        assert order.pipeline.layers_per_stage is not None
         return order.pipeline.layers_per_stage
     return written.cut(written.problem.split_of(found.amounts))[0]
 
@@ -341,8 +354,9 @@ def plan_fixed_order(
 FLOOR_NODES = 40
 """So many parts of all cuts are looked at for a bound without regard to memory."""
 
-TURNS = 4
-"""Of several problems each gets at most this part of the time that is left."""
+FIRST_TURN, GROWTH = 0.5, 4.0
+"""Seconds of the first turn of each number of recomputed layers, if there are so many, and how many times as long the
+next ones are."""
 
 CIRCLES = 8
 """So often does planning for an order that changes begin anew."""
@@ -385,7 +399,9 @@ class _Search:
         self.notes: list[str] = []
 
     def run(self) -> None:
-        """Solve what is to be solved."""
+        """Solve what is to be solved, beginning with the cut that is found in a moment."""
+        self._raise(work_bound(self._layers, self.order.pipeline))
+        self.starts = (*self.starts, *self._quick())
         if not self.order.is_fixed:
             self.notes.append(_NO_PROOF.format(self.order.label))
             self._alternate()
@@ -394,6 +410,16 @@ class _Search:
         else:
             answer = self._solve(self._write(None), None, self.deadline, self._raise)
             self.complete = answer.complete
+
+    def _quick(self) -> list[tuple[Counts, ByKind | None]]:
+        """Cut as `ppopt evaluate` does, where nothing is known."""
+        if self.starts:
+            return []
+        compiled = compiled_loops(may_compile=False)
+        cut = quick_cut(
+            self.order.pipeline, None, empty=self.empty, order=self.order, stop=self.stop, compiled=compiled
+        )
+        return [(cut, None)] if self.empty or 0 not in cut else []
 
     @property
     def _layers(self) -> Layers:
@@ -427,7 +453,7 @@ class _Search:
         cutoff = None
         if self.best is not None and written.is_exact:
             cutoff = int(self.best.makespan * written.ticks_per_unit)
-        starts = [written.split_of(*start) for start in self.starts] if uniform is None else []
+        starts = [written.split_of(*start) for start in self.starts]
         try:
             answer = best_split(
                 problem,
@@ -453,7 +479,7 @@ class _Search:
         cut, again = written.cut(split)
         makespan = written.in_units(length)
         if not written.is_exact:
-            exact = self._exactly(cut, again)
+            exact = self._exactly(cut, again, self.order.orders)
             if exact is None:
                 return
             makespan = exact
@@ -465,13 +491,13 @@ class _Search:
             if self.on_solution is not None:
                 self.on_solution(found.makespan, found.cut)
 
-    def _exactly(self, cut: Counts, again: ByKind | None) -> Fraction | None:
+    def _exactly(self, cut: Counts, again: ByKind | None, orders: Orders) -> Fraction | None:
         """Replay a cut with all digits; None if it exceeds the memory."""
         schedule = replay_orders(
             self.order.label,
             self.order.pipeline.with_cut(cut, again),
             self.order.placement,
-            self.order.orders,
+            orders,
             "graph",
         )
         if schedule.over_limit:
@@ -479,32 +505,65 @@ class _Search:
         return Fraction(max(row.end for row in schedule.rows), schedule.problem.ticks_per_unit)
 
     def _each_uniform(self) -> None:
-        """Try every number of layers that are recomputed on all stages.
+        """Try every number of layers that are recomputed on all stages, and return to those that are left open.
 
         No operation is shorter with a greater number. So what bounds one number from below without regard to memory
         bounds all greater ones, too, and as soon as that reaches the best so far, none of them is of interest.
         """
         most = sum(kind.count for kind in self._layers.kinds if kind.recompute is not None)
-        left_open: list[Fraction] = []
+        self._quick_uniform(most)
+        left_open: dict[int, Fraction] = {}
         floor = Fraction(0)
         for count in range(most + 1):
+            seconds = min(FIRST_TURN, (self.deadline - perf_counter()) / 2 / (most + 1 - count))
             written = self._write(count)
-            floor = max(floor, self._without_limits(written))
-            if self.best is not None and floor >= self.best.makespan:
+            floor = max(floor, self._without_limits(written, seconds))
+            if self._is_shut(floor):
                 break
+            left_open[count] = floor
             if self._is_over():
-                left_open.append(floor)
                 break
-            answer = self._solve(written, count, self._turn())
-            if not answer.complete:
-                left_open.append(max(floor, written.in_units(answer.bound)))
-        if self.best is not None:
-            left_open = [bound for bound in left_open if bound < self.best.makespan]
-        self.complete = not left_open
-        if left_open or self.best is not None:
-            self._raise(min(left_open) if left_open else self.best.makespan)  # type: ignore[union-attr]
+            self._try_uniform(count, written, seconds, left_open)
+        seconds = FIRST_TURN
+        while not self._is_over() and (waiting := [key for key in left_open if not self._is_shut(left_open[key])]):
+            seconds *= GROWTH
+            for count in waiting:
+                left = self.deadline - perf_counter()
+                self._try_uniform(count, self._write(count), left if len(waiting) == 1 else seconds, left_open)
+        bounds = [bound for bound in left_open.values() if not self._is_shut(bound)]
+        self.complete = not bounds
+        if bounds or self.best is not None:
+            self._raise(min(bounds) if bounds else self.best.makespan)  # type: ignore[union-attr]
 
-    def _without_limits(self, written: Written) -> Fraction:
+    def _try_uniform(self, count: int, written: Written, seconds: float, left_open: dict[int, Fraction]) -> None:
+        """Look for the best cut with one number for a while; what is left open of it has a bound then."""
+        if self._is_over() or self._is_shut(left_open[count]):
+            return
+        answer = self._solve(written, count, min(self.deadline, perf_counter() + seconds))
+        if answer.complete:
+            del left_open[count]
+        else:
+            left_open[count] = max(left_open[count], written.in_units(answer.bound))
+
+    def _is_shut(self, bound: Fraction) -> bool:
+        return self.best is not None and bound >= self.best.makespan
+
+    def _quick_uniform(self, most: int) -> None:
+        """Find a cut in a moment: that of `ppopt evaluate`, or else one with about as few recomputed as fit."""
+        self._solve(self._write(0), 0, perf_counter())
+        low, high = 1, most + 1
+        while not (self.best is not None and self.best.uniform == 0) and low < high and not self._is_over():
+            middle = (low + high) // 2
+            written = self._write(middle)
+            with suppress(InfeasibleSplitError, OverflowError):
+                found = quick_split(written.problem, compiled=compiled_loops(may_compile=False), over=self._is_over)
+                if found.excess == 0:
+                    self._take(written, found.length, written.problem.split_of(found.amounts), middle)
+                    high = middle
+                    continue
+            low = middle + 1
+
+    def _without_limits(self, written: Written, seconds: float) -> Fraction:
         """Bound the makespan of all cuts, whether or not they fit the memory."""
         cutoff = None
         if self.best is not None and written.is_exact:
@@ -512,7 +571,7 @@ class _Search:
         try:
             answer = best_split(
                 replace(written.problem, limits=()),
-                deadline=self._turn(),
+                deadline=perf_counter() + seconds,
                 most_nodes=FLOOR_NODES,
                 seed=self.seed,
                 cutoff=cutoff,
@@ -522,21 +581,15 @@ class _Search:
             return Fraction(0)
         return written.in_units(answer.bound)
 
-    def _turn(self) -> float:
-        """When one of several problems has had its share of the time."""
-        now = perf_counter()
-        return now + max(0.0, self.deadline - now) / TURNS
-
     def _alternate(self) -> None:
         """Take the order of a cut, cut the model anew for that order, and so on; its own order judges each cut."""
         order, strategy = self.order, self.order.strategy
         assert strategy is not None
-        self._raise(work_bound(self._layers, order.pipeline))
         cuts = [cut for cut, _ in self.starts if len(cut) == order.stages]
         seen: set[Counts] = set()
         for seed in range(self.seed, self.seed + CIRCLES):
             cut = cuts.pop() if cuts else order.pipeline.layers_per_stage
-            while cut is not None and not self._is_over():
+            while cut is not None and not (seen and self._is_over()):
                 cut = self._next_cut(order.pipeline.with_cut(cut), strategy, seed, seen)
 
     def _next_cut(self, pipeline: Pipeline, strategy: Strategy, seed: int, seen: set[Counts]) -> Counts | None:
@@ -549,9 +602,11 @@ class _Search:
         problem, cut = written.problem, pipeline.layers_per_stage
         assert cut is not None
         amounts = problem.amounts_of(written.split_of(cut))
-        if cut not in seen and written.is_exact and problem.keeps_limits(amounts):
-            length = Replay(problem, None).longest(amounts).length
-            self._keep(_Best(written.in_units(length), cut, None, None, orders))
+        if cut not in seen and problem.keeps_limits(amounts):
+            length = Replay(problem, None).longest(amounts).length if written.is_exact else None
+            makespan = self._exactly(cut, None, orders) if length is None else written.in_units(length)
+            if makespan is not None:
+                self._keep(_Best(makespan, cut, None, None, orders))
         seen.add(cut)
         found = written.cut(problem.split_of(quick_split(problem, seed=seed, over=self._is_over).amounts))[0]
         return None if found in seen else found

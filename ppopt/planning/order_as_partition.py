@@ -14,11 +14,12 @@ import numpy as np
 from solver.exact import common_scale
 from solver.order_graph import between_actions, check_complete, deadlock, order_graph
 from solver.partitioning.problem import LARGEST, Form, Limit, Numbers, PartitionProblem, Run, Split, Term
+from solver.partitioning.splits import first_in_second
 from solver.problem import Action, Block
 from strategies.actions import Op, PipelineAction
 from strategies.cuts import ByKind, Counts, counts_by_kind
 from strategies.dependencies import build_problem, split_as_in
-from strategies.layers import LayerCosts, Layers
+from strategies.layers import LayerCosts, LayerKind, Layers
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -41,7 +42,8 @@ class Written:
     Attributes
     ----------
     problem : PartitionProblem
-        Its bins are stages, its runs are kinds of layers, its items are layers that stay together.
+        Its bins are stages, its runs are kinds of layers, its items are layers that stay together. Where layers may be
+        recomputed, they are the parts of the items.
     layers : Layers
         The model.
     ticks_per_unit : int
@@ -60,19 +62,20 @@ class Written:
         """Return how many layers each stage holds, and how many of each kind are recomputed; None for no layer."""
         glue = [kind.glue for kind in self.layers.kinds]
         held = tuple(sum(n * size for n, size in zip(counts, glue, strict=True)) for counts in split.held)
-        again = tuple(tuple(n * size for n, size in zip(counts, glue, strict=True)) for counts in split.second)
-        return held, again if any(map(any, again)) else None
+        return held, split.second if any(map(any, split.second)) else None
 
     def split_of(self, layers_per_stage: Counts, recomputed: ByKind | None = None) -> Split:
-        """Write a cut as a split; layers that may not be recomputed here are not."""
+        """Write a cut as a split; what may not be recomputed here is not, and what must be is."""
         glue = [kind.glue for kind in self.layers.kinds]
         able = [len(run.modes) > 1 for run in self.problem.runs]
         held = counts_by_kind(self.layers, layers_per_stage)
         again = recomputed or ((0,) * len(glue),) * len(held)
-        return Split(
+        split = Split(
             tuple(tuple(n // size for n, size in zip(counts, glue, strict=True)) for counts in held),
-            tuple(tuple(n // size * can for n, size, can in zip(counts, glue, able, strict=True)) for counts in again),
+            tuple(tuple(n * can for n, can in zip(counts, able, strict=True)) for counts in again),
         )
+        first = self.problem.first_in_mode
+        return split if first is None else split._replace(second=first_in_second(self.problem, np.array(held), first))
 
     def in_units(self, ticks: int) -> Fraction:
         """Return a length in the user's unit of time."""
@@ -184,16 +187,9 @@ def write_partition(
     tasks = [classes.setdefault(_class_of(action), len(classes)) for action in ordered.actions]
     windows = layers.stage_windows(stages, empty=empty)
     again = recompute != "none" and not (recompute == "uniform-k" and uniform == 0)
+    units = scale // overlap.denominator, memory_scale
     runs = tuple(
-        Run(
-            kind.count // kind.glue,
-            *window,
-            tuple(
-                _amounts(costs.times(kind.glue), scale // overlap.denominator, memory_scale)
-                for costs in (kind.costs, *([kind.recomputed] if again and kind.recomputed is not None else []))
-            ),
-        )
-        for kind, window in zip(layers.kinds, windows, strict=True)
+        _run(kind, window, units, recomputes=again) for kind, window in zip(layers.kinds, windows, strict=True)
     )
     lengths = tuple(_forms(each, overlap) for each in classes)
     groups = tuple(dict.fromkeys(tuple(sorted({stage for stage, _ in held})) for held in placement.local_stages))
@@ -244,6 +240,14 @@ def _amounts(costs: LayerCosts, ticks: int, units: int) -> tuple[int, ...]:
         *(_in_ticks(value, ticks) for value in costs[:4]),
         *(_in_ticks(value, units) for value in (costs.activation, costs.held_for_weight, costs.static)),
     )
+
+
+def _run(kind: LayerKind, window: tuple[int, int], units: tuple[int, int], *, recomputes: bool) -> Run:
+    """Write a row of layers: what is glued is one item; single layers of it may be recomputed."""
+    if recomputes and kind.recomputed is not None:
+        modes = tuple(_amounts(costs, *units) for costs in (kind.costs, kind.recomputed))
+        return Run(kind.count // kind.glue, *window, modes, parts=kind.glue)
+    return Run(kind.count // kind.glue, *window, (_amounts(kind.costs.times(kind.glue), *units),))
 
 
 def _class_of(action: PipelineAction) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.planning.fixed_order import FixedOrder, quick_cut
+from ppopt.planning.fixed_order import MOST_OPS, FixedOrder, quick_cut
 from ppopt.planning.order_as_partition import write_partition
 from solver.deadline import OutOfTimeError, is_over
 from solver.errors import InputError
@@ -19,9 +19,6 @@ from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
 from strategies.stages import GivenModel
-
-MOST_OPS = 20_000
-"""An order of more operations is not replayed dozens of times for a moment's answer: its model is cut evenly."""
 
 
 def planned(order: FixedOrder) -> Pipeline:
@@ -37,8 +34,6 @@ def planned(order: FixedOrder) -> Pipeline:
     Pipeline
         With the cut; the even one where the order has too many operations for a quick answer.
     """
-    if sum(map(len, order.orders)) > MOST_OPS:
-        return order.pipeline
     return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
 
 

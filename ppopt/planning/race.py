@@ -1,4 +1,4 @@
-"""Many orders planned in one time: each has a short turn first, then longer ones, the promising orders more of them."""
+"""Many orders planned in one time: a quick cut for each, a short turn each, then longer ones for those that promise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Entry:
     bound : Fraction
         The best bound of all its turns.
     turns : int
-        How many it has had.
+        How many it has had; the first was only for a quick cut.
     seconds : float
         How long they took.
     needs : float
@@ -86,7 +86,7 @@ class Entry:
             return bool(self.fault)
         if self.makespan is not None and self.makespan <= self.bound:
             return True
-        return self.answer.status in ("optimal", "infeasible") or (not self.order.is_fixed and self.turns > 1)
+        return self.answer.status in ("optimal", "infeasible") or (not self.order.is_fixed and self.turns > 2)
 
 
 @dataclass
@@ -123,21 +123,33 @@ class Race:
     _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
 
     def run(self, deadline: float) -> None:
-        """Give every order a turn, then longer ones, until all is proven or the deadline has passed.
+        """Cut for every order in a moment, then give turns, until all is proven or the deadline has passed.
 
-        The first order has its turn whatever the time is.
+        The first order has its quick cut whatever the time is.
         """
         for place, entry in enumerate(self.entries):
-            left = deadline - perf_counter()
-            if self.interrupted or (place and left <= entry.needs):
+            if self.interrupted or (place and deadline - perf_counter() <= entry.needs):
                 return
-            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(self.entries) - place))))
+            self._turn(entry, 0.0)
+        self._first_turns(deadline)
         while not self.interrupted and (waiting := self._next()) is not None:
             left = deadline - perf_counter()
             if left < max(LEAST_TURN, waiting.needs):
                 return
             is_last = sum(not entry.is_done for entry in self.entries) == 1
-            self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH**waiting.turns))
+            self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH ** (waiting.turns - 1)))
+
+    def _first_turns(self, deadline: float) -> None:
+        """Give every order a short turn, the shortest one first."""
+        waiting = sorted(
+            (entry for entry in self.entries if not entry.is_done),
+            key=lambda entry: (entry.makespan is None, entry.makespan or 0),
+        )
+        for place, entry in enumerate(waiting):
+            left = deadline - perf_counter()
+            if self.interrupted or left < max(LEAST_TURN, entry.needs):
+                return
+            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(waiting) - place))))
 
     def _next(self) -> Entry | None:
         """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
@@ -177,9 +189,9 @@ class Race:
         known, order = entry.answer, entry.order
         cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
         starts = [(cut, again) for cut, again in cuts if cut is not None]
-        if known is None:
-            entry.bound = self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds)
-        if known is None and not order.is_fixed:
+        if entry.turns == 1:
+            entry.bound = max(entry.bound, self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds))
+        if entry.turns == 1 and not order.is_fixed:
             starts += [(cut, None) for cut in self._cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
         return plan_fixed_order(
             order.pipeline,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.planning.fixed_order import FixedOrder
+from ppopt.planning.fixed_order import MOST_OPS, FixedOrder
 from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.order_as_partition import write_partition
-from ppopt.planning.quick import MOST_OPS
 from ppopt.result import Schedule
 from solver.errors import InputError
 from solver.partitioning.solve import quick_split

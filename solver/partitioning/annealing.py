@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Annealing:
             least=0 if problem.empty else 1,
             run_of_item=np.array(problem.run_of_item, dtype=np.int64),
             column_of=column_of,
-            has_second=np.array([len(run.modes) > 1 for run in problem.runs]),
+            parts=problem.parts,
             seconds=np.array([at for at, column in enumerate(problem.columns) if column.mode], dtype=np.int64),
             limits=problem.limit_rows,
             most=problem.limit_values,
@@ -142,7 +143,5 @@ class Annealing:
         return self.round(Found(scale, 1.0, amounts), best, deadline=None)
 
     def _cuts(self, amounts: Numbers) -> list[int]:
-        held = np.zeros(self.problem.bins, dtype=np.int64)
-        for column, amount in zip(self.problem.columns, amounts.tolist(), strict=True):
-            held[column.bin] += amount
-        return [0, *np.cumsum(held).tolist()]
+        held = self.problem.split_of(amounts).held
+        return [0, *accumulate(map(sum, held))]

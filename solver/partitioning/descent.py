@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
-from solver.partitioning.problem import Column, Numbers, PartitionProblem
+from solver.partitioning.problem import Column, Numbers, PartitionProblem, Split
 from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 Floats = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ class Place(NamedTuple):
 class Moves(NamedTuple):
     """Changes of a split: cuts ``firsts`` to ``lasts`` by ``steps``, or the second mode of ``runs`` in a bin.
 
-    ``runs`` is −1 where cuts are moved. ``changes`` says, a row each, how the columns change, if all items that are
+    ``runs`` is −1 where cuts are moved. ``changes`` says, a row each, how the columns change, if all parts that are
     moved stay in their mode.
     """
 
@@ -91,9 +92,13 @@ class Descent:
         Judges moves, and gathers paths.
     seed : int
         For the moves that lead out of a local optimum.
+    second : bool
+        Whether second modes may change.
     """
 
-    def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
+    def __init__(
+        self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, *, second: bool = True
+    ) -> None:
         self.problem, self.replay, self.pool = problem, replay, pool
         self.draw = random.Random(seed)  # noqa: S311 - no secret
         self.draw_blocks = np.random.default_rng(seed)
@@ -101,7 +106,7 @@ class Descent:
         self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
         self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
         self.owners = np.flatnonzero(np.diff(problem.limit_owners, prepend=-1))
-        self.has_second = problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
+        self.has_second = second and problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
         self.replays = 0
 
     def place(self, cuts: list[int], second: Numbers) -> Place:
@@ -117,6 +122,10 @@ class Descent:
             dtype=np.int64,
         )
         return Place(cuts, settled, amounts)
+
+    def placed(self, split: Split) -> Place:
+        """Place a split."""
+        return self.place([0, *accumulate(map(sum, split.held))], np.array(split.second, dtype=np.int64))
 
     def judged(self, place: Place) -> Found:
         """Replay a split."""
@@ -196,7 +205,7 @@ class Descent:
     def _blocks(self, here: Place, step: int) -> Moves:
         """Move some neighbouring cuts by one, which takes an item from one bin and gives one to another.
 
-        An item that is moved stays in its mode.
+        A part that is moved stays in its mode; those that are not in the second one are moved first.
         """
         least, cuts = 0 if self.problem.empty else 1, np.array(here.cuts)
         inner = cuts[1:-1]
@@ -206,9 +215,14 @@ class Descent:
         for cut in np.flatnonzero(allowed).tolist():
             run = self.problem.run_of_item[inner[cut] - (step < 0)]
             source, target = (cut, cut + 1) if step < 0 else (cut + 1, cut)
-            mode = int(here.second[source, run] > 0 and here.amounts[column_of[Column(source, run, 0)]] == 0)
-            changes[cut + 1, column_of[Column(source, run, mode)]] -= 1
-            changes[cut + 1, column_of[Column(target, run, mode)]] += 1
+            parts = self.problem.runs[run].parts
+            plain = parts
+            if here.second[source, run]:
+                plain = min(parts, int(here.amounts[column_of[Column(source, run, 0)]]))
+            for mode, count in enumerate((plain, parts - plain)):
+                if count:
+                    changes[cut + 1, column_of[Column(source, run, mode)]] -= count
+                    changes[cut + 1, column_of[Column(target, run, mode)]] += count
         summed = changes.cumsum(axis=0)
         forbidden = np.concatenate([[0], (~allowed).cumsum()])
         first, last = self._neighbours(len(inner))
@@ -231,7 +245,7 @@ class Descent:
         return np.concatenate([alone, drawn[0]]), np.concatenate([alone, drawn[1]])
 
     def _modes(self, here: Place) -> Moves:
-        """Change the mode of one item."""
+        """Change the mode of one part."""
         made: list[tuple[int, int, int, int]] = []
         changes: list[Numbers] = []
         for place, (bin_, run, mode) in enumerate(self.problem.columns):

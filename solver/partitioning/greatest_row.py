@@ -137,12 +137,11 @@ class GreatestRow:
         for column, held in list(self._columns.items()):
             self._watched.append(held)
             each = self.layout.runs[column.run]
-            if len(each.modes) > 1:
-                plain, second = (self.model.new_int_var(0, each.count, "in a mode") for _ in range(2))
-                self.model.add(plain + second == held)
-                self._watched.append(second)
-                self._columns[column] = plain
-                self._columns[column._replace(mode=1)] = second
+            if len(each.modes) > 1 or each.parts > 1:
+                counted = [self.model.new_int_var(0, each.all_parts, "in a mode") for _ in each.modes]
+                self.model.add(cp_model.LinearExpr.sum(counted) == each.parts * held)
+                self._watched += counted[1:]
+                self._columns |= {column._replace(mode=mode): count for mode, count in enumerate(counted)}
 
     def _amounts(self, form: Form) -> list[tuple[Column, int]]:
         factors: dict[Column, int] = {}
@@ -155,7 +154,7 @@ class GreatestRow:
     def _most(self, form: Form) -> int:
         by_run: dict[int, int] = {}
         for column, factor in self._amounts(form):
-            by_run[column.run] = max(by_run.get(column.run, 0), factor * self.layout.runs[column.run].count)
+            by_run[column.run] = max(by_run.get(column.run, 0), factor * self.layout.runs[column.run].all_parts)
         return sum(by_run.values())
 
     def _written(self, form: Form, unit: int = 1) -> cp_model.LinearExprT:

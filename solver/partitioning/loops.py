@@ -30,7 +30,7 @@ class Fixed(NamedTuple):
     least: int  # how many items a bin must hold
     run_of_item: Numbers
     column_of: Numbers  # by bin, run and mode
-    has_second: Numbers  # for each run, whether its items have a second mode
+    parts: Numbers  # for each run, of how many parts an item consists
     seconds: Numbers  # the columns of second modes; that of the first stands before each
     limits: Numbers  # factors by limit and column
     most: Numbers
@@ -120,22 +120,23 @@ def may_shift(first: int, last: int, step: int, fixed: Fixed, cuts: Numbers) -> 
 
 
 def shift_cuts(first: int, last: int, step: int, fixed: Fixed, walk: Walk) -> None:
-    """Move some neighbouring cuts by one; an item that changes its bin keeps its mode."""
+    """Move some neighbouring cuts by one; a part that changes its bin keeps its mode, those in the first go first."""
     for count in range(last - first + 1):
         cut = first + count if step < 0 else last - count
         source = cut - 1 if step < 0 else cut
         target = cut if step < 0 else cut - 1
         run = fixed.run_of_item[walk.new_cuts[cut] - (1 if step < 0 else 0)]
-        mode = 0
-        if walk.new_amounts[fixed.column_of[source, run, 0]] == 0 and fixed.has_second[run]:
-            mode = 1
-        walk.new_amounts[fixed.column_of[source, run, mode]] -= 1
-        walk.new_amounts[fixed.column_of[target, run, mode]] += 1
+        plain = min(fixed.parts[run], walk.new_amounts[fixed.column_of[source, run, 0]])
+        walk.new_amounts[fixed.column_of[source, run, 0]] -= plain
+        walk.new_amounts[fixed.column_of[target, run, 0]] += plain
+        if plain < fixed.parts[run]:
+            walk.new_amounts[fixed.column_of[source, run, 1]] -= fixed.parts[run] - plain
+            walk.new_amounts[fixed.column_of[target, run, 1]] += fixed.parts[run] - plain
         walk.new_cuts[cut] += step
 
 
 def change(fixed: Fixed, walk: Walk) -> bool:
-    """Make one random change, if it may be made: the mode of an item, or an item from one bin to another."""
+    """Make one random change, if it may be made: the mode of a part, or an item from one bin to another."""
     bins = len(walk.cuts) - 1
     if len(fixed.seconds) > 0 and draw(walk.state, 100) < 45:
         column = fixed.seconds[draw(walk.state, len(fixed.seconds))]

@@ -30,13 +30,21 @@ class Run:
     first, last : int
         The bins in which they may lie.
     modes : tuple of tuple of int
-        For each mode that an item of this run may be in, what it amounts to in each attribute. All are at least 0.
+        For each mode that a part of an item may be in, what it amounts to in each attribute. All are at least 0.
+    parts : int
+        Of how many equal parts an item consists: they lie in one bin, but each may be in another mode.
     """
 
     count: int
     first: int
     last: int
     modes: tuple[tuple[int, ...], ...]
+    parts: int = 1
+
+    @property
+    def all_parts(self) -> int:
+        """How many parts all items have together."""
+        return self.count * self.parts
 
 
 class Term(NamedTuple):
@@ -60,7 +68,7 @@ class Limit(NamedTuple):
 
 
 class Column(NamedTuple):
-    """The items of one run that lie in one bin, in one mode."""
+    """The parts of the items of one run that lie in one bin, in one mode."""
 
     bin: int
     run: int
@@ -90,7 +98,7 @@ class PartitionProblem:
     empty : bool
         Whether bins may be empty.
     first_in_mode : int or None
-        If a number, exactly the first so many items of a bin that have a second mode are in it. If None, any may be.
+        If a number, exactly the first so many parts of a bin that have a second mode are in it. If None, any may be.
     step : int
         All lengths and lags are multiples of this.
     """
@@ -133,9 +141,14 @@ class PartitionProblem:
         return tuple(number for number, run in enumerate(self.runs) for _ in range(run.count))
 
     @cached_property
+    def parts(self) -> Numbers:
+        """Of how many parts an item of each run consists."""
+        return np.array([run.parts for run in self.runs], dtype=np.int64)
+
+    @cached_property
     def counts(self) -> Numbers:
-        """How many items each run has."""
-        return np.array([run.count for run in self.runs], dtype=np.int64)
+        """How many parts each run has."""
+        return np.array([run.all_parts for run in self.runs], dtype=np.int64)
 
     def in_columns(self, form: Form) -> Numbers:
         """Write a form as factors of the columns."""
@@ -191,13 +204,15 @@ class PartitionProblem:
         for column, amount in zip(self.columns, amounts.tolist(), strict=True):
             held[column] = amount
         plain, second = held[:, :, 0], held[:, :, 1]
-        return Split(tuple(map(tuple, (plain + second).tolist())), tuple(map(tuple, second.tolist())))
+        return Split(tuple(map(tuple, ((plain + second) // self.parts).tolist())), tuple(map(tuple, second.tolist())))
 
     def amounts_of(self, split: Split) -> Numbers:
         """Count the columns of a split."""
         return np.array(
             [
-                split.second[place][run] if mode else split.held[place][run] - split.second[place][run]
+                split.second[place][run]
+                if mode
+                else split.held[place][run] * self.runs[run].parts - split.second[place][run]
                 for place, run, mode in self.columns
             ],
             dtype=np.int64,
@@ -212,7 +227,7 @@ class Split(NamedTuple):
     held : tuple of tuple of int
         For each bin and run, how many.
     second : tuple of tuple of int
-        How many of those are in the second mode.
+        How many of their parts are in the second mode.
     """
 
     held: tuple[tuple[int, ...], ...]

@@ -106,7 +106,7 @@ class Relaxation:
         model.setOptionValue("simplex_iteration_limit", MOST_ITERATIONS)
         none: npt.NDArray[np.int32] = np.array([], dtype=np.int32)
         for column in self.problem.columns:
-            model.addCol(0.0, 0.0, float(self.problem.runs[column.run].count), 0, none, none.astype(float))
+            model.addCol(0.0, 0.0, float(self.problem.runs[column.run].all_parts), 0, none, none.astype(float))
         model.addCol(1.0, 0.0, highspy.kHighsInf, 0, none, none.astype(float))
         for rows in (self.totals, self.sums):
             for factors, low, high in zip(rows.factors, rows.low, rows.high, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class Rows(NamedTuple):
 
 
 def totals(problem: PartitionProblem) -> Rows:
-    """Each run has all its items somewhere."""
+    """Each run has all its parts somewhere."""
     runs = np.arange(len(problem.runs))
     factors = (problem.column_runs == runs[:, None]).astype(np.int64)
     return Rows(factors, problem.counts.copy(), problem.counts.copy())
@@ -38,14 +39,17 @@ class Sums(NamedTuple):
     rows : Rows
         The sums, with what they can be at the start.
     ranks : array of int
-        Those of lower rank are fixed first; `POSITION` marks those that say how many items lie before a bin.
+        Those of lower rank are fixed first; `POSITION` marks those that say how many parts lie before a bin.
     bins : array of int
         That bin, for positions.
+    steps : array of int
+        Each sum is a multiple of its step, since items have so many parts.
     """
 
     rows: Rows
     ranks: Numbers
     bins: Numbers
+    steps: Numbers
 
 
 LOAD, PART, SECOND, BIN, POSITION = 0, 1, 2, 3, 4
@@ -60,7 +64,7 @@ def sums(problem: PartitionProblem) -> Sums:
     """List the sums that are worth fixing.
 
     For each group what it holds of all runs that can be elsewhere, in the second mode, and of each run; for each bin
-    what it holds of each run that has two modes; and, where several runs can move, how many items lie before each bin.
+    what it holds of each run that has two modes; and, where several runs can move, how many parts lie before each bin.
     """
     found: dict[bytes, tuple[Numbers, int, int]] = {}
     for chosen, rank, place in _worth_fixing(problem):
@@ -77,7 +81,21 @@ def sums(problem: PartitionProblem) -> Sums:
     places = np.array([place for _, _, place in listed], dtype=np.int64)
     if problem.first_in_mode is not None:
         high[ranks == SECOND] = np.minimum(high[ranks == SECOND], problem.first_in_mode)
-    return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places)
+    steps = np.array([_step_of(problem, row) for row in factors], dtype=np.int64)
+    return Sums(Rows(factors, np.zeros(len(factors), dtype=np.int64), high), ranks, places, steps)
+
+
+def _step_of(problem: PartitionProblem, row: Numbers) -> int:
+    """Return what a sum is a multiple of: the parts of its items where it counts whole items, else 1."""
+    steps = [problem.runs[problem.columns[place].run].parts for place in np.flatnonzero(row).tolist()]
+    if max(steps, default=1) == 1:
+        return 1
+    modes: dict[tuple[int, int], int] = {}
+    for place in np.flatnonzero(row).tolist():
+        column = problem.columns[place]
+        modes[column.bin, column.run] = modes.get((column.bin, column.run), 0) + 1
+    is_whole = all(count == len(problem.runs[run].modes) for (_, run), count in modes.items())
+    return gcd(*steps) if is_whole else 1
 
 
 def _worth_fixing(problem: PartitionProblem) -> Iterator[tuple[npt.NDArray[np.bool_], int, int]]:
@@ -103,7 +121,7 @@ def _worth_fixing(problem: PartitionProblem) -> Iterator[tuple[npt.NDArray[np.bo
 def side_rows(problem: PartitionProblem) -> Rows:
     """List what else every split keeps, at least ``low``: limits, bins that are not empty, the order of the runs.
 
-    Of a run q and the one before it, r, with N items each: a bin before which lie any items of q has all items of r
+    Of a run q and the one before it, r, with N parts each: a bin before which lie any parts of q has all parts of r
     before it, so ``N_q · (r before the bin) − N_r · (q before the bin) ≥ 0``.
     """
     bins = np.array([column.bin for column in problem.columns])
@@ -116,7 +134,7 @@ def side_rows(problem: PartitionProblem) -> Rows:
     for first, second in pairwise(range(len(problem.runs))):
         one, two = problem.runs[first], problem.runs[second]
         for place in range(two.first + 1, one.last + 1):
-            found.append(_in_order(problem, place, first, 0, two.count))
+            found.append(_in_order(problem, place, first, 0, two.all_parts))
             low.append(0)
     factors = np.array(found, dtype=np.int64).reshape(len(found), len(bins))
     return Rows(factors, np.array(low, dtype=np.int64), np.full(len(found), NO_SIDE, dtype=np.int64))
@@ -125,13 +143,13 @@ def side_rows(problem: PartitionProblem) -> Rows:
 def _in_order(problem: PartitionProblem, place: int, first: int, least: int, most: int) -> Numbers:
     """Write that a run begins before a bin only if the one before it is complete there.
 
-    If at least ``least`` of the first run's N items lie before the bin, and at most ``most`` of the second run's, then
+    If at least ``least`` of the first run's N parts lie before the bin, and at most ``most`` of the second run's, then
     ``most · (first − least) ≥ (N − least) · second``: either the second is 0, or the first is N and the second at most
     ``most``.
     """
     before = np.array([column.bin < place for column in problem.columns])
     runs = problem.column_runs
-    lacking = problem.runs[first].count - least
+    lacking = problem.runs[first].all_parts - least
     row: Numbers = (most * (before & (runs == first)) - lacking * (before & (runs == first + 1))).astype(np.int64)
     return row
 
@@ -146,7 +164,7 @@ def order_rows(problem: PartitionProblem, places: Numbers, low: Numbers, high: N
     places : array of int
         Bins.
     low, high : array of int
-        How many items lie before each of them, at least and at most.
+        How many parts lie before each of them, at least and at most.
     """
     ends = problem.counts.cumsum()
     starts = ends - problem.counts
@@ -154,9 +172,9 @@ def order_rows(problem: PartitionProblem, places: Numbers, low: Numbers, high: N
     sides: list[int] = []
     for place, least, most in zip(places.tolist(), low.tolist(), high.tolist(), strict=True):
         for first in range(len(problem.runs) - 1):
-            first_least = min(max(least - int(starts[first]), 0), problem.runs[first].count)
-            second_most = min(max(most - int(starts[first + 1]), 0), problem.runs[first + 1].count)
-            if first_least < problem.runs[first].count and second_most > 0:
+            first_least = min(max(least - int(starts[first]), 0), problem.runs[first].all_parts)
+            second_most = min(max(most - int(starts[first + 1]), 0), problem.runs[first + 1].all_parts)
+            if first_least < problem.runs[first].all_parts and second_most > 0:
                 found.append(_in_order(problem, place, first, first_least, second_most))
                 sides.append(first_least * second_most)
     factors = np.array(found, dtype=np.int64).reshape(len(found), len(problem.columns))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
+from solver.partitioning.second_modes import mended, second_modes
 from solver.partitioning.splits import even_start
 
 QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
@@ -67,10 +69,16 @@ class Answer:
 def weights_of(problem: PartitionProblem) -> list[int]:
     """Return about how long an item of each run takes: all that classes of tasks count of it, each once."""
     used = {(term.attribute, term.factor) for forms in problem.lengths for form in forms for term in form}
-    return [sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
+    return [run.parts * sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
 
 
-def quick_split(problem: PartitionProblem, *, seed: int = 0, over: Callable[[], bool] | None = None) -> Found:
+def quick_split(
+    problem: PartitionProblem,
+    *,
+    seed: int = 0,
+    over: Callable[[], bool] | None = None,
+    compiled: dict[str, Any] | None = None,
+) -> Found:
     """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
 
     Parameters
@@ -81,6 +89,8 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, over: Callable[[], 
         Of what is random.
     over : callable or None
         Asked now and then: whether to end with what there is.
+    compiled : dict or None
+        The compiled loops, if they are there: with them it takes less time.
 
     Raises
     ------
@@ -90,22 +100,46 @@ def quick_split(problem: PartitionProblem, *, seed: int = 0, over: Callable[[], 
         If lengths are too large.
     """
     replays = max(FEWEST_REPLAYS, min(QUICK_REPLAYS, QUICK_TASKS // max(1, len(problem.tasks))))
-    return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, over)
+    return _descended(problem, Replay(problem, compiled), Pool(len(problem.columns)), seed, replays, over)
 
 
 def _descended(
-    problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, over: Callable[[], bool] | None
+    problem: PartitionProblem,
+    replay: Replay,
+    pool: Pool,
+    seed: int,
+    replays: int,
+    over: Callable[[], bool] | None,
+    known: Sequence[Split] = (),
 ) -> Found:
-    """Descend from even splits: with nothing in its second mode, and where there are limits, with all."""
+    """Descend from an even split; where there are limits and second modes, from several, the best one first."""
     descent = Descent(problem, replay, pool, seed)
-    cuts = even_start(problem, weights_of(problem))
-    modes = [np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)]
+    even = descent.place(even_start(problem, weights_of(problem)), _none(problem))
+    starts = [even]
     if descent.has_second and problem.limits:
-        modes.append(modes[0] + int(problem.counts.max()))
+        short = Descent(replace(problem, limits=()), replay, pool, seed, second=False)
+        unlimited = short.run(even, replays=replays // 4, over=over).amounts
+        splits = dict.fromkeys([*known, problem.split_of(unlimited), problem.split_of(even.amounts)])
+        chosen = dict.fromkeys(each for split in splits for each in second_modes(problem, split))
+        starts = [descent.placed(each) for each in chosen]
+        starts.sort(key=lambda start: descent.judged(start).rank)
+        replays += len(starts)
     found = []
-    for number, second in enumerate(modes, start=1):
-        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), over=over))
+    for number, start in enumerate(starts, start=1):
+        found.append(descent.run(start, replays=replays * number // len(starts), over=over))
     return min(found, key=lambda each: each.rank)
+
+
+def _none(problem: PartitionProblem) -> Numbers:
+    return np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
+
+
+def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Numbers]:
+    """Yield the splits that keep the limits, with as much in their second mode as those ask for."""
+    for split in splits:
+        choices = [split] if problem.first_in_mode is not None else [split, mended(problem, split)]
+        fitting = [amounts for each in choices if problem.keeps_limits(amounts := problem.amounts_of(each))]
+        yield from fitting[:1]
 
 
 def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
@@ -166,7 +200,8 @@ def best_split(
     seed : int
         Of everything random.
     starts : sequence of Split
-        Splits that are known; the answer is no longer than those that keep the limits.
+        Splits that are known; the answer is no longer than those that keep the limits. Of others as much is put in its
+        second mode as the limits ask for.
     cutoff : int or None
         Splits that are no shorter are of no interest.
     on_solution : callable or None
@@ -201,18 +236,19 @@ def best_split(
             if on_solution is not None:
                 on_solution(found.length, problem.split_of(found.amounts))
 
-    for start in starts:
-        amounts = problem.amounts_of(start)
-        if problem.keeps_limits(amounts):
-            path = replay.longest(amounts)
-            pool.add(path)
-            take(Found(path.length, 0.0, amounts))
+    for amounts in _fitting(problem, starts):
+        path = replay.longest(amounts)
+        pool.add(path)
+        take(Found(path.length, 0.0, amounts))
 
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over)
+    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over, starts)
     take(first)
+    if over():
+        split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)
+        return Answer(split, length, 0, complete=False, paths=pool.count)
     near: Callable[[Numbers, int | None], Found | None] | None = None
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
         annealing = Annealing(problem, replay, pool, seed)

@@ -12,21 +12,31 @@ class InfeasibleSplitError(Exception):
 
 
 def settled_second(problem: PartitionProblem, held: Numbers, wanted: Numbers) -> Numbers:
-    """Return how many items are in their second mode: as wanted, as many as there are, or as the problem demands."""
+    """Return how many parts are in their second mode: as wanted, as many as there are, or as the problem demands."""
     able = np.array([len(run.modes) > 1 for run in problem.runs])
     most = np.where(able, held, 0)
     if problem.first_in_mode is None:
         return np.minimum(most, wanted)
-    settled: Numbers = np.clip(problem.first_in_mode - (np.cumsum(most, axis=1) - most), 0, most)
-    return settled
+    return _first(most, problem.first_in_mode)
+
+
+def first_in_second(problem: PartitionProblem, held: Numbers, first: int) -> tuple[tuple[int, ...], ...]:
+    """Put the first so many parts of each bin that have a second mode into it."""
+    able = np.array([len(run.modes) > 1 for run in problem.runs])
+    return tuple(map(tuple, _first(np.where(able, held, 0), first).tolist()))
+
+
+def _first(most: Numbers, first: int) -> Numbers:
+    taken: Numbers = np.clip(first - (np.cumsum(most, axis=1) - most), 0, most)
+    return taken
 
 
 def held_between(problem: PartitionProblem, cuts: list[int]) -> Numbers:
-    """Count the items by bin and run."""
+    """Count the parts of the items by bin and run."""
     held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
     bins = np.repeat(np.arange(problem.bins), np.diff(cuts))
     np.add.at(held, (bins, np.array(problem.run_of_item, dtype=np.int64)), 1)
-    return held
+    return held * problem.parts
 
 
 def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:

@@ -63,17 +63,28 @@ class Open:
 
 @dataclass
 class Branch:
-    """A column or a sum that is split at a value: at most ``below``, or more."""
+    """A column or a sum that is split at a value: at most ``below``, or at least a step more."""
 
     is_sum: bool
     place: int
     value: float
+    step: int = 1
     parts: list[tuple[Node, int, Solved] | None] = field(default_factory=list)
 
     @property
     def below(self) -> int:
-        """The largest whole number of the lower part."""
-        return int(np.floor(self.value))
+        """The largest number of the lower part."""
+        return int(np.floor(self.value / self.step)) * self.step
+
+    @property
+    def above(self) -> int:
+        """The least number of the upper part."""
+        return self.below + self.step
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """How far the value is from both parts, in steps."""
+        return (self.value - self.below) / self.step, (self.above - self.value) / self.step
 
 
 class Tree:
@@ -128,10 +139,11 @@ class Tree:
         self.began = perf_counter()
         self.bound = 0
         self.nodes = 0
-        self.sums, self.ranks, self.places = sums(problem)
+        self.sums, self.ranks, self.places, self.steps = sums(problem)
         self.bins = np.array([column.bin for column in problem.columns])
         self.plain = np.array([not c.mode and len(problem.runs[c.run].modes) > 1 for c in problem.columns])
         self.ends = problem.counts.cumsum()
+        self.positions = np.cumsum([0, *(problem.runs[run].parts for run in problem.run_of_item), 1])  # and one beyond
         self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
         runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
         self.before = [(runs & (self.bins < place)).astype(float) for place in range(problem.bins)]
@@ -152,7 +164,7 @@ class Tree:
 
     def _middle(self) -> Numbers:
         """Return amounts that tell how long paths are about."""
-        return np.array([self.problem.runs[c.run].count for c in self.problem.columns], dtype=np.int64)
+        return self.problem.counts[self.problem.column_runs]
 
     @property
     def target(self) -> int:
@@ -167,7 +179,7 @@ class Tree:
 
     def root(self) -> Node:
         """All splits."""
-        high = np.array([self.problem.runs[column.run].count for column in self.problem.columns], dtype=np.int64)
+        high = self._middle()
         low = np.zeros_like(high)
         alone = np.bincount(self.problem.column_runs, minlength=len(self.problem.runs)) == 1
         low[alone[self.problem.column_runs]] = high[alone[self.problem.column_runs]]
@@ -255,7 +267,7 @@ class Tree:
         return node
 
     def _probe(self, node: Node, at: int, here: float, up: bool) -> None:
-        """Halve how far a cut can move, until that is known to one item."""
+        """Halve how far a cut can move, until that is known to one part."""
         near = int(np.ceil(here - WHOLE)) if up else int(np.floor(here + WHOLE))
         far = int(node.sum_high[at] if up else node.sum_low[at])
         while (near < far) if up else (far < near):
@@ -316,7 +328,8 @@ class Tree:
         size = fixed + len(self.sums.low)
         part = Certificate(proof.weight, proof.value, proof.reduced, proof.multipliers[fixed:size])
         box, sides = tightened(part, self.target, (node.low, node.high), (node.sum_low, node.sum_high))
-        return Node(box[0], box[1], sides[0], sides[1])
+        low, high = -(-sides[0] // self.steps) * self.steps, sides[1] // self.steps * self.steps
+        return Node(box[0], box[1], low, high)
 
     def _separate(self, solved: Solved) -> bool:
         """Add rows that a point violates; return whether there are any."""
@@ -372,7 +385,7 @@ class Tree:
         held = np.zeros((problem.bins, len(problem.runs), 2))
         for column, amount in zip(problem.columns, point.tolist(), strict=True):
             held[column] = amount
-        cuts = np.rint(held.sum(axis=(1, 2)).cumsum()).astype(int).tolist()
+        cuts = np.rint((held.sum(axis=2) / problem.parts).sum(axis=1).cumsum()).astype(int).tolist()
         least = 0 if problem.empty else 1
         settled = [0]
         for place in range(1, problem.bins):
@@ -397,11 +410,12 @@ class Tree:
         unsettled = self._unsettled(node, point, values)
         if unsettled is not None:
             return unsettled
-        away = (np.abs(values - np.rint(values)) > WHOLE) & (node.sum_low < node.sum_high)
+        in_steps = values / self.steps
+        away = (np.abs(in_steps - np.rint(in_steps)) > WHOLE) & (node.sum_low < node.sum_high)
         for rank in (LOAD, PART, BIN):
             places = np.flatnonzero(away & (self.ranks == rank))
             if places.size:
-                loads = [Branch(True, int(at), float(values[at])) for at in places]
+                loads = [Branch(True, int(at), float(values[at]), int(self.steps[at])) for at in places]
                 return self._best_of(node, solved, loads, mixed)
         if mixed is not None:
             return mixed
@@ -464,7 +478,7 @@ class Tree:
         """How much a branch raised the bound when it was tried before; those never tried come first."""
         at = self._at(branch)
         score = 1.0
-        for up, share in enumerate((branch.value - branch.below, branch.below + 1 - branch.value)):
+        for up, share in enumerate(branch.shares):
             total, times = self.gains[up][:, at]
             known, tries = self.gains[up].sum(axis=1)
             mean = total / times if times else known / tries if tries else 1.0
@@ -477,12 +491,11 @@ class Tree:
     def _tried(self, node: Node, solved: Solved, branch: Branch) -> float:
         """Look at both parts of a branch for a few rounds, and note what was found."""
         score = 1.0
-        shares = (branch.value - branch.below, branch.below + 1 - branch.value)
         for up, part in enumerate(self._halves(node, branch)):
             tried = self._bounded(part, 0, TRIAL_ROUNDS)
             branch.parts.append(tried)
             gain = max(0.0, self.reach - solved.length if tried is None else tried[2].length - solved.length)
-            self.gains[up][:, self._at(branch)] += gain / max(shares[up], 0.05), 1
+            self.gains[up][:, self._at(branch)] += gain / max(branch.shares[up], 0.05), 1
             score *= max(gain, 1e-6 * solved.length)
         return score
 
@@ -504,7 +517,7 @@ class Tree:
         for part, is_above in ((below, False), (above, True)):
             low, high = (part.sum_low, part.sum_high) if branch.is_sum else (part.low, part.high)
             if is_above:
-                low[branch.place] = max(int(low[branch.place]), branch.below + 1)
+                low[branch.place] = max(int(low[branch.place]), branch.above)
             else:
                 high[branch.place] = min(int(high[branch.place]), branch.below)
             if branch.is_sum and self.ranks[branch.place] == POSITION:
@@ -515,8 +528,11 @@ class Tree:
         return below, above
 
     def _position_to_columns(self, node: Node, at: int) -> None:
-        """Carry over to the columns what the position of a cut says of each run."""
+        """Put the sides of the position of a cut where items end, and carry over to the columns what that says."""
         place = int(self.places[at])
+        low, high = node.sum_low[at], node.sum_high[at]
+        node.sum_low[at] = self.positions[np.searchsorted(self.positions, low)]
+        node.sum_high[at] = self.positions[np.searchsorted(self.positions, high, side="right") - 1]
         starts = self.ends - self.problem.counts
         least = np.clip(node.sum_low[at] - starts, 0, self.problem.counts)
         most = np.clip(node.sum_high[at] - starts, 0, self.problem.counts)
@@ -529,7 +545,7 @@ class Tree:
         """Make open nodes of the parts of a branch, but not of one that holds nothing; the more promising one first."""
         if not branch.parts:
             halves = [Open(bound, next(self.numbers), part) for part in self._halves(node, branch)]
-            return halves[::-1] if branch.value - branch.below > 0.5 else halves
+            return halves[::-1] if branch.shares[0] > 0.5 else halves
         kept = sorted((part for part in branch.parts if part is not None), key=lambda part: part[2].length)
         return [Open(max(bound, low), next(self.numbers), part) for part, low, _ in kept]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.fixed_order import FixedPlan, plan_fixed_order, quick_cut, read_order, work_bound
 from solver.errors import InputError
 from strategies.registry import all_strategies
-from tests.every_cut import best_of_all, random_instance
-from tests.planned_models import instances, pipeline_of
+from tests.every_cut import Instance, best_of_all, glued_instance, random_instance
+from tests.planned_models import instances, pipeline, pipeline_of
 
 INSTANCES = {name: each for name, each in instances().items() if each["strategy"] != "free"}
 QUICK = (
@@ -62,10 +63,12 @@ def check_is_true(plan: FixedPlan) -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("first", range(1000, 1045, 15))
-def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
+@pytest.mark.parametrize(
+    ("drawn", "first"), [*((random_instance, first) for first in range(1000, 1045, 15)), (glued_instance, 0)]
+)
+def test_a_plan_is_the_best_of_all_cuts(drawn: Callable[[int], Instance], first: int) -> None:
     for seed in range(first, first + 15):
-        instance = random_instance(seed)
+        instance = drawn(seed)
         best = best_of_all(instance)
         try:
             plan = plan_fixed_order(
@@ -83,6 +86,53 @@ def test_a_plan_is_the_best_of_all_cuts(first: int) -> None:
         if best is not None:
             assert plan.bound == best, seed
             check_is_true(plan)
+
+
+@pytest.mark.parametrize(
+    ("recompute", "makespan", "recomputed"), [("per-stage", 66, ((1,), (0,))), ("uniform-k", 70, ((1,), (1,)))]
+)
+def test_single_layers_of_those_that_stay_together_are_recomputed(
+    recompute: Any, makespan: int, recomputed: tuple[tuple[int, ...], ...]
+) -> None:
+    layer = {"name": "block", "count": 4, "glue": 2, "forward": 2, "backward": 4, "activation": 4}
+    model = pipeline([{**layer, "recompute": {"activation": 1}}], 2, 4, limit=14)
+    plan = plan_fixed_order(model, "1f1b", recompute=recompute, time_limit=60)
+    assert (plan.status, plan.makespan, plan.layers_per_stage) == ("optimal", makespan, (2, 2))
+    assert plan.recomputed_per_stage == recomputed
+    check_is_true(plan)
+
+
+TIGHT = [
+    {"name": "embedding", "forward": 1, "backward": 2, "activation": 1, "static": 2, "latest_stage": 0},
+    {"name": "block", "count": 6, "forward": 15, "backward": 30, "activation": 10, "recompute": {"activation": 1}},
+    {"name": "head", "forward": 8, "backward": 16, "activation": 2, "static": 2, "earliest_stage": -1},
+]
+
+
+@pytest.mark.parametrize("limit", [None, 75])
+@pytest.mark.parametrize("recompute", ["per-stage", "uniform-k"])
+def test_a_plan_is_never_longer_than_the_cut_that_evaluate_finds_in_a_moment(recompute: Any, limit: int | None) -> None:
+    model = pipeline(TIGHT, 3, 6, latency=0.5, limit=limit)
+    for name, strategy in all_strategies().items():
+        try:
+            quick = ppopt.evaluate(model, name, engine="graph")
+        except InputError:
+            assert strategy.requirements.stages_per_device is not None or strategy.requirements.unmet(name, model)
+            continue
+        plan = plan_fixed_order(model, name, recompute=recompute, time_limit=0)
+        if quick.fits:
+            assert plan.makespan is not None, name
+            assert float(plan.makespan) <= quick.makespan, name
+        if plan.makespan is not None:
+            check_is_true(plan)
+
+
+def test_at_first_as_little_is_recomputed_as_the_memory_asks_for() -> None:
+    """The even cut of 1F1B holds 4, 3, 2 and 1 microbatches of 3 layers each: device 0 has room for 3 of 4."""
+    model = pipeline([{**TIGHT[1], "count": 12}], 4, 16, limit=102)
+    plan = plan_fixed_order(model, "1f1b", recompute="per-stage", time_limit=0)
+    assert plan.layers_per_stage == (3, 3, 3, 3)
+    assert plan.recomputed_per_stage == ((1,), (0,), (0,), (0,))
 
 
 @pytest.mark.no_cover
