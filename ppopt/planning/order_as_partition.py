@@ -44,8 +44,8 @@ class Written:
         Its bins are stages, its runs are kinds of layers, its items are layers that stay together.
     layers : Layers
         The model.
-    ticks_per_unit : int
-        How many ticks of the problem make one unit of time.
+    ticks_per_unit, amounts_per_unit : int
+        How many ticks of the problem make one unit of time, and of memory.
     is_exact : bool
         Whether all amounts are whole. If not, they would not fit 64 bits and were rounded down, the limits up: then
         lengths are lower bounds, and what keeps the limits may exceed them a little.
@@ -54,6 +54,7 @@ class Written:
     problem: PartitionProblem
     layers: Layers
     ticks_per_unit: int
+    amounts_per_unit: int
     is_exact: bool = True
 
     def cut(self, split: Split) -> tuple[Counts, ByKind | None]:
@@ -212,6 +213,7 @@ def write_partition(
         ),
         layers,
         scale,
+        memory_scale,
         is_exact,
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.problem import Problem
 
@@ -69,7 +71,7 @@ def _reduced(rows: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
     for _ in range(MOST_PASSES):
         if place >= len(basis):
             break
-        triangle = np.linalg.qr(np.array(basis, dtype=float).T, mode="r")
+        triangle: NDArray[Any] = np.linalg.qr(np.array(basis, dtype=float).T, mode="r")
         for other in reversed(range(place)):
             factor = round(float(triangle[other, place] / triangle[other, other]))
             if factor:
@@ -85,7 +87,7 @@ def _reduced(rows: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
 
 
 def _are_long(basis: Sequence[Sequence[Fraction]], square: int) -> bool:
-    """Return whether all vectors of a lattice, but those whose last entry is 0, are longer than the root of a square."""
+    """Return whether all vectors of a lattice whose last entry is not 0 are longer than the root of a square."""
     upright: list[list[Fraction]] = []
     counts = False
     for row in basis:

@@ -125,7 +125,7 @@ def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     if len(view.members) + sum(each.number for each in left) > MOST_LISTED:
         return None
     view_of = _Members(found, view, left)
-    sides = _sides(problem, found, view_of)
+    sides = _sides(problem, view_of)
     if sides is None:
         return None
     window = _Windows(problem, found, view_of)
@@ -194,7 +194,7 @@ class _Members:
         self.tails: Numbers = np.concatenate([tails, np.repeat(times([e.tail for e in left]), counts)])
 
 
-def _sides(problem: Problem, found: Analysis, members: _Members) -> Sides | None:
+def _sides(problem: Problem, members: _Members) -> Sides | None:
     """Measure a device's tasks outside blocks; None where there can be no block."""
     keys = members.keys
     firsts = [key for key in keys if key in problem.fusing.firsts]

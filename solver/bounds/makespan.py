@@ -170,7 +170,7 @@ def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadl
     """Choose the highest bound that an analysis shows."""
     highest = best(_path_and_loads(problem, found), Bound(turns_bound(problem, found, row), "path"))
     for view in found.views:
-        highest = best(highest, _window_bound(found, view))
+        highest = best(highest, _window_bound(view))
         if not is_over(deadline):
             highest = best(highest, _jackson_bound(found, view))
     views = found.views if problem.fusing.firsts else []
@@ -196,7 +196,7 @@ def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | No
     return highest
 
 
-def _window_bound(found: Analysis, view: DeviceView) -> Bound | None:
+def _window_bound(view: DeviceView) -> Bound | None:
     if view.front is None or view.back is None:
         return None
     value, front, back = joined(view.load, view.front, view.back)

@@ -747,8 +747,8 @@ class UnwrittenSearch(Search):
             self._exact = Runner(compile_problem(self.problem), may_compile=False, fits=False)
         modes = {(mode.chains, mode.fused): number for number, mode in enumerate(self._exact.compiled.modes)}
         number = [modes[mode.chains, mode.fused] for mode in runner.compiled.modes]
-        parts = ([[number[mode] for mode in row] for row in part] for part in periodic.parts)
-        return self._exact, Periodic(*parts, periodic.tasks)
+        before, period, after = ([[number[mode] for mode in row] for row in part] for part in periodic.parts)
+        return self._exact, Periodic(before, period, after, periodic.tasks)
 
     def best_so_far(self) -> None:
         """Return nothing: no schedule of the whole is written down."""
