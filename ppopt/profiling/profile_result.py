@@ -79,7 +79,7 @@ class Profile:
             actions = len(self.orders[device])
             stages_held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
             yield f"#   device {device}: {counted(actions, 'action')} per step, {stages_held}"
-        yield f"# A step took {self.step_time:.6g} ms."
+        yield f"# A step took {milliseconds(self.step_time)} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)
         yield "# Memory was not measured: add memory.activation and memory.limit where it matters."

@@ -71,7 +71,7 @@ def _reduced(rows: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
     for _ in range(MOST_PASSES):
         if place >= len(basis):
             break
-        triangle: NDArray[Any] = np.linalg.qr(np.array(basis, dtype=float).T, mode="r")
+        triangle: NDArray[Any] = np.array(np.linalg.qr(np.array(basis, dtype=float).T, mode="r"))
         for other in reversed(range(place)):
             factor = round(float(triangle[other, place] / triangle[other, other]))
             if factor:
