@@ -14,6 +14,7 @@ from ppopt.profiling.homes import placement_of, stages_of
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
+from reports.numbers import milliseconds
 from solver.counted import counted
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
