@@ -10,10 +10,10 @@ nothing until it is replayed and checked in ticks.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,9 @@ VARIABLES_PER_TASK = 4
 
 LARGEST_ENERGY = 2**61
 """And so does what all holds take, times the horizon."""
+
+MOST_SUMS = 20_000
+"""Of so many sums of what a device may hold it is looked at whether they come near its capacity."""
 
 ROUGH_HORIZON = 2**40
 """Where time is rounded anyway, this leaves as much for memory as it needs."""
@@ -134,9 +137,28 @@ class Resolution:
             fusing=problem.fusing.scaled(lambda duration: duration // time),
             merged_durations={key: duration // time for key, duration in problem.merged_durations.items()},
             holds=problem.holds if memory == 1 else [_less(hold, memory) for hold in problem.holds],
-            capacities=[None if each is None else each // memory for each in problem.capacities],
+            capacities=problem.capacities if memory == 1 else list(self._capacities(problem)),
             static=[each // memory for each in problem.static],
         )
+
+    def _capacities(self, problem: Problem) -> Iterator[int | None]:
+        """Round capacities down; where nothing that fits is lost, so far that nothing that does not fit comes to fit.
+
+        Of n parts that are held together rounding takes less than n steps. If no sum of parts lies within n steps below
+        the capacity, it may be as much lower: sums above it stay above it.
+        """
+        parts: dict[int, Counter[int]] = defaultdict(Counter)
+        for hold in problem.holds:
+            parts[problem.tasks[hold.take].device].update(part for _, part in hold.returns if part)
+        for device, capacity in enumerate(problem.capacities):
+            if capacity is None:
+                yield None
+                continue
+            counts = {part: min(count, capacity // part + 1) for part, count in parts[device].items()}
+            lower = capacity - self.memory * sum(counts.values())
+            few = prod(count + 1 for count in counts.values()) <= MOST_SUMS
+            is_free = few and lower > 0 and not _has_sum(list(counts.items()), lower, capacity)
+            yield (lower if is_free else capacity) // self.memory
 
     def ticks(self, bound: int, objective: Objective) -> int:
         """Return what a bound in steps means in ticks."""
@@ -184,6 +206,16 @@ def _lengths(problem: Problem) -> Iterator[int]:
 def _in_steps_of(total: int, most: int) -> int:
     """Return how many ticks a step is, so that a total has no more steps than that."""
     return -(-total // most) or 1
+
+
+def _has_sum(parts: Sequence[tuple[int, int]], low: int, high: int) -> bool:
+    """Return whether some sum, of no more of each part than there are, lies between two numbers or is one of them."""
+    if high < 0:
+        return False
+    if not parts:
+        return low <= 0
+    (part, count), *others = parts
+    return any(_has_sum(others, low - number * part, high - number * part) for number in range(count + 1))
 
 
 def _less(hold: Hold, step: int) -> Hold:

@@ -70,7 +70,7 @@ def test_long_pipelines_of_many_digits_have_exact_figures() -> None:
 
 def drawn(seed: int) -> tuple[dict[str, Any], str]:
     draw = random.Random(seed)
-    placement = draw.choice(["linear", "linear", "v", "interleaved"])
+    placement = draw.choice(["linear", "linear", "linear", "v", "interleaved"])
     stages = 2 if placement == "linear" else 4
     even = draw.random() < 0.5
 
@@ -81,7 +81,7 @@ def drawn(seed: int) -> tuple[dict[str, Any], str]:
     costs: dict[str, Any] = {
         "devices": 2,
         "stages": stages,
-        "microbatches": 2 if stages == 4 else draw.choice([2, 3]),
+        "microbatches": 1 if stages == 4 else 2,
         "times": {key: column() for key in ("forward", "backward_input", "backward_weight")},
     }
     if draw.random() < 0.6:
@@ -94,7 +94,7 @@ def drawn(seed: int) -> tuple[dict[str, Any], str]:
     return costs, placement
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", range(12))
 def test_what_is_proven_is_so(seed: int) -> None:
     mapping, placement = drawn(seed)
     split, overlap = seed % 3 > 0, seed % 5 == 0
