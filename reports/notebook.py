@@ -11,7 +11,7 @@ from reports.charts.frontier import frontier_chart
 from reports.charts.overview import any_timeline_chart
 from reports.content import Presented, Section, with_name
 from reports.frontier import ShownFrontier
-from reports.numbers import grouped, percent, titled, with_unit
+from reports.numbers import digits_of, grouped, percent, titled, with_unit
 from reports.picture import picture
 from reports.table import TIMES, ranking_cells, ranking_notes
 
@@ -30,8 +30,9 @@ def timeline_html(presented: Presented) -> str:
     form, kind = ("svg", "svg+xml") if len(presented.timeline) <= MOST_DRAWN else ("png", "png")
     content = base64.b64encode(picture(any_timeline_chart(presented), form)).decode()
     row, figures = presented.summary, presented.summary.figures
+    makespan = with_unit(grouped(figures.makespan, digits_of(row.status)), row.unit)
     words = (
-        f"makespan {with_unit(grouped(figures.makespan), row.unit)}, {percent(figures.bubble_ratio)} idle, "
+        f"makespan {makespan}, {percent(figures.bubble_ratio)} idle, "
         f"peak memory {grouped(max(figures.peak_memory))}, {row.status}"
     )
     name = escape(row.name)

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
+
+MEASURED = 4
+"""So many digits of what was measured mean something."""
+
+LEAST_MEASURED = 1e-6
+"""What was measured in milliseconds and is less than that, a nanosecond, is what adding up floats leaves of 0."""
 
 
 def number(value: float, digits: int = 7) -> str:
-    """Write a number with about so many significant digits, never losing whole ones of up to a dozen."""
+    """Write a number with about so many significant digits, never losing whole ones of up to a dozen.
+
+    Halves are rounded away from zero, as browsers do: a value reads the same in a sentence and in a chart.
+    """
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))
     if not -5 <= size < 12:
         return f"{value:.{digits - 1}g}"
-    text = f"{value:.{max(0, digits - 1 - size)}f}"
+    text = str(Decimal(float(value)).quantize(Decimal(1).scaleb(-max(0, digits - 1 - size)), ROUND_HALF_UP))
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def milliseconds(value: float) -> str:
+    """Write a measured time with the digits that mean something."""
+    return "0" if abs(value) < LEAST_MEASURED else number(value, MEASURED)
+
+
+def digits_of(status: str) -> int:
+    """Return how many digits a figure is written with: less of what was measured than of what was computed."""
+    return MEASURED if status == "measured" else 7
 
 
 def grouped(value: float, digits: int = 7) -> str:

@@ -10,7 +10,7 @@ from ortools.sat.python import cp_model
 
 from solver.order_graph import between_actions, check_complete, deadlock, order_graph
 from solver.problem import Action, Orders, Precedence, Problem
-from solver.time_step import time_step
+from solver.resolution import time_step
 
 
 def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:

@@ -6,8 +6,8 @@ from typing import get_args
 
 from solver.errors import InputError
 from solver.problem import Action, Orders, Problem
+from solver.resolution import time_step
 from solver.states import Engine, EngineChoice
-from solver.time_step import time_step
 
 ENGINES: tuple[EngineChoice, ...] = get_args(EngineChoice)
 """The names an engine may have."""

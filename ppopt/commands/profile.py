@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
 
@@ -80,12 +81,12 @@ def _json(found: Profile) -> str:
 
 def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) -> None:
     sizes = found.measurement
-    latency = f"{found.latency.median:.4g} ms ({found.latency})" if found.latency else "not measured"
+    latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
     steps = len(found.steps)
     devices, stages = counted(sizes.devices, "device"), counted(sizes.stages, "stage")
     lines = [
         f"{devices}, {stages} ({found.placement}), {counted(sizes.microbatches, 'microbatch')}",
-        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {found.step_time:.6g} ms",
+        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {milliseconds(found.step_time)} ms",
         *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
         f"p2p_latency: {latency}",
@@ -98,5 +99,5 @@ def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) ->
 
 
 def _listed(found: Profile, key: str) -> str:
-    medians = [f"{each.median:.4g}" for each in found.spreads[key].values()]
+    medians = [milliseconds(each.median) for each in found.spreads[key].values()]
     return ", ".join(medians[:16]) + (f" and {len(medians) - 16} more" if len(medians) > 16 else "")

@@ -38,7 +38,7 @@ from solver.problem import Orders, Problem
 from solver.search.long_search import SHORTEST, LongSearch, is_long, stretches
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
-from solver.search.state import Progress, Search
+from solver.search.state import NEGLIGIBLE, Progress, Search
 from solver.states import Objective
 from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
 from strategies.numbers import shown
@@ -735,7 +735,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
-    notes = (*notes, *_placement_notes(result.pipeline))
+    notes = (*notes, *_digit_notes(search, result.strategy), *_placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
@@ -746,6 +746,15 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
         interrupted=search.interrupted,
         notes=(*result.notes, *notes),
     )
+
+
+def _digit_notes(search: Search, label: str) -> Iterator[str]:
+    """Say that what is open lies beyond the digits that CP-SAT can count in."""
+    if search.best is not None and not search.closed and (search.best - search.bound) * NEGLIGIBLE <= search.best:
+        yield (
+            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; that none is shorter at all is "
+            "not proven, because the costs have more digits than that"
+        )
 
 
 def _placement_notes(pipeline: Pipeline) -> Iterator[str]:

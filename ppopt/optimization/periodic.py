@@ -189,7 +189,7 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     periodic, problem = found.periodic, search.repetition.problem
     label = f"optimized-{long.placement.name}"
     shown = min(SHOWN_PERIODS, found.copies)
-    compiled = compile_problem(problem)
+    compiled = compile_problem(search.rounded)
     tokens = periodic.unrolled(shown)
     size = Runner(compiled, may_compile=False).sizes(tokens)[0]
     part, layout = long.fewer(size)

@@ -157,7 +157,7 @@ class Unwritten:
         if ahead.held_by is not None:
             search.proven(ahead.held_by)
         if ahead.found is not None:
-            compiled = compile_problem(ahead.problem)
+            compiled = compile_problem(ahead.rounded)
             tokens = ahead.found.periodic.unrolled(ahead.found.copies)
             search.offer(orders_of(search.problem.chains, compiled, tokens))
         search.progress = progress
@@ -166,7 +166,7 @@ class Unwritten:
     def offer_one_at_a_time(self) -> None:
         """Where nothing has been found, do one microbatch of each direction after the other."""
         search, long = self.search, self.long
-        compiled = compile_problem(search.problem)
+        compiled = compile_problem(search.rounded)
         _, layout = long.fewer(1)
         one = long.write(1)
         names = {here[0]: there[0] for here, there in zip(one.chains, search.problem.chains, strict=True)}

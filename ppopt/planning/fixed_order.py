@@ -469,7 +469,7 @@ class _Search:
             return Answer(None, None, 0, complete=True)
         self.nodes += answer.nodes
         self.paths += answer.paths
-        if not written.is_exact:  # then the bound holds, but shorter splits may be left
+        if not written.is_exact and answer.length is not None:  # the bound holds, but shorter splits may be left
             short = self.best is None or written.in_units(answer.bound) < self.best.makespan
             answer = replace(answer, complete=answer.complete and not short)
         return answer

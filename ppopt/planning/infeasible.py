@@ -10,7 +10,6 @@ from time import perf_counter
 
 from ppopt.planning.candidates import label_of, name_of
 from ppopt.planning.fixed_order import FixedOrder, read_order
-from ppopt.planning.linear_bound import scales_of
 from ppopt.planning.order_as_partition import Recompute, write_partition
 from reports.numbers import number
 from solver.errors import InfeasibleError, InputError
@@ -73,7 +72,7 @@ def missing_memory(order: FixedOrder, recompute: Recompute, *, empty: bool) -> M
         return None
     amounts = {id(limit): _amount(problem, limit, found.split) for limit in problem.limits}
     worst = max(problem.limits, key=lambda limit: amounts[id(limit)] - limit.most)
-    scale = scales_of(order.pipeline).memory
+    scale = written.amounts_per_unit
     stages = {term.bin for term in worst.form}
     device = next(
         device for device, local in enumerate(order.placement.local_stages) if stages <= {stage for stage, _ in local}

@@ -46,8 +46,8 @@ class Written:
         recomputed, they are the parts of the items.
     layers : Layers
         The model.
-    ticks_per_unit : int
-        How many ticks of the problem make one unit of time.
+    ticks_per_unit, amounts_per_unit : int
+        How many ticks of the problem make one unit of time, and of memory.
     is_exact : bool
         Whether all amounts are whole. If not, they would not fit 64 bits and were rounded down, the limits up: then
         lengths are lower bounds, and what keeps the limits may exceed them a little.
@@ -56,6 +56,7 @@ class Written:
     problem: PartitionProblem
     layers: Layers
     ticks_per_unit: int
+    amounts_per_unit: int
     is_exact: bool = True
 
     def cut(self, split: Split) -> tuple[Counts, ByKind | None]:
@@ -208,6 +209,7 @@ def write_partition(
         ),
         layers,
         scale,
+        memory_scale,
         is_exact,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ppopt.comparison.ladders import QuickBounds, measure_ladders
 from ppopt.planning.plans import MOST_SHOWN, Planning
 from reports.content import Section
-from reports.numbers import percent
+from reports.numbers import grouped, percent, with_unit
 from solver.counted import counted
 
 
@@ -53,8 +53,7 @@ def plan_section(planning: Planning, title: str, *, deadline: float | None = Non
 
 def _headline(planning: Planning) -> str:
     best = planning.plans[0]
-    unit = f" {best.pipeline.unit}" if best.pipeline.unit else ""
-    text = f"The best plan is {best.label}, with {best.makespan:,.7g}{unit}"
+    text = f"The best plan is {best.label}, with {with_unit(grouped(best.makespan), best.pipeline.unit)}"
     return f"{text}, proven." if best.status == "optimal" else f"{text}; at most {percent(best.gap)} could be gained."
 
 

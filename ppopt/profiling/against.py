@@ -12,7 +12,7 @@ from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction
 from ppopt.profiling.timeline import orders_of
 from ppopt.result import Schedule
 from reports.metrics import measure
-from reports.numbers import grouped, percent, with_unit
+from reports.numbers import MEASURED, grouped, percent, with_unit
 from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Placed, Problem, Task, tasks_of
@@ -162,7 +162,7 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
     longer = measured.makespan / predicted.makespan - 1
     unit = predicted.pipeline.unit
     yield (
-        f"The step takes {grouped(measured.makespan)} instead of {with_unit(grouped(predicted.makespan), unit)} "
+        f"The step takes {_shown(measured.makespan)} instead of {with_unit(_shown(predicted.makespan), unit)} "
         f"({_signed(longer)}); "
         f"{percent(measured.bubble_ratio)} of the device time is idle instead of {percent(predicted.bubble_ratio)}."
     )
@@ -170,6 +170,11 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
         yield "The times differ by an order of magnitude: are the costs in the unit that --unit says?"
     yield from _by_stage_and_kind(predicted, measured)
     yield from _by_wait(predicted, measured)
+
+
+def _shown(value: float) -> str:
+    """Write a time beside a measured one."""
+    return grouped(value, MEASURED)
 
 
 def _signed(ratio: float) -> str:
@@ -184,7 +189,7 @@ def _by_stage_and_kind(predicted: Schedule, measured: Schedule) -> list[str]:
         was, now = median(before[what]), median(after[what])
         changes.append((abs(now - was) * len(after[what]), what, was, now))
     return [
-        f"{what} takes {grouped(now)} instead of {with_unit(grouped(was), unit)} ({_signed(now / was - 1)})."
+        f"{what} takes {_shown(now)} instead of {with_unit(_shown(was), unit)} ({_signed(now / was - 1)})."
         for effect, what, was, now in sorted(changes, reverse=True)[:NAMED]
         if effect > 0.001 * predicted.makespan
     ]
@@ -211,7 +216,7 @@ def _by_wait(predicted: Schedule, measured: Schedule) -> list[str]:
     homes = {_op(row): row.device for row in measured.rows}
     changes = sorted(((after[op] - before[op], op) for op in after), key=lambda change: -abs(change[0]))
     return [
-        f"Device {homes[op]} idles {grouped(after[op])} before {op} instead of {with_unit(grouped(before[op]), unit)}."
+        f"Device {homes[op]} idles {_shown(after[op])} before {op} instead of {with_unit(_shown(before[op]), unit)}."
         for change, op in changes[:NAMED]
         if abs(change) > 0.002 * predicted.makespan
     ]

@@ -13,6 +13,7 @@ import networkx as nx
 
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import Transfer
+from reports.numbers import milliseconds
 
 Pairs = dict[tuple[int, int], float]
 """For (i, j): by how much the clock of i may at most be moved forward against that of j."""
@@ -70,7 +71,7 @@ def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
     if changes is None:
         notes.append(
             "no clock offsets let every action start after the end of what it waits for; they are "
-            f"{-min(left.values()):.4g} ms short at worst"
+            f"{milliseconds(-min(left.values()))} ms short at worst"
         )
         return Clocks(tuple(offsets), notes)
     offsets = [offset + change for offset, change in zip(offsets, changes, strict=True)]
@@ -137,7 +138,7 @@ def _moved_back(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[fl
 
 
 def _described(offsets: Iterable[float], pairs: Mapping[tuple[int, int], float]) -> str:
-    listed = ", ".join(f"{offset:+.4g}" for offset in offsets)
+    listed = ", ".join(f"{'' if offset < 0 else '+'}{milliseconds(offset)}" for offset in offsets)
     brackets = [(pairs[i, j] + pairs[j, i]) / 2 for i, j in pairs if i < j and (j, i) in pairs]
-    sure = f"; transfers in both directions pin them down to ± {max(brackets):.3g} ms" if brackets else ""
+    sure = f"; transfers in both directions pin them down to ± {milliseconds(max(brackets))} ms" if brackets else ""
     return f"clock offsets were added to the devices, inferred from which actions waited for which: {listed} ms{sure}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
+from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.backward_halves import SPLIT_TOLERANCE
@@ -35,7 +36,7 @@ class Spread(NamedTuple):
     times: int
 
     def __str__(self) -> str:
-        return f"p10 {self.p10:.4g}, p90 {self.p90:.4g}, {counted(self.times, 'time')}"
+        return f"p10 {milliseconds(self.p10)}, p90 {milliseconds(self.p90)}, {counted(self.times, 'time')}"
 
 
 Spreads = dict[str, dict[int, Spread]]
@@ -182,16 +183,15 @@ def _settle(medians: dict[str, dict[int, float]], spreads: Spreads, notes: list[
         if _agree(whole[stage], to_input[stage], to_weight[stage]):
             continue
         found, halves = whole[stage], to_input[stage] + to_weight[stage]
+        shown, of_halves = milliseconds(found), milliseconds(halves)
         counts = [spreads.get(key, {}).get(stage) for key in ("backward", "backward_input")]
         often = [each.times if each else 0 for each in counts]
         if often[0] > often[1]:
             to_input[stage], to_weight[stage] = (each * found / halves for each in (to_input[stage], to_weight[stage]))
-            notes.append(
-                f"stage {stage}: I + W took {halves:.4g} ms and B {found:.4g} ms; I and W were scaled to match B"
-            )
+            notes.append(f"stage {stage}: I + W took {of_halves} ms and B {shown} ms; I and W were scaled to match B")
         else:
             whole[stage] = halves
-            notes.append(f"stage {stage}: B took {found:.4g} ms and I + W {halves:.4g} ms; I + W was used for B")
+            notes.append(f"stage {stage}: B took {shown} ms and I + W {of_halves} ms; I + W was used for B")
 
 
 def _agree(whole: float, to_input: float, to_weight: float) -> bool:

@@ -14,6 +14,7 @@ from ppopt.profiling.homes import placement_of, stages_of
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
+from reports.numbers import milliseconds
 from solver.counted import counted
 from strategies.orders import actions_as_text
 from strategies.pipeline import Pipeline
@@ -79,7 +80,7 @@ class Profile:
             actions = len(self.orders[device])
             stages_held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
             yield f"#   device {device}: {counted(actions, 'action')} per step, {stages_held}"
-        yield f"# A step took {self.step_time:.6g} ms."
+        yield f"# A step took {milliseconds(self.step_time)} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)
         yield "# Memory was not measured: add memory.activation and memory.limit where it matters."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from ppopt.profiling.runs import Range, Run
+from reports.numbers import milliseconds
 from strategies.actions import Op
 
 OUTLIER = 1.5
@@ -193,7 +194,7 @@ def outliers(durations: Mapping[int, float]) -> dict[int, str]:
         return {}
     usual = median(durations.values())
     return {
-        number: f"outlier: it lasts {duration:.4g} ms, the median is {usual:.4g} ms"
+        number: f"outlier: it lasts {milliseconds(duration)} ms, the median is {milliseconds(usual)} ms"
         for number, duration in durations.items()
         if not usual / OUTLIER <= duration <= usual * OUTLIER
     }

@@ -21,7 +21,7 @@ from reports.charts.timeline_layout import columns, cut_out, memory_scale
 from reports.charts.timelines import timeline_layers, timeline_start
 from reports.charts.trade import memory_chart
 from reports.content import Presented, Section
-from reports.numbers import grouped, percent, signed_percent, with_unit
+from reports.numbers import digits_of, grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
 from reports.table import Row
@@ -110,7 +110,7 @@ class SectionView:
             ("winner", best.summary.name, fits),
             (
                 "makespan",
-                with_unit(grouped(figures.makespan), unit),
+                with_unit(grouped(figures.makespan, digits_of(best.summary.status)), unit),
                 f"{percent(figures.bubble_ratio)} of the device time idle",
             ),
         ]
@@ -325,7 +325,7 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 def _time(row: Row, unit: str) -> str:
-    return with_unit(grouped(row.figures.makespan), unit)
+    return with_unit(grouped(row.figures.makespan, digits_of(row.status)), unit)
 
 
 def _amount(value: Any) -> str:

@@ -8,7 +8,7 @@ from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
 from reports.noise import NoisyRow, noise_sentence
-from reports.numbers import grouped, percent, with_unit
+from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
 from reports.what_if import strongest
@@ -196,7 +196,7 @@ _CAUSES = {
 def timeline(presented: Presented, *, whole: bool) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven of it."""
     summary, figures = presented.summary, presented.summary.figures
-    makespan = with_unit(grouped(figures.makespan), summary.unit)
+    makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
     text += f", peak memory {grouped(_peak(presented))}"
     if summary.over:

@@ -89,7 +89,9 @@ class Analysis:
 
     def of(self, view: DeviceView) -> tuple[Numbers, Numbers]:
         """Pick the heads and the tails of one device's tasks, as arrays."""
-        return _picked(self.heads, view), _picked(self.tails, view)
+        times = self.network.thinned.times
+        heads, tails = ([values[task] for task in view.members.tolist()] for values in (self.heads, self.tails))
+        return times(heads), times(tails)
 
 
 def analyse(problem: Problem, network: Network, *, deadline: float | None = None) -> Analysis:
@@ -112,7 +114,7 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
 
 
 def _views(thinned: Thinned) -> list[DeviceView]:
-    work, lead = np.array(thinned.work, dtype=np.int64), np.array(thinned.lead, dtype=np.int64)
+    work, lead = thinned.times(thinned.work), thinned.times(thinned.lead)
     members = {device: np.array(tasks, dtype=np.int64) for device, tasks in thinned.members.items()}
     return [DeviceView(device, tasks, work[tasks], lead[tasks]) for device, tasks in members.items()]
 
@@ -135,10 +137,6 @@ def _pool(problem: Problem, found: Analysis, view: DeviceView, holds: Sequence[H
         return None
     keys = found.network.thinned.keys
     return make_pool(capacity, holds, {keys[task]: place for place, task in enumerate(view.members.tolist())}, reach)
-
-
-def _picked(values: Sequence[int], view: DeviceView) -> Numbers:
-    return np.array([values[task] for task in view.members.tolist()], dtype=np.int64)
 
 
 def _raise(found: Analysis, inside: Inside, deadline: float | None) -> None:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from solver.bounds.analysis import Analysis
-from solver.bounds.blocks import IMPOSSIBLE, BlocksCurve
+from solver.bounds.blocks import BlocksCurve
 from solver.bounds.bound import Bound
 from solver.bounds.ends import Ends, held_on
-from solver.bounds.idle_curves import Numbers
 from solver.bounds.passages import Passage, alone_times
 from solver.problem import Key, Problem
 from solver.repetition import is_regular
@@ -147,10 +146,10 @@ def block_area_bound(
         None where nothing fuses or no memory is limited, where the problem does not repeat or its durations are too
         large for 64 bits, and where it is not above what is known.
     """
-    if found.network.thinned.step != 1 or not is_regular(problem):
+    if not is_regular(problem):
         return None
     sizes = [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains]
-    listed = {curve.device: curve for curve in curves if int(curve.least.min()) < IMPOSSIBLE}
+    listed = {curve.device: curve for curve in curves if curve.possible()}
     pairs = _pairs(problem)
     held = held_on(problem, sizes)
     if not pairs or not any(problem.capacities[device] for device in held):
@@ -247,8 +246,9 @@ class Weights:
             for runs in _least_costs(costs, trade.sizes)
         ]
         added: Iterator[int] = map(max, *sums)
-        least: list[int] = trade.curves[device].least.tolist()
-        return min(weight * time + more for time, more in zip(least, added, strict=False) if time < IMPOSSIBLE)
+        curve = trade.curves[device]
+        least: list[int] = curve.least.tolist()
+        return min(weight * time + more for time, more in zip(least, added, strict=False) if time < curve.impossible)
 
 
 def _least_costs(costs: Mapping[tuple[int, int], int], sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
@@ -307,7 +307,7 @@ class _Program:
     def _fill(self) -> None:
         trade = self.trade
         for device, numbers in trade.of_device.items():
-            for cut in _cuts(trade.curves[device].least) if device in trade.curves else ():
+            for cut in _cuts(trade.curves[device]) if device in trade.curves else ():
                 self._add("curve", device, numbers, [-cut[0]] * len(numbers), cut[1])
             savings = [trade.pairs[number].saving for number in numbers]
             self._add("load", device, numbers, savings, trade.alone[device])
@@ -352,9 +352,9 @@ class _Program:
         return Weights(found["curve"], found["load"], found["area"])
 
 
-def _cuts(least: Numbers) -> Iterator[tuple[float, float]]:
+def _cuts(curve: BlocksCurve) -> Iterator[tuple[float, float]]:
     """List the lines below a curve that touch it, by slope and value at 0: some of them, where there are many."""
-    points = [(place, value) for place, value in enumerate(least.tolist()) if value < IMPOSSIBLE]
+    points = curve.possible()
     hull: list[tuple[int, int]] = []
     for x, y in points:
         while len(hull) > 1 and (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0]) >= (y - hull[-2][1]) * (

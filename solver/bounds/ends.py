@@ -86,7 +86,7 @@ def passage_bounds(
     ends : mapping of int to (int, int), optional
         For each device, as for `area_bound`.
     """
-    if problem.fusing.firsts or found.network.thinned.step != 1 or not is_regular(problem):
+    if problem.fusing.firsts or not is_regular(problem):
         return
     held = held_on(problem, [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains])
     left = Ends(problem, found, held)

@@ -168,49 +168,46 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
 
 def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows."""
-    step = found.network.thinned.step
     highest = best(_path_and_loads(problem, found), Bound(turns_bound(problem, found, row), "path"))
     for view in found.views:
-        highest = best(highest, _window_bound(found, view))
+        highest = best(highest, _window_bound(view))
         if not is_over(deadline):
             highest = best(highest, _jackson_bound(found, view))
     views = found.views if problem.fusing.firsts else []
     curves = [
         curve for view in views if not is_over(deadline) and (curve := blocks_curve(problem, found, view)) is not None
     ]
-    highest = best(highest, *(curve.bound(step) for curve in curves))
-    highest = best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
+    highest = best(highest, *(curve.bound() for curve in curves))
+    highest = best(highest, *_area_bounds(problem, found, row, deadline, highest.value))
     if views and not is_over(deadline):
         highest = best(highest, block_area_bound(problem, found, curves, highest.value))
     return highest
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
-    step = found.network.thinned.step
-    highest = Bound(found.path * step, "path")
+    highest = Bound(found.path, "path")
     loads = least_loads(problem) if loads is None else loads
     for view in found.views:
         load = loads[view.device]
         heads, tails = found.of(view)
-        front, back = int(heads.min()) * step, int(tails.min()) * step
+        front, back = int(heads.min()), int(tails.min())
         details: dict[str, int | str] = {"load": load, "front": front, "back": back}
         highest = best(highest, Bound(front + load + back, "load", view.device, details))
     return highest
 
 
-def _window_bound(found: Analysis, view: DeviceView) -> Bound | None:
+def _window_bound(view: DeviceView) -> Bound | None:
     if view.front is None or view.back is None:
         return None
     value, front, back = joined(view.load, view.front, view.back)
-    step = found.network.thinned.step
-    details: dict[str, int | str] = {"load": view.load * step, "front": front * step, "back": back * step}
-    return Bound(value * step, "window", view.device, details)
+    details: dict[str, int | str] = {"load": view.load, "front": front, "back": back}
+    return Bound(value, "window", view.device, details)
 
 
 def _jackson_bound(found: Analysis, view: DeviceView) -> Bound:
     heads, tails = found.of(view)
     value = jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist())
-    return Bound(value * found.network.thinned.step, "jackson", view.device)
+    return Bound(value, "jackson", view.device)
 
 
 def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: float | None, known: int) -> list[Bound]:
@@ -224,6 +221,6 @@ def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: f
     for device, holds in limited_holds(problem).items():
         wasted = area_wasted(row, len(holds)) if row is not None and device == device_of(problem, row) else 0
         capacity = problem.capacities[device] or 0
-        value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted if thinned.step == 1 else 0)
-        bounds.append(Bound(value * thinned.step, "area", device))
-    return [*bounds, *passage_bounds(problem, found, known * thinned.step)]
+        value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted)
+        bounds.append(Bound(value, "area", device))
+    return [*bounds, *passage_bounds(problem, found, known)]

@@ -22,8 +22,8 @@ from solver.bounds.thinned import limited_holds
 from solver.cpsat_run import run
 from solver.deadline import OutOfTimeError, is_over, until
 from solver.problem import Problem
+from solver.resolution import largest_horizon
 
-LARGEST_HORIZON = 2**50
 MOST_TASKS = 2000
 PARAMETERS = {"cp_model_probing_level": 0}
 NONE = -(2**60)
@@ -158,7 +158,7 @@ class Relaxation:
         tasks = [task for device in devices for task in thinned.members[device]]
         place = {task: at for at, task in enumerate(tasks)}
         horizon = sum(thinned.work) + sum(thinned.lead) + sum(lag for *_, lag in found.network.edges)
-        step = -(-horizon // LARGEST_HORIZON) or 1
+        step = -(-horizon // largest_horizon(len(tasks))) or 1
         holds: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for device, limited in limited_holds(problem).items():
             for hold in limited if device in devices else ():
@@ -174,7 +174,7 @@ class Relaxation:
             delays=[(a, b, lag // step) for a, b, lag in _delays(found.network, tasks, over)],
             holds=holds,
             capacities={device: problem.capacities[device] or 0 for device in holds},
-            unit=step * thinned.step,
+            unit=step,
         )
 
 

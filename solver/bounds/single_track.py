@@ -302,7 +302,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
     last c jobs) ÷ c.
     """
     thinned = found.network.thinned
-    if row is None or not row.wastes or thinned.step != 1:
+    if row is None or not row.wastes:
         return
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     for job, task in enumerate(tasks):
@@ -358,7 +358,7 @@ def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 
         How many jobs are left out: heads are then those of the first jobs, tails those of the last.
     """
     thinned = found.network.thinned
-    if row is None or not row.wastes or thinned.step != 1:
+    if row is None or not row.wastes:
         return 0
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     heads = [0, *accumulate(found.heads[task] for task in tasks)]

@@ -23,9 +23,7 @@ from solver.bounds.single_track import Row, area_wasted, device_of, turns_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.repetition import Repetition, places_of
-
-NEVER = 2**60
-"""A time that no curve reaches."""
+from solver.resolution import integers
 
 
 def stretched_bound(
@@ -72,23 +70,22 @@ def stretched_bound(
     deadline : float or None
         A time of `time.perf_counter` after which the best bound so far is returned.
     """
-    step = found.network.thinned.step
     whole = list(_devices(repetition, found))
     loads = least_loads(repetition.problem, repetition.copies().__getitem__)
-    highest = Bound(found.path * step, "path")
+    highest = Bound(found.path, "path")
     for each in whole:
-        highest = best(highest, _load_bound(found, each, loads[each.view.device]), _window_bound(each, step))
+        highest = best(highest, _load_bound(found, each, loads[each.view.device]), _window_bound(each))
     with suppress(OutOfTimeError):
-        highest = best(highest, Bound(_longest_path(repetition, found, whole, row, deadline) * step, "path"))
+        highest = best(highest, Bound(_longest_path(repetition, found, whole, row, deadline), "path"))
         check_time(deadline)
-        highest = best(highest, *_area_bounds(repetition, found, whole, row, highest.value // step))
+        highest = best(highest, *_area_bounds(repetition, found, whole, row, highest.value))
     curves: list[BlocksCurve] = []
     for each in whole if repetition.problem.fusing.firsts else ():
         if is_over(deadline):
-            return best(highest, *(curve.bound(step) for curve in curves))
+            return best(highest, *(curve.bound() for curve in curves))
         curve = blocks_curve(repetition.problem, found, each.view, each.left)
         curves += [] if curve is None else [curve]
-    highest = best(highest, *(curve.bound(step) for curve in curves))
+    highest = best(highest, *(curve.bound() for curve in curves))
     ends = {each.view.device: each.ends for each in whole}
     more = block_area_bound(repetition.problem, found, curves, highest.value, repetition.copies(), ends)
     return best(highest, more)
@@ -106,16 +103,19 @@ class _Device:
         By place: the number of the task's chain among those of the device.
     left : list of Left
         What is left out of each of these chains.
+    never : int
+        A time that no curve reaches.
     """
 
     view: DeviceView
     chain: Numbers
     left: list[Left]
+    never: int
 
     @cached_property
     def more(self) -> Numbers:
         """The work that is left out, chain by chain."""
-        return np.array([each.number * int(self.view.work[each.place]) for each in self.left], dtype=np.int64)
+        return integers((each.number * int(self.view.work[each.place]) for each in self.left), self.view.load)
 
     @property
     def load(self) -> int:
@@ -126,7 +126,7 @@ class _Device:
     def ends(self) -> tuple[int, int]:
         """Return t* and u*."""
         some = [each for each in self.left if each.number]
-        return min((e.head for e in some), default=NEVER), min((e.tail for e in some), default=NEVER)
+        return min((e.head for e in some), default=self.never), min((e.tail for e in some), default=self.never)
 
     @property
     def curves(self) -> tuple[Curve, Curve] | None:
@@ -144,7 +144,7 @@ def _cut(curve: Curve, end: int) -> Curve:
 
 def _devices(repetition: Repetition, found: Analysis) -> Iterator[_Device]:
     places = places_of(repetition.problem)
-    keys = found.network.thinned.keys
+    keys, never = found.network.thinned.keys, found.network.thinned.never
     for view in found.views:
         heads, tails = found.of(view)
         at = [places[keys[task]] for task in view.members.tolist()]
@@ -156,24 +156,23 @@ def _devices(repetition: Repetition, found: Analysis) -> Iterator[_Device]:
         for chain, members in rows.items():
             first, last = min(members, key=lambda row: at[row][1]), max(members, key=lambda row: at[row][1])
             left.append(Left(first, int(heads[last]), int(tails[first]), repetition.more[chain]))
-        yield _Device(view, np.array([number[chain] for chain, _ in at], dtype=np.int64), left)
+        yield _Device(view, np.array([number[chain] for chain, _ in at], dtype=np.int64), left, never)
 
 
 def _load_bound(found: Analysis, device: _Device, load: int) -> Bound:
-    step = found.network.thinned.step
     heads, tails = found.of(device.view)
-    front, back = int(heads.min()) * step, int(tails.min()) * step
+    front, back = int(heads.min()), int(tails.min())
     details: dict[str, int | str] = {"load": load, "front": front, "back": back}
     return Bound(front + load + back, "load", device.view.device, details)
 
 
-def _window_bound(device: _Device, step: int) -> Bound | None:
+def _window_bound(device: _Device) -> Bound | None:
     curves = device.curves
     if curves is None:
         return None
     value, front, back = joined(device.load, *curves)
-    details: dict[str, int | str] = {"load": device.load * step, "front": front * step, "back": back * step}
-    return Bound(value * step, "window", device.view.device, details)
+    details: dict[str, int | str] = {"load": device.load, "front": front, "back": back}
+    return Bound(value, "window", device.view.device, details)
 
 
 def _longest_path(
@@ -193,7 +192,7 @@ def _longest_path(
             raised = raised_by_curve(known[side], _whole_work(each, matrix), curve)
             for task, value in zip(members, raised.tolist(), strict=True):
                 values[task] = value
-    if row is not None and found.network.thinned.step == 1:
+    if row is not None:
         for place, key in enumerate(repetition.problem.chains[row.chain]):
             task = found.network.thinned.number[key]
             heads[task] = max(heads[task], row.head(place + repetition.more[row.chain]))
@@ -212,9 +211,8 @@ _NO_CURVE = Curve(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 def _whole_work(device: _Device, before: Reach) -> Numbers:
     """Sum the work before each task, with what is left out of the chains of which something is before it."""
     work: Numbers = total_before(device.view.work, before)
-    for number, more in enumerate(device.more.tolist()):
-        if more:
-            work = work + more * before[:, device.chain == number].any(axis=1)
+    for number in np.flatnonzero(device.more).tolist():
+        work = work + device.more[number : number + 1] * before[:, device.chain == number].any(axis=1)
     return work
 
 
@@ -230,8 +228,8 @@ def _area_bounds(
     for device, holds in limited_holds(repetition.problem).items():
         capacity = repetition.problem.capacities[device] or 0
         wasted = 0
-        if row is not None and thinned.step == 1 and device == device_of(repetition.problem, row):
+        if row is not None and device == device_of(repetition.problem, row):
             wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
-        yield Bound(value * thinned.step, "area", device)
-    yield from passage_bounds(repetition.problem, found, known * thinned.step, copies, ends)
+        yield Bound(value, "area", device)
+    yield from passage_bounds(repetition.problem, found, known, copies, ends)

@@ -20,7 +20,11 @@ MOST = 1 << 55
 """No row is greater than so many units."""
 
 MOST_DIGITS = 44
-"""Rows that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
+"""Rows and limits that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
+
+
+def _unit(most: int) -> int:
+    return 1 << max(0, most.bit_length() - MOST_DIGITS)
 
 
 class Row(NamedTuple):
@@ -98,14 +102,16 @@ class GreatestRow:
             self._columns_in[column.bin].append(column)
         check_time(deadline)
         most = max((self._most(row.form) + row.constant for row in rows), default=1)
-        self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
+        self.unit = _unit(most)
         self.greatest = self.model.new_int_var(0, MOST, "greatest")
         for row in rows:
             check_time(deadline)
             self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
         for limit in limits:
-            if self._most(limit.form) > limit.most:
-                self.model.add(self._written(limit.form) <= limit.most)
+            amount = self._most(limit.form)
+            if amount > limit.most:
+                unit = _unit(amount)
+                self.model.add(self._written(limit.form, unit) <= limit.most // unit)
         self.model.minimize(self.greatest)
 
     def _add_cuts(self) -> None:

@@ -8,17 +8,24 @@ limits between the bound and the best known schedule, for longer and longer; min
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 
 from solver.cpsat_run import POLL_SECONDS
 from solver.problem import Key, Orders, Precedence, Problem
+from solver.resolution import LARGEST_HORIZON
 from solver.search.cpsat_lane import Lane, Shared
 from solver.search.cpsat_state import State
-from solver.search.cpsat_steps import Windows, in_steps, topological_ranks
+from solver.search.cpsat_steps import Steps, Windows, in_steps, topological_ranks
 from solver.search.cpsat_variants import variants
 from solver.search.state import OnBound, OnSolution
 from solver.states import Answer, Objective
+
+MANY_STEPS, FEW_STEPS = 2**36, 2**26
+"""Of more steps not all digits count from the beginning: at first so few do, about five of each duration."""
+
+FINER = 64
+"""Then a step is this part of what is still open, divided by what rounding can hide."""
 
 
 def search(
@@ -77,23 +84,49 @@ def search(
     state = State(problem, objective, bound, deadline)
     if incumbent is not None:
         state.best, state.orders = incumbent
-    steps, scaled_edges = in_steps(problem, edges)
-    ranks = topological_ranks(steps.problem, scaled_edges)
+    ranks = topological_ranks(problem, edges)
     if ranks is None:
         return "infeasible"
-    windows = Windows(
-        steps.problem,
-        {key: head // steps.size for key, head in heads.items()},
-        {key: tail // steps.size for key, tail in tails.items()},
-    )
-    kinds = variants(steps.problem, scaled_edges, windows, objective, lambda: stop() or state.over())
-    shared = Shared(state, steps, scaled_edges, windows, ranks)
-    lanes = [
-        Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)
-        for number in range(max(1, workers))
-    ]
-    _run_side_by_side(lanes, state, stop, on_solution, on_bound)
+    told = (stop, on_solution, on_bound)
+    for steps, scaled_edges in _finer_and_finer(problem, edges, state):
+        windows = Windows(
+            steps.problem,
+            {key: head // steps.size for key, head in heads.items()},
+            {key: tail // steps.size for key, tail in tails.items()},
+        )
+        kinds = variants(steps.problem, scaled_edges, windows, objective, lambda: stop() or state.over())
+        shared = Shared(state, steps, scaled_edges, windows, ranks)
+        lanes = [
+            Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)
+            for number in range(max(1, workers))
+        ]
+        _run_side_by_side(lanes, state, *told)
+        seed += len(lanes)
     return state.status()
+
+
+def _finer_and_finer(
+    problem: Problem, edges: list[Precedence], state: State
+) -> Iterator[tuple[Steps, list[Precedence]]]:
+    """Choose in which steps CP-SAT works: those of all digits, if these are few; else at first of few digits.
+
+    What rounding hides is no more than a step for each task and each lag on a path. When the bound is that close to the
+    best schedule, and only then, finer steps follow, as fine as what is still open asks for.
+    """
+    found = in_steps(problem, edges, MANY_STEPS)
+    enough = FEW_STEPS
+    while not found[0].exact:
+        found = in_steps(problem, edges, enough)
+        hidden = 2 * len(problem.tasks) * found[0].size
+        state.enough = hidden if enough < LARGEST_HORIZON else 0
+        if not state.is_close():
+            yield found
+        if not state.is_close() or not state.enough:
+            return
+        state.cancelled.clear()
+        enough = min(LARGEST_HORIZON, FINER * enough * hidden // max(1, state.gap))
+    state.enough = 0
+    yield found
 
 
 def _run_side_by_side(

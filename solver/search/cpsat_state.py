@@ -25,6 +25,11 @@ class State:
         What the objective is known to be at least.
     deadline : float
         When to stop, on the clock of `time.perf_counter`.
+
+    Attributes
+    ----------
+    enough : int
+        The search in these steps is over when the best schedule is no further from the bound.
     """
 
     def __init__(self, problem: Problem, objective: Objective, bound: int, deadline: float) -> None:
@@ -35,13 +40,23 @@ class State:
         self.orders: Orders | None = None
         self.infeasible = False
         self.cancelled = threading.Event()
+        self.enough = 0
         self._sweeper = Sweeper(problem)
         self._lock = threading.Lock()
         self._news: queue.SimpleQueue[int | tuple[int, list[list[Action]]]] = queue.SimpleQueue()
 
     def over(self) -> bool:
         """Return whether there is nothing left to do, or no time."""
-        return self.infeasible or self.proven() or self.cancelled.is_set() or perf_counter() >= self.deadline
+        return self.infeasible or self.is_close() or self.cancelled.is_set() or perf_counter() >= self.deadline
+
+    @property
+    def gap(self) -> int:
+        """How much shorter than the best schedule one might be."""
+        return self.bound if self.best is None else max(0, self.best - self.bound)
+
+    def is_close(self) -> bool:
+        """Return whether the bound is as close to the best schedule as these steps show."""
+        return self.best is not None and self.best - self.bound <= self.enough
 
     def proven(self) -> bool:
         """Return whether the best schedule meets the bound."""

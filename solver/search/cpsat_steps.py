@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from solver.block_lengths import longest_blocks, shortest_blocks
-from solver.problem import Key, Precedence, Problem, Task
+from solver.block_lengths import shortest_blocks
+from solver.problem import Key, Precedence, Problem
+from solver.resolution import LARGEST_HORIZON, Resolution
 from solver.states import Objective
-from solver.time_step import LARGEST_HORIZON
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Steps:
         return ticks // self.size
 
     def bound(self, ticks: int) -> int:
-        """Return what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
-        return -(-ticks // self.size) if self.exact else 0
+        """Return the least objective in steps to ask for, where it is at least so many ticks."""
+        return -(-ticks // self.size) if self.exact else ticks // self.size
 
     def ticks(self, bound: int, objective: Objective) -> int:
         """Return what a bound in steps means in ticks."""
@@ -49,28 +48,18 @@ class Steps:
         return max(0, bound - lost) * self.size
 
 
-def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list[Precedence]]:
-    """Choose the step: as coarse as loses nothing, coarser only where CP-SAT's integers would not do."""
+def in_steps(
+    problem: Problem, edges: Iterable[Precedence], enough: int = LARGEST_HORIZON
+) -> tuple[Steps, list[Precedence]]:
+    """Choose the step: as coarse as loses nothing, coarser only where CP-SAT's integers would not do.
+
+    Or where fewer steps are enough (see `Resolution.for_cpsat`): the more there are, the longer it takes.
+    """
     edges = list(edges)
-    lengths = [
-        *(task.duration for task in problem.tasks.values()),
-        *longest_blocks(problem).values(),
-        *problem.merged_durations.values(),
-    ]
-    lags = [lag for _, _, lag in (*problem.precedences, *edges)]
-    size = math.gcd(*lengths, *lags, *problem.fusing.durations.values()) or 1
-    horizon = sum(lengths) + sum(lags)
-    exact = horizon // size < LARGEST_HORIZON
-    if not exact:
-        size = -(-horizon // LARGEST_HORIZON)
-    scaled = replace(
-        problem,
-        tasks={key: Task(task.device, task.duration // size) for key, task in problem.tasks.items()},
-        precedences=[(before, after, lag // size) for before, after, lag in problem.precedences],
-        moves={},  # CP-SAT lets results pass each other
-        fusing=problem.fusing.scaled(lambda duration: duration // size),
-        merged_durations={key: duration // size for key, duration in problem.merged_durations.items()},
-    )
+    lags = [lag for _, _, lag in edges]
+    resolution = Resolution.for_cpsat(problem, lags, enough)
+    size, exact = resolution.time, not resolution.loses_time(problem, lags)
+    scaled = replace(resolution.rounded(problem), moves={})  # CP-SAT lets results pass each other
     return Steps(scaled, size, exact), [(before, after, lag // size) for before, after, lag in edges]
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
 from solver.repetition import LONG, Repetition, is_regular, shortened
+from solver.resolution import Resolution
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
@@ -262,8 +263,8 @@ class LongSearch:
         length: int | None = None,
     ) -> None:
         self.search, self.seed, self.starts, self.lane = search, seed, starts, lane
-        self.write = write or self._first
-        problem = search.problem
+        self.write = write
+        problem = search.rounded
         self.length = length or len(problem.chains[0])
         self.devices = problem.devices
         self.middle = MIDDLE * self.devices if stretches(self.length, self.devices) else self.length
@@ -290,8 +291,8 @@ class LongSearch:
 
     def _first(self, size: int) -> Problem:
         if size == self.length:
-            return self.search.problem
-        part = shortened(self.search.problem, size)
+            return self.search.rounded
+        part = shortened(self.search.rounded, size)
         assert part is not None
         return part.problem
 
@@ -420,7 +421,7 @@ class LongSearch:
     def _offer_turned(self, route: Route, slots: SlotSearch, turned: Turned) -> None:
         """Offer the schedule that is made of a steady state."""
         route.best = turned.length if route.best is None else min(route.best, turned.length)
-        if self.search.best is not None and turned.length >= self.search.best:
+        if self.search.best_in_steps is not None and turned.length >= self.search.best_in_steps:
             return
         if isinstance(self.search, UnwrittenSearch):
             made = slots.periodic(turned)
@@ -433,7 +434,7 @@ class LongSearch:
 
     def _short(self, size: int) -> Short:
         if size not in self.shorts:
-            problem = self.write(size)
+            problem = self._first(size) if self.write is None else self.search.resolution.rounded(self.write(size))
             self.shorts[size] = Short(size, problem, compile_problem(problem, deadline=self.search.deadline))
         return self.shorts[size]
 
@@ -494,7 +495,7 @@ class LongSearch:
         """Anneal for some rounds; stretch what is better than before."""
         until = self.search.until(seconds)
         local, size = workshop.local, workshop.short.size
-        target = self.search.bound - (self.length - size) * self.load
+        target = self.search.target - (self.length - size) * self.load
 
         def tell() -> None:
             if size == self.length:
@@ -576,7 +577,7 @@ class LongSearch:
         tied = route.tied
         workshop, until = tied.workshop, self.search.until(seconds)
         workshop.renew(self.seed + self.turns)
-        target = self.search.bound - (tied.found.copies - tied.copies) * tied.growth
+        target = self.search.target - (tied.found.copies - tied.copies) * tied.growth
 
         def over() -> bool:
             return perf_counter() > until or self.search.done()
@@ -635,7 +636,7 @@ class LongSearch:
             Whether it could be stretched; also where that cannot be better.
         """
         least = self._least(makespan, workshop.short.size)
-        known = self.search.best if route is None else route.best
+        known = self.search.best_in_steps if route is None else route.best
         if known is not None and least >= known:
             return True
         timed = workshop.runner.timed(tokens)
@@ -677,7 +678,7 @@ class LongSearch:
         return None if made is None else Stretched(*made)
 
     def _offer(self, workshop: Workshop, found: Stretched) -> None:
-        if self.search.best is not None and found.length >= self.search.best:
+        if self.search.best_in_steps is not None and found.length >= self.search.best_in_steps:
             return
         if isinstance(self.search, UnwrittenSearch):
             self.search.offer_periodic(workshop.runner, found)
@@ -710,8 +711,9 @@ class UnwrittenSearch(Search):
     """
 
     def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
-        super().__init__(repetition.problem, "makespan", seconds, progress)
+        super().__init__(repetition.problem, "makespan", seconds, progress, repetition)
         self.repetition = repetition
+        self._exact: Runner | None = None
         self.found: Stretched | None = None
         self.whole: Whole | None = None
         self.is_steady = False
@@ -723,18 +725,30 @@ class UnwrittenSearch(Search):
 
     def offer_periodic(self, runner: Runner, found: Stretched) -> None:
         """Run the whole of a schedule, and keep it if it is better than the best."""
-        whole = runner.whole(found.periodic, found.copies)
+        exact, periodic = self._in_ticks(runner, found.periodic)
+        whole = exact.whole(periodic, found.copies)
         fits = whole is not None and all(
-            peak <= capacity for peak, capacity in zip(whole.peaks, runner.compiled.capacities, strict=True)
+            peak <= capacity for peak, capacity in zip(whole.peaks, exact.compiled.capacities, strict=True)
         )
         if whole is None or not fits:
             return
-        period = runner.period(found.periodic)
+        period = exact.period(periodic)
         with self._lock:
             if self.best is None or whole.makespan < self.best:
                 self.best, self.found, self.whole = whole.makespan, found, whole
                 self.is_steady = period is not None and period <= self._steady_period
                 self._tell()
+
+    def _in_ticks(self, runner: Runner, periodic: Periodic) -> tuple[Runner, Periodic]:
+        """Return what runs a schedule of the problem in steps in ticks, and the schedule in its tokens."""
+        if self.resolution == Resolution():
+            return runner, periodic
+        if self._exact is None:
+            self._exact = Runner(compile_problem(self.problem), may_compile=False, fits=False)
+        modes = {(mode.chains, mode.fused): number for number, mode in enumerate(self._exact.compiled.modes)}
+        number = [modes[mode.chains, mode.fused] for mode in runner.compiled.modes]
+        before, period, after = ([[number[mode] for mode in row] for row in part] for part in periodic.parts)
+        return self._exact, Periodic(before, period, after, periodic.tasks)
 
     def best_so_far(self) -> None:
         """Return nothing: no schedule of the whole is written down."""

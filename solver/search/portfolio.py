@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter, sleep
 from typing import Literal, TypeAlias
@@ -24,6 +24,7 @@ from solver.errors import InputError
 from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
 from solver.repetition import LONG
+from solver.resolution import Resolution
 from solver.search import annealing, jit
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, compile_problem
@@ -297,7 +298,7 @@ def _run_in_turns(
     elif long is not None and not beside:
         long.look_for_turns()
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
-        compiled = compile_problem(search.problem, deadline=search.deadline)
+        compiled = compile_problem(search.rounded, deadline=search.deadline)
         _list_schedules(search, compiled, seed)
         made["local search"] = Tool(partial(_run_local_search, search, compiled, _counted(seed)))
     _take_turns(search, [made[name] for name in names])
@@ -326,13 +327,13 @@ def _search_locally(search: Search, seed: int, lane: tuple[int, int], long: Long
         if long is not None:
             LongSearch(search, seed, long.starts, long.write, lane).run()
             return
-        compiled = compile_problem(search.problem, deadline=search.deadline)
+        compiled = compile_problem(search.rounded, deadline=search.deadline)
         while not search.done():
             known = search.best_so_far()
             improve(
                 compiled,
                 [] if known is None else [known[1]],
-                target=search.bound,
+                target=search.target,
                 deadline=search.until(LOCAL_TURN),
                 stop=search.done,
                 seed=seed,
@@ -371,7 +372,7 @@ def run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
     quick_bound(search, BRIEF_BOUND_SHARE)
     with suppress(OutOfTimeError):
         if not search.done():
-            compiled = compile_problem(search.problem, deadline=search.deadline)
+            compiled = compile_problem(search.rounded, deadline=search.deadline)
             _take_one_turn(search, compiled, start, workers, seed)
 
 
@@ -404,14 +405,14 @@ def _counted(seed: int) -> Iterator[int]:
 
 
 def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
-    edges = memory_edges(search.problem, deadline=deadline)
-    heads, tails = heads_and_tails(search.problem, edges, deadline=deadline)
+    edges = memory_edges(search.rounded, deadline=deadline)
+    heads, tails = heads_and_tails(search.rounded, edges, deadline=deadline)
     status = search_with_cpsat(
-        search.problem,
+        search.rounded,
         edges=edges,
         heads=heads,
         tails=tails,
-        bound=search.bound,
+        bound=search.target,
         incumbent=search.best_so_far(),
         objective=search.objective,
         deadline=deadline,
@@ -433,7 +434,7 @@ def _run_local_search(
         improve(
             compiled,
             starts if start is None else [*starts, start],
-            target=search.bound,
+            target=search.target,
             deadline=deadline,
             stop=search.done,
             seed=next(seeds),
@@ -445,7 +446,14 @@ def _run_local_search(
 def _run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
     held = search.held_by
     assert held is not None
+    resolution = Resolution.for_cpsat(search.problem)
     bound = relaxed_bound(
-        search.problem, held, deadline=deadline, upper=search.best, workers=workers, seed=seed, stop=search.done
+        resolution.rounded(search.problem),
+        replace(held, value=held.value // resolution.time),
+        deadline=deadline,
+        upper=None if search.best is None else search.best // resolution.time,
+        workers=workers,
+        seed=seed,
+        stop=search.done,
     )
-    search.proven(bound)
+    search.proven(replace(bound, value=resolution.ticks(bound.value, search.objective)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeAlias
 
+from solver.bounds.between import none_between
 from solver.bounds.bound import Bound
 from solver.problem import Action, Orders, Problem
+from solver.repetition import Repetition
+from solver.resolution import Resolution
 from solver.search.sweep import Sweeper
 from solver.states import Answer, Objective
 
@@ -45,11 +48,14 @@ class Standing:
 NEGLIGIBLE = 10**12
 """A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
 
+WORTH_A_LOOK = 10**5
+"""When less than this part is open, it is looked at whether any sum of durations lies there."""
+
 OnSolution: TypeAlias = Callable[[int, list[list[Action]]], None]
-"""Called with the objective (ticks) and the orders of a better schedule."""
+"""Called with the objective (in steps, see `Search`) and the orders of a better schedule."""
 
 OnBound: TypeAlias = Callable[[int], None]
-"""Called with a better bound (ticks), proven for all schedules."""
+"""Called with a better bound (in steps), proven for all schedules."""
 
 Progress = Callable[[Standing], None]
 """Called whenever the best schedule or the bound has moved."""
@@ -57,6 +63,10 @@ Progress = Callable[[Standing], None]
 
 class Search:
     """The state of one search; every tool reports to it, and asks it when to stop.
+
+    The search counts in the exact ticks of its problem. Its tools may count in steps of several ticks
+    (`solver.resolution`): they work on ``rounded``, take `target` and `best_so_far` in steps, and report in steps. An
+    order that they report is replayed and checked in ticks.
 
     Tools may report from threads of their own. ``progress`` is called in the thread that made the search: at once for
     what is reported there, for the rest when it next asks whether the search is done.
@@ -71,9 +81,15 @@ class Search:
         The time there is.
     progress : callable, optional
         Told whenever the best schedule or the bound moves.
+    whole : Repetition, optional
+        What the problem is the written part of.
 
     Attributes
     ----------
+    resolution : Resolution
+        How many ticks a step of the tools is.
+    rounded : Problem
+        The problem in steps.
     best : int or None
         The least objective found, in ticks.
     orders : Orders
@@ -96,9 +112,16 @@ class Search:
     """
 
     def __init__(
-        self, problem: Problem, objective: Objective, seconds: float, progress: Progress | None = None
+        self,
+        problem: Problem,
+        objective: Objective,
+        seconds: float,
+        progress: Progress | None = None,
+        whole: Repetition | None = None,
     ) -> None:
         self.problem = problem
+        self.resolution = Resolution.for_loops(problem if whole is None else whole)
+        self.rounded = self.resolution.rounded(problem)
         self.objective = objective
         self.started = perf_counter()
         self.deadline = self.started + seconds
@@ -133,17 +156,23 @@ class Search:
             return True
         value = self.sweeper.objective(orders, self.objective)
         if value is not None:
-            self.keep(value, orders)
+            self._keep(value, orders)
         return value is not None
 
     def keep(self, value: int, orders: Orders) -> None:
-        """Keep a schedule if it is better than the best: shorter, or as short and with less memory.
+        """Keep what a tool has found, if it is better than the best.
 
-        Tools let results pass each other on links; where they do not, a schedule is as long as the sweep finds it.
+        Where steps are rounded, or results may not pass each other on links, which tools let them, only the sweep shows
+        what an order is worth.
         """
+        if self.problem.moves or self.resolution != Resolution():
+            self.offer(orders)
+        else:
+            self._keep(value, orders)
+
+    def _keep(self, value: int, orders: Orders) -> None:
+        """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
         with self._lock:
-            if self.problem.moves:
-                value = self.sweeper.objective(orders, self.objective) or value
             if self.on_met is not None:
                 self.on_met(value, orders)
             if self.best is None or value < self.best:
@@ -170,8 +199,31 @@ class Search:
                 self._tell()
 
     def raise_bound(self, value: int) -> None:
-        """Keep a bound that CP-SAT has proven."""
-        self.proven(Bound(value, "search"))
+        """Keep a bound that CP-SAT has proven, in steps."""
+        self.proven(self.in_ticks(Bound(value, "search")))
+        self._look_between()
+
+    def _look_between(self) -> None:
+        """Find out whether what is open is too little for any schedule to be there."""
+        with self._lock:
+            best, bound = self.best, self.bound
+        open_ = None if best is None or self.objective == "span" else best - bound
+        if best is not None and open_ and open_ * WORTH_A_LOOK < best and none_between(self.problem, bound, best):
+            self.proven(Bound(best, "search"))
+
+    def in_ticks(self, bound: Bound) -> Bound:
+        """Write a bound of the problem in steps as one of the problem in ticks."""
+        return replace(bound, value=self.resolution.ticks(bound.value, self.objective))
+
+    @property
+    def target(self) -> int:
+        """The bound in steps: a tool that has come to it is done."""
+        return self.bound // self.resolution.time
+
+    @property
+    def best_in_steps(self) -> int | None:
+        """The least objective found, in steps."""
+        return None if self.best is None else self.best // self.resolution.time
 
     def look_for_memory(self) -> None:
         """Report from now on what the best schedule takes: shorter it does not get."""
@@ -216,9 +268,10 @@ class Search:
         return min(self.deadline, perf_counter() + seconds)
 
     def best_so_far(self) -> tuple[int, Orders] | None:
-        """Return the least objective found and its orders, those that belong together."""
+        """Return the least objective found, in steps, and its orders, those that belong together."""
         with self._lock:
-            return None if self.best is None else (self.best, self.orders)
+            best = self.best_in_steps
+            return None if best is None else (best, self.orders)
 
     def _tell(self) -> None:
         self.brought += threading.current_thread() is self._home

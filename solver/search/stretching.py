@@ -59,9 +59,14 @@ class Periodic:
     after: Tokens
     tasks: int
 
+    @property
+    def parts(self) -> tuple[Tokens, Tokens, Tokens]:
+        """The tokens ahead of what repeats, what repeats, and those behind it."""
+        return self.before, self.period, self.after
+
     def unrolled(self, copies: int) -> Tokens:
         """Write out the strings with so many periods."""
-        parts = zip(self.before, self.period, self.after, strict=True)
+        parts = zip(*self.parts, strict=True)
         return [[*before, *(period * copies), *after] for before, period, after in parts]
 
 
@@ -109,7 +114,7 @@ def _as_rows(periodic: Periodic) -> list[tuple[Row, Row, Row]]:
 
 def _step(strings: Any, parts: Sequence[tuple[Row, Row, Row]], copies: int, cycle: int, reach: int) -> int | None:
     """Return how much later everything is so many copies on, in a long enough stretch of them; None if in none."""
-    starts = np.asarray(strings.start, dtype=np.int64)
+    starts = np.asarray(strings.start)
     columns = []
     for device, (before, period, _) in enumerate(parts):
         begin = int(strings.row[device]) + len(before)
@@ -140,6 +145,8 @@ class Runner:
         Any number of tasks of each chain.
     may_compile : bool
         Whether numba may take its time.
+    fits : bool
+        Whether times fit 64 bits; where they do not, the loops are not compiled, and exact all the same.
 
     Raises
     ------
@@ -147,19 +154,20 @@ class Runner:
         If precedences join other places.
     """
 
-    def __init__(self, compiled: CompiledProblem, *, may_compile: bool = True) -> None:
+    def __init__(self, compiled: CompiledProblem, *, may_compile: bool = True, fits: bool = True) -> None:
         self.compiled = compiled
         lists = _lattice(compiled)
         self.functions = jit.interpreted(lattice)
         self.is_jitted = False
-        functions = jit.jitted(lattice, may_compile=may_compile)
+        functions = jit.jitted(lattice, may_compile=may_compile) if fits else None
+        self._times = np.int64 if fits else object
         if functions is not None:
             self.functions, self.is_jitted = functions, True
         self.lattice: Any = Lattice(*map(self._packed, lists))
         parts = [(mode, chain) for mode, each in enumerate(compiled.modes) for chain in each.chains]
         self._part_mode = np.array([mode for mode, _ in parts], dtype=np.int64)
         self._part_chain = np.array([chain for _, chain in parts], dtype=np.int64)
-        self._durations = np.array([mode.duration for mode in compiled.modes], dtype=np.int64)
+        self._durations = np.array([mode.duration for mode in compiled.modes], dtype=self._times)
 
     def _packed(self, numbers: Sequence[int]) -> Any:
         return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)

@@ -130,3 +130,15 @@ def test_the_longest_lag_between_two_blocks_counts(engine: str) -> None:
     problem = Problem(2, tasks, [("a", "c", 7), ("b", "d", 2)], fusing=fusing)
     first, second = Block("a", "b"), Block("c", "d")
     assert replay(problem, [[first], [second]], engine) == {first: 0, second: 9}
+
+
+@pytest.mark.parametrize("strategy", ["interleaved", "1f1b"])
+def test_cpsat_holds_thousands_of_actions_of_sixteen_digits(strategy: str) -> None:
+    times = {"forward": 18.522345678901234, "backward_input": 18.086123456789012, "backward_weight": 9.337987654321098}
+    devices = 16 if strategy == "interleaved" else 32
+    costs = Pipeline.from_mapping(
+        {"devices": devices, "microbatches": 128, "times": times, "p2p_latency": 0.00060123456789012345}
+    )
+    by_cpsat = ppopt.evaluate(costs, strategy, engine="cpsat")
+    assert by_cpsat.figures == ppopt.evaluate(costs, strategy, engine="graph").figures
+    assert ppopt.evaluate(costs, strategy).engine == "cpsat"
