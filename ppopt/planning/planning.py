@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
 from os import PathLike
 from time import perf_counter
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.optimization.time_limit import MOMENT, Afterwards
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
@@ -187,7 +188,14 @@ class _Planner:
         layouts = read_layouts(self.pipeline, self.options.layouts)
         candidates = self._gather(layouts)
         race = Race(
-            [Entry(order, needs=self._foreseen(order, "planning")) for order in candidates.fitting],
+            [
+                Entry(
+                    order,
+                    starts=tuple(layout.cut for layout in layouts if len(layout.cut) == order.stages),
+                    needs=self._foreseen(order, "planning"),
+                )
+                for order in candidates.fitting
+            ],
             self.recompute,
             self.options.empty_stages,
             self.options.seed,
@@ -328,13 +336,10 @@ class _Planner:
         assert answer.cut is not None
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
-        makespan = exact_makespan(schedule)
-        unhindered = makespan if schedule.unhindered_makespan is None else schedule.unhindered_makespan
-        if unhindered != answer.makespan:  # a plan lets transfers pass
-            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay {unhindered}")
-        if entry.bound > makespan or not schedule.fits:
-            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
-        return Plan(
+        makespan, without_waiting = exact_makespan(schedule), schedule.unhindered_makespan
+        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan lets transfers pass
+            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
+        plan = Plan(
             name=name_of(order),
             schedule=schedule,
             bound=entry.bound,
@@ -346,6 +351,35 @@ class _Planner:
             seconds=entry.seconds,
             notes=answer.notes,
         )
+        if entry.bound > makespan or not schedule.fits:
+            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
+        if without_waiting is None or entry.bound == makespan or self.interrupted:
+            return plan
+        plain = [order.pipeline.with_cut(cut) for cut in entry.starts]
+        return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
+
+    def _as_run(self, order: FixedOrder, pipeline: Pipeline | None) -> Schedule | None:
+        """Replay an order on another cut, with all that its transfers wait for; None where it does not run."""
+        if pipeline is None:
+            return None
+        with suppress(InputError):
+            return self._replayed(order, pipeline)
+        return None
+
+    def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
+        """Take a cut that nothing is recomputed on if it fits and is shorter than a plan's."""
+        if other is None or not self._is_allowed(other) or exact_makespan(other) >= plan.exact_makespan:
+            return plan
+        return replace(
+            plan,
+            schedule=other,
+            status="optimal" if plan.bound == exact_makespan(other) else "feasible",
+            uniform_k=None if plan.uniform_k is None else 0,
+        )
+
+    def _is_allowed(self, schedule: Schedule) -> bool:
+        cut = schedule.pipeline.layers_per_stage or ()
+        return schedule.fits and (self.options.empty_stages or all(cut))
 
     @property
     def _recompute_at_most(self) -> Recompute:
@@ -389,11 +423,11 @@ class _Planner:
         by_name = {(name_of(order), order.stages): order for order in orders}
         for place, plan in enumerate(plans):
             order = by_name.get((plan.name, plan.pipeline.stages or 0))
-            others = Alternatives()
+            best, others = plan, Alternatives()
             if place == 0 and order is not None and not plan.is_free and self._has_time_to_compare(plan, order):
                 self.on_phase("explaining")
-                others = self._alternatives(plan, order)
-            yield replace(plan, reasons=reasons(plan, others), even_makespan=_as_float(others.even))
+                best, others = self._compared(plan, order)
+            yield replace(best, reasons=reasons(best, others), even_makespan=_as_float(others.even))
 
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
         """Return whether a long order can be compared with others before the time is up."""
@@ -401,25 +435,38 @@ class _Planner:
         needed = self._foreseen(order, "replaying") + others * self._foreseen(order, "planning")
         return not needed or perf_counter() + needed <= self.ends + MOMENT
 
-    def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
-        """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
+    def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
+        """Find what a plan is compared with: the even cut, and the best ones without the limit or recomputation.
+
+        All are replayed with what transfers wait for, as the plan was. One that fits and is shorter takes its place.
+        """
         pipeline = plan.pipeline
         limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
         recomputes = any(plan.recomputed_per_stage) and not self.interrupted
-        parts = 1 + limited + recomputes
-        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / parts
-        even = exact_makespan(self._replayed(order, order.pipeline))
-        unlimited = plain = None
-        plain_is_infeasible = False
+        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / (1 + limited + recomputes)
+        even, unlimited, plain = self._as_run(order, order.pipeline), None, None
+        costs_nothing = plain_is_infeasible = False
         if limited:
             free = order.without_limit()
-            unlimited = self._quick(free, "none", left).makespan
+            found = self._quick(free, "none", left)
+            unlimited = self._as_run(free, found.cut)
+            costs_nothing = found.bound >= plan.exact_makespan
+            if unlimited is not None and exact_makespan(unlimited) < plan.exact_makespan:
+                plan = self._shorter(plan, self._as_run(order, unlimited.pipeline.with_limit(pipeline.limits)))
         if recomputes:
             found = self._quick(order, "none", left)
-            plain, plain_is_infeasible = found.makespan, found.status == "infeasible"
-        return Alternatives(even, unlimited, plain, plain_is_infeasible)
+            plain, plain_is_infeasible = self._as_run(order, found.cut), found.status == "infeasible"
+            plan = self._shorter(plan, plain)
+        return plan, Alternatives(
+            even=_length(even),
+            even_fits=even is None or even.fits,
+            unlimited=_length(unlimited),
+            limit_costs_nothing=costs_nothing,
+            plain=_length(plain),
+            plain_is_infeasible=plain_is_infeasible,
+        )
 
-    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> Any:
+    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> FixedPlan:
         return plan_fixed_order(
             order.pipeline,
             order.label,
@@ -430,6 +477,10 @@ class _Planner:
             stop=lambda: self.interrupted,
             order=order,
         )
+
+
+def _length(schedule: Schedule | None) -> Fraction | None:
+    return None if schedule is None else exact_makespan(schedule)
 
 
 def _as_float(value: Fraction | None) -> float | None:

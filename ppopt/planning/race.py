@@ -12,7 +12,7 @@ from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_wi
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
 from solver.search.state import Progress, Standing
-from strategies.cuts import Counts
+from strategies.cuts import ByKind, Counts
 
 FIRST_TURN, GROWTH = 0.5, 4.0
 """Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
@@ -45,6 +45,8 @@ class Entry:
     ----------
     order : FixedOrder
         The order.
+    starts : tuple of tuple of int
+        Cuts that are known: the answer is never longer than one of them that fits.
     answer : FixedPlan or None
         What is known of its best cut; None before its first turn.
     bound : Fraction
@@ -58,6 +60,7 @@ class Entry:
     """
 
     order: FixedOrder
+    starts: tuple[Counts, ...] = ()
     answer: FixedPlan | None = None
     bound: Fraction = Fraction(0)
     turns: int = 0
@@ -165,8 +168,9 @@ class Race:
     def _planned(self, entry: Entry, seconds: float) -> FixedPlan:
         known, order = entry.answer, entry.order
         cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
-        starts = [(cut, again) for cut, again in cuts if cut is not None]
+        starts: list[tuple[Counts, ByKind | None]] = [(cut, again) for cut, again in cuts if cut is not None]
         if known is None:
+            starts = [(cut, None) for cut in entry.starts if self.empty or all(cut)]
             entry.bound = self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds)
         if known is None and not order.is_fixed:
             starts += [(cut, None) for cut in self._cuts_to_begin_with(order, SHARE_OF_BOUND * seconds)]
