@@ -349,7 +349,7 @@ class _Planner:
             recomputation=self.recompute,
             uniform_k=answer.uniform_k,
             seconds=entry.seconds,
-            notes=answer.notes,
+            notes=() if entry.bound == makespan else answer.notes,  # all orders are bounded
         )
         if entry.bound > makespan or not schedule.fits:
             raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
@@ -370,11 +370,13 @@ class _Planner:
         """Take a cut that nothing is recomputed on if it fits and is shorter than a plan's."""
         if other is None or not self._is_allowed(other) or exact_makespan(other) >= plan.exact_makespan:
             return plan
+        is_proven = plan.bound == exact_makespan(other)
         return replace(
             plan,
             schedule=other,
-            status="optimal" if plan.bound == exact_makespan(other) else "feasible",
+            status="optimal" if is_proven else "feasible",
             uniform_k=None if plan.uniform_k is None else 0,
+            notes=() if is_proven else plan.notes,
         )
 
     def _is_allowed(self, schedule: Schedule) -> bool:

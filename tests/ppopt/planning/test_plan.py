@@ -148,6 +148,17 @@ def test_a_schedule_that_looks_at_costs_is_planned_without_a_proof_and_replays_a
     assert replayed.makespan == best.makespan
 
 
+@pytest.mark.parametrize("devices", [2, 3])
+def test_a_schedule_that_looks_at_costs_is_not_said_to_be_unproven_where_it_meets_the_bound(devices: int) -> None:
+    layer = {"name": "t", "count": 6, "forward": 1, "backward_input": 1, "backward_weight": 1}
+    model = ppopt.Pipeline.from_mapping({"devices": devices, "microbatches": 4, "layers": [layer]})
+    best = planned(model, "zb-auto").best
+    assert best is not None
+    assert best.status == "optimal"
+    assert "is proven: no cut is shorter" in best.reasons[0]
+    assert not any("without a proof" in note for note in best.notes)
+
+
 def test_somebodys_layout_is_compared_with_the_plan_for_as_many_stages() -> None:
     layout = "Et*3|t*3|t*3|t*3L"
     found = planned(uneven(), "1f1b", "dualpipe-v", layouts=[layout])
