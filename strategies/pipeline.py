@@ -358,6 +358,10 @@ class Pipeline(Part):
                 _refuse_limit_below_static(layers, limits)
         if self.layers_per_stage is None:
             if self.stages is not None:
+                if self.stages % self.devices:
+                    raise ValueError(
+                        f"stages: must be {self.devices}, one for each device, or a multiple of it; found {self.stages}"
+                    )
                 layers.stage_windows(self.stages)
             return
         stages = len(self.layers_per_stage)

@@ -86,10 +86,10 @@ def plan(
     from ppopt.whole_files import check_outputs
 
     check_outputs({"--save": save, "--report": report}, [options["config"], *orders])
-    config = options["config"]
+    config, stages = options["config"], options["stages"]
     pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
     options |= {
-        "stages_per_device": _numbers(stages_per_device),
+        "stages_per_device": _stages_per_device(pipeline, stages, _numbers(stages_per_device)),
         "split_backward": not full_backward,
         "empty_stages": not no_empty_stages,
     }
@@ -142,6 +142,19 @@ def _numbers(text: str | None) -> list[int] | None:
                 f"--stages-per-device: must be whole numbers of at least 1, such as 1,2,4; found {part[:40]!r}"
             )
     return list(map(int, parts))
+
+
+def _stages_per_device(pipeline: Pipeline, stages: int | None, numbers: list[int] | None) -> list[int] | None:
+    """Read ``--stages``, which says for all schedules into how many stages the model is cut."""
+    if stages is None:
+        return numbers
+    number = stages // pipeline.devices
+    if numbers not in (None, [number]):
+        raise InputError(
+            f"--stages: {stages} are {number} on each of {pipeline.devices} devices, and --stages-per-device says "
+            f"{','.join(map(str, numbers or ()))}; give one of the two"
+        )
+    return [number]
 
 
 def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[str, Any]) -> Planning:

@@ -266,8 +266,16 @@ class _Planner:
         if most > MANY_ACTIONS:
             self.pace = measured_pace(self.pipeline, self.recompute, empty=self.options.empty_stages)
         may_take = None if self.pace is None else self._may_take
-        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None, may_take=may_take)
-        if not found.fitting and not found.too_long:
+        found = gather(
+            self.pipeline,
+            every,
+            numbers,
+            also=also,
+            all_of_them=names is None,
+            only=self.options.restriction,
+            may_take=may_take,
+        )
+        if not found.fitting and not found.too_long and not self.options.free:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
             raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
         found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
@@ -392,6 +400,8 @@ class _Planner:
 
     def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
         """Say what lacks least, and whether another number of stages would help one that takes any."""
+        if not lacks:
+            return InfeasibleError("infeasible: no cut and no order fits the memory limit", 0, Fraction(0), Fraction(0))
         least = min(lacks, key=lambda lack: lack.amount)
         order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
         same = [each.order for each in race.entries if name_of(each.order) == name_of(order)]

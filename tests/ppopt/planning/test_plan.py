@@ -13,6 +13,7 @@ import ppopt
 from ppopt.planning.plan_section import plan_section
 from ppopt.planning.reasons import Alternatives, reasons
 from strategies.layouts.reading import read_layout
+from strategies.placements import make_placement
 from tests.planned_models import everything, instances, nvidias_model, pipeline_of, uneven
 
 
@@ -188,6 +189,48 @@ def test_free_orders_are_never_worse_than_the_plans_they_start_from() -> None:
     assert free.exact_makespan <= min(plan.exact_makespan for plan in found if not plan.is_free)
     assert free.bound <= free.exact_makespan
     assert ppopt.Planning.best is not None
+
+
+@pytest.mark.parametrize(
+    ("placement", "split_backward"),
+    [("linear", False), ("v", True), ("wave", False), ("interleaved", True), (None, False)],
+)
+def test_where_and_how_orders_are_searched_holds_for_published_ones_too(
+    placement: str | None, split_backward: bool
+) -> None:
+    model = uneven(6, devices=2, microbatches=4)
+    found = ppopt.plan(model, free=True, placement=placement, split_backward=split_backward, time_limit=3)
+    assert any(plan.is_free for plan in found)
+    published = [plan for plan in found if not plan.is_free]
+    assert published
+    for plan in found:
+        kinds = {key.kind for key in plan.schedule.problem.tasks}  # type: ignore[attr-defined]
+        assert split_backward or "I" not in kinds, plan
+        if placement is not None:
+            stages = plan.pipeline.stages or 0
+            asked = make_placement(placement, 2, stages, 4)
+            assert plan.schedule.layout.homes == asked.homes, plan
+
+
+def test_a_named_schedule_that_does_otherwise_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    model, order = uneven(6, devices=2, microbatches=4), tmp_path / "split.csv"
+    ppopt.evaluate(model, "zb-h1").export(order)
+    names = ["1f1b", "zb-h1", "zb-v", "dualpipe", str(order)]
+    found = ppopt.plan(model, names, free=True, placement="linear", split_backward=False, time_limit=2)
+    assert {plan.name for plan in found} == {"1f1b", "optimized-linear"}
+    left_out = dict(found.left_out)
+    assert left_out["zb-h1, v = 1"] == "splits backwards into I and W, and whole ones are asked for"
+    assert "zb-v, v = 2" in left_out
+    assert str(order) in left_out
+    elsewhere = ppopt.plan(model, ["zb-v", "1f1b"], free=True, placement="linear", time_limit=1)
+    assert dict(elsewhere.left_out)["zb-v, v = 2"] == "its placement is v, and linear is asked for"
+    alone = ppopt.plan(model, ["zb-v"], free=True, placement="linear", time_limit=1)
+    assert [plan.name for plan in alone] == ["optimized-linear"]
+
+
+def test_nothing_fits_where_only_searched_orders_are_asked_for() -> None:
+    with pytest.raises(ppopt.InfeasibleError, match="no cut and no order fits"):
+        ppopt.plan(uneven(limit=24), ["zb-v"], free=True, placement="linear", recompute="none", time_limit=2)
 
 
 def test_a_plan_is_shown_on_a_page_with_its_cut() -> None:

@@ -204,6 +204,10 @@ def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None
         ),
         ({}, ["--layout", "Et*3|t*3|t*3|t*2L"], "must have 12 t (decoder layer), as many as the model; found 11"),
         ({}, ["--layout", "Et*3|t*3|t*3q|t*3L"], "layout: stage 2: 'q' is no layer"),
+        ({}, ["--stages", "3"], "stages: must be 4, one for each device, or a multiple of it; found 3"),
+        ({"stages": 6}, [], "stages: must be 4, one for each device, or a multiple of it; found 6"),
+        ({}, ["--stages", "8", "--stages-per-device", "1"], "--stages: 8 are 2 on each of 4 devices"),
+        ({}, ["--stages", "8"], "1f1b does not take 2 stages per device"),
         ({}, ["--placement", "v"], "placement: says where orders are searched, which free asks for"),
         ({"devices": 4, "layers": None, "times": {"forward": 1, "backward": 2}}, [], "layers: a plan needs"),
     ],
@@ -220,6 +224,13 @@ def test_wrong_input_is_told_in_one_line(
     assert made.exit_code == 2, made.output
     assert message in made.stderr
     assert all(line.startswith("error: ") for line in made.stderr.splitlines())
+
+
+def test_stages_say_how_many_each_device_holds(tmp_path: Path) -> None:
+    options = ("--stages", "8", "--time-limit", "2", "--format", "json")
+    made = run("plan", "interleaved", "1f1b", "-c", config(tmp_path, layers=6), *options)
+    assert made.exit_code == 0, made.output
+    assert {plan["stages_per_device"] for plan in json.loads(made.stdout)["plans"]} == {2}
 
 
 def test_an_output_is_not_written_over_the_input(tmp_path: Path) -> None:
