@@ -24,6 +24,8 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
     notes = [(plan.label, note) for plan in planning for note in (*plan.notes, *plan.schedule.notes)]
     for note in together(notes, lambda name, note: f"{name}: {note}"):
         click.echo(f"note: {note}", err=True)
+    for layout, reason in planning.layouts_left_out:
+        click.echo(f"note: --layout {layout}: was not compared: {reason}", err=True)
     if planning.interrupted:
         click.echo("note: the search was interrupted; these are the best plans that it had found", err=True)
     if form == "json":
@@ -92,7 +94,8 @@ def _compared(each: ComparedLayout) -> str:
     if each.longer_by > 0:
         return f"{text}, {percent(each.longer_by)} longer than the best cut found ({best})."
     if each.longer_by < 0:
-        return f"{text}, {percent(-each.longer_by)} shorter than the plan, which keeps the limit ({best})."
+        keeps = ", which keeps the limit" if schedule.over_limit else ""
+        return f"{text}, {percent(-each.longer_by)} shorter than the plan{keeps} ({best})."
     return f"{text}, as the plan does ({best})."
 
 

@@ -245,12 +245,14 @@ class _Planner:
         """Rank the plans, and say what is to be said about them."""
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
         failed = not plans and all(each.is_proven for each in unplanned)
+        compared = compare_layouts(layouts, candidates.fitting, plans)
         return Planning(
             pipeline=self.pipeline,
             plans=tuple(self._explained(plans, candidates.fitting)),
             unplanned=tuple(unplanned),
             left_out=tuple(candidates.left_out),
-            layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
+            layouts=tuple(compared.layouts),
+            layouts_left_out=tuple(compared.left_out),
             interrupted=self.interrupted,
             infeasible=self._why_nothing(race, lacks) if failed else None,
             seconds=perf_counter() - self.began,
@@ -418,7 +420,8 @@ class _Planner:
             if self.interrupted
             else f"the time limit of {self.options.time_limit:g} s was used up"
         )
-        return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
+        what = "no cut that fits" if any(limit is not None for limit in self.pipeline.limits) else "no cut"
+        return Unplanned(label, f"{what} was found: {why}", is_proven=False)
 
     def _free(self, plans: Sequence[Plan]) -> FreePlans:
         return free_plans(

@@ -249,6 +249,8 @@ class Planning(Sequence[Plan]):
         Schedules that do not fit the pipeline, with the reason.
     layouts : tuple of ComparedLayout
         Layouts that were given, beside the plans.
+    layouts_left_out : tuple of (str, str)
+        Layouts that could not be compared with any plan, or not with one, with the reason.
     interrupted : bool
         Whether Ctrl-C ended it.
     infeasible : InfeasibleError or None
@@ -262,6 +264,7 @@ class Planning(Sequence[Plan]):
     unplanned: tuple[Unplanned, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     layouts: tuple[ComparedLayout, ...] = ()
+    layouts_left_out: tuple[tuple[str, str], ...] = ()
     interrupted: bool = False
     infeasible: InfeasibleError | None = None
     seconds: float = 0.0
@@ -290,6 +293,7 @@ class Planning(Sequence[Plan]):
             ],
             "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
             "layouts": [each.to_dict() for each in self.layouts],
+            "layouts_left_out": [{"layout": layout, "reason": reason} for layout, reason in self.layouts_left_out],
             "interrupted": self.interrupted,
             "seconds": self.seconds,
         }
