@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
 from ppopt.whole_files import written_whole
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
+from strategies.layouts.frameworks import FRAMEWORKS, planned_for
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
 """What a row of CSV has no room for."""
@@ -60,7 +61,7 @@ def _text(planning: Planning, *, export_layout: bool) -> str:
     if planning.layouts:
         parts.append("\n".join(wrapped(_compared(each)) for each in planning.layouts))
     if export_layout:
-        parts.append(_exports(best))
+        parts.append("\n".join(line for framework in FRAMEWORKS for line in _exported(planning, best, framework)))
     left_out = [f"left out: {name}: {reason}" for name, reason in planning.left_out]
     unplanned = _failed(planning.unplanned)
     if left_out or unplanned:
@@ -99,12 +100,20 @@ def _compared(each: ComparedLayout) -> str:
     return f"{text}, as the plan does ({best})."
 
 
-def _exports(plan: Plan) -> str:
-    lines = [f"{plan.label}, for frameworks:"]
-    for export in plan.exports.values():
-        lines += [f"{export.framework}:", *(f"  {line}" for line in export.lines)]
-        lines += [f"  not expressed: {reason}" for reason in export.cannot]
-    return "\n".join(lines)
+def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
+    """Write the best plan that a framework can run, and what a better one that it cannot run would save."""
+    plan, better = planning.best_for(framework), best.exports[framework]
+    if plan is None:
+        yield f"{framework} runs none of these plans as a whole; of {best.label}:"
+        yield from (f"  {line}" for line in better.lines)
+        yield from (f"  not expressed: {reason}" for reason in better.cannot)
+        yield f"  what it can run is planned with {planned_for(framework)}"
+        return
+    yield f"{framework}: {plan.label}, {with_unit(number(plan.makespan), plan.pipeline.unit)}:"
+    yield from (f"  {line}" for line in plan.exports[framework].lines)
+    if plan.exact_makespan > best.exact_makespan:
+        saved = percent(float(1 - best.exact_makespan / plan.exact_makespan))
+        yield f"  not expressed: {best.label}, {saved} shorter: {'; '.join(better.cannot)}"
 
 
 def save_plan(path: str, plan: Plan) -> None:

@@ -14,7 +14,7 @@ from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
 from strategies.cuts import Counts
-from strategies.layouts.frameworks import Export, Planned, exports
+from strategies.layouts.frameworks import FRAMEWORKS, Export, Planned, exports
 from strategies.pipeline import Pipeline
 from strategies.registry import Strategy
 
@@ -138,6 +138,10 @@ class Plan:
         """The cut as each framework takes it, by the framework's name."""
         planned = Planned(self.pipeline, self.schedule.layout, self.strategy, self.options)
         return {each.framework: each for each in exports(planned)}
+
+    def longer_than(self, other: Plan) -> float:
+        """Return by which part it takes longer than another plan."""
+        return float(self.exact_makespan / other.exact_makespan - 1)
 
     @property
     def megatron_layout(self) -> str | None:
@@ -283,11 +287,35 @@ class Planning(Sequence[Plan]):
         """The shortest plan, if there is one."""
         return next(iter(self.plans), None)
 
+    def best_for(self, framework: str) -> Plan | None:
+        """Return the shortest plan that a framework can run as a whole, if there is one.
+
+        Parameters
+        ----------
+        framework : {"Megatron-Core", "torchtitan", "DeepSpeed"}
+            Its name.
+        """
+        return next((plan for plan in self if plan.exports[framework].is_whole), None)
+
+    def _best_for_each(self) -> dict[str, dict[str, Any] | None]:
+        found = {framework: self.best_for(framework) for framework in FRAMEWORKS}
+        return {
+            framework: None
+            if plan is None
+            else {
+                "strategy": plan.name,
+                "stages_per_device": plan.stages_per_device,
+                "longer_by": plan.longer_than(self.plans[0]),
+            }
+            for framework, plan in found.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Write all of it as plain values, as in ``--format json``."""
         return {
             "pipeline": self.pipeline.to_mapping(),
             "plans": [plan.to_dict() for plan in self.plans],
+            "best_for": self._best_for_each(),
             "unplanned": [
                 {"strategy": each.name, "reason": each.reason, "proven": each.is_proven} for each in self.unplanned
             ],

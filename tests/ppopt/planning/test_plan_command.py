@@ -126,6 +126,43 @@ def test_a_plan_is_printed_for_frameworks_with_what_they_cannot_express(tmp_path
     assert "not expressed: DeepSpeed runs 1F1B, and not zb-h1" in made.stdout
 
 
+def test_each_framework_gets_the_best_plan_that_it_runs_and_hears_of_the_better_one(tmp_path: Path) -> None:
+    names = ("zb-v", "zb-h1", "interleaved", "1f1b", "dualpipe")
+    options = ("--stages-per-device", "1,2", "--time-limit", "6", "--export-layout")
+    made = run("plan", *names, "-c", config(tmp_path, layers=6, devices=2), *options)
+    assert made.exit_code == 0, made.output
+    found = ppopt.plan(uneven(6, devices=2), names, stages_per_device=[1, 2], time_limit=6)
+    runs = {
+        "Megatron-Core": {"interleaved", "1f1b"},
+        "torchtitan": {"zb-v", "interleaved", "1f1b"},
+        "DeepSpeed": {"1f1b"},
+    }
+    for framework, able in runs.items():
+        best = found.best_for(framework)
+        assert best is not None
+        assert best.name in able
+        assert not any(
+            plan.makespan < best.makespan for plan in found if plan.name in able and all(plan.layers_per_stage)
+        )
+        assert f"{framework}: {best.label}, {best.makespan:g}:" in made.stdout
+        lines = made.stdout.split(f"{framework}: ")[1].splitlines()
+        told = [line for line in lines[:6] if line.startswith(f"  not expressed: {found[0].label}, ")]
+        saved = 1 - found[0].makespan / best.makespan
+        assert bool(saved) == bool(told)
+        assert not told or f", {saved:.2%} shorter: " in told[0]
+        assert found.to_dict()["best_for"][framework]["strategy"] == best.name
+
+
+def test_what_no_framework_runs_is_told_with_what_to_plan_for(tmp_path: Path) -> None:
+    path = config(tmp_path, limit=105)
+    made = run("plan", "1f1b", "-c", path, "--export-layout", "--time-limit", "5", "--format", "table")
+    for framework in ("Megatron-Core", "torchtitan", "DeepSpeed"):
+        assert f"{framework} runs none of these plans as a whole; of 1f1b, v = 1:" in made.stdout
+    assert "planned with --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
+    options = ("--strategies", "1f1b", "--recompute", "uniform-k", "--export-layout", "--time-limit", "5")
+    assert "Megatron-Core: 1f1b, v = 1, " in run("plan", "-c", path, *options).stdout
+
+
 def test_a_page_shows_the_cut(tmp_path: Path) -> None:
     page = tmp_path / "plan.html"
     made = run("plan", "1f1b", "-c", config(tmp_path), "--report", str(page), "--time-limit", "5")
