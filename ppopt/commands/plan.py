@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ def plan(
     """
     from ppopt.whole_files import check_outputs
 
-    check_outputs({"--save": save, "--report": report}, [options["config"], *orders])
+    order = str(Path(save).with_suffix(".csv")) if save and options["free"] else None
+    check_outputs({"--save": save, "--save, its order": order, "--report": report}, [options["config"], *orders])
     config, stages = options["config"], options["stages"]
     pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
     options |= {
@@ -103,11 +105,10 @@ def plan(
     from ppopt.commands.printing import tell_files
 
     show_planning(planning, form, export_layout=export_layout)
-    if planning.best is not None and save is not None:
-        save_plan(save, planning.best)
+    saved = [] if planning.best is None or save is None else save_plan(save, order, planning.best)
     if planning.best is not None and report is not None:
         _write_page(report, config, planning, ends)
-    tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
+    tell_files(form, plan=saved[:1], order=saved[1:], report=[report] if report and planning.best else [])
     if planning.best is None:
         ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
 from ppopt.commands.printing import as_csv, table_width, together, wrapped
+from ppopt.evaluation.export import export
 from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
 from ppopt.whole_files import written_whole
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
 from strategies.layouts.frameworks import FRAMEWORKS, planned_for
+from strategies.numbers import in_one_line
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
 """What a row of CSV has no room for."""
@@ -116,10 +119,39 @@ def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
         yield f"  not expressed: {best.label}, {saved} shorter: {'; '.join(better.cannot)}"
 
 
-def save_plan(path: str, plan: Plan) -> None:
-    """Write a plan as a configuration that ``ppopt evaluate`` replays."""
+def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
+    """Write a plan as a configuration that ``ppopt evaluate`` replays.
+
+    Parameters
+    ----------
+    path : str
+        The configuration.
+    order : str or None
+        A schedule file beside it, for an order that was searched.
+    plan : Plan
+        What is written.
+
+    Returns
+    -------
+    list of str
+        The files that were written.
+    """
     mapping = plan.pipeline.to_mapping()
-    if not plan.is_free:
-        mapping["strategy"] = plan.name
+    if plan.is_free and order is not None:
+        export(plan.schedule, order)
+        mapping |= {"strategy": Path(order).name} | _as_searched(plan)
+    else:
+        mapping["strategy"], order = plan.name, None
     with written_whole(path) as file:
+        name = in_one_line(Path(path).name)
+        file.write(f"# {plan.label}: `ppopt evaluate -c {name}` replays it\n")
         yaml.safe_dump(mapping, file, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return [path] if order is None else [path, order]
+
+
+def _as_searched(plan: Plan) -> dict[str, str]:
+    """Say of an order's communication that it is placed by time, as that of a search is."""
+    if plan.pipeline.semantics not in ("rendezvous", "batched"):
+        return {}
+    placed = {"p2p": "rendezvous", "lowering": "timed"}
+    return placed | ({"communicators": "rank"} if plan.pipeline.semantics == "batched" else {})

@@ -119,6 +119,51 @@ def test_a_saved_plan_is_evaluated_to_the_tick(limit: float | None, tmp_path: Pa
     assert again["over_memory_limit"] == []
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {},
+        {"p2p": "links", "communication": {"transfer": 4}},
+        {"p2p": "batched", "communication": {"transfer": 3}},
+        {"p2p": "rendezvous", "lowering": "pytorch", "communicators": "pair", "communication": {"transfer": 3}},
+    ],
+    ids=str,
+)
+def test_a_saved_plan_whose_order_was_searched_is_evaluated_to_the_tick(
+    waiting: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping = uneven(4, devices=3, microbatches=6, limit=160).to_mapping() | waiting
+    if "communication" in waiting:
+        mapping.pop("p2p_latency", None)
+    path, saved, elsewhere = tmp_path / "model.yaml", tmp_path / "plan.yaml", tmp_path / "elsewhere"
+    path.write_text(yaml.safe_dump(mapping))
+    free = ("--free", "--placement", "linear", "--recompute", "none", "--save", str(saved))
+    made = run("plan", "gpipe", "-c", str(path), *free, "--time-limit", "3", "--format", "json")
+    assert made.exit_code == 0, made.output
+    best = json.loads(made.stdout)["plans"][0]
+    assert best["free"]
+    assert f"order: {tmp_path / 'plan.csv'}" in made.stderr
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "plan.csv").write_text("not an order")
+    again = json.loads(run("evaluate", "-c", str(saved), "--format", "json").stdout)
+    (schedule,) = again["schedules"]
+    assert schedule["makespan"] == best["makespan"]
+    assert schedule["peak_memory"] == best["peak_memory"]
+    assert again["pipeline"]["layers_per_stage"] == best["layers_per_stage"]
+
+
+def test_an_order_is_not_written_over_an_input(tmp_path: Path) -> None:
+    path, order = config(tmp_path, layers=4), tmp_path / "plan.csv"
+    ppopt.evaluate(uneven(4), "gpipe").export(order)
+    made = run("plan", str(order), "-c", path, "--free", "--save", str(tmp_path / "plan.yaml"))
+    assert made.exit_code == 2
+    assert "--save, its order: " in made.stderr
+    made = run("plan", "gpipe", "-c", path, "--free", "--save", str(tmp_path / "other.csv"))
+    assert made.exit_code == 2
+    assert "is the file of --save, too" in made.stderr
+
+
 def test_a_plan_is_printed_for_frameworks_with_what_they_cannot_express(tmp_path: Path) -> None:
     made = run("plan", "zb-h1", "-c", config(tmp_path), "--export-layout", "--time-limit", "5")
     assert "--pipeline-model-parallel-layout 'Et" in made.stdout
