@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
+from time import perf_counter
 from typing import TypeAlias
 
 from ppopt.planning.fixed_order import FixedOrder, read_order
@@ -119,6 +121,7 @@ def gather(
     all_of_them: bool,
     only: Restriction = ANYTHING,
     may_take: MayTake | None = None,
+    until: float = inf,
 ) -> Candidates:
     """List the orders that a plan is made for.
 
@@ -141,6 +144,8 @@ def gather(
     may_take : callable, optional
         ``may_take(actions)`` says of an order of so many actions why there is no time for it; None if there is. The
         short ones are asked for first, and all are counted.
+    until : float
+        On the clock of `time.perf_counter`: after it no other order is written once there is one.
     """
     found = Candidates()
     wanted: list[tuple[Named, int | None]] = []
@@ -150,20 +155,23 @@ def gather(
             wanted.append(each)
         elif not all_of_them:
             found.left_out.append((_label(pipeline, *each), why))
-    late: set[int] = set()
-    sizes = [_actions_of(pipeline, *each) for each in wanted] if may_take else []
+    written: dict[int, FixedOrder] = {}
+    sizes = [_actions_of(pipeline, *each) for each in wanted]
     for size, place in sorted((size, place) for place, size in enumerate(sizes)):
+        name, number = wanted[place]
         why = may_take(size) if may_take else None
+        if why is None and written and perf_counter() > until:
+            why = "no time to write its order"
         if why is not None:
-            found.too_long.append((_label(pipeline, *wanted[place]), why))
-            late.add(place)
-    for name, number in (each for place, each in enumerate(wanted) if place not in late):
+            found.too_long.append((_label(pipeline, name, number), why))
+            continue
         try:
-            found.fitting.append(read_order(pipeline, name, stages=number))
+            written[place] = read_order(pipeline, name, stages=number)
         except InputError as error:
             reason = "; ".join(str(error).split("\n"))
             if (str(name), reason) not in found.left_out:
                 found.left_out.append((str(name), reason))
+    found.fitting += [order for _, order in sorted(written.items())]
     return found
 
 

@@ -9,14 +9,14 @@ from fractions import Fraction
 from functools import reduce
 from os import PathLike
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
 from ppopt.evaluation.replaying import InternalError, replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.time_limit import MOMENT, Afterwards
+from ppopt.optimization.time_limit import MOMENT, Afterwards, least_seconds
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
@@ -40,6 +40,9 @@ from strategies.pipeline import Pipeline
 from strategies.plausibility import doubts
 from strategies.registry import all_strategies
 
+SHARE_OF_WRITING = 0.5
+"""The part of the time in which orders are written."""
+
 SHARE_OF_FIXED = 0.4
 """Where orders are searched, too, the part of the time that published ones may take."""
 
@@ -48,6 +51,9 @@ SHARE_OF_REASONS = 0.05
 
 LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
 """Seconds that go into that, at least and at most."""
+
+MOST_COMPARED = 3
+"""So many cuts at most are replayed for it."""
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
 """Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
@@ -180,6 +186,7 @@ class _Planner:
         self.recompute = self.options.recomputation(self.pipeline)
         self.ends = self.began + self.options.time_limit
         self.pace: Pace | None = None
+        self.replaying = self.bounds = 0.0
         self.promised = 0.0
 
     @collection_paused()
@@ -192,7 +199,7 @@ class _Planner:
                 Entry(
                     order,
                     starts=tuple(layout.cut for layout in layouts if len(layout.cut) == order.stages),
-                    needs=self._foreseen(order, "planning"),
+                    needs=self._foreseen(order),
                 )
                 for order in candidates.fitting
             ],
@@ -201,6 +208,7 @@ class _Planner:
             self.options.seed,
             self.options.progress,
             self.on_phase,
+            self._finishing,
         )
         if race.entries:
             self._race(race)
@@ -276,6 +284,7 @@ class _Planner:
             all_of_them=names is None,
             only=self.options.restriction,
             may_take=may_take,
+            until=self.ends - (1 - SHARE_OF_WRITING) * self.options.time_limit,
         )
         if not found.fitting and not found.too_long and not self.options.free:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
@@ -296,42 +305,53 @@ class _Planner:
             f"{beside}; the time limit is {self.options.time_limit:g} s"
         )
 
-    def _foreseen(self, order: FixedOrder, part: Literal["planning", "replaying"]) -> float:
-        """Foresee how many seconds a part of the work for an order takes, where orders are long."""
-        return 0.0 if self.pace is None else getattr(self.pace, part) * size_of(order)
+    def _foreseen(self, order: FixedOrder) -> float:
+        """Foresee how many seconds a first cut for an order takes, where orders are long."""
+        return 0.0 if self.pace is None else self.pace.planning * size_of(order)
 
     def _race(self, race: Race) -> None:
+        self.replaying = self._seconds_per_action(race.entries[0].order)
         left = self.ends - perf_counter()
+        if self.afterwards.bounded:
+            self.bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * max(0.0, left))
         share = SHARE_OF_FIXED if self.options.free else 1.0
-        after = min(MOST_TO_COMPARE, SHARE_OF_REASONS * left) + self._finishing(race)
+        compared = min(MOST_TO_COMPARE, max(LEAST_TO_COMPARE, SHARE_OF_REASONS * left))
 
         def interrupt() -> None:
             self.interrupted = race.interrupted = True
 
         with interrupt_noted(interrupt):
             try:
-                race.run(perf_counter() + share * max(0.0, left - after))
+                race.run(perf_counter() + share * max(0.0, left - compared))
             except KeyboardInterrupt:
                 interrupt()
+        self.ends -= self._page([entry.order for entry in race.entries if entry.makespan is not None])
 
-    def _finishing(self, race: Race) -> float:
-        """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
-        per_stage = self._replaying(race.entries[0].order) / race.entries[0].order.stages
-        stages = sorted(entry.order.stages for entry in race.entries)
-        page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
-        left = max(0.0, self.ends - perf_counter())
-        bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
-        self.ends -= CAUTION * per_stage * page + bounds
-        return CAUTION * per_stage * (sum(stages) + page) + bounds
+    def _finishing(self, orders: Sequence[FixedOrder]) -> float:
+        """Foresee how long it takes to replay plans for orders, with what they are compared with, and write a page."""
+        waits, layouts = self.pipeline.semantics != "async", len(self.options.layouts)
+        replays = 1 + layouts + waits * (1 + layouts)
+        sizes = [size_of(order) for order in orders]
+        actions = replays * sum(sizes) + MOST_COMPARED * max(sizes, default=0)
+        return CAUTION * self.replaying * actions + self._page(orders)
 
-    def _replaying(self, order: FixedOrder) -> float:
-        """Find out how many seconds it takes to replay an order."""
+    def _page(self, orders: Sequence[FixedOrder]) -> float:
+        """Foresee how long a page about plans for orders takes."""
+        actions = sum(sorted(size_of(order) for order in orders)[-MOST_SHOWN:])
+        return CAUTION * self.replaying * self.afterwards.per_schedule * actions + self.bounds
+
+    def _seconds_per_action(self, order: FixedOrder) -> float:
+        """Find out how long it takes to replay an action."""
         if self.pace is not None:
-            return self._foreseen(order, "replaying") / CAUTION
-        began = perf_counter()
-        with suppress(InputError):  # it hangs, which is said later
-            self._replayed(order, order.pipeline)
-        return perf_counter() - began
+            return self.pace.replaying / CAUTION
+
+        def replay() -> tuple[float]:
+            began = perf_counter()
+            with suppress(InputError):  # it hangs, which is said later
+                self._replayed(order, order.pipeline)
+            return (perf_counter() - began,)
+
+        return least_seconds(replay)[0] / size_of(order)
 
     def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
         orders = order.orders_on(pipeline)
@@ -447,8 +467,8 @@ class _Planner:
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
         """Return whether a long order can be compared with others before the time is up."""
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
-        needed = self._foreseen(order, "replaying") + others * self._foreseen(order, "planning")
-        return not needed or perf_counter() + needed <= self.ends + MOMENT
+        replays = CAUTION * self.replaying * (1 + others) * size_of(order)
+        return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
 
     def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
         """Find what a plan is compared with: the even cut, and the best ones without the limit or recomputation.

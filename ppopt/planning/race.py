@@ -103,6 +103,8 @@ class Race:
         Of everything random.
     progress, on_phase : callable, optional
         Told what is being done, and how far it has come.
+    finishing : callable, optional
+        ``finishing(orders)`` foresees how many seconds go into plans for orders after the race.
 
     Attributes
     ----------
@@ -116,6 +118,7 @@ class Race:
     seed: int = 0
     progress: Progress | None = None
     on_phase: OnPhase | None = None
+    finishing: Callable[[Sequence[FixedOrder]], float] = lambda _orders: 0.0
     interrupted: bool = False
     _began: float = field(default_factory=perf_counter)
     _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
@@ -125,21 +128,27 @@ class Race:
 
         The first order has its turn whatever the time is.
         """
+        orders = [entry.order for entry in self.entries]
         for place, entry in enumerate(self.entries):
-            left = deadline - perf_counter()
-            if self.interrupted or (place and left <= entry.needs):
-                return
-            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(self.entries) - place))))
+            if self.interrupted or (place and self._left(deadline, entry) <= entry.needs):
+                break
+            left = deadline - perf_counter() - self.finishing(orders)
+            self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(orders) - place))))
         while not self.interrupted and (waiting := self._next()) is not None:
-            left = deadline - perf_counter()
+            left = self._left(deadline, waiting)
             if left < max(LEAST_TURN, waiting.needs):
                 return
             is_last = sum(not entry.is_done for entry in self.entries) == 1
             self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH**waiting.turns))
 
+    def _left(self, deadline: float, entry: Entry) -> float:
+        """Return how many seconds are left for turns if an entry has one: what has a cut is to be finished, too."""
+        finished = [each.order for each in self.entries if each.makespan is not None or each is entry]
+        return deadline - perf_counter() - self.finishing(finished)
+
     def _next(self) -> Entry | None:
         """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
-        waiting = [entry for entry in self.entries if not entry.is_done]
+        waiting = [entry for entry in self.entries if entry.turns and not entry.is_done]
         best = min((each for entry in self.entries if (each := entry.makespan) is not None), default=None)
 
         def rank(entry: Entry) -> float:
