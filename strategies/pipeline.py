@@ -557,6 +557,12 @@ class Pipeline(Part):
         memory = Memory() if self.layers is not None else self.memory
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
+    def without_waiting(self) -> Pipeline:
+        """Let transfers wait for nothing: the same hops, as every bound counts them."""
+        if self.semantics == "async":
+            return self
+        return self.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+
     def as_stages(self) -> Pipeline:
         """Forget the layers: the same costs, given for each stage.
 

@@ -469,7 +469,7 @@ class _Search:
         """Replay a cut with all digits; None if it exceeds the memory."""
         schedule = replay_orders(
             self.order.label,
-            self.order.pipeline.with_cut(cut, again),
+            self.order.pipeline.without_waiting().with_cut(cut, again),
             self.order.placement,
             self.order.orders,
             "graph",

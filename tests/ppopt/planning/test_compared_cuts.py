@@ -137,6 +137,20 @@ def test_without_a_limit_nothing_is_said_of_what_fits(monkeypatch: pytest.Monkey
     assert all(each.reason.startswith("no cut that fits was found") for each in limited.unplanned)
 
 
+@pytest.mark.parametrize("waiting", WAITING, ids=str)
+@pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
+def test_costs_of_sixteen_digits_are_planned_where_transfers_wait(waiting: dict[str, Any], name: str) -> None:
+    """Cuts are replayed with all digits then, without the waiting that is no part of what is planned."""
+    mapping = model(waiting, 3).to_mapping()
+    mapping["layers"][1] |= {"forward": 10.123456789012345, "backward": 20.000000000000004}
+    mapping["layers"][2] |= {"forward": 0.012345678901234567, "backward": 30.123456789012345}
+    pipeline = ppopt.Pipeline.from_mapping(mapping)
+    best = ppopt.plan(pipeline, [name], time_limit=2).best
+    assert best is not None
+    assert best.bound <= best.exact_makespan
+    assert ppopt.evaluate(best.pipeline, name).makespan == best.makespan
+
+
 def test_waiting_is_told_apart_from_the_cut() -> None:
     best = ppopt.plan(model(WAITING[0], 3), ["1f1b"], time_limit=2).best
     assert best is not None
