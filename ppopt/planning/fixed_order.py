@@ -166,7 +166,7 @@ class FixedOrder:
         """Whether it is the same for all cuts."""
         if self.strategy is None:
             return True
-        return not depends_on_costs(self.strategy, self.pipeline, self.options, self.orders)
+        return not depends_on_costs(self.strategy, self.pipeline, self.options)
 
     def without_limit(self) -> FixedOrder:
         """Return the same without a memory limit: it is sorted already."""
