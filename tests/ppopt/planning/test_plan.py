@@ -258,9 +258,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
             pressed.append(text)
             os.kill(os.getpid(), signal.SIGINT)
 
-    found = ppopt.plan(
-        uneven(30), ["1f1b", "interleaved"], free=True, placement="linear", time_limit=6, on_phase=on_phase
-    )
+    found = ppopt.plan(uneven(30), ["1f1b", "interleaved"], free=True, time_limit=6, on_phase=on_phase)
     assert pressed
     assert found.interrupted
     assert found.best is not None
