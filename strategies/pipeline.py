@@ -358,6 +358,10 @@ class Pipeline(Part):
                 _refuse_limit_below_static(layers, limits)
         if self.layers_per_stage is None:
             if self.stages is not None:
+                if self.stages % self.devices:
+                    raise ValueError(
+                        f"stages: must be {self.devices}, one for each device, or a multiple of it; found {self.stages}"
+                    )
                 layers.stage_windows(self.stages)
             return
         stages = len(self.layers_per_stage)
@@ -552,6 +556,12 @@ class Pipeline(Part):
         given = tuple(limit) if isinstance(limit, Sequence) else limit
         memory = Memory() if self.layers is not None else self.memory
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
+
+    def without_waiting(self) -> Pipeline:
+        """Let transfers wait for nothing: the same hops, as every bound counts them."""
+        if self.semantics == "async":
+            return self
+        return self.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
 
     def as_stages(self) -> Pipeline:
         """Forget the layers: the same costs, given for each stage.

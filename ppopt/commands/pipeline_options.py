@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -186,7 +187,17 @@ def pipelines_for_files(
 def _read_split(config: str | None) -> Split:
     from strategies.configuration import read_configuration, split_strategy
 
-    return split_strategy({} if config is None else read_configuration(config))
+    split = split_strategy({} if config is None else read_configuration(config))
+    beside = _beside(config, split.strategy)
+    return split if beside is None else split._replace(strategy=beside)
+
+
+def _beside(config: str | None, strategy: str | None) -> str | None:
+    """Find the schedule file that a configuration names in its own folder, where it is looked for first."""
+    if config is None or strategy is None or not strategy.lower().endswith(".csv"):
+        return None
+    path = Path(config).parent / strategy
+    return str(path) if path.is_file() else None
 
 
 def _make_pipeline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,12 @@ def plan(
     """
     from ppopt.whole_files import check_outputs
 
-    check_outputs({"--save": save, "--report": report}, [options["config"], *orders])
-    config = options["config"]
+    order = str(Path(save).with_suffix(".csv")) if save and options["free"] else None
+    check_outputs({"--save": save, "--save, its order": order, "--report": report}, [options["config"], *orders])
+    config, stages = options["config"], options["stages"]
     pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
     options |= {
-        "stages_per_device": _numbers(stages_per_device),
+        "stages_per_device": _stages_per_device(pipeline, stages, _numbers(stages_per_device)),
         "split_backward": not full_backward,
         "empty_stages": not no_empty_stages,
     }
@@ -103,11 +105,10 @@ def plan(
     from ppopt.commands.printing import tell_files
 
     show_planning(planning, form, export_layout=export_layout)
-    if planning.best is not None and save is not None:
-        save_plan(save, planning.best)
+    saved = [] if planning.best is None or save is None else save_plan(save, order, planning.best)
     if planning.best is not None and report is not None:
         _write_page(report, config, planning, ends)
-    tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
+    tell_files(form, plan=saved[:1], order=saved[1:], report=[report] if report and planning.best else [])
     tell_internal_errors(ctx, planning.internal_errors)
     if planning.best is None:
         ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
@@ -143,6 +144,19 @@ def _numbers(text: str | None) -> list[int] | None:
                 f"--stages-per-device: must be whole numbers of at least 1, such as 1,2,4; found {part[:40]!r}"
             )
     return list(map(int, parts))
+
+
+def _stages_per_device(pipeline: Pipeline, stages: int | None, numbers: list[int] | None) -> list[int] | None:
+    """Read ``--stages``, which says for all schedules into how many stages the model is cut."""
+    if stages is None:
+        return numbers
+    number = stages // pipeline.devices
+    if numbers not in (None, [number]):
+        raise InputError(
+            f"--stages: {stages} are {number} on each of {pipeline.devices} devices, and --stages-per-device says "
+            f"{','.join(map(str, numbers or ()))}; give one of the two"
+        )
+    return [number]
 
 
 def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[str, Any]) -> Planning:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
+from time import perf_counter
 from typing import TypeAlias
 
 from ppopt.internal_error import as_reason
 from ppopt.planning.fixed_order import FixedOrder, read_order
 from solver.errors import InputError
+from strategies.actions import Op
 from strategies.given_order import GivenOrder, Named
 from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
+from strategies.placements import Placement, make_placement, takes_stages
 from strategies.stages import wished_stages
 
 MayTake: TypeAlias = Callable[[int], str | None]
@@ -40,6 +45,61 @@ class Candidates:
     too_long: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Restriction:
+    """What orders may do, searched and published ones alike.
+
+    Attributes
+    ----------
+    placement : str or None
+        Where they run; None for anywhere.
+    split_backward : bool
+        Whether backwards may be I and W.
+    """
+
+    placement: str | None = None
+    split_backward: bool = True
+
+    def excludes(self, pipeline: Pipeline, name: Named, stages: int | None) -> str | None:
+        """Say why an order is excluded; None if it is not."""
+        if not self.split_backward and _splits_backward(name):
+            return "splits backwards into I and W, and whole ones are asked for"
+        if self.placement is None:
+            return None
+        placed = _placement_of(pipeline, name, stages)
+        if placed is not None and placed.homes == _homes(self.placement, placed):
+            return None
+        own = name.placement.name if isinstance(name, GivenOrder) else parse_strategy(name)[0].placement
+        return f"its placement is {own}, and {self.placement} is asked for"
+
+
+ANYTHING = Restriction()
+
+
+def _splits_backward(name: Named) -> bool:
+    if isinstance(name, GivenOrder):
+        return any(isinstance(op, Op) and op.kind == "I" for order in name.orders for op in order)
+    return parse_strategy(name)[0].splits_backward
+
+
+def _placement_of(pipeline: Pipeline, name: Named, stages: int | None) -> Placement | None:
+    """Lay out the stages of an order as it will run; None if its placement does not take them."""
+    if isinstance(name, GivenOrder):
+        return name.placement
+    with suppress(InputError):
+        number = _stages_of(pipeline, name, stages)
+        return make_placement(parse_strategy(name)[0].placement, pipeline.devices, number, pipeline.microbatches)
+    return None
+
+
+def _homes(name: str, like: Placement) -> tuple[tuple[int, ...], ...] | None:
+    """Lay as many stages out on another placement; None if that does not take them."""
+    stages = len(like.homes[0])
+    if not takes_stages(name, like.devices, stages):
+        return None
+    return make_placement(name, like.devices, stages, like.microbatches).homes
+
+
 def name_of(order: FixedOrder) -> str:
     """Name an order with its options, but not how many stages it has."""
     if order.strategy is None:
@@ -60,7 +120,9 @@ def gather(
     *,
     also: Iterable[int] = (),
     all_of_them: bool,
+    only: Restriction = ANYTHING,
     may_take: MayTake | None = None,
+    until: float = inf,
 ) -> Candidates:
     """List the orders that a plan is made for.
 
@@ -76,27 +138,41 @@ def gather(
     also : iterable of int
         Numbers that are wanted beside them, of schedules that take any.
     all_of_them : bool
-        Whether all schedules are meant, so that one that takes only other numbers of stages is left out silently.
+        Whether all schedules are meant, so that one that takes only other numbers of stages, or that the restriction
+        excludes, is left out silently.
+    only : Restriction
+        What the orders may do.
     may_take : callable, optional
         ``may_take(actions)`` says of an order of so many actions why there is no time for it; None if there is. The
         short ones are asked for first, and all are counted.
+    until : float
+        On the clock of `time.perf_counter`: after it no other order is written once there is one.
     """
     found = Candidates()
-    wanted = _wanted(pipeline, names, stages_per_device, also, found, all_of_them=all_of_them)
-    late: set[int] = set()
-    sizes = [_actions_of(pipeline, *each) for each in wanted] if may_take else []
+    wanted: list[tuple[Named, int | None]] = []
+    for each in _wanted(pipeline, names, stages_per_device, also, found, all_of_them=all_of_them):
+        why = only.excludes(pipeline, *each)
+        if why is None:
+            wanted.append(each)
+        elif not all_of_them:
+            found.left_out.append((_label(pipeline, *each), why))
+    written: dict[int, FixedOrder] = {}
+    sizes = [_actions_of(pipeline, *each) for each in wanted]
     for size, place in sorted((size, place) for place, size in enumerate(sizes)):
+        name, number = wanted[place]
         why = may_take(size) if may_take else None
+        if why is None and written and perf_counter() > until:
+            why = "no time to write its order"
         if why is not None:
-            found.too_long.append((_label(pipeline, *wanted[place]), why))
-            late.add(place)
-    for name, number in (each for place, each in enumerate(wanted) if place not in late):
+            found.too_long.append((_label(pipeline, name, number), why))
+            continue
         try:
-            found.fitting.append(read_order(pipeline, name, stages=number))
+            written[place] = read_order(pipeline, name, stages=number)
         except Exception as error:
             reason = "; ".join(str(error).split("\n")) if isinstance(error, InputError) else as_reason(name, error)
             if (str(name), reason) not in found.left_out:
                 found.left_out.append((str(name), reason))
+    found.fitting += [order for _, order in sorted(written.items())]
     return found
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.candidates import name_of
 from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.plans import ComparedLayout, Plan
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.cuts import Counts
 from strategies.layouts.frameworks import LOOPS
@@ -61,9 +62,23 @@ def read_layouts(pipeline: Pipeline, layouts: Iterable[object]) -> list[GivenLay
     return read
 
 
-def compare_layouts(
-    layouts: Sequence[GivenLayout], orders: Sequence[FixedOrder], plans: Sequence[Plan]
-) -> Iterator[ComparedLayout]:
+@dataclass
+class Compared:
+    """What came of a comparison.
+
+    Attributes
+    ----------
+    layouts : list of ComparedLayout
+        Each layout with each order that it runs with, shortest first.
+    left_out : list of (str, str)
+        Layouts that were not compared with anything, or not with an order, and why.
+    """
+
+    layouts: list[ComparedLayout] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def compare_layouts(layouts: Sequence[GivenLayout], orders: Sequence[FixedOrder], plans: Sequence[Plan]) -> Compared:
     """Replay each layout with every order that has as many stages in a loop, shortest first.
 
     Parameters
@@ -76,12 +91,27 @@ def compare_layouts(
         What they are compared with.
     """
     by_order = {(plan.name, plan.pipeline.stages): plan for plan in plans if not plan.is_free}
+    made = Compared()
     for layout in layouts:
         fitting = [each for each in orders if each.stages == len(layout.cut) and each.placement.name in LOOPS]
+        if not fitting:
+            made.left_out.append((layout.text, _why_none_fits(layout, orders)))
         found = []
         for each in fitting:
-            pipeline = each.pipeline.with_cut(layout.cut)
             name = name_of(each)
-            schedule = replay_orders(name, pipeline, each.placement, each.orders_on(pipeline), "graph")
+            try:
+                pipeline = each.pipeline.with_cut(layout.cut)
+                schedule = replay_orders(name, pipeline, each.placement, each.orders_on(pipeline), "graph")
+            except InputError as error:
+                made.left_out.append((layout.text, str(error)))
+                continue
             found.append(ComparedLayout(layout.text, schedule, by_order.get((name, each.stages))))
-        yield from sorted(found, key=lambda each: each.schedule.makespan)
+        made.layouts += sorted(found, key=lambda each: each.schedule.makespan)
+    return made
+
+
+def _why_none_fits(layout: GivenLayout, orders: Sequence[FixedOrder]) -> str:
+    loops = sorted({each.stages for each in orders if each.placement.name in LOOPS})
+    there = f"those in a loop have {' or '.join(map(str, loops))}" if loops else "none runs in a loop"
+    stages = counted(len(layout.cut), "stage")
+    return f"it has {stages}, and no schedule of this plan has as many in a loop (stage k on device k mod p); {there}"

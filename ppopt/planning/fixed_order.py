@@ -170,7 +170,7 @@ class FixedOrder:
         """Whether it is the same for all cuts."""
         if self.strategy is None:
             return True
-        return not depends_on_costs(self.strategy, self.pipeline, self.options, self.orders)
+        return not depends_on_costs(self.strategy, self.pipeline, self.options)
 
     def without_limit(self) -> FixedOrder:
         """Return the same without a memory limit: it is sorted already."""
@@ -495,7 +495,7 @@ class _Search:
         """Replay a cut with all digits; None if it exceeds the memory."""
         schedule = replay_orders(
             self.order.label,
-            self.order.pipeline.with_cut(cut, again),
+            self.order.pipeline.without_waiting().with_cut(cut, again),
             self.order.placement,
             orders,
             "graph",

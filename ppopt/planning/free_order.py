@@ -318,8 +318,8 @@ class FreeOrder:
         )
         if plan.cut is None or plan.makespan is None or plan.makespan >= exact_makespan(found):
             return None
-        made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph")
-        return replace(made, allowed=found.allowed)
+        made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
+        return replace(made, allowed=found.allowed) if exact_makespan(made) < exact_makespan(found) else None
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
         options = self.options

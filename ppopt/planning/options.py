@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from ppopt.planning.candidates import Restriction
 from ppopt.planning.order_as_partition import Recompute
 from solver.errors import InputError
 from solver.search.state import Progress
@@ -80,6 +81,12 @@ class PlanOptions:
             return self.recompute
         limited = any(limit is not None for limit in pipeline.limits)
         return "per-stage" if limited and layers.recomputable else "none"
+
+    @property
+    def restriction(self) -> Restriction:
+        """What published orders may do: no more than searched ones."""
+        placement = None if self.placement == "all" else self.placement
+        return Restriction(placement, self.split_backward)
 
     @property
     def free_placements(self) -> Sequence[str]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
 from os import PathLike
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
@@ -16,10 +17,10 @@ from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
 from ppopt.internal_error import InternalError, as_reason
 from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.time_limit import MOMENT, Afterwards
+from ppopt.optimization.time_limit import MOMENT, Afterwards, least_seconds
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
@@ -40,6 +41,9 @@ from strategies.pipeline import Pipeline
 from strategies.plausibility import doubts
 from strategies.registry import all_strategies
 
+SHARE_OF_WRITING = 0.5
+"""The part of the time in which orders are written."""
+
 SHARE_OF_FIXED = 0.4
 """Where orders are searched, too, the part of the time that published ones may take."""
 
@@ -48,6 +52,9 @@ SHARE_OF_REASONS = 0.05
 
 LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
 """Seconds that go into that, at least and at most."""
+
+MOST_COMPARED = 3
+"""So many cuts at most are replayed for it."""
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
 """Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
@@ -180,6 +187,7 @@ class _Planner:
         self.recompute = self.options.recomputation(self.pipeline)
         self.ends = self.began + self.options.time_limit
         self.pace: Pace | None = None
+        self.replaying = self.bounds = 0.0
         self.promised = 0.0
 
     @collection_paused()
@@ -188,12 +196,20 @@ class _Planner:
         layouts = read_layouts(self.pipeline, self.options.layouts)
         candidates = self._gather(layouts)
         race = Race(
-            [Entry(order, needs=self._foreseen(order, "planning")) for order in candidates.fitting],
+            [
+                Entry(
+                    order,
+                    starts=tuple(layout.cut for layout in layouts if len(layout.cut) == order.stages),
+                    needs=self._foreseen(order),
+                )
+                for order in candidates.fitting
+            ],
             self.recompute,
             self.options.empty_stages,
             self.options.seed,
             self.options.progress,
             self.on_phase,
+            self._finishing,
         )
         if race.entries:
             self._race(race)
@@ -241,12 +257,14 @@ class _Planner:
         """Rank the plans, and say what is to be said about them."""
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
         failed = not plans and all(each.is_proven for each in unplanned)
+        compared = compare_layouts(layouts, candidates.fitting, plans)
         return Planning(
             pipeline=self.pipeline,
             plans=tuple(self._explained(plans, candidates.fitting)),
             unplanned=tuple(unplanned),
             left_out=tuple(candidates.left_out),
-            layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
+            layouts=tuple(compared.layouts),
+            layouts_left_out=tuple(compared.left_out),
             interrupted=self.interrupted,
             infeasible=self._why_nothing(race, lacks) if failed else None,
             seconds=perf_counter() - self.began,
@@ -262,8 +280,17 @@ class _Planner:
         if most > MANY_ACTIONS:
             self.pace = measured_pace(self.pipeline, self.recompute, empty=self.options.empty_stages)
         may_take = None if self.pace is None else self._may_take
-        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None, may_take=may_take)
-        if not found.fitting and not found.too_long:
+        found = gather(
+            self.pipeline,
+            every,
+            numbers,
+            also=also,
+            all_of_them=names is None,
+            only=self.options.restriction,
+            may_take=may_take,
+            until=self.ends - (1 - SHARE_OF_WRITING) * self.options.time_limit,
+        )
+        if not found.fitting and not found.too_long and not self.options.free:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
             raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
         found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
@@ -282,42 +309,53 @@ class _Planner:
             f"{beside}; the time limit is {self.options.time_limit:g} s"
         )
 
-    def _foreseen(self, order: FixedOrder, part: Literal["planning", "replaying"]) -> float:
-        """Foresee how many seconds a part of the work for an order takes, where orders are long."""
-        return 0.0 if self.pace is None else getattr(self.pace, part) * size_of(order)
+    def _foreseen(self, order: FixedOrder) -> float:
+        """Foresee how many seconds a first cut for an order takes, where orders are long."""
+        return 0.0 if self.pace is None else self.pace.planning * size_of(order)
 
     def _race(self, race: Race) -> None:
+        self.replaying = self._seconds_per_action(race.entries[0].order)
         left = self.ends - perf_counter()
+        if self.afterwards.bounded:
+            self.bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * max(0.0, left))
         share = SHARE_OF_FIXED if self.options.free else 1.0
-        after = min(MOST_TO_COMPARE, SHARE_OF_REASONS * left) + self._finishing(race)
+        compared = min(MOST_TO_COMPARE, max(LEAST_TO_COMPARE, SHARE_OF_REASONS * left))
 
         def interrupt() -> None:
             self.interrupted = race.interrupted = True
 
         with interrupt_noted(interrupt):
             try:
-                race.run(perf_counter() + share * max(0.0, left - after))
+                race.run(perf_counter() + share * max(0.0, left - compared))
             except KeyboardInterrupt:
                 interrupt()
+        self.ends -= self._page([entry.order for entry in race.entries if entry.makespan is not None])
 
-    def _finishing(self, race: Race) -> float:
-        """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
-        per_stage = self._replaying(race.entries[0].order) / race.entries[0].order.stages
-        stages = sorted(entry.order.stages for entry in race.entries)
-        page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
-        left = max(0.0, self.ends - perf_counter())
-        bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
-        self.ends -= CAUTION * per_stage * page + bounds
-        return CAUTION * per_stage * (sum(stages) + page) + bounds
+    def _finishing(self, orders: Sequence[FixedOrder]) -> float:
+        """Foresee how long it takes to replay plans for orders, with what they are compared with, and write a page."""
+        waits, layouts = self.pipeline.semantics != "async", len(self.options.layouts)
+        replays = 1 + layouts + waits * (1 + layouts)
+        sizes = [size_of(order) for order in orders]
+        actions = replays * sum(sizes) + MOST_COMPARED * max(sizes, default=0)
+        return CAUTION * self.replaying * actions + self._page(orders)
 
-    def _replaying(self, order: FixedOrder) -> float:
-        """Find out how many seconds it takes to replay an order."""
+    def _page(self, orders: Sequence[FixedOrder]) -> float:
+        """Foresee how long a page about plans for orders takes."""
+        actions = sum(sorted(size_of(order) for order in orders)[-MOST_SHOWN:])
+        return CAUTION * self.replaying * self.afterwards.per_schedule * actions + self.bounds
+
+    def _seconds_per_action(self, order: FixedOrder) -> float:
+        """Find out how long it takes to replay an action."""
         if self.pace is not None:
-            return self._foreseen(order, "replaying") / CAUTION
-        began = perf_counter()
-        with suppress(Exception):  # it hangs, or the fault is ours: that is said later
-            self._replayed(order, order.pipeline)
-        return perf_counter() - began
+            return self.pace.replaying / CAUTION
+
+        def replay() -> tuple[float]:
+            began = perf_counter()
+            with suppress(Exception):  # it hangs, or the fault is ours: that is said later
+                self._replayed(order, order.pipeline)
+            return (perf_counter() - began,)
+
+        return least_seconds(replay)[0] / size_of(order)
 
     def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
         orders = order.orders_on(pipeline)
@@ -332,13 +370,10 @@ class _Planner:
         assert answer.cut is not None
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
-        makespan = exact_makespan(schedule)
-        unhindered = makespan if schedule.unhindered_makespan is None else schedule.unhindered_makespan
-        if unhindered != answer.makespan:  # a plan lets transfers pass
-            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay {unhindered}")
-        if entry.bound > makespan or not schedule.fits:
-            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
-        return Plan(
+        makespan, without_waiting = exact_makespan(schedule), schedule.unhindered_makespan
+        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan lets transfers pass
+            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
+        plan = Plan(
             name=name_of(order),
             schedule=schedule,
             bound=entry.bound,
@@ -348,8 +383,39 @@ class _Planner:
             recomputation=self.recompute,
             uniform_k=answer.uniform_k,
             seconds=entry.seconds,
-            notes=answer.notes,
+            notes=() if entry.bound == makespan else answer.notes,  # all orders are bounded
         )
+        if entry.bound > makespan or not schedule.fits:
+            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
+        if without_waiting is None or entry.bound == makespan or self.interrupted:
+            return plan
+        plain = [order.pipeline.with_cut(cut) for cut in entry.starts]
+        return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
+
+    def _as_run(self, order: FixedOrder, pipeline: Pipeline | None) -> Schedule | None:
+        """Replay an order on another cut, with all that its transfers wait for; None where it does not run."""
+        if pipeline is None:
+            return None
+        with suppress(InputError):
+            return self._replayed(order, pipeline)
+        return None
+
+    def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
+        """Take a cut that nothing is recomputed on if it fits and is shorter than a plan's."""
+        if other is None or not self._is_allowed(other) or exact_makespan(other) >= plan.exact_makespan:
+            return plan
+        is_proven = plan.bound == exact_makespan(other)
+        return replace(
+            plan,
+            schedule=other,
+            status="optimal" if is_proven else "feasible",
+            uniform_k=None if plan.uniform_k is None else 0,
+            notes=() if is_proven else plan.notes,
+        )
+
+    def _is_allowed(self, schedule: Schedule) -> bool:
+        cut = schedule.pipeline.layers_per_stage or ()
+        return schedule.fits and (self.options.empty_stages or all(cut))
 
     @property
     def _recompute_at_most(self) -> Recompute:
@@ -360,6 +426,8 @@ class _Planner:
 
     def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
         """Say what lacks least, and whether another number of stages would help one that takes any."""
+        if not lacks:
+            return InfeasibleError("infeasible: no cut and no order fits the memory limit", 0, Fraction(0), Fraction(0))
         least = min(lacks, key=lambda lack: lack.amount)
         order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
         same = [each.order for each in race.entries if name_of(each.order) == name_of(order)]
@@ -378,7 +446,8 @@ class _Planner:
             if self.interrupted
             else f"the time limit of {self.options.time_limit:g} s was used up"
         )
-        return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
+        what = "no cut that fits" if any(limit is not None for limit in self.pipeline.limits) else "no cut"
+        return Unplanned(label, f"{what} was found: {why}", is_proven=False)
 
     def _free(self, plans: Sequence[Plan]) -> FreePlans:
         return free_plans(
@@ -395,37 +464,50 @@ class _Planner:
         by_name = {(name_of(order), order.stages): order for order in orders}
         for place, plan in enumerate(plans):
             order = by_name.get((plan.name, plan.pipeline.stages or 0))
-            others = Alternatives()
+            best, others = plan, Alternatives()
             if place == 0 and order is not None and not plan.is_free and self._has_time_to_compare(plan, order):
                 self.on_phase("explaining")
-                others = self._alternatives(plan, order)
-            yield replace(plan, reasons=reasons(plan, others), even_makespan=_as_float(others.even))
+                best, others = self._compared(plan, order)
+            yield replace(best, reasons=reasons(best, others), even_makespan=_as_float(others.even))
 
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
         """Return whether a long order can be compared with others before the time is up."""
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
-        needed = self._foreseen(order, "replaying") + others * self._foreseen(order, "planning")
-        return not needed or perf_counter() + needed <= self.ends + MOMENT
+        replays = CAUTION * self.replaying * (1 + others) * size_of(order)
+        return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
 
-    def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
-        """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
+    def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
+        """Find what a plan is compared with: the even cut, and the best ones without the limit or recomputation.
+
+        All are replayed with what transfers wait for, as the plan was. One that fits and is shorter takes its place.
+        """
         pipeline = plan.pipeline
         limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
         recomputes = any(plan.recomputed_per_stage) and not self.interrupted
-        parts = 1 + limited + recomputes
-        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / parts
-        even = exact_makespan(self._replayed(order, order.pipeline))
-        unlimited = plain = None
-        plain_is_infeasible = False
+        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / (1 + limited + recomputes)
+        even, unlimited, plain = self._as_run(order, order.pipeline), None, None
+        costs_nothing = plain_is_infeasible = False
         if limited:
             free = order.without_limit()
-            unlimited = self._quick(free, "none", left).makespan
+            found = self._quick(free, "none", left)
+            unlimited = self._as_run(free, found.cut)
+            costs_nothing = found.bound >= plan.exact_makespan
+            if unlimited is not None and exact_makespan(unlimited) < plan.exact_makespan:
+                plan = self._shorter(plan, self._as_run(order, unlimited.pipeline.with_limit(pipeline.limits)))
         if recomputes:
             found = self._quick(order, "none", left)
-            plain, plain_is_infeasible = found.makespan, found.status == "infeasible"
-        return Alternatives(even, unlimited, plain, plain_is_infeasible)
+            plain, plain_is_infeasible = self._as_run(order, found.cut), found.status == "infeasible"
+            plan = self._shorter(plan, plain)
+        return plan, Alternatives(
+            even=_length(even),
+            even_fits=even is None or even.fits,
+            unlimited=_length(unlimited),
+            limit_costs_nothing=costs_nothing,
+            plain=_length(plain),
+            plain_is_infeasible=plain_is_infeasible,
+        )
 
-    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> Any:
+    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> FixedPlan:
         return plan_fixed_order(
             order.pipeline,
             order.label,
@@ -436,6 +518,10 @@ class _Planner:
             stop=lambda: self.interrupted,
             order=order,
         )
+
+
+def _length(schedule: Schedule | None) -> Fraction | None:
+    return None if schedule is None else exact_makespan(schedule)
 
 
 def _as_float(value: Fraction | None) -> float | None:

@@ -15,7 +15,7 @@ from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
 from strategies.cuts import Counts
-from strategies.layouts.frameworks import Export, Planned, exports
+from strategies.layouts.frameworks import FRAMEWORKS, Export, Planned, exports
 from strategies.pipeline import Pipeline
 from strategies.registry import Strategy
 
@@ -140,6 +140,10 @@ class Plan:
         planned = Planned(self.pipeline, self.schedule.layout, self.strategy, self.options)
         return {each.framework: each for each in exports(planned)}
 
+    def longer_than(self, other: Plan) -> float:
+        """Return by which part it takes longer than another plan."""
+        return float(self.exact_makespan / other.exact_makespan - 1)
+
     @property
     def megatron_layout(self) -> str | None:
         """The cut in the words of Megatron; None where it cannot run it."""
@@ -250,6 +254,8 @@ class Planning(Sequence[Plan]):
         Schedules that are left out, with the reason: what does not fit, what there was no time for, internal errors.
     layouts : tuple of ComparedLayout
         Layouts that were given, beside the plans.
+    layouts_left_out : tuple of (str, str)
+        Layouts that could not be compared with any plan, or not with one, with the reason.
     interrupted : bool
         Whether Ctrl-C ended it.
     infeasible : InfeasibleError or None
@@ -263,6 +269,7 @@ class Planning(Sequence[Plan]):
     unplanned: tuple[Unplanned, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     layouts: tuple[ComparedLayout, ...] = ()
+    layouts_left_out: tuple[tuple[str, str], ...] = ()
     interrupted: bool = False
     infeasible: InfeasibleError | None = None
     seconds: float = 0.0
@@ -286,16 +293,41 @@ class Planning(Sequence[Plan]):
         """What went wrong by our fault, a line for each order: the plans of the others stand."""
         return internal_errors([*((each.name, each.reason) for each in self.unplanned), *self.left_out])
 
+    def best_for(self, framework: str) -> Plan | None:
+        """Return the shortest plan that a framework can run as a whole, if there is one.
+
+        Parameters
+        ----------
+        framework : {"Megatron-Core", "torchtitan", "DeepSpeed"}
+            Its name.
+        """
+        return next((plan for plan in self if plan.exports[framework].is_whole), None)
+
+    def _best_for_each(self) -> dict[str, dict[str, Any] | None]:
+        found = {framework: self.best_for(framework) for framework in FRAMEWORKS}
+        return {
+            framework: None
+            if plan is None
+            else {
+                "strategy": plan.name,
+                "stages_per_device": plan.stages_per_device,
+                "longer_by": plan.longer_than(self.plans[0]),
+            }
+            for framework, plan in found.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Write all of it as plain values, as in ``--format json``."""
         return {
             "pipeline": self.pipeline.to_mapping(),
             "plans": [plan.to_dict() for plan in self.plans],
+            "best_for": self._best_for_each(),
             "unplanned": [
                 {"strategy": each.name, "reason": each.reason, "proven": each.is_proven} for each in self.unplanned
             ],
             "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
             "layouts": [each.to_dict() for each in self.layouts],
+            "layouts_left_out": [{"layout": layout, "reason": reason} for layout, reason in self.layouts_left_out],
             "interrupted": self.interrupted,
             "seconds": self.seconds,
         }

@@ -14,7 +14,7 @@ from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
 from solver.errors import InputError
 from solver.search.state import Progress, Standing
-from strategies.cuts import Counts
+from strategies.cuts import ByKind, Counts
 
 FIRST_TURN, GROWTH = 0.5, 4.0
 """Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
@@ -47,6 +47,8 @@ class Entry:
     ----------
     order : FixedOrder
         The order.
+    starts : tuple of tuple of int
+        Cuts that are known: the answer is never longer than one of them that fits.
     answer : FixedPlan or None
         What is known of its best cut; None before its first turn.
     bound : Fraction
@@ -62,6 +64,7 @@ class Entry:
     """
 
     order: FixedOrder
+    starts: tuple[Counts, ...] = ()
     answer: FixedPlan | None = None
     bound: Fraction = Fraction(0)
     turns: int = 0
@@ -105,6 +108,8 @@ class Race:
         Of everything random.
     progress, on_phase : callable, optional
         Told what is being done, and how far it has come.
+    finishing : callable, optional
+        ``finishing(orders)`` foresees how many seconds go into plans for orders after the race.
 
     Attributes
     ----------
@@ -118,6 +123,7 @@ class Race:
     seed: int = 0
     progress: Progress | None = None
     on_phase: OnPhase | None = None
+    finishing: Callable[[Sequence[FixedOrder]], float] = lambda _orders: 0.0
     interrupted: bool = False
     _began: float = field(default_factory=perf_counter)
     _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
@@ -128,12 +134,12 @@ class Race:
         The first order has its quick cut whatever the time is.
         """
         for place, entry in enumerate(self.entries):
-            if self.interrupted or (place and deadline - perf_counter() <= entry.needs):
-                return
+            if self.interrupted or (place and self._left(deadline, entry) <= entry.needs):
+                break
             self._turn(entry, 0.0)
         self._first_turns(deadline)
         while not self.interrupted and (waiting := self._next()) is not None:
-            left = deadline - perf_counter()
+            left = self._left(deadline, waiting)
             if left < max(LEAST_TURN, waiting.needs):
                 return
             is_last = sum(not entry.is_done for entry in self.entries) == 1
@@ -146,14 +152,19 @@ class Race:
             key=lambda entry: (entry.makespan is None, entry.makespan or 0),
         )
         for place, entry in enumerate(waiting):
-            left = deadline - perf_counter()
+            left = self._left(deadline, entry)
             if self.interrupted or left < max(LEAST_TURN, entry.needs):
                 return
             self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(waiting) - place))))
 
+    def _left(self, deadline: float, entry: Entry) -> float:
+        """Return how many seconds are left for turns if an entry has one: what has a cut is to be finished, too."""
+        finished = [each.order for each in self.entries if each.makespan is not None or each is entry]
+        return deadline - perf_counter() - self.finishing(finished)
+
     def _next(self) -> Entry | None:
         """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
-        waiting = [entry for entry in self.entries if not entry.is_done]
+        waiting = [entry for entry in self.entries if entry.turns and not entry.is_done]
         best = min((each for entry in self.entries if (each := entry.makespan) is not None), default=None)
 
         def rank(entry: Entry) -> float:
@@ -188,7 +199,9 @@ class Race:
     def _planned(self, entry: Entry, seconds: float) -> FixedPlan:
         known, order = entry.answer, entry.order
         cuts = [] if known is None else [(known.layers_per_stage, known.recomputed_per_stage)]
-        starts = [(cut, again) for cut, again in cuts if cut is not None]
+        starts: list[tuple[Counts, ByKind | None]] = [(cut, again) for cut, again in cuts if cut is not None]
+        if entry.turns <= 1:
+            starts += [(cut, None) for cut in entry.starts if self.empty or all(cut)]
         if entry.turns == 1:
             entry.bound = max(entry.bound, self._bound_of_all_orders(order, SHARE_OF_BOUND * seconds))
         if entry.turns == 1 and not order.is_fixed:

@@ -23,12 +23,18 @@ MOST_DEVICES = 6
 class Alternatives:
     """What else was found for the same order, to compare with: makespans, exactly; None where nothing is known.
 
+    All are of replays with what transfers wait for, as the plan's is.
+
     Attributes
     ----------
     even : Fraction or None
         On the even cut.
+    even_fits : bool
+        Whether that keeps the memory limit.
     unlimited : Fraction or None
         Without the memory limit, the best cut found.
+    limit_costs_nothing : bool
+        Whether it is proven that no cut is shorter without the limit.
     plain : Fraction or None
         Without recomputation, the best cut found within the limit.
     plain_is_infeasible : bool
@@ -36,7 +42,9 @@ class Alternatives:
     """
 
     even: Fraction | None = None
+    even_fits: bool = True
     unlimited: Fraction | None = None
+    limit_costs_nothing: bool = False
     plain: Fraction | None = None
     plain_is_infeasible: bool = False
 
@@ -56,9 +64,11 @@ def reasons(plan: Plan, others: Alternatives) -> tuple[str, ...]:
 
 def _sentences(plan: Plan, others: Alternatives) -> Iterator[str]:
     yield _what_is_proven(plan)
+    yield from _what_is_waited(plan)
     if others.even is not None and others.even > plan.exact_makespan:
         even, longer = float(others.even), float(others.even / plan.exact_makespan - 1)
-        yield f"The even cut takes {_time(plan, even)}, {percent(longer)} longer."
+        exceeds = "" if others.even_fits else ", and exceeds the memory limit"
+        yield f"The even cut takes {_time(plan, even)}, {percent(longer)} longer{exceeds}."
     yield from _what_is_held(plan)
     yield from _what_a_layer_costs(plan)
     yield from _what_memory_forces(plan, others)
@@ -78,6 +88,18 @@ def _what_is_proven(plan: Plan) -> str:
     return (
         f"{_time(plan, plan.makespan)} is the best found; {what} below {_time(plan, float(plan.bound))}, so at most "
         f"{percent(plan.gap)} could still be gained."
+    )
+
+
+def _what_is_waited(plan: Plan) -> Iterator[str]:
+    without = plan.schedule.unhindered_makespan
+    if without is None or without >= plan.exact_makespan:
+        return
+    waiting = plan.exact_makespan - without
+    what = "cuts and orders are" if plan.is_free else "cuts are"
+    yield (
+        f"{_time(plan, float(waiting))} of it, {percent(float(waiting / plan.exact_makespan))}, are lost because "
+        f"transfers wait (p2p: {plan.pipeline.semantics}): {what} chosen as if none did."
     )
 
 
@@ -200,7 +222,10 @@ def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
             f"{number(plan.peak_memory[worst])} of {number(limits[worst] or 0)}."
         )
     elif not forced and others.unlimited is not None:
-        yield "The memory limit costs nothing here: no shorter cut is known without it."
+        if others.limit_costs_nothing:
+            yield "The memory limit costs nothing here: it is proven that no cut is shorter without it."
+        else:
+            yield "No shorter cut is known without the memory limit."
 
 
 def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -217,7 +242,7 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
     yield (
         f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}: device {device} works "
         f"{_time(plan, float(longest))} longer for it ({share} of the makespan), and a microbatch keeps "
-        f"{number(float(saved))} less there."
+        f"{number(float(saved))} less there{'' if len(plan.schedule.layout.homes) == 1 else ' on average'}."
     )
     if others.plain_is_infeasible:
         yield "Without recomputation no cut fits the memory."
@@ -238,7 +263,8 @@ def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
             for kind, count in zip(plan.layers.kinds, again[stage], strict=True):
                 if count and kind.recomputed is not None:
                     time += len(microbatches) * count * (kind.recomputed.backward - kind.costs.backward)
-                    saved += count * (kind.costs.activation - kind.recomputed.activation)
+                    passes = Fraction(len(microbatches), plan.pipeline.microbatches)
+                    saved += passes * count * (kind.costs.activation - kind.recomputed.activation)
         found.append((time, saved, -device))
     time, saved, device = max(found)
     return time, saved, -device

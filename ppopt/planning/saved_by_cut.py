@@ -34,7 +34,7 @@ def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
     pipeline = schedule.pipeline
     if pipeline.layers is None or schedule.is_searched or PLANNED in schedule.notes:
         return Fraction(0)
-    if pipeline.communication is not None:  # cuts are judged by one latency alone
+    if pipeline.semantics != "async":  # cuts are judged as if transfers waited for nothing
         return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:
         return Fraction(0)

@@ -19,7 +19,7 @@ from strategies.layouts.megatron import (
 from strategies.layouts.torchtitan import write_torchtitan_parts
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
-from strategies.registry import PYTORCHS_PREFIX, Strategy
+from strategies.registry import PYTORCHS_PREFIX, Strategy, all_strategies
 
 LOOPS = ("linear", "interleaved")
 """The placements that lay stage k on device k mod p."""
@@ -48,6 +48,11 @@ class Export:
     value: Any
     lines: tuple[str, ...]
     cannot: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the framework can run all of the plan."""
+        return self.value is not None and not self.cannot
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,21 @@ class Planned:
         """How many layers of each stage and kind are recomputed; None for none."""
         counts = self.pipeline.recomputed_per_stage
         return counts if counts is not None and any(map(any, counts)) else None
+
+
+def planned_for(framework: str) -> str:
+    """Write the options of ``ppopt plan`` with which plans are what a framework can run."""
+    if framework == "Megatron-Core":
+        return f"--strategies {','.join(_MEGATRONS)} --recompute uniform-k"
+    names = (
+        ["1f1b"] if framework == "DeepSpeed" else [name for name, each in all_strategies().items() if _class_of(each)]
+    )
+    return f"--strategies {','.join(names)} --recompute none"
+
+
+def _class_of(strategy: Strategy) -> str | None:
+    """Return PyTorch's class for a schedule."""
+    return next((name for name in strategy.aliases if name.startswith(PYTORCHS_PREFIX)), None)
 
 
 def exports(planned: Planned) -> tuple[Export, ...]:
@@ -141,9 +161,7 @@ def _torchtitan(planned: Planned) -> Export:
             f"it has no {planned.placement.name} for {planned.name}"
         )
     parts = write_torchtitan_parts(layers, _cut_of(planned), pipeline.devices)
-    called = planned.strategy and next(
-        (name for name in planned.strategy.aliases if name.startswith(PYTORCHS_PREFIX)), None
-    )
+    called = planned.strategy and _class_of(planned.strategy)
     lines = [f"pipeline_parallel_degree = {pipeline.devices}"]
     cannot: list[str] = []
     if called:
@@ -172,3 +190,6 @@ def _deepspeed(planned: Planned) -> Export:
 
 
 _WRITERS = {"Megatron-Core": _megatron, "torchtitan": _torchtitan, "DeepSpeed": _deepspeed}
+
+FRAMEWORKS = tuple(_WRITERS)
+"""The frameworks for which a cut is written."""
