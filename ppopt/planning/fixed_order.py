@@ -172,6 +172,10 @@ class FixedOrder:
             return True
         return not depends_on_costs(self.strategy, self.pipeline, self.options)
 
+    def prepare(self) -> None:
+        """Find out all that planning asks for again and again."""
+        _ = self.ordered, self.is_fixed
+
     def without_limit(self) -> FixedOrder:
         """Return the same without a memory limit: it is sorted already."""
         free = replace(self, pipeline=self.pipeline.with_limit(None))
@@ -412,14 +416,17 @@ class _Search:
             self.complete = answer.complete
 
     def _quick(self) -> list[tuple[Counts, ByKind | None]]:
-        """Cut as `ppopt evaluate` does, where nothing is known."""
+        """Cut as `ppopt evaluate` does, where nothing is known; and without a limit, which recomputation may mend."""
         if self.starts:
             return []
-        compiled = compiled_loops(may_compile=False)
-        cut = quick_cut(
-            self.order.pipeline, None, empty=self.empty, order=self.order, stop=self.stop, compiled=compiled
-        )
-        return [(cut, None)] if self.empty or 0 not in cut else []
+        orders, compiled = [self.order], compiled_loops(may_compile=False)
+        if self.recompute != "none" and any(limit is not None for limit in self.order.pipeline.limits):
+            orders.insert(0, self.order.without_limit())
+        cuts = [
+            quick_cut(each.pipeline, None, empty=self.empty, order=each, stop=self.stop, compiled=compiled)
+            for each in orders
+        ]
+        return [(cut, None) for cut in dict.fromkeys(cuts) if self.empty or 0 not in cut]
 
     @property
     def _layers(self) -> Layers:

@@ -177,11 +177,13 @@ class Race:
         return min(waiting, key=rank, default=None)
 
     def _turn(self, entry: Entry, seconds: float) -> None:
-        began = perf_counter()
         if self.on_phase:
             self.on_phase(label_of(entry.order))
-        known = entry.answer
+        known, first = entry.answer, perf_counter()
+        began = first
         try:
+            entry.order.prepare()
+            began = perf_counter()
             found = self._planned(entry, seconds)
         except InputError:
             raise
@@ -193,7 +195,7 @@ class Race:
         entry.bound = max(entry.bound, found.bound)
         entry.turns += 1
         took = perf_counter() - began
-        entry.seconds += took
+        entry.seconds += perf_counter() - first
         entry.needs = took if took > OVERRUN * seconds else 0.0
 
     def _planned(self, entry: Entry, seconds: float) -> FixedPlan:

@@ -92,13 +92,9 @@ class Descent:
         Judges moves, and gathers paths.
     seed : int
         For the moves that lead out of a local optimum.
-    second : bool
-        Whether second modes may change.
     """
 
-    def __init__(
-        self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, *, second: bool = True
-    ) -> None:
+    def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
         self.problem, self.replay, self.pool = problem, replay, pool
         self.draw = random.Random(seed)  # noqa: S311 - no secret
         self.draw_blocks = np.random.default_rng(seed)
@@ -106,7 +102,7 @@ class Descent:
         self.low, self.high = windows[1:-1, 0], windows[1:-1, 1]
         self.limits = problem.limit_rows / np.maximum(1, problem.limit_values)[:, None]
         self.owners = np.flatnonzero(np.diff(problem.limit_owners, prepend=-1))
-        self.has_second = second and problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
+        self.has_second = problem.first_in_mode is None and any(len(run.modes) > 1 for run in problem.runs)
         self.replays = 0
 
     def place(self, cuts: list[int], second: Numbers) -> Place:

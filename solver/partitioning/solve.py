@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -16,7 +16,7 @@ from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
-from solver.partitioning.second_modes import mended, second_modes
+from solver.partitioning.second_modes import second_modes
 from solver.partitioning.splits import even_start
 
 QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
@@ -112,14 +112,15 @@ def _descended(
     over: Callable[[], bool] | None,
     known: Sequence[Split] = (),
 ) -> Found:
-    """Descend from an even split; where there are limits and second modes, from several, the best one first."""
+    """Descend from an even split; where there are limits and second modes, from several, the best one first.
+
+    These are the even one and known ones, each with guesses of what is in its second mode.
+    """
     descent = Descent(problem, replay, pool, seed)
     even = descent.place(even_start(problem, weights_of(problem)), _none(problem))
     starts = [even]
     if descent.has_second and problem.limits:
-        short = Descent(replace(problem, limits=()), replay, pool, seed, second=False)
-        unlimited = short.run(even, replays=replays // 4, over=over).amounts
-        splits = dict.fromkeys([*known, problem.split_of(unlimited), problem.split_of(even.amounts)])
+        splits = [*known, problem.split_of(even.amounts)]
         chosen = dict.fromkeys(each for split in splits for each in second_modes(problem, split))
         starts = [descent.placed(each) for each in chosen]
         starts.sort(key=lambda start: descent.judged(start).rank)
@@ -135,11 +136,12 @@ def _none(problem: PartitionProblem) -> Numbers:
 
 
 def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Numbers]:
-    """Yield the splits that keep the limits, with as much in their second mode as those ask for."""
+    """Yield the splits that keep the limits; of others, what they are with so much in the second mode that they do."""
     for split in splits:
-        choices = [split] if problem.first_in_mode is not None else [split, mended(problem, split)]
-        fitting = [amounts for each in choices if problem.keeps_limits(amounts := problem.amounts_of(each))]
-        yield from fitting[:1]
+        is_fitting = problem.first_in_mode is not None or problem.keeps_limits(problem.amounts_of(split))
+        for each in [split] if is_fitting else second_modes(problem, split):
+            if problem.keeps_limits(amounts := problem.amounts_of(each)):
+                yield amounts
 
 
 def _limits_bind(problem: PartitionProblem, found: Found) -> bool:

@@ -19,6 +19,7 @@ from solver.deadline import OutOfTimeError
 from strategies.cuts import check_cut
 from strategies.placements import Placement, make_placement
 from strategies.search_problem import build_search_problem
+from tests.every_cut import every_recomputation
 from tests.planned_models import instances, pipeline, pipeline_of
 from tests.solver.bounds.exact_optimum import ExactModel
 
@@ -152,6 +153,29 @@ def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
             counts = [count - (place == 1) if every else 0 for place, count in enumerate(cut)]
             value = exact(model.with_cut(cut, counts), "linear", split=True)
             assert value is None or (bound is not None and bound <= value)
+
+
+@pytest.mark.parametrize(("name", "per_device"), [("linear", 1), ("v", 2)])
+def test_no_bound_is_above_a_cut_of_which_single_glued_layers_are_recomputed(name: str, per_device: int) -> None:
+    glued = {"name": "glued", "count": 4, "glue": 2, "forward": 2, "backward_input": 3, "backward_weight": 1}
+    head = {"name": "head", "forward": 1, "backward": 3, "activation": 1, "earliest_stage": -1}
+    model = pipeline([{**glued, "activation": 4, "recompute": {"activation": 1, "time": 1}}, head], 2, 2, limit=12)
+    assert model.layers is not None
+    placement = layout(model, name, per_device)
+    until = perf_counter() + 60
+    cuts = partitions_of(model, placement, until, split_backward=True, empty=True, recompute=True)
+    bound = cuts.bound(until, None)
+    assert bound is not None
+    values = {
+        (cut, again): value
+        for cut in cuts_of(model, 2 * per_device, empty=True)
+        for again in every_recomputation(model.layers, cut, "per-stage")
+        if (value := exact(model.with_cut(cut, again), name, split=True)) is not None
+    }
+    assert bound <= min(values.values())
+    assert any(count % 2 for _, again in values for count, _ in again)
+    found = FreeOrder(model, placement, FreeOptions(workers=1, recompute=True)).run(perf_counter() + 5)
+    assert found.bound <= min(values.values())
 
 
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p8v1m16", "free-v-dense16-dualpipe-v-p4v2m8-p4v2m8"])
