@@ -26,10 +26,12 @@ from ppopt.planning.order_as_partition import (
     Orders,
     Recompute,
     Written,
+    all_costs,
     sorted_actions,
     write_partition,
 )
 from ppopt.planning.order_dependence import depends_on_costs
+from solver.bounds.between import none_between
 from solver.deadline import is_over
 from solver.errors import InputError
 from solver.partitioning.longest_path import Replay
@@ -445,8 +447,27 @@ class _Search:
         self.paths += answer.paths
         if not written.is_exact and answer.length is not None:  # the bound holds, but shorter splits may be left
             short = self.best is None or written.in_units(answer.bound) < self.best.makespan
+            if short and answer.complete and self._is_shortest(written.in_units(answer.bound)):
+                self._raise_to_best(on_bound)
+                short = False
             answer = replace(answer, complete=answer.complete and not short)
         return answer
+
+    def _is_shortest(self, bound: Fraction) -> bool:
+        """Return whether no sum of the layers' costs and of lags lies between a bound and the best cut."""
+        pipeline = self.order.pipeline
+        if self.best is None or pipeline.overlap or pipeline.semantics != "async":
+            return False
+        best = self.best.makespan
+        costs = {value for costs in all_costs(self._layers) for value in costs[:4] if value}
+        counts = {value: int(best / value) for value in costs}
+        ordered = self.order.ordered
+        counts |= {lag: len(ordered.actions) for waits in ordered.waits for _, lag in waits if lag}
+        return none_between(counts, bound, best)
+
+    def _raise_to_best(self, on_bound: OnBound | None) -> None:
+        if on_bound is not None and self.best is not None:
+            on_bound(self.best.makespan)
 
     def _take(self, written: Written, length: int, split: Split, uniform: int | None) -> None:
         """Keep a cut if it is better than all before."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
 
-from solver.bounds.between import none_between
+from solver.bounds.between import amounts_on_paths, none_between
 from solver.bounds.bound import Bound
 from solver.problem import Action, Orders, Problem
 from solver.repetition import Repetition
@@ -203,12 +205,16 @@ class Search:
         self.proven(self.in_ticks(Bound(value, "search")))
         self._look_between()
 
+    @cached_property
+    def _amounts(self) -> Counter[int]:
+        return amounts_on_paths(self.problem)
+
     def _look_between(self) -> None:
         """Find out whether what is open is too little for any schedule to be there."""
         with self._lock:
             best, bound = self.best, self.bound
         open_ = None if best is None or self.objective == "span" else best - bound
-        if best is not None and open_ and open_ * WORTH_A_LOOK < best and none_between(self.problem, bound, best):
+        if best is not None and open_ and open_ * WORTH_A_LOOK < best and none_between(self._amounts, bound, best):
             self.proven(Bound(best, "search"))
 
     def in_ticks(self, bound: Bound) -> Bound:
