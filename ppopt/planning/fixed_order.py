@@ -20,7 +20,6 @@ from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ppopt.evaluation.order_files import read_named
-from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.order_as_partition import (
     Ordered,
     Orders,
@@ -38,7 +37,9 @@ from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
 from solver.partitioning.splits import InfeasibleSplitError
+from solver.search.sweep import Sweeper
 from strategies.cuts import ByKind, Counts
+from strategies.dependencies import build_problem, split_as_in
 from strategies.given_order import GivenOrder
 from strategies.layers import Layers
 from strategies.numbers import shown
@@ -488,16 +489,14 @@ class _Search:
 
     def _exactly(self, cut: Counts, again: ByKind | None) -> Fraction | None:
         """Replay a cut with all digits; None if it exceeds the memory."""
-        schedule = replay_orders(
-            self.order.label,
-            self.order.pipeline.with_cut(cut, again),
-            self.order.placement,
-            self.order.orders,
-            "graph",
-        )
-        if schedule.over_limit:
+        order = self.order
+        problem = build_problem(order.pipeline.with_cut(cut, again), order.placement, split_as_in(order.orders))
+        problem = replace(problem, moves={})  # a cut is judged as if no transfer waited
+        sweeper = Sweeper(problem)
+        makespan = sweeper.objective(order.orders, "makespan")
+        if makespan is None or not sweeper.fits_memory(order.orders):
             return None
-        return Fraction(max(row.end for row in schedule.rows), schedule.problem.ticks_per_unit)
+        return Fraction(makespan, problem.ticks_per_unit)
 
     def _each_uniform(self) -> None:
         """Try every number of layers that are recomputed on all stages.

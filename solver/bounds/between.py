@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,8 @@ MOST_AMOUNTS = 7
 
 MOST_PASSES = 2000
 
-Amount = TypeVar("Amount", int, Fraction)
-"""Ticks, or units of time."""
 
-
-def none_between(counts: Mapping[Amount, int], bound: Amount, best: Amount) -> bool:
+def none_between(counts: Mapping[Fraction, int], bound: Fraction, best: Fraction) -> bool:
     """Return whether it is shown that no schedule is shorter than the best one known.
 
     The makespan of a schedule is a sum of durations and lags along a path, each counted a whole number of times. So the
@@ -43,20 +40,20 @@ def none_between(counts: Mapping[Amount, int], bound: Amount, best: Amount) -> b
     bound, best : number
         A bound on the makespan, and a makespan.
     """
-    open_ = Fraction(best) - Fraction(bound)
+    open_ = best - bound
     if open_ <= 0 or not 0 < len(counts) <= MOST_AMOUNTS:
         return open_ <= 0
-    most = {amount: min(count, int(best / Fraction(amount))) for amount, count in counts.items() if amount <= best}
+    most = {amount: min(count, int(best / amount)) for amount, count in counts.items() if amount <= best}
     rows = [
-        [*(Fraction(place == other, most[amount]) for other in range(len(most))), Fraction(amount) / open_]
+        [*(Fraction(place == other, most[amount]) for other in range(len(most))), amount / open_]
         for place, amount in enumerate(most)
     ]
     return _are_long(_reduced(rows), len(most) + 1)
 
 
-def amounts_on_paths(problem: Problem) -> Counter[int]:
+def amounts_on_paths(problem: Problem) -> Counter[Fraction]:
     """Count the different durations and lags that a path may add up."""
-    return Counter(amount for amount in _amounts(problem) if amount)
+    return Counter(Fraction(amount) for amount in _amounts(problem) if amount)
 
 
 def _amounts(problem: Problem) -> Iterator[int]:

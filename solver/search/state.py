@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
@@ -206,7 +207,7 @@ class Search:
         self._look_between()
 
     @cached_property
-    def _amounts(self) -> Counter[int]:
+    def _amounts(self) -> Counter[Fraction]:
         return amounts_on_paths(self.problem)
 
     def _look_between(self) -> None:
@@ -214,7 +215,12 @@ class Search:
         with self._lock:
             best, bound = self.best, self.bound
         open_ = None if best is None or self.objective == "span" else best - bound
-        if best is not None and open_ and open_ * WORTH_A_LOOK < best and none_between(self._amounts, bound, best):
+        if (
+            best is not None
+            and open_
+            and open_ * WORTH_A_LOOK < best
+            and none_between(self._amounts, Fraction(bound), Fraction(best))
+        ):
             self.proven(Bound(best, "search"))
 
     def in_ticks(self, bound: Bound) -> Bound:

@@ -59,3 +59,18 @@ def test_the_best_cut_is_proven_to_the_last_digit(strategy: str) -> None:
     made = (ppopt.evaluate(costs.with_cut(cut), strategy, engine="graph") for cut in cuts)
     fitting = [each for each in made if not each.over_limit]
     assert found.makespan == min(each.makespan for each in fitting)
+
+
+@pytest.mark.parametrize("semantics", ["batched", "rendezvous", "links"])
+def test_plans_are_made_where_transfers_wait(semantics: str) -> None:
+    costs = Pipeline.from_mapping(
+        {
+            "devices": 2,
+            "microbatches": 2,
+            "layers": [{"name": "block", "count": 4, **COSTS}],
+            "communication": {"transfer": 0.0123456789012345678},
+            "p2p": semantics,
+        }
+    )
+    found = ppopt.plan(costs, ["1f1b"], time_limit=3)
+    assert all(float(plan.bound) <= plan.makespan for plan in found.plans)

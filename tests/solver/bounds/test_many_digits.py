@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 from itertools import product
 from math import gcd
 
@@ -103,7 +104,7 @@ def test_no_sum_of_durations_lies_where_none_is_said_to_lie() -> None:
         best = draw.choice(sums[1:])
         nearest = max(each for each in sums if each < best)
         open_ = draw.choice([best - nearest - 1, best - nearest, (best - nearest) // 2, 1 + (best - nearest) // 50])
-        if open_ > 0 and none_between(amounts_on_paths(problem), best - open_, best):
+        if open_ > 0 and none_between(amounts_on_paths(problem), Fraction(best - open_), Fraction(best)):
             shown += 1
             assert nearest < best - open_
     assert shown > 30
