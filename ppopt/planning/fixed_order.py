@@ -20,16 +20,17 @@ from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ppopt.evaluation.order_files import read_named
-from ppopt.evaluation.replaying import replay_orders
 from ppopt.planning.order_as_partition import (
     Ordered,
     Orders,
     Recompute,
     Written,
+    all_costs,
     sorted_actions,
     write_partition,
 )
 from ppopt.planning.order_dependence import depends_on_costs
+from solver.bounds.between import none_between
 from solver.deadline import is_over
 from solver.errors import InputError
 from solver.partitioning.compiling import compiled_loops
@@ -37,7 +38,9 @@ from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
 from solver.partitioning.splits import InfeasibleSplitError
+from solver.search.sweep import Sweeper
 from strategies.cuts import ByKind, Counts
+from strategies.dependencies import build_problem, split_as_in
 from strategies.given_order import GivenOrder
 from strategies.layers import Layers
 from strategies.numbers import shown
@@ -478,8 +481,27 @@ class _Search:
         self.paths += answer.paths
         if not written.is_exact and answer.length is not None:  # the bound holds, but shorter splits may be left
             short = self.best is None or written.in_units(answer.bound) < self.best.makespan
+            if short and answer.complete and self._is_shortest(written.in_units(answer.bound)):
+                self._raise_to_best(on_bound)
+                short = False
             answer = replace(answer, complete=answer.complete and not short)
         return answer
+
+    def _is_shortest(self, bound: Fraction) -> bool:
+        """Return whether no sum of the layers' costs and of lags lies between a bound and the best cut."""
+        pipeline = self.order.pipeline
+        if self.best is None or pipeline.overlap or pipeline.semantics != "async":
+            return False
+        best = self.best.makespan
+        costs = {value for costs in all_costs(self._layers) for value in costs[:4] if value}
+        counts = {value: int(best / value) for value in costs}
+        ordered = self.order.ordered
+        counts |= {lag: len(ordered.actions) for waits in ordered.waits for _, lag in waits if lag}
+        return none_between(counts, bound, best)
+
+    def _raise_to_best(self, on_bound: OnBound | None) -> None:
+        if on_bound is not None and self.best is not None:
+            on_bound(self.best.makespan)
 
     def _take(self, written: Written, length: int, split: Split, uniform: int | None) -> None:
         """Keep a cut if it is better than all before."""
@@ -500,16 +522,13 @@ class _Search:
 
     def _exactly(self, cut: Counts, again: ByKind | None, orders: Orders) -> Fraction | None:
         """Replay a cut with all digits; None if it exceeds the memory."""
-        schedule = replay_orders(
-            self.order.label,
-            self.order.pipeline.without_waiting().with_cut(cut, again),
-            self.order.placement,
-            orders,
-            "graph",
-        )
-        if schedule.over_limit:
+        pipeline = self.order.pipeline.without_waiting().with_cut(cut, again)
+        problem = build_problem(pipeline, self.order.placement, split_as_in(orders))
+        sweeper = Sweeper(problem)
+        makespan = sweeper.objective(orders, "makespan")
+        if makespan is None or not sweeper.fits_memory(orders):
             return None
-        return Fraction(max(row.end for row in schedule.rows), schedule.problem.ticks_per_unit)
+        return Fraction(makespan, problem.ticks_per_unit)
 
     def _each_uniform(self) -> None:
         """Try every number of layers that are recomputed on all stages, and return to those that are left open.

@@ -216,9 +216,9 @@ def write_partition(
 
 def _scales(pipeline: Pipeline, layers: Layers, actions: int, lags: Iterable[Fraction]) -> tuple[int, int, bool]:
     """Find how many ticks make a unit of time and of memory: all amounts whole, if that fits 64 bits."""
-    times = [*lags, *(value for costs in _all_costs(layers) for value in costs[:4])]
+    times = [*lags, *(value for costs in all_costs(layers) for value in costs[:4])]
     limits = [limit for limit in pipeline.limits if limit is not None]
-    amounts = [*limits, *(value for costs in _all_costs(layers) for value in costs[4:])]
+    amounts = [*limits, *(value for costs in all_costs(layers) for value in costs[4:])]
     part = (pipeline.overlap or Fraction(0)).denominator
     most_times = int(max(times) * (layers.total + 1) * actions) + 1
     most_amounts = int(max(amounts) * layers.total * (pipeline.microbatches + 1) * 4) + 1
@@ -232,7 +232,8 @@ def _in_ticks(value: Fraction, scale: int) -> int:
     return value.numerator * scale // value.denominator
 
 
-def _all_costs(layers: Layers) -> list[LayerCosts]:
+def all_costs(layers: Layers) -> list[LayerCosts]:
+    """List what layers of each kind cost, and what they cost where they are recomputed."""
     both = [(kind.costs, kind.recomputed) for kind in layers.kinds]
     return [costs for pair in both for costs in pair if costs is not None]
 

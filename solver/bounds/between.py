@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +18,7 @@ MOST_AMOUNTS = 7
 MOST_PASSES = 2000
 
 
-def none_between(problem: Problem, bound: int, best: int) -> bool:
+def none_between(counts: Mapping[Fraction, int], bound: Fraction, best: Fraction) -> bool:
     """Return whether it is shown that no schedule is shorter than the best one known.
 
     The makespan of a schedule is a sum of durations and lags along a path, each counted a whole number of times. So the
@@ -35,21 +35,25 @@ def none_between(problem: Problem, bound: int, best: int) -> bool:
 
     Parameters
     ----------
-    problem : Problem
-        What is scheduled.
-    bound, best : int
-        A bound on the makespan, and a makespan, in ticks.
+    counts : mapping of number to int
+        The different durations and lags, none of them 0, and how often a path may count each.
+    bound, best : number
+        A bound on the makespan, and a makespan.
     """
-    counts = Counter(amount for amount in _amounts(problem) if amount)
     open_ = best - bound
     if open_ <= 0 or not 0 < len(counts) <= MOST_AMOUNTS:
         return open_ <= 0
-    most = {amount: min(count, best // amount) for amount, count in counts.items() if amount <= best}
+    most = {amount: min(count, int(best / amount)) for amount, count in counts.items() if amount <= best}
     rows = [
-        [*(Fraction(place == other, most[amount]) for other in range(len(most))), Fraction(amount, open_)]
+        [*(Fraction(place == other, most[amount]) for other in range(len(most))), amount / open_]
         for place, amount in enumerate(most)
     ]
     return _are_long(_reduced(rows), len(most) + 1)
+
+
+def amounts_on_paths(problem: Problem) -> Counter[Fraction]:
+    """Count the different durations and lags that a path may add up."""
+    return Counter(Fraction(amount) for amount in _amounts(problem) if amount)
 
 
 def _amounts(problem: Problem) -> Iterator[int]:

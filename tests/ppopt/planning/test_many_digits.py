@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -30,20 +31,46 @@ def model(limit: float | None, **more: Any) -> Pipeline:
 @pytest.mark.parametrize("strategy", ["1f1b", "interleaved", "zb-v"])
 def test_no_cut_fits_and_that_is_proven(strategy: str) -> None:
     with pytest.raises(InfeasibleError, match=r"holds 0\.037037"):
-        ppopt.plan(model(0.0155), [strategy], time_limit=10)
+        ppopt.plan(model(0.0155), [strategy], time_limit=20)
 
 
 @pytest.mark.parametrize("strategy", ["1f1b", "interleaved", "zb-v"])
-def test_a_plan_is_no_longer_than_an_even_cut_and_its_bound_holds(strategy: str) -> None:
+def test_a_plan_fits_and_is_no_longer_than_an_even_cut(strategy: str) -> None:
     costs = model(0.3)
     best = ppopt.plan(costs, [strategy], time_limit=4).plans[0]
     even = ppopt.evaluate(costs, strategy)
     assert best.makespan <= even.makespan
-    assert best.bound <= best.makespan
-    assert best.gap < 1e-6
+    assert float(best.bound) <= best.makespan
     assert max(best.schedule.peak_memory) <= 0.3
 
 
 def test_free_plans_take_amounts_of_many_digits() -> None:
     found = ppopt.plan(model(0.3), ["1f1b"], free=True, time_limit=6)
-    assert all(plan.bound <= plan.makespan for plan in found.plans)
+    assert all(float(plan.bound) <= plan.makespan for plan in found.plans)
+
+
+@pytest.mark.parametrize("strategy", ["1f1b", "interleaved"])
+def test_the_best_cut_is_proven_to_the_last_digit(strategy: str) -> None:
+    costs = model(0.3)
+    stages = 2 if strategy == "1f1b" else 4
+    found = ppopt.plan(costs, [strategy], stages_per_device=stages // 2, time_limit=20).plans[0]
+    assert found.status == "optimal"
+    cuts = [cut for cut in product(range(5), repeat=stages) if sum(cut) == 4]
+    made = (ppopt.evaluate(costs.with_cut(cut), strategy, engine="graph") for cut in cuts)
+    fitting = [each for each in made if not each.over_limit]
+    assert found.makespan == min(each.makespan for each in fitting)
+
+
+@pytest.mark.parametrize("semantics", ["batched", "rendezvous", "links"])
+def test_plans_are_made_where_transfers_wait(semantics: str) -> None:
+    costs = Pipeline.from_mapping(
+        {
+            "devices": 2,
+            "microbatches": 2,
+            "layers": [{"name": "block", "count": 4, **COSTS}],
+            "communication": {"transfer": 0.0123456789012345678},
+            "p2p": semantics,
+        }
+    )
+    found = ppopt.plan(costs, ["1f1b"], time_limit=3)
+    assert all(float(plan.bound) <= plan.makespan for plan in found.plans)
