@@ -58,13 +58,13 @@ def frontier(
 
     from ppopt.commands.printing import show_frontier, tell_files
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.memory_frontier.find import frontier as find_frontier
+    from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS
 
     searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
     with ProgressLine() as line:
         try:
-            found = find_frontier(
+            found, keep = find_frontier(
                 pipeline,
                 limits=limits,
                 points=POINTS if points is None else points,
@@ -76,6 +76,7 @@ def frontier(
         except InputError as error:
             raise InputError(_with_option(str(error))) from None
     show_frontier(found, form)
+    keep()
     _write_files(found, options["config"] or DEFAULTS, report, charts)
     tell_files(form, saved=[] if save is None else [save], chart=charts, report=[] if report is None else [report])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -55,7 +55,6 @@ FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
 ONE_AT_A_TIME = "one microbatch at a time"
 
 
-@collection_paused()
 def frontier(
     pipeline: Pipeline,
     *,
@@ -96,7 +95,8 @@ def frontier(
     seed : int
         The seed of everything random.
     save_to : str or path, optional
-        A file that keeps all that is found. Where it is there already, this run goes on from it.
+        A file that keeps all that is found. Where it is there already, this run goes on from it. If it cannot be
+        written in the end, the error's ``frontier`` is what was found.
     on_progress : callable, optional
         ``on_progress(text)`` is called with how far it has come.
     shown_afterwards : bool
@@ -113,6 +113,74 @@ def frontier(
         If an argument is wrong, a limit is below the least, nothing takes memory, or the file cannot be used.
     TimeTooShortError
         If the pipeline is so long that not even the schedule with the least memory can be written out in time.
+    """
+    found, keep = find_frontier(
+        pipeline,
+        placement=placement,
+        overlap=overlap,
+        limits=limits,
+        points=points,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        save_to=save_to,
+        on_progress=on_progress,
+        shown_afterwards=shown_afterwards,
+    )
+    try:
+        keep()
+    except InputError as error:
+        raise NotSavedError(str(error), found) from None
+    return found
+
+
+class NotSavedError(InputError):
+    """What was found could not be written.
+
+    Attributes
+    ----------
+    frontier : Frontier
+        What was found.
+    """
+
+    def __init__(self, message: str, found: Frontier) -> None:
+        self.frontier = found
+        super().__init__(message)
+
+
+@collection_paused()
+def find_frontier(
+    pipeline: Pipeline,
+    *,
+    placement: str,
+    overlap: bool,
+    limits: Limits,
+    points: int,
+    time_limit: float,
+    workers: int | None,
+    seed: int,
+    save_to: str | Path | None,
+    on_progress: OnProgress | None = None,
+    shown_afterwards: bool = False,
+) -> tuple[Frontier, Callable[[], None]]:
+    """Do as `frontier`, but leave it to the caller when what was found is written: showing it comes first.
+
+    Parameters
+    ----------
+    pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards
+        As for `frontier`.
+
+    Returns
+    -------
+    found : Frontier
+        What was found.
+    keep : callable
+        ``keep()`` writes it, if there is a file for it.
+
+    Raises
+    ------
+    InputError, TimeTooShortError
+        As for `frontier`.
     """
     started = perf_counter()
     check_pipeline(pipeline)
@@ -131,9 +199,12 @@ def frontier(
         exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
     shown = exploration.settle()
     made = gathered.result(shown, exploration)
-    if save_to is not None:
-        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
-    return replace(made, seconds=perf_counter() - started)
+
+    def keep() -> None:
+        if save_to is not None:
+            save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
+
+    return replace(made, seconds=perf_counter() - started), keep
 
 
 def _tell_nobody(_text: str) -> None:

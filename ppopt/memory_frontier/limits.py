@@ -53,9 +53,15 @@ def read_limits(limits: Limits) -> tuple[Fraction, ...] | None:
 
 def _split(text: str) -> list[Any]:
     """Read numbers with commas between; what is none is refused by its own words."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",")]
+    if not any(parts):
+        return []
     numbers: list[Any] = []
-    for part in parts:
+    for place, part in enumerate(parts, 1):
+        if not part:
+            raise InputError(
+                f"limits: must be {AUTO} or numbers such as 4,6,8; number {place} of {text[:40]!r} is empty"
+            )
         try:
             numbers.append(written_number(part))
         except ValueError:

@@ -79,7 +79,9 @@ class Journal:
             try:
                 self._write(json.dumps({"key": key, **figures}, allow_nan=False).encode() + b"\n")
             except OSError as error:
-                raise self._refused(error) from None
+                refused = self._refused(error)
+                self.done[key] = figures  # it can be shown all the same
+                raise refused from None
         self.done[key] = figures
 
     def _write(self, line: bytes) -> None:

@@ -106,6 +106,20 @@ class Outcome:
         return pd.DataFrame(self.rows, columns=[*(axis.name for axis in self.grid.axes), *FIGURES])
 
 
+class EndedError(InputError):
+    """Something ended a sweep before all was run, such as a full disk.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        What is done.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(message)
+
+
 def sweep(
     grid: str | os.PathLike[str] | Mapping[str, Any],
     folder: str | os.PathLike[str] | None = None,
@@ -199,22 +213,27 @@ def run_sweep(
     Raises
     ------
     InputError
-        As for `sweep`.
+        As for `sweep`; an `EndedError` where some jobs may be done.
     """
     every = list(jobs_of(grid))
     with Journal(folder) as journal:
         left = _left(every, journal.done)
         before = sum(job.key not in left for job in every)
-        interrupted = False
+        interrupted, ended_by = False, ""
         try:
             _run(
                 list(left.values()), journal, _Teller(len(every), before, every, workers, on_progress), workers, cluster
             )
         except KeyboardInterrupt:
             interrupted = True
+        except InputError as error:
+            ended_by = str(error)
         rows = [{**job.values, **journal.done[job.key]} for job in every if job.key in journal.done]
         ran = sum(key in journal.done for key in left)
-    return Outcome(grid, rows, len(every), ran, interrupted)
+    outcome = Outcome(grid, rows, len(every), ran, interrupted)
+    if ended_by:
+        raise EndedError(ended_by, outcome)
+    return outcome
 
 
 def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:

@@ -300,6 +300,8 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--limits", "4,x"], "error: --limits: must be auto or numbers such as 4,6,8; found 'x'"),
+        (["--limits", "1,,2"], "error: --limits: must be auto or numbers such as 4,6,8; number 2 of '1,,2' is empty"),
+        (["--limits", "1,2,"], "error: --limits: must be auto or numbers such as 4,6,8; number 3 of '1,2,' is empty"),
         (["--limits", "nan"], "error: --limits: must be a finite number; found NaN"),
         (["--limits", ","], "error: --limits: must be auto or at least one number; none is given"),
         (["--limits", "0.9,4"], "error: --limits: must be at least 1, with which one microbatch at a time runs"),
