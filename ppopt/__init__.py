@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import evaluate, evaluate_all
     from ppopt.evaluation.export import export
-    from ppopt.evaluation.replaying import InternalError
+    from ppopt.internal_error import InternalError
     from ppopt.memory_frontier.find import frontier
     from ppopt.memory_frontier.frontier import Frontier, Point
     from ppopt.noise.noise import Noise
@@ -75,7 +75,7 @@ _HOMES = {
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
     "ppopt.evaluation.export": ("export",),
-    "ppopt.evaluation.replaying": ("InternalError",),
+    "ppopt.internal_error": ("InternalError",),
     "ppopt.memory_frontier.find": ("frontier",),
     "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
     "ppopt.noise.noise": ("Noise",),

@@ -376,7 +376,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     return replace(
         schedule,
         objective="makespan",
-        bound=float(ladder.bound),
+        proven=ladder.bound,
         bound_held_by=proven if same and schedule.objective == "makespan" else None,
         status=status,
     )

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from ppopt.evaluation.as_run import Transferred, moved_by_links
 from ppopt.evaluation.communicated import Order, communicate
+from ppopt.internal_error import InternalError
 from ppopt.result import Schedule
 from reports.metrics import measure
 from solver.checker import violations
@@ -22,10 +23,6 @@ from strategies.given_order import GivenOrder
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.short_blocks import note_on_short_blocks
-
-
-class InternalError(RuntimeError):
-    """ppopt made a schedule that breaks a rule; the fault is ours."""
 
 
 def replay_orders(

@@ -39,10 +39,9 @@ class Found:
     @classmethod
     def of(cls, schedule: Schedule) -> Found:
         """Read both off the times, without rounding."""
-        problem, rows = schedule.problem, schedule.rows
-        ticks = max(row.end for row in rows) - min(row.start for row in rows)
-        peak = max(peak_memory(problem, rows))
-        return cls(schedule, Fraction(ticks, problem.ticks_per_unit), Fraction(peak, problem.amounts_per_unit))
+        problem = schedule.problem
+        peak = max(peak_memory(problem, schedule.rows))
+        return cls(schedule, schedule.exact_makespan, Fraction(peak, problem.amounts_per_unit))
 
     @property
     def rank(self) -> tuple[Fraction, Fraction]:

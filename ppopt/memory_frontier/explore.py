@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.evaluation.replaying import InternalError
+from ppopt.internal_error import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.job import Answer, Failure, Job
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits

@@ -419,13 +419,7 @@ class _Gathered:
         )
 
     def _point(self, limit: Fraction) -> Point:
-        best, bound = self.curves.best_at(limit), self.curves.bound_at(limit)
-        return Point(
-            limit=float(limit),
-            schedule=best.schedule,
-            bound=float(bound),
-            status="optimal" if best.makespan == bound else "feasible",
-        )
+        return Point(float(limit), self.curves.best_at(limit).schedule, self.curves.bound_at(limit))
 
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)

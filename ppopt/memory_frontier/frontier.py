@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ppopt.result import Schedule
+from ppopt.result import Schedule, refuse_below_bound
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from solver.counted import counted
@@ -28,16 +29,26 @@ class Point:
         The memory that each device may hold.
     schedule : Schedule
         The shortest schedule known that fits it: a search found it, at this limit or a smaller one, or it is published.
-    bound : float
-        A makespan that no schedule beats at this limit, on any of the placements searched.
-    status : str
-        ``optimal`` where the makespan equals the bound, exactly, else ``feasible``.
+    proven : Fraction
+        A makespan that no schedule beats at this limit, on any of the placements searched, without rounding.
     """
 
     limit: float
     schedule: Schedule
-    bound: float
-    status: str
+    proven: Fraction
+
+    def __post_init__(self) -> None:
+        refuse_below_bound(f"within {self.limit:.10g}", self.schedule.exact_makespan, self.proven)
+
+    @property
+    def bound(self) -> float:
+        """What is proven that no schedule beats."""
+        return float(self.proven)
+
+    @property
+    def status(self) -> str:
+        """``optimal`` where the makespan equals the bound, exactly, else ``feasible``."""
+        return "optimal" if self.schedule.exact_makespan == self.proven else "feasible"
 
     @property
     def placement(self) -> str:

@@ -10,7 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.evaluation.replaying import replay_orders
+from ppopt.internal_error import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.result import Schedule
 from ppopt.whole_files import written_whole

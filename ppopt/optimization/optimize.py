@@ -14,8 +14,9 @@ from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
-from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.internal_error import InternalError
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
@@ -737,7 +738,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     return replace(
         result,
         objective=search.objective,
-        bound=search.bound / scale,
+        proven=Fraction(search.bound, scale),
         bound_held_by=search.held_by,
         status="optimal" if search.closed and value == search.bound / scale else "feasible",
         seconds=perf_counter() - started,
@@ -794,7 +795,12 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
             continue
         if result is not None:
             compared.append(
-                replace(result, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed)
+                replace(
+                    result,
+                    proven=schedule.proven if result.fits else None,  # what takes more memory may be shorter
+                    objective=schedule.objective,
+                    allowed=schedule.allowed,
+                )
             )
         longest = max(longest, perf_counter() - began)
     return compared, left_out

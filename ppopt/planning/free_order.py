@@ -100,8 +100,7 @@ class FreeResult:
 
 def exact_makespan(schedule: Schedule) -> Fraction:
     """Return how long a schedule takes, without rounding."""
-    ticks = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
-    return Fraction(ticks, schedule.problem.ticks_per_unit)
+    return schedule.exact_makespan
 
 
 @dataclass

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
-from ppopt.evaluation.replaying import InternalError, replay_orders
+from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.internal_error import InternalError
 from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.optimization.time_limit import MOMENT, Afterwards
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of

@@ -99,7 +99,7 @@ def test_a_sweep_shows_what_was_done_before_its_disk_was_full(disk: Path, monkey
 
 def test_a_frontier_that_cannot_be_saved_is_not_lost(disk: Path) -> None:
     costs = ppopt.Pipeline.from_mapping({"devices": 2, "microbatches": 4})
-    with pytest.raises(ppopt.InputError, match="found.json: cannot be written") as refused:
+    with pytest.raises(ppopt.InputError, match=r"found\.json: cannot be written") as refused:
         ppopt.frontier(costs, placement="linear", limits=[2], time_limit=0, save_to=disk / "found.json")
     found: Any = refused.value
     assert [point.limit for point in found.frontier.points] == [2]
