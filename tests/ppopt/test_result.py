@@ -31,7 +31,7 @@ def test_a_schedule() -> None:
         given: Any = {"objective": objective}
         proven = replace(made, **given, proven=value)
         assert (proven.bound, proven.gap) == (float(value), 0)
-        with pytest.raises(ppopt.InternalError, match="zb-h1: .* is below the bound"):
+        with pytest.raises(ppopt.InternalError, match=r"zb-h1: .* is below the bound"):
             replace(made, **given, proven=value + LITTLE)
 
 
@@ -40,14 +40,14 @@ def test_a_schedule_that_is_written_out_in_part() -> None:
     assert isinstance(made, PeriodicSchedule)
     assert float(made.exact_makespan) == made.makespan
     assert made.exact_makespan > max(row.end for row in made.rows) / made.problem.ticks_per_unit
-    with pytest.raises(ppopt.InternalError, match="optimized-linear: .* is below the bound"):
+    with pytest.raises(ppopt.InternalError, match=r"optimized-linear: .* is below the bound"):
         replace(made, proven=made.exact_makespan + LITTLE)
 
 
 def test_a_plan() -> None:
     (made,) = ppopt.plan(LAYERS, ["1f1b"], stages_per_device=[1], time_limit=5, workers=1)
     assert replace(made, bound=made.exact_makespan).gap == 0
-    with pytest.raises(ppopt.InternalError, match="1f1b: .* is below the bound"):
+    with pytest.raises(ppopt.InternalError, match=r"1f1b: .* is below the bound"):
         replace(made, bound=made.exact_makespan + LITTLE)
 
 
@@ -55,7 +55,7 @@ def test_a_point_of_a_frontier() -> None:
     made = evaluated("zb-h1", COSTS)
     assert ppopt.Point(4, made, made.exact_makespan).status == "optimal"
     assert ppopt.Point(4, made, made.exact_makespan - LITTLE).status == "feasible"
-    with pytest.raises(ppopt.InternalError, match="within 4: .* is below the bound"):
+    with pytest.raises(ppopt.InternalError, match=r"within 4: .* is below the bound"):
         ppopt.Point(4, made, made.exact_makespan + LITTLE)
 
 
@@ -63,7 +63,7 @@ def test_a_row_of_a_comparison() -> None:
     made = evaluated("zb-h1", COSTS)
     (ladder,) = measure_ladders([made]).ladders
     assert _with_bound(made, ladder).proven == ladder.bound
-    with pytest.raises(ppopt.InternalError, match="zb-h1: .* is below the bound"):
+    with pytest.raises(ppopt.InternalError, match=r"zb-h1: .* is below the bound"):
         _with_bound(made, replace(ladder, order=-LITTLE, memory=ladder.memory + ladder.order + LITTLE))
 
 
