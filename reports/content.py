@@ -130,7 +130,7 @@ class Section:
     schedules : sequence of Presented
         Best first; those over the memory limit after those that fit.
     left_out : sequence of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules that are left out, with the reason: what does not fit, what there was no time for, internal errors.
     infeasible : sequence of str
         Why nothing fits the memory, for each placement of which that is so.
     bound : float or None

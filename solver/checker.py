@@ -149,12 +149,13 @@ def _wait_for_their_links(problem: Problem, timeline: Sequence[Placed]) -> Itera
     if not problem.moves:
         return
     rows = {row.task: row for row in timeline}
-    place = {id(row): number for number, row in enumerate(timeline)}
-    on_link: dict[tuple[int, int], list[tuple[tuple[int, int, bool, int], Key, Key, int]]] = defaultdict(list)
+    first = _first_places(timeline)
+    on_link: dict[tuple[int, int], list[tuple[tuple[int, int, int, bool], Key, Key, int]]] = defaultdict(list)
     for before, after, lag in problem.precedences:
         if (before, after) in problem.moves and before in rows and after in rows:
             row = rows[before]
-            turn = (row.end, row.start, before in problem.fusing.seconds and row.block is not None, place[id(row)])
+            is_second = row.block is not None and before in problem.fusing.seconds
+            turn = (row.end, row.start, first[before], is_second)
             on_link[row.device, rows[after].device].append((turn, before, after, lag))
     for (source, destination), results in on_link.items():
         free = 0
@@ -164,6 +165,19 @@ def _wait_for_their_links(problem: Problem, timeline: Sequence[Placed]) -> Itera
             if rows[after].start < free + lag - moving:
                 text = f"{after} starts at {rows[after].start}, but waits for {before} until {free + lag - moving}"
                 yield Violation("link", f"{text}, over the link from device {source} to device {destination}")
+
+
+def _first_places(timeline: Sequence[Placed]) -> dict[Key, int]:
+    """Find where in the timeline each task stands, and a half of a block where the first of both does.
+
+    That is the order of what takes no time and so begins and ends together.
+    """
+    blocks: dict[tuple[int, int], int] = {}
+    places: dict[Key, int] = {}
+    for place, row in enumerate(timeline):
+        whole = place if row.block is None else blocks.setdefault((row.device, row.block), place)
+        places[row.task] = whole
+    return places
 
 
 def _fit_the_memory(problem: Problem, timeline: Sequence[Placed]) -> Iterable[Violation]:

@@ -61,6 +61,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
+        from ppopt.internal_error import InternalError
         from solver.errors import InputError, TimeTooShortError
 
         warnings.showwarning = _show_warning
@@ -73,6 +74,10 @@ class LazyGroup(click.Group):
 
             tell_mistakes(str(error).split("\n"))
             ctx.exit(2)
+        except InternalError as error:
+            from ppopt.commands.reporting import tell_internal_errors
+
+            tell_internal_errors(ctx, str(error).split("\n"))
         except TimeTooShortError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(4)

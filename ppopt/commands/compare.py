@@ -21,7 +21,7 @@ from ppopt.commands.pipeline_options import (
     read_with_strategies,
     with_layout,
 )
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
@@ -135,6 +135,7 @@ def compare(
     tell_files(form, chart=charts, report=[] if report is None else [report], export=orders)
     if opened and report is not None:
         webbrowser.open(Path(report).absolute().as_uri())
+    tell_internal_errors(ctx, [line for comparison in comparisons for line in comparison.internal_errors])
     if any(comparison.infeasible and comparison.winner is None for comparison in comparisons):
         ctx.exit(3)
 

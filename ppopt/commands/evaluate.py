@@ -17,7 +17,7 @@ from ppopt.commands.pipeline_options import (
     read_with_strategies,
     with_layout,
 )
-from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
+from ppopt.commands.reporting import report_against, report_schedules, tell_internal_errors, tell_mistakes
 from solver.errors import InputError
 from solver.states import EngineChoice
 
@@ -95,9 +95,7 @@ def evaluate(
 
     from ppopt.commands.printing import show
 
-    schedules, mistakes = _evaluated(pipeline, names, engine, cut)
-    if not schedules:
-        raise InputError("\n".join(mistakes))
+    schedules, mistakes, faults = _evaluated(pipeline, names, engine, cut)
     schedules = with_noise(schedules, noise)
     order = None if export is None else prepared(schedules[0], how)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
@@ -113,28 +111,39 @@ def evaluate(
         report_against(report, form, comparison)
     elif report is not None:
         report_schedules(report, form, options["config"], pipeline, schedules, noise=noise)
+    tell_mistakes(mistakes)
+    tell_internal_errors(ctx, faults)
     if mistakes:
-        tell_mistakes(mistakes)
         ctx.exit(2)
 
 
 def _evaluated(
     pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
-) -> tuple[list[Schedule], list[str]]:
-    """Evaluate each schedule; of those that do not run, list why."""
+) -> tuple[list[Schedule], list[str], list[str]]:
+    """Evaluate each schedule; of those that do not run, list why, and what went wrong by our fault."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
+    from ppopt.internal_error import InternalError
 
     if len(names) == 1:
-        return [evaluate_one(pipeline, names[0], engine, cut=cut)], []
+        return [evaluate_one(pipeline, names[0], engine, cut=cut)], [], []
     schedules: list[Schedule] = []
     mistakes: list[str] = []
+    faults: list[str] = []
     for outcome in evaluate_each(pipeline, names, engine, cut=cut):
-        if isinstance(outcome, InputError):
+        if isinstance(outcome, InternalError):
+            faults.append(str(outcome))
+        elif isinstance(outcome, InputError):
             mistakes += str(outcome).split("\n")
         else:
             schedules.append(outcome)
-    return schedules, list(dict.fromkeys(mistakes))
+    mistakes = list(dict.fromkeys(mistakes))
+    if not schedules and faults:
+        tell_mistakes(mistakes)
+        raise InternalError("\n".join(faults))
+    if not schedules:
+        raise InputError("\n".join(mistakes))
+    return schedules, mistakes, faults
 
 
 def _write_timelines(schedules: Sequence[Schedule], save: str | None, trace: str | None) -> None:

@@ -9,7 +9,7 @@ import click
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from solver.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     multiple=True,
     help="Write the curve as an image, such as frontier.svg.",
 )
+@click.pass_context
 def frontier(
+    ctx: click.Context,
+    /,
     *,
     limits: str,
     points: int | None,
@@ -79,6 +82,7 @@ def frontier(
     keep()
     _write_files(found, options["config"] or DEFAULTS, report, charts)
     tell_files(form, saved=[] if save is None else [save], chart=charts, report=[] if report is None else [report])
+    tell_internal_errors(ctx, found.internal_errors)
 
 
 def _with_option(message: str) -> str:

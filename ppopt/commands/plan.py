@@ -9,7 +9,7 @@ import click
 
 from ppopt.commands.finite_number import FINITE
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.optimization.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
@@ -108,6 +108,7 @@ def plan(
     if planning.best is not None and report is not None:
         _write_page(report, config, planning, ends)
     tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
+    tell_internal_errors(ctx, planning.internal_errors)
     if planning.best is None:
         ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
 

@@ -30,6 +30,13 @@ def tell_mistakes(lines: Iterable[str]) -> None:
         click.echo(f"error: {line}", err=True)
 
 
+def tell_internal_errors(ctx: click.Context, lines: Sequence[str]) -> None:
+    """Name what went wrong by our fault, behind all results; the exit status then is 1."""
+    tell_mistakes(f"internal error: {line}" for line in lines)
+    if lines:
+        ctx.exit(1)
+
+
 def load_page() -> None:
     """Load what writes pages, before a clock runs."""
     import reports.page.page  # noqa: F401

@@ -21,6 +21,7 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.internal_error import InternalError, as_reason, internal_errors
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
@@ -234,14 +235,20 @@ class _Gathered:
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
-                result = evaluate_with(model, name, engine, {})
-            except InputError as error:
-                self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
-                if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
-                    self.schedules.append(other)
-            else:
-                self._take(name, result)
+                self._evaluate_one(model, name, engine)
+            except Exception as error:
+                self.left_out.append((str(name), as_reason(name, error)))
             longest = max(longest, perf_counter() - began)
+
+    def _evaluate_one(self, model: GivenModel, name: Named, engine: EngineChoice) -> None:
+        try:
+            result = evaluate_with(model, name, engine, {})
+        except InputError as error:
+            self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+            if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
+                self.schedules.append(other)
+        else:
+            self._take(name, result)
 
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
@@ -292,6 +299,9 @@ class _Gathered:
         except KeyboardInterrupt:  # before the search proper, or after it
             self.searched.append(options.placement)
             self.interrupted = True
+        except Exception as error:
+            name = f"optimized-{options.placement}"
+            self.left_out.append((name, as_reason(name, error)))
         else:
             self.searched.append(options.placement)
             found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
@@ -314,6 +324,8 @@ class _Gathered:
     def refuse_nothing(self) -> None:
         """Refuse a comparison in which nothing remains."""
         if not self.schedules and not self.infeasible and self.left_out:
+            if ours := internal_errors(self.left_out):
+                raise InternalError("\n".join(ours))
             raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
 
 

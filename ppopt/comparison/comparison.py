@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
 from ppopt.flat_figures import flat
+from ppopt.internal_error import internal_errors
 from ppopt.result import Schedule
 from reports.ladder import STEPS, Ladder
 from solver.counted import counted
@@ -39,7 +40,7 @@ class Comparison:
     baseline : Schedule or None
         The one among them that all are compared with.
     left_out : tuple of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules that are left out, with the reason: what does not fit, what there was no time for, internal errors.
     infeasible : tuple of str
         Why no schedule fits the memory, for each placement of which that is so.
     searched : tuple of str
@@ -84,6 +85,11 @@ class Comparison:
     def fastest(self) -> Schedule | None:
         """The shortest schedule, whatever memory it takes."""
         return min(self.schedules, key=lambda schedule: schedule.makespan, default=None)
+
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """What went wrong by our fault, a line for each schedule: the results of the others stand."""
+        return internal_errors(self.left_out)
 
     def figures(self) -> list[dict[str, Any]]:
         """Write the figures of each schedule as plain values, the ladder as one of them."""

@@ -10,6 +10,7 @@ from time import perf_counter
 from ppopt.evaluation.order_files import read_each, read_named
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.internal_error import InternalError, as_internal
 from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.quick import planned, planned_for_file
 from ppopt.result import Schedule
@@ -103,7 +104,7 @@ def evaluate_all(
     """
     results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine, cut=cut):
-        if isinstance(outcome, InputError):
+        if not isinstance(outcome, Schedule):
             raise outcome
         results.append(outcome)
     return results
@@ -115,13 +116,14 @@ def evaluate_each(
     engine: EngineChoice = "auto",
     *,
     cut: CutChoice = "plan",
-) -> Iterator[Schedule | InputError]:
+) -> Iterator[Schedule | InputError | InternalError]:
     """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
 
     Yields
     ------
-    Schedule or InputError
-        For each name its schedule, or why it does not fit the pipeline or deadlocks on it.
+    Schedule, InputError or InternalError
+        For each name its schedule, or why it does not fit the pipeline or deadlocks on it, or what went wrong by our
+        fault.
 
     Raises
     ------
@@ -140,6 +142,8 @@ def evaluate_each(
             yield evaluate_with(model, name, engine, {})
         except InputError as error:
             yield error
+        except Exception as error:
+            yield as_internal(name, error)
 
 
 def check_pipeline(pipeline: object) -> None:

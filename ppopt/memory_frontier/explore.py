@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.internal_error import InternalError
+from ppopt.internal_error import InternalError, as_reason
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.job import Answer, Failure, Job
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
@@ -92,6 +92,8 @@ class Exploration:
         Whether Ctrl-C has ended it.
     died : int
         How many processes have ended by themselves.
+    faults : mapping of str to str
+        For placements in whose search something went wrong by our fault, what: they are searched no more.
     is_chosen : bool
         Whether the limits are chosen.
     """
@@ -108,6 +110,7 @@ class Exploration:
     on_progress: OnProgress
     interrupted: bool = False
     died: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
     is_chosen: bool = field(init=False)
     started: float = field(default_factory=perf_counter)
     spent: dict[Cell, float] = field(default_factory=dict)
@@ -150,16 +153,12 @@ class Exploration:
                 self._take(asked, answer)
 
     def _take(self, job: Job, answer: Answer) -> None:
-        """Keep what a search has found.
-
-        Raises
-        ------
-        InternalError
-            If something went wrong in it.
-        """
+        """Keep what a search has found; a placement on which one failed is searched no more."""
         if isinstance(answer, Failure):
             limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
-            raise InternalError(f"the search of {job.placement} {limit}: {answer.message}")
+            fault = InternalError(f"the search {limit}: {answer.message}")
+            self.faults[job.placement] = as_reason(job.placement, fault)
+            return
         if answer is None:
             return
         lane, cell = self._lane(job.placement), (job.placement, job.limit)
@@ -175,7 +174,7 @@ class Exploration:
     def _next(self, running: Sequence[Job]) -> Job | None:
         """Choose the next search; None where nothing is open but what is running already."""
         busy = {(job.placement, job.limit) for job in running}
-        lanes = [lane for lane in self.curves.lanes if self._has_time(lane)]
+        lanes = [lane for lane in self._searchable() if self._has_time(lane)]
         if fresh := [lane.name for lane in lanes if (lane.name, None) not in self.spent]:
             return self._job((fresh[0], None), self._brief_seconds())
         if self.limits is None and not self._top_is_settled(busy):
@@ -195,10 +194,14 @@ class Exploration:
         share = float(opened[cell] / sum(opened.values()))
         return self._job(cell, max(LATER_SHARE * share * self._left * self.processes, SHORTEST_LATER))
 
+    def _searchable(self) -> list[Lane]:
+        """List the placements whose searches have not failed."""
+        return [lane for lane in self.curves.lanes if lane.name not in self.faults]
+
     def _open(self) -> Iterator[tuple[Cell, Fraction]]:
         """List where something could still be gained, with the part of the step that it could be."""
         for limit in (*(self.limits or ()), None):
-            for lane in self.curves.lanes:
+            for lane in self._searchable():
                 if self._has_time(lane) and (part := self.curves.open_part(lane, limit)):
                     yield (lane.name, limit), part
 
@@ -225,11 +228,15 @@ class Exploration:
         Until the searches without a limit have ended, the least limit is as good as any: it will be shown.
         """
         if any(limit is None for _, limit in busy):
-            first = ((lane.name, self.curves.least) for lane in self.curves.feasible(self.curves.least))
+            feasible = self.curves.feasible(self.curves.least)
+            first = ((lane.name, self.curves.least) for lane in self._searchable() if lane in feasible)
             return next((cell for cell in first if cell not in self.spent), None)
         low = self._not_enough(busy)
         apart = self.curves.enough - low
-        lane = next(lane for lane in self.curves.lanes if (best := lane.best_at(None)) and best.rank == self._top.rank)
+        ranked = ((lane, lane.best_at(None)) for lane in self._searchable())
+        lane = next((lane for lane, best in ranked if best is not None and best.rank == self._top.rank), None)
+        if lane is None:
+            return None
         probed = [limit for _, limit in busy if limit is not None]
         for part in range(1, self.processes + 1):
             limit = low + apart * part / (self.processes + 1)

@@ -13,6 +13,7 @@ from ppopt.comparison.ladders import freedom_of
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
+from ppopt.internal_error import InternalError, as_reason, internal_errors
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
@@ -272,10 +273,13 @@ class _Gathered:
                     self.left_out.append((name, why))
                     continue
                 lanes.append(_laid(name, cut, layout, self.options.allowed))
-            except InputError as error:
-                self.left_out.append((name, str(error)))
+            except Exception as error:
+                reason = str(error) if isinstance(error, InputError) else as_reason(name, error)
+                self.left_out.append((name, reason))
         if not lanes and too_long:
             raise TimeTooShortError("\n".join(too_long))
+        if not lanes and (ours := internal_errors(self.left_out)):
+            raise InternalError("\n".join(ours))
         if not lanes:
             raise InputError("\n".join(reason for _, reason in self.left_out))
         self.curves = Curves(lanes)
@@ -330,8 +334,11 @@ class _Gathered:
                 share = f"{PUBLISHED_SHARE:.0%} of the time limit of {self.options.time_limit:g} s"
                 self.left_out += [(each, f"not evaluated: {share} was used up") for each in self.names[place - 1 :]]
                 break
-            for model in models:
-                self._evaluate_one(name, model)
+            try:
+                for model in models:
+                    self._evaluate_one(name, model)
+            except Exception as error:
+                self.left_out.append((name, as_reason(name, error)))
         self.evaluating = (perf_counter() - began) / max(1, len(self.published))
 
     def _is_too_late(self, name: str, ends: float) -> bool:
@@ -413,7 +420,7 @@ class _Gathered:
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
             searched=tuple(lane.name for lane in curves.lanes),
-            left_out=tuple(self.left_out),
+            left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
         )

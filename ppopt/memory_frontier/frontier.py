@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from ppopt.internal_error import internal_errors
 from ppopt.result import Schedule, refuse_below_bound
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
@@ -124,6 +125,11 @@ class Frontier:
     def mean_gap(self) -> float:
         """The mean of the points' gaps."""
         return sum(point.gap for point in self.points) / len(self.points)
+
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """What went wrong by our fault, a line for each schedule or placement: the results of the others stand."""
+        return internal_errors(self.left_out)
 
     @property
     def sentence(self) -> str:

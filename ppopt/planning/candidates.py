@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ppopt.internal_error import as_reason
 from ppopt.planning.fixed_order import FixedOrder, read_order
 from solver.errors import InputError
 from strategies.given_order import GivenOrder, Named
@@ -92,8 +93,8 @@ def gather(
     for name, number in (each for place, each in enumerate(wanted) if place not in late):
         try:
             found.fitting.append(read_order(pipeline, name, stages=number))
-        except InputError as error:
-            reason = "; ".join(str(error).split("\n"))
+        except Exception as error:
+            reason = "; ".join(str(error).split("\n")) if isinstance(error, InputError) else as_reason(name, error)
             if (str(name), reason) not in found.left_out:
                 found.left_out.append((str(name), reason))
     return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from ppopt.internal_error import as_reason
 from ppopt.planning.free_order import FreeOptions, FreeOrder, FreeResult
 from ppopt.planning.options import PlanOptions
 from ppopt.planning.plans import Plan, Unplanned
@@ -99,8 +100,9 @@ def _search(
     starts = _starts(placement, options, fixed)
     try:
         found = FreeOrder(pipeline, placement, how, starts, options.progress).run(until)
-    except InputError as error:
-        made.unplanned.append(Unplanned(_name(placement), str(error), is_proven=False))
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else as_reason(_name(placement), error)
+        made.unplanned.append(Unplanned(_name(placement), reason, is_proven=False))
         return
     made.interrupted = found.interrupted
     if found.best is None:

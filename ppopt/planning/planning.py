@@ -14,7 +14,7 @@ from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.evaluation.order_files import read_named
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError
+from ppopt.internal_error import InternalError, as_reason
 from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.optimization.time_limit import MOMENT, Afterwards
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
@@ -221,6 +221,9 @@ class _Planner:
                         plans.append(self._plan_of(entry))
                     except InputError as error:
                         cannot_run.append(Unplanned(label_of(entry.order), str(error), is_proven=False))
+                    except Exception as error:
+                        label = label_of(entry.order)
+                        cannot_run.append(Unplanned(label, as_reason(label, error), is_proven=False))
         return plans, cannot_run
 
     def _interrupt(self) -> None:
@@ -312,7 +315,7 @@ class _Planner:
         if self.pace is not None:
             return self._foreseen(order, "replaying") / CAUTION
         began = perf_counter()
-        with suppress(InputError):  # it hangs, which is said later
+        with suppress(Exception):  # it hangs, or the fault is ours: that is said later
             self._replayed(order, order.pipeline)
         return perf_counter() - began
 
@@ -366,6 +369,8 @@ class _Planner:
 
     def _unplanned(self, entry: Entry, lack: Lack | None) -> Unplanned:
         label = label_of(entry.order)
+        if entry.fault:
+            return Unplanned(label, entry.fault, is_proven=False)
         if lack is not None:
             return Unplanned(label, lack.reason, is_proven=True)
         why = (

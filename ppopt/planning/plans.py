@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from ppopt.internal_error import internal_errors
 from ppopt.planning.order_as_partition import Recompute
 from ppopt.result import Schedule, refuse_below_bound
 from reports.numbers import number
@@ -247,7 +248,7 @@ class Planning(Sequence[Plan]):
     unplanned : tuple of Unplanned
         Orders for which no cut was found.
     left_out : tuple of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules that are left out, with the reason: what does not fit, what there was no time for, internal errors.
     layouts : tuple of ComparedLayout
         Layouts that were given, beside the plans.
     interrupted : bool
@@ -280,6 +281,11 @@ class Planning(Sequence[Plan]):
     def best(self) -> Plan | None:
         """The shortest plan, if there is one."""
         return next(iter(self.plans), None)
+
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """What went wrong by our fault, a line for each order: the plans of the others stand."""
+        return internal_errors([*((each.name, each.reason) for each in self.unplanned), *self.left_out])
 
     def to_dict(self) -> dict[str, Any]:
         """Write all of it as plain values, as in ``--format json``."""

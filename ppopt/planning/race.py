@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.internal_error import as_reason
 from ppopt.planning.candidates import label_of
 from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with
 from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
 from ppopt.planning.order_as_partition import Recompute
+from solver.errors import InputError
 from solver.search.state import Progress, Standing
 from strategies.cuts import Counts
 
@@ -55,6 +57,8 @@ class Entry:
         How long they took.
     needs : float
         How many seconds a turn takes at least, however short it is meant to be.
+    fault : str
+        What went wrong in a turn of it by our fault; it has no other.
     """
 
     order: FixedOrder
@@ -63,6 +67,7 @@ class Entry:
     turns: int = 0
     seconds: float = 0.0
     needs: float = 0.0
+    fault: str = ""
 
     @property
     def makespan(self) -> Fraction | None:
@@ -77,8 +82,8 @@ class Entry:
     @property
     def is_done(self) -> bool:
         """Whether no turn can change anything."""
-        if self.answer is None:
-            return False
+        if self.answer is None or self.fault:
+            return bool(self.fault)
         if self.makespan is not None and self.makespan <= self.bound:
             return True
         return self.answer.status in ("optimal", "infeasible") or (not self.order.is_fixed and self.turns > 1)
@@ -153,7 +158,13 @@ class Race:
         if self.on_phase:
             self.on_phase(label_of(entry.order))
         known = entry.answer
-        found = self._planned(entry, seconds)
+        try:
+            found = self._planned(entry, seconds)
+        except InputError:
+            raise
+        except Exception as error:
+            entry.fault = as_reason(label_of(entry.order), error)
+            return
         if known is None or known.makespan is None or (found.makespan is not None and found.makespan <= known.makespan):
             entry.answer = found
         entry.bound = max(entry.bound, found.bound)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 import ppopt
+from ppopt.internal_error import as_reason
 from ppopt.result import Schedule
 from ppopt.sweeps.grid import Grid, Point
 from ppopt.sweeps.runs import Effort, Run, stages_of_times
@@ -167,7 +168,7 @@ def run_job(job: Job) -> tuple[str, Figures]:
     except InputError as error:
         return job.key, _without_schedule(job, FAILED, str(error))
     except Exception as error:  # a fault of ours in one job must not lose the others
-        return job.key, _without_schedule(job, FAILED, f"{type(error).__name__}: {error}")
+        return job.key, _without_schedule(job, FAILED, as_reason(job.run.name, error))
 
 
 def _figures(job: Job, schedule: Schedule) -> Figures:

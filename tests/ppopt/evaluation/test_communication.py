@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ppopt
@@ -21,6 +21,7 @@ from reports.ladder import STEPS
 from reports.page.tables import number_titles, numbers
 from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
+from strategies.lowering.communicators import COMMUNICATORS
 from tests.brute_force import optimum
 from tests.lowered_orders import TIMES, golden
 
@@ -143,6 +144,54 @@ def test_links_take_one_result_after_the_other(name: str, devices: int, transfer
     assert all(row.start >= starts[row.task] for row in waits.rows)
     assert float(waits.unhindered_makespan) == passes.makespan
     assert {row.task: row.start for row in waits.rows} == link_by_link(waits)
+
+
+@st.composite
+def cuts_with_empty_stages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """Schedules, most of them with blocks, on layers of which some stage has none."""
+    name, per_device = draw(
+        st.sampled_from([("interleaved-overlap", 2), ("1f1b-overlap", 1), ("dualpipe-v", 2), ("dualpipe", 1)])
+    )
+    devices = draw(st.sampled_from([2, 4]))
+    stages = per_device * devices
+    cut = draw(st.lists(st.integers(0, 2), min_size=stages, max_size=stages).filter(lambda cut: 0 in cut and any(cut)))
+    layer = {"name": "decoder", "count": sum(cut), "forward": 2, "backward": 4}
+    mapping = {"devices": devices, "microbatches": 2 * devices, "layers": [layer], "layers_per_stage": cut}
+    mapping["communication"] = {"transfer": draw(st.sampled_from([0, 1, 3])), "latency": draw(st.sampled_from([0, 1]))}
+    return name, mapping | draw(st.sampled_from([{}, {"overlap": 0.5}]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts_with_empty_stages())
+@example(
+    (
+        "interleaved-overlap",
+        {
+            "devices": 2,
+            "microbatches": 2,
+            "layers": [{"name": "a", "count": 4, "forward": 2, "backward": 4}],
+            "layers_per_stage": [1, 1, 2, 0],
+            "communication": {"transfer": 1},
+        },
+    )
+)
+def test_blocks_that_take_no_time_have_their_turn_on_a_link(case: tuple[str, dict[str, Any]]) -> None:
+    name, mapping = case
+    waits = ppopt.evaluate(ppopt.Pipeline.from_mapping({**mapping, "p2p": "links"}), name)
+    assert ppopt.violations(waits.problem, waits.rows, memory=False) == []
+    assert {row.task: row.start for row in waits.rows} == link_by_link(waits)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts_with_empty_stages(), st.sampled_from(COMMUNICATORS))
+def test_blocks_that_take_no_time_run_with_every_kind_of_waiting(
+    case: tuple[str, dict[str, Any]], communicators: str
+) -> None:
+    name, mapping = case
+    for more in ({"p2p": "rendezvous", "communicators": communicators}, {"p2p": "batched"}):
+        made = ppopt.evaluate(ppopt.Pipeline.from_mapping({**mapping, **more}), name)
+        assert ppopt.violations(made.problem, made.rows, memory=False) == []
+        assert float(made.unhindered_makespan) <= made.makespan
 
 
 def link_by_link(schedule: ppopt.Schedule) -> dict[object, int]:

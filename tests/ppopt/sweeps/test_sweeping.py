@@ -99,7 +99,7 @@ def test_a_fault_of_ours_in_one_job_loses_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ppopt.optimization.optimize.optimize", broken)
     outcome = run_sweep(read_grid(GRID), None, workers=1)
     assert {row["reason"] for row in outcome.failed if row["strategy"].startswith("optimize")} == {
-        "ZeroDivisionError: of; course"
+        "internal error: ZeroDivisionError: of; course"
     }
     assert len(outcome.rows) == outcome.jobs
 
