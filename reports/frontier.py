@@ -92,6 +92,8 @@ class ShownFrontier:
         The user's.
     unit : str
         Of time; empty where nobody named it.
+    scope : str
+        For what bounds and proofs hold, where that is not all that is shown.
     """
 
     points: Sequence[FrontierPoint]
@@ -102,10 +104,15 @@ class ShownFrontier:
     highest_bound: float
     limit: float | None = None
     unit: str = ""
+    scope: str = ""
 
     @property
     def sentence(self) -> str:
         """Say where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        return f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+
+    @property
+    def _course(self) -> str:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
@@ -113,7 +120,7 @@ class ShownFrontier:
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
-            share = (first.makespan - bend.makespan) / (first.makespan - last.makespan)
+            share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
             parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory can save")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)

@@ -181,13 +181,12 @@ def respaced_limits(
 def _grain(lanes: Sequence[Lane], room: Fraction, points: int) -> Fraction:
     """Find of what amount limits are multiples: a whole activation of a stage, where there are enough of these."""
     step = _step(lanes)
-    activations = (cost.activation for lane in lanes for cost in lane.pipeline.costs if cost.activation)
-    coarse = min(activations, default=step)
+    coarse = min((each for lane in lanes for each in lane.activations), default=step)
     return coarse if room / coarse >= points else step
 
 
 def _step(lanes: Sequence[Lane]) -> Fraction:
     """Find the greatest amount of which all that a stage keeps are multiples."""
-    used = [amount for lane in lanes for cost in lane.pipeline.costs for amount in cost.amounts if amount]
+    used = [amount for lane in lanes for amount in lane.amounts]
     scale = lcm(*(amount.denominator for amount in used))
     return Fraction(gcd(*(int(amount * scale) for amount in used)), scale)

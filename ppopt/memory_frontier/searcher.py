@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from time import sleep
+from time import perf_counter, sleep
 
-from ppopt.memory_frontier.job import Answer, Failure, Job
+from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.optimization.optimize import optimize_each
+from ppopt.planning.free_order import FreeOptions, FreeOrder
 from ppopt.result import Schedule
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -34,13 +36,41 @@ def _answered(job: Job) -> Answer:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return next((each for each in optimize_each(job.pipeline, job.options) if isinstance(each, Schedule)), None)
+            return _over_cuts(job) if job.layout is not None else _on_its_cut(job)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         return None
     except Exception as error:  # the one that asked tells it, for nobody reads what is printed here
         return Failure(f"{type(error).__name__}: {error}")
+
+
+def _on_its_cut(job: Job) -> Schedule | None:
+    options = replace(job.options, starts=_starts(job))
+    return next((each for each in optimize_each(job.pipeline, options) if isinstance(each, Schedule)), None)
+
+
+def _over_cuts(job: Job) -> OverCuts:
+    assert job.layout is not None
+    options = job.options
+    ends = perf_counter() + options.time_limit
+    how = FreeOptions(
+        split_backward=options.split_backward,
+        workers=options.workers,
+        seed=options.seed,
+        least_seconds=job.least_seconds,
+        begins_with_start=True,
+    )
+    found = FreeOrder(job.pipeline, job.layout, how, _starts(job), known=job.known).run(ends)
+    return OverCuts(found.best, found.bound)
+
+
+def _starts(job: Job) -> list[Schedule]:
+    """Take the starts as schedules within the limit of this search: what is proven of them is so within others."""
+    return [
+        replace(each, pipeline=each.pipeline.with_limit(job.limit), proven=None, bound_held_by=None)
+        for each in job.options.starts
+    ]
 
 
 def _end_with(parent: int) -> None:

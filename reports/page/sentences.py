@@ -16,8 +16,11 @@ from solver.counted import counted
 
 
 def winner(section: Section) -> Presented | None:
-    """Choose the shortest schedule that fits the memory; None where none does."""
-    return next((each for each in section.schedules if not each.summary.over), None)
+    """Choose the shortest schedule that fits the memory, of a frontier one of those searched; None where none does."""
+    published = () if section.frontier is None else section.frontier.published
+    others = {each.rank for each in published if not each.is_comparable}
+    fitting = (each for rank, each in enumerate(section.schedules) if rank not in others and not each.summary.over)
+    return next(fitting, None)
 
 
 def fastest(section: Section) -> Presented | None:

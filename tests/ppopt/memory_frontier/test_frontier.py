@@ -107,7 +107,7 @@ def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
         (lambda text: text[:-20], "is damaged: it is not JSON"),
         (lambda text: text.replace('"searched": true', '"searched": false', 1), "is damaged: its checksum"),
         (lambda text: text.replace(ppopt.__version__, "0.0.7", 1), "was written by ppopt 0.0.7, and this is"),
-        (lambda text: text.replace("ppopt-frontier-1", "ppopt-frontier-0", 1), "was written by ppopt"),
+        (lambda text: text.replace("ppopt-frontier-2", "ppopt-frontier-1", 1), "was written by ppopt"),
         (lambda text: '{"pipeline": 3}', "is not a file that `ppopt frontier --save` has written"),
         (lambda text: "[" * 100_000, "is damaged: it is not JSON"),
     ],
