@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
 from reports.table import TIMES, aligned
@@ -26,6 +26,8 @@ class FrontierPoint:
         What the schedule is called, where its stages are, and whether it is ``optimal`` or ``feasible``.
     rank : int or None
         Its place among the schedules of the report.
+    layers : tuple of int
+        For a model of layers, how many each stage holds.
     """
 
     limit: float
@@ -36,6 +38,7 @@ class FrontierPoint:
     placement: str
     status: str
     rank: int | None = None
+    layers: tuple[int, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -204,8 +207,16 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
         before = point
     note = "step: what the memory since the row above buys"
-    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}"])
+    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
     return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
+
+
+def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
+    """Write the layers of each stage, once for the limits in a row that have the same."""
+    for layers, same in groupby(points, key=lambda point: point.layers):
+        if layers:
+            limits = ", ".join(number(point.limit) for point in same)
+            yield f"layers per stage at {limits}: {' '.join(map(str, layers))}"
 
 
 def _published_table(shown: ShownFrontier, width: int | None) -> str:

@@ -227,6 +227,7 @@ class Frontier:
                     placement=point.placement,
                     status=point.status,
                     rank=ranks[id(point.schedule)],
+                    layers=point.schedule.pipeline.layers_per_stage or (),
                 )
                 for point in self.points
             ],

@@ -170,3 +170,4 @@ def test_the_command_says_for_which_cuts_it_holds(tmp_path: Path) -> None:
         assert "no layer is recomputed here" in result.stderr
         assert ("for every cut" in result.stdout) == (form != "csv")
         assert ("layers_per_stage" in result.stdout) == (form != "table")
+        assert ("layers per stage at " in result.stdout) == (form == "table")
