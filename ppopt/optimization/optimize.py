@@ -16,7 +16,7 @@ import solver.longest_path  # noqa: F401 - what finishes a result is loaded befo
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError
+from ppopt.internal_error import InternalError, as_internal
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
@@ -150,6 +150,8 @@ def optimize(
         If no schedule fits the memory.
     InputError
         If an argument is wrong.
+    InternalError
+        If the only search fails by our fault; of several, a note names the one that did.
     """
     options = SearchOptions(
         placement=placement,
@@ -168,7 +170,9 @@ def optimize(
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
+        raise next(outcome for outcome in outcomes if not isinstance(outcome, Schedule))
+    faults = [f"internal error: {each}" for each in outcomes if isinstance(each, InternalError)]
+    found = [replace(each, notes=(*each.notes, *faults)) for each in found]
     if robust is not None:
         found = under_noise(found, robust)
         return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
@@ -249,7 +253,7 @@ class SearchOptions:
 
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
-) -> Iterator[Schedule | InfeasibleError]:
+) -> Iterator[Schedule | InfeasibleError | InternalError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
 
     A placement whose bound is above the best schedule of those before it cannot win, and leaves its time to the others.
@@ -264,8 +268,8 @@ def optimize_each(
 
     Yields
     ------
-    Schedule or InfeasibleError
-        The best found on a placement, or why there is none.
+    Schedule, InfeasibleError or InternalError
+        The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
     limit = limit or TimeLimit(options.time_limit)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
@@ -279,6 +283,13 @@ def optimize_each(
             result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
         except InfeasibleError as error:
             yield error
+            continue
+        except InputError:
+            raise
+        except Exception as error:
+            if len(cuts) == 1:
+                raise
+            yield as_internal(f"optimized-{name}", error)
             continue
         if best is None or result.objective_value < best.objective_value:
             best = result

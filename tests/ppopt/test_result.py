@@ -7,11 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import ppopt
+from ppopt.commands.cli import cli
 from ppopt.comparison.compare import _with_bound
 from ppopt.comparison.ladders import measure_ladders
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization import optimize
 from ppopt.optimization.periodic import PeriodicSchedule
 from tests.evaluated import evaluated, pipeline
 
@@ -69,6 +71,27 @@ def test_a_row_of_a_comparison() -> None:
 
 def test_what_does_not_fit_the_memory_has_no_bound_of_what_does() -> None:
     found = ppopt.optimize(pipeline(4, 8, memory={"limit": 2}), time_limit=2, workers=1)
-    beside, _ = compared_with_published(found)
+    beside, _ = optimize.compared_with_published(found)
     assert {each.fits for each in beside} == {True, False}
     assert all((each.bound is None) == (not each.fits) for each in beside)
+
+
+def test_a_fault_on_one_placement_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = optimize._check
+
+    def check(search: Any, result: Any) -> None:
+        if result.placement == "v":
+            raise ppopt.InternalError("optimized-v: 1 is below the bound 2")
+        plain(search, result)
+
+    monkeypatch.setattr(optimize, "_check", check)
+    found = ppopt.optimize(pipeline(2, 4), placement="all", time_limit=4, workers=1)
+    assert found.placement != "v"
+    assert "internal error: optimized-v: 1 is below the bound 2" in found.notes
+    with pytest.raises(ppopt.InternalError, match="optimized-v: 1 is below the bound 2"):
+        ppopt.optimize(pipeline(2, 4), placement="v", time_limit=2, workers=1)
+    command = ["optimize", "--devices", "2", "--microbatches", "4", "--placement", "all", "--time-limit", "4"]
+    result = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "optimized-linear" in result.stdout
+    assert result.stderr.splitlines()[-1] == "error: internal error: optimized-v: 1 is below the bound 2"
