@@ -180,7 +180,11 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
                 (results.faults if isinstance(outcome, InternalError) else results.infeasible).append(str(outcome))
                 continue
             line.say("evaluating published schedules")
-            schedule, *published = with_published(outcome, limit)
+            try:
+                schedule, *published = with_published(outcome, limit)
+            except InternalError as error:
+                results.faults.append(str(error))
+                schedule, published = outcome, []
             results.found.append(schedule)
             results.beside += [schedule, *published]
             if limit.afterwards.explained:

@@ -166,7 +166,7 @@ def compare(
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
-        left_out=tuple(gathered.left_out),
+        left_out=(*gathered.left_out, *ranked.left_out),
         infeasible=tuple(gathered.infeasible),
         searched=tuple(gathered.searched),
         interrupted=gathered.interrupted,
@@ -360,13 +360,21 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
-    """Rank schedules and lay their ladders."""
+    """Rank schedules and lay their ladders; one that is below its bound is left out, as our fault."""
     ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, quick)
+    bounded: list[tuple[Schedule, Ladder]] = []
+    faults: list[tuple[str, str]] = []
+    for schedule, ladder in zip(ranked, measured.ladders, strict=True):
+        try:
+            bounded.append((_with_bound(schedule, ladder), ladder))
+        except InternalError as error:
+            faults.append((schedule.strategy, as_reason(schedule.strategy, error)))
     return Comparison(
         pipeline=pipeline,
-        schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),
-        ladders=measured.ladders,
+        schedules=tuple(schedule for schedule, _ in bounded),
+        ladders=tuple(ladder for _, ladder in bounded),
+        left_out=tuple(faults),
         bound=None if measured.bound is None else float(measured.bound),
         bounds_cut_short=measured.cut_short,
     )

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import ppopt
 from ppopt.commands.cli import cli
+from ppopt.comparison import compare as compare_module
 from ppopt.comparison.compare import _with_bound
 from ppopt.comparison.ladders import measure_ladders
 from ppopt.optimization import optimize
@@ -95,3 +96,18 @@ def test_a_fault_on_one_placement_leaves_the_others(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1
     assert "optimized-linear" in result.stdout
     assert result.stderr.splitlines()[-1] == "error: internal error: optimized-v: 1 is below the bound 2"
+
+
+def test_a_row_that_is_below_its_bound_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = compare_module._with_bound
+
+    def with_bound(schedule: Any, ladder: Any) -> Any:
+        above = replace(ladder, order=-LITTLE, memory=ladder.memory + ladder.order + LITTLE)
+        return plain(schedule, above if schedule.strategy == "zb-h1" else ladder)
+
+    monkeypatch.setattr(compare_module, "_with_bound", with_bound)
+    found = ppopt.compare(COSTS, ["1f1b", "zb-h1"], optimize=False)
+    assert [each.strategy for each in found.schedules] == ["1f1b"]
+    (fault,) = found.internal_errors
+    assert fault.startswith("zb-h1: ")
+    assert "is below the bound" in fault
