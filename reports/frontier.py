@@ -124,7 +124,8 @@ class ShownFrontier:
         parts = []
         if (bend := knee(self.points)) is not None:
             share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
-            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory can save")
+            can = "can save" if self.top[1] <= self.highest_bound else "was found to save"
+            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory {can}")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)
         return f"{text}{told[0].upper()}{told[1:]}."
