@@ -12,6 +12,7 @@ from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.optimize import optimize
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.partitions import Partitions, partitions_of
+from ppopt.planning.quick import cut_of_published
 from ppopt.result import Schedule
 from solver.bounds.makespan import makespan_bound
 from solver.deadline import OutOfTimeError
@@ -61,6 +62,7 @@ class FreeOptions:
         A search of a cut is not cut shorter than this.
     begins_with_start : bool
         Whether the cut of the best start is searched first: what an earlier search has found is then gone on from.
+        Where no search has found it, the cut is that of a published schedule within the limits.
     """
 
     split_backward: bool = True
@@ -231,12 +233,14 @@ class FreeOrder:
         self.result.is_infeasible = False
 
     def _search_best_start(self, deadline: float) -> None:
-        """Go on from the best start on its own cut, if that is asked for."""
+        """Go on from the best start on its own cut, or begin with a good one, if that is asked for."""
         seconds = SHARE_OF_START * (deadline - perf_counter())
         best = min(self.starts, key=exact_makespan, default=None)
         if best is None or not self.options.begins_with_start or seconds < self.options.least_seconds:
             return
-        if (found := self._search(best.pipeline, seconds, [best])) is not None:
+        cut = None if best.is_searched else cut_of_published(self.pipeline, self.placement, seconds / 4)
+        pipeline = best.pipeline if cut is None else self.pipeline.with_cut(cut)
+        if (found := self._search(pipeline, seconds, [best])) is not None:
             self.starts.append(found)
 
     def _search_cuts(self, cuts: Partitions, deadline: float) -> None:
