@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,

@@ -17,6 +17,7 @@ from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
 from solver.counted import counted
+from strategies.numbers import SEEDS
 from strategies.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
@@ -262,7 +263,7 @@ class Exploration:
             placement=name,
             time_limit=seconds,
             workers=1,
-            seed=self.options.seed + self.visits - 1,
+            seed=(self.options.seed + self.visits - 1) % SEEDS,
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )

@@ -39,7 +39,7 @@ from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick
 from solver.search.state import Progress, Search
 from solver.states import Objective
 from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
-from strategies.numbers import shown
+from strategies.numbers import check_seed, shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
 from strategies.plausibility import doubts
@@ -217,8 +217,7 @@ class SearchOptions:
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        check_seed(self.seed)
         if not all(isinstance(each, Schedule) for each in self.starts):
             raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from solver.errors import InputError
 from strategies.numbers import in_one_line
@@ -61,13 +62,14 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
 
 def _connected(distributed: Any, address: str) -> Any:
     shown = in_one_line(address)[:80]
-    if "://" not in address:
-        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}")
     try:
+        if "://" not in address or not urlsplit(address).port:  # asking for a port that is none raises the same
+            raise ValueError
         return distributed.Client(address, timeout=PATIENCE)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = "it did not answer" if isinstance(error, (OSError, TimeoutError)) else in_one_line(error)[:120]
-        raise InputError(f"--cluster: {shown} cannot be reached: {reason} within {PATIENCE:g} s") from None
+    except ValueError:
+        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}") from None
+    except (OSError, TimeoutError):
+        raise InputError(f"--cluster: {shown} cannot be reached: it did not answer within {PATIENCE:g} s") from None
 
 
 def _check_workers(client: Any, address: str, version: str) -> None:

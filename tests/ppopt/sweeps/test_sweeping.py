@@ -327,6 +327,10 @@ def test_another_version_is_no_result() -> None:
     [
         ({"jobs": 0}, "jobs: must be a whole number from 1 to 1024; found 0"),
         ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: says how many processes of this machine run"),
+        *(
+            ({"cluster": name}, f"--cluster: must be an address such as tcp://host:8786, or local; found {name!r}")
+            for name in ("", "tcp://", "tcp://127.0.0.1:abc", "tcp://127.0.0.1", "tcp://127.0.0.1:70000", "x://y:1")
+        ),
         ({"cluster": "x"}, "--cluster: must be an address such as tcp://host:8786, or local; found 'x'"),
     ],
 )
