@@ -43,7 +43,6 @@ NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
 """The parameters that `noise_options` adds."""
 
 
-
 def noise_options(command: Command) -> Command:
     """Add the options to a command."""
     for option in reversed(_OPTIONS):

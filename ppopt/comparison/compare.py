@@ -34,7 +34,6 @@ from solver.search.state import Progress
 from solver.states import EngineChoice
 from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
-from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
@@ -149,7 +148,7 @@ def compare(
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     gathered.evaluate(model, names, engine, hurried=bool(placements))
     gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
-    options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
+    options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
     if noise is not None:
         gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
     gathered.bound(searched, options, placements)
@@ -172,7 +171,24 @@ def compare(
         seconds=perf_counter() - started,
         communicators=gathered.trials.found,
     )
-    return replace(ranked, notes=(*ranked.notes, *gathered.trials.notes(ranked.schedules)))
+    notes = (*ranked.notes, *gathered.trials.notes(ranked.schedules), *_of_other_stages(ranked.schedules))
+    return replace(ranked, notes=notes)
+
+
+def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
+    """Name what is shorter than the searched schedule of its placement because it has another number of stages."""
+    for found in (each for each in schedules if each.is_searched):
+        rivals = [
+            each
+            for each in schedules
+            if each.fits and each.placement == found.placement and each.pipeline.stages != found.pipeline.stages
+        ]
+        best = min(rivals, key=lambda each: each.makespan, default=found)
+        if best.makespan < found.makespan:
+            yield (
+                f"{best.strategy} is shorter than {found.strategy}, whose search had {found.pipeline.stages} stages; "
+                f"{best.pipeline.stages} were not searched"
+            )
 
 
 def _tell_nobody(_text: str) -> None:
@@ -203,7 +219,6 @@ class _Gathered:
     limit: TimeLimit
     bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
-    starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
@@ -246,8 +261,6 @@ class _Gathered:
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
         self.labels[identity(name)] = result.strategy
-        if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-            self.starts.append(result)  # a search starts from the others by itself
 
     def put_aside_for_noise(self, noise: Noise, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
         """Keep the time for drawing times of all that is there and all that will be searched."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import get_args
 
@@ -374,6 +375,7 @@ def _optimize_one(
     met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         _go_on(search)
+        given = _offer_given(search, pipeline, placement, options.starts)
         long = _long_search(search, pipeline, placement, options, strategies)
         begins = long if ahead is None and long is not None and is_long(problem) else None
         if begins is not None and len(problem.tasks) > MANY_OPS:
@@ -381,8 +383,7 @@ def _optimize_one(
             limit.bounding = quick_bound(search)
             begins.begin()
             begins = None
-        notes += _offer_published(search, pipeline, strategies, limit, handing)
-        _offer_given(search, pipeline, placement, options.starts)
+        notes += _offer_published(search, pipeline, strategies, limit, handing, given)
         _offer_something(search, placement)
         met.starting = False
         search.proven(bound_first(problem))
@@ -599,7 +600,12 @@ def _tools(problem: Problem, placement: Placement, objective: Objective) -> tupl
 
 
 def _offer_published(
-    search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit, longest: float = 0.0
+    search: Search,
+    pipeline: Pipeline,
+    strategies: Sequence[Strategy],
+    limit: TimeLimit,
+    longest: float = 0.0,
+    given: Collection[str] = (),
 ) -> list[str]:
     """Start from the published schedules: the result is never worse than one that was offered.
 
@@ -612,15 +618,21 @@ def _offer_published(
         What is searched, and the clock.
     longest : float
         How many seconds one offer has taken, if any has.
+    given : collection of str
+        The labels of schedules that the search has started from before.
 
     Returns
     -------
     list of str
         What there was no time for, if so.
     """
-    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     untried: list[str] = []
-    for strategy in strategies if not search.closed else ():
+    begun = dict(_begun(given))
+    strategies = [] if search.closed else strategies
+    others = [
+        (each, islice(each.variants(pipeline), begun[each.name], None)) for each in strategies if each.name in begun
+    ]
+    for strategy in (each for each in strategies if each.name not in begun):
         if _is_too_late(search, longest):
             untried.append(strategy.name)
             continue
@@ -644,18 +656,39 @@ def _offer_published(
     return []
 
 
+def _begun(given: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """List the strategies of given schedules, with how many of their variants have been tried: the default or none."""
+    for label in given:
+        name, _, options = label.partition(":")
+        yield name, int(all(option.startswith("stages=") for option in options.split(",") if option))
+
+
 def _is_too_late(search: Search, offering: float) -> bool:
     """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
     return search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
 
 
-def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
-    """Start from given schedules, those of another placement or cut left out."""
-    for given in starts:
-        if given.layout.homes == placement.homes and given.pipeline == pipeline:
-            orders = as_searched(search.problem, given.actions)
-            if orders is not None:
-                search.offer(orders)
+def _offer_given(
+    search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]
+) -> frozenset[str]:
+    """Start from given schedules, the shortest first, until none that is left can be shorter than the best.
+
+    Returns
+    -------
+    frozenset of str
+        The labels of those on this placement and cut.
+    """
+    here = [each for each in starts if each.layout.homes == placement.homes and each.pipeline == pipeline]
+    taken: list[str] = []
+    for given in sorted(here, key=lambda each: (each.makespan, *each.memory_taken)):
+        length = Fraction(given.makespan) * search.problem.ticks_per_unit
+        if search.objective == "makespan" and search.best is not None and length > search.best:
+            taken.append(given.strategy)
+            continue
+        orders = as_searched(search.problem, given.actions)
+        if orders is not None and search.offer(orders):
+            taken.append(given.strategy)
+    return frozenset(taken)
 
 
 def _offer_something(search: Search, placement: Placement) -> None:
