@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from time import sleep
 
 from ppopt.memory_frontier.job import Answer, Failure, Job
 from ppopt.optimization.optimize import optimize_each
+from ppopt.processes import end_with
 from ppopt.result import Schedule
-
-SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def main() -> None:
     """Do jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid())
     channel: Connection[Answer, Job] = Connection(os.dup(sys.stdin.fileno()))
     with suppress(EOFError, BrokenPipeError):
         channel.send(None)  # from now on a signal does no harm
@@ -41,13 +38,6 @@ def _answered(job: Job) -> Answer:
         return None
     except Exception as error:  # the one that asked tells it, for nobody reads what is printed here
         return Failure(f"{type(error).__name__}: {error}")
-
-
-def _end_with(parent: int) -> None:
-    """End when the process is gone that started this one: nobody would ask any more."""
-    while os.getppid() == parent:
-        sleep(SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

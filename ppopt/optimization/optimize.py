@@ -629,7 +629,7 @@ def _offer_published(
     untried: list[str] = []
     begun = dict(_begun(given))
     strategies = [] if search.closed else strategies
-    others = [
+    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = [
         (each, islice(each.variants(pipeline), begun[each.name], None)) for each in strategies if each.name in begun
     ]
     for strategy in (each for each in strategies if each.name not in begun):

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from ppopt.processes import starting_processes
 from solver.errors import InputError
 from strategies.numbers import in_one_line
 
@@ -51,7 +52,10 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by the sweep, in one line
     with ExitStack() as stack:
         if address == LOCAL:
-            made = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            with starting_processes():
+                made = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                )
             stack.enter_context(made)
             client = stack.enter_context(distributed.Client(made))
         else:
@@ -63,7 +67,7 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
 def _connected(distributed: Any, address: str) -> Any:
     shown = in_one_line(address)[:80]
     try:
-        if "://" not in address or not urlsplit(address).port:  # asking for a port that is none raises the same
+        if "://" not in address or urlsplit(address).port == 0:  # Python refuses other ports that are none
             raise ValueError
         return distributed.Client(address, timeout=PATIENCE)
     except ValueError:
@@ -87,7 +91,9 @@ def _check_workers(client: Any, address: str, version: str) -> None:
 
 def failures() -> tuple[type[BaseException], ...]:
     """List what a cluster may fail with while it runs jobs."""
+    from concurrent.futures import CancelledError
+
     from distributed import KilledWorker
     from distributed.comm.core import CommClosedError
 
-    return KilledWorker, CommClosedError, TimeoutError, OSError
+    return KilledWorker, CommClosedError, CancelledError, TimeoutError, OSError
