@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from time import perf_counter
 from typing import get_args
@@ -293,7 +293,11 @@ def _cut_for(model: GivenModel, name: str, split_backward: bool, seconds: float)
     if not model.leaves_cut_open(len(pipeline.costs)):
         return cut
     placement = make_placement(name, pipeline.devices, len(pipeline.costs), pipeline.microbatches)
-    return cut._replace(pipeline=planned_for_search(pipeline, placement, seconds, split_backward=split_backward))
+    return cut._replace(pipeline=_planned_once(pipeline, placement, seconds, split_backward=split_backward))
+
+
+_planned_once = lru_cache(maxsize=16)(planned_for_search)
+"""A comparison asks for the cut of a search first for its bounds: it must be the same, and takes its time once."""
 
 
 def searched_cuts(

@@ -248,6 +248,8 @@ class _Timelines:
     def draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
         whole = id(presented) in self.whole
+        if not presented.is_drawn:
+            return Drawn(key, label(presented), sentences.timeline(presented, whole=False), [], "", presented.notes)
         timeline = columns(presented)
         if whole:
             self._add(key, timeline, self.start, self.end, linked=True)
