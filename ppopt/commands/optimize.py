@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
 from solver.errors import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
@@ -150,7 +150,7 @@ class Comparison:
         rows = [schedule.table_row() for schedule in self.schedules]
         return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
 
-    def section(self, title: str = "", *, replayable: bool = False) -> Section:
+    def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Take what a report shows of the comparison.
 
         Parameters
@@ -159,6 +159,8 @@ class Comparison:
             What it is called, such as its configuration file.
         replayable : bool
             Whether its schedules are to be replayed on other costs, as on a page.
+        drawn : int, optional
+            How many of them, best first, are drawn and replayed; by default all.
         """
         from ppopt.comparison.what_if import what_if
         from reports.content import Section
@@ -167,14 +169,17 @@ class Comparison:
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),
-            schedules=[schedule.presented(ladder, values) for schedule, ladder, values in parts],
+            schedules=[
+                replace(schedule.presented(ladder, values), is_drawn=drawn is None or rank < drawn)
+                for rank, (schedule, ladder, values) in enumerate(parts)
+            ],
             left_out=self.left_out,
             infeasible=self.infeasible,
             bound=self.bound,
             baseline=self.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            what_if=what_if(self.pipeline, self.schedules) if replayable else None,
+            what_if=what_if(self.pipeline, self.schedules, drawn) if replayable else None,
         )
 
     def _repr_html_(self) -> str:

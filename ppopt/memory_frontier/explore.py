@@ -18,6 +18,7 @@ from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
 from ppopt.result import Schedule
 from solver.counted import counted
+from strategies.numbers import SEEDS
 from strategies.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
@@ -268,7 +269,7 @@ class Exploration:
             placement=lane.layout.name,
             time_limit=seconds,
             workers=1,
-            seed=self.options.seed + self.visits - 1,
+            seed=(self.options.seed + self.visits - 1) % SEEDS,
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ppopt.checksums import is_as_written, with_checksum
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.internal_error import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane, Proof
@@ -90,7 +90,7 @@ def save(
         "placements": {**before.placements, **_lanes_written(curves.lanes)},
     }
     with written_whole(path) as file:
-        file.write(json.dumps({**content, "checksum": _checksum(content)}, allow_nan=False))
+        file.write(json.dumps(with_checksum(content), allow_nan=False))
 
 
 def _written(model: Pipeline) -> str:
@@ -134,10 +134,6 @@ def _cut_of_bounds(lane: Lane) -> list[int] | None:
     return None if lane.over_cuts or cut is None else list(cut)
 
 
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> Saved:
     """Read a file that `save` has written; a file that is not there yet is empty.
 
@@ -161,7 +157,7 @@ def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed
     if (content["format"], content.get("version")) != (FORMAT, version):
         found = in_one_line(content.get("version"))[:40]
         raise InputError(f"{name}: was written by ppopt {found}, and this is {version}; {cure}")
-    if content.pop("checksum", None) != _checksum(content):
+    if not is_as_written(content):
         raise InputError(f"{name}: is damaged: its checksum is not that of what it says; {cure}")
     if content["pipeline"] != _written(model):
         raise InputError(f"{name}: is of another pipeline{_difference(content['pipeline'], model)}; {cure}")

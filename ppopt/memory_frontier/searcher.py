@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from time import perf_counter, sleep
+from time import perf_counter
 
 from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.optimization.optimize import optimize_each
 from ppopt.planning.free_order import FreeOptions, FreeOrder
+from ppopt.processes import end_with
 from ppopt.result import Schedule
-
-SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def main() -> None:
     """Do jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid())
     channel: Connection[Answer, Job] = Connection(os.dup(sys.stdin.fileno()))
     with suppress(EOFError, BrokenPipeError):
         channel.send(None)  # from now on a signal does no harm
@@ -71,13 +69,6 @@ def _starts(job: Job) -> list[Schedule]:
         replace(each, pipeline=each.pipeline.with_limit(job.limit), proven=None, bound_held_by=None)
         for each in job.options.starts
     ]
-
-
-def _end_with(parent: int) -> None:
-    """End when the process is gone that started this one: nobody would ask any more."""
-    while os.getppid() == parent:
-        sleep(SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

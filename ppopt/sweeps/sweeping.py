@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ppopt.sweeps.engine import cores, run_all
 from ppopt.sweeps.grid import Axis, Grid, read_grid
 from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
 from ppopt.sweeps.journal import Journal
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.numbers import shown
 
@@ -218,6 +220,8 @@ def run_sweep(
     every = list(jobs_of(grid))
     with Journal(folder) as journal:
         left = _left(every, journal.done)
+        if left and journal.damaged:
+            warnings.warn(_set_aside(journal.damaged), stacklevel=2)
         before = sum(job.key not in left for job in every)
         interrupted, ended_by = False, ""
         try:
@@ -242,6 +246,11 @@ def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
         if job.key in done and done[job.key]["status"] == FAILED:
             del done[job.key]
     return {job.key: job for job in every if job.key not in done}
+
+
+def _set_aside(damaged: Sequence[str]) -> str:
+    others = f" (and {counted(len(damaged) - 1, 'other line')})" if len(damaged) > 1 else ""
+    return f"{damaged[0]}{others}: is not as it was written; it is left out, and what is missing is run again"
 
 
 class _Teller:

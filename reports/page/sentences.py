@@ -207,7 +207,9 @@ def timeline(presented: Presented, *, whole: bool) -> str:
         if (others := len(summary.over) - 1) > 0:
             over = "devices are over their limits" if others > 1 else "device is over its limit"
             text += f", and {others} more {over}"
-    if not whole:
+    if not presented.is_drawn:
+        text += ". Its timeline is not drawn: the time limit was used up"
+    elif not whole:
         text += (
             f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
             "share of each device over time, and three stretches in full"
