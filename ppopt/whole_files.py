@@ -13,6 +13,7 @@ from typing import IO
 
 from reports.atomic_write import atomic_write
 from solver.errors import InputError
+from strategies.numbers import in_one_line
 
 
 def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()) -> None:
@@ -84,7 +85,7 @@ def _target(path: Path) -> Path:
 
 
 def _name(path: str | Path) -> str:
-    return " ".join(str(path).splitlines())
+    return in_one_line(path)
 
 
 def _mode(path: Path) -> int | None:

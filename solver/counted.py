@@ -1,6 +1,8 @@
-"""A number with its noun, as messages write it."""
+"""A number with its noun, and lists of names, as messages write them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def counted(count: int, what: str) -> str:
@@ -18,3 +20,9 @@ def counted(count: int, what: str) -> str:
     if what.endswith("y"):
         return f"{count:,} {what[:-1]}ies"
     return f"{count:,} {what}{'es' if what.endswith(('ch', 's')) else 's'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names one after the other: between commas, or semicolons where a name has a comma itself."""
+    every = list(names)
+    return ("; " if any("," in name for name in every) else ", ").join(every)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, read_count, shown, written_number
+from strategies.numbers import as_said, in_one_line, read_count, shown, written_number
 from strategies.text_file import read_text_file
 
 LARGEST_FILE = 4_000_000
@@ -81,7 +81,7 @@ def read_configuration(path: str | Path) -> Any:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{where}: {_yaml_problem(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: {_one_line(error)}") from None
+        raise InputError(f"{path}: {as_said(error)}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
 

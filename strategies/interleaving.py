@@ -62,6 +62,11 @@ def short_group(pipeline: Pipeline, *, group_size: int | None = None) -> str:
     return f"groups of {size} are smaller than the {devices} devices" if size < devices else ""
 
 
+def warmup_of_groups(devices: int, device: int, chunks: int, group: int) -> int:
+    """Count the forwards that a device runs before its first backward, if it has as many: Megatron-LM's rule."""
+    return 2 * (devices - 1 - device) + (chunks - 1) * group
+
+
 def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:
     """Walk through groups of microbatches, in each group through all chunks, in each chunk through the group.
 
@@ -88,5 +93,5 @@ def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple
     sizes = [min(group, microbatches - first) for first in range(0, microbatches, group)]
     forwards = [chunk for size in sizes for chunk in range(chunks) for _ in range(size)]
     backwards = [chunks - 1 - chunk for chunk in forwards]
-    warmup = 2 * (devices - 1 - device) + (chunks - 1) * group
+    warmup = warmup_of_groups(devices, device, chunks, group)
     return forwards, backwards, min(len(forwards), max(1, warmup) if devices == 1 else warmup)

@@ -108,15 +108,15 @@ def halves_notes(pipeline: Pipeline) -> Iterator[str]:
         yield HALVES
 
 
-def chunks_notes(strategy: Strategy, cut: Pipeline, *, as_given: bool) -> Iterator[str]:
+def chunks_notes(strategy: Strategy, given: Pipeline, cut: Pipeline, *, as_given: bool) -> Iterator[str]:
     """Say where a schedule that takes any number of stages per device runs other than its usual one.
 
     Parameters
     ----------
     strategy : Strategy
         The schedule.
-    cut : Pipeline
-        The model as it runs.
+    given, cut : Pipeline
+        The model in as many stages as were given, and as it runs.
     as_given : bool
         Whether that is the model's own number of stages, not one chosen for this schedule.
     """
@@ -125,6 +125,8 @@ def chunks_notes(strategy: Strategy, cut: Pipeline, *, as_given: bool) -> Iterat
         return
     usual, chunks = needs.default_stages_per_device, cut.stages_per_device
     cure = f"{name}:stages={usual * cut.devices}"
+    if given.stages == cut.devices and chunks == usual > 1:
+        yield f"{name}:stages={cut.devices} keeps the one stage per device that is given"
     if chunks == 1 < usual:
         yield f"{name} has only one stage per device here; {cure} cuts each in two"
     if chunks > usual and as_given:

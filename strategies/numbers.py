@@ -46,9 +46,20 @@ def shown(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_ESCAPED = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
+
+
 def in_one_line(text: object) -> str:
-    """Write a text without line breaks, so that a message stays one line."""
-    return " ".join(str(text).splitlines())
+    """Write a text from outside, such as a file's name, for a message: in one line, and nothing a terminal obeys."""
+    return " ".join(str(text).splitlines()).translate(_ESCAPED)
+
+
+def as_said(error: Exception) -> str:
+    """Write what a reader of text found wrong, without Python's advice on numbers of thousands of digits."""
+    if "set_int_max_str_digits" in str(error):
+        return "a number has thousands of digits; numbers lie between 1e-30 and 1e30"
+    return " ".join(str(error).split())[:300]
 
 
 def written_number(text: str) -> Decimal:

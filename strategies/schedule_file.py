@@ -28,6 +28,7 @@ MOST_CELLS = 3 * MOST_OPS
 _TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
 _ASIDE = re.compile(rf"(\d{{1,9}})(?:({'|'.join(_TRANSFERS)})(\d{{1,9}})|({'|'.join(_SHARDING)}))", re.ASCII)
+_NEWER = re.compile(r"\d{1,9}WAIT_SEND_[FB]\d{1,9}", re.ASCII)
 _PYTORCHS = re.compile(rf"(\d{{1,9}})(F|I|B|W|{'|'.join((*_SHARDING, *_TRANSFERS))})(\d{{0,9}})", re.ASCII)
 _LOOSE_OP = re.compile(r"(\d{1,9})([FBIW])(\d{1,9})(?!\d)", re.ASCII)
 _LOOSE = re.compile(r"(\d{1,9})([A-Z_]+)(\d{0,9})(?!\d)", re.ASCII)
@@ -258,6 +259,11 @@ def _hint(text: str) -> str:
         return "cells are separated by commas"
     near = nearest_token(text)
     hint = f"did you mean {near}?" if near else f"{_ALLOWED};"
+    if _NEWER.fullmatch(text):
+        hint = (
+            "a newer PyTorch has it (pytorch#194121, not in 2.13), and it is not read yet; leave it out, it moves "
+            "nothing;"
+        )
     return " ".join([hint, *_as_pytorch_reads(text)]).removesuffix(";")
 
 
@@ -294,6 +300,8 @@ def nearest_token(text: str) -> str | None:
 
 
 def _nearest_kind(text: str) -> str | None:
+    if text.endswith(tuple(f"_{kind}" for kind in _TRANSFERS)):
+        return None  # a word about a transfer that stands elsewhere: a hint to write the transfer would double it
     near = difflib.get_close_matches(text, [*KINDS, *_TRANSFERS, *_SHARDING], n=1)
     return near[0] if near else text[0] if text[0] in KINDS else None
 

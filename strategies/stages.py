@@ -243,6 +243,11 @@ def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
     return with_option(text, f"stages={stages}") if pipeline.stages == pipeline.devices < stages else text
 
 
+def with_own_stages(text: str, pipeline: Pipeline) -> str:
+    """Name a strategy such that it runs a pipeline's own stages, also where they are fewer than its usual ones."""
+    return text if with_virtual_stages(text, pipeline) == text else with_option(text, f"stages={pipeline.stages}")
+
+
 def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
     """Refuse files whose sizes are not the pipeline's.
 

@@ -10,11 +10,12 @@ import click
 
 from ppopt.commands.pipeline_options import pipelines_for_files
 from solver.errors import InputError
+from strategies.lowering.communicators import COMMUNICATORS
 
 if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport
 
-_EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
+_EPILOG = "The exit status is 2 if any file has a fault, or hangs with the communicators. See docs/orders.md."
 
 
 @click.command(epilog=_EPILOG)
@@ -27,6 +28,11 @@ _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
     type=click.Choice(["pytorch", "deferred"]),
     help="Check an order of computations as PyTorch would lower it: as it is, or with defer_pp_recv.",
 )
+@click.option(
+    "--communicators",
+    type=click.Choice(COMMUNICATORS),
+    help="With which communicators a lowered file must run.  [default: the configuration's, else pair: PyTorch 2.13's]",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def check(
@@ -37,6 +43,7 @@ def check(
     memory_limit: str | None,
     recut: bool,
     lower: str | None,
+    communicators: str | None,
     form: str,
 ) -> None:
     """Check schedule files: every fault with its row and column, and which communicators a lowered file needs.
@@ -50,7 +57,7 @@ def check(
     checked: list[dict[str, Any]] = []
     for file in files:
         try:
-            report = check_schedule_file(file, costs, lower)
+            report = check_schedule_file(file, costs, lower, communicators)
         except InputError as error:
             failed = True
             checked.append({"file": file, "faults": [{"row": None, "column": None, "message": str(error)}]})

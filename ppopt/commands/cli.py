@@ -106,7 +106,9 @@ def main(prog_name: str | None = None) -> None:
     except OSError as error:
         if _is_of_output(error):
             _tell_output_error(error)
-        click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+        from strategies.numbers import in_one_line
+
+        click.echo(f"error: {in_one_line(error)}", err=True)
         sys.exit(1)
     finally:
         gc.freeze()  # else Python goes through all objects once more before it ends, for a quarter of a second

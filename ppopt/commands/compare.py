@@ -27,6 +27,7 @@ from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_int
 from ppopt.optimization.time_limit import Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
+from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.commands.pages import PagePace
@@ -255,7 +256,6 @@ def _compare_each(
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.evaluation.order_files import read_each
     from strategies.registry import all_strategies
-    from strategies.stages import with_virtual_stages
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
@@ -273,10 +273,6 @@ def _compare_each(
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:
         raise InputError("\n".join(dict.fromkeys(mistakes)))
-    if not names:
-        read = [
-            (pipeline, tuple(with_virtual_stages(str(name), pipeline) for name in every)) for pipeline, every in read
-        ]
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison.compare import compare as compare_one
@@ -304,7 +300,7 @@ def _compare_each(
 def _about(title: str, error: InputError, *, several: bool) -> list[str]:
     """Write the lines of an error, with the configuration in front where there are several."""
     lines = str(error).split("\n")
-    name = " ".join(title.splitlines())
+    name = in_one_line(title)
     return [line if not several or line.startswith(name) else f"{name}: {line}" for line in lines]
 
 

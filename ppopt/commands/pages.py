@@ -16,6 +16,7 @@ from ppopt import __version__
 from ppopt.comparison.against_section import against_section
 from ppopt.whole_files import bytes_written_whole, written_whole
 from solver.errors import InputError
+from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
     import altair as alt
@@ -199,7 +200,7 @@ def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[
 
 def readable(text: str) -> str:
     """Replace what is not text, and line breaks: a file's name can be any bytes."""
-    return " ".join(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
+    return in_one_line(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def check_chart(path: str) -> None:

@@ -298,6 +298,8 @@ class _TimeOverrides:
 
     def _with_stage(self, key: str, stage: int, value: object) -> Any:
         """Change one stage of what a key says."""
+        if "layers" in self.mapping:
+            raise InputError(f"times.{key}.{stage}: cannot be given beside layers, which have their own")
         current = self.mapping["times"].get(key, self._default(key))
         if current is None:
             raise InputError(f"times.{key}.{stage}: the other stages have no {key}; give {key} as well")

@@ -14,6 +14,7 @@ from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
 from ppopt.whole_files import written_whole
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
+from strategies.stages import with_own_stages
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
 """What a row of CSV has no room for."""
@@ -108,6 +109,6 @@ def save_plan(path: str, plan: Plan) -> None:
     """Write a plan as a configuration that ``ppopt evaluate`` replays."""
     mapping = plan.pipeline.to_mapping()
     if not plan.is_free:
-        mapping["strategy"] = plan.name
+        mapping["strategy"] = plan.name if plan.strategy is None else with_own_stages(plan.name, plan.pipeline)
     with written_whole(path) as file:
         yaml.safe_dump(mapping, file, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

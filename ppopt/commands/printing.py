@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.twins import each_order_once
 from ppopt.flat_figures import flat
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
@@ -29,7 +30,8 @@ from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
-from solver.counted import counted
+from solver.counted import counted, listed
+from strategies.numbers import in_one_line
 from strategies.pipeline import Pipeline
 from strategies.short_blocks import one_on_short_blocks
 
@@ -48,7 +50,7 @@ def show(
     elif form == "csv":
         click.echo(as_csv([flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
-        click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
+        click.echo(table([schedule.table_row() for schedule in each_order_once(schedules)], table_width()))
         _show_noise(schedules, noise)
     if draw:
         for schedule in schedules:
@@ -61,7 +63,7 @@ def _show_noise(schedules: Sequence[Schedule], noise: Noise | None) -> None:
 
 
 def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
-    named = [(each, each.noise) for each in schedules]
+    named = [(each, each.noise) for each in each_order_once(schedules)]
     rows = [NoisyRow(each.strategy, each.makespan, figures) for each, figures in named if figures is not None]
     unit = schedules[0].pipeline.unit or ""
     return [wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
@@ -80,7 +82,7 @@ def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[S
     """Put the published schedules on its placement behind the result of a search, as far as there is time."""
     published, left_out = compared_with_published(schedule, limit)
     if left_out and limit is not None:
-        note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
+        note = f"{schedule.strategy}: {listed(left_out)} left out beside it: {limit.used_up}"
         schedule = replace(schedule, notes=(*schedule.notes, note))
     return [schedule, *published]
 
@@ -118,7 +120,7 @@ def show_optimized(
 def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], form: str) -> None:
     """Print comparisons: tables, JSON or CSV on standard output, notes on standard error."""
     for comparison, title in zip(comparisons, titles, strict=True):
-        _tell_comparison(comparison, f"{title}: " if len(titles) > 1 else "")
+        _tell_comparison(comparison, f"{in_one_line(title)}: " if len(titles) > 1 else "")
     if form == "json":
         whole = [comparison.to_dict() for comparison in comparisons]
         click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
@@ -127,12 +129,12 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
     else:
         texts = [_comparison_text(comparison) for comparison in comparisons]
         if len(texts) > 1:
-            texts = [f"{' '.join(title.splitlines())}:\n{text}" for title, text in zip(titles, texts, strict=True)]
+            texts = [f"{in_one_line(title)}:\n{text}" for title, text in zip(titles, texts, strict=True)]
         click.echo("\n\n".join(texts))
     for comparison, title in zip(comparisons, titles, strict=True):
         if form != "table" or comparison.winner is None:
             for message in comparison.infeasible:
-                click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+                click.echo(f"{in_one_line(title)}: {message}" if len(titles) > 1 else message, err=True)
 
 
 def show_frontier(frontier: Frontier, form: str) -> None:
@@ -162,6 +164,7 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
 
 
 def _comparison_text(comparison: Comparison) -> str:
+    comparison = comparison.shown
     rows = [schedule.table_row() for schedule in comparison.schedules]
     lines = []
     if rows:
@@ -193,7 +196,7 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
     """Say which files were written, away from data on standard output."""
     for kind, paths in files.items():
         for path in paths:
-            click.echo(f"{kind}: {path}", err=form != "table")
+            click.echo(f"{kind}: {in_one_line(path)}", err=form != "table")
 
 
 def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
@@ -217,7 +220,7 @@ def together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]
     for name, text in named:
         names.setdefault(text, {})[name] = None
     return [
-        of_one(next(iter(about)), text) if len(about) == 1 else f"{', '.join(about)}: {text}"
+        of_one(next(iter(about)), text) if len(about) == 1 else f"{listed(about)}: {text}"
         for text, about in names.items()
     ]
 

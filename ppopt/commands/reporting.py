@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strategies.numbers import in_one_line
+
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.profiling.against import Against
@@ -27,7 +29,7 @@ def command_line() -> list[str]:
 def tell_mistakes(lines: Iterable[str]) -> None:
     """Return what the user should fix, one line each."""
     for line in lines:
-        click.echo(f"error: {line}", err=True)
+        click.echo(f"error: {in_one_line(line)}", err=True)
 
 
 def tell_internal_errors(ctx: click.Context, lines: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.reporting import command_line
 from ppopt.commands.sweep_progress import SweepProgress, duration
 from solver.errors import InputError
+from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.sweeps.grid import Grid
@@ -78,7 +79,7 @@ def sweep(
         from ppopt.commands.pages import write_sweep
 
         write_sweep(report, outcome, grid, command_line())
-        click.echo(f"report: {report}", err=form != "table")
+        click.echo(f"report: {in_one_line(report)}", err=form != "table")
     if outcome.interrupted:
         again = "; the same command goes on from there" if output is not None else ""
         click.echo(f"note: interrupted: {len(outcome.rows):,} of {outcome.jobs:,} jobs are done{again}", err=True)
@@ -121,6 +122,8 @@ def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
 
 def _show(outcome: Outcome, form: str) -> None:
     columns = [axis.name for axis in outcome.grid.axes]
+    if form == "table":
+        _tell_notes(outcome.rows)
     if form == "json":
         click.echo(json.dumps({"rows": outcome.rows, "jobs": outcome.jobs}, allow_nan=False))
         return
@@ -134,6 +137,15 @@ def _show(outcome: Outcome, form: str) -> None:
         click.echo(text.getvalue(), nl=False)
         return
     click.echo(_table(columns, outcome.rows))
+
+
+def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
+    """Say on standard error what the column of notes says, each once with the schedules that it is about."""
+    from ppopt.commands.printing import together
+
+    named = [(str(row["strategy"]), str(row["notes"])) for row in rows if row["notes"]]
+    for note in together(named, lambda name, note: f"{name}: {note}"):
+        click.echo(f"note: {note}", err=True)
 
 
 def _table(axes: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from time import perf_counter
 from ppopt.evaluation.communicated import Order, run_lowered
 from ppopt.evaluation.communicator_verdicts import circles
 from ppopt.result import Schedule
+from solver.counted import listed
 from solver.problem import place
 from solver.replay import replay
 from strategies.lowering.as_program import as_programs
@@ -98,7 +99,7 @@ class CommunicatorTrials:
         shown = [schedule.strategy for schedule in schedules if schedule.strategy in self.found]
         hanging = {name: self.found[name].hangs for name in shown if self.found[name].hangs}
         if shown and not hanging:
-            yield f"all run with any communicators ({', '.join(COMMUNICATORS)}): {', '.join(shown)}"
+            yield f"all run with any communicators ({', '.join(COMMUNICATORS)}): {listed(shown)}"
         elif shown:
             yield "; ".join(f"{name} hangs with {', '.join(names)}" for name, names in hanging.items())
         for name in shown:
@@ -106,7 +107,7 @@ class CommunicatorTrials:
                 yield warning
         missing = [name for name in dict.fromkeys(self.left_out) if name not in self.found]
         if missing:
-            yield f"with which communicators they run was not tried, for want of time: {', '.join(missing)}"
+            yield f"with which communicators they run was not tried, for want of time: {listed(missing)}"
 
 
 def _moves(schedule: Schedule) -> bool:

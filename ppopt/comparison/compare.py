@@ -216,10 +216,12 @@ def _checked(
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if strategies is None:
-        return [with_virtual_stages(str(name), pipeline) for name in without(all_strategies(), exclusions)]
+        strategies = all_strategies()
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    names = without(each_once(strategies), exclusions)
+    read = without(each_once(strategies), exclusions)
+    usual = (name if isinstance(name, GivenOrder) else with_virtual_stages(name, pipeline) for name in read)
+    names = without(each_once(usual), exclusions)
     refuse_contradictions(pipeline, names)
     return names
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
+from ppopt.comparison.twins import as_one, twins
 from ppopt.flat_figures import flat
 from ppopt.internal_error import internal_errors
 from ppopt.result import Schedule
@@ -137,6 +139,26 @@ class Comparison:
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         }
 
+    @cached_property
+    def shown(self) -> Comparison:
+        """The comparison as tables, charts and pages show it: names of one and the same order together."""
+        groups = twins(self.schedules)
+        if len(groups) == len(self.schedules):
+            return self
+        one = {id(group[0]): as_one(group) for group in groups}
+        pairs = [pair for pair in zip(self.schedules, self.ladders, strict=True) if id(pair[0]) in one]
+        baseline = next((one[id(group[0])] for group in groups if any(each is self.baseline for each in group)), None)
+        named = {one[id(group[0])].strategy: group[0].strategy for group in groups}
+        return replace(
+            self,
+            schedules=tuple(one[id(schedule)] for schedule, _ in pairs),
+            ladders=tuple(ladder for _, ladder in pairs),
+            baseline=self.baseline if baseline is None else baseline,
+            communicators={
+                name: self.communicators[first] for name, first in named.items() if first in self.communicators
+            },
+        )
+
     @property
     def baseline_row(self) -> Row | None:
         """What is shown of the schedule that all are compared with, if there is one."""
@@ -147,8 +169,8 @@ class Comparison:
         """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
         from reports.verdict import verdict
 
-        rows = [schedule.table_row() for schedule in self.schedules]
-        return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
+        rows = [schedule.table_row() for schedule in self.shown.schedules]
+        return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Take what a report shows of the comparison.
@@ -165,7 +187,8 @@ class Comparison:
         from ppopt.comparison.what_if import what_if
         from reports.content import Section
 
-        parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
+        shown = self.shown
+        parts = zip(shown.schedules, shown.ladders, shown.to_dict()["schedules"], strict=True)
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),
@@ -176,10 +199,10 @@ class Comparison:
             left_out=self.left_out,
             infeasible=self.infeasible,
             bound=self.bound,
-            baseline=self.baseline_row,
+            baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            what_if=what_if(self.pipeline, self.schedules, drawn) if replayable else None,
+            what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 
     def _repr_html_(self) -> str:

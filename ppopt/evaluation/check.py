@@ -18,9 +18,11 @@ from ppopt.planning.quick import planned_for_file
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.actions import Op
+from strategies.communication import DEFAULT_COMMUNICATORS
 from strategies.given_order import GivenOrder
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
+from strategies.lowering.communicators import COMMUNICATORS
 from strategies.lowering.transfers import is_lowered
 from strategies.numbers import shown
 from strategies.order_faults import check_communication, check_file
@@ -55,6 +57,8 @@ class CheckReport:
         For each communicators with which it hangs, the first circle of transfers that wait for each other.
     lowered : str
         Where PyTorch placed the communication, how; rows and columns are then those of PyTorch's own lists.
+    asked : str
+        The communicators with which it must run.
     """
 
     name: str
@@ -64,11 +68,12 @@ class CheckReport:
     communicators: Mapping[str, str] | None = None
     circles: Mapping[str, str] = field(default_factory=dict)
     lowered: str = ""
+    asked: str = DEFAULT_COMMUNICATORS
 
     @property
     def failed(self) -> bool:
-        """Whether it has a fault, or hangs with any communicators."""
-        return bool(self.faults) or (self.communicators is not None and "runs" not in self.communicators.values())
+        """Whether it has a fault, or hangs with the communicators that are asked about."""
+        return bool(self.faults) or (self.communicators is not None and self.communicators[self.asked] == "hangs")
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON; rows and columns are counted from 1."""
@@ -88,7 +93,9 @@ def _plain(fault: Fault) -> dict[str, Any]:
 
 
 @collection_paused()
-def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None = None) -> CheckReport:
+def check_schedule_file(
+    path: str, costs: Costs | None = None, lower: str | None = None, communicators: str | None = None
+) -> CheckReport:
     """List all that is wrong with a schedule file, and find out which communicators it needs.
 
     Parameters
@@ -100,6 +107,9 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
     lower : {"pytorch", "deferred"}, optional
         Check an order of computations with the communication that PyTorch would place in it, without and with its
         ``defer_pp_recv``.
+    communicators : {"edge", "pair", "way", "rank"}, optional
+        With which it must run; by default with those of the costs, else with ``pair``, which PyTorch 2.13 makes unless
+        ``device_id`` is given to ``init_process_group`` (then ``rank``).
 
     Raises
     ------
@@ -108,6 +118,8 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
     """
     if lower not in (None, *LOWERINGS):
         raise InputError(f"lower: {shown(lower)} is not known; allowed are {', '.join(LOWERINGS)}")
+    if communicators not in (None, *COMMUNICATORS):
+        raise InputError(f"communicators: {shown(communicators)} is not known; allowed are {', '.join(COMMUNICATORS)}")
     read = read_schedule_file(path)
     checked = check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read)
     file, faults = checked.file, checked.faults
@@ -120,11 +132,14 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
+        communicators = communicators or pipeline.communicators
         faults = tuple(_over_limit(file, pipeline, checked.placement))
     rows = file.rows if lower is None else _lowered(given, lower)
-    report = CheckReport(file.name, faults, notes, f"{file.name}: {_described(given)}; {_found(faults)}")
+    asked = communicators or DEFAULT_COMMUNICATORS
+    text = f"{file.name}: {_described(given)}; {_found(faults)}"
+    report = CheckReport(file.name, faults, notes, text, asked=asked)
     if not is_lowered(rows):
-        return report
+        return report if faults else replace(report, summary=f"{text}; {_lowered_in_a_word(given, asked)}")
     return _with_communicators(report, given, rows, lower)
 
 
@@ -145,6 +160,29 @@ def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:
         return lower_as_pytorch(given.orders, given.placement, deferred=lower == "deferred")
     except InputError as error:
         raise InputError(f"{given.name}: {error}") from None
+
+
+MOST_TRIED = 5_000
+"""Operations of an order that is lowered without being asked, which takes a second or two."""
+
+
+def _lowered_in_a_word(given: GivenOrder, communicators: str) -> str:
+    """Say what becomes of an order of computations where PyTorch places its communication."""
+    if sum(map(len, given.orders)) > MOST_TRIED:
+        return "--lower pytorch and --lower deferred say whether it runs as PyTorch places its communication"
+    try:
+        plain, deferred = (_verdict(given, lower, communicators) for lower in LOWERINGS)
+    except InputError:
+        return "PyTorch's runtime cannot lower it"
+    more = "" if deferred == "runs" else ": see --lower deferred"
+    return f"lowered by PyTorch, it {plain} with {communicators}, and with defer_pp_recv=True it {deferred}{more}"
+
+
+def _verdict(given: GivenOrder, lower: str, communicators: str) -> str:
+    lowered = as_programs(_lowered(given, lower), given.placement, unit_durations, moves_at_once)
+    if any(crossing_faults(lowered)):
+        return "is crossed"
+    return "runs" if circles(lowered, (communicators,))[communicators] is None else "hangs"
 
 
 def _with_communicators(

@@ -10,7 +10,7 @@ from solver.programs import Compute, End, posted_ends
 from solver.rendezvous import Held, RendezvousDeadlockError, run
 from strategies.actions import Op
 from strategies.lowering.as_program import LoweredPrograms
-from strategies.lowering.communicators import COMMUNICATORS, MEANINGS, queues
+from strategies.lowering.communicators import COMMUNICATORS, MEANINGS, RELEASED, queues
 from strategies.lowering.transfers import receive, send, token_of
 from strategies.schedule_file import Fault
 
@@ -66,7 +66,8 @@ def needed_communicators(found: Mapping[str, object]) -> str:
     parts = []
     if runs:
         which = f"any communicators ({', '.join(runs)})" if not hangs else _listed(runs)
-        parts.append(f"runs with {which}")
+        unknown = "" if RELEASED & set(runs) else ", which PyTorch 2.13 does not have"
+        parts.append(f"runs with {which}{unknown}")
     if hangs:
         parts.append(f"hangs with {_listed(hangs)}" if runs else f"hangs with any communicators ({', '.join(hangs)})")
     return "; ".join(parts)

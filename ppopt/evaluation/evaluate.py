@@ -28,7 +28,7 @@ from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import Strategy
 from strategies.running_options import values_that_run
-from strategies.stages import Cut, CutChoice, GivenModel
+from strategies.stages import Cut, CutChoice, GivenModel, with_virtual_stages
 
 
 def evaluate(
@@ -180,6 +180,8 @@ def evaluate_with(
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if isinstance(name, GivenOrder):
         return _replay_given(model, name, engine, options)
+    if "stages" not in options:
+        name = with_virtual_stages(name, model.pipeline)
     strategy, chosen = _with_options(name, options)
     cut = model.for_strategy(strategy, chosen)
     stages = chosen.pop("stages", None)
@@ -271,7 +273,7 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
     """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
     yield from _cut_notes(strategy.name, model, cut, placement)
-    yield from chunks_notes(strategy, cut.pipeline, as_given=as_given)
+    yield from chunks_notes(strategy, cut.given, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:
         yield from halves_notes(model.pipeline)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from ppopt.comparison.twins import BETWEEN, twins
 from ppopt.internal_error import internal_errors
 from ppopt.result import Schedule, refuse_below_bound
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
@@ -214,6 +215,7 @@ class Frontier:
 
     def _shown(self, schedules: Sequence[Schedule]) -> ShownFrontier:
         ranks = {id(schedule): rank for rank, schedule in reversed(list(enumerate(schedules)))}
+        places = {id(schedule): place for place, schedule in enumerate(self.published)}
         limits = set(self.pipeline.limits)
         limit = next(iter(limits)) if len(limits) == 1 else None
         return ShownFrontier(
@@ -233,14 +235,14 @@ class Frontier:
             ],
             published=[
                 PublishedPoint(
-                    name=each.strategy,
-                    memory=max(each.peak_memory),
-                    makespan=each.makespan,
-                    is_comparable=place in self.comparable,
-                    best=self._best_within(max(each.peak_memory)),
-                    rank=ranks[id(each)],
+                    name=BETWEEN.join(dict.fromkeys(each.strategy for each in group)),
+                    memory=max(group[0].peak_memory),
+                    makespan=group[0].makespan,
+                    is_comparable=places[id(group[0])] in self.comparable,
+                    best=self._best_within(max(group[0].peak_memory)),
+                    rank=ranks[id(group[0])],
                 )
-                for place, each in enumerate(self.published)
+                for group in twins(self.published)
             ],
             stairs=[(max(each.peak_memory), each.makespan) for each in self.stairs],
             bounds=self.bounds,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
+from strategies.numbers import as_said, in_one_line, shown
 from strategies.text_file import read_text_file
 
 LARGEST_FILE = 20_000_000
@@ -121,7 +121,7 @@ def _yaml_rows(name: str, text: str) -> list[Mapping[str, Any]]:
     try:
         rows = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: is not YAML: {in_one_line(error)[:200]}") from None
+        raise InputError(f"{name}: is not YAML: {as_said(error)[:200]}") from None
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(
             f"{name}: must be a list of rows with {', '.join(COLUMNS)}, as `ppopt profile --spread` writes"

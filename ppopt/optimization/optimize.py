@@ -33,6 +33,7 @@ from ppopt.planning.quick import planned_for_search
 from ppopt.result import Schedule
 from ppopt.single_threaded_blas import single_threaded_blas
 from solver.bounds.bound import Bound
+from solver.counted import listed
 from solver.errors import InfeasibleError, InputError
 from solver.problem import Orders, Problem
 from solver.search.long_search import SHORTEST, LongSearch, is_long, stretches
@@ -661,7 +662,7 @@ def _offer_published(
         others.append((strategy, variants))
         longest = max(longest, perf_counter() - began)
     if untried:
-        return [f"the search did not start from {', '.join(untried)}: {limit.used_up}"]
+        return [f"the search did not start from {listed(untried)}: {limit.used_up}"]
     for strategy, variants in others:
         for options in variants:
             if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:

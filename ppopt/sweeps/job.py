@@ -27,7 +27,7 @@ Figures = dict[str, Any]
 
 FIGURES = (
     "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "stages", "seconds",
-    "reason",
+    "reason", "notes",
 )  # fmt: skip
 """The columns of a sweep's rows behind those of its axes."""
 
@@ -186,10 +186,11 @@ def _figures(job: Job, schedule: Schedule) -> Figures:
         schedule.pipeline.stages,
         schedule.seconds,
         "",
+        "; ".join(schedule.notes),
     )
     return dict(zip(FIGURES, values, strict=True))
 
 
 def _without_schedule(job: Job, status: str, reason: str) -> Figures:
     known = {"strategy": job.run.name, "status": status, "reason": "; ".join(reason.splitlines())}
-    return dict.fromkeys(FIGURES) | known
+    return dict.fromkeys(FIGURES) | {"notes": ""} | known

@@ -17,10 +17,12 @@ from solver.counted import counted
 
 def winner(section: Section) -> Presented | None:
     """Choose the shortest schedule that fits the memory, of a frontier one of those searched; None where none does."""
-    published = () if section.frontier is None else section.frontier.published
-    others = {each.rank for each in published if not each.is_comparable}
-    fitting = (each for rank, each in enumerate(section.schedules) if rank not in others and not each.summary.over)
-    return next(fitting, None)
+    schedules = section.schedules
+    if section.frontier is not None:
+        comparable = (each.rank for each in section.frontier.published if each.is_comparable)
+        ranks = {*comparable, *(point.rank for point in section.frontier.points)}
+        schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
+    return next((each for each in schedules if not each.summary.over), None)
 
 
 def fastest(section: Section) -> Presented | None:

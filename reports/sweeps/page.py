@@ -80,7 +80,9 @@ def _listed(sweep: SweepShown) -> list[tuple[int, list[str], str, str, str]]:
     return rows
 
 
-_FIGURES = ("strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "reason")
+_FIGURES = (
+    "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "reason", "notes",
+)  # fmt: skip
 
 
 def _tables(sweep: SweepShown) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from solver.errors import InputError
 from solver.problem import Block, Key
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
 from strategies.actions import Op, PipelineAction
+from strategies.interleaving import warmup_of_groups
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.transfers import Crossings
 from strategies.placements import Placement
@@ -156,10 +157,17 @@ class _Interleaved:
         ops = [action for action in order if isinstance(action, Op)]
         self.forwards = [op for op in ops if op.kind == "F"]
         self.backwards = [op for op in ops if op.kind != "F"]
-        self.warmup = next((place for place, op in enumerate(ops) if op.kind != "F"), len(ops)) - 1
-        if len(self.forwards) == len(ops[: self.warmup + 1]):
-            self.warmup = len(self.forwards)  # all forwards come first
         self.devices = crossings.placement.devices
+        self.warmup = max(next(place for place, op in enumerate(ops) if op.kind != "F") - 1, self._warmup())
+
+    def _warmup(self) -> int:
+        """Count the warm-up by its rule: where all forwards come first, the order does not show if the last is in it.
+
+        That one may be the only forward of the steady phase, and is then followed by one group with its backward.
+        """
+        group = next((place for place, op in enumerate(self.forwards) if op.stage != self.forwards[0].stage), 0)
+        chunks = self.crossings.stages // self.devices
+        return min(len(self.forwards), warmup_of_groups(self.devices, self.device, chunks, group))
 
     def slots(self) -> _Slots:
         """Lay out the groups."""

@@ -16,6 +16,9 @@ MEANINGS = {
     "rank": "one for all of a rank",
 }
 
+RELEASED = {"pair", "rank"}
+"""What PyTorch 2.13 makes: ``rank`` where ``device_id`` is given to ``init_process_group``, else ``pair``."""
+
 
 def queues(communicators: str) -> Queues:
     """Return what names the queue of a transfer.

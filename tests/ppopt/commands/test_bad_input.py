@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ppopt.commands.cli import cli
+from ppopt.commands.printing import together
+from solver.counted import listed
 
 RIGHT: dict[str, Any] = {
     "devices": 2,
@@ -156,3 +158,53 @@ def test_no_file_gives_a_traceback(tmp_path: Path, content: str | bytes) -> None
     result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file)], catch_exceptions=False)
     assert result.exit_code == 2
     assert result.stderr
+
+
+ESCAPE = "\x1b[31mred\x9b\u202e"
+
+
+def test_a_time_of_a_stage_beside_layers_says_that_they_have_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "layers.yaml"
+    file.write_text("{devices: 2, microbatches: 4, layers: [{name: a, count: 4, forward: 1, backward: 2}]}")
+    result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file), "--time", "forward.1=2"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: times.forward.1: cannot be given beside layers, which have their own\n"
+
+
+@pytest.mark.parametrize("name", ["long.yaml", "long.json"])
+def test_a_number_of_thousands_of_digits_is_told_without_pythons_advice(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text('{"devices": 4, "microbatches": ' + "9" * 5000 + "}")
+    result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file)])
+    assert result.exit_code == 2
+    told = "a number has thousands of digits; numbers lie between 1e-30 and 1e30"
+    assert result.stderr == f"error: {file}: {told}\n"
+
+
+def test_names_of_files_cannot_command_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they are printed: in errors, tables, notes, titles and lists of what was written."""
+    monkeypatch.chdir(tmp_path)
+    order, costs = f"{ESCAPE}.csv", f"{ESCAPE}.yaml"
+    Path(order).write_text("0F0,0B0\n\n")
+    Path(costs).write_text("devices: 1\nmicrobatches: 1\n")
+    for arguments in (
+        ["evaluate", order, "1f1b", "--devices", "1", "--save", f"{ESCAPE}.out", "--trace", f"{ESCAPE}.json"],
+        ["check", order],
+        ["compare", "-c", costs, "-c", costs, "--strategies", f"1f1b,{order}", "--no-optimize"],
+        ["compare", "-c", costs, "--no-optimize", "--strategies", "1f1b", "--report", f"{ESCAPE}.html"],
+        ["evaluate", "1f1b", "-c", f"{ESCAPE}.none"],
+        ["evaluate", "1f1b", "-c", costs, "--save", f"none/{ESCAPE}"],
+        ["profile", f"{ESCAPE}.none"],
+        ["sweep", f"{ESCAPE}.none"],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert "\\x1b[31mred" in result.output, arguments
+        assert not {"\x1b", "\x9b", "\u202e"} & set(result.output), arguments
+
+
+def test_lists_of_names_with_commas_are_divided_by_semicolons() -> None:
+    assert listed(["1f1b", "gpipe"]) == "1f1b, gpipe"
+    assert listed(name for name in ("dualpipe, v = 1", "zb-h2, v = 1")) == "dualpipe, v = 1; zb-h2, v = 1"
+    assert listed([]) == ""
+    named = [("a:x=1,y=2", "too long"), ("b", "too long"), ("c", "odd")]
+    assert together(named, lambda name, text: f"{name}: {text}") == ["a:x=1,y=2; b: too long", "c: odd"]

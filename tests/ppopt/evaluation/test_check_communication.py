@@ -150,6 +150,21 @@ def test_json_of_an_order_of_computations_has_no_communicators() -> None:
                 "without a microbatch, and fails when it runs")
             ],
         ),
+        (
+            "0SEND_F0,", "0SEND_F0,0WAIT_SEND_F0,",
+            [
+                ("row 1 (device 0), column 3: '0WAIT_SEND_F0' is not an action; a newer PyTorch has it "
+                "(pytorch#194121, not in 2.13), and it is not read yet; leave it out, it moves nothing; PyTorch "
+                "reads it as 0W without a microbatch, and fails when it runs")
+            ],
+        ),
+        (
+            "0SEND_F0,", "0SEND_F0,0WAIT_RECV_F0,",
+            [
+                ("row 1 (device 0), column 3: '0WAIT_RECV_F0' is not an action; allowed are e.g. 2F0, 2B0, 2I0, 2W0 "
+                "and (0F1;7B0)OVERLAP_F_B; PyTorch reads it as 0W without a microbatch, and fails when it runs")
+            ],
+        ),
         ("0F0,", "0UNSHARD,0F0,", [
             "row 1 (device 0), column 1: 0UNSHARD has no 0RESHARD behind it",
             "row 2 (device 1), column 2: 1F0 computes without its parameters: no 1UNSHARD is in force",
@@ -214,10 +229,40 @@ def test_what_deferring_receives_crosses_and_hangs_as_was_measured() -> None:
         assert set(json.loads(plain.stdout)["files"][0]["communicators"].values()) == {"runs"}
         result = checked(schedule_as_text(schedule.actions), "--lower", "deferred", "--format", "json")
         (file,) = json.loads(result.stdout)["files"]
-        assert (result.exit_code == 2) == is_crossed == ("communicators" not in file), name
+        assert result.exit_code == 2
+        assert is_crossed == ("communicators" not in file), name
         assert all("is crossed" in fault["message"] for fault in file["faults"])
         if not is_crossed:
             assert (file["communicators"]["edge"], file["communicators"]["pair"]) == ("runs", "hangs")
+        for communicators, runs in (("edge", not is_crossed), ("pair", False), ("rank", False)):
+            again = checked(schedule_as_text(schedule.actions), "--lower", "deferred", "--communicators", communicators)
+            assert again.exit_code == (0 if runs else 2)
+        if not is_crossed:
+            assert "; runs with edge (one communicator for each directed pair of devices), which " in again.stdout
+            assert "; hangs with pair (one for each pair of devices), " in again.stdout
+        word = "is crossed" if is_crossed else "hangs"
+        assert checked(schedule_as_text(schedule.actions)).stdout.endswith(
+            "; no fault; lowered by PyTorch, it runs with pair, "
+            f"and with defer_pp_recv=True it {word}: see --lower deferred\n"
+        )
+
+
+def test_the_communicators_of_a_configuration_are_those_that_an_order_must_run_with() -> None:
+    """What a file hangs with decides: of a lowered one, and in a word of an order of computations."""
+    made = evaluated_with_transfers("interleaved", 2, 4, 4, 0)
+    text = schedule_as_text(lower_as_pytorch(made.actions, made.layout, deferred=True))
+    Path("c.yaml").write_text("p2p: rendezvous\ncommunicators: edge\ncommunication: {transfer: 1}\n")
+    assert checked(text).exit_code == 2
+    assert checked(text, "--communicators", "edge").exit_code == 0
+    assert checked(text, "-c", "c.yaml").exit_code == 0
+    assert checked(text, "-c", "c.yaml", "--communicators", "way").exit_code == 2
+    order = schedule_as_text(made.actions)
+    word = "; lowered by PyTorch, it runs with edge, and with defer_pp_recv=True it runs\n"
+    assert checked(order, "-c", "c.yaml").stdout.endswith(word)
+    assert checked(order).exit_code == 0
+    assert checked("0F0,1F1,1B1,0B0\n0F1,1F0,1B0,0B1\n").stdout.endswith("; PyTorch's runtime cannot lower it\n")
+    with pytest.raises(ppopt.InputError, match="communicators: 'x' is not known; allowed are edge, pair, way, rank"):
+        ppopt.check_schedule_file("my.csv", communicators="x")
 
 
 def test_lower_is_for_orders_of_computations() -> None:
