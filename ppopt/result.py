@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppopt.evaluation.as_run import Transferred, as_it_ran
 from ppopt.evaluation.export import export
+from ppopt.internal_error import InternalError
 from reports.metrics import Figures
 from reports.numbers import number
 from solver.counted import counted
@@ -38,6 +39,25 @@ if TYPE_CHECKING:
     from solver.problem import Action
 
 
+def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> None:
+    """Refuse a result that is shorter than what is proven that nothing beats: one of the two is wrong.
+
+    Parameters
+    ----------
+    what : str
+        Its name.
+    value, proven : Fraction
+        Both exactly; None where nothing is proven.
+
+    Raises
+    ------
+    InternalError
+        With both.
+    """
+    if proven is not None and value < proven:
+        raise InternalError(f"{what}: {float(value):.10g} is below the bound {float(proven):.10g}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
     """What `ppopt.evaluate` returns.
@@ -63,6 +83,8 @@ class Schedule:
         What was minimised, and what the bound is of: ``makespan`` or ``span``.
     bound, gap : float or None
         A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
+    proven : Fraction or None
+        The bound without rounding. No schedule is made that is below it.
     bound_held_by : Bound or None
         The argument that holds the bound.
     allowed : Allowed
@@ -99,7 +121,7 @@ class Schedule:
     actions: Sequence[Sequence[PipelineAction]]
     rows: Sequence[Placed]
     objective: Objective = "makespan"
-    bound: float | None = None
+    proven: Fraction | None = None
     bound_held_by: Bound | None = None
     allowed: Allowed = field(default_factory=Allowed)
     interrupted: bool = False
@@ -108,13 +130,17 @@ class Schedule:
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
     lowered: Sequence[Sequence[Token | None]] | None = None
 
+    def __post_init__(self) -> None:
+        if self.proven is not None:
+            value = self.exact_span if self.objective == "span" else self.exact_makespan
+            refuse_below_bound(self.strategy, value, self.proven)
+
     @property
     def communication_share(self) -> float | None:
         """By what part the makespan rises because transfers wait; None where none does (``p2p: async``)."""
         if self.unhindered_makespan is None:
             return None
-        exact = Fraction(max(row.end for row in self.rows) - min(row.start for row in self.rows))
-        return float(exact / self.problem.ticks_per_unit / self.unhindered_makespan - 1)
+        return float(self.exact_makespan / self.unhindered_makespan - 1)
 
     @cached_property
     def problem_as_run(self) -> Problem:
@@ -132,6 +158,21 @@ class Schedule:
     def makespan(self) -> float:
         """T: the last end minus the first start."""
         return self.figures.makespan
+
+    @cached_property
+    def exact_makespan(self) -> Fraction:
+        """The makespan without rounding."""
+        ticks = max(row.end for row in self.rows) - min(row.start for row in self.rows)
+        return Fraction(ticks, self.problem.ticks_per_unit)
+
+    @cached_property
+    def exact_span(self) -> Fraction:
+        """The span without rounding."""
+        ends: dict[int, tuple[int, int]] = {}
+        for row in self.rows:
+            first, last = ends.get(row.device, (row.start, row.end))
+            ends[row.device] = min(first, row.start), max(last, row.end)
+        return Fraction(max(last - first for first, last in ends.values()), self.problem.ticks_per_unit)
 
     @property
     def span(self) -> float:
@@ -172,6 +213,11 @@ class Schedule:
     def memory_taken(self) -> tuple[float, float]:
         """By what the memory of equally short schedules is compared: the largest device's peak, then all their sum."""
         return max(self.peak_memory), sum(self.peak_memory)
+
+    @property
+    def bound(self) -> float | None:
+        """A proven lower bound of the objective."""
+        return None if self.proven is None else float(self.proven)
 
     @property
     def gap(self) -> float | None:

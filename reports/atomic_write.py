@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+_SUFFIX = ".part"
+
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[IO[bytes]]:
@@ -25,7 +27,7 @@ def atomic_write(target: Path) -> Iterator[IO[bytes]]:
     OSError
         If it cannot be written; nothing is left behind, as after any other exception in between.
     """
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_SUFFIX)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -36,6 +38,15 @@ def atomic_write(target: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def is_left_behind(path: Path, target: Path) -> bool:
+    """Return whether a file is a temporary one of a target whose writing was killed, or goes on."""
+    return path.name.startswith(_prefix(target)) and path.name.endswith(_SUFFIX)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:50]}."
 
 
 def _umask() -> int:

@@ -99,6 +99,8 @@ class Presented:
         Where the layers of the model lie; empty where the times of stages were given.
     noise : NoiseFigures or None
         Its makespan with drawn times.
+    is_drawn : bool
+        Whether there was time to draw its timeline.
     """
 
     summary: Row
@@ -115,6 +117,7 @@ class Presented:
     transfers: Sequence[ShownTransfer] = ()
     cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
+    is_drawn: bool = True
 
 
 @dataclass(frozen=True, eq=False)

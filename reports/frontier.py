@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
 from reports.table import TIMES, aligned
@@ -26,6 +26,8 @@ class FrontierPoint:
         What the schedule is called, where its stages are, and whether it is ``optimal`` or ``feasible``.
     rank : int or None
         Its place among the schedules of the report.
+    layers : tuple of int
+        For a model of layers, how many each stage holds.
     """
 
     limit: float
@@ -36,6 +38,7 @@ class FrontierPoint:
     placement: str
     status: str
     rank: int | None = None
+    layers: tuple[int, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -92,6 +95,8 @@ class ShownFrontier:
         The user's.
     unit : str
         Of time; empty where nobody named it.
+    scope : str
+        For what bounds and proofs hold, where that is not all that is shown.
     """
 
     points: Sequence[FrontierPoint]
@@ -102,10 +107,15 @@ class ShownFrontier:
     highest_bound: float
     limit: float | None = None
     unit: str = ""
+    scope: str = ""
 
     @property
     def sentence(self) -> str:
         """Say where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        return f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+
+    @property
+    def _course(self) -> str:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
@@ -113,8 +123,9 @@ class ShownFrontier:
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
-            share = (first.makespan - bend.makespan) / (first.makespan - last.makespan)
-            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory can save")
+            share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
+            can = "can save" if self.top[1] <= self.highest_bound else "was found to save"
+            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory {can}")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)
         return f"{text}{told[0].upper()}{told[1:]}."
@@ -197,8 +208,16 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
         before = point
     note = "step: what the memory since the row above buys"
-    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}"])
+    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
     return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
+
+
+def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
+    """Write the layers of each stage, once for the limits in a row that have the same."""
+    for layers, same in groupby(points, key=lambda point: point.layers):
+        if layers:
+            limits = ", ".join(number(point.limit) for point in same)
+            yield f"layers per stage at {limits}: {' '.join(map(str, layers))}"
 
 
 def _published_table(shown: ShownFrontier, width: int | None) -> str:

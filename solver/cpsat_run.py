@@ -143,7 +143,7 @@ class Interruptible:
         parameters = self._solver.parameters
         parameters.catch_sigint_signal = False
         parameters.num_workers = self.workers
-        parameters.random_seed = self.seed
+        parameters.random_seed = self.seed % 2**31  # searches count on from what the user gave
         if deadline < math.inf:
             parameters.max_time_in_seconds = max(0.01, deadline - perf_counter())
         for name, value in self.parameters.items():

@@ -10,10 +10,14 @@ from fractions import Fraction
 from numbers import Integral, Rational, Real
 from typing import TypeAlias
 
+from solver.errors import InputError
 from solver.exact import exact
 
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 """A duration outside is a slip of the pen; inside, every figure still fits a float."""
+
+SEEDS = 2**31
+"""How many seeds there are."""
 
 PerStage: TypeAlias = Fraction | tuple[Fraction, ...]
 """One number for all, or one each."""
@@ -82,6 +86,18 @@ def read_count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise refusal("must be a whole number of at least 1", value)
     return int(value)
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what does not seed everything that is random: solvers in C take 31 bits.
+
+    Raises
+    ------
+    InputError
+        With what is allowed.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
+        raise InputError(f"seed: must be a whole number from 0 to {SEEDS - 1}; found {shown(seed)}")
 
 
 def read_number(value: object) -> Fraction:

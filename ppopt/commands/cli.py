@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from ppopt import __version__
+from ppopt.processes import take_termination_as_interrupt
 
 _COMMANDS = {
     "check": "Check schedule files: every fault with its place.",
@@ -98,6 +99,7 @@ def cli() -> None:
 
 def main(prog_name: str | None = None) -> None:
     """Run ppopt; the entry point."""
+    take_termination_as_interrupt()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
     try:
         cli.main(prog_name=prog_name, standalone_mode=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import webbrowser
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
@@ -22,16 +24,21 @@ from ppopt.commands.pipeline_options import (
     with_layout,
 )
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
-from ppopt.optimization.time_limit import REPORTING, Afterwards
+from ppopt.optimization.time_limit import Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
 from strategies.numbers import in_one_line
 
 if TYPE_CHECKING:
+    from ppopt.commands.pages import PagePace
     from ppopt.comparison.comparison import Comparison
     from ppopt.evaluation.export import ExportOptions
+    from ppopt.result import Schedule
     from strategies.given_order import Named
     from strategies.pipeline import Pipeline
+
+SECONDS_OVER, SHARE_OVER = 0.5, 0.05
+"""A time limit may be exceeded by so much, or by such a part of it, before anybody is told."""
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon: "
@@ -125,20 +132,65 @@ def compare(
     _check_folder(export_dir)
     if report is not None:
         load_page()
-    options["afterwards"] = Afterwards(per_schedule=REPORTING * (report is not None))
-    comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options)
+    clock = _Clock(options["time_limit"] * max(1, len(configs)) if options["optimize"] else math.inf)
+    options["afterwards"] = Afterwards(foresee=None if report is None else clock.foresee)
+    comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options, clock)
 
     from ppopt.commands.printing import show_comparisons, tell_files
 
     show_comparisons(comparisons, titles, form)
-    _write_files(comparisons, titles, report, charts)
+    _write_files(comparisons, titles, report, charts, clock)
     orders = [] if export_dir is None else _write_orders(export_dir, comparisons, titles, how)
     tell_files(form, chart=charts, report=[] if report is None else [report], export=orders)
+    clock.tell_what_is_over()
     if opened and report is not None:
         webbrowser.open(Path(report).absolute().as_uri())
     tell_internal_errors(ctx, [line for comparison in comparisons for line in comparison.internal_errors])
     if any(comparison.infeasible and comparison.winner is None for comparison in comparisons):
         ctx.exit(3)
+
+
+@dataclass
+class _Clock:
+    """What a comparison with its page may take, in seconds, and how long the page takes of that."""
+
+    seconds: float
+    ends: float = math.inf
+    pace: PagePace | None = None
+
+    def start(self) -> None:
+        """Let the time begin."""
+        self.ends = perf_counter() + self.seconds
+
+    def foresee(self, schedules: Sequence[Schedule], operations: int) -> float:
+        """Measure how long a page takes with schedules and others of so many operations together."""
+        from ppopt.commands.pages import PagePace
+
+        sizes = [len(schedule.rows) for schedule in schedules]
+        if self.pace is None:
+            self.pace = PagePace.of(schedules[sizes.index(min(sizes))], len(sizes))
+        return self.pace.seconds(sum(sizes) + operations)
+
+    def drawn(self, comparisons: Sequence[Comparison]) -> list[int] | None:
+        """Count how many schedules of each comparison there is time to draw, and name the others."""
+        if self.pace is None or self.ends == math.inf:
+            return None
+        counts = self.pace.drawn_within(self.ends - perf_counter(), comparisons)
+        parts = zip(comparisons, counts, strict=True)
+        names = dict.fromkeys(each.strategy for comparison, most in parts for each in comparison.schedules[most:])
+        if names:
+            click.echo(
+                f"note: the report has no timelines of {', '.join(names)}: "
+                f"the time limit of {self.seconds:g} s was used up",
+                err=True,
+            )
+        return counts
+
+    def tell_what_is_over(self) -> None:
+        """Say by how much the time limit was too short for all that was asked for."""
+        over = perf_counter() - self.ends
+        if over > max(SECONDS_OVER, SHARE_OVER * self.seconds):
+            click.echo(f"note: the time limit of {self.seconds:g} s was too short by {over:.1f} s", err=True)
 
 
 def split_strategies(text: str) -> Iterator[str]:
@@ -198,6 +250,7 @@ def _compare_each(
     excluded: Sequence[str],
     baseline: str | None,
     options: dict[str, Any],
+    clock: _Clock,
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
@@ -227,6 +280,7 @@ def _compare_each(
     options |= {"exclude": exclude, "baseline": baseline}
     comparisons: list[Comparison] = []
     was_wanted = options["optimize"]
+    clock.start()
     with ProgressLine() as line:
         for (pipeline, strategies), title in zip(read, titles, strict=True):
             if own:
@@ -251,14 +305,14 @@ def _about(title: str, error: InputError, *, several: bool) -> list[str]:
 
 
 def _write_files(
-    comparisons: Sequence[Comparison], titles: Sequence[str], report: str | None, charts: Sequence[str]
+    comparisons: Sequence[Comparison], titles: Sequence[str], report: str | None, charts: Sequence[str], clock: _Clock
 ) -> None:
     if report is None and not charts:
         return
     from ppopt.commands.pages import write_chart, write_report
 
     if report is not None:
-        write_report(report, comparisons, titles, command_line())
+        write_report(report, comparisons, titles, command_line(), clock.drawn(comparisons))
     if charts and not any(comparison.schedules for comparison in comparisons):
         click.echo("note: there is no schedule to draw, so no chart was written", err=True)
         return

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
+from ppopt.commands.finite_number import SEED
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,

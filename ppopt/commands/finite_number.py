@@ -6,6 +6,8 @@ import math
 
 import click
 
+from strategies.numbers import SEEDS
+
 
 class _Finite(click.ParamType[float]):
     name = "number"
@@ -22,3 +24,12 @@ class _Finite(click.ParamType[float]):
 
 FINITE = _Finite()
 """A finite number of at least 0."""
+
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(0, SEEDS - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="The seed of everything random.",
+)

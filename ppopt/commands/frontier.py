@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppopt.commands.finite_number import FINITE
+from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="How many limits are chosen.  [default: 12]")
 @click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds for all of it.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Searches at once.  [default: the cores]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@SEED
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.json", help="Keep what is found; where the file is there, go on from it.")
 @click.option("--report", metavar="FILE.html", help="Write a page with the curve and all timelines.")
@@ -61,13 +61,13 @@ def frontier(
 
     from ppopt.commands.printing import show_frontier, tell_files
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.memory_frontier.find import frontier as find_frontier
+    from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS
 
     searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
     with ProgressLine() as line:
         try:
-            found = find_frontier(
+            found, keep = find_frontier(
                 pipeline,
                 limits=limits,
                 points=POINTS if points is None else points,
@@ -79,6 +79,7 @@ def frontier(
         except InputError as error:
             raise InputError(_with_option(str(error))) from None
     show_frontier(found, form)
+    keep()
     _write_files(found, options["config"] or DEFAULTS, report, charts)
     tell_files(form, saved=[] if save is None else [save], chart=charts, report=[] if report is None else [report])
     tell_internal_errors(ctx, found.internal_errors)

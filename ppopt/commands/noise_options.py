@@ -42,10 +42,6 @@ _OPTIONS = (
 NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
 """The parameters that `noise_options` adds."""
 
-SEED = click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random."
-)
-
 
 def noise_options(command: Command) -> Command:
     """Add the options to a command."""

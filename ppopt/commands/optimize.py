@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
-from ppopt.commands.reporting import load_page, report_schedules
+from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
 from solver.errors import InputError
 from solver.states import Objective
 
@@ -122,6 +122,7 @@ def optimize(
     for reason in results.infeasible:
         click.echo(reason, err=True)
     if not results.found:
+        tell_internal_errors(ctx, results.faults)
         ctx.exit(3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
@@ -140,16 +141,21 @@ def optimize(
         report_schedules(
             report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
         )
+    tell_internal_errors(ctx, results.faults)
 
 
 @dataclass
 class _Results:
-    """What searches have found, with the published schedules beside it, its explanations, and why there is no more."""
+    """What searches have found, with the published schedules beside it, its explanations, and why there is no more.
+
+    ``faults`` are what went wrong by our fault on one of several placements.
+    """
 
     found: list[Schedule] = field(default_factory=list)
     beside: list[Schedule] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
         """Replay all with drawn times, if there is any noise."""
@@ -162,6 +168,7 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     """Search each placement; what is shown beside a result belongs to its turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
+    from ppopt.internal_error import InternalError
     from ppopt.optimization.explain import explain_within
     from ppopt.optimization.optimize import optimize_each
     from ppopt.result import Schedule
@@ -170,10 +177,14 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     with ProgressLine() as line:
         for outcome in optimize_each(pipeline, replace(wanted, progress=line.show), limit):
             if not isinstance(outcome, Schedule):
-                results.infeasible.append(str(outcome))
+                (results.faults if isinstance(outcome, InternalError) else results.infeasible).append(str(outcome))
                 continue
             line.say("evaluating published schedules")
-            schedule, *published = with_published(outcome, limit)
+            try:
+                schedule, *published = with_published(outcome, limit)
+            except InternalError as error:
+                results.faults.append(str(error))
+                schedule, published = outcome, []
             results.found.append(schedule)
             results.beside += [schedule, *published]
             if limit.afterwards.explained:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import io
 import shlex
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ppopt import __version__
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.memory_frontier.frontier import Frontier
     from ppopt.profiling.against import Against
+    from ppopt.result import Schedule
     from ppopt.sweeps.sweeping import Outcome
     from reports.content import Section
 
@@ -29,8 +33,72 @@ CHARTS = ("bubbles", "memory", "ladder", "idle", "devices", "timeline")
 
 FORMATS = (".png", ".svg")
 
+CAUTION = 1.25
+"""A page may take this much longer than foreseen."""
 
-def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[str], command: Sequence[str]) -> None:
+
+@dataclass(frozen=True)
+class PagePace:
+    """How long a page takes, as one with a single schedule has shown.
+
+    Attributes
+    ----------
+    alone : float
+        Seconds for a page of as many schedules as are to be shown, without their timelines.
+    shown, drawn : float
+        Seconds for each operation of a schedule that is shown by its figures, and more where its timeline is drawn.
+    """
+
+    alone: float
+    shown: float
+    drawn: float
+
+    @classmethod
+    def of(cls, schedule: Schedule, count: int) -> PagePace:
+        """Measure it on a schedule that stands for so many."""
+        from ppopt.comparison.what_if import what_if
+        from reports.charts.timeline_layout import columns
+        from reports.content import Section
+        from reports.page.page import embedded, write_page
+
+        schedule = replace(schedule)  # what it knows of itself by now is not known of those that are shown
+        began = perf_counter()
+        presented = schedule.presented()
+        shown = perf_counter()
+        what_if(schedule.pipeline, [schedule])
+        embedded(columns(presented))
+        drawn = perf_counter()
+        stand_in = replace(presented, is_drawn=False)
+        section = Section("", schedule.pipeline.to_mapping(), [stand_in] * count)
+        write_page(io.StringIO(), [section], command="", version=__version__)
+        whole = perf_counter()
+        operations = len(presented.timeline)
+        return cls(whole - drawn, (shown - began) / operations, (drawn - shown) / operations)
+
+    def seconds(self, operations: int) -> float:
+        """Foresee how long a page takes that draws schedules of so many operations together."""
+        return CAUTION * (self.alone + (self.shown + self.drawn) * operations)
+
+    def drawn_within(self, seconds: float, comparisons: Sequence[Comparison]) -> list[int]:
+        """Count how many schedules of each comparison can be drawn, the best at least: the best of all come first."""
+        sizes = [[len(each.rows) for each in comparison.schedules] for comparison in comparisons]
+        left = seconds / CAUTION - self.alone - self.shown * sum(map(sum, sizes))
+        counts = [0] * len(sizes)
+        for rank in range(max(map(len, sizes), default=0)):
+            for place, each in enumerate(sizes):
+                if counts[place] == rank < len(each) and (rank == 0 or self.drawn * each[rank] <= left):
+                    counts[place] += 1
+                    left -= self.drawn * each[rank]
+        return counts
+
+
+def write_report(
+    path: str,
+    comparisons: Sequence[Comparison],
+    titles: Sequence[str],
+    command: Sequence[str],
+    drawn: Sequence[int] | None = None,
+) -> None:
     """Write comparisons as one HTML page that needs no network.
 
     Parameters
@@ -43,13 +111,18 @@ def write_report(path: str, comparisons: Sequence[Comparison], titles: Sequence[
         What each is called, such as its configuration file.
     command : sequence of str
         The command that makes the page again, word by word.
+    drawn : sequence of int, optional
+        How many schedules of each, best first, are drawn; by default all.
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    write_sections(path, _sections(comparisons, titles, replayable=True), command)
+    most_of_each: Sequence[int | None] = drawn or [None] * len(titles)
+    parts = zip(comparisons, titles, most_of_each, strict=True)
+    sections = [each.section(readable(title), replayable=True, drawn=most) for each, title, most in parts]
+    write_sections(path, sections, command)
 
 
 def write_sections(path: str, shown: Sequence[Section], command: Sequence[str]) -> None:
@@ -121,9 +194,8 @@ def write_sweep(path: str, outcome: Outcome, title: str, command: Sequence[str])
         write_sweep_page(file, shown, command=readable(shlex.join(command)), version=__version__)
 
 
-def _sections(comparisons: Sequence[Comparison], titles: Sequence[str], *, replayable: bool = False) -> list[Section]:
-    pairs = zip(comparisons, titles, strict=True)
-    return [comparison.section(readable(title), replayable=replayable) for comparison, title in pairs]
+def _sections(comparisons: Sequence[Comparison], titles: Sequence[str]) -> list[Section]:
+    return [comparison.section(readable(title)) for comparison, title in zip(comparisons, titles, strict=True)]
 
 
 def readable(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppopt.commands.finite_number import FINITE
+from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.optimization.time_limit import REPORTING, Afterwards
@@ -59,7 +59,7 @@ _EPILOG = (
 )
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: at most 2]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@SEED
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.yaml", help="Write the best plan as a configuration.")
 @click.option("--export-layout", is_flag=True, help="Print the best plan for Megatron, torchtitan and DeepSpeed.")

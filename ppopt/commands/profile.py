@@ -49,13 +49,14 @@ def profile(
         spread: found.spread_csv() if spread_form == "csv" else found.spread_yaml(),
         order: found.order_csv(),
     }
-    for path, text in texts.items():
+    if output is None:
+        click.echo(texts[output], nl=False)
+    _report(found, to_errors=output is None)
+    for what, path in {"costs": output, "spread": spread, "order": order}.items():
         if path is not None:
             with written_whole(path) as file:
-                file.write(text)
-    if output is None:
-        click.echo(found.to_yaml() if form == "yaml" else _json(found), nl=False)
-    _report(found, {"costs": output, "spread": spread, "order": order}, to_errors=output is None)
+                file.write(texts[path])
+            click.echo(f"{what}: {path}", err=output is None)
 
 
 def _form(form: str | None, output: str | None) -> str:
@@ -79,7 +80,7 @@ def _json(found: Profile) -> str:
     return json.dumps(found.pipeline.to_mapping(), indent=2) + "\n"
 
 
-def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) -> None:
+def _report(found: Profile, *, to_errors: bool) -> None:
     sizes = found.measurement
     latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
     steps = len(found.steps)
@@ -90,7 +91,6 @@ def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) ->
         *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
         f"p2p_latency: {latency}",
-        *(f"{what}: {path}" for what, path in files.items() if path is not None),
     ]
     for line in lines:
         click.echo(line, err=to_errors)

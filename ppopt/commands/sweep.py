@@ -57,7 +57,7 @@ def sweep(
     a sweep that was ended, in whatever way, goes on where it was.
     """
     from ppopt.sweeps.grid import read_grid
-    from ppopt.sweeps.sweeping import count_workers, run_sweep
+    from ppopt.sweeps.sweeping import EndedError, count_workers, run_sweep
     from ppopt.whole_files import check_outputs
 
     check_outputs({"--report": report}, [grid])
@@ -67,8 +67,13 @@ def sweep(
         click.echo(_foreseen(read, workers))
         return
     _confirm(read, workers, confirmed=confirmed)
-    with SweepProgress() as progress:
-        outcome = run_sweep(read, output, workers=workers, cluster=cluster, on_progress=progress.show)
+    try:
+        with SweepProgress() as progress:
+            outcome = run_sweep(read, output, workers=workers, cluster=cluster, on_progress=progress.show)
+    except EndedError as error:
+        if error.outcome.rows:
+            _show(error.outcome, form)
+        raise
     _show(outcome, form)
     if report is not None:
         from ppopt.commands.pages import write_sweep

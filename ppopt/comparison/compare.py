@@ -35,7 +35,6 @@ from solver.search.state import Progress
 from solver.states import EngineChoice
 from strategies.given_order import GivenOrder, Named
 from strategies.numbers import shown
-from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
@@ -43,6 +42,18 @@ from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
+
+LEAST_FOR_PUBLISHED = 0.3
+"""The part that it may take at least, however long searches take."""
+
+PUBLISHED_SHARE_BESIDE_FILES = 1 / 3
+"""The same where files are written afterwards, which takes about as long again."""
+
+SHORTEST_SEARCH = 4
+"""A search for which there is no time takes, with its cut and its bound, about as long as so many evaluations."""
+
+MOST_FOR_FILES = 0.7
+"""The part of what is left after published schedules that drawing times and writing files may be given."""
 
 TRIALS_SHARE = 0.05
 """Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
@@ -148,11 +159,11 @@ def compare(
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
-    gathered.evaluate(model, names, engine, hurried=bool(placements))
+    gathered.evaluate(model, names, engine, searches=len(placements))
     gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
-    options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
-    if noise is not None:
-        gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
+    options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
+    if placements and gathered.schedules:
+        gathered.put_aside(noise, searched_cuts(searched, placements, options))
     gathered.bound(searched, options, placements)
     if placements:
         gathered.search(searched, options)
@@ -161,19 +172,36 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends if placements else None)
+        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends - gathered.for_files if placements else None)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
-        left_out=tuple(gathered.left_out),
+        left_out=(*gathered.left_out, *ranked.left_out),
         infeasible=tuple(gathered.infeasible),
         searched=tuple(gathered.searched),
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
         communicators=gathered.trials.found,
     )
-    return replace(ranked, notes=(*ranked.notes, *gathered.trials.notes(ranked.schedules)))
+    notes = (*ranked.notes, *gathered.trials.notes(ranked.schedules), *_of_other_stages(ranked.schedules))
+    return replace(ranked, notes=notes)
+
+
+def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
+    """Name what is shorter than the searched schedule of its placement because it has another number of stages."""
+    for found in (each for each in schedules if each.is_searched):
+        rivals = [
+            each
+            for each in schedules
+            if each.fits and each.placement == found.placement and each.pipeline.stages != found.pipeline.stages
+        ]
+        best = min(rivals, key=lambda each: each.makespan, default=found)
+        if best.makespan < found.makespan:
+            yield (
+                f"{best.strategy} is shorter than {found.strategy}, whose search had {found.pipeline.stages} stages; "
+                f"{best.pipeline.stages} were not searched"
+            )
 
 
 def _tell_nobody(_text: str) -> None:
@@ -206,13 +234,13 @@ class _Gathered:
     limit: TimeLimit
     bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
-    starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
     trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
+    for_files: float = 0.0
 
     def try_communicators(self, seconds: float) -> None:
         """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
@@ -223,17 +251,19 @@ class _Gathered:
             self.interrupted = True
             self.limit.hurry()
 
-    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
-        """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
+    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, searches: int) -> None:
+        """Evaluate each schedule; leave out what does not fit, and what leaves too little time to searches.
 
         What does not fit is shown with options that do, if there are any.
         """
-        ends = self.limit.ends - (1 - PUBLISHED_SHARE) * self.limit.seconds
-        longest = 0.0
+        share = PUBLISHED_SHARE if self.limit.afterwards.foresee is None else PUBLISHED_SHARE_BESIDE_FILES
+        started, longest = perf_counter(), 0.0
         for place, name in enumerate(names, 1):
             began = perf_counter()
-            if hurried and self.schedules and began + longest > ends:
-                self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
+            for_searches = searches * SHORTEST_SEARCH * (began - started) / place / max(self.limit.seconds, 1e-9)
+            part = min(share, max(1 - for_searches, LEAST_FOR_PUBLISHED))
+            if searches and self.schedules and began + longest > self.limit.ends - (1 - part) * self.limit.seconds:
+                self.left_out.append((str(name), f"not evaluated: {part:.0%} of {self.limit.used_up}"))
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
@@ -255,14 +285,21 @@ class _Gathered:
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
         self.labels[identity(name)] = result.strategy
-        if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-            self.starts.append(result)  # a search starts from the others by itself
 
-    def put_aside_for_noise(self, noise: Noise, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
-        """Keep the time for drawing times of all that is there and all that will be searched."""
-        sizes = [MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts]
-        if self.schedules and sizes:
-            self.limit.put_aside(files=NOISE_CAUTION * seconds_needed(self.schedules, noise, sum(sizes)))
+    def put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
+        """Keep the time for drawing times, and for files, of all that is there and all that will be searched."""
+        coming = sum(MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts)
+        seconds = 0.0
+        if noise is not None:
+            self.on_phase("foreseeing how long drawing takes")
+            seconds += NOISE_CAUTION * seconds_needed(self.schedules, noise, coming)
+        if self.limit.afterwards.foresee is not None:
+            self.on_phase("foreseeing how long files take")
+            self.for_files = self.limit.afterwards.foresee(self.schedules, coming)
+        most = MOST_FOR_FILES * self.limit.left
+        if seconds + self.for_files > most:
+            self.for_files *= most / (seconds + self.for_files)
+        self.limit.put_aside(files=min(seconds + self.for_files, most))
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
@@ -362,13 +399,21 @@ def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
-    """Rank schedules and lay their ladders."""
+    """Rank schedules and lay their ladders; one that is below its bound is left out, as our fault."""
     ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, quick)
+    bounded: list[tuple[Schedule, Ladder]] = []
+    faults: list[tuple[str, str]] = []
+    for schedule, ladder in zip(ranked, measured.ladders, strict=True):
+        try:
+            bounded.append((_with_bound(schedule, ladder), ladder))
+        except InternalError as error:
+            faults.append((schedule.strategy, as_reason(schedule.strategy, error)))
     return Comparison(
         pipeline=pipeline,
-        schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),
-        ladders=measured.ladders,
+        schedules=tuple(schedule for schedule, _ in bounded),
+        ladders=tuple(ladder for _, ladder in bounded),
+        left_out=tuple(faults),
         bound=None if measured.bound is None else float(measured.bound),
         bounds_cut_short=measured.cut_short,
     )
@@ -390,7 +435,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     return replace(
         schedule,
         objective="makespan",
-        bound=float(ladder.bound),
+        proven=ladder.bound,
         bound_held_by=proven if same and schedule.objective == "makespan" else None,
         status=status,
     )

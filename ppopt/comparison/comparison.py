@@ -172,7 +172,7 @@ class Comparison:
         rows = [schedule.table_row() for schedule in self.shown.schedules]
         return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
 
-    def section(self, title: str = "", *, replayable: bool = False) -> Section:
+    def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Take what a report shows of the comparison.
 
         Parameters
@@ -181,6 +181,8 @@ class Comparison:
             What it is called, such as its configuration file.
         replayable : bool
             Whether its schedules are to be replayed on other costs, as on a page.
+        drawn : int, optional
+            How many of them, best first, are drawn and replayed; by default all.
         """
         from ppopt.comparison.what_if import what_if
         from reports.content import Section
@@ -190,14 +192,17 @@ class Comparison:
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),
-            schedules=[schedule.presented(ladder, values) for schedule, ladder, values in parts],
+            schedules=[
+                replace(schedule.presented(ladder, values), is_drawn=drawn is None or rank < drawn)
+                for rank, (schedule, ladder, values) in enumerate(parts)
+            ],
             left_out=self.left_out,
             infeasible=self.infeasible,
             bound=self.bound,
             baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            what_if=what_if(self.pipeline, shown.schedules) if replayable else None,
+            what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 
     def _repr_html_(self) -> str:

@@ -33,7 +33,7 @@ _ALL = {
 }
 
 
-def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
+def what_if(given: Pipeline, schedules: Sequence[Schedule], replayed: int | None = None) -> WhatIf:
     """Take what a page needs to replay schedules on other costs.
 
     Parameters
@@ -42,8 +42,11 @@ def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
         The model, in as many stages as its times are meant for.
     schedules : sequence of Schedule
         Those of the section.
+    replayed : int, optional
+        How many of them, from the first, are replayed; by default all.
     """
-    parts = [_parts(given, schedule) for schedule in schedules]
+    last = len(schedules) if replayed is None else replayed
+    parts = [_parts(given, schedule) if place < last else None for place, schedule in enumerate(schedules)]
     costs = list(dict.fromkeys(cost for each in parts if each is not None for cost in _costs(each)))
     return WhatIf(
         costs=[CostItem(cost.key, str(cost.place), _label(cost)) for cost in costs],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from ppopt.optimization.least_memory import least_memory
-from ppopt.result import Schedule
+from ppopt.result import Schedule, refuse_below_bound
 from reports.metrics import peak_memory
 from solver.bounds.bound import Bound
 from solver.problem import Problem
@@ -39,10 +39,9 @@ class Found:
     @classmethod
     def of(cls, schedule: Schedule) -> Found:
         """Read both off the times, without rounding."""
-        problem, rows = schedule.problem, schedule.rows
-        ticks = max(row.end for row in rows) - min(row.start for row in rows)
-        peak = max(peak_memory(problem, rows))
-        return cls(schedule, Fraction(ticks, problem.ticks_per_unit), Fraction(peak, problem.amounts_per_unit))
+        problem = schedule.problem
+        peak = max(peak_memory(problem, schedule.rows))
+        return cls(schedule, schedule.exact_makespan, Fraction(peak, problem.amounts_per_unit))
 
     @property
     def rank(self) -> tuple[Fraction, Fraction]:
@@ -60,13 +59,14 @@ class Proof:
         The memory that each device may hold; None for any.
     value : Fraction
         The makespan that nothing beats, in the user's unit of time.
-    bound : Bound
-        The same in ticks, with the argument that proves it.
+    bound : Bound or None
+        The same in ticks, with the argument that proves it; None where it holds for several cuts, each of which has an
+        argument of its own.
     """
 
     limit: Fraction | None
     value: Fraction
-    bound: Bound
+    bound: Bound | None
 
     def holds_at(self, limit: Fraction | None) -> bool:
         """Return whether it holds at a limit: at its own and at every smaller one."""
@@ -75,18 +75,23 @@ class Proof:
 
 @dataclass
 class Lane:
-    """A placement that is searched, with what is known of it.
+    """A placement that is searched, with what is known of it: on one cut of the model, or on all cuts of its layers.
+
+    Schedules and bounds of one cut say nothing of another, so two cuts that are searched each on its own are two.
 
     Attributes
     ----------
     name : str
-        The placement's name.
+        What it is called; no two have the same name.
     pipeline : Pipeline
-        The model as it is cut for it, without a memory limit.
+        The model as it is cut for it, without a memory limit. Where all cuts are searched, as the cut that needs the
+        least memory.
     layout : Placement
         Which device holds which stage.
     problem : Problem
         What a search of it schedules, without a memory limit.
+    over_cuts : bool
+        Whether the cut is searched, too: then schedules are of any cut, and bounds hold for every cut.
     found : list of Found
         Schedules of which no other is both as short and as frugal; the shortest comes last.
     proofs : list of Proof
@@ -97,6 +102,7 @@ class Lane:
     pipeline: Pipeline
     layout: Placement
     problem: Problem
+    over_cuts: bool = False
     found: list[Found] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
 
@@ -106,8 +112,30 @@ class Lane:
         return max(memory for memory, _ in least_memory(self.pipeline, self.layout))
 
     def is_of(self, schedule: Schedule) -> bool:
-        """Return whether a schedule has this placement and cut."""
-        return schedule.layout.homes == self.layout.homes and schedule.pipeline.with_limit(None) == self.pipeline
+        """Return whether a schedule has this placement, and this cut or one of those that are searched."""
+        pipeline = schedule.pipeline.with_limit(None)
+        if self.over_cuts and pipeline.layers is not None and not any(map(any, pipeline.recomputed_per_stage or ())):
+            pipeline = pipeline.with_cut(self.pipeline.layers_per_stage or ())
+        return schedule.layout.homes == self.layout.homes and pipeline == self.pipeline
+
+    @property
+    def amounts(self) -> list[Fraction]:
+        """What the memory of every schedule is a sum of."""
+        layers = self.pipeline.layers
+        if not self.over_cuts or layers is None:
+            return [amount for cost in self.pipeline.costs for amount in cost.amounts if amount]
+        glued = (kind.costs.times(kind.glue) for kind in layers.kinds)
+        return [
+            amount for costs in glued for amount in (costs.activation, costs.held_for_weight, costs.static) if amount
+        ]
+
+    @property
+    def activations(self) -> list[Fraction]:
+        """What a stage may keep of a microbatch, where that is anything."""
+        layers = self.pipeline.layers
+        if not self.over_cuts or layers is None:
+            return [cost.activation for cost in self.pipeline.costs if cost.activation]
+        return [kind.costs.activation * kind.glue for kind in layers.kinds if kind.costs.activation]
 
     def add(self, found: Found) -> bool:
         """Keep a schedule unless another is as short and takes no more memory; drop those that it makes idle."""
@@ -119,9 +147,30 @@ class Lane:
 
     def prove(self, bound: Bound, limit: Fraction | None) -> None:
         """Keep a bound, in ticks of the problem, that was proven at a limit."""
-        value = Fraction(bound.value, self.problem.ticks_per_unit)
+        self.prove_for_cuts(Fraction(bound.value, self.problem.ticks_per_unit), limit, bound)
+
+    def prove_for_cuts(self, value: Fraction, limit: Fraction | None, bound: Bound | None = None) -> None:
+        """Keep a bound, in the user's unit of time, that was proven at a limit for every cut that is searched."""
         if value > self.bound_at(limit):
             self.proofs.append(Proof(limit, value, bound))
+
+    def refuse_contradictions(self) -> None:
+        """Drop bounds that a schedule is below, since schedules are replayed and checked, and say so.
+
+        Raises
+        ------
+        InternalError
+            If there are any.
+        """
+        broken = [
+            (proof, found)
+            for proof in self.proofs
+            for found in self.found
+            if proof.holds_at(found.memory) and found.makespan < proof.value
+        ]
+        self.proofs = [proof for proof in self.proofs if all(proof is not wrong for wrong, _ in broken)]
+        for proof, found in broken:
+            refuse_below_bound(found.schedule.strategy, found.makespan, proof.value)
 
     def best_proof(self, limit: Fraction | None) -> Proof | None:
         """Find the highest bound that holds at a limit."""
@@ -150,6 +199,11 @@ class Curves:
     """
 
     lanes: Sequence[Lane]
+
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """The names of the placements, each once."""
+        return tuple(dict.fromkeys(lane.layout.name for lane in self.lanes))
 
     @property
     def least(self) -> Fraction:

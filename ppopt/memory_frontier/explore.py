@@ -11,12 +11,14 @@ from time import perf_counter
 
 from ppopt.internal_error import InternalError, as_reason
 from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.job import Answer, Failure, Job
+from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
+from ppopt.result import Schedule
 from solver.counted import counted
+from strategies.numbers import SEEDS
 from strategies.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
@@ -154,18 +156,16 @@ class Exploration:
 
     def _take(self, job: Job, answer: Answer) -> None:
         """Keep what a search has found; a placement on which one failed is searched no more."""
-        if isinstance(answer, Failure):
-            limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
-            fault = InternalError(f"the search {limit}: {answer.message}")
-            self.faults[job.placement] = as_reason(job.placement, fault)
-            return
         if answer is None:
             return
         lane, cell = self._lane(job.placement), (job.placement, job.limit)
         before = _standing(lane, job.limit)
-        lane.add(Found.of(answer))
-        if answer.bound_held_by is not None:
-            lane.prove(answer.bound_held_by, job.limit)
+        try:
+            _keep(lane, job.limit, answer)
+        except InternalError as error:
+            within = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
+            self.faults[lane.name] = as_reason(lane.name, InternalError(f"the search {within}: {error}"))
+            return
         if _standing(lane, job.limit) == before:
             self.spent[cell] *= 2
 
@@ -266,14 +266,17 @@ class Exploration:
         best, proof = lane.best_at(limit), lane.best_proof(limit)
         options = replace(
             self.options,
-            placement=name,
+            placement=lane.layout.name,
             time_limit=seconds,
             workers=1,
-            seed=self.options.seed + self.visits - 1,
+            seed=(self.options.seed + self.visits - 1) % SEEDS,
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )
-        return Job(name, limit, self.model.with_limit(limit), options)
+        model = self.model if lane.pipeline.layers is None else lane.pipeline
+        layout = lane.layout if lane.over_cuts else None
+        shortest = self._shortest_search(lane)
+        return Job(name, limit, model.with_limit(limit), options, layout, lane.bound_at(limit), shortest)
 
     def _lane(self, name: str) -> Lane:
         return next(lane for lane in self.curves.lanes if lane.name == name)
@@ -309,6 +312,28 @@ class Exploration:
     def _gap(self, limit: Fraction) -> Fraction:
         best = self.curves.best_at(limit).makespan
         return (best - self.curves.bound_at(limit)) / best
+
+
+def _keep(lane: Lane, limit: Fraction | None, answer: Schedule | OverCuts | Failure) -> None:
+    """Keep what a search at a limit has found, and what it has proven.
+
+    Raises
+    ------
+    InternalError
+        If something went wrong in it.
+    """
+    if isinstance(answer, Failure):
+        raise InternalError(answer.message)
+    found = answer.best if isinstance(answer, OverCuts) else answer
+    if found is not None and not lane.is_of(found):
+        raise InternalError(f"{found.strategy} is on another cut, for which these bounds do not hold")
+    if found is not None:
+        lane.add(Found.of(found))
+    if isinstance(answer, OverCuts):
+        lane.prove_for_cuts(answer.proven, limit)
+    elif answer.bound_held_by is not None:
+        lane.prove(answer.bound_held_by, limit)
+    lane.refuse_contradictions()
 
 
 def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,20 +19,22 @@ from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
+from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, searched_cut
+from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.time_limit import least_seconds
 from ppopt.optimization.unwritten import Long
 from ppopt.result import Schedule
 from ppopt.whole_files import check_writable
+from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
 from solver.search.long_search import SHORTEST
 from solver.search.portfolio import plain_bound
+from strategies.cuts import Counts
 from strategies.model_notes import TWO_COPIES, halves_notes
 from strategies.orders import parse_strategy
 from strategies.pipeline import Pipeline
-from strategies.placements import Placement
 from strategies.plausibility import doubts
 from strategies.registry import all_strategies
 from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
@@ -55,8 +57,9 @@ FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
 
 ONE_AT_A_TIME = "one microbatch at a time"
 
+NO_TIME_TO_CUT = "the time limit is too short to cut its layers such that they need the least memory"
 
-@collection_paused()
+
 def frontier(
     pipeline: Pipeline,
     *,
@@ -97,7 +100,8 @@ def frontier(
     seed : int
         The seed of everything random.
     save_to : str or path, optional
-        A file that keeps all that is found. Where it is there already, this run goes on from it.
+        A file that keeps all that is found. Where it is there already, this run goes on from it. If it cannot be
+        written in the end, the error's ``frontier`` is what was found.
     on_progress : callable, optional
         ``on_progress(text)`` is called with how far it has come.
     shown_afterwards : bool
@@ -115,26 +119,97 @@ def frontier(
     TimeTooShortError
         If the pipeline is so long that not even the schedule with the least memory can be written out in time.
     """
+    found, keep = find_frontier(
+        pipeline,
+        placement=placement,
+        overlap=overlap,
+        limits=limits,
+        points=points,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        save_to=save_to,
+        on_progress=on_progress,
+        shown_afterwards=shown_afterwards,
+    )
+    try:
+        keep()
+    except InputError as error:
+        raise NotSavedError(str(error), found) from None
+    return found
+
+
+class NotSavedError(InputError):
+    """What was found could not be written.
+
+    Attributes
+    ----------
+    frontier : Frontier
+        What was found.
+    """
+
+    def __init__(self, message: str, found: Frontier) -> None:
+        self.frontier = found
+        super().__init__(message)
+
+
+@collection_paused()
+def find_frontier(
+    pipeline: Pipeline,
+    *,
+    placement: str,
+    overlap: bool,
+    limits: Limits,
+    points: int,
+    time_limit: float,
+    workers: int | None,
+    seed: int,
+    save_to: str | Path | None,
+    on_progress: OnProgress | None = None,
+    shown_afterwards: bool = False,
+) -> tuple[Frontier, Callable[[], None]]:
+    """Do as `frontier`, but leave it to the caller when what was found is written: showing it comes first.
+
+    Parameters
+    ----------
+    pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards
+        As for `frontier`.
+
+    Returns
+    -------
+    found : Frontier
+        What was found.
+    keep : callable
+        ``keep()`` writes it, if there is a file for it.
+
+    Raises
+    ------
+    InputError, TimeTooShortError
+        As for `frontier`.
+    """
     started = perf_counter()
     check_pipeline(pipeline)
     options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
     wanted, count = read_limits(limits), read_points(points)
-    gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started)
+    gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
     saved = Saved()
     if save_to is not None:
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
-    gathered.lay_lanes()
-    refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
+    gathered.lay_lanes(saved.cuts)
+    refuse_below(gathered.curves.least, wanted or (), gathered.curves.placements)
     with Searchers(gathered.processes) as searchers:  # they need a while to start
         gathered.evaluate()
-        restore(gathered.curves, saved, options.allowed)
+        gathered.restore(saved)
         exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
     shown = exploration.settle()
     made = gathered.result(shown, exploration)
-    if save_to is not None:
-        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
-    return replace(made, seconds=perf_counter() - started)
+
+    def keep() -> None:
+        if save_to is not None:
+            save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
+
+    return replace(made, seconds=perf_counter() - started), keep
 
 
 def _tell_nobody(_text: str) -> None:
@@ -145,18 +220,21 @@ def _operations(pipeline: Pipeline) -> int:
     return 3 * (pipeline.stages or 0) * pipeline.microbatches
 
 
-def _laid(name: str, cut: Pipeline, layout: Placement, allowed: Allowed) -> Lane:
-    problem = build_search_problem(cut, layout, **allowed._asdict())
-    lane = Lane(name, cut, layout, problem)
-    orders = pipeline_actions(one_at_a_time(layout, problem))
-    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut, layout, orders, "graph")))
-    lane.prove(plain_bound(problem, "makespan"), None)
+def _laid(cut: SearchedCut, allowed: Allowed) -> Lane:
+    problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
+    lane = Lane(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
+    orders = pipeline_actions(one_at_a_time(cut.layout, problem))
+    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph")))
+    if cut.is_open:
+        lane.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
+    else:
+        lane.prove(plain_bound(problem, "makespan"), None)
     return lane
 
 
-def _seconds_to_lay(cut: Pipeline, layout: Placement, allowed: Allowed) -> float:
+def _seconds_to_lay(cut: SearchedCut, allowed: Allowed) -> float:
     began = perf_counter()
-    _laid("", cut, layout, allowed)
+    _laid(cut, allowed)
     return perf_counter() - began
 
 
@@ -174,16 +252,23 @@ class _Gathered:
     evaluating: float = 0.0
     replaying: float = 0.0  # foreseen for each operation of long pipelines
     interrupted: bool = False
+    wanted: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
         every = (with_virtual_stages(name, self.pipeline) for name in all_strategies())
         self.names = list(every)
-        self.given = GivenModel.of_several(self.pipeline, self.names, self.options.placements).settled()
-        self.model = self.given.with_limit(None)
-        _refuse_no_memory(self.model)
+        self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
+        self.given = self.several.settled()
+        self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)
+        _refuse_no_memory(self.given)
 
-    def lay_lanes(self) -> None:
+    def lay_lanes(self, kept: Mapping[str, Sequence[Counts]]) -> None:
         """Cut the model for each placement, with a schedule that needs the least memory and a bound without a search.
+
+        Parameters
+        ----------
+        kept : mapping of str to sequence of sequence of int
+            For each placement the cuts that an earlier run has searched, each on its own.
 
         Raises
         ------
@@ -196,12 +281,15 @@ class _Gathered:
         too_long: list[str] = []
         for name in self.options.placements:
             try:
-                cut, layout = self._cut(name)
-                if (why := self._no_time(name, cut, layout, LAID_SHARE if lanes else 1.0)) is not None:
-                    too_long.append(why)
-                    self.left_out.append((name, why))
-                    continue
-                lanes.append(_laid(name, cut, layout, self.options.allowed))
+                for cut in self._cuts(name, kept.get(name, ())):
+                    if (why := self._no_time(cut, LAID_SHARE if lanes else 1.0)) is None:
+                        lanes.append(_laid(cut, self.options.allowed))
+                    else:
+                        too_long.append(why)
+                        self.left_out.append((cut.name, why))
+            except OutOfTimeError:
+                too_long.append(f"{name}: {NO_TIME_TO_CUT}")
+                self.left_out.append((name, NO_TIME_TO_CUT))
             except Exception as error:
                 reason = str(error) if isinstance(error, InputError) else as_reason(name, error)
                 self.left_out.append((name, reason))
@@ -213,21 +301,24 @@ class _Gathered:
             raise InputError("\n".join(reason for _, reason in self.left_out))
         self.curves = Curves(lanes)
 
-    def _cut(self, name: str) -> tuple[Pipeline, Placement]:
-        cut, layout = searched_cut(self.model, name, self.options)
-        ops = _operations(cut)
+    def _cuts(self, name: str, kept: Sequence[Counts]) -> list[SearchedCut]:
+        """Choose the cuts of the model that are searched on a placement; `kept` were searched by an earlier run."""
+        limits = [None, *self.wanted] if self.wanted else [None]
+        cuts = searched_cuts_of(self.model, name, self.options, limits, kept)
+        ops = _operations(cuts[0].pipeline)
         if ops > MOST_SEARCHED_OPS:
             raise InputError(f"{name}: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
-        return cut, layout
+        return cuts
 
-    def _no_time(self, name: str, cut: Pipeline, layout: Placement, share: float) -> str | None:
+    def _no_time(self, cut: SearchedCut, share: float) -> str | None:
         """Foresee from a few microbatches how long a long pipeline takes; say so if that is more than a share."""
-        ops = _operations(cut)
+        name, ops = cut.name, _operations(cut.pipeline)
         if ops <= MANY_OPS:
             return None
         allowed = self.options.allowed
-        few, part = Long(cut, layout, allowed, ()).fewer(SHORTEST)
-        (least,) = least_seconds(lambda: [_seconds_to_lay(few, part, allowed)])
+        few, part = Long(cut.pipeline, cut.layout, allowed, ()).fewer(SHORTEST)
+        short = cut._replace(pipeline=few, layout=part)
+        (least,) = least_seconds(lambda: [_seconds_to_lay(short, allowed)])
         per_op = CAUTION * least / _operations(few)
         self.replaying = max(self.replaying, per_op)
         limit = self.options.time_limit
@@ -253,22 +344,29 @@ class _Gathered:
     def _evaluate_each(self) -> None:
         """Evaluate the published schedules without a limit, and with the user's where that makes another order."""
         ends = self.started + PUBLISHED_SHARE * self.options.time_limit
-        models = [self.model]
+        several = self.several
+        models = [replace(several, pipeline=several.pipeline.with_limit(None))]
         if self.pipeline.memory.limit is not None:
-            models.append(self.given)
+            models.append(several)
         began = perf_counter()
-        for place, name in enumerate(self.names, 1):
-            self.on_progress(f"evaluating {name}, {place} of {len(self.names)}")
+        runs = [(name, model) for model in models for name in self._by_placement()]
+        for place, (name, model) in enumerate(runs):
+            self.on_progress(f"evaluating {name}, {place + 1} of {len(runs)}")
             if (self.published and perf_counter() > ends) or self._is_too_late(name, ends):
                 share = f"{PUBLISHED_SHARE:.0%} of the time limit of {self.options.time_limit:g} s"
-                self.left_out += [(each, f"not evaluated: {share} was used up") for each in self.names[place - 1 :]]
+                left = (each for each, which in runs[place:] if which is models[0])
+                self.left_out += [(each, f"not evaluated: {share} was used up") for each in left]
                 break
             try:
-                for model in models:
-                    self._evaluate_one(name, model)
+                self._evaluate_one(name, model, is_first=model is models[0])
             except Exception as error:
                 self.left_out.append((name, as_reason(name, error)))
         self.evaluating = (perf_counter() - began) / max(1, len(self.published))
+
+    def _by_placement(self) -> list[str]:
+        """List the published schedules, those first that are on a placement that is searched."""
+        searched = {lane.layout.name for lane in self.curves.lanes}
+        return sorted(self.names, key=lambda name: parse_strategy(name)[0].placement not in searched)
 
     def _is_too_late(self, name: str, ends: float) -> bool:
         """Return whether evaluating a schedule of a long pipeline would take longer than all may take together."""
@@ -277,23 +375,30 @@ class _Gathered:
         ops = (3 if strategy.splits_backward else 2) * stages * self.model.microbatches
         return bool(self.replaying) and perf_counter() + self.replaying * ops > ends
 
-    def _evaluate_one(self, name: str, model: Pipeline) -> None:
+    def _evaluate_one(self, name: str, model: GivenModel, *, is_first: bool) -> None:
         try:
-            made: Schedule | None = evaluate_with(GivenModel(model), name, "graph", {}, cured=False)
+            made: Schedule | None = evaluate_with(model, name, "graph", {}, cured=False)
         except InputError as error:
-            made = first_variant_that_runs(GivenModel(model), name, "graph")
-            if made is None and model is self.model:
+            made = first_variant_that_runs(model, name, "graph")
+            if made is None and is_first:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
         if made is None:
             return
         found = Found.of(made)
-        if model is not self.model and any(
+        if not is_first and any(
             each.schedule.strategy == made.strategy and each.rank == found.rank for each in self.published
         ):
             return
         self.published.append(found)
         if (lane := self._lane_of(made)) is not None:
             lane.add(found)
+
+    def restore(self, saved: Saved) -> None:
+        """Take over what an earlier run has found."""
+        try:
+            restore(self.curves, saved, self.options.allowed)
+        except InternalError as error:
+            self.left_out.append(("what was saved", as_reason("what was saved", error)))
 
     def _lane_of(self, schedule: Schedule) -> Lane | None:
         """Find the placement that a published schedule is on, where its search might have found it."""
@@ -348,20 +453,15 @@ class _Gathered:
             bounds=tuple((float(limit), float(bound)) for limit, bound in steps),
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
-            searched=tuple(lane.name for lane in curves.lanes),
+            searched=curves.placements,
+            scope=scope_of(curves.lanes, self.pipeline),
             left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
         )
 
     def _point(self, limit: Fraction) -> Point:
-        best, bound = self.curves.best_at(limit), self.curves.bound_at(limit)
-        return Point(
-            limit=float(limit),
-            schedule=best.schedule,
-            bound=float(bound),
-            status="optimal" if best.makespan == bound else "feasible",
-        )
+        return Point(float(limit), self.curves.best_at(limit).schedule, self.curves.bound_at(limit))
 
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)
@@ -372,7 +472,10 @@ class _Gathered:
             yield "the devices have different limits, and the frontier gives all of them the same"
         for lane in self.curves.lanes:
             if len(lane.layout.homes) > 1 and not any(cost.static for cost in lane.pipeline.costs):
-                yield f"{lane.name} {TWO_COPIES}"
+                yield f"{lane.layout.name} {TWO_COPIES}"
+        can_recompute = self.pipeline.layers is not None and self.pipeline.layers.recomputable
+        if can_recompute and any(lane.over_cuts for lane in self.curves.lanes):
+            yield "no layer is recomputed here; ppopt plan finds which to recompute within one limit"
         if exploration.died:
             yield f"{exploration.died} of the processes that search ended by themselves; what they had found is lost"
         if exploration.interrupted:

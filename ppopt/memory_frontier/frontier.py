@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.twins import BETWEEN, twins
 from ppopt.internal_error import internal_errors
-from ppopt.result import Schedule
+from ppopt.result import Schedule, refuse_below_bound
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from solver.counted import counted
+from solver.states import Status
 from strategies.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -30,16 +32,26 @@ class Point:
         The memory that each device may hold.
     schedule : Schedule
         The shortest schedule known that fits it: a search found it, at this limit or a smaller one, or it is published.
-    bound : float
-        A makespan that no schedule beats at this limit, on any of the placements searched.
-    status : str
-        ``optimal`` where the makespan equals the bound, exactly, else ``feasible``.
+    proven : Fraction
+        A makespan that no schedule beats at this limit, on any of the placements searched, without rounding.
     """
 
     limit: float
     schedule: Schedule
-    bound: float
-    status: str
+    proven: Fraction
+
+    def __post_init__(self) -> None:
+        refuse_below_bound(f"within {self.limit:.10g}", self.schedule.exact_makespan, self.proven)
+
+    @property
+    def bound(self) -> float:
+        """What is proven that no schedule beats."""
+        return float(self.proven)
+
+    @property
+    def status(self) -> Status:
+        """``optimal`` where the makespan equals the bound, exactly, else ``feasible``."""
+        return "optimal" if self.schedule.exact_makespan == self.proven else "feasible"
 
     @property
     def placement(self) -> str:
@@ -59,7 +71,8 @@ class Point:
     def to_dict(self) -> dict[str, Any]:
         """Write the point as in ``--format json``."""
         keys = ("limit", "placement", "makespan", "bound", "gap", "status")
-        return {key: getattr(self, key) for key in keys}
+        cut = self.schedule.pipeline.layers_per_stage
+        return {key: getattr(self, key) for key in keys} | ({} if cut is None else {"layers_per_stage": list(cut)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,6 +100,8 @@ class Frontier:
         A makespan that no schedule beats with any memory.
     searched : tuple of str
         The placements.
+    scope : str
+        For a model of layers whose cut is left open: for which cuts bounds and proofs hold.
     left_out : tuple of (str, str)
         Placements and published schedules that do not fit the pipeline, with the reason.
     notes : tuple of str
@@ -106,6 +121,7 @@ class Frontier:
     top: Schedule
     highest_bound: float
     searched: tuple[str, ...]
+    scope: str = ""
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     interrupted: bool = False
@@ -137,7 +153,8 @@ class Frontier:
             {"strategy": each.strategy, "memory": max(each.peak_memory), "makespan": each.makespan}
             for each in self.published
         ]
-        return {"points": [point.to_dict() for point in self.points], "published": published}
+        scope = {"bounds_hold": self.scope} if self.scope else {}
+        return {"points": [point.to_dict() for point in self.points], "published": published} | scope
 
     def chart(self) -> alt.LayerChart:
         """Draw makespan over memory: the curve of what was found, the bound below it, and the published schedules."""
@@ -158,7 +175,8 @@ class Frontier:
         schedules = self._ranked()
         limits = self.pipeline.memory.limit
         named = [
-            replace(each, pipeline=each.pipeline.with_limit(limits), strategy=self._name(each)) for each in schedules
+            replace(self._as_proven(each), pipeline=each.pipeline.with_limit(limits), strategy=self._name(each))
+            for each in schedules
         ]
         shown = self._shown(schedules)
         return Section(
@@ -170,6 +188,12 @@ class Frontier:
             search=self._search_sentence,
             frontier=shown,
         )
+
+    def _as_proven(self, schedule: Schedule) -> Schedule:
+        """Give a schedule the bound of the least limit that it is shown for: that of its search may be another's."""
+        point = next((point for point in self.points if point.schedule is schedule), None)
+        status = schedule.status if point is None or not schedule.is_searched else point.status
+        return replace(schedule, proven=None if point is None else point.proven, bound_held_by=None, status=status)
 
     def _name(self, schedule: Schedule) -> str:
         """Name a schedule after the least limit that it is shown for, where a search has found it."""
@@ -205,6 +229,7 @@ class Frontier:
                     placement=point.placement,
                     status=point.status,
                     rank=ranks[id(point.schedule)],
+                    layers=point.schedule.pipeline.layers_per_stage or (),
                 )
                 for point in self.points
             ],
@@ -225,10 +250,13 @@ class Frontier:
             highest_bound=self.highest_bound,
             limit=None if limit is None else float(limit),
             unit=self.pipeline.unit or "",
+            scope=self.scope,
         )
 
-    def _best_within(self, memory: float) -> float | None:
-        return min((each.makespan for each in self.stairs if max(each.peak_memory) <= memory), default=None)
+    def _best_within(self, memory: float) -> float:
+        """Return the shortest step that is known with so much memory, by whatever schedule."""
+        known = (*self.stairs, *self.published)
+        return min(each.makespan for each in known if max(each.peak_memory) <= memory)
 
     @property
     def _search_sentence(self) -> str:

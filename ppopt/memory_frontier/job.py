@@ -9,6 +9,7 @@ from typing import TypeAlias
 from ppopt.optimization.optimize import SearchOptions
 from ppopt.result import Schedule
 from strategies.pipeline import Pipeline
+from strategies.placements import Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,21 @@ class Job:
         The model with that limit.
     options : SearchOptions
         How it is searched, and for how long.
+    layout : Placement or None
+        Where the stages lie, if the cut of the layers is searched, too; else None.
+    known : Fraction
+        What is proven already for all cuts.
+    least_seconds : float
+        How long one cut is searched at least.
     """
 
     placement: str
     limit: Fraction | None
     pipeline: Pipeline
     options: SearchOptions
+    layout: Placement | None = None
+    known: Fraction = Fraction(0)
+    least_seconds: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,5 +56,21 @@ class Failure:
     message: str
 
 
-Answer: TypeAlias = Schedule | Failure | None
+@dataclass(frozen=True, eq=False)
+class OverCuts:
+    """What a search over cuts has found.
+
+    Attributes
+    ----------
+    best : Schedule or None
+        The shortest schedule, on its cut.
+    proven : Fraction
+        No cut and no order takes less.
+    """
+
+    best: Schedule | None
+    proven: Fraction
+
+
+Answer: TypeAlias = Schedule | OverCuts | Failure | None
 """The best schedule that was found, with its bound; what went wrong; None where it was ended too early."""

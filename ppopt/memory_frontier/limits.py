@@ -53,9 +53,15 @@ def read_limits(limits: Limits) -> tuple[Fraction, ...] | None:
 
 def _split(text: str) -> list[Any]:
     """Read numbers with commas between; what is none is refused by its own words."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",")]
+    if not any(parts):
+        return []
     numbers: list[Any] = []
-    for part in parts:
+    for place, part in enumerate(parts, 1):
+        if not part:
+            raise InputError(
+                f"limits: must be {AUTO} or numbers such as 4,6,8; number {place} of {text[:40]!r} is empty"
+            )
         try:
             numbers.append(written_number(part))
         except ValueError:
@@ -175,13 +181,12 @@ def respaced_limits(
 def _grain(lanes: Sequence[Lane], room: Fraction, points: int) -> Fraction:
     """Find of what amount limits are multiples: a whole activation of a stage, where there are enough of these."""
     step = _step(lanes)
-    activations = (cost.activation for lane in lanes for cost in lane.pipeline.costs if cost.activation)
-    coarse = min(activations, default=step)
+    coarse = min((each for lane in lanes for each in lane.activations), default=step)
     return coarse if room / coarse >= points else step
 
 
 def _step(lanes: Sequence[Lane]) -> Fraction:
     """Find the greatest amount of which all that a stage keeps are multiples."""
-    used = [amount for lane in lanes for cost in lane.pipeline.costs for amount in cost.amounts if amount]
+    used = [amount for lane in lanes for amount in lane.amounts]
     scale = lcm(*(amount.denominator for amount in used))
     return Fraction(gcd(*(int(amount * scale) for amount in used)), scale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,19 +9,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ppopt.checksums import is_as_written, with_checksum
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.internal_error import InternalError
-from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.curves import Curves, Found, Lane, Proof
 from ppopt.result import Schedule
 from ppopt.whole_files import written_whole
 from solver.bounds.bound import Bound
 from solver.errors import InputError
 from strategies.actions import parse_action
+from strategies.cuts import Counts
 from strategies.numbers import in_one_line
 from strategies.pipeline import Pipeline
 from strategies.search_problem import Allowed
 
-FORMAT = "ppopt-frontier-1"
+FORMAT = "ppopt-frontier-2"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Saved:
 
     placements: Mapping[str, Any] = field(default_factory=dict)
     limits: Sequence[Fraction] = ()
+
+    @property
+    def cuts(self) -> dict[str, list[Counts]]:
+        """For each placement the cuts of the layers that were searched, each on its own."""
+        cuts = {name: [tuple(each["cut"] or ()) for each in said["bounds"]] for name, said in self.placements.items()}
+        return {name: list(dict.fromkeys(filter(None, each))) for name, each in cuts.items()}
 
 
 def save(
@@ -80,10 +87,10 @@ def save(
         "pipeline": _written(model),
         "allowed": allowed._asdict(),
         "limits": [str(limit) for limit in limits],
-        "placements": {**before.placements, **{lane.name: _lane_written(lane) for lane in curves.lanes}},
+        "placements": {**before.placements, **_lanes_written(curves.lanes)},
     }
     with written_whole(path) as file:
-        file.write(json.dumps({**content, "checksum": _checksum(content)}, allow_nan=False))
+        file.write(json.dumps(with_checksum(content), allow_nan=False))
 
 
 def _written(model: Pipeline) -> str:
@@ -91,26 +98,40 @@ def _written(model: Pipeline) -> str:
     return json.dumps(model.to_mapping(), sort_keys=True)
 
 
-def _lane_written(lane: Lane) -> dict[str, Any]:
+def _lanes_written(lanes: Sequence[Lane]) -> dict[str, Any]:
+    """Write for each placement its schedules and bounds, each with the cut of the layers that it is of."""
+    written: dict[str, Any] = {lane.layout.name: {"schedules": [], "bounds": []} for lane in lanes}
+    for lane in lanes:
+        written[lane.layout.name]["schedules"] += [_schedule_written(each.schedule) for each in lane.found]
+        written[lane.layout.name]["bounds"] += [_proof_written(lane, proof) for proof in lane.proofs]
+    return written
+
+
+def _schedule_written(schedule: Schedule) -> dict[str, Any]:
+    cut = schedule.pipeline.layers_per_stage
     return {
-        "schedules": [
-            {"name": each.schedule.strategy, "searched": each.schedule.is_searched, "orders": each.schedule.orders}
-            for each in lane.found
-        ],
-        "bounds": [
-            {
-                "limit": None if proof.limit is None else str(proof.limit),
-                "value": str(proof.value),
-                "piece": proof.bound.piece,
-                "device": proof.bound.device,
-            }
-            for proof in lane.proofs
-        ],
+        "name": schedule.strategy,
+        "searched": schedule.is_searched,
+        "orders": schedule.orders,
+        "cut": None if cut is None else list(cut),
     }
 
 
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _proof_written(lane: Lane, proof: Proof) -> dict[str, Any]:
+    held = proof.bound
+    return {
+        "limit": None if proof.limit is None else str(proof.limit),
+        "value": str(proof.value),
+        "piece": None if held is None else held.piece,
+        "device": None if held is None else held.device,
+        "cut": _cut_of_bounds(lane),
+    }
+
+
+def _cut_of_bounds(lane: Lane) -> list[int] | None:
+    """Return the cut that a placement's bounds are of; None where they are of all, or nothing was cut."""
+    cut = lane.pipeline.layers_per_stage
+    return None if lane.over_cuts or cut is None else list(cut)
 
 
 def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> Saved:
@@ -136,7 +157,7 @@ def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed
     if (content["format"], content.get("version")) != (FORMAT, version):
         found = in_one_line(content.get("version"))[:40]
         raise InputError(f"{name}: was written by ppopt {found}, and this is {version}; {cure}")
-    if content.pop("checksum", None) != _checksum(content):
+    if not is_as_written(content):
         raise InputError(f"{name}: is damaged: its checksum is not that of what it says; {cure}")
     if content["pipeline"] != _written(model):
         raise InputError(f"{name}: is of another pipeline{_difference(content['pipeline'], model)}; {cure}")
@@ -167,7 +188,7 @@ def _difference(written: str, model: Pipeline) -> str:
 
 
 def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
-    """Take over schedules, replayed and checked anew, and bounds.
+    """Take over schedules, replayed and checked anew, and bounds, each for the cut that it is of.
 
     Raises
     ------
@@ -175,18 +196,30 @@ def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
         If a schedule is found at fault, which its file's checksum should have told.
     """
     for lane in curves.lanes:
-        written = saved.placements.get(lane.name, {"schedules": [], "bounds": []})
+        written = saved.placements.get(lane.layout.name, {"schedules": [], "bounds": []})
         for each in written["schedules"]:
-            lane.add(Found.of(_restored(lane, each, allowed)))
+            if lane.over_cuts or each["cut"] == _cut_of_bounds(lane):
+                lane.add(Found.of(_restored(lane, each, allowed)))
         for each in written["bounds"]:
-            limit = None if each["limit"] is None else Fraction(each["limit"])
-            ticks = Fraction(each["value"]) * lane.problem.ticks_per_unit
-            if ticks.denominator > 1:
-                raise InternalError(f"{lane.name}: the saved bound {each['value']} is no whole number of ticks")
-            lane.prove(Bound(int(ticks), each["piece"], each["device"]), limit)
+            if each["cut"] == _cut_of_bounds(lane):
+                _prove(lane, each)
+        lane.refuse_contradictions()
+
+
+def _prove(lane: Lane, written: Mapping[str, Any]) -> None:
+    value = Fraction(written["value"])
+    limit = None if written["limit"] is None else Fraction(written["limit"])
+    ticks = value * lane.problem.ticks_per_unit
+    if written["piece"] is None:
+        lane.prove_for_cuts(value, limit)
+    elif ticks.denominator == 1:
+        lane.prove(Bound(int(ticks), written["piece"], written["device"]), limit)
+    else:
+        raise InternalError(f"{lane.name}: the saved bound {written['value']} is no whole number of ticks")
 
 
 def _restored(lane: Lane, written: dict[str, Any], allowed: Allowed) -> Schedule:
     orders = [[parse_action(action) for action in order] for order in written["orders"]]
-    made = replay_orders(written["name"], lane.pipeline, lane.layout, orders, "graph")
+    pipeline = lane.pipeline.with_cut(written["cut"]) if lane.over_cuts else lane.pipeline
+    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph")
     return replace(made, allowed=allowed, status="feasible" if written["searched"] else "replayed")

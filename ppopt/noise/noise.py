@@ -10,7 +10,7 @@ from typing import Any
 from ppopt.noise.spread_file import Spreads
 from reports.numbers import percent
 from solver.errors import InputError
-from strategies.numbers import shown
+from strategies.numbers import check_seed, shown
 
 MOST_SAMPLES = 1_000_000
 LARGEST_VARIATION = 10.0
@@ -60,8 +60,7 @@ class Noise:
         if self.spreads is not None and self.operation:
             raise InputError("spread: is how each operation was measured to vary; noise gives that, too: leave one out")
         _refuse_count("samples", self.samples, 1, MOST_SAMPLES)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {shown(self.seed)}")
+        check_seed(self.seed)
 
     def variation_of(self, device: int) -> float:
         """Return the coefficient of variation of a device's speed."""

@@ -141,7 +141,7 @@ def _standard_error(makespans: Numbers) -> float:
 
 
 def seconds_needed(schedules: Sequence[Schedule], noise: Noise, more_operations: int = 0) -> float:
-    """Foresee how long `under_noise` takes, from one batch of the largest schedule.
+    """Foresee how long `under_noise` takes, from a batch of the largest schedule and one of two draws.
 
     Parameters
     ----------
@@ -154,6 +154,9 @@ def seconds_needed(schedules: Sequence[Schedule], noise: Noise, more_operations:
     largest = schedules[sizes.index(max(sizes))]
     at_once = max(1, min(noise.samples, NUMBERS_AT_ONCE // max(sizes)))
     began = perf_counter()
+    sampled_makespans([largest], replace(noise, samples=min(2, at_once)))
+    prepared = perf_counter()
     sampled_makespans([largest], replace(noise, samples=at_once))
-    took = perf_counter() - began
-    return took * -(-noise.samples // at_once) * (sum(sizes) + more_operations) / max(sizes)
+    preparing, drawing = prepared - began, perf_counter() - prepared
+    per_draw = max(0.0, drawing - preparing) / at_once
+    return (preparing + per_draw * noise.samples) * (sum(sizes) + more_operations) / max(sizes)

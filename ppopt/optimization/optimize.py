@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
+from itertools import islice
 from time import perf_counter
 from typing import get_args
 
@@ -16,7 +17,7 @@ import solver.longest_path  # noqa: F401 - what finishes a result is loaded befo
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
 from ppopt.evaluation.replaying import replay_orders
 from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError
+from ppopt.internal_error import InternalError, as_internal
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
@@ -41,7 +42,7 @@ from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick
 from solver.search.state import NEGLIGIBLE, Progress, Search
 from solver.states import Objective
 from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
-from strategies.numbers import shown
+from strategies.numbers import check_seed, shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
 from strategies.plausibility import doubts
@@ -151,6 +152,8 @@ def optimize(
         If no schedule fits the memory.
     InputError
         If an argument is wrong.
+    InternalError
+        If the only search fails by our fault; of several, a note names the one that did.
     """
     options = SearchOptions(
         placement=placement,
@@ -169,7 +172,9 @@ def optimize(
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, InfeasibleError))
+        raise next(outcome for outcome in outcomes if not isinstance(outcome, Schedule))
+    faults = [f"internal error: {each}" for each in outcomes if isinstance(each, InternalError)]
+    found = [replace(each, notes=(*each.notes, *faults)) for each in found]
     if robust is not None:
         found = under_noise(found, robust)
         return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
@@ -219,8 +224,7 @@ class SearchOptions:
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        check_seed(self.seed)
         if not all(isinstance(each, Schedule) for each in self.starts):
             raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
@@ -250,7 +254,7 @@ class SearchOptions:
 
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
-) -> Iterator[Schedule | InfeasibleError]:
+) -> Iterator[Schedule | InfeasibleError | InternalError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
 
     A placement whose bound is above the best schedule of those before it cannot win, and leaves its time to the others.
@@ -265,8 +269,8 @@ def optimize_each(
 
     Yields
     ------
-    Schedule or InfeasibleError
-        The best found on a placement, or why there is none.
+    Schedule, InfeasibleError or InternalError
+        The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
     limit = limit or TimeLimit(options.time_limit)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
@@ -280,6 +284,13 @@ def optimize_each(
             result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
         except InfeasibleError as error:
             yield error
+            continue
+        except InputError:
+            raise
+        except Exception as error:
+            if len(cuts) == 1:
+                raise
+            yield as_internal(f"optimized-{name}", error)
             continue
         if best is None or result.objective_value < best.objective_value:
             best = result
@@ -295,7 +306,11 @@ def _cut_for(model: GivenModel, name: str, split_backward: bool, seconds: float)
     if not model.leaves_cut_open(len(pipeline.costs)):
         return cut
     placement = make_placement(name, pipeline.devices, len(pipeline.costs), pipeline.microbatches)
-    return cut._replace(pipeline=planned_for_search(pipeline, placement, seconds, split_backward=split_backward))
+    return cut._replace(pipeline=_planned_once(pipeline, placement, seconds, split_backward=split_backward))
+
+
+_planned_once = lru_cache(maxsize=16)(planned_for_search)
+"""A comparison asks for the cut of a search first for its bounds: it must be the same, and takes its time once."""
 
 
 def searched_cuts(
@@ -377,6 +392,7 @@ def _optimize_one(
     met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         _go_on(search)
+        given = _offer_given(search, pipeline, placement, options.starts)
         long = _long_search(search, pipeline, placement, options, strategies)
         begins = long if ahead is None and long is not None and is_long(problem) else None
         if begins is not None and len(problem.tasks) > MANY_OPS:
@@ -384,8 +400,7 @@ def _optimize_one(
             limit.bounding = quick_bound(search)
             begins.begin()
             begins = None
-        notes += _offer_published(search, pipeline, strategies, limit, handing)
-        _offer_given(search, pipeline, placement, options.starts)
+        notes += _offer_published(search, pipeline, strategies, limit, handing, given)
         _offer_something(search, placement)
         met.starting = False
         search.proven(bound_first(problem))
@@ -602,7 +617,12 @@ def _tools(problem: Problem, placement: Placement, objective: Objective) -> tupl
 
 
 def _offer_published(
-    search: Search, pipeline: Pipeline, strategies: Sequence[Strategy], limit: TimeLimit, longest: float = 0.0
+    search: Search,
+    pipeline: Pipeline,
+    strategies: Sequence[Strategy],
+    limit: TimeLimit,
+    longest: float = 0.0,
+    given: Collection[str] = (),
 ) -> list[str]:
     """Start from the published schedules: the result is never worse than one that was offered.
 
@@ -615,15 +635,21 @@ def _offer_published(
         What is searched, and the clock.
     longest : float
         How many seconds one offer has taken, if any has.
+    given : collection of str
+        The labels of schedules that the search has started from before.
 
     Returns
     -------
     list of str
         What there was no time for, if so.
     """
-    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = []
     untried: list[str] = []
-    for strategy in strategies if not search.closed else ():
+    begun = dict(_begun(given))
+    strategies = [] if search.closed else strategies
+    others: list[tuple[Strategy, Iterator[dict[str, int]]]] = [
+        (each, islice(each.variants(pipeline), begun[each.name], None)) for each in strategies if each.name in begun
+    ]
+    for strategy in (each for each in strategies if each.name not in begun):
         if _is_too_late(search, longest):
             untried.append(strategy.name)
             continue
@@ -647,18 +673,39 @@ def _offer_published(
     return []
 
 
+def _begun(given: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """List the strategies of given schedules, with how many of their variants have been tried: the default or none."""
+    for label in given:
+        name, _, options = label.partition(":")
+        yield name, int(all(option.startswith("stages=") for option in options.split(",") if option))
+
+
 def _is_too_late(search: Search, offering: float) -> bool:
     """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
     return search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
 
 
-def _offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]) -> None:
-    """Start from given schedules, those of another placement or cut left out."""
-    for given in starts:
-        if given.layout.homes == placement.homes and given.pipeline == pipeline:
-            orders = as_searched(search.problem, given.actions)
-            if orders is not None:
-                search.offer(orders)
+def _offer_given(
+    search: Search, pipeline: Pipeline, placement: Placement, starts: Sequence[Schedule]
+) -> frozenset[str]:
+    """Start from given schedules, the shortest first, until none that is left can be shorter than the best.
+
+    Returns
+    -------
+    frozenset of str
+        The labels of those on this placement and cut.
+    """
+    here = [each for each in starts if each.layout.homes == placement.homes and each.pipeline == pipeline]
+    taken: list[str] = []
+    for given in sorted(here, key=lambda each: (each.makespan, *each.memory_taken)):
+        length = Fraction(given.makespan) * search.problem.ticks_per_unit
+        if search.objective == "makespan" and search.best is not None and length > search.best:
+            taken.append(given.strategy)
+            continue
+        orders = as_searched(search.problem, given.actions)
+        if orders is not None and search.offer(orders):
+            taken.append(given.strategy)
+    return frozenset(taken)
 
 
 def _offer_something(search: Search, placement: Placement) -> None:
@@ -739,7 +786,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     return replace(
         result,
         objective=search.objective,
-        bound=search.bound / scale,
+        proven=Fraction(search.bound, scale),
         bound_held_by=search.held_by,
         status="optimal" if search.closed and value == search.bound / scale else "feasible",
         seconds=perf_counter() - started,
@@ -805,7 +852,12 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
             continue
         if result is not None:
             compared.append(
-                replace(result, bound=schedule.bound, objective=schedule.objective, allowed=schedule.allowed)
+                replace(
+                    result,
+                    proven=schedule.proven if result.fits else None,  # what takes more memory may be shorter
+                    objective=schedule.objective,
+                    allowed=schedule.allowed,
+                )
             )
         longest = max(longest, perf_counter() - began)
     return compared, left_out

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,6 +56,8 @@ class PeriodicSchedule(Schedule):
         How many microbatches of each direction a period has.
     copies, shown : int
         How many periods there are in all, and how many are written out.
+    ticks : int
+        The makespan of the whole.
     """
 
     begins: tuple[int, ...] = ()
@@ -61,6 +65,12 @@ class PeriodicSchedule(Schedule):
     period: int = 1
     copies: int = SHOWN_PERIODS
     shown: int = SHOWN_PERIODS
+    ticks: int = 0
+
+    @cached_property
+    def exact_makespan(self) -> Fraction:
+        """The makespan of the whole without rounding; the span is not searched so."""
+        return Fraction(self.ticks, self.problem.ticks_per_unit)
 
     @property
     def operations(self) -> int:
@@ -98,7 +108,7 @@ class PeriodicSchedule(Schedule):
         if timed:
             return replay_orders(self.strategy, self.pipeline, layout, actions, "graph", check_memory=True)
         given = {each.name: getattr(self, each.name) for each in fields(Schedule)}
-        return Schedule(**{**given, "layout": layout, "actions": actions})
+        return Schedule(**{**given, "layout": layout, "actions": actions, "proven": None, "bound_held_by": None})
 
     def to_dict(self) -> dict[str, Any]:
         """Write the figures as plain values, with how the order repeats."""
@@ -202,7 +212,8 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     given |= {
         "pipeline": long.pipeline,
         "figures": figures_of(problem, Extents(whole.first, whole.last, whole.busy, peaks), long.pipeline.ideal),
-        "bound": search.bound / problem.ticks_per_unit,
+        "proven": Fraction(search.bound, problem.ticks_per_unit),
+        "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",
         "seconds": perf_counter() - started,

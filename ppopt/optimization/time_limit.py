@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ppopt.result import Schedule
 
 MOMENT = 0.2
 """So many seconds behind a limit or Ctrl-C, what an answer does not need may still be done."""
@@ -39,6 +43,9 @@ class Afterwards:
     per_result, per_schedule : float
         How long writing files takes for each result of a search, and for each schedule that is shown, published ones
         too; in multiples of what finishing one schedule takes (its replay, its check and its figures).
+    foresee : callable, optional
+        ``foresee(schedules, operations)`` measures how many seconds it takes to write what is asked for of schedules,
+        at least one, and of others of so many operations together.
     """
 
     beside: bool = False
@@ -49,6 +56,7 @@ class Afterwards:
     lowered: bool = False
     per_result: float = 0.0
     per_schedule: float = 0.0
+    foresee: Callable[[Sequence[Schedule], int], float] | None = None
 
     @property
     def exporting(self) -> float:

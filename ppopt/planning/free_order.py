@@ -12,10 +12,11 @@ from ppopt.evaluation.replaying import replay_orders
 from ppopt.optimization.optimize import optimize
 from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
 from ppopt.planning.partitions import Partitions, partitions_of
+from ppopt.planning.quick import cut_of_published
 from ppopt.result import Schedule
 from solver.bounds.makespan import makespan_bound
 from solver.deadline import OutOfTimeError
-from solver.errors import InfeasibleError
+from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress, Standing
 from strategies.cuts import Counts
 from strategies.pipeline import Pipeline
@@ -25,6 +26,9 @@ from strategies.search_problem import build_search_problem
 SHARE_OF_A_SEARCH = 0.08
 """The part of the time left that the first search of a cut may take; the next one of the same cut takes twice it."""
 
+SHARE_OF_START = 0.4
+"""The part of the time that going on from the best start may take, where that is asked for."""
+
 LEAST_SECONDS = 1.0
 """A search of a cut is not cut shorter than this."""
 
@@ -33,6 +37,8 @@ RECUT_SECONDS, MOST_TURNS = 0.5, 3
 
 ROUND = 3
 """When so many cuts of the same bound have been searched equally often, the best of them is searched longer."""
+
+NOTHING = Fraction(0)
 
 REFINING_SECONDS = 2.0
 """The quick bound of a cut may take so long."""
@@ -52,6 +58,11 @@ class FreeOptions:
         Whether layers may be recomputed.
     workers, seed
         As for `ppopt.optimize`.
+    least_seconds : float
+        A search of a cut is not cut shorter than this.
+    begins_with_start : bool
+        Whether the cut of the best start is searched first: what an earlier search has found is then gone on from.
+        Where no search has found it, the cut is that of a published schedule within the limits.
     """
 
     split_backward: bool = True
@@ -59,6 +70,8 @@ class FreeOptions:
     recompute: bool = False
     workers: int | None = None
     seed: int = 0
+    least_seconds: float = LEAST_SECONDS
+    begins_with_start: bool = False
 
 
 @dataclass
@@ -88,6 +101,11 @@ class FreeResult:
     is_infeasible: bool = False
     interrupted: bool = False
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is no more to be searched: the makespan meets the bound, or Ctrl-C was pressed."""
+        return self.interrupted or (self.makespan is not None and self.makespan <= self.bound)
+
     def offer(self, schedule: Schedule) -> None:
         """Keep a schedule that fits the memory if it is the shortest, of equal ones that with the least memory."""
         if not schedule.fits:
@@ -100,8 +118,7 @@ class FreeResult:
 
 def exact_makespan(schedule: Schedule) -> Fraction:
     """Return how long a schedule takes, without rounding."""
-    ticks = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
-    return Fraction(ticks, schedule.problem.ticks_per_unit)
+    return schedule.exact_makespan
 
 
 @dataclass
@@ -147,6 +164,8 @@ class FreeOrder:
         Schedules of this placement on cuts of this model: the result is never longer than one of them that fits.
     progress : callable, optional
         Told whenever the best schedule or the bound may have moved.
+    known : Fraction
+        What is proven already that no cut and no order beats.
     """
 
     def __init__(
@@ -156,10 +175,11 @@ class FreeOrder:
         options: FreeOptions,
         starts: Sequence[Schedule] = (),
         progress: Progress | None = None,
+        known: Fraction = NOTHING,
     ) -> None:
         self.pipeline, self.placement, self.options, self.progress = pipeline, placement, options, progress
         self.starts = list(starts)
-        self.result = FreeResult()
+        self.result = FreeResult(bound=known)
         self._began = perf_counter()
         self._open: list[_Cut] = []
         self._of_all: Fraction | None = None  # of cuts that are not searched, too
@@ -172,6 +192,7 @@ class FreeOrder:
             if self.options.recompute:
                 self._search_recomputed(deadline)
             else:
+                self._search_best_start(deadline)
                 self._search_cuts(self._cuts(deadline, recompute=False), deadline)
         except OutOfTimeError:
             pass
@@ -203,16 +224,27 @@ class FreeOrder:
         self._tell(bound)
         for place, start in enumerate(sorted(self.starts, key=exact_makespan)):
             left = (deadline - perf_counter()) / 2
-            if left < LEAST_SECONDS or self.result.interrupted or self.result.makespan == self.result.bound:
+            if left < LEAST_SECONDS or self.result.is_settled:
                 break
             self._search(start.pipeline, left / (len(self.starts) - place), [start])
             self._tell(bound)
-        if not self.result.interrupted and self.result.makespan != self.result.bound:
+        if not self.result.is_settled:
             self._search_cuts(self._cuts(deadline, recompute=False), deadline)
         self.result.is_infeasible = False
 
+    def _search_best_start(self, deadline: float) -> None:
+        """Go on from the best start on its own cut, or begin with a good one, if that is asked for."""
+        seconds = SHARE_OF_START * (deadline - perf_counter())
+        best = min(self.starts, key=exact_makespan, default=None)
+        if best is None or not self.options.begins_with_start or seconds < self.options.least_seconds:
+            return
+        cut = None if best.is_searched else cut_of_published(self.pipeline, self.placement, seconds / 4)
+        pipeline = best.pipeline if cut is None else self.pipeline.with_cut(cut)
+        if (found := self._search(pipeline, seconds, [best])) is not None:
+            self.starts.append(found)
+
     def _search_cuts(self, cuts: Partitions, deadline: float) -> None:
-        while perf_counter() < deadline and not self.result.interrupted:
+        while perf_counter() < deadline and not self.result.is_settled:
             lowest = cuts.bound(deadline, self.result.makespan)
             self._drop_refuted()
             self._tell(lowest)
@@ -274,7 +306,7 @@ class FreeOrder:
 
     def _search_open(self, each: _Cut, deadline: float) -> None:
         left = deadline - perf_counter()
-        seconds = min(left, max(LEAST_SECONDS, left * SHARE_OF_A_SEARCH) * 2**each.searches)
+        seconds = min(left, max(self.options.least_seconds, left * SHARE_OF_A_SEARCH) * 2**each.searches)
         starts = [start for start in (each.found, *self.starts) if start is not None]
         found = self._search(self.pipeline.with_cut(each.cut), seconds, starts)
         if found is None:
@@ -290,13 +322,13 @@ class FreeOrder:
         """Cut the model anew for the order that was found, search the new cut, and so on, as long as that helps."""
         for _ in range(MOST_TURNS):
             left = deadline - perf_counter()
-            if self.result.interrupted or left < LEAST_SECONDS or self.result.makespan == self.result.bound:
+            if left < self.options.least_seconds or self.result.is_settled:
                 return
             better = self._cut_anew(found, min(RECUT_SECONDS, left / 4))
             if better is None:
                 return
             self.result.offer(better)
-            seconds = max(LEAST_SECONDS, SHARE_OF_A_SEARCH * (deadline - perf_counter()))
+            seconds = max(self.options.least_seconds, SHARE_OF_A_SEARCH * (deadline - perf_counter()))
             searched = self._search(better.pipeline, seconds, [better])
             if searched is None:
                 return
@@ -318,7 +350,10 @@ class FreeOrder:
         )
         if plan.cut is None or plan.makespan is None or plan.makespan >= exact_makespan(found):
             return None
-        made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
+        try:
+            made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
+        except InputError:  # where transfers wait, the order may hang on another cut
+            return None
         return replace(made, allowed=found.allowed) if exact_makespan(made) < exact_makespan(found) else None
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
@@ -328,7 +363,7 @@ class FreeOrder:
                 cut,
                 placement=self.placement.name,
                 split_backward=options.split_backward,
-                time_limit=seconds,
+                time_limit=max(0.0, seconds),
                 workers=options.workers,
                 seed=options.seed,
                 starts=[start for start in starts if start.pipeline == cut],

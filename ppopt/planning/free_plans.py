@@ -100,15 +100,14 @@ def _search(
     starts = _starts(placement, options, fixed)
     try:
         found = FreeOrder(pipeline, placement, how, starts, options.progress).run(until)
+        made.interrupted = found.interrupted
+        if found.best is None:
+            made.unplanned.append(_unplanned(placement, found, options))
+        else:
+            made.plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
     except Exception as error:
         reason = str(error) if isinstance(error, InputError) else as_reason(_name(placement), error)
         made.unplanned.append(Unplanned(_name(placement), reason, is_proven=False))
-        return
-    made.interrupted = found.interrupted
-    if found.best is None:
-        made.unplanned.append(_unplanned(placement, found, options))
-    else:
-        made.plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
 
 
 def _placements(pipeline: Pipeline, options: PlanOptions) -> list[Placement]:
@@ -160,14 +159,13 @@ def _unplanned(placement: Placement, found: FreeResult, options: PlanOptions) ->
 
 
 def _plan(placement: Placement, found: FreeResult, best: Schedule, fixed: Sequence[Plan], seconds: float) -> Plan:
-    bound = min(found.bound, found.makespan or found.bound)
     same = next((plan for plan in fixed if plan.schedule is best), None)
     notes = (f"no better order was found than that of {same.label}",) if same is not None else ()
     return Plan(
         name=f"optimized-{placement.name}",
         schedule=best,
-        bound=bound,
-        status="optimal" if bound == found.makespan else "feasible",
+        bound=found.bound,
+        status="optimal" if found.bound == found.makespan else "feasible",
         is_free=True,
         recomputation="none" if same is None else same.recomputation,
         seconds=seconds,

@@ -12,7 +12,7 @@ from ppopt.planning.order_as_partition import Recompute
 from solver.errors import InputError
 from solver.search.state import Progress
 from strategies.given_order import Named
-from strategies.numbers import read_count, shown
+from strategies.numbers import check_seed, read_count, shown
 from strategies.pipeline import Pipeline
 from strategies.placements import STAGES_PER_DEVICE
 
@@ -58,8 +58,7 @@ class PlanOptions:
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        check_seed(self.seed)
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ppopt.planning.linear_bound import LinearBound, scales_of
 from ppopt.planning.one_device import device_bound
-from ppopt.planning.rows_for_any_order import items_of, memory_limits, rows_for_any_order
+from ppopt.planning.rows_for_any_order import items_of, layers_of, memory_limits, rows_for_any_order
 from solver.bottleneck import Bottleneck
 from solver.deadline import OutOfTimeError, check_time
 from solver.partitioning.greatest_row import GreatestRow
@@ -133,18 +133,11 @@ class _SeveralPerDevice:
                 return None
             if found.split is None or found.status != "optimal":
                 raise OutOfTimeError
-            cut = self._layers_of(found.split)
+            cut = layers_of(self._pipeline, found.split)
             if not self._is_raised(found.split, cut, found.bound, deadline):
                 self._rows.forbid(found.split)
                 self._found = Fraction(found.bound, self._scales.time), cut
         return None if below is not None and self._found[0] >= below else self._found[0]
-
-    def _layers_of(self, split: Split) -> Counts:
-        layers = self._pipeline.layers
-        assert layers is not None
-        return tuple(
-            sum(count * kind.glue for count, kind in zip(held, layers.kinds, strict=True)) for held in split.held
-        )
 
     def _is_raised(self, split: Split, cut: Counts, bound: int, deadline: float) -> bool:
         """Bound each device of a cut; return whether that raises the bound of the cut and of all that are alike."""

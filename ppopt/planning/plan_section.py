@@ -29,7 +29,7 @@ def plan_section(planning: Planning, title: str, *, deadline: float | None = Non
             plan.schedule,
             strategy=plan.label,
             status=plan.status,
-            bound=float(plan.bound) or None,
+            proven=plan.bound or None,
             bound_held_by=None,
             allowed=plan.schedule.allowed,
         )

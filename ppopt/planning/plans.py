@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ppopt.internal_error import internal_errors
 from ppopt.planning.order_as_partition import Recompute
-from ppopt.result import Schedule
+from ppopt.result import Schedule, refuse_below_bound
 from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
@@ -76,6 +76,9 @@ class Plan:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        refuse_below_bound(self.name, self.exact_makespan, self.bound)
+
     @property
     def pipeline(self) -> Pipeline:
         """The model with the cut."""
@@ -96,9 +99,7 @@ class Plan:
     @property
     def exact_makespan(self) -> Fraction:
         """The same without rounding."""
-        rows = self.schedule.rows
-        ticks = max(row.end for row in rows) - min(row.start for row in rows)
-        return Fraction(ticks, self.schedule.problem.ticks_per_unit)
+        return self.schedule.exact_makespan
 
     @property
     def gap(self) -> float:

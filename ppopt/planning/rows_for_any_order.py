@@ -10,7 +10,8 @@ from ppopt.planning.linear_bound import Scales, least_totals, scales_of
 from solver.deadline import check_time
 from solver.exact import in_ticks
 from solver.partitioning.greatest_row import Row
-from solver.partitioning.problem import Limit, Run, Term
+from solver.partitioning.problem import Limit, Run, Split, Term
+from strategies.cuts import Counts
 from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 
@@ -68,6 +69,13 @@ def items_of(pipeline: Pipeline, stages: int, scales: Scales, *, split_backward:
         costs = each.forward, each.to_input, each.to_weight, each.activation, each.static
         runs.append(Run(kind.count // kind.glue, first, last, (costs,)))
     return runs
+
+
+def layers_of(pipeline: Pipeline, split: Split) -> Counts:
+    """Return how many layers each stage holds, from the items of `items_of` that it holds."""
+    layers = pipeline.layers
+    assert layers is not None
+    return tuple(sum(count * kind.glue for count, kind in zip(held, layers.kinds, strict=True)) for held in split.held)
 
 
 def rows_for_any_order(

@@ -73,7 +73,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         problem=problem,
         actions=orders_of(actions, problem.devices),
         rows=rows,
-        bound=None,
+        proven=None,
         bound_held_by=None,
         notes=(),
         unhindered_makespan=None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
+from ppopt.processes import starting_processes
 from solver.errors import InputError
 from strategies.numbers import in_one_line
 
@@ -50,7 +52,10 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by the sweep, in one line
     with ExitStack() as stack:
         if address == LOCAL:
-            made = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            with starting_processes():
+                made = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                )
             stack.enter_context(made)
             client = stack.enter_context(distributed.Client(made))
         else:
@@ -61,13 +66,14 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
 
 def _connected(distributed: Any, address: str) -> Any:
     shown = in_one_line(address)[:80]
-    if "://" not in address:
-        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}")
     try:
+        if "://" not in address or urlsplit(address).port == 0:  # Python refuses other ports that are none
+            raise ValueError
         return distributed.Client(address, timeout=PATIENCE)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = "it did not answer" if isinstance(error, (OSError, TimeoutError)) else in_one_line(error)[:120]
-        raise InputError(f"--cluster: {shown} cannot be reached: {reason} within {PATIENCE:g} s") from None
+    except ValueError:
+        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}") from None
+    except (OSError, TimeoutError):
+        raise InputError(f"--cluster: {shown} cannot be reached: it did not answer within {PATIENCE:g} s") from None
 
 
 def _check_workers(client: Any, address: str, version: str) -> None:
@@ -85,7 +91,9 @@ def _check_workers(client: Any, address: str, version: str) -> None:
 
 def failures() -> tuple[type[BaseException], ...]:
     """List what a cluster may fail with while it runs jobs."""
+    from concurrent.futures import CancelledError
+
     from distributed import KilledWorker
     from distributed.comm.core import CommClosedError
 
-    return KilledWorker, CommClosedError, TimeoutError, OSError
+    return KilledWorker, CommClosedError, CancelledError, TimeoutError, OSError

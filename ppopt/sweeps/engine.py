@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
+from ppopt.processes import end_with, starting_processes
 from ppopt.sweeps.cluster import open_cluster
 from ppopt.sweeps.job import Figures, Job, OtherVersionError, run_job
 from solver.counted import counted
@@ -64,7 +65,9 @@ def _on_cores(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
     crashes = 0
     while left:
         try:
-            for key, figures in _parallel(list(left.values()), n_jobs=workers):
+            for key, figures in _parallel(
+                list(left.values()), n_jobs=workers, initializer=end_with, initargs=(os.getpid(),)
+            ):
                 del left[key]
                 crashes = 0
                 yield key, figures
@@ -80,7 +83,8 @@ def _on_cores(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
 def _parallel(jobs: Sequence[Job], **options: Any) -> Iterator[Finished]:
     from joblib import Parallel, delayed
 
-    generator = Parallel(return_as="generator_unordered", **options)(delayed(run_job)(job) for job in jobs)
+    with starting_processes():
+        generator = Parallel(return_as="generator_unordered", **options)(delayed(run_job)(job) for job in jobs)
     with closing(generator):
         yield from generator
 

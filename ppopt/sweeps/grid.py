@@ -16,7 +16,7 @@ from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
 from ppopt.sweeps.runs import Effort, Run, read_runs
 from solver.errors import InputError
 from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import in_one_line, read_number, shown
+from strategies.numbers import check_seed, in_one_line, read_number, shown
 from strategies.pipeline import Pipeline
 
 KEYS = ("base", "axes", "run", "time_limit", "seed")
@@ -228,8 +228,7 @@ def _read_effort(grid: Mapping[str, Any], time_limit: float | None) -> Effort:
     if limit < 0:
         raise InputError(f"time_limit: must be at least 0 seconds; found {shown(seconds)}")
     seed = grid.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed: must be a whole number; found {shown(seed)}")
+    check_seed(seed)
     return Effort(limit, seed)
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from ppopt.checksums import is_as_written, with_checksum
 from ppopt.sweeps.job import FIGURES, Figures
 from ppopt.whole_files import written_whole
+from reports.atomic_write import is_left_behind
 from solver.errors import InputError
 from strategies.numbers import in_one_line
 
@@ -39,6 +41,8 @@ class Journal:
     ----------
     done : dict of str to dict
         The figures of each finished job, by its key.
+    damaged : list of str
+        Where lines are that are not as they were written: file and line. Nothing that they say is taken.
 
     Raises
     ------
@@ -49,14 +53,15 @@ class Journal:
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.done: dict[str, Figures] = {}
+        self.damaged: list[str] = []
         self._file: IO[bytes] | None = None
         if self.folder is not None:
             try:
                 _open_folder(self.folder)
-                for path in sorted(self.folder.glob("jobs-*.jsonl")):
-                    self.done.update(_read(path))
             except OSError as error:
                 raise self._refused(error) from None
+            for path in sorted(self.folder.glob("jobs-*.jsonl")):
+                self._take(path)
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +71,14 @@ class Journal:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    def _take(self, path: Path) -> None:
+        try:
+            done, damaged = _read(path)
+        except OSError as error:
+            raise InputError(f"{in_one_line(path)}: cannot be read: {error.strerror or error}") from None
+        self.done.update(done)
+        self.damaged += damaged
 
     def record(self, key: str, figures: Figures) -> None:
         """Take a finished job; when this returns, it is on disk.
@@ -77,9 +90,11 @@ class Journal:
         """
         if self.folder is not None:
             try:
-                self._write(json.dumps({"key": key, **figures}, allow_nan=False).encode() + b"\n")
+                self._write(json.dumps(with_checksum({"key": key, **figures}), allow_nan=False).encode() + b"\n")
             except OSError as error:
-                raise self._refused(error) from None
+                refused = self._refused(error)
+                self.done[key] = figures  # it can be shown all the same
+                raise refused from None
         self.done[key] = figures
 
     def _write(self, line: bytes) -> None:
@@ -106,7 +121,7 @@ def _open_folder(folder: Path) -> None:
         return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{in_one_line(folder)}: is a file; name a folder for the results")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(is_left_behind(path, mark) for path in folder.iterdir()):
         raise InputError(
             f"{in_one_line(folder)}: is not the folder of a sweep ({MARK} is missing) and not empty; name another"
         )
@@ -118,26 +133,32 @@ def _open_folder(folder: Path) -> None:
 def _check_mark(folder: Path, mark: Path) -> None:
     try:
         found = json.loads(mark.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise InputError(f"{in_one_line(folder)}: {MARK} is not of this version of ppopt; name another folder")
 
 
-def _read(path: Path) -> dict[str, Figures]:
+def _read(path: Path) -> tuple[dict[str, Figures], list[str]]:
+    """Read the finished jobs of a file, and name its lines that are no longer as they were written."""
     done: dict[str, Figures] = {}
-    for line in path.read_bytes().split(b"\n"):
+    damaged: list[str] = []
+    *lines, unfinished = path.read_bytes().split(b"\n")  # behind the last line break is what was half written, if any
+    for number, line in enumerate(lines, 1):
         row = _row(line)
-        if row is not None:
-            done[str(row["key"])] = {name: row[name] for name in FIGURES}
-    return done
+        if row is None:
+            damaged.append(f"{in_one_line(path)}, line {number}")
+        else:
+            done[row["key"]] = {name: row[name] for name in FIGURES}
+    if (row := _row(unfinished)) is not None:
+        done[row["key"]] = {name: row[name] for name in FIGURES}
+    return done, damaged
 
 
 def _row(line: bytes) -> Mapping[str, Any] | None:
-    """Read a line; None where it is not whole."""
+    """Read a line; None where it is not as it was written."""
     try:
         row = json.loads(line)
-    except ValueError:
+        return row if isinstance(row, Mapping) and is_as_written(row) and row.keys() >= {"key", *FIGURES} else None
+    except (ValueError, RecursionError):
         return None
-    is_whole = isinstance(row, Mapping) and "key" in row and all(name in row for name in FIGURES)
-    return row if is_whole else None

@@ -69,7 +69,7 @@ class Run:
         if self.is_search:
             return KINDS[self.kind].execute(pipeline, effort, dict(self.options))
         schedule = evaluate(pipeline, self.order or self.name, engine="graph")
-        return replace(schedule, bound=float(simple_bound(freedom_of(schedule))))
+        return replace(schedule, proven=simple_bound(freedom_of(schedule)))
 
 
 class Kind(NamedTuple):
@@ -136,7 +136,7 @@ def _plan(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedu
         raise InputError(f"plan: {'; '.join(reasons) or 'no cut was found in the time given'}")
     best = planning.best
     interrupted = planning.interrupted
-    return replace(best.schedule, bound=float(best.bound), status=best.status, interrupted=interrupted)
+    return replace(best.schedule, proven=best.bound, status=best.status, interrupted=interrupted)
 
 
 def _nowhere(_options: dict[str, Any]) -> Sequence[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ppopt.sweeps.engine import cores, run_all
 from ppopt.sweeps.grid import Axis, Grid, read_grid
 from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
 from ppopt.sweeps.journal import Journal
+from solver.counted import counted
 from solver.errors import InputError
 from strategies.numbers import shown
 
@@ -104,6 +106,20 @@ class Outcome:
         import pandas as pd
 
         return pd.DataFrame(self.rows, columns=[*(axis.name for axis in self.grid.axes), *FIGURES])
+
+
+class EndedError(InputError):
+    """Something ended a sweep before all was run, such as a full disk.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        What is done.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(message)
 
 
 def sweep(
@@ -199,22 +215,29 @@ def run_sweep(
     Raises
     ------
     InputError
-        As for `sweep`.
+        As for `sweep`; an `EndedError` where some jobs may be done.
     """
     every = list(jobs_of(grid))
     with Journal(folder) as journal:
         left = _left(every, journal.done)
+        if left and journal.damaged:
+            warnings.warn(_set_aside(journal.damaged), stacklevel=2)
         before = sum(job.key not in left for job in every)
-        interrupted = False
+        interrupted, ended_by = False, ""
         try:
             _run(
                 list(left.values()), journal, _Teller(len(every), before, every, workers, on_progress), workers, cluster
             )
         except KeyboardInterrupt:
             interrupted = True
+        except InputError as error:
+            ended_by = str(error)
         rows = [{**job.values, **journal.done[job.key]} for job in every if job.key in journal.done]
         ran = sum(key in journal.done for key in left)
-    return Outcome(grid, rows, len(every), ran, interrupted)
+    outcome = Outcome(grid, rows, len(every), ran, interrupted)
+    if ended_by:
+        raise EndedError(ended_by, outcome)
+    return outcome
 
 
 def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
@@ -223,6 +246,11 @@ def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
         if job.key in done and done[job.key]["status"] == FAILED:
             del done[job.key]
     return {job.key: job for job in every if job.key not in done}
+
+
+def _set_aside(damaged: Sequence[str]) -> str:
+    others = f" (and {counted(len(damaged) - 1, 'other line')})" if len(damaged) > 1 else ""
+    return f"{damaged[0]}{others}: is not as it was written; it is left out, and what is missing is run again"
 
 
 class _Teller:

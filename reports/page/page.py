@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import IO, Any
 
 import jinja2
+from altair.utils.schemapi import debug_mode
 
 from reports.charts import palette
 from reports.charts.overview import LONGEST_TIMELINE
@@ -46,8 +47,9 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     whole = _drawn_whole(each for section in sections for each in section.schedules)
     data = ChartData()
     views = [SectionView(section, place) for place, section in enumerate(sections)]
-    for view in views:
-        view.gather(data, whole)
+    with debug_mode(False):  # the charts are ours: checking each against Vega-Lite's schema takes most of the time
+        for view in views:
+            view.gather(data, whole)
     template = _environment().get_template("page.html.j2")
     file.write(
         template.render(
@@ -72,7 +74,7 @@ def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
     """Choose the schedules whose timelines are drawn whole (by id): the shortest first, as long as there is room."""
     room = MOST_BARS
     whole: set[int] = set()
-    for each in sorted(schedules, key=lambda each: len(each.timeline)):
+    for each in sorted((each for each in schedules if each.is_drawn), key=lambda each: len(each.timeline)):
         if len(each.timeline) <= min(room, LONGEST_TIMELINE):
             whole.add(id(each))
             room -= len(each.timeline)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -246,6 +248,8 @@ class _Timelines:
     def draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
         whole = id(presented) in self.whole
+        if not presented.is_drawn:
+            return Drawn(key, label(presented), sentences.timeline(presented, whole=False), [], "", presented.notes)
         timeline = columns(presented)
         if whole:
             self._add(key, timeline, self.start, self.end, linked=True)
@@ -280,13 +284,26 @@ class _Timelines:
         return parts
 
 
+_SOME_START, _SOME_END = 1.2345678901234567e-101, 7.654321098765432e-101
+"""Times that no timeline shows: they stand for those of each."""
+
+
 def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
     """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
-    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
-    chart = timeline_layers(devices, start, end, **named, tooltip=alt.value(" "), unit=unit)
-    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
-    specification: dict[str, Any] = chart.add_params(*settings).to_dict()
+    text = _any_timeline_chart(devices, unit)
+    for stands, meant in ((_SOME_START, start), (_SOME_END, end), (_SOME_END - _SOME_START, end - start)):
+        text = text.replace(repr(stands), repr(meant))
+    specification: dict[str, Any] = json.loads(text)
     return specification
+
+
+@cache
+def _any_timeline_chart(devices: int, unit: str) -> str:
+    """Write the specification once for all timelines of as many devices: Altair takes a tenth of a second for one."""
+    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
+    chart = timeline_layers(devices, _SOME_START, _SOME_END, **named, tooltip=alt.value(" "), unit=unit)
+    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
+    return json.dumps(chart.add_params(*settings).to_dict())
 
 
 def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:

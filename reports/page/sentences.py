@@ -16,8 +16,13 @@ from solver.counted import counted
 
 
 def winner(section: Section) -> Presented | None:
-    """Choose the shortest schedule that fits the memory; None where none does."""
-    return next((each for each in section.schedules if not each.summary.over), None)
+    """Choose the shortest schedule that fits the memory, of a frontier one of those searched; None where none does."""
+    schedules = section.schedules
+    if section.frontier is not None:
+        comparable = (each.rank for each in section.frontier.published if each.is_comparable)
+        ranks = {*comparable, *(point.rank for point in section.frontier.points)}
+        schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
+    return next((each for each in schedules if not each.summary.over), None)
 
 
 def fastest(section: Section) -> Presented | None:
@@ -204,7 +209,9 @@ def timeline(presented: Presented, *, whole: bool) -> str:
         if (others := len(summary.over) - 1) > 0:
             over = "devices are over their limits" if others > 1 else "device is over its limit"
             text += f", and {others} more {over}"
-    if not whole:
+    if not presented.is_drawn:
+        text += ". Its timeline is not drawn: the time limit was used up"
+    elif not whole:
         text += (
             f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
             "share of each device over time, and three stretches in full"

@@ -52,6 +52,16 @@ def test_what_is_not_proven_is_not_called_so() -> None:
     assert one.sentence == "At a limit of 8 the step takes 441 ms; beyond 8 nothing, which is proven."
 
 
+def test_what_memory_saves_in_all_goes_beyond_the_last_limit() -> None:
+    """What the knee has is a part of all that is known, and nobody says that it is all there can be."""
+    short = replace(SHOWN, points=[*POINTS[:2], point(4, 500, 450)])
+    assert "the knee is at 2, with 89.45% of what memory can save" in short.sentence.replace("The knee", "the knee")
+    assert "more memory goes on to help, up to 8 (11.80% of each step)" in short.sentence
+    open_ = replace(SHOWN, highest_bound=400)
+    assert "with 89.45% of what memory was found to save" in open_.sentence
+    assert replace(SHOWN, scope="for this").sentence == f"{SHOWN.sentence} Bounds and proofs hold for this."
+
+
 def test_without_a_knee_the_step_is_the_first_that_buys_anything() -> None:
     late = replace(SHOWN, points=[point(1, 500), point(2, 500), point(3, 441)], top=(3, 441))
     assert "From 2 to 3: 11.80% of each step; beyond 3 nothing" in late.sentence

@@ -107,7 +107,7 @@ def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
         (lambda text: text[:-20], "is damaged: it is not JSON"),
         (lambda text: text.replace('"searched": true', '"searched": false', 1), "is damaged: its checksum"),
         (lambda text: text.replace(ppopt.__version__, "0.0.7", 1), "was written by ppopt 0.0.7, and this is"),
-        (lambda text: text.replace("ppopt-frontier-1", "ppopt-frontier-0", 1), "was written by ppopt"),
+        (lambda text: text.replace("ppopt-frontier-2", "ppopt-frontier-1", 1), "was written by ppopt"),
         (lambda text: '{"pipeline": 3}', "is not a file that `ppopt frontier --save` has written"),
         (lambda text: "[" * 100_000, "is damaged: it is not JSON"),
     ],
@@ -301,6 +301,8 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--limits", "4,x"], "error: --limits: must be auto or numbers such as 4,6,8; found 'x'"),
+        (["--limits", "1,,2"], "error: --limits: must be auto or numbers such as 4,6,8; number 2 of '1,,2' is empty"),
+        (["--limits", "1,2,"], "error: --limits: must be auto or numbers such as 4,6,8; number 3 of '1,2,' is empty"),
         (["--limits", "nan"], "error: --limits: must be a finite number; found NaN"),
         (["--limits", ","], "error: --limits: must be auto or at least one number; none is given"),
         (["--limits", "0.9,4"], "error: --limits: must be at least 1, with which one microbatch at a time runs"),

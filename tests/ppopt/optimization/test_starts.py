@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,52 @@ def test_a_comparison_searches_from_what_was_typed(tmp_path: Path, only_starts: 
         made = ppopt.compare(pipeline, [mine], placement="interleaved")
         found = next(each for each in made.schedules if each.is_searched)
         assert found.makespan <= best.makespan
+
+
+def layered(limit: float | None = None) -> Pipeline:
+    layers = [
+        {"name": "block", "count": 10, "forward": 3, "backward": 6, "activation": 1},
+        {"name": "head", "forward": 4, "backward": 8, "activation": 2},
+    ]
+    memory = {} if limit is None else {"limit": limit}
+    return Pipeline.from_mapping({"devices": 4, "microbatches": 10, "layers": layers, "memory": memory})
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        deadlocked(),
+        deadlocked().with_limit(Fraction(12)),
+        costs("interleaved", 13, 4),
+        layered(),
+        layered(24),
+        Pipeline.from_mapping({"devices": 4, "microbatches": 1, "times": {"forward": 1.1, "backward": 1.7000000001}}),
+    ],
+    ids=["blocks", "blocks, limited", "odd", "layers", "layers, limited", "one microbatch"],
+)
+def test_no_search_ends_behind_what_was_replayed_for_the_same_table(
+    pipeline: Pipeline, only_starts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppopt.optimization.optimize._offer_published", lambda *_: [])  # as where there is no time
+    made = ppopt.compare(pipeline, time_limit=1.5)
+    compared = 0
+    for found in (each for each in made.schedules if each.is_searched):
+        same = [each for each in made.schedules if each.layout.homes == found.layout.homes and each.fits]
+        rivals = [each.makespan for each in same if each.pipeline == found.pipeline]
+        assert all(found.makespan <= rival for rival in rivals)
+        compared += len(rivals) > 1
+    assert compared
+
+
+def test_what_is_shorter_for_its_number_of_stages_is_named() -> None:
+    times = {"forward": 1, "backward": 2, "backward_input": 1.9, "backward_weight": 0.1}  # splitting gains little
+    pipeline = Pipeline.from_mapping({"devices": 4, "stages": 8, "microbatches": 4, "times": times})
+    made = ppopt.compare(pipeline, ["interleaved:stages=16"], placement="interleaved", time_limit=1)
+    (best, found) = made.schedules
+    assert best.makespan < found.makespan
+    assert made.notes == (
+        "interleaved:stages=16 is shorter than optimized-interleaved, whose search had 8 stages; 16 were not searched",
+    )
 
 
 def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

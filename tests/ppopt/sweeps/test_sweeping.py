@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -144,6 +145,57 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
         assert len(read.done) == 18
 
 
+def in_new_folder(folder: Path, content: bytes) -> Path:
+    """Make a sweep's folder that holds one file of finished jobs."""
+    with Journal(folder):
+        (folder / "jobs-1.jsonl").write_bytes(content)
+    return folder
+
+
+def journal_of(grid: dict[str, Any], folder: Path) -> bytes:
+    run_sweep(read_grid(grid), folder, workers=1)
+    return next(folder.glob("jobs-*")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bound", -1), ("bound", "x"), ("bound", True), ("makespan", 1), ("status", "optimal"), ("key", []), ("fits", 7)],
+)
+def test_a_row_that_was_changed_is_set_aside_and_run_again(tmp_path: Path, key: str, value: object) -> None:
+    lines = journal_of(QUICK, tmp_path / "s").splitlines()
+    expected = run_sweep(read_grid(QUICK), None, workers=1).rows
+    lines[3] = json.dumps(json.loads(lines[3]) | {key: value}).encode()
+    folder = in_new_folder(tmp_path / "new", b"\n".join([*lines, b""]))
+    with pytest.warns(UserWarning, match=r"new/jobs-1\.jsonl, line 4: is not as it was written; it is left out, and"):
+        outcome = run_sweep(read_grid(QUICK), folder, workers=1)
+    assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in expected]
+
+
+@pytest.mark.filterwarnings("ignore:.*is not as it was written")
+def test_no_edit_of_a_journal_changes_what_is_shown(tmp_path: Path) -> None:
+    grid = {"base": BASE, "axes": {"microbatches": [7, 8]}, "run": ["1f1b", "dualpipe"]}
+    written = journal_of(grid, tmp_path / "s")
+    expected = [row | {"seconds": 0} for row in run_sweep(read_grid(grid), None, workers=1).rows]
+    draw = random.Random(7)
+    places = [b"0", b"-", b'"', b"{", b"}", b",", b"\n", b"9", b"e", b"\xff", b"null", b"true", b"[" * 5000, b""]
+    for number in range(300):
+        place, length = draw.randrange(len(written)), draw.choice([0, 1, 1, 2, 30])
+        changed = written[:place] + draw.choice(places) + written[place + length :]
+        outcome = run_sweep(read_grid(grid), in_new_folder(tmp_path / str(number), changed), workers=1)
+        assert [row | {"seconds": 0} for row in outcome.rows] == expected
+
+
+def test_a_folder_whose_making_was_killed_is_taken(tmp_path: Path) -> None:
+    """Between a temporary file and its name."""
+    (tmp_path / f".{journal.MARK}.x1y2.part").write_text('{"form')
+    assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 18
+    assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".mine.txt.x1y2.part").write_text("x")
+    with pytest.raises(InputError, match="is not the folder of a sweep"):
+        Journal(tmp_path / "other")
+
+
 def test_two_sweeps_share_a_folder(tmp_path: Path) -> None:
     jobs = list(jobs_of(read_grid(QUICK)))
     with Journal(tmp_path / "s") as one, Journal(tmp_path / "s") as two:
@@ -275,6 +327,10 @@ def test_another_version_is_no_result() -> None:
     [
         ({"jobs": 0}, "jobs: must be a whole number from 1 to 1024; found 0"),
         ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: says how many processes of this machine run"),
+        *(
+            ({"cluster": name}, f"--cluster: must be an address such as tcp://host:8786, or local; found {name!r}")
+            for name in ("", "tcp://", "tcp://127.0.0.1:abc", "tcp://127.0.0.1", "tcp://127.0.0.1:70000", "x://y:1")
+        ),
         ({"cluster": "x"}, "--cluster: must be an address such as tcp://host:8786, or local; found 'x'"),
     ],
 )

@@ -1,0 +1,143 @@
+"""On which cuts of a model each placement is searched, and for which cuts its bounds hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from time import perf_counter
+from typing import NamedTuple
+
+from ppopt.memory_frontier.curves import Lane
+from ppopt.optimization.optimize import SearchOptions, searched_cut
+from strategies.cuts import Counts
+from strategies.fusing import saving_blocks
+from strategies.pipeline import Pipeline
+from strategies.placements import Placement, make_placement
+from strategies.stages import GivenModel
+
+LEAST_SECONDS, SHARE = 2.0, 0.1
+"""Cutting the layers for the least memory may take so long, or this part of the time limit."""
+
+MOST_CUTS = 4
+"""So many cuts of one placement are searched at most, each on its own."""
+
+
+class SearchedCut(NamedTuple):
+    """What is searched.
+
+    Attributes
+    ----------
+    name : str
+        What it is called; no two have the same name.
+    pipeline : Pipeline
+        The model as it is cut, without a memory limit.
+    layout : Placement
+        Which device holds which stage.
+    is_open : bool
+        Whether all other cuts are searched, too.
+    """
+
+    name: str
+    pipeline: Pipeline
+    layout: Placement
+    is_open: bool = False
+
+
+def searched_cuts_of(
+    model: Pipeline, name: str, options: SearchOptions, limits: Sequence[Fraction | None], kept: Sequence[Counts]
+) -> list[SearchedCut]:
+    """Choose on which cuts of a model a placement is searched.
+
+    Stages are recut as everywhere. Layers whose cut is left open are searched on all cuts, where there is a bound that
+    holds for all: in one direction, with no blocks that save time. Else they are searched on a few cuts, each on its
+    own: those that are good at a limit, and the one that needs the least memory.
+
+    Parameters
+    ----------
+    model : Pipeline
+        The costs, without a memory limit.
+    name : str
+        The placement.
+    options : SearchOptions
+        What a search may do.
+    limits : sequence of Fraction or None
+        The limits at which cuts are to be good; None for without any.
+    kept : sequence of sequence of int
+        Cuts that an earlier run has searched.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be cut for the placement.
+    OutOfTimeError
+        If the time is too short to cut layers for the least memory.
+    """
+    given = GivenModel(model, cut=options.cut)
+    cut = given.for_placement(name).pipeline
+    layout = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
+    if not given.leaves_cut_open(len(cut.costs)):
+        return [SearchedCut(name, cut, layout)]
+    from ppopt.planning.least_memory_cut import cut_of_least_memory  # loads CP-SAT
+
+    ends = perf_counter() + max(LEAST_SECONDS, SHARE * options.time_limit)
+    frugal = cut_of_least_memory(cut, layout, ends)
+    if len(layout.homes) == 1 and not (options.overlap and _saves_by_blocks(cut, layout)):
+        return [SearchedCut(name, cut.with_cut(frugal), layout, is_open=True)]
+    shares = len(limits) * len(options.placements)
+    planned = (searched_cut(model.with_limit(each), name, options, shares=shares)[0] for each in limits)
+    found = (each.layers_per_stage or () for each in planned)
+    cuts = list(dict.fromkeys([frugal, *found, *map(tuple, kept)]))[:MOST_CUTS]
+    names = [name, *(f"{name} ({place})" for place in range(2, len(cuts) + 1))]
+    return [SearchedCut(each, cut.with_cut(counts), layout) for each, counts in zip(names, cuts, strict=True)]
+
+
+def _saves_by_blocks(cut: Pipeline, layout: Placement) -> bool:
+    return bool(saving_blocks(cut, layout, split_backward=True)[1])
+
+
+def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
+    """Bound the makespan for every cut and order by what takes no time: the work of all, and the way of a microbatch.
+
+    One device does at least its share of the work, and a microbatch goes through all forwards and backwards, with a
+    transfer wherever neighbouring stages lie on different devices. A backward counts as the shorter of B and I + W, or
+    of B and I for the one microbatch.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        On any cut.
+    layout : Placement
+        Which device holds which stage, in one direction.
+    """
+    assert pipeline.layers is not None
+    work = way = Fraction(0)
+    for kind in pipeline.layers.kinds:
+        costs = kind.costs
+        work += kind.count * (costs.forward + min(costs.backward, costs.backward_input + costs.backward_weight))
+        way += kind.count * (costs.forward + min(costs.backward, costs.backward_input))
+    (homes,) = layout.homes
+    hops = 2 * sum(here != there for here, there in pairwise(homes))
+    return max(pipeline.microbatches * work / pipeline.devices, way + hops * pipeline.least_lag)
+
+
+def scope_of(lanes: Sequence[Lane], pipeline: Pipeline) -> str:
+    """Say for which cuts of open layers the bounds hold; nothing where there is no choice.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+        What was searched.
+    pipeline : Pipeline
+        The model as it was given.
+    """
+    if pipeline.layers is None:
+        return ""
+    every = [lane.layout.name for lane in lanes if lane.over_cuts]
+    cuts: dict[str, list[str]] = {}
+    for lane in lanes:
+        if not lane.over_cuts:
+            cuts.setdefault(lane.layout.name, []).append(" ".join(map(str, lane.pipeline.layers_per_stage or ())))
+    parts = [f"for every cut of the layers on {', '.join(every)}, with nothing recomputed"] if every else []
+    parts += [f"on {name} for the layers cut as {' or '.join(each)} alone" for name, each in cuts.items()]
+    return "; ".join(parts)
