@@ -294,7 +294,6 @@ class _Gathered:
         self, pipeline: Pipeline, placements: Sequence[str], options: SearchOptions
     ) -> list[tuple[Pipeline, Placement]]:
         """Cut the model for each search, before published schedules take what time they may."""
-        self.on_phase("cutting")
         try:
             return list(searched_cuts(pipeline, placements, options))
         except KeyboardInterrupt:
