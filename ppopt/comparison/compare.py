@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import perf_counter
@@ -24,7 +25,7 @@ from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_varia
 from ppopt.internal_error import InternalError, as_reason, internal_errors
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
-from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
+from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cut, searched_cuts
 from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
@@ -43,6 +44,15 @@ from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""
 
+SHORTEST_SEARCH_OF_MANY = 6
+"""It takes at least so many times as long as the quickest evaluation, operation by operation."""
+
+FEWEST_PACES = 3
+"""Of fewer evaluations the quickest may still have loaded libraries."""
+
+ALWAYS_FOR_SEARCH = 0.3
+"""So many seconds a search may take beyond its time before it is left out: for a small pipeline none is."""
+
 LEAST_FOR_PUBLISHED = 0.3
 """The part that it may take at least, however long searches take."""
 
@@ -52,7 +62,7 @@ PUBLISHED_SHARE_BESIDE_FILES = 1 / 3
 SHORTEST_SEARCH = 4
 """A search for which there is no time takes, with its cut and its bound, about as long as so many evaluations."""
 
-MOST_FOR_FILES = 0.7
+MOST_FOR_FILES = 0.5
 """The part of what is left after published schedules that drawing times and writing files may be given."""
 
 TRIALS_SHARE = 0.05
@@ -159,11 +169,12 @@ def compare(
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
+    cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     gathered.evaluate(model, names, engine, searches=len(placements))
     gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
     if placements and gathered.schedules:
-        gathered.put_aside(noise, searched_cuts(searched, placements, options))
+        gathered.put_aside(noise, cuts)
     gathered.bound(searched, options, placements)
     if placements:
         gathered.search(searched, options)
@@ -241,6 +252,7 @@ class _Gathered:
     labels: dict[Hashable, str] = field(default_factory=dict)
     trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
     for_files: float = 0.0
+    paces: list[float] = field(default_factory=list)
 
     def try_communicators(self, seconds: float) -> None:
         """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
@@ -273,6 +285,7 @@ class _Gathered:
             longest = max(longest, perf_counter() - began)
 
     def _evaluate_one(self, model: GivenModel, name: Named, engine: EngineChoice) -> None:
+        began = perf_counter()
         try:
             result = evaluate_with(model, name, engine, {})
         except InputError as error:
@@ -281,13 +294,32 @@ class _Gathered:
                 self.schedules.append(other)
         else:
             self._take(name, result)
+            self.paces.append((perf_counter() - began) / len(result.problem.tasks))
 
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
         self.labels[identity(name)] = result.strategy
 
+    def cut_for_searches(
+        self, pipeline: Pipeline, placements: Sequence[str], options: SearchOptions
+    ) -> list[tuple[Pipeline, Placement]]:
+        """Cut the model for each search, before published schedules take what time they may."""
+        try:
+            return list(searched_cuts(pipeline, placements, options))
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
+            return []
+
     def put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
         """Keep the time for drawing times, and for files, of all that is there and all that will be searched."""
+        try:
+            self._put_aside(noise, cuts)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
+
+    def _put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
         coming = sum(MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts)
         seconds = 0.0
         if noise is not None:
@@ -323,12 +355,29 @@ class _Gathered:
         for place, name in enumerate(placements):
             if self.interrupted:
                 return
+            if reason := self._why_not_searched(pipeline, name, options):
+                self.left_out.append((f"optimized-{name}", reason))
+                continue
             self.on_phase(f"{name}, {place + 1} of {len(placements)}")
             part = self.limit.part(len(placements) - place)
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0
-            self._search_one(pipeline, replace(options, placement=name), part)
+            seconds = options.time_limit / len(placements)  # as for the bounds: the cut must be the same
+            self._search_one(pipeline, replace(options, placement=name, time_limit=seconds), part)
             self.limit.put_aside(files=part.owed)
+
+    def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:
+        """Say why there is no time even for the shortest search of a placement; empty where there is."""
+        if len(self.paces) < FEWEST_PACES:
+            return ""
+        with suppress(InputError):
+            cut, _ = searched_cut(pipeline, name, options, shares=len(options.placements))
+            of_search = MOST_KINDS * (cut.stages or 0) * cut.microbatches
+            needed = SHORTEST_SEARCH_OF_MANY * min(self.paces) * of_search
+            if needed > self.limit.left + ALWAYS_FOR_SEARCH:
+                left = f"less was left of the time limit of {self.limit.seconds:g} s"
+                return f"not searched: that takes {needed:.1f} s or more, and {left}"
+        return ""
 
     def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:
         try:

@@ -44,7 +44,7 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     version : str
         ppopt's.
     """
-    whole = _drawn_whole(each for section in sections for each in section.schedules)
+    whole = _drawn_whole(each for section in sections for each in section.schedules if each.is_drawn)
     data = ChartData()
     views = [SectionView(section, place) for place, section in enumerate(sections)]
     with debug_mode(False):  # the charts are ours: checking each against Vega-Lite's schema takes most of the time
@@ -74,7 +74,7 @@ def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
     """Choose the schedules whose timelines are drawn whole (by id): the shortest first, as long as there is room."""
     room = MOST_BARS
     whole: set[int] = set()
-    for each in sorted((each for each in schedules if each.is_drawn), key=lambda each: len(each.timeline)):
+    for each in sorted(schedules, key=lambda each: len(each.timeline)):
         if len(each.timeline) <= min(room, LONGEST_TIMELINE):
             whole.add(id(each))
             room -= len(each.timeline)
