@@ -12,7 +12,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules
-from solver.errors import InputError
+from solver.errors import InputError, TimeTooShortError
 from solver.states import Objective
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ def optimize(
     limit = TimeLimit(time_limit, afterwards)
     results = _search_each(pipeline, wanted, limit)
     results.draw_times(noise, limit)
-    for reason in results.infeasible:
+    for reason in (*results.infeasible, *results.undecided):
         click.echo(reason, err=True)
     if not results.found:
-        ctx.exit(3)
+        ctx.exit(4 if results.undecided else 3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
             "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
@@ -150,6 +150,7 @@ class _Results:
     beside: list[Schedule] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
         """Replay all with drawn times, if there is any noise."""
@@ -170,7 +171,8 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     with ProgressLine() as line:
         for outcome in optimize_each(pipeline, replace(wanted, progress=line.show), limit):
             if not isinstance(outcome, Schedule):
-                results.infeasible.append(str(outcome))
+                why = results.undecided if isinstance(outcome, TimeTooShortError) else results.infeasible
+                why.append(str(outcome))
                 continue
             line.say("evaluating published schedules")
             schedule, *published = with_published(outcome, limit)

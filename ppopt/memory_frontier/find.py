@@ -125,7 +125,7 @@ def frontier(
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
     gathered.lay_lanes()
-    refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
+    refuse_below(gathered.curves.least, wanted or (), gathered.curves.lanes)
     with Searchers(gathered.processes) as searchers:  # they need a while to start
         gathered.evaluate()
         restore(gathered.curves, saved, options.allowed)

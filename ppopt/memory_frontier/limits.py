@@ -76,7 +76,7 @@ def read_points(points: object) -> int:
     return points
 
 
-def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequence[str]) -> None:
+def refuse_below(least: Fraction, limits: Iterable[Fraction], lanes: Sequence[Lane]) -> None:
     """Refuse limits under which there is no schedule.
 
     Raises
@@ -86,8 +86,9 @@ def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequen
     """
     for limit in limits:
         if limit < least:
-            named = ", ".join(placements)
-            where = f"the placement {named}" if len(placements) == 1 else f"any of the placements {named}"
+            named = ", ".join(lane.name for lane in lanes)
+            where = f"the placement {named}" if len(lanes) == 1 else f"any of the placements {named}"
+            where += "" if lanes[0].pipeline.layers is None else ", as the layers are cut for it"
             raise InputError(
                 f"limits: must be at least {float(least):.10g}, with which one microbatch at a time runs on {where}; "
                 f"found {float(limit):.10g}"
