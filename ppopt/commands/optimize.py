@@ -12,7 +12,7 @@ from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
 from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
-from solver.errors import InputError
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.states import Objective
 
 if TYPE_CHECKING:
@@ -119,11 +119,11 @@ def optimize(
     limit = TimeLimit(time_limit, afterwards)
     results = _search_each(pipeline, wanted, limit)
     results.draw_times(noise, limit)
-    for reason in results.infeasible:
+    for reason in (*results.infeasible, *results.undecided):
         click.echo(reason, err=True)
     if not results.found:
         tell_internal_errors(ctx, results.faults)
-        ctx.exit(3)
+        ctx.exit(4 if results.undecided else 3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
             "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
@@ -156,6 +156,16 @@ class _Results:
     texts: list[str] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+    def tell_why_not(self, outcome: Exception) -> None:
+        """Take down why a placement has no schedule."""
+        if isinstance(outcome, TimeTooShortError):
+            self.undecided.append(str(outcome))
+        elif isinstance(outcome, InfeasibleError):
+            self.infeasible.append(str(outcome))
+        else:
+            self.faults.append(str(outcome))
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
         """Replay all with drawn times, if there is any noise."""
@@ -177,7 +187,7 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     with ProgressLine() as line:
         for outcome in optimize_each(pipeline, replace(wanted, progress=line.show), limit):
             if not isinstance(outcome, Schedule):
-                (results.faults if isinstance(outcome, InternalError) else results.infeasible).append(str(outcome))
+                results.tell_why_not(outcome)
                 continue
             line.say("evaluating published schedules")
             try:

@@ -30,7 +30,7 @@ from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.result import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
-from solver.errors import InfeasibleError, InputError
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
@@ -395,6 +395,8 @@ class _Gathered:
             found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
             self.schedules += found
             self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
+            undecided = [str(outcome) for outcome in outcomes if isinstance(outcome, TimeTooShortError)]
+            self.left_out += [(f"optimized-{options.placement}", reason) for reason in undecided]
             self.interrupted = any(schedule.interrupted for schedule in found)
         if self.interrupted:
             self.limit.hurry()

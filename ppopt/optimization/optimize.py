@@ -34,7 +34,7 @@ from ppopt.result import Schedule
 from ppopt.single_threaded_blas import single_threaded_blas
 from solver.bounds.bound import Bound
 from solver.counted import listed
-from solver.errors import InfeasibleError, InputError
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.problem import Orders, Problem
 from solver.search.long_search import SHORTEST, LongSearch, is_long, stretches
 from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
@@ -150,6 +150,8 @@ def optimize(
     ------
     InfeasibleError
         If no schedule fits the memory.
+    TimeTooShortError
+        If layers come without a cut, and none was found that fits the memory, nor proven that there is none.
     InputError
         If an argument is wrong.
     InternalError
@@ -172,13 +174,19 @@ def optimize(
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
     if not found:
-        raise next(outcome for outcome in outcomes if not isinstance(outcome, Schedule))
+        raise _why_nothing(outcomes)
     faults = [f"internal error: {each}" for each in outcomes if isinstance(each, InternalError)]
     found = [replace(each, notes=(*each.notes, *faults)) for each in found]
     if robust is not None:
         found = under_noise(found, robust)
         return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
     return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
+
+
+def _why_nothing(outcomes: Sequence[Schedule | InfeasibleError | TimeTooShortError | InternalError]) -> Exception:
+    """Choose why no placement has a schedule: nothing is proven where one of them was not decided."""
+    errors = [outcome for outcome in outcomes if not isinstance(outcome, Schedule)]
+    return next((error for error in errors if isinstance(error, TimeTooShortError)), errors[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +262,7 @@ class SearchOptions:
 
 def optimize_each(
     pipeline: Pipeline, options: SearchOptions, limit: TimeLimit | None = None
-) -> Iterator[Schedule | InfeasibleError | InternalError]:
+) -> Iterator[Schedule | InfeasibleError | TimeTooShortError | InternalError]:
     """Search each placement in turn, the time shared evenly and what one leaves given to the next.
 
     A placement whose bound is above the best schedule of those before it cannot win, and leaves its time to the others.
@@ -269,16 +277,19 @@ def optimize_each(
 
     Yields
     ------
-    Schedule, InfeasibleError or InternalError
+    Schedule, InfeasibleError, TimeTooShortError or InternalError
         The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
     limit = limit or TimeLimit(options.time_limit)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = SHARE_OF_CUTS * options.time_limit / len(options.placements)
-    cuts = {name: _cut_for(model, name, options.split_backward, seconds) for name in options.placements}
+    cuts = {name: _cut_or_none(model, name, options.split_backward, seconds) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)
+        if not isinstance(cut, Cut):
+            yield cut
+            continue
         try:
             result = _optimize_one(cut.pipeline, name, options, limit, best)
             result = replace(result, notes=(*_model_notes(result, cut, options), *result.notes))
@@ -297,6 +308,16 @@ def optimize_each(
         yield replace(result, notes=(*doubts(pipeline), *result.notes))
         if result.interrupted:
             return
+
+
+def _cut_or_none(
+    model: GivenModel, name: str, split_backward: bool, seconds: float
+) -> Cut | InfeasibleError | TimeTooShortError:
+    """Cut a model as `_cut_for` does, or tell why there is no cut to be searched."""
+    try:
+        return _cut_for(model, name, split_backward, seconds)
+    except (InfeasibleError, TimeTooShortError) as error:
+        return error
 
 
 def _cut_for(model: GivenModel, name: str, split_backward: bool, seconds: float) -> Cut:
@@ -318,7 +339,7 @@ def searched_cuts(
 ) -> Iterator[tuple[Pipeline, Placement]]:
     """List what is searched for each placement: the model as it is cut, and where its stages are, without a name."""
     for name in placements:
-        with suppress(InputError):
+        with suppress(InputError, InfeasibleError, TimeTooShortError):
             cut, placement = searched_cut(pipeline, name, options, shares=len(placements))
             yield cut, replace(placement, name="")
 
@@ -343,6 +364,8 @@ def searched_cut(
     ------
     InputError
         If the model cannot be cut so.
+    InfeasibleError, TimeTooShortError
+        As for `planned_for_search`.
     """
     seconds = SHARE_OF_CUTS * options.time_limit / shares
     cut = _cut_for(GivenModel(pipeline, cut=options.cut), name, options.split_backward, seconds).pipeline

@@ -14,6 +14,7 @@ from ppopt.planning.fixed_order import FixedOrder, work_bound
 from ppopt.planning.partitions import partitions_of
 from ppopt.planning.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
+from solver.errors import InfeasibleError, TimeTooShortError
 from strategies.cuts import Counts
 
 
@@ -27,9 +28,10 @@ def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
     seconds : float
         Each may take so long.
     """
-    pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
-    if pipeline.layers_per_stage is not None:
-        yield pipeline.layers_per_stage
+    with suppress(InfeasibleError, TimeTooShortError):  # with recomputation one may fit all the same
+        pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
+        if pipeline.layers_per_stage is not None:
+            yield pipeline.layers_per_stage
     if (cut := cut_of_published(order.pipeline, order.placement, seconds)) is not None:
         yield cut
 

@@ -6,10 +6,11 @@ from contextlib import suppress
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.optimization.least_memory import missing_for_one, why_infeasible
 from ppopt.planning.fixed_order import MOST_OPS, FixedOrder, quick_cut
 from ppopt.planning.order_as_partition import write_partition
 from solver.deadline import OutOfTimeError, is_over
-from solver.errors import InputError
+from solver.errors import InputError, TimeTooShortError
 from solver.partitioning.solve import quick_split
 from solver.partitioning.splits import InfeasibleSplitError
 from strategies.cuts import Counts
@@ -19,6 +20,9 @@ from strategies.pipeline import Pipeline
 from strategies.placements import Placement
 from strategies.registry import all_strategies
 from strategies.stages import GivenModel
+
+SECONDS_TO_FIT = 2.0
+"""Where the cut chosen does not fit the memory, finding one that does, or proving that none does, may take so long."""
 
 
 def planned(order: FixedOrder) -> Pipeline:
@@ -62,7 +66,8 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
     """Lay the layers of a model on the stages of a placement such that some order may be short.
 
     That is the cut whose bound for all orders is least. With two copies of each stage, for which there is no such
-    bound, it is the cut of a published schedule.
+    bound, it is the cut of a published schedule. Where one microbatch does not fit with it, it is a cut with which one
+    does.
 
     Parameters
     ----------
@@ -74,13 +79,35 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
         After so long it ends, if need be with the even cut.
     split_backward : bool
         Whether backwards may be I and W.
+
+    Raises
+    ------
+    InfeasibleError
+        If one microbatch fits with no cut.
+    TimeTooShortError
+        If no cut was found with which one does, and that there is none was not proven.
     """
     cut = (
         cut_of_published(pipeline, placement, seconds)
         if len(placement.homes) > 1
         else _of_bound(pipeline, placement, seconds, split_backward)
     )
-    return pipeline if cut is None else pipeline.with_cut(cut)
+    chosen = pipeline if cut is None else pipeline.with_cut(cut)
+    return chosen if missing_for_one(chosen, placement) <= 0 else _fitting(chosen, placement, seconds)
+
+
+def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline:
+    from ppopt.planning.roomiest_cut import roomiest_cut  # loads CP-SAT
+
+    until = perf_counter() + max(seconds, SECONDS_TO_FIT)
+    with suppress(OutOfTimeError):
+        found = roomiest_cut(chosen, placement, until)
+        if found is not None and found.missing <= 0:
+            return found.pipeline
+        if found is not None and found.none_fits:
+            raise why_infeasible(found.pipeline, placement, any_cut=True)
+    why = str(why_infeasible(chosen, placement)).removeprefix("infeasible: ")
+    raise TimeTooShortError(f"no schedule found: {why}; whether another cut fits was not decided in the time")
 
 
 def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:

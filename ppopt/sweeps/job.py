@@ -18,7 +18,7 @@ from ppopt.internal_error import as_reason
 from ppopt.result import Schedule
 from ppopt.sweeps.grid import Grid, Point
 from ppopt.sweeps.runs import Effort, Run, stages_of_times
-from solver.errors import InfeasibleError, InputError
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.exact import exact
 from strategies.pipeline import Pipeline
 
@@ -165,7 +165,7 @@ def run_job(job: Job) -> tuple[str, Figures]:
         return job.key, _figures(job, job.run.execute(Pipeline.from_mapping(job.mapping), job.effort))
     except InfeasibleError as error:
         return job.key, _without_schedule(job, INFEASIBLE, str(error))
-    except InputError as error:
+    except (InputError, TimeTooShortError) as error:
         return job.key, _without_schedule(job, FAILED, str(error))
     except Exception as error:  # a fault of ours in one job must not lose the others
         return job.key, _without_schedule(job, FAILED, as_reason(job.run.name, error))
