@@ -97,7 +97,7 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
 
 
 def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline:
-    from ppopt.planning.roomiest_cut import roomiest_cut  # loads CP-SAT
+    from ppopt.planning.least_memory_cut import roomiest_cut  # loads CP-SAT
 
     until = perf_counter() + max(seconds, SECONDS_TO_FIT)
     with suppress(OutOfTimeError):

@@ -159,7 +159,7 @@ def test_without_the_time_to_look_at_other_cuts_nothing_is_called_infeasible(mon
     def late(*_: object) -> None:
         raise OutOfTimeError
 
-    monkeypatch.setattr("ppopt.planning.roomiest_cut.roomiest_cut", late)
+    monkeypatch.setattr("ppopt.planning.least_memory_cut.roomiest_cut", late)
     with pytest.raises(TimeTooShortError, match=r"no schedule found: with layers_per_stage \[2, 1\] device 0 needs"):
         ppopt.optimize(Pipeline.from_mapping(SPLIT_OPEN), placement="bidirectional", time_limit=1, workers=1)
     every = ppopt.optimize(Pipeline.from_mapping(SPLIT_OPEN), placement="all", time_limit=2, workers=1)
