@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 
 import ppopt
-from ppopt.evaluation.communicated import Order
+from ppopt.schedules.communicated import Order
 from solver.program_faults import find_crossings
 from solver.rendezvous import run
 from strategies.lowering.as_program import as_programs
-from strategies.lowering.communicators import COMMUNICATORS, queues
+from strategies.model.communicators import COMMUNICATORS, queues
 
 TRANSFER = 0.05
 DRAWS = 10

@@ -14,9 +14,9 @@ import sys
 from time import perf_counter, process_time
 from typing import Any
 
-from ppopt.planning.fixed_order import quick_cut
+from ppopt.cutting.fixed_order import quick_cut
 from tests.planned_models import pipeline_of
-from tests.ppopt.planning.test_fixed_order import INSTANCES, check_is_true, planned
+from tests.ppopt.cutting.test_fixed_order import INSTANCES, check_is_true, planned
 
 LIGHT_HEAD = "llama70b-h1.14-interleaved-p8v5m64"
 

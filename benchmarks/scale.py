@@ -27,8 +27,8 @@ from reports.charts import palette
 from reports.picture import picture
 from solver.search.local_search import LocalSearch
 from solver.search.portfolio import search
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LATENCY = 20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import ppopt
 from ppopt import Pipeline, Schedule
-from ppopt.evaluation.replaying import replay_orders
-from strategies.orders import make_orders
-from strategies.registry import Strategy
+from ppopt.schedules.replaying import replay_orders
+from strategies.language.orders import make_orders
+from strategies.language.registry import Strategy
 
 PAGE = Path(__file__).parent.parent / "docs" / "adding-a-schedule.md"
 

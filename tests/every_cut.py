@@ -12,11 +12,11 @@ from solver.checker import violations
 from solver.errors import InputError
 from solver.longest_path import replay_on_graph
 from solver.problem import place
-from strategies.cuts import check_cut, counts_by_kind
-from strategies.dependencies import build_problem, split_as_in
-from strategies.layers import Layers
-from strategies.orders import make_orders, parse_strategy
-from strategies.pipeline import Pipeline
+from strategies.language.orders import make_orders, parse_strategy
+from strategies.model.cuts import check_cut, counts_by_kind
+from strategies.model.layers import Layers
+from strategies.model.pipeline import Pipeline
+from strategies.problem.dependencies import build_problem, split_as_in
 
 NAMES = (
     *("1f1b", "gpipe", "zb-h1", "zb1p", "zb-h2", "eager-1f1b", "interleaved", "looped-bfs", "zb-v", "v-half"),

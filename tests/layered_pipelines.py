@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
 
 
 class Layered(NamedTuple):

@@ -13,12 +13,12 @@ import ppopt
 from ppopt import Schedule
 from solver.problem import Block
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.by_time import lower_by_time
 from strategies.lowering.transfers import Crossings, end_of, receive, send
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token, parse_token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token, parse_token
 from tests.conftest import DATA
 
 TIMES = {"forward": 1, "backward": 2, "backward_input": 1, "backward_weight": 1}

@@ -65,6 +65,30 @@ def test_files_form_no_circle() -> None:
     assert nx.is_directed_acyclic_graph(graph)
 
 
+MOST_FLOORS = 8
+"""Of folders inside a room: whoever reads one has to know at most so many below it."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_folders_form_no_circle(room: str) -> None:
+    """A room's own `__init__` and `__main__` are its door and lie above all its folders."""
+    graph: nx.DiGraph[Path] = nx.DiGraph()
+    for file in (ROOT / room).rglob("*.py"):
+        for name in imports(file):
+            imported = home_of(name)
+            if imported is not None and imported.parent != file.parent and imported.is_relative_to(ROOT / room):
+                is_door = file.parent == ROOT / room and file.stem in ("__init__", "__main__")
+                graph.add_edge(file if is_door else file.parent, imported.parent)
+    assert graph.number_of_edges()
+    assert list(nx.simple_cycles(graph)) == []
+    folders = graph.subgraph(node for node in graph if node.suffix == "")
+    assert nx.dag_longest_path_length(folders) < MOST_FLOORS
+
+
+def test_strategies_have_no_loose_files() -> None:
+    assert [file.name for file in (ROOT / "strategies").glob("*.py")] == ["__init__.py"]
+
+
 @pytest.mark.parametrize("room", ["strategies", "reports"])
 def test_only_data_types_of_the_solver_are_known_above_it(room: str) -> None:
     for file in (ROOT / room).rglob("*.py"):

@@ -10,7 +10,7 @@ import click
 
 from ppopt.commands.pipeline_options import pipelines_for_files
 from solver.errors import InputError
-from strategies.lowering.communicators import COMMUNICATORS
+from strategies.model.communicators import COMMUNICATORS
 
 if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport

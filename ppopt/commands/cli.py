@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ppopt import __version__
-from ppopt.processes import take_termination_as_interrupt
+from ppopt.process.processes import take_termination_as_interrupt
+from ppopt.process.version import __version__
 
 _COMMANDS = {
     "check": "Check schedule files: every fault with its place.",
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
-        from ppopt.internal_error import InternalError
+        from ppopt.process.internal_error import InternalError
         from solver.errors import InputError, TimeTooShortError
 
         warnings.showwarning = _show_warning
@@ -106,7 +106,7 @@ def main(prog_name: str | None = None) -> None:
     except OSError as error:
         if _is_of_output(error):
             _tell_output_error(error)
-        from strategies.numbers import in_one_line
+        from strategies.model.numbers import in_one_line
 
         click.echo(f"error: {in_one_line(error)}", err=True)
         sys.exit(1)

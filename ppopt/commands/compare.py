@@ -24,18 +24,18 @@ from ppopt.commands.pipeline_options import (
     with_layout,
 )
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
-from ppopt.optimization.time_limit import Afterwards
+from ppopt.process.time_limit import Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.commands.pages import PagePace
     from ppopt.comparison.comparison import Comparison
-    from ppopt.evaluation.export import ExportOptions
-    from ppopt.result import Schedule
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
+    from ppopt.schedules.export import ExportOptions
+    from ppopt.schedules.schedule import Schedule
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
 
 SECONDS_OVER, SHARE_OVER = 0.5, 0.05
 """A time limit may be exceeded by so much, or by such a part of it, before anybody is told."""
@@ -212,7 +212,7 @@ def split_strategies(text: str) -> Iterator[str]:
 
 def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str]) -> None:
     """Refuse files that cannot be written before any work is done."""
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
     check_outputs({"--report": report, **numbered}, inputs)
@@ -225,7 +225,7 @@ def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str
 
 def _check_folder(folder: str | None) -> None:
     if folder is not None:
-        from ppopt.evaluation.export import check_folder
+        from ppopt.schedules.export import check_folder
 
         check_folder("--export-dir", folder)
 
@@ -234,7 +234,7 @@ def _write_orders(
     folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], how: ExportOptions
 ) -> list[str]:
     """Write the orders of all schedules, with their configurations in front where there are several."""
-    from ppopt.evaluation.export import write_orders
+    from ppopt.schedules.export import write_orders
 
     several = len(comparisons) > 1
     parts = zip(comparisons, titles, strict=True)
@@ -254,8 +254,8 @@ def _compare_each(
 ) -> tuple[list[Comparison], list[str]]:
     """Compare on each configuration, all of which are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
-    from ppopt.evaluation.order_files import read_each
-    from strategies.registry import all_strategies
+    from ppopt.schedules.order_files import read_each
+    from strategies.language.registry import all_strategies
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}

@@ -23,10 +23,10 @@ from solver.errors import InputError
 from solver.states import EngineChoice
 
 if TYPE_CHECKING:
-    from ppopt.result import Schedule
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
-    from strategies.stages import CutChoice
+    from ppopt.schedules.schedule import Schedule
+    from strategies.given_model.stages import CutChoice
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
@@ -76,7 +76,7 @@ def evaluate(
     Several strategies are compared on the same model: where one needs another number of stages, the model is
     re-partitioned. One that does not run stops no other.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
@@ -124,7 +124,7 @@ def _evaluated(
     """Evaluate each schedule; of those that do not run, list why, and what went wrong by our fault."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
-    from ppopt.internal_error import InternalError
+    from ppopt.process.internal_error import InternalError
 
     if len(names) == 1:
         return [evaluate_one(pipeline, names[0], engine, cut=cut)], [], []

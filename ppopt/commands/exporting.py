@@ -10,9 +10,9 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.evaluation.export import ExportOptions
-    from ppopt.result import Schedule
-    from strategies.exported_order import ExportedOrder
+    from ppopt.schedules.export import ExportOptions
+    from ppopt.schedules.schedule import Schedule
+    from strategies.order_files.exported_order import ExportedOrder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,16 +38,16 @@ def read_export_options(
     for flag, given in (("--force-order-only", forced), ("--lowered", lowered), ("--unshard", unshard)):
         if given and target is None:
             raise InputError(f"{flag}: applies to {option}; give that as well")
-    from ppopt.evaluation.export import ExportOptions
+    from ppopt.schedules.export import ExportOptions
 
     return ExportOptions(forced, lowered, unshard)
 
 
 def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
     """Prepare the export of a schedule; refuse what PyTorch cannot run."""
-    from ppopt.evaluation.export import exported
-    from ppopt.garbage import collection_paused
     from ppopt.optimization.periodic import PeriodicSchedule
+    from ppopt.process.garbage import collection_paused
+    from ppopt.schedules.export import exported
 
     try:
         with collection_paused():
@@ -61,7 +61,7 @@ def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
 def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
     """Write one prepared order, with its notes on standard error."""
     from ppopt.commands.printing import tell_files
-    from ppopt.evaluation.export import write_order
+    from ppopt.schedules.export import write_order
 
     write_order(path, order)
     tell_notes(order.notes)

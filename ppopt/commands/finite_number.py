@@ -6,7 +6,7 @@ import math
 
 import click
 
-from strategies.numbers import SEEDS
+from strategies.model.numbers import SEEDS
 
 
 class _Finite(click.ParamType[float]):

@@ -93,7 +93,7 @@ def _with_option(message: str) -> str:
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:
     """Refuse files that cannot be written before any work is done."""
     from ppopt.commands.pages import check_picture
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
     check_outputs({"--save": save, "--report": report, **numbered}, [config])

@@ -11,7 +11,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.profiling.against import Against
-    from ppopt.result import Schedule
+    from ppopt.schedules.schedule import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.result import Schedule
+    from ppopt.schedules.schedule import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -18,10 +18,10 @@ from solver.states import Objective
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import TimeLimit
-    from ppopt.result import Schedule
-    from strategies.pipeline import Pipeline
-    from strategies.stages import CutChoice
+    from ppopt.process.time_limit import TimeLimit
+    from ppopt.schedules.schedule import Schedule
+    from strategies.given_model.stages import CutChoice
+    from strategies.model.pipeline import Pipeline
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
@@ -79,7 +79,7 @@ def optimize(
     The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"], options["spread"]])
@@ -91,7 +91,7 @@ def optimize(
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
     from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
     if report is not None:
         load_page()
@@ -178,10 +178,10 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     """Search each placement; what is shown beside a result belongs to its turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.internal_error import InternalError
     from ppopt.optimization.explain import explain_within
     from ppopt.optimization.optimize import optimize_each
-    from ppopt.result import Schedule
+    from ppopt.process.internal_error import InternalError
+    from ppopt.schedules.schedule import Schedule
 
     results = _Results()
     with ProgressLine() as line:
@@ -214,7 +214,7 @@ def _read_noise(options: dict[str, Any], seed: int, pipeline: Pipeline, *, robus
 
 
 def _has_saving_blocks(schedule: Schedule) -> bool:
-    from strategies.fusing import saving_blocks
+    from strategies.problem.fusing import saving_blocks
 
     return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=schedule.allowed.split_backward)[1])
 

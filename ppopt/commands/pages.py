@@ -12,11 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ppopt import __version__
 from ppopt.comparison.against_section import against_section
-from ppopt.whole_files import bytes_written_whole, written_whole
+from ppopt.process.version import __version__
+from ppopt.process.whole_files import bytes_written_whole, written_whole
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     import altair as alt
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ppopt.comparison.comparison import Comparison
     from ppopt.memory_frontier.frontier import Frontier
     from ppopt.profiling.against import Against
-    from ppopt.result import Schedule
+    from ppopt.schedules.schedule import Schedule
     from ppopt.sweeps.sweeping import Outcome
     from reports.content import Section
 

@@ -13,9 +13,9 @@ from solver.counted import counted
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from strategies.configuration import Split
-    from strategies.given_order import GivenOrder, Named
-    from strategies.pipeline import Pipeline
+    from strategies.model.configuration import Split
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import GivenOrder, Named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -143,8 +143,8 @@ def read_with_strategies(
     strategies : tuple of str or GivenOrder
         Those named, else the one that the configuration names, if any; with the configuration's group size.
     """
-    from ppopt.evaluation.order_files import read_each
-    from strategies.orders import with_group_size
+    from ppopt.schedules.order_files import read_each
+    from strategies.language.orders import with_group_size
 
     named = read_each(strategies)
     split = _read_split(config)
@@ -185,7 +185,7 @@ def pipelines_for_files(
 
 
 def _read_split(config: str | None) -> Split:
-    from strategies.configuration import read_configuration, split_strategy
+    from strategies.model.configuration import read_configuration, split_strategy
 
     split = split_strategy({} if config is None else read_configuration(config))
     beside = _beside(config, split.strategy)
@@ -214,7 +214,7 @@ def _make_pipeline(
     recut: bool,
 ) -> Pipeline:
     """Override a configuration with the options and read it."""
-    from strategies.pipeline import Pipeline
+    from strategies.model.pipeline import Pipeline
 
     files = [name for name in strategies if not isinstance(name, str)]
     if recut and (placed := next((each for each in files if each.lowered is not None), None)):
@@ -227,7 +227,7 @@ def _make_pipeline(
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from strategies.stages import settle_sizes
+        from strategies.given_model.stages import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -250,7 +250,7 @@ def _make_pipeline(
 
 
 def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:
-    from strategies.stages import recut_as_asked
+    from strategies.given_model.stages import recut_as_asked
 
     cut, notes = recut_as_asked(pipeline, stages, files)
     for note in notes:
@@ -260,7 +260,7 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
 
 def _value(option: str, text: str) -> Any:
     """Read a number or a list of numbers; what is neither stays text and is refused with its key."""
-    from strategies.configuration import parse_json
+    from strategies.model.configuration import parse_json
 
     try:
         return parse_json(text)
@@ -330,7 +330,7 @@ class _TimeOverrides:
         return 1 if self.open_times and key in filled_in else None
 
     def _count_stages(self) -> int:
-        from strategies.stages import count_stages
+        from strategies.given_model.stages import count_stages
 
         return count_stages(self.mapping, self.strategies)
 

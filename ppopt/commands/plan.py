@@ -11,13 +11,13 @@ import click
 from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
-from ppopt.optimization.time_limit import REPORTING, Afterwards
+from ppopt.process.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.planning.plans import Planning
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
 
 PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
 RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
@@ -84,7 +84,7 @@ def plan(
     For each schedule and number of stages the makespan of the best cut stands beside a bound over all cuts. Ctrl-C ends
     the search with the best so far.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     order = str(Path(save).with_suffix(".csv")) if save and options["free"] else None
     check_outputs({"--save": save, "--save, its order": order, "--report": report}, [options["config"], *orders])
@@ -128,7 +128,7 @@ def _read(
         listed = [name for name in listed if name.strip().lower() != "all"]
     pipeline, names = read_with_strategies(listed, **options)
     if everything:
-        from strategies.registry import all_strategies
+        from strategies.language.registry import all_strategies
 
         names = tuple(dict.fromkeys([*names, *all_strategies()]))
     return pipeline, names if listed or everything else None
@@ -169,6 +169,6 @@ def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[
 
 def _write_page(path: str, config: str | None, planning: Planning, deadline: float) -> None:
     from ppopt.commands.pages import readable, write_sections
-    from ppopt.planning.plan_section import plan_section
+    from ppopt.comparison.plan_section import plan_section
 
     write_sections(path, [plan_section(planning, readable(config or DEFAULTS), deadline=deadline)], command_line())

@@ -11,14 +11,14 @@ import click
 import yaml
 
 from ppopt.commands.printing import as_csv, table_width, together, wrapped
-from ppopt.evaluation.export import export
 from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
-from ppopt.whole_files import written_whole
+from ppopt.process.whole_files import written_whole
+from ppopt.schedules.export import export
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
+from strategies.given_model.stages import with_own_stages
 from strategies.layouts.frameworks import FRAMEWORKS, planned_for
-from strategies.numbers import in_one_line
-from strategies.stages import with_own_stages
+from strategies.model.numbers import in_one_line
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
 """What a row of CSV has no room for."""

@@ -15,14 +15,14 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.comparison.twins import each_order_once
-from ppopt.flat_figures import flat
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
 from ppopt.optimization.optimize import compared_with_published
-from ppopt.optimization.time_limit import TimeLimit
-from ppopt.result import Schedule
-from ppopt.whole_files import bytes_written_whole, written_whole
+from ppopt.process.time_limit import TimeLimit
+from ppopt.process.whole_files import bytes_written_whole, written_whole
+from ppopt.schedules.flat_figures import flat
+from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.twins import each_order_once
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
 from reports.frontier import frontier_table
@@ -31,9 +31,9 @@ from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from solver.counted import counted, listed
-from strategies.numbers import in_one_line
-from strategies.pipeline import Pipeline
-from strategies.short_blocks import one_on_short_blocks
+from strategies.model.numbers import in_one_line
+from strategies.model.pipeline import Pipeline
+from strategies.problem.short_blocks import one_on_short_blocks
 
 _COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVERLAP": "magenta"}
 

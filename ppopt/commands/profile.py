@@ -34,14 +34,14 @@ def profile(
     TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
     or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--output": output, "--spread": spread, "--order": order}, traces)
     form = _form(form, output)
     spread_form = _spread_form(spread)
 
+    from ppopt.process.whole_files import written_whole
     from ppopt.profiling.profile_result import profile as take_profile
-    from ppopt.whole_files import written_whole
 
     found = take_profile(traces, skip=skip)
     texts = {

@@ -62,7 +62,7 @@ def rehearse(
     SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. Compared are the predicted and the measured
     time of a step, the gradients with those of a single process, and the activation memory (see docs/rehearse.md).
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--save": save}, [options["config"], schedule])
     if processes is not None:
@@ -94,7 +94,7 @@ def rehearse(
 def _show(result: Rehearsal, form: str, save: str | None) -> None:
     import json
 
-    from ppopt.whole_files import written_whole
+    from ppopt.process.whole_files import written_whole
 
     for note in result.notes:
         click.echo(f"note: {note}", err=True)

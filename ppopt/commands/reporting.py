@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.profiling.against import Against
-    from ppopt.result import Schedule
-    from strategies.pipeline import Pipeline
+    from ppopt.schedules.schedule import Schedule
+    from strategies.model.pipeline import Pipeline
 
 DEFAULTS = "defaults"
 """What a pipeline without a configuration file is called."""

@@ -15,7 +15,7 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.reporting import command_line
 from ppopt.commands.sweep_progress import SweepProgress, duration
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.sweeps.grid import Grid
@@ -56,9 +56,9 @@ def sweep(
     GRID.yaml has a base configuration, axes over its keys, and what is run at each point; see docs/sweep.md. With -o
     a sweep that was ended, in whatever way, goes on where it was.
     """
+    from ppopt.process.whole_files import check_outputs
     from ppopt.sweeps.grid import read_grid
     from ppopt.sweeps.sweeping import EndedError, count_workers, run_sweep
-    from ppopt.whole_files import check_outputs
 
     check_outputs({"--report": report}, [grid])
     read = read_grid(grid, time_limit=time_limit)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ppopt.comparison.compare import comparison_of
 from ppopt.comparison.comparison import Comparison
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.numbers import shown as name_value
+from strategies.model.numbers import shown as name_value
 
 if TYPE_CHECKING:
     import altair as alt

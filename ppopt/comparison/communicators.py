@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from ppopt.evaluation.communicated import Order, run_lowered
-from ppopt.evaluation.communicator_verdicts import circles
-from ppopt.result import Schedule
+from ppopt.schedules.communicated import Order, run_lowered
+from ppopt.schedules.communicator_verdicts import circles
+from ppopt.schedules.schedule import Schedule
 from solver.counted import listed
 from solver.problem import place
 from solver.replay import replay
 from strategies.lowering.as_program import as_programs
-from strategies.lowering.communicators import COMMUNICATORS, MEANINGS
-from strategies.schedule_file import Token
+from strategies.model.communicators import COMMUNICATORS, MEANINGS
+from strategies.order_files.schedule_file import Token
 
 WORTH_TELLING = 0.05
 """A part of the makespan."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
-from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.comparison.selection import (
     DEFAULT_BASELINE,
     Baseline,
@@ -22,24 +21,25 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.internal_error import InternalError, as_reason, internal_errors
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
+from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cut, searched_cuts
-from ppopt.optimization.time_limit import Afterwards, TimeLimit
-from ppopt.result import Schedule
+from ppopt.process.internal_error import InternalError, as_reason, internal_errors
+from ppopt.process.time_limit import Afterwards, TimeLimit
+from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
-from strategies.given_order import GivenOrder, Named
-from strategies.numbers import shown
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import all_strategies
-from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.given_model.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.language.registry import all_strategies
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.given_order import GivenOrder, Named
 
 PUBLISHED_SHARE = 0.8
 """The part of the time that evaluating published schedules may take before a search."""

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
-from ppopt.comparison.twins import as_one, twins
-from ppopt.flat_figures import flat
-from ppopt.internal_error import internal_errors
-from ppopt.result import Schedule
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.flat_figures import flat
+from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
 from solver.counted import counted
-from strategies.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +207,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Show the verdict and the table in a notebook."""
-        from reports.notebook import comparison_html
+        from reports.page.notebook import comparison_html
 
         return comparison_html(self.section(), self.verdict)
 

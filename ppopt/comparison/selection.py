@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from os.path import realpath
 from typing import Any
 
-from ppopt.evaluation.order_files import is_file, read_named
+from ppopt.schedules.order_files import is_file, read_named
 from solver.errors import InputError
-from strategies.given_order import GivenOrder, Named
-from strategies.numbers import shown
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.stages import with_virtual_stages
+from strategies.given_model.stages import with_virtual_stages
+from strategies.language.orders import parse_strategy
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.given_order import GivenOrder, Named
 
 DEFAULT_BASELINE = "1f1b"
 NO_BASELINE = "none"

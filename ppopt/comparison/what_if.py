@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.what_if import CostItem, Effect, Replayable, WhatIf, returns_of, waits_of
 from solver.exact import in_ticks
 from solver.problem import Action, Block
 from solver.sensitivity import Growth, derivatives
-from strategies.actions import Op, PipelineAction
-from strategies.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
+from strategies.model.pipeline import Pipeline
 
 MOST_OPS = 20_000
 """Longer schedules are not drawn whole, so there is nothing on the page that could be replayed."""

@@ -7,30 +7,30 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from ppopt.evaluation.communicator_verdicts import (
+from ppopt.cutting.quick import planned_for_file
+from ppopt.process.garbage import collection_paused
+from ppopt.schedules.communicator_verdicts import (
     circles,
     crossing_faults,
     describe_circle,
     needed_communicators,
 )
-from ppopt.garbage import collection_paused
-from ppopt.planning.quick import planned_for_file
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.communication import DEFAULT_COMMUNICATORS
-from strategies.given_order import GivenOrder
+from strategies.faults.order_faults import check_communication, check_file
+from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.lowering.communicators import COMMUNICATORS
 from strategies.lowering.transfers import is_lowered
-from strategies.numbers import shown
-from strategies.order_faults import check_communication, check_file
-from strategies.pipeline import Pipeline, StageCosts
-from strategies.placements import Placement
-from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
-from strategies.stages import GivenModel
-from strategies.static_memory import static_memory
+from strategies.model.actions import Op
+from strategies.model.communication import DEFAULT_COMMUNICATORS
+from strategies.model.communicators import COMMUNICATORS
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline, StageCosts
+from strategies.model.placements import Placement
+from strategies.model.static_memory import static_memory
+from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
 
 Costs = Callable[[GivenOrder], Pipeline]
 """Gives the pipeline that a file is for; refuses one that contradicts it."""

@@ -7,28 +7,28 @@ from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
-from ppopt.evaluation.order_files import read_each, read_named
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError, as_internal
-from ppopt.planning.fixed_order import FixedOrder
-from ppopt.planning.quick import planned, planned_for_file
-from ppopt.result import Schedule
+from ppopt.cutting.fixed_order import FixedOrder
+from ppopt.cutting.quick import planned, planned_for_file
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_internal
+from ppopt.schedules.order_files import read_each, read_named
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.errors import DeadlockError, InputError, describe_cycle
 from solver.replay import ENGINES
 from solver.states import EngineChoice
-from strategies.actions import Op, PipelineAction
-from strategies.given_order import GivenOrder, Named
-from strategies.interleaving import pytorchs_groups
-from strategies.model_notes import PLANNED, chunks_notes, halves_notes
-from strategies.numbers import shown
-from strategies.orders import check_options, make_orders, parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.plausibility import doubts
-from strategies.registry import Strategy
-from strategies.running_options import values_that_run
-from strategies.stages import Cut, CutChoice, GivenModel, with_virtual_stages
+from strategies.given_model.model_notes import PLANNED, chunks_notes, halves_notes
+from strategies.given_model.stages import Cut, CutChoice, GivenModel, with_virtual_stages
+from strategies.language.orders import check_options, make_orders, parse_strategy
+from strategies.language.registry import Strategy
+from strategies.language.running_options import values_that_run
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.model.plausibility import doubts
+from strategies.order_files.given_order import GivenOrder, Named
+from strategies.rules.interleaving import pytorchs_groups
 
 
 def evaluate(

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ppopt.optimization.least_memory import least_memory
-from ppopt.result import Schedule, refuse_below_bound
+from ppopt.cutting.least_memory import least_memory
+from ppopt.schedules.schedule import Schedule, refuse_below_bound
 from reports.metrics import peak_memory
 from solver.bounds.bound import Bound
 from solver.problem import Problem
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.internal_error import InternalError, as_reason
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.optimize import SearchOptions
-from ppopt.result import Schedule
+from ppopt.process.internal_error import InternalError, as_reason
+from ppopt.process.interrupt import interrupt_noted
+from ppopt.schedules.schedule import Schedule
 from solver.counted import counted
-from strategies.numbers import SEEDS
-from strategies.pipeline import Pipeline
+from strategies.model.numbers import SEEDS
+from strategies.model.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
 """The part of the time after which everything has been searched once, if it can be."""

@@ -8,12 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
-from ppopt import __version__
-from ppopt.comparison.ladders import freedom_of
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError, as_reason, internal_errors
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
@@ -21,24 +16,29 @@ from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
+from ppopt.optimization.ladders import freedom_of
 from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions
 from ppopt.optimization.starts import one_at_a_time
-from ppopt.optimization.time_limit import least_seconds
 from ppopt.optimization.unwritten import Long
-from ppopt.result import Schedule
-from ppopt.whole_files import check_writable
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_reason, internal_errors
+from ppopt.process.time_limit import least_seconds
+from ppopt.process.version import __version__
+from ppopt.process.whole_files import check_writable
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
 from solver.search.long_search import SHORTEST
 from solver.search.portfolio import plain_bound
-from strategies.cuts import Counts
-from strategies.model_notes import TWO_COPIES, halves_notes
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.plausibility import doubts
-from strategies.registry import all_strategies
-from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
-from strategies.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.given_model.model_notes import TWO_COPIES, halves_notes
+from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.language.orders import parse_strategy
+from strategies.language.registry import all_strategies
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
+from strategies.model.plausibility import doubts
+from strategies.problem.search_problem import Allowed, build_search_problem, pipeline_actions
 
 PUBLISHED_SHARE = 0.25
 """The part of the time that evaluating the published schedules may take at most; more are left out."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ppopt.comparison.twins import BETWEEN, twins
-from ppopt.internal_error import internal_errors
-from ppopt.result import Schedule, refuse_below_bound
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.schedule import Schedule, refuse_below_bound
+from ppopt.schedules.twins import BETWEEN, twins
 from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from solver.counted import counted
 from solver.states import Status
-from strategies.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import altair as alt
@@ -268,7 +268,7 @@ class Frontier:
 
     def _repr_html_(self) -> str:
         """Show the sentence and the points in a notebook."""
-        from reports.notebook import frontier_html
+        from reports.page.notebook import frontier_html
 
         return frontier_html(self.shown)
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from ppopt.optimization.optimize import SearchOptions
-from ppopt.result import Schedule
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from ppopt.schedules.schedule import Schedule
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ppopt.memory_frontier.curves import Lane
 from solver.errors import InputError
-from strategies.numbers import read_amount, shown, written_number
+from strategies.model.numbers import read_amount, shown, written_number
 
 POINTS = 12
 """How many limits are looked at by default."""

@@ -9,19 +9,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.checksums import is_as_written, with_checksum
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.internal_error import InternalError
 from ppopt.memory_frontier.curves import Curves, Found, Lane, Proof
-from ppopt.result import Schedule
-from ppopt.whole_files import written_whole
+from ppopt.process.checksums import is_as_written, with_checksum
+from ppopt.process.internal_error import InternalError
+from ppopt.process.whole_files import written_whole
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InputError
-from strategies.actions import parse_action
-from strategies.cuts import Counts
-from strategies.numbers import in_one_line
-from strategies.pipeline import Pipeline
-from strategies.search_problem import Allowed
+from strategies.model.actions import parse_action
+from strategies.model.cuts import Counts
+from strategies.model.numbers import in_one_line
+from strategies.model.pipeline import Pipeline
+from strategies.problem.search_problem import Allowed
 
 FORMAT = "ppopt-frontier-2"
 

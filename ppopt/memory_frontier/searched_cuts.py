@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from ppopt.memory_frontier.curves import Lane
 from ppopt.optimization.optimize import SearchOptions, searched_cut
-from strategies.cuts import Counts
-from strategies.fusing import saving_blocks
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
-from strategies.stages import GivenModel
+from strategies.given_model.stages import GivenModel
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.fusing import saving_blocks
 
 LEAST_SECONDS, SHARE = 2.0, 0.1
 """Cutting the layers for the least memory may take so long, or this part of the time limit."""
@@ -78,7 +78,7 @@ def searched_cuts_of(
     layout = make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
     if not given.leaves_cut_open(len(cut.costs)):
         return [SearchedCut(name, cut, layout)]
-    from ppopt.planning.least_memory_cut import cut_of_least_memory  # loads CP-SAT
+    from ppopt.cutting.least_memory_cut import cut_of_least_memory  # loads CP-SAT
 
     ends = perf_counter() + max(LEAST_SECONDS, SHARE * options.time_limit)
     frugal = cut_of_least_memory(cut, layout, ends)

@@ -13,8 +13,8 @@ from time import perf_counter
 from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.optimization.optimize import optimize_each
 from ppopt.planning.free_order import FreeOptions, FreeOrder
-from ppopt.processes import end_with
-from ppopt.result import Schedule
+from ppopt.process.processes import end_with
+from ppopt.schedules.schedule import Schedule
 
 
 def main() -> None:

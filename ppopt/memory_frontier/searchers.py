@@ -16,7 +16,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-import ppopt
 from ppopt.memory_frontier.job import Answer, Job
 
 
@@ -148,7 +147,7 @@ def _start() -> _Searcher:
 
 
 def _environment() -> dict[str, str]:
-    home = str(Path(ppopt.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     paths: Sequence[str] = [home, os.environ.get("PYTHONPATH", "")]
     return os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 

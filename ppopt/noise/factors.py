@@ -13,11 +13,11 @@ from ppopt.noise.luck import Luck
 from ppopt.noise.noise import Noise
 from ppopt.noise.spread_file import Deviations
 from ppopt.profiling.costs import KEYS
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from solver.problem import Block
 from solver.sampled_replay import Numbers, SampledReplay
-from strategies.actions import Op, PipelineAction
+from strategies.model.actions import Op, PipelineAction
 
 _NEITHER = Deviations(0.0, 0.0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from ppopt.noise.spread_file import Spreads
 from reports.numbers import percent
 from solver.errors import InputError
-from strategies.numbers import check_seed, shown
+from strategies.model.numbers import check_seed, shown
 
 MOST_SAMPLES = 1_000_000
 LARGEST_VARIATION = 10.0

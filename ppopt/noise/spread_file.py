@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from solver.errors import InputError
-from strategies.numbers import as_said, in_one_line, shown
-from strategies.text_file import read_text_file
+from strategies.model.numbers import as_said, in_one_line, shown
+from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 20_000_000
 """Bytes; a row for each kind of operation of a million stages is below."""

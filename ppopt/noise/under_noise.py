@@ -12,12 +12,12 @@ import numpy as np
 from ppopt.noise.factors import NoisyOrder
 from ppopt.noise.luck import Cells, Luck
 from ppopt.noise.noise import Noise
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.noise import NoiseFigures
 from solver.deadline import is_over
 from solver.errors import InputError
 from solver.sampled_replay import Numbers
-from strategies.numbers import shown
+from strategies.model.numbers import shown
 
 NUMBERS_AT_ONCE = 4_000_000
 """A batch of draws holds at most about so many numbers (32 MB each of the few arrays that there are)."""

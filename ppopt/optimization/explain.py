@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import Any
 
 from ppopt.optimization.periodic import PeriodicSchedule
-from ppopt.optimization.time_limit import TimeLimit
 from ppopt.optimization.unwritten import repeats
-from ppopt.result import Schedule
-from ppopt.single_threaded_blas import single_threaded_blas
+from ppopt.process.single_threaded_blas import single_threaded_blas
+from ppopt.process.time_limit import TimeLimit
+from ppopt.schedules.schedule import Schedule
 from reports.numbers import number, percent, with_unit
 from solver.bounds.makespan import makespan_bound, sizes_to_write
 from solver.counted import counted
@@ -21,8 +21,8 @@ from solver.problem import Problem
 from solver.repetition import Repetition
 from solver.search.long_search import LARGEST_WHOLE
 from solver.states import Argument
-from strategies.pipeline import Pipeline
-from strategies.search_problem import build_repetition, build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.problem.search_problem import build_repetition, build_search_problem
 
 
 def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:

@@ -14,24 +14,24 @@ from time import perf_counter
 from typing import get_args
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
+from ppopt.cutting.least_memory import refuse_infeasible
+from ppopt.cutting.quick import planned_for_search
 from ppopt.evaluation.evaluate import evaluate_with, first_variant_that_runs
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError, as_internal
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.explain import quick_bounds_in_explanation
-from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.least_memory import refuse_infeasible
 from ppopt.optimization.periodic import PeriodicSchedule, search_unwritten
 from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met, choose_robust
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
-from ppopt.optimization.time_limit import DRAWING, MOMENT, TimeLimit, least_seconds
 from ppopt.optimization.unwritten import Long, Unwritten, repeats
-from ppopt.planning.quick import planned_for_search
-from ppopt.result import Schedule
-from ppopt.single_threaded_blas import single_threaded_blas
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_internal
+from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
+from ppopt.process.single_threaded_blas import single_threaded_blas
+from ppopt.process.time_limit import DRAWING, MOMENT, TimeLimit, least_seconds
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
 from solver.counted import listed
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
@@ -41,14 +41,14 @@ from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_m
 from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import NEGLIGIBLE, Progress, Search
 from solver.states import Objective
-from strategies.model_notes import PLANNED, TWO_COPIES, halves_notes
-from strategies.numbers import check_seed, shown
-from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE, Placement, make_placement
-from strategies.plausibility import doubts
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
-from strategies.stages import USUAL_STAGES_PER_DEVICE, Cut, CutChoice, GivenModel
+from strategies.given_model.model_notes import PLANNED, TWO_COPIES, halves_notes
+from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE, Cut, CutChoice, GivenModel
+from strategies.language.registry import Strategy
+from strategies.model.numbers import check_seed, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.model.plausibility import doubts
+from strategies.problem.search_problem import Allowed, build_search_problem, pipeline_actions
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_WRITTEN_OPS = 100_000

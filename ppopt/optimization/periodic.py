@@ -10,10 +10,10 @@ from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.unwritten import Long, Unwritten, least_microbatches, repeats
-from ppopt.result import Schedule
+from ppopt.process.interrupt import interrupt_noted
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import Extents, figures_of
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
@@ -21,8 +21,8 @@ from solver.search.compiled import compile_problem
 from solver.search.long_search import UnwrittenSearch
 from solver.search.state import Progress
 from solver.search.stretching import Runner, orders_of
-from strategies.actions import Op, PipelineAction
-from strategies.search_problem import pipeline_actions
+from strategies.model.actions import Op, PipelineAction
+from strategies.problem.search_problem import pipeline_actions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import sampled_makespans
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.numbers import number, percent
 from solver.counted import counted
 from solver.problem import Orders

@@ -10,8 +10,8 @@ from solver.bounds.span import span_bound
 from solver.exact import in_ticks
 from solver.problem import Problem
 from solver.search.portfolio import busiest_device
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 
 def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem) -> Bound:

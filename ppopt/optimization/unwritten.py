@@ -17,10 +17,10 @@ from solver.search.long_search import LongSearch, Stretched, UnwrittenSearch
 from solver.search.portfolio import begin_unwritten, run_unwritten
 from solver.search.state import Progress, Search
 from solver.search.stretching import Periodic, Runner, orders_of
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed, build_repetition, build_search_problem
+from strategies.language.registry import Strategy
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.problem.search_problem import Allowed, build_repetition, build_search_problem
 
 BOUND_SHARE = 0.35
 """The part of the time that each bound may take."""

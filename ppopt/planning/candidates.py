@@ -9,15 +9,15 @@ from math import inf
 from time import perf_counter
 from typing import TypeAlias
 
-from ppopt.internal_error import as_reason
-from ppopt.planning.fixed_order import FixedOrder, read_order
+from ppopt.cutting.fixed_order import FixedOrder, read_order
+from ppopt.process.internal_error import as_reason
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.given_order import GivenOrder, Named
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement, takes_stages
-from strategies.stages import wished_stages
+from strategies.given_model.stages import wished_stages
+from strategies.language.orders import parse_strategy
+from strategies.model.actions import Op
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement, takes_stages
+from strategies.order_files.given_order import GivenOrder, Named
 
 MayTake: TypeAlias = Callable[[int], str | None]
 """Says why there is no time for an order of so many actions."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.planning.candidates import name_of
-from ppopt.planning.fixed_order import FixedOrder
 from ppopt.planning.plans import ComparedLayout, Plan
+from ppopt.schedules.replaying import replay_orders
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.cuts import Counts
 from strategies.layouts.frameworks import LOOPS
 from strategies.layouts.reading import read_layout
-from strategies.pipeline import Pipeline
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

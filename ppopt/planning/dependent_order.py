@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
-from ppopt.planning.fixed_order import FixedOrder, work_bound
-from ppopt.planning.partitions import partitions_of
-from ppopt.planning.quick import cut_of_published, planned_for_search
+from ppopt.cutting.fixed_order import FixedOrder, work_bound
+from ppopt.cutting.partitions import partitions_of
+from ppopt.cutting.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
 from solver.errors import InfeasibleError, TimeTooShortError
-from strategies.cuts import Counts
+from strategies.model.cuts import Counts
 
 
 def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from operator import attrgetter
 from time import perf_counter
 
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.cutting.partitions import Partitions, partitions_of
+from ppopt.cutting.quick import cut_of_published
 from ppopt.optimization.optimize import optimize
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
-from ppopt.planning.partitions import Partitions, partitions_of
-from ppopt.planning.quick import cut_of_published
-from ppopt.result import Schedule
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.bounds.makespan import makespan_bound
 from solver.deadline import OutOfTimeError
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress, Standing
-from strategies.cuts import Counts
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.search_problem import build_search_problem
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.problem.search_problem import build_search_problem
 
 SHARE_OF_A_SEARCH = 0.08
 """The part of the time left that the first search of a cut may take; the next one of the same cut takes twice it."""
@@ -110,15 +111,10 @@ class FreeResult:
         """Keep a schedule that fits the memory if it is the shortest, of equal ones that with the least memory."""
         if not schedule.fits:
             return
-        makespan = exact_makespan(schedule)
+        makespan = schedule.exact_makespan
         found = makespan, schedule.memory_taken
         if self.best is None or self.makespan is None or found < (self.makespan, self.best.memory_taken):
             self.best, self.makespan = schedule, makespan
-
-
-def exact_makespan(schedule: Schedule) -> Fraction:
-    """Return how long a schedule takes, without rounding."""
-    return schedule.exact_makespan
 
 
 @dataclass
@@ -222,7 +218,7 @@ class FreeOrder:
             return
         self._of_all = bound
         self._tell(bound)
-        for place, start in enumerate(sorted(self.starts, key=exact_makespan)):
+        for place, start in enumerate(sorted(self.starts, key=attrgetter("exact_makespan"))):
             left = (deadline - perf_counter()) / 2
             if left < LEAST_SECONDS or self.result.is_settled:
                 break
@@ -235,7 +231,7 @@ class FreeOrder:
     def _search_best_start(self, deadline: float) -> None:
         """Go on from the best start on its own cut, or begin with a good one, if that is asked for."""
         seconds = SHARE_OF_START * (deadline - perf_counter())
-        best = min(self.starts, key=exact_makespan, default=None)
+        best = min(self.starts, key=attrgetter("exact_makespan"), default=None)
         if best is None or not self.options.begins_with_start or seconds < self.options.least_seconds:
             return
         cut = None if best.is_searched else cut_of_published(self.pipeline, self.placement, seconds / 4)
@@ -315,7 +311,7 @@ class FreeOrder:
         held = found.bound_held_by
         proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
-        each.found, each.makespan = found, exact_makespan(found)
+        each.found, each.makespan = found, found.exact_makespan
         self._alternate(found, deadline)
 
     def _alternate(self, found: Schedule, deadline: float) -> None:
@@ -348,13 +344,13 @@ class FreeOrder:
             starts=((cut, None),),
             order=order,
         )
-        if plan.cut is None or plan.makespan is None or plan.makespan >= exact_makespan(found):
+        if plan.cut is None or plan.makespan is None or plan.makespan >= found.exact_makespan:
             return None
         try:
             made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
         except InputError:  # where transfers wait, the order may hang on another cut
             return None
-        return replace(made, allowed=found.allowed) if exact_makespan(made) < exact_makespan(found) else None
+        return replace(made, allowed=found.allowed) if made.exact_makespan < found.exact_makespan else None
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
         options = self.options

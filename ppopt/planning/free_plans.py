@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from ppopt.internal_error import as_reason
 from ppopt.planning.free_order import FreeOptions, FreeOrder, FreeResult
 from ppopt.planning.options import PlanOptions
 from ppopt.planning.plans import Plan, Unplanned
-from ppopt.result import Schedule
+from ppopt.process.internal_error import as_reason
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.fusing import saving_blocks
-from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_COME_IN, STAGES_PER_DEVICE, Placement, make_placement
-from strategies.stages import USUAL_STAGES_PER_DEVICE
+from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_COME_IN, STAGES_PER_DEVICE, Placement, make_placement
+from strategies.problem.fusing import saving_blocks
 
 OnPhase = Callable[[str], None]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.cutting.fixed_order import FixedOrder, read_order
+from ppopt.cutting.order_as_partition import Recompute, write_partition
 from ppopt.planning.candidates import label_of, name_of
-from ppopt.planning.fixed_order import FixedOrder, read_order
-from ppopt.planning.order_as_partition import Recompute, write_partition
 from reports.numbers import number
 from solver.errors import InfeasibleError, InputError
 from solver.partitioning.greatest_row import GreatestRow, Row

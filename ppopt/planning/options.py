@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from ppopt.cutting.order_as_partition import Recompute
 from ppopt.planning.candidates import Restriction
-from ppopt.planning.order_as_partition import Recompute
 from solver.errors import InputError
 from solver.search.state import Progress
-from strategies.given_order import Named
-from strategies.numbers import check_seed, read_count, shown
-from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE
+from strategies.model.numbers import check_seed, read_count, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_PER_DEVICE
+from strategies.order_files.given_order import Named
 
 RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
 FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")

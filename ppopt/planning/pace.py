@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.optimization.time_limit import least_seconds
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order, read_order
-from ppopt.planning.order_as_partition import Recompute
-from strategies.pipeline import Pipeline
+from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, read_order
+from ppopt.cutting.order_as_partition import Recompute
+from ppopt.process.time_limit import least_seconds
+from ppopt.schedules.replaying import replay_orders
+from strategies.model.pipeline import Pipeline
 
 MANY_ACTIONS = 20_000
 """Shorter orders than this take too little time to be foreseen."""

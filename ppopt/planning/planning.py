@@ -11,35 +11,34 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
+from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.order_as_partition import Recompute
 from ppopt.evaluation.evaluate import check_pipeline
-from ppopt.evaluation.order_files import read_named
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.internal_error import InternalError, as_reason
-from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.time_limit import MOMENT, Afterwards, least_seconds
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
-from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
-from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
-from ppopt.planning.order_as_partition import Recompute
 from ppopt.planning.pace import CAUTION, MANY_ACTIONS, Pace, measured_pace, size_of
 from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
-from ppopt.result import Schedule
-from ppopt.single_threaded_blas import single_threaded_blas
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_reason
+from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
+from ppopt.process.single_threaded_blas import single_threaded_blas
+from ppopt.process.time_limit import MOMENT, Afterwards, least_seconds
+from ppopt.schedules.order_files import read_named
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress
-from strategies.given_order import GivenOrder, Named
-from strategies.model_notes import halves_notes
-from strategies.numbers import shown as name_value
-from strategies.pipeline import Pipeline
-from strategies.plausibility import doubts
-from strategies.registry import all_strategies
+from strategies.given_model.model_notes import halves_notes
+from strategies.language.registry import all_strategies
+from strategies.model.numbers import shown as name_value
+from strategies.model.pipeline import Pipeline
+from strategies.model.plausibility import doubts
+from strategies.order_files.given_order import GivenOrder, Named
 
 SHARE_OF_WRITING = 0.5
 """The part of the time in which orders are written."""
@@ -370,7 +369,7 @@ class _Planner:
         assert answer.cut is not None
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
-        makespan, without_waiting = exact_makespan(schedule), schedule.unhindered_makespan
+        makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
         if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan lets transfers pass
             raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
         plan = Plan(
@@ -402,9 +401,9 @@ class _Planner:
 
     def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
         """Take a cut that nothing is recomputed on if it fits and is shorter than a plan's."""
-        if other is None or not self._is_allowed(other) or exact_makespan(other) >= plan.exact_makespan:
+        if other is None or not self._is_allowed(other) or other.exact_makespan >= plan.exact_makespan:
             return plan
-        is_proven = plan.bound == exact_makespan(other)
+        is_proven = plan.bound == other.exact_makespan
         return replace(
             plan,
             schedule=other,
@@ -492,7 +491,7 @@ class _Planner:
             found = self._quick(free, "none", left)
             unlimited = self._as_run(free, found.cut)
             costs_nothing = found.bound >= plan.exact_makespan
-            if unlimited is not None and exact_makespan(unlimited) < plan.exact_makespan:
+            if unlimited is not None and unlimited.exact_makespan < plan.exact_makespan:
                 plan = self._shorter(plan, self._as_run(order, unlimited.pipeline.with_limit(pipeline.limits)))
         if recomputes:
             found = self._quick(order, "none", left)
@@ -521,7 +520,7 @@ class _Planner:
 
 
 def _length(schedule: Schedule | None) -> Fraction | None:
-    return None if schedule is None else exact_makespan(schedule)
+    return None if schedule is None else schedule.exact_makespan
 
 
 def _as_float(value: Fraction | None) -> float | None:

@@ -8,19 +8,19 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from ppopt.internal_error import internal_errors
-from ppopt.planning.order_as_partition import Recompute
-from ppopt.result import Schedule, refuse_below_bound
+from ppopt.cutting.order_as_partition import Recompute
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.schedule import Schedule, refuse_below_bound
 from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
-from strategies.cuts import Counts
+from strategies.language.registry import Strategy
 from strategies.layouts.frameworks import FRAMEWORKS, Export, Planned, exports
-from strategies.pipeline import Pipeline
-from strategies.registry import Strategy
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from strategies.layers import Layers
+    from strategies.model.layers import Layers
 
 
 MOST_SHOWN = 8

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.internal_error import as_reason
+from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.order_as_partition import Recompute
 from ppopt.planning.candidates import label_of
 from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with
-from ppopt.planning.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
-from ppopt.planning.order_as_partition import Recompute
+from ppopt.process.internal_error import as_reason
 from solver.errors import InputError
 from solver.search.state import Progress, Standing
-from strategies.cuts import ByKind, Counts
+from strategies.model.cuts import ByKind, Counts
 
 FIRST_TURN, GROWTH = 0.5, 4.0
 """Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""

@@ -10,7 +10,7 @@ from fractions import Fraction
 from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
 from solver.counted import counted
-from strategies.cuts import ByKind, counts_by_kind
+from strategies.model.cuts import ByKind, counts_by_kind
 
 CLOSE_TO_LIMIT = 0.97
 """A device that holds more than this part of its limit is said to be full."""

@@ -10,13 +10,13 @@ from typing import cast
 
 from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction
 from ppopt.profiling.timeline import orders_of
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
 from reports.numbers import MEASURED, grouped, percent, with_unit
 from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Placed, Problem, Task, tasks_of
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 FINEST = 1_000_000
 """Ticks in one unit of time, at least: measured times do not fall on the prediction's own."""

@@ -13,7 +13,7 @@ from ppopt.profiling.transfers import transfers
 from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.backward_halves import SPLIT_TOLERANCE
+from strategies.model.backward_halves import SPLIT_TOLERANCE
 
 SHORTEST = 1e-6
 """Milliseconds: an operation that does nothing is given a nanosecond, since durations must be more than 0."""

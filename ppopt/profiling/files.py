@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
+from strategies.model.numbers import in_one_line, shown
 
 _ENDINGS = (".json", ".json.gz", ".gz", ".trace")
 DEEPEST = 1000

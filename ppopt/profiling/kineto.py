@@ -21,8 +21,8 @@ from ppopt.profiling.recognition import Recognised
 from ppopt.profiling.runs import OF_THE_RANK, Range, Run, StepMark
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.numbers import in_one_line
+from strategies.model.actions import Op
+from strategies.model.numbers import in_one_line
 
 _ACTION = re.compile(
     r"(?<!\w)PP:(?:(\d{1,9})([FBIW])(\d{1,9})|\((\d{1,9})([FB])(\d{1,9});(\d{1,9})([FB])(\d{1,9})\)OVERLAP_F_B)(?!\w)",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from solver.errors import InputError
-from strategies.numbers import shown
-from strategies.pipeline import Pipeline
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
 
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """In one unit of time of a configuration, by the unit's name."""

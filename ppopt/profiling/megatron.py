@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from ppopt.profiling.files import number_in
 from ppopt.profiling.runs import Range, Run
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.numbers import in_one_line, shown
+from strategies.model.actions import Op
+from strategies.model.numbers import in_one_line, shown
 
 TIMER_KEY = re.compile(r"(forward|backward(?:_input|_weight|_D|_W)?)-(\d{1,9})(?:-(\d{1,9}))?-(start|end)", re.ASCII)
 _KINDS = {

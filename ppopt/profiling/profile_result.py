@@ -16,8 +16,8 @@ from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
 from reports.numbers import milliseconds
 from solver.counted import counted
-from strategies.orders import actions_as_text
-from strategies.pipeline import Pipeline
+from strategies.language.orders import actions_as_text
+from strategies.model.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ppopt.profiling.files import number_in
 from ppopt.profiling.runs import OF_THE_RANK, Range, Run
 from solver.errors import InputError
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 
 class Devices(NamedTuple):

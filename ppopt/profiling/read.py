@@ -15,7 +15,7 @@ from ppopt.profiling.megatron import read_timer_logs
 from ppopt.profiling.recognition import REHEARSAL, TIMERS, Recognised, recognise
 from ppopt.profiling.rehearsed import read_rehearsal
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
+from strategies.model.numbers import in_one_line, shown
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 

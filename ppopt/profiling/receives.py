@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple, Protocol
 
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 LEADING = 0.05
 """A wait inside an action counts where less than this part of the action, or `LEADING_MS`, lies before it."""

@@ -12,7 +12,7 @@ from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import is_timer_log
 from ppopt.profiling.timer_text import timers_in_text
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 TRACE, TIMERS, REHEARSAL = "torch.profiler trace", "Megatron timer log", "rehearsal of ppopt"
 REHEARSAL_FORMAT = "ppopt-rehearsal-1"

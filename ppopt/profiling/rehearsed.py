@@ -8,8 +8,8 @@ from typing import Any
 
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
-from strategies.actions import KINDS
-from strategies.numbers import in_one_line, shown
+from strategies.model.actions import KINDS
+from strategies.model.numbers import in_one_line, shown
 
 _COLUMNS = ", ".join(MeasuredAction._fields)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 OF_THE_RANK = -1
 """The stage of a range that names only its microbatch: the one that the rank holds."""

@@ -8,7 +8,7 @@ from statistics import median
 
 from ppopt.profiling.runs import Range, Run
 from reports.numbers import milliseconds
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 OUTLIER = 1.5
 """A step that lasts so many times the median, or that part of it, is left out."""

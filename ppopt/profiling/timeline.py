@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
 from solver.problem import Block
-from strategies.actions import Op, PipelineAction
+from strategies.model.actions import Op, PipelineAction
 
 
 def actions_that_count(measurement: Measurement) -> list[MeasuredAction]:

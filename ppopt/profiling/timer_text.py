@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import TIMER_KEY
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 LARGEST_LOG = 200_000_000
 """Bytes; a log is read whole."""

@@ -13,10 +13,10 @@ from typing import cast
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.prediction import with_costs
 from solver.problem import Problem
-from strategies.actions import Op
-from strategies.backward_halves import SPLIT_TOLERANCE
-from strategies.communication import Communication
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op
+from strategies.model.backward_halves import SPLIT_TOLERANCE
+from strategies.model.communication import Communication
+from strategies.model.pipeline import Pipeline
 
 CLEARLY = 1.0
 """Milliseconds: a result that was sent this much earlier than it was asked for has been waiting to be taken."""

@@ -16,8 +16,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-import ppopt
-
 ANSWER_SECONDS = 2.0
 """How long a rank that hangs is waited for when it is asked what it does."""
 
@@ -199,7 +197,7 @@ def _quoted(worker: _Worker) -> list[str]:
 
 def _environment(folder: Path) -> dict[str, str]:
     loopback = "lo0" if sys.platform == "darwin" else "lo"
-    home = str(Path(ppopt.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TORCH_", "GLOO_"))}
     return kept | {
         "OMP_NUM_THREADS": "1",

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction, Measurement
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import peak_memory
 from solver.problem import Placed
-from strategies.actions import Op
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op
+from strategies.model.pipeline import Pipeline
 
 FORMAT = "ppopt-rehearsal-1"
 """What `Rehearsal.to_dict` says it is."""

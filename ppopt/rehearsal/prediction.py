@@ -8,16 +8,16 @@ from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation.communicated import Order, placed_rows, run_lowered
-from ppopt.result import Schedule
+from ppopt.schedules.communicated import Order, placed_rows, run_lowered
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
 from solver.problem import Block, Key, Placed, Precedence, Problem, place
 from solver.replay import replay
-from strategies.actions import Op, PipelineAction
-from strategies.dependencies import build_problem, split_as_in
 from strategies.lowering.as_program import as_programs
-from strategies.pipeline import Pipeline
-from strategies.schedule_file import Token, ops_of
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.schedule_file import Token, ops_of
+from strategies.problem.dependencies import build_problem, split_as_in
 
 TINY = Fraction(1, 1_000_000)
 """Durations must be greater than 0: what takes no time is given this part of the shortest duration."""

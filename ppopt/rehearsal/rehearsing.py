@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
-from ppopt.evaluation.order_files import read_named, refuse_communication_faults
 from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
@@ -23,19 +22,20 @@ from ppopt.rehearsal.prediction import (
     splits_first_stage,
     with_first_stage_input_backward,
 )
-from ppopt.result import Schedule
+from ppopt.schedules.order_files import read_named, refuse_communication_faults
+from ppopt.schedules.schedule import Schedule
 from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
-from strategies.actions import Op
-from strategies.communication import NO_HOP, Hop
-from strategies.exported_order import export_order
-from strategies.given_order import GivenOrder
+from strategies.given_model.stages import in_stages
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.numbers import read_count, shown
-from strategies.pipeline import Pipeline
-from strategies.schedule_file import Token
-from strategies.stages import in_stages
+from strategies.model.actions import Op
+from strategies.model.communication import NO_HOP, Hop
+from strategies.model.numbers import read_count, shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.exported_order import export_order
+from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Token
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from ppopt.processes import starting_processes
+from ppopt.process.processes import starting_processes
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 PATIENCE = 10.0
 """Seconds that a cluster has to answer."""

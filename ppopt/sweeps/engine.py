@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from ppopt.processes import end_with, starting_processes
+from ppopt.process.processes import end_with, starting_processes
 from ppopt.sweeps.cluster import open_cluster
 from ppopt.sweeps.job import Figures, Job, OtherVersionError, run_job
 from solver.counted import counted

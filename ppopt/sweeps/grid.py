@@ -15,9 +15,9 @@ from typing import Any
 from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
 from ppopt.sweeps.runs import Effort, Run, read_runs
 from solver.errors import InputError
-from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import check_seed, in_one_line, read_number, shown
-from strategies.pipeline import Pipeline
+from strategies.model.configuration import read_configuration, split_strategy
+from strategies.model.numbers import check_seed, in_one_line, read_number, shown
+from strategies.model.pipeline import Pipeline
 
 KEYS = ("base", "axes", "run", "time_limit", "seed")
 USUAL_SECONDS = 10.0

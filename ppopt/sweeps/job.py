@@ -13,14 +13,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-import ppopt
-from ppopt.internal_error import as_reason
-from ppopt.result import Schedule
+from ppopt.process.internal_error import as_reason
+from ppopt.process.version import __version__
+from ppopt.schedules.schedule import Schedule
 from ppopt.sweeps.grid import Grid, Point
 from ppopt.sweeps.runs import Effort, Run, stages_of_times
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.exact import exact
-from strategies.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline
 
 Figures = dict[str, Any]
 """What a job has found, as plain values."""
@@ -87,7 +87,7 @@ def jobs_of(grid: Grid) -> Iterator[Job]:
                 run=run,
                 effort=grid.effort,
                 fault=point.fault,
-                version=ppopt.__version__,
+                version=__version__,
                 process=os.getpid(),
             )
 
@@ -114,7 +114,7 @@ def _lists(part: object) -> list[tuple[str, int]]:
 
 
 def _key(configuration: str, run: Run, effort: Effort) -> str:
-    told: list[Any] = [configuration, run.kind, run.name, repr(run.options), ppopt.__version__]
+    told: list[Any] = [configuration, run.kind, run.name, repr(run.options), __version__]
     if run.order is not None:
         told.append([[str(action) for action in order] for order in run.order.orders])
     if run.is_search:
@@ -155,8 +155,8 @@ def run_job(job: Job) -> tuple[str, Figures]:
     KeyboardInterrupt
         If Ctrl-C was pressed: what a search had found by then is no result.
     """
-    if ppopt.__version__ != job.version:
-        raise OtherVersionError(ppopt.__version__)
+    if __version__ != job.version:
+        raise OtherVersionError(__version__)
     if os.getpid() != job.process and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then ends its workers
     try:

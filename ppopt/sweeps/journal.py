@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from ppopt.checksums import is_as_written, with_checksum
+from ppopt.process.checksums import is_as_written, with_checksum
+from ppopt.process.whole_files import written_whole
 from ppopt.sweeps.job import FIGURES, Figures
-from ppopt.whole_files import written_whole
 from reports.atomic_write import is_left_behind
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 MARK = "ppopt-sweep.json"
 """What says that a folder is a sweep's."""

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
-from strategies.pipeline import Pipeline
-from strategies.validation_messages import keys_at
+from strategies.model.numbers import in_one_line, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.validation_messages import keys_at
 
 PARTS = ("times", "memory")
 """What holds keys of its own, each with one number, or one for each stage or device."""

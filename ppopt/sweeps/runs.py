@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from ppopt.comparison.ladders import freedom_of, simple_bound
 from ppopt.evaluation.evaluate import evaluate
-from ppopt.evaluation.order_files import read_named
-from ppopt.result import Schedule
+from ppopt.optimization.ladders import freedom_of, simple_bound
+from ppopt.schedules.order_files import read_named
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.given_order import GivenOrder
-from strategies.numbers import in_one_line, shown
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.stages import GivenModel
+from strategies.given_model.stages import GivenModel
+from strategies.language.orders import parse_strategy
+from strategies.model.numbers import in_one_line, shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.given_order import GivenOrder
 
 
 class Effort(NamedTuple):

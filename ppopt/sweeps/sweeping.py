@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import ppopt
+from ppopt.process.version import __version__
 from ppopt.sweeps.engine import cores, run_all
 from ppopt.sweeps.grid import Axis, Grid, read_grid
 from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
 from ppopt.sweeps.journal import Journal
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.numbers import shown
+from strategies.model.numbers import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -278,7 +278,7 @@ def _run(left: list[Job], journal: Journal, teller: _Teller, workers: int, clust
     teller.finished()
     if not left:
         return
-    for key, figures in run_all(left, min(workers, len(left)), cluster, ppopt.__version__):
+    for key, figures in run_all(left, min(workers, len(left)), cluster, __version__):
         journal.record(key, figures)
         teller.finished(key)
 

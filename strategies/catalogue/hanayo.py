@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from solver.errors import InputError
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.slots import by_slot
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.slots import by_slot
 
 
 @strategy("hanayo", placement="wave", stages_option="waves")

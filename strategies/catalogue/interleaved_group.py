@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from math import ceil, gcd
 
 from solver.errors import InputError
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.slots import by_slot
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
+from strategies.rules.slots import by_slot
 
 
 @strategy("interleaved-group", placement="interleaved", splits_backward=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import Step
-from strategies.whole_backward_block import one_forward_one_backward_on_a_v
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.whole_backward_block import one_forward_one_backward_on_a_v
 
 
 @strategy("1f1b-v", placement="v")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.building_blocks import v_half_block
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.squeezing_primus import squeezed_as_in_primus
-from strategies.steps import Step
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.building_blocks import v_half_block
+from strategies.rules.squeezing_primus import squeezed_as_in_primus
 
 
 @strategy("v-half-primus", placement="v", splits_backward=True)

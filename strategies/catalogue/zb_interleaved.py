@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.interleaving import interleave
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
+from strategies.rules.interleaving import interleave
 
 
 @strategy(

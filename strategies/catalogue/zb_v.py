@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, Steps, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, Steps, W
+from strategies.model.pipeline import Pipeline
 
 
 @strategy(

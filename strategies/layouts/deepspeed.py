@@ -12,9 +12,9 @@ from itertools import accumulate, pairwise
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.cuts import Counts
-from strategies.layers import Layers
-from strategies.numbers import shown
+from strategies.model.cuts import Counts
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
 
 
 def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devices: int) -> list[int]:

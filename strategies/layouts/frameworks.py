@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from solver.errors import InputError
-from strategies.cuts import ByKind
+from strategies.language.registry import PYTORCHS_PREFIX, Strategy, all_strategies
 from strategies.layouts.deepspeed import is_uniform, write_deepspeed_parts
 from strategies.layouts.megatron import (
     group_size_options,
@@ -17,9 +17,9 @@ from strategies.layouts.megatron import (
     write_megatron_layout,
 )
 from strategies.layouts.torchtitan import write_torchtitan_parts
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import PYTORCHS_PREFIX, Strategy, all_strategies
+from strategies.model.cuts import ByKind
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 LOOPS = ("linear", "interleaved")
 """The placements that lay stage k on device k mod p."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
 
 from solver.errors import InputError
-from strategies.cuts import ByKind, Counts, counts_by_kind
-from strategies.layers import LETTERS, Layers
 from strategies.layouts.units import counts_from_letters, stage_letters
-from strategies.numbers import shown
+from strategies.model.cuts import ByKind, Counts, counts_by_kind
+from strategies.model.layers import LETTERS, Layers
+from strategies.model.numbers import shown
 
 LONGEST = 1_000_000
 """A layout is not expanded beyond so many characters."""

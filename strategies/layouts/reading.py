@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 
 from solver.errors import InputError
-from strategies.cuts import Counts, check_cut
-from strategies.layers import Layers
 from strategies.layouts.deepspeed import read_deepspeed_parts
 from strategies.layouts.megatron import read_megatron_layout
 from strategies.layouts.torchtitan import read_torchtitan_parts
-from strategies.numbers import shown
-from strategies.pipeline import Pipeline
+from strategies.model.cuts import Counts, check_cut
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
 
 _MEGATRONS_NAMES = {"embedding", "decoder", "mtp", "loss"}
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.cuts import Counts
-from strategies.layers import Layers
 from strategies.layouts.units import counts_from_letters, stage_letters
-from strategies.numbers import shown
+from strategies.model.cuts import Counts
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
 
 HEADS = ("lm_head", "output")
 """What torchtitan calls the head, in newer and in older versions."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from solver.errors import InputError
-from strategies.layers import LETTERS, Layers
+from strategies.model.layers import LETTERS, Layers
 
 _ORDER = re.compile("E*t*m*L*")
 

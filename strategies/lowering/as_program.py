@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from solver.problem import Key
 from solver.programs import Compute, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.transfers import Crossings, end_of
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token
 
 
 @dataclass(frozen=True)

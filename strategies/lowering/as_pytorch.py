@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from solver.errors import InputError
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
 from strategies.lowering.transfers import Crossings, end_of, receive, send
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token
 
 
 def lower_as_pytorch(

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from solver.errors import InputError
 from solver.problem import Block, Key
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
-from strategies.interleaving import warmup_of_groups
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.transfers import Crossings
-from strategies.placements import Placement
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.rules.interleaving import warmup_of_groups
 
 Order = Sequence[PipelineAction]
 

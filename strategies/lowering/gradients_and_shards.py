@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from solver.problem import Block
-from strategies.schedule_file import Aside, Token, ops_of
+from strategies.order_files.schedule_file import Aside, Token, ops_of
 
 LOOKED_AHEAD = 3
 """PyTorch gathers the parameters of so many stages that come next; one that a block brings along comes on top."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from solver.programs import End
-from strategies.actions import Op, PipelineAction
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token, ops_of
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token, ops_of
 
 SENDS, RECEIVES = {"F": "SEND_F", "B": "SEND_B"}, {"F": "RECV_F", "B": "RECV_B"}
 

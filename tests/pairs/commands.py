@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import ppopt
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.pairs.costs import Costs, Counts, costs_of, every_cut, every_recomputation, exact
 from tests.pairs.drawn_models import Model
 from tests.pairs.exhaustive import Freedom, Shorter

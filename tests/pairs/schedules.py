@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any
 
 import ppopt
-from ppopt.evaluation.communicated import Order
+from ppopt.schedules.communicated import Order
 from solver.problem import Block, Placed
 from solver.programs import Compute, Program
-from strategies.actions import Op
-from strategies.lowering.communicators import queues
+from strategies.model.actions import Op
+from strategies.model.communicators import queues
 from tests.event_simulation import Simulation
 from tests.pairs.costs import Costs, costs_of, every_cut
 from tests.pairs.exhaustive import Freedom, Shorter, TooManyStatesError, fits_one_microbatch, homes_of, shorter_order

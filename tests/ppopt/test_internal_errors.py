@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 import ppopt
 from ppopt.commands.cli import cli
-from ppopt.evaluation import replaying
 from ppopt.planning import race
+from ppopt.schedules import replaying
 
 LAYERS = {
     "devices": 2,

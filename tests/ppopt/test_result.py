@@ -13,8 +13,8 @@ import ppopt
 from ppopt.commands.cli import cli
 from ppopt.comparison import compare as compare_module
 from ppopt.comparison.compare import _with_bound
-from ppopt.comparison.ladders import measure_ladders
 from ppopt.optimization import optimize
+from ppopt.optimization.ladders import measure_ladders
 from ppopt.optimization.periodic import PeriodicSchedule
 from tests.evaluated import evaluated, pipeline
 

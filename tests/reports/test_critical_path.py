@@ -14,7 +14,7 @@ from reports.critical_path import critical_path
 from solver.problem import Placed, Problem, Task
 from tests.evaluated import evaluated
 from tests.reports.test_idle import schedules
-from tests.strategies.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
+from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
 
 def actions_of(rows: Sequence[Placed], path: Sequence[int]) -> list[list[Placed]]:

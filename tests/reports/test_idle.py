@@ -15,9 +15,9 @@ import ppopt
 from ppopt import InputError, Op, Pipeline, Schedule
 from reports.idle import CAUSES, Idle, Wait, Waiting, explain_idle
 from solver.problem import Fusing, Hold, Key, Placed, Problem, Task
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated
-from tests.strategies.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
+from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
 NOTHING = dict.fromkeys(CAUSES, 0)
 

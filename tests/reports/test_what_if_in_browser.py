@@ -16,10 +16,10 @@ from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.what_if import what_if
 from reports.charts.timeline_layout import columns
 from reports.memory import memory_steps
-from strategies.configuration import read_configuration
+from strategies.model.configuration import read_configuration
 from tests.evaluated import UNIT, evaluated, pipeline
 from tests.reports.browser import Opener, Sheet, page_of
-from tests.strategies.test_catalogue_rows import ROWS, costs_of, named
+from tests.strategies.catalogue.test_catalogue_rows import ROWS, costs_of, named
 from tests.test_rooms import ROOT
 
 SCRIPT = files("reports.page").joinpath("replay.js").read_text(encoding="utf-8")

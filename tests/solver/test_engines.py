@@ -12,7 +12,7 @@ import ppopt
 from ppopt import DeadlockError, InputError, Pipeline
 from solver.problem import Block, Fusing, Problem, Task
 from solver.replay import choose_engine, replay
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, evaluated_if_complete
 
 NUMBERS = st.one_of(

@@ -14,7 +14,7 @@ from solver.program_faults import check_programs, find_crossings
 from solver.programs import Compute, End, Post, Transfer, Wait, blocking
 from solver.rendezvous import RendezvousDeadlockError, run, run_asynchronously
 from solver.rendezvous_checker import run_violations
-from strategies.lowering.communicators import COMMUNICATORS, queues
+from strategies.model.communicators import COMMUNICATORS, queues
 from tests.event_simulation import Simulation
 from tests.lowered_orders import golden, program_row
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.optimization.least_memory import least_memory
+from ppopt.cutting.least_memory import least_memory
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
@@ -24,8 +24,8 @@ from solver.replay import replay
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import improve
 from solver.search.sweep import Sweeper
-from strategies.registry import all_strategies
-from strategies.search_problem import build_search_problem
+from strategies.language.registry import all_strategies
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated_if_complete
 from tests.layered_pipelines import Layered, random_layered

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from strategies.layers import Layers
+from strategies.model.layers import Layers
 
 EMBEDDING = {"name": "embedding", "forward": 1, "backward": 2, "static": 4, "latest_stage": 0}
 DECODER = {

@@ -34,7 +34,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "layers.yaml").write_text(LAYERS)
     (tmp_path / "grid.yaml").write_text(GRID)
-    monkeypatch.setattr("ppopt.whole_files.atomic_write", full)
+    monkeypatch.setattr("ppopt.process.whole_files.atomic_write", full)
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import pytest
 import ppopt
 from ppopt.comparison.communicators import CommunicatorTrials
 from tests.lowered_orders import TIMES, golden
-from tests.ppopt.evaluation.test_communication import HANGS
+from tests.ppopt.schedules.test_communication import HANGS
 
 COSTS = {"devices": 4, "stages": 8, "microbatches": 8, "times": TIMES, "communication": {"transfer": 0.05}}
 

@@ -20,7 +20,7 @@ from ppopt.commands.compare import split_strategies
 from ppopt.commands.progress_line import ProgressLine
 from ppopt.comparison.compare import comparison_of
 from reports.ladder import STEPS
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.running import interrupted
 
 

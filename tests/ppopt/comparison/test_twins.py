@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 import ppopt
 from ppopt import Pipeline
 from ppopt.commands.cli import cli
-from ppopt.comparison.twins import as_one, each_order_once, twins
+from ppopt.schedules.twins import as_one, each_order_once, twins
 
 COSTS = Pipeline.from_mapping({"devices": 4, "microbatches": 8})
 NAMES = ("zb1p", "1f1b", "zb-h1", "zb-h2")

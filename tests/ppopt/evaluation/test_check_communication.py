@@ -10,13 +10,13 @@ from click.testing import CliRunner, Result
 
 import ppopt
 from ppopt.commands.cli import cli
-from ppopt.evaluation.communicator_verdicts import circles, describe_circle
+from ppopt.schedules.communicator_verdicts import circles, describe_circle
 from solver.rendezvous import RendezvousDeadlockError, run
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.lowering.communicators import queues
 from strategies.lowering.transfers import token_of
-from strategies.schedule_file import Aside, schedule_as_text
+from strategies.model.communicators import queues
+from strategies.order_files.schedule_file import Aside, schedule_as_text
 from tests.lowered_orders import evaluated_with_transfers, golden, late, lowered_by_time, program_row
 
 LOWERED = """\

@@ -14,7 +14,7 @@ from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.optimization.optimize import SearchOptions, searched_cut
 from solver.bounds.bound import Bound
-from strategies.search_problem import build_search_problem
+from strategies.problem.search_problem import build_search_problem
 from tests.evaluated import evaluated, pipeline
 
 COSTS = pipeline(2, 3, stages=2)

@@ -27,7 +27,7 @@ from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.optimize import SearchOptions, searched_cut
 from solver.bounds.bound import Bound
 from solver.errors import TimeTooShortError
-from strategies.search_problem import build_search_problem
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated, pipeline
 from tests.running import interrupted, run_ppopt

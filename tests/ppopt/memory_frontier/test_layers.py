@@ -13,14 +13,14 @@ from click.testing import CliRunner
 import ppopt
 from ppopt import Frontier, InputError, Pipeline
 from ppopt.commands.cli import cli
+from ppopt.cutting.least_memory import least_memory
 from ppopt.memory_frontier.explore import _keep
 from ppopt.memory_frontier.find import _laid
 from ppopt.memory_frontier.job import OverCuts
 from ppopt.memory_frontier.searched_cuts import searched_cuts_of
-from ppopt.optimization.least_memory import least_memory
 from ppopt.optimization.optimize import SearchOptions
 from reports.page.sentences import winner
-from strategies.placements import STAGES_PER_DEVICE, make_placement
+from strategies.model.placements import STAGES_PER_DEVICE, make_placement
 from tests.brute_force import optimum
 from tests.every_cut import every_cut
 

@@ -10,7 +10,7 @@ from ppopt import InputError, Noise, Pipeline, Schedule
 from ppopt.noise import under_noise as module
 from ppopt.noise.luck import Cells, Luck
 from ppopt.noise.under_noise import sampled_makespans, seconds_needed
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, pipeline
 
 UNEVEN = {"forward": [1, 1, 1, 1.7], "backward_input": [1, 1.1, 1, 1.5], "backward_weight": [0.9, 0.8, 1, 1.4]}

@@ -11,7 +11,7 @@ from ppopt import Pipeline
 from ppopt.optimization.optimize import compared_with_published
 from reports.numbers import number
 from solver.bounds.makespan import makespan_bound
-from strategies.search_problem import Allowed, build_search_problem
+from strategies.problem.search_problem import Allowed, build_search_problem
 
 COSTS = Pipeline.from_mapping(
     {

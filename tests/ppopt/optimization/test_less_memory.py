@@ -14,9 +14,9 @@ from ppopt.optimization.starts import one_at_a_time, published_orders
 from solver.search.memory_reduction import TightSearch, spare_memory
 from solver.search.portfolio import plain_bound, quick_bound, run_tools, usual_tools
 from solver.search.state import Search
-from strategies.placements import Placement, make_placement
-from strategies.registry import find_strategy
-from strategies.search_problem import build_search_problem
+from strategies.language.registry import find_strategy
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 
 

@@ -11,12 +11,12 @@ from ppopt import Pipeline
 from ppopt.evaluation.evaluate import replay_orders
 from ppopt.optimization.optimize import _to_export
 from ppopt.optimization.periodic import PeriodicSchedule
-from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.optimization.unwritten import Long
+from ppopt.process.time_limit import Afterwards, TimeLimit
 from solver.errors import InputError
-from strategies.placements import make_placement
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed
+from strategies.language.registry import Strategy
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import Allowed
 from tests.running import run_ppopt
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}

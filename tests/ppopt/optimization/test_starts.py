@@ -16,8 +16,8 @@ from ppopt.commands.cli import cli
 from ppopt.optimization.optimize import compared_with_published
 from ppopt.optimization.starts import fitting_strategies, published_orders
 from solver.search.sweep import Sweeper
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 STAGES = {"linear": 4, "interleaved": 8, "v": 8, "bidirectional": 4}
 
@@ -118,7 +118,7 @@ def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(
     monkeypatch: pytest.MonkeyPatch, only_starts: None
 ) -> None:
     monkeypatch.setattr("ppopt.optimization.starts.all_strategies", lambda: {"hurried": hurried})
-    monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
+    monkeypatch.setattr("strategies.language.orders.find_strategy", lambda _name: hurried)
     made = ppopt.optimize(costs("linear"))
     (beside,), _ = compared_with_published(made)
     assert beside.strategy == "hurried:depth=4"
@@ -216,7 +216,7 @@ def test_the_table_is_consistent_with_the_promise(only_starts: None) -> None:
 
 
 def test_proposals_are_few_and_the_default_comes_first() -> None:
-    from strategies.registry import all_strategies
+    from strategies.language.registry import all_strategies
 
     for each, m in itertools.product(all_strategies().values(), (1, 7, 120)):
         pipeline = costs("interleaved", m)

@@ -11,7 +11,7 @@ from ppopt import Pipeline, Standing
 from ppopt.optimization.optimize import SearchOptions, optimize_each
 from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.unwritten import Unwritten
-from strategies import search_problem
+from strategies.problem import search_problem
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LONG = 200

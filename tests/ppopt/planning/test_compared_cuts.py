@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.comparison.ladders import measure_ladders
+from ppopt.optimization.ladders import measure_ladders
 from ppopt.planning import planning
 from ppopt.planning.plans import Plan
 from ppopt.planning.reasons import Alternatives, reasons

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import ppopt
-import ppopt.planning.quick
+import ppopt.cutting.quick
 from ppopt import InfeasibleError, Pipeline, TimeTooShortError
-from ppopt.planning.quick import planned_for_search
+from ppopt.cutting.quick import planned_for_search
 from solver.deadline import OutOfTimeError
-from strategies.placements import STAGES_PER_DEVICE, make_placement
+from strategies.model.placements import STAGES_PER_DEVICE, make_placement
 
 PLACEMENTS = ["linear", "interleaved", "v", "bidirectional"]
 
@@ -97,8 +97,8 @@ def test_infeasible_is_said_if_and_only_if_no_cut_fits(
     draw = Random(f"{placement} {digits} {in_time}")
     told = {True: 0, False: 0}
     if not in_time:  # the cut of a bound comes too late
-        monkeypatch.setattr(ppopt.planning.quick, "_of_bound", lambda *_: None)
-        monkeypatch.setattr(ppopt.planning.quick, "cut_of_published", lambda *_: None)
+        monkeypatch.setattr(ppopt.cutting.quick, "_of_bound", lambda *_: None)
+        monkeypatch.setattr(ppopt.cutting.quick, "cut_of_published", lambda *_: None)
     for _ in range(16):
         devices = draw.choice([2, 2, 3])
         stages = devices * (STAGES_PER_DEVICE[placement] or 2)
@@ -159,7 +159,7 @@ def test_without_the_time_to_look_at_other_cuts_nothing_is_called_infeasible(mon
     def late(*_: object) -> None:
         raise OutOfTimeError
 
-    monkeypatch.setattr("ppopt.planning.least_memory_cut.roomiest_cut", late)
+    monkeypatch.setattr("ppopt.cutting.least_memory_cut.roomiest_cut", late)
     with pytest.raises(TimeTooShortError, match=r"no schedule found: with layers_per_stage \[2, 1\] device 0 needs"):
         ppopt.optimize(Pipeline.from_mapping(SPLIT_OPEN), placement="bidirectional", time_limit=1, workers=1)
     every = ppopt.optimize(Pipeline.from_mapping(SPLIT_OPEN), placement="all", time_limit=2, workers=1)

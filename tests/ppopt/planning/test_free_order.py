@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import ppopt
+from ppopt.cutting.linear_bound import LinearBound, scales_of
+from ppopt.cutting.one_device import device_bound
+from ppopt.cutting.partitions import partitions_of
 from ppopt.planning.free_order import FreeOptions, FreeOrder, exact_makespan
-from ppopt.planning.linear_bound import LinearBound, scales_of
-from ppopt.planning.one_device import device_bound
-from ppopt.planning.partitions import partitions_of
 from solver.deadline import OutOfTimeError
-from strategies.cuts import check_cut
-from strategies.placements import Placement, make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.cuts import check_cut
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.every_cut import every_recomputation
 from tests.planned_models import instances, pipeline, pipeline_of
 from tests.solver.bounds.exact_optimum import ExactModel

@@ -10,12 +10,12 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline
+from ppopt.cutting.fixed_order import FixedOrder, read_order
 from ppopt.planning import planning
 from ppopt.planning.candidates import gather, label_of
-from ppopt.planning.fixed_order import FixedOrder, read_order
 from ppopt.planning.pace import Pace, measured_pace
 from ppopt.planning.race import Entry, Race
-from strategies import orders
+from strategies.language import orders
 from tests.running import run_ppopt
 
 LAYERS = [

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import ppopt
-from ppopt.planning.plan_section import plan_section
+from ppopt.comparison.plan_section import plan_section
 from ppopt.planning.reasons import Alternatives, reasons
 from strategies.layouts.reading import read_layout
-from strategies.placements import make_placement
+from strategies.model.placements import make_placement
 from tests.planned_models import everything, instances, nvidias_model, pipeline_of, uneven
 
 

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.evaluation.replaying import replay_orders
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew
 from ppopt.rehearsal.prediction import predict, with_first_stage_input_backward
 from ppopt.rehearsal.rehearsing import Options, Plan, usable_cores
-from strategies.actions import Op
-from strategies.placements import make_placement
+from ppopt.schedules.replaying import replay_orders
+from strategies.model.actions import Op
+from strategies.model.placements import make_placement
 from tests.running import allow_ctrl_c, run_ppopt
 
 needs_torch = pytest.mark.skipif(

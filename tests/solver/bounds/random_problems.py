@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 
 from solver.problem import Problem
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 
 def written_problem(

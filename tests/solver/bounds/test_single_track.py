@@ -12,9 +12,9 @@ from solver.bounds.makespan import bound_of, bound_of_long, implied_network, mak
 from solver.bounds.single_track import Row, raise_by_turns, row_of
 from solver.problem import Problem
 from solver.repetition import Repetition, shortened
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
 
 

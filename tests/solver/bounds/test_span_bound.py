@@ -7,9 +7,9 @@ import random
 import pytest
 
 from solver.bounds.span import span_bound
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
 
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 
 import ppopt
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.schedules.replaying import replay_orders
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
 from solver.search.cpsat_lane import Lane
 from solver.search.cpsat_search import search
 from solver.search.cpsat_steps import longest_paths
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
-from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
 Solved = tuple[str, int | None, list[list[Action]] | None, int]
 

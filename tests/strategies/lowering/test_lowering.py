@@ -13,15 +13,15 @@ from solver.program_faults import check_programs, find_crossings
 from solver.programs import Compute, blocking
 from solver.rendezvous import RendezvousDeadlockError, run, run_asynchronously
 from solver.rendezvous_checker import run_violations
-from strategies.actions import Op
+from strategies.faults.order_faults import check_communication, check_file
 from strategies.lowering.as_program import as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.by_time import lower_by_time
-from strategies.lowering.communicators import COMMUNICATORS, queues
 from strategies.lowering.transfers import computing
-from strategies.order_faults import check_communication, check_file
-from strategies.placements import make_placement
-from strategies.schedule_file import parse_schedule, schedule_as_text
+from strategies.model.actions import Op
+from strategies.model.communicators import COMMUNICATORS, queues
+from strategies.model.placements import make_placement
+from strategies.order_files.schedule_file import parse_schedule, schedule_as_text
 from tests.lowered_orders import (
     ends_of,
     evaluated_with_transfers,

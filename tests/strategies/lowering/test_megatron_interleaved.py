@@ -14,8 +14,8 @@ import pytest
 import ppopt
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
 from solver.rendezvous import run
-from strategies.actions import Op
-from strategies.lowering.communicators import queues
+from strategies.model.actions import Op
+from strategies.model.communicators import queues
 
 
 class Rank:

@@ -1,0 +1,1 @@
+"""Which layers go where, for a given order."""

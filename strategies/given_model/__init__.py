@@ -1,0 +1,1 @@
+"""How a given model is cut to fit a schedule."""

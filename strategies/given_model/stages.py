@@ -1,0 +1,399 @@
+"""How many stages a model is cut into, and for how many its times are meant: decided here for all that runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from solver.counted import counted
+from solver.errors import InputError
+from strategies.given_model.model_notes import recut_notes, split_stage_notes
+from strategies.language.orders import parse_strategy, refuse_too_large, with_option
+from strategies.language.registry import Strategy
+from strategies.model.numbers import in_one_line, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_PER_DEVICE, Placement, takes_stages
+from strategies.order_files.given_order import GivenOrder, Named
+
+USUAL_STAGES_PER_DEVICE = 2
+"""Where a searched placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+
+CutChoice: TypeAlias = Literal["plan", "even"]
+"""How layers are cut that come without a cut for as many stages: for what runs on them, or evenly."""
+
+MOST_COUNTED = 1_000_000
+"""A configuration that is not yet checked may name any number of stages; no list is made longer than this for it."""
+
+
+def in_stages(pipeline: Pipeline, stages: int) -> Pipeline:
+    """Return a model in so many stages: settled where it leaves their number open, re-partitioned where it has others.
+
+    Whatever runs gets its stages here. So this is where layers that come without a cut get theirs: the even one.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be cut so.
+    """
+    return pipeline.with_stages(stages) if pipeline.stages is None else pipeline.recut(stages)
+
+
+class Cut(NamedTuple):
+    """A model as it is given and as something runs it.
+
+    Attributes
+    ----------
+    given : Pipeline
+        In as many stages as its times are meant for.
+    pipeline : Pipeline
+        In as many as what runs takes.
+    """
+
+    given: Pipeline
+    pipeline: Pipeline
+
+    def notes(self, name: str, placement: Placement) -> Iterator[str]:
+        """Say that what is called so runs a model in another number of stages than was given, if it does."""
+        return recut_notes(name, self.given, placement)
+
+
+@dataclass(frozen=True)
+class GivenModel:
+    """A model before anything runs on it: its costs, and for how many stages they are meant.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The costs. Where it says how many stages it has, its times are meant for these.
+    times_of : int or None
+        Where it leaves that open, its times are those of so many stages; None for as many as the one schedule takes
+        that runs on it. Several schedules need a number, or each would run another model: see `of_several`.
+    cut : {"plan", "even"}
+        How layers are cut that come without a cut.
+    """
+
+    pipeline: Pipeline
+    times_of: int | None = None
+    cut: CutChoice = "plan"
+
+    def __post_init__(self) -> None:
+        if self.cut not in ("plan", "even"):
+            raise InputError(f"cut: {shown(self.cut)} is not known; allowed are plan, even")
+
+    @classmethod
+    def of_several(
+        cls,
+        pipeline: Pipeline,
+        names: Iterable[Named] = (),
+        placements: Iterable[str] = (),
+        cut: CutChoice = "plan",
+    ) -> GivenModel:
+        """Make one model for all that is shown together: open times are those of the fewest stages that any takes.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            The costs.
+        names : iterable of str or GivenOrder
+            The published schedules and the orders from files.
+        placements : iterable of str
+            What is searched; with the names, at least one.
+        cut : {"plan", "even"}
+            How layers are cut that come without a cut.
+
+        Raises
+        ------
+        InputError
+            If a strategy's options contradict each other.
+        """
+        devices = pipeline.devices
+        searched = [_stages_of_placement(name, devices) for name in placements]
+        return cls(pipeline, min([*searched, *(_stages_of(name, devices) for name in names)]), cut)
+
+    def leaves_cut_open(self, stages: int) -> bool:
+        """Return whether layers come without a cut for so many stages, and are to be cut for what runs on them."""
+        given = self.pipeline.layers_per_stage
+        is_given = given is not None and len(given) == stages
+        return self.cut == "plan" and self.pipeline.layers is not None and not is_given
+
+    def settled(self, needed: int | None = None) -> Pipeline:
+        """Return the model in as many stages as its times are meant for.
+
+        Parameters
+        ----------
+        needed : int, optional
+            What runs alone takes so many stages; not needed where the pipeline or ``times_of`` says how many.
+        """
+        stages = self.pipeline.stages or self.times_of or needed
+        assert stages is not None
+        return in_stages(self.pipeline, stages)
+
+    def cut_into(self, stages: int) -> Cut:
+        """Cut the model into so many stages."""
+        given = self.settled(stages)
+        return Cut(given, in_stages(given, stages))
+
+    def for_strategy(self, strategy: Strategy, options: Mapping[str, int]) -> Cut:
+        """Cut the model into as many stages as a schedule takes; its own are kept if they fit.
+
+        Parameters
+        ----------
+        strategy : Strategy
+            The schedule.
+        options : mapping of str to int
+            As `parse_strategy` reads them; they may say how many.
+
+        Raises
+        ------
+        InputError
+            If the schedule cannot take the pipeline or the number of stages.
+        """
+        needs, devices = strategy.requirements, self.pipeline.devices
+        wished = wished_stages(strategy, options, devices)
+        if unmet := needs.unmet(strategy.name, self.pipeline):
+            raise InputError(unmet)
+        usual = needs.default_stages(devices)
+        if wished is not None and not needs.takes_stages(wished, devices):
+            raise InputError(f"{strategy.name}:stages: {wished} do not fit {counted(devices, 'device')}; {usual} do")
+        refuse_too_large(strategy, wished or usual, self.pipeline.microbatches)
+        own = self.pipeline.stages
+        if wished is None and own is not None and needs.takes_stages(own, devices):
+            return self.cut_into(own)
+        return self.cut_into(wished or usual)
+
+    def for_order(self, order: GivenOrder) -> Cut:
+        """Cut the model into as many stages as an order from a file has.
+
+        Raises
+        ------
+        InputError
+            If the file's sizes are not the pipeline's.
+        """
+        refuse_contradictions(self.pipeline, [order])
+        return self.cut_into(order.sizes["stages"])
+
+    def for_placement(self, placement: str) -> Cut:
+        """Cut the model for a search: its own stages where they fit the placement and are several a device."""
+        own, devices = self.pipeline.stages, self.pipeline.devices
+        takes_any = STAGES_PER_DEVICE[placement] is None
+        if takes_any and own is not None and own > devices and takes_stages(placement, devices, own):
+            return self.cut_into(own)
+        return self.cut_into(_stages_of_placement(placement, devices))
+
+
+def _stages_of(name: Named, devices: int) -> int:
+    """Return how many stages a schedule takes where the model leaves that open."""
+    if isinstance(name, GivenOrder):
+        return name.sizes["stages"]
+    strategy, options = parse_strategy(name)
+    return wished_stages(strategy, options, devices) or strategy.requirements.default_stages(devices)
+
+
+def _stages_of_placement(placement: str, devices: int) -> int:
+    """Return how many stages a search takes where the model leaves that open."""
+    return (STAGES_PER_DEVICE[placement] or USUAL_STAGES_PER_DEVICE) * devices
+
+
+def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
+    """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The schedule.
+    options : mapping of str to int
+        As `parse_strategy` reads them.
+    devices : int
+        How many devices there are.
+
+    Raises
+    ------
+    InputError
+        If the two contradict each other.
+    """
+    needs, stages = strategy.requirements, options.get("stages")
+    if needs.stages_option is None or needs.stages_option not in options:
+        return stages
+    parts = options[needs.stages_option]
+    needed = parts * needs.stages_come_in * devices
+    if stages not in (None, needed):
+        raise InputError(
+            f"{strategy.name}:stages: contradicts {needs.stages_option}={parts}, which are {needed} stages on "
+            f"{counted(devices, 'device')}; found {stages}"
+        )
+    return needed
+
+
+def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
+    """Give a strategy that takes any number of stages a device its usual one, where the pipeline has only one.
+
+    Parameters
+    ----------
+    text : str
+        The strategy, maybe with options.
+    pipeline : Pipeline
+        The model; what leaves its stages open is left to the strategy.
+    """
+    strategy, options = parse_strategy(text)
+    needs = strategy.requirements
+    stages = needs.default_stages(pipeline.devices)
+    if "stages" in options or needs.stages_per_device is not None or needs.stages_come_in > 1:
+        return text
+    return with_option(text, f"stages={stages}") if pipeline.stages == pipeline.devices < stages else text
+
+
+def with_own_stages(text: str, pipeline: Pipeline) -> str:
+    """Name a strategy such that it runs a pipeline's own stages, also where they are fewer than its usual ones."""
+    return text if with_virtual_stages(text, pipeline) == text else with_option(text, f"stages={pipeline.stages}")
+
+
+def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
+    """Refuse files whose sizes are not the pipeline's.
+
+    Raises
+    ------
+    InputError
+        With a line for each that differs.
+    """
+    found = [
+        f"{key}: the pipeline has {own}, but {name} has {size}"
+        for name in named
+        if isinstance(name, GivenOrder)
+        for key, size in name.sizes.items()
+        if (own := getattr(pipeline, key)) is not None and own != size
+    ]
+    if found:
+        raise InputError("\n".join(found))
+
+
+def recut_as_asked(
+    pipeline: Pipeline, stages: int | None, orders: Sequence[GivenOrder]
+) -> tuple[Pipeline, tuple[str, ...]]:
+    """Re-partition a model as ``--recut`` says: into as many stages as files have, or else as ``--stages`` names.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model; one that leaves its stages open has so many.
+    stages : int or None
+        What ``--stages`` says.
+    orders : sequence of GivenOrder
+        The orders from files that are to be run.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        The model, cut.
+    notes : tuple of str
+        That it was re-partitioned, if it was, and what that makes lighter.
+
+    Raises
+    ------
+    InputError
+        If files differ, or nothing says into how many.
+    """
+    wanted = sorted({order.sizes["stages"] for order in orders})
+    if len(wanted) > 1:
+        numbers = ", ".join(map(str, wanted))
+        raise InputError(f"--recut: the files must have the same number of stages; found {numbers}")
+    stages = wanted[0] if wanted else stages
+    if stages is None:
+        raise InputError("--recut: cuts the model into --stages N, or for a schedule file; neither is given")
+    cut = in_stages(pipeline, stages)
+    if pipeline.stages is None or pipeline.stages == stages:
+        return cut, ()
+    homes = orders[0].placement.homes[0] if orders else [stage % pipeline.devices for stage in range(stages)]
+    shared = f"({'layers spread' if pipeline.layers is not None else 'times and activations shared out'} evenly)"
+    note = f"the model was re-partitioned from {pipeline.stages} into {counted(stages, 'stage')} {shared}"
+    return cut, (note, *split_stage_notes(pipeline, homes))
+
+
+def settle_sizes(
+    mapping: dict[str, Any], sources: Mapping[str, str], named: Sequence[Named], *, recut: bool = False
+) -> dict[str, Any]:
+    """Take from files what a configuration leaves open, and refuse what contradicts it.
+
+    Parameters
+    ----------
+    mapping : dict
+        The configuration.
+    sources : mapping of str to str
+        Where its ``devices``, ``stages``, ``microbatches`` and all else (``""``) come from.
+    named : sequence of str or GivenOrder
+        What is to be run.
+    recut : bool
+        Whether the model may be re-partitioned, so that another number of stages is no contradiction.
+
+    Raises
+    ------
+    InputError
+        With a line for each contradiction: both values, and where each comes from.
+    """
+    files = [name for name in named if isinstance(name, GivenOrder)]
+    if not files:
+        return mapping
+    settled, mistakes = dict(mapping), list[str]()
+    for key in ("devices", "stages", "microbatches"):
+        given = list(_given(key, mapping, sources))
+        if not given and key != "stages":
+            given = [(key, files[0].sizes[key], files[0].name)]
+        mistakes += [
+            f"{what}: {value} from {source}, but {each.sizes[key]} from {each.name}" + _WAY_OUT.get(key, "")
+            for what, value, source in given
+            for each in files
+            if value != each.sizes[key] and not (recut and key == "stages")
+        ]
+        # beside published schedules, or files with other numbers, open stages stay open: all are cuts of one model
+        if recut and key == "stages" and given:
+            continue
+        alone = len(files) == len(named) and len({each.sizes[key] for each in files}) == 1
+        if given or alone:
+            settled.setdefault(key, files[0].sizes[key])
+    if mistakes:
+        raise InputError("\n".join(dict.fromkeys(mistakes)))
+    return settled
+
+
+_WAY_OUT = {"stages": "; --recut re-partitions the model into as many"}
+
+
+def _given(key: str, mapping: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
+    """List what a configuration says of a size: its name, the number, and where that comes from."""
+    if key in mapping:
+        value = mapping[key]
+        if isinstance(value, int) and not isinstance(value, bool):  # else refused when the whole is read
+            yield key, value, sources.get(key, sources[""])
+    elif key == "stages":
+        yield from ((f"stages (the entries of {name})", count, sources[""]) for name, count in _entries(mapping))
+
+
+def _entries(mapping: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """List the keys of a configuration that have an entry for each stage, and how many entries they have."""
+    if isinstance(cut := mapping.get("layers_per_stage"), (list, tuple)):
+        yield "layers_per_stage", len(cut)
+    for part in ("times", "memory"):
+        entries = mapping.get(part)
+        for name, value in entries.items() if isinstance(entries, Mapping) else ():
+            if name != "limit" and isinstance(value, (list, tuple, Mapping)):
+                yield f"{part}.{in_one_line(name)}", len(value)
+
+
+def count_stages(mapping: Mapping[str, Any], named: Sequence[Named]) -> int:
+    """Return for how many stages the times of a configuration are meant that is not yet checked.
+
+    Parameters
+    ----------
+    mapping : mapping
+        The configuration.
+    named : sequence of str or GivenOrder
+        What is to be run, where it says nothing itself; without any, there are as many stages as devices.
+    """
+    devices = mapping.get("devices")
+    stated = mapping.get("stages") or next((count for _, count in _entries(mapping)), None)
+    stages = stated or devices
+    if not isinstance(stages, int) or stages < 1:
+        return 1
+    if not stated and named:
+        stages = min(_stages_of(name, stages) for name in named)
+    return min(stages, MOST_COUNTED)

@@ -1,0 +1,69 @@
+"""Operations and blocks, and their text in PyTorch's grammar."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, TypeAlias
+
+from solver.errors import InputError
+from solver.problem import Block
+from strategies.model.numbers import shown
+
+KINDS = ("F", "B", "I", "W")
+"""Forward, full backward, backward for the input, backward for the weights."""
+
+
+class Op(NamedTuple):
+    """One operation: what is done to one microbatch on one stage.
+
+    Attributes
+    ----------
+    stage : int
+        The stage, 0-based.
+    kind : str
+        ``F``, ``B``, ``I`` or ``W``.
+    microbatch : int
+        The microbatch, 0-based.
+    """
+
+    stage: int
+    kind: str
+    microbatch: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}{self.kind}{self.microbatch}"
+
+
+PipelineAction: TypeAlias = Op | Block
+
+_ALLOWED = "allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B"
+_OP = re.compile(r"(\d+)([FBIW])(\d+)", re.ASCII)
+_BLOCK = re.compile(r"\((\d+F\d+);(\d+B\d+)\)OVERLAP_F_B", re.ASCII)
+
+
+def parse_action(text: str) -> PipelineAction:
+    """Read an action; the exact inverse of ``str``.
+
+    Parameters
+    ----------
+    text : str
+        ``2F0`` (stage 2, forward, microbatch 0) or ``(0F1;7B0)OVERLAP_F_B``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{shown(text)} is not an action; {_ALLOWED}")
+    block = _BLOCK.fullmatch(text)
+    if block:
+        return Block(_parse_op(block[1]), _parse_op(block[2]))
+    return _parse_op(text)
+
+
+def _parse_op(text: str) -> Op:
+    found = _OP.fullmatch(text)
+    if not found or max(len(found[1]), len(found[3])) > 9:
+        raise InputError(f"{shown(text)} is not an action; {_ALLOWED}")
+    return Op(int(found[1]), found[2], int(found[3]))

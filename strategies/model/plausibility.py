@@ -1,0 +1,36 @@
+"""What is allowed in a pipeline and yet looks like a slip of the pen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from strategies.model.pipeline import Pipeline
+
+LONGEST_LATENCY = 10
+"""In forwards: a transfer that takes longer than so many was probably written in another unit."""
+
+
+def doubts(pipeline: Pipeline) -> Iterator[str]:
+    """Ask about what looks like a slip of the pen, a line each.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As it was given, before it is re-partitioned.
+    """
+    what, forward = _forward_of_a_stage(pipeline)
+    key = "p2p_latency" if pipeline.communication is None else "communication: a transfer of"
+    if pipeline.longest_lag > LONGEST_LATENCY * forward:
+        yield (
+            f"{key} {float(pipeline.longest_lag):g} is more than {LONGEST_LATENCY} times the {what} forward, "
+            f"{float(forward):g}; are both in the same unit?"
+        )
+
+
+def _forward_of_a_stage(pipeline: Pipeline) -> tuple[str, Fraction]:
+    """Give the longest forward, or that of an average stage where the model's layers are not cut yet."""
+    if pipeline.layers is not None and pipeline.layers_per_stage is None:
+        return "average", pipeline.layers.sum_of_costs.forward / (pipeline.stages or pipeline.devices)
+    forwards = pipeline.times.forward
+    return "longest", max(forwards) if isinstance(forwards, tuple) else forwards

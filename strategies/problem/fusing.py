@@ -1,0 +1,154 @@
+"""Which forwards and backwards may share an overlapped block, and how long it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+
+from solver.exact import common_scale, in_ticks
+from solver.problem import Fusing, Key, Task
+from strategies.model.actions import Op
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+
+Pair = tuple[int, int]
+"""The stages of a forward and of a backward; each stands for all that cost the same."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The forwards and backwards that can meet in a block; a class is named by its first stage.
+
+    Attributes
+    ----------
+    forwards, backwards : tuple of int
+        For each stage, the class of its forwards and of its backwards.
+    on_devices : tuple of (frozenset, frozenset)
+        The classes of forwards and of backwards on each device.
+    """
+
+    forwards: tuple[int, ...]
+    backwards: tuple[int, ...]
+    on_devices: tuple[tuple[frozenset[int], frozenset[int]], ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
+        """Find the halves of a pipeline with a settled number of stages."""
+        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.costs)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.costs)
+        stages = [[each.stage for each in local if each.microbatches] for local in placement.local_stages]
+        on_devices = [
+            (frozenset(forwards[stage] for stage in local), frozenset(backwards[stage] for stage in local))
+            for local in stages
+        ]
+        return cls(forwards, backwards, tuple(on_devices))
+
+    def fusing(self, tasks: Mapping[Key, Task], second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
+        """Write for a problem which operations may share a block.
+
+        Parameters
+        ----------
+        tasks : mapping of Key to Task
+            The operations.
+        second_kind : {"B", "I"}
+            The kind of operation that is a second half.
+        durations : mapping of (int, int) to int
+            How long each pair of classes lasts, in ticks.
+        """
+        classes = {"F": (0, self.forwards), second_kind: (1, self.backwards)}
+        halves: tuple[dict[Key, int], dict[Key, int]] = ({}, {})
+        for op, task in tasks.items():
+            if isinstance(op, Op) and op.kind in classes:
+                side, of_stages = classes[op.kind]
+                if of_stages[op.stage] in self.on_devices[task.device][side]:
+                    halves[side][op] = of_stages[op.stage]
+        return Fusing(*halves, durations=durations)
+
+
+class PairDurations(Mapping[Pair, int]):
+    """How long each block that a device can run lasts, in ticks; worked out where it is asked for.
+
+    A device with thousands of stages has millions of pairs, and an order few of them.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    halves : Halves
+        What can meet.
+    scale : int
+        How many ticks make one unit of time; a multiple of `block_scale`.
+    """
+
+    def __init__(self, pipeline: Pipeline, halves: Halves, scale: int) -> None:
+        self.pipeline, self.halves, self.scale = pipeline, halves, scale
+        self.known: dict[Pair, int] = {}
+
+    def __getitem__(self, pair: Pair) -> int:
+        if pair not in self.known:
+            self.known[pair] = in_ticks(self.pipeline.block_duration(*pair), self.scale)
+        return self.known[pair]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(dict.fromkeys(pair for classes in self.halves.on_devices for pair in product(*classes)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def block_scale(pipeline: Pipeline, halves: Halves) -> int:
+    """Find the least number of ticks to a unit of time in which every block, F and B are whole.
+
+    Only what is the shorter half of some block is shortened, by a part of itself: an F that is no longer than the
+    longest B on its device, or the other way round.
+    """
+    costs = pipeline.costs
+    if pipeline.times.overlapped_forward_backward is not None:
+        return common_scale(cost.overlapped for cost in costs if cost.overlapped is not None)
+    shorter: set[Fraction] = set()
+    for forwards, backwards in halves.on_devices:
+        here = [costs[stage].forward for stage in forwards]
+        there = [costs[stage].backward for stage in backwards]
+        shorter.update(each for each in here if each <= max(there, default=0))
+        shorter.update(each for each in there if each <= max(here, default=0))
+    whole = [duration for cost in costs for duration in (cost.forward, cost.backward)]
+    return common_scale([*whole, *((pipeline.overlap or 0) * each for each in shorter)])
+
+
+def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> tuple[Halves, frozenset[Pair]]:
+    """Find the blocks that are shorter than their halves one after the other, and the halves that can be in one.
+
+    No schedule needs others: their halves one after the other take no longer, hold no more, and are done no later.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With a settled number of stages.
+    placement : Placement
+        Which device holds which stage.
+    split_backward : bool
+        Whether a backward may be I and W, where that is shorter than B.
+    """
+    halves = Halves.of(pipeline, placement)
+    saving: set[Pair] = set()
+    on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
+    for classes in halves.on_devices:
+        pairs = [pair for pair in product(*classes) if saves(pipeline, *pair, split_backward=split_backward)]
+        on_devices.append((frozenset(forward for forward, _ in pairs), frozenset(backward for _, backward in pairs)))
+        saving.update(pairs)
+    return Halves(halves.forwards, halves.backwards, tuple(on_devices)), frozenset(saving)
+
+
+def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, *, split_backward: bool) -> bool:
+    """Return whether a block is shorter than its halves one after the other."""
+    forward = pipeline.costs[forward_stage].forward
+    backward = pipeline.costs[backward_stage].least_backward(split_backward)
+    return pipeline.block_duration(forward_stage, backward_stage) < forward + backward
+
+
+def _classes(values: Iterable[Hashable]) -> tuple[int, ...]:
+    """Name each value by the first place at which it stands."""
+    first: dict[Hashable, int] = {}
+    return tuple(first.setdefault(value, place) for place, value in enumerate(values))

@@ -1,0 +1,1 @@
+"""What several schedules of the catalogue share."""
