@@ -19,7 +19,7 @@ from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
 from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of, turns_bound
-from solver.bounds.stretched import WholeDevice, devices_of, whole_path
+from solver.bounds.stretched import WholeDevice, devices_of, whole_paths
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Key, Problem
@@ -58,9 +58,7 @@ def makespan_bound(
     Returns
     -------
     Bound
-        The highest of the longest path and, for each device: its load with the least head before and the least tail
-        behind it (``load``) or with all that its idle curves show (``window``), Jackson's preemptive bound, the area
-        that memory needs, what blocks can save (``blocks``), and both together (``block area``).
+        The highest; `solver.bounds.bound.Bound` lists the arguments.
 
     Raises
     ------
@@ -108,7 +106,8 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    return known.piece in ("area", "path") and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
+    turned = known.piece in ("path", "heads and tails", "turns", "area")
+    return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
 def bound_as_written(problem: Problem | Repetition, *, deadline: float | None = None) -> Bound:
@@ -183,12 +182,12 @@ def bound_of(
     written, copies = whole.problem, whole.copies()
     highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
     more = 0 if row is None else whole.more[row.chain]
-    highest = best(highest, Bound(turns_bound(written, found, row, more), "path"))
+    highest = best(highest, Bound(turns_bound(written, found, row, more), "turns"))
     devices = list(devices_of(whole, found))
     highest = best(highest, *map(_window_bound, devices))
     with suppress(OutOfTimeError):
         if whole.is_shortened:
-            highest = best(highest, Bound(whole_path(whole, found, devices, row, deadline), "path"))
+            highest = best(highest, *whole_paths(whole, found, devices, row, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
     curves = list(_blocks_curves(written, found, devices, deadline))
@@ -202,7 +201,7 @@ def bound_of(
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
-    highest = Bound(found.path, "path")
+    highest = best(*found.paths())
     loads = least_loads(problem) if loads is None else loads
     for view in found.views:
         load = loads[view.device]
@@ -259,5 +258,5 @@ def _area_bounds(
             wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         capacity = problem.capacities[device] or 0
         value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
-        yield Bound(value, "area", device)
+        yield Bound(value, "turns" if wasted else "area", device)
     yield from passage_bounds(problem, found, known, copies, ends)

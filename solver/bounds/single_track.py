@@ -313,6 +313,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
+    found.keep("turns")
 
 
 def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:

@@ -41,6 +41,7 @@ import numpy as np
 
 from solver.bounds.analysis import Analysis, DeviceView
 from solver.bounds.blocks import Left
+from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, raised_by_curve
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
@@ -119,39 +120,57 @@ def devices_of(repetition: Repetition, found: Analysis) -> Iterator[WholeDevice]
         yield WholeDevice(view, np.array([number[chain] for chain, _ in at], dtype=np.int64), left, never)
 
 
-def whole_path(
+def whole_paths(
     repetition: Repetition, found: Analysis, devices: Sequence[WholeDevice], row: Row | None, deadline: float | None
-) -> int:
-    """Find the longest path through the work of a device, to the last tasks or from the first ones.
+) -> Iterator[Bound]:
+    """Bound the makespan by the longest path through the work of a device, to the last tasks or from the first ones.
 
     Raises
     ------
     OutOfTimeError
         If the deadline passes first.
     """
-    heads, tails = list(found.heads), list(found.tails)
+    work = _work_around(found, devices, deadline)
+    for argument, (heads, tails) in found.stages.items():
+        if argument == "path":
+            continue
+        raised = list(heads), list(tails)
+        for each, (before, after) in zip(devices, work, strict=True):
+            curves = each.curves or (_NO_CURVE, _NO_CURVE)
+            members = each.view.members.tolist()
+            for values, around, curve in zip(raised, (before, after), curves, strict=True):
+                known = found.network.thinned.times([values[task] for task in members])
+                for task, value in zip(members, raised_by_curve(known, around, curve).tolist(), strict=True):
+                    values[task] = value
+        yield Bound(_longest(found, raised[0], tails, heads, raised[1]), argument)
+    if row is not None:
+        started = list(found.heads)
+        for place, key in enumerate(repetition.problem.chains[row.chain]):
+            task = found.network.thinned.number[key]
+            started[task] = max(started[task], row.head(place + repetition.more[row.chain]))
+        yield Bound(found.longest(found.network.heads(started), found.tails), "turns")
+
+
+def _longest(
+    found: Analysis, to_last: Sequence[int], tails: Sequence[int], heads: Sequence[int], from_first: Sequence[int]
+) -> int:
+    """Find the longest path to the last tasks and from there on, or to the first tasks and from there on."""
+    network = found.network
+    return max(found.longest(network.heads(to_last), tails), found.longest(heads, network.tails(from_first)))
+
+
+def _work_around(
+    found: Analysis, devices: Sequence[WholeDevice], deadline: float | None
+) -> list[tuple[Numbers, Numbers]]:
+    """Sum for each task of each device the work of the whole on it that is before the task, and behind it."""
     reach = found.network.reach(deadline=deadline)
+    work = []
     for each in devices:
         check_time(deadline)
         before = reach.pop(each.view.device)
         np.fill_diagonal(before, False)
-        curves = each.curves or (_NO_CURVE, _NO_CURVE)
-        known = found.of(each.view)
-        members = each.view.members.tolist()
-        for values, matrix, curve, side in ((heads, before, curves[0], 0), (tails, transposed(before), curves[1], 1)):
-            raised = raised_by_curve(known[side], _whole_work(each, matrix), curve)
-            for task, value in zip(members, raised.tolist(), strict=True):
-                values[task] = value
-    if row is not None:
-        for place, key in enumerate(repetition.problem.chains[row.chain]):
-            task = found.network.thinned.number[key]
-            heads[task] = max(heads[task], row.head(place + repetition.more[row.chain]))
-    lead = found.network.thinned.lead
-    to_last, from_first = found.network.heads(heads), found.network.tails(tails)
-    return max(
-        *(head + work + tail for head, work, tail in zip(to_last, lead, found.tails, strict=True)),
-        *(head + work + tail for head, work, tail in zip(found.heads, lead, from_first, strict=True)),
-    )
+        work.append((_whole_work(each, before), _whole_work(each, transposed(before))))
+    return work
 
 
 _NO_CURVE = Curve(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

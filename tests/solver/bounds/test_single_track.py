@@ -87,6 +87,7 @@ def test_turns_prove_more_than_the_area() -> None:
     assert row.thrice_wasted == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
     assert bound_with(problem, row) > without
+    assert makespan_bound(problem).piece == "turns"
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
