@@ -146,33 +146,6 @@ def _greedy_start(
     return best
 
 
-def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action]]] | None:
-    """Make given orders a start for the search.
-
-    The tasks of each chain are numbered anew in the order in which they occur; an action that must come later for its
-    memory or its inputs is put off.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    orders : Orders
-        In the problem's actions.
-
-    Returns
-    -------
-    (int, orders) or None
-        The makespan and the new orders; None if they cannot be made to fit.
-    """
-    compiled = compile_problem(problem)
-    tokens = tokens_from(compiled, orders)
-    if tokens is None:
-        return None
-    search = LocalSearch(compiled, 0, span=False, jitted=False)
-    search.add([tokens])
-    return (search.best, search.orders()) if search.elite else None
-
-
 class LocalSearch:
     """The search's arrays, its best schedules, and how it is cooled and started again."""
 
