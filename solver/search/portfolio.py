@@ -13,6 +13,7 @@ from functools import partial
 from time import perf_counter, sleep
 from typing import Literal, TypeAlias
 
+from solver import jit
 from solver.bounds.bound import Bound, best
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.loads import least_loads
@@ -25,7 +26,7 @@ from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
 from solver.repetition import LONG
 from solver.resolution import Resolution
-from solver.search import annealing, jit
+from solver.search import annealing
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
