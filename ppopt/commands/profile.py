@@ -44,18 +44,18 @@ def profile(
     from ppopt.profiling.profile_result import profile as take_profile
 
     found = take_profile(traces, skip=skip)
-    texts = {
-        output: found.to_yaml() if form == "yaml" else _json(found),
-        spread: found.spread_csv() if spread_form == "csv" else found.spread_yaml(),
-        order: found.order_csv(),
+    files = {
+        "costs": (output, found.to_yaml() if form == "yaml" else _json(found)),
+        "spread": (spread, found.spread_csv() if spread_form == "csv" else found.spread_yaml()),
+        "order": (order, found.order_csv()),
     }
     if output is None:
-        click.echo(texts[output], nl=False)
+        click.echo(files["costs"][1], nl=False)
     _report(found, to_errors=output is None)
-    for what, path in {"costs": output, "spread": spread, "order": order}.items():
+    for what, (path, text) in files.items():
         if path is not None:
             with written_whole(path) as file:
-                file.write(texts[path])
+                file.write(text)
             click.echo(f"{what}: {path}", err=output is None)
 
 
