@@ -126,7 +126,7 @@ def bound_as_written(problem: Problem | Repetition, *, deadline: float | None = 
         As for `makespan_bound`.
     """
     written = as_repetition(problem).problem
-    found = analyse(written, implied_network(written, deadline=deadline), deadline=deadline)
+    found = implied_analysis(written, deadline)
     row = row_of(written)
     raise_by_turns(written, found, row)
     return bound_of(problem, found, row, deadline=deadline)
@@ -159,6 +159,11 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
         network = network.with_edges(alike_edges(problem, network, deadline=deadline))
         network = with_memory_edges(problem, network, deadline=deadline)[0]
     return network
+
+
+def implied_analysis(problem: Problem, deadline: float | None = None) -> Analysis:
+    """Analyse a problem with all precedences that `implied_network` finds."""
+    return analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
 
 
 def bound_of(

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
-from solver.bounds.analysis import Analysis, analyse
+from solver.bounds.analysis import Analysis
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
-from solver.bounds.makespan import implied_network
+from solver.bounds.makespan import implied_analysis
 from solver.bounds.network import Network
 from solver.bounds.thinned import limited_holds
 from solver.cpsat_run import run
@@ -38,6 +38,7 @@ def relaxed_bound(
     workers: int = 1,
     seed: int = 0,
     stop: Callable[[], bool] | None = None,
+    found: Analysis | None = None,
 ) -> Bound:
     """Raise a bound by solving one device, then two, without the limits of the others.
 
@@ -60,6 +61,8 @@ def relaxed_bound(
         As CP-SAT knows them.
     stop : callable or None
         Asked again and again; the search ends when it says yes.
+    found : Analysis, optional
+        What `implied_analysis` finds, where it is known.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def relaxed_bound(
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    found = analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
+    found = found or implied_analysis(problem, deadline)
     order = _by_tightness(found, quick)
     proven: dict[int, int] = {}
     attempts: list[tuple[int, ...]] = [(device,) for device in order]

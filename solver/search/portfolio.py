@@ -6,7 +6,7 @@ it starts from (`Search.offer`), a first bound (`first_bound`), `quick_bound`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +17,13 @@ from solver import jit
 from solver.bounds.bound import Bound, best
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import WITH_SECOND, bounds_of_long, load_bound, makespan_bound
+from solver.bounds.makespan import WITH_SECOND, bounds_of_long, implied_analysis, load_bound, makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from solver.order_graph import check_complete
-from solver.problem import Orders, Problem
+from solver.problem import Key, Orders, Precedence, Problem
 from solver.repetition import LONG
 from solver.resolution import Resolution
 from solver.search import annealing
@@ -406,8 +406,7 @@ def _counted(seed: int) -> Iterator[int]:
 
 
 def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
-    edges = memory_edges(search.rounded, deadline=deadline)
-    heads, tails = heads_and_tails(search.rounded, edges, deadline=deadline)
+    edges, heads, tails = search.once("windows", partial(_windows, search.rounded), deadline)
     status = search_with_cpsat(
         search.rounded,
         edges=edges,
@@ -424,6 +423,12 @@ def _run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: flo
         on_bound=search.raise_bound,
     )
     search.infeasible |= status == "infeasible" and search.best is None
+
+
+def _windows(problem: Problem, deadline: float) -> tuple[list[Precedence], Mapping[Key, int], Mapping[Key, int]]:
+    """Find the precedences that memory implies, and when each task can run with them."""
+    edges = memory_edges(problem, deadline=deadline)
+    return edges, *heads_and_tails(problem, edges, deadline=deadline)
 
 
 def _run_local_search(
@@ -448,13 +453,15 @@ def _run_relaxation(search: Search, workers: int, seed: int, deadline: float) ->
     held = search.held_by
     assert held is not None
     resolution = Resolution.for_cpsat(search.problem)
+    rounded = resolution.rounded(search.problem)
     bound = relaxed_bound(
-        resolution.rounded(search.problem),
+        rounded,
         replace(held, value=held.value // resolution.time),
         deadline=deadline,
         upper=None if search.best is None else search.best // resolution.time,
         workers=workers,
         seed=seed,
         stop=search.done,
+        found=search.once("analysis", partial(implied_analysis, rounded), deadline),
     )
     search.proven(replace(bound, value=resolution.ticks(bound.value, search.objective)))

@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from solver.bounds.between import amounts_on_paths, none_between
 from solver.bounds.bound import Bound
+from solver.deadline import is_over
 from solver.problem import Action, Orders, Problem
 from solver.repetition import Repetition
 from solver.resolution import Resolution
 from solver.search.sweep import Sweeper
 from solver.states import Answer, Objective
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,26 @@ class Search:
         self.brought = 0
         self.rival: int | None = None
         self.on_met: Callable[[int, Orders], None] | None = None
+        self._kept: dict[str, Any] = {}
+
+    def once(self, what: str, find: Callable[[float], T], deadline: float) -> T:
+        """Find something of the problem once for all turns of a tool; again where the clock cut it short.
+
+        Parameters
+        ----------
+        what : str
+            What is found.
+        find : callable
+            ``find(deadline)``.
+        deadline : float
+            On the clock of `time.perf_counter`.
+        """
+        if what in self._kept:
+            return cast("T", self._kept[what])
+        found = find(deadline)
+        if not is_over(deadline):
+            self._kept[what] = found
+        return found
 
     def interrupt(self) -> None:
         """End the search."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import permutations, product
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -133,6 +134,19 @@ def test_a_circle_of_precedences_is_refused() -> None:
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
+def test_what_all_turns_need_is_found_once_unless_the_clock_cuts_it_short() -> None:
+    state = Search(job_shop(FT06, 6), "makespan", 10)
+    asked: list[float] = []
+
+    def find(deadline: float) -> int:
+        asked.append(deadline)
+        return len(asked)
+
+    ends = perf_counter() + 60
+    assert [state.once("it", find, deadline) for deadline in (0.0, ends, ends)] == [1, 2, 2]
+    assert asked == [0.0, ends]
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_where_only_local_search_is_of_use_all_cores_anneal(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_all()
