@@ -17,7 +17,7 @@ from solver.states import Objective
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import TimeLimit
     from ppopt.schedules.schedule import Schedule
     from strategies.given_model.stages import CutChoice
@@ -90,7 +90,7 @@ def optimize(
     noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
 
     if report is not None:

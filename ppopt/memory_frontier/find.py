@@ -17,7 +17,8 @@ from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.ladders import freedom_of
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.sizes import MANY_OPS, MOST_SEARCHED_OPS
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.unwritten import Long
 from ppopt.process.garbage import collection_paused

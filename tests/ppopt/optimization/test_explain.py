@@ -8,7 +8,7 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from reports.numbers import number
 from solver.bounds.makespan import makespan_bound
 from strategies.problem.search_problem import Allowed, build_search_problem

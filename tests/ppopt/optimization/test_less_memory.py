@@ -115,7 +115,7 @@ def test_the_clock_an_interruption_and_progress_hold() -> None:
 
 def test_without_time_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    monkeypatch.setattr("ppopt.optimization.optimize.spare_memory", lambda *given: asked.append(given[3]))
+    monkeypatch.setattr("ppopt.optimization.one_search.spare_memory", lambda *given: asked.append(given[3]))
     for limit, allowed in ((2.0, 0.2), (600.0, 5.0)):
         assert ppopt.optimize(pipeline(), time_limit=limit).status == "optimal"
         assert asked.pop() == pytest.approx(allowed, rel=0.2)

@@ -13,7 +13,9 @@ import ppopt
 from ppopt import Pipeline
 from ppopt.commands.cli import cli
 from ppopt.optimization.explain import explain_within
-from ppopt.optimization.optimize import SearchOptions, compared_with_published, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process import time_limit
 from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
 from solver.bounds.makespan import load_bound, makespan_bound
