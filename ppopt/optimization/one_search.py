@@ -69,7 +69,7 @@ def search_placement(
     bound_first = partial(_first_bound, pipeline, placement, options.objective)
     draft: Draft | None = None
     notes: list[str] = []
-    choosing = 0.0
+    bounding = choosing = 0.0
     met = search.on_met = Met()
     with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
         _go_on(search)
@@ -78,7 +78,7 @@ def search_placement(
         begins = long if ahead is None and long is not None and is_long(problem) else None
         if begins is not None and is_large(pipeline, options):
             search.proven(bound_first(problem))
-            limit.bounding = quick_bound(search)
+            bounding = quick_bound(search)
             begins.begin()
             begins = None
         notes += offer_published(search, pipeline, strategies, limit, handing, given)
@@ -92,7 +92,7 @@ def search_placement(
         choosing = for_choosing(draft.seconds, options, limit)
         after = after_search(draft.seconds, shown_beside, limit) + choosing
         search.deadline = limit.turn_ends - after
-        limit.bounding = _bounding(search, limit, ahead)
+        limit.bounding = bounding or _bounding(search, ahead)
         after += after_bounding(pipeline, limit)
         search.deadline = limit.turn_ends - after
         if begins is not None:
@@ -175,10 +175,10 @@ def _go_on(search: Search) -> None:
         raise KeyboardInterrupt
 
 
-def _bounding(search: Search, limit: TimeLimit, ahead: Unwritten | None) -> float:
+def _bounding(search: Search, ahead: Unwritten | None) -> float:
     """Raise the bound by all arguments that need no search; return how many seconds that takes."""
     if ahead is None:
-        return limit.bounding or quick_bound(search)
+        return quick_bound(search)
     if not search.closed:
         quick_bound(search, known=ahead.search.held_by)
     return ahead.bounding

@@ -159,6 +159,16 @@ def test_no_bound_is_below_the_work_however_short_the_time(placement: str, objec
         assert load_bound(problem).value <= made.bound * problem.ticks_per_unit <= makespan_bound(problem).value
 
 
+def test_each_of_several_searches_raises_its_bound_by_all_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppopt.optimization.one_search.run_tools", lambda *_: None)
+    pipeline = costs(4, 8, memory={"limit": 4}, p2p_latency=0.5)
+    for made in optimize_each(pipeline, SearchOptions(placement="all", time_limit=100)):
+        assert isinstance(made, ppopt.Schedule)
+        problem = build_search_problem(made.pipeline, made.layout, split_backward=True, overlap=False)
+        assert made.proven is not None
+        assert made.proven * problem.ticks_per_unit >= makespan_bound(problem).value, made.placement
+
+
 def test_what_follows_a_search_is_taken_from_its_time() -> None:
     pipeline = costs(8, 32, memory={"limit": 5}, p2p_latency=1)
     ends = []
