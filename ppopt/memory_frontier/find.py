@@ -30,8 +30,8 @@ from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
+from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
-from solver.search.portfolio import plain_bound
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
 from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
 from strategies.language.orders import parse_strategy

@@ -10,14 +10,12 @@ from functools import lru_cache
 from ppopt.cutting.quick import planned_for_search
 from ppopt.optimization.options import SearchOptions
 from ppopt.schedules.schedule import Schedule
+from solver.budget import CUT
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from strategies.given_model.model_notes import PLANNED, TWO_COPIES, halves_notes
 from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE, Cut, GivenModel
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import STAGES_PER_DEVICE, Placement, make_placement
-
-SHARE_OF_CUTS = 0.1
-"""The part of the time that cutting layers may take, where their cut is left open."""
 
 
 def cut_or_none(
@@ -77,7 +75,7 @@ def searched_cut(
     InfeasibleError, TimeTooShortError
         As for `planned_for_search`.
     """
-    seconds = SHARE_OF_CUTS * options.time_limit / shares
+    seconds = CUT.within(options.time_limit) / shares
     cut = _cut_for(GivenModel(pipeline, cut=options.cut), name, options.split_backward, seconds).pipeline
     return cut, make_placement(name, cut.devices, cut.stages or 0, cut.microbatches)
 

@@ -1,9 +1,8 @@
-"""The search for the best schedule on one placement."""
+"""The search on one placement: starts, bounds, rounds in which tools take turns, and what is made of the result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -11,7 +10,7 @@ from time import perf_counter
 
 from ppopt.cutting.least_memory import refuse_infeasible
 from ppopt.optimization.finishing import Draft, check_result, finish, replayed
-from ppopt.optimization.foreseeing import after_bounding, after_search, for_choosing, to_export, to_write_out
+from ppopt.optimization.foreseeing import keep_for_bounds, keep_for_result, keep_for_whole, to_export
 from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import search_unwritten
 from ppopt.optimization.published_starts import offer_given, offer_published, offer_something
@@ -26,15 +25,17 @@ from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import MOMENT, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
+from solver.budget import CHOICE, FIRST_PART, LESS_MEMORY, RESULT, STARTS, WHOLE
 from solver.problem import Problem
-from solver.search.long_search import LongSearch, is_long, stretches
-from solver.search.memory_reduction import MOST_SECONDS, SHARE_OF_LIMIT, spare_memory
-from solver.search.portfolio import ToolName, long_search_of, plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.first_bounds import plain_bound, quick_bound
+from solver.search.long_search import LongSearch
+from solver.search.memory_reduction import spare_memory
+from solver.search.portfolio import work
+from solver.search.shorter_problems import long_search_of
 from solver.search.state import Search
-from solver.states import Objective
-from strategies.language.registry import Strategy
+from solver.search.tools import ToolName, usual_tools
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import Placement, make_placement
+from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
 
 LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
@@ -55,178 +56,176 @@ def search_placement(
     rival : Schedule, optional
         The best schedule of other placements: the search ends once it is proven that it cannot be as short.
     """
-    started = perf_counter()
     placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
-    if stays_unwritten(pipeline, placement, options):
-        return _search_unwritten(pipeline, placement, options, limit)
+    unwritten = stays_unwritten(pipeline, placement, options)
+    if unwritten:
+        refuse_to_write(pipeline, options)
     refuse_infeasible(pipeline, placement)
     strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
-    seconds = limit.left_of_turn
-    ahead = _search_ahead(Long(pipeline, placement, options.allowed, strategies), options, limit, rival)
-    search, handing = _written_out(pipeline, placement, options, limit, ahead)
-    problem = search.problem
-    search.rival = _in_ticks(rival, problem)
-    bound_first = partial(_first_bound, pipeline, placement, options.objective)
-    draft: Draft | None = None
-    notes: list[str] = []
-    bounding = choosing = 0.0
-    met = search.on_met = Met()
-    with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        _go_on(search)
-        given = offer_given(search, pipeline, placement, options.starts)
-        long = _long_search(search, pipeline, placement, options, strategies)
-        begins = long if ahead is None and long is not None and is_long(problem) else None
-        if begins is not None and is_large(pipeline, options):
-            search.proven(bound_first(problem))
-            bounding = quick_bound(search)
-            begins.begin()
-            begins = None
-        notes += offer_published(search, pipeline, strategies, limit, handing, given)
-        offer_something(search, placement)
-        met.starting = False
-        search.proven(bound_first(problem))
-        if options.known is not None:
-            search.proven(options.known)
-        draft = Draft.of(search, pipeline, placement)
-        shown_beside = sum(options.overlap or not strategy.overlaps for strategy in strategies)
-        choosing = for_choosing(draft.seconds, options, limit)
-        after = after_search(draft.seconds, shown_beside, limit) + choosing
-        search.deadline = limit.turn_ends - after
-        limit.bounding = bounding or _bounding(search, ahead)
-        after += after_bounding(pipeline, limit)
-        search.deadline = limit.turn_ends - after
-        if begins is not None:
-            begins.begin()
-        run_tools(search, _tools(problem, placement, options.objective), options.cores, options.seed, long)
-        if search.closed:
-            allowance = min(MOST_SECONDS, SHARE_OF_LIMIT * seconds)
-            frugal = one_at_a_time(placement, problem)
-            spare_memory(search, frugal, bound_first, allowance, options.cores, options.seed)
-    notes += _why_it_ended(search, rival)
-    offer_something(search, placement)
-    if not search.bound:
-        search.proven(bound_first(problem))
-    if search.interrupted:
-        limit.hurry()
-    if draft is None or draft.orders is not search.orders:
-        draft = Draft.of(search, pipeline, placement)
-    limit.finishing = draft.seconds
-    check_result(search, draft.result)
-    result = replace(draft.result, allowed=options.allowed)
-    if options.robust is not None:
-        replay = partial(replayed, pipeline, placement)
-        deadline = perf_counter() + max(MOMENT, choosing / 2)
-        chosen, note = choose_robust(met, result, replay, options.robust, deadline)
-        result = replace(chosen, allowed=options.allowed)
-        notes = [note, *notes]
-    return finish(search, result, notes, started)
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return _search_first_part(long, options, limit) if unwritten else _Whole(long, options, limit, rival).run()
 
 
-def _in_ticks(rival: Schedule | None, problem: Problem) -> int | None:
-    return None if rival is None else round(Fraction(rival.objective_value) * problem.ticks_per_unit)
-
-
-def _search_ahead(long: Long, options: SearchOptions, limit: TimeLimit, rival: Schedule | None) -> Unwritten | None:
-    """Search a long pipeline by its first microbatches before all of it is written out.
-
-    That costs the same however many there are. Where the best schedule has a steady middle, as long as the work of the
-    busiest device, all it loses is at its ends; then a look at the whole, if it is large, has nothing to add, and the
-    search goes on so as long as there is time to write the whole out afterwards.
-
-    Returns
-    -------
-    Unwritten or None
-        What was found; None where the whole is searched from the beginning.
-    """
-    directions = long.directions
-    per_direction = long.pipeline.microbatches // directions
-    if not shows_at_first(long.pipeline, long.placement, options) or not stretches(
-        per_direction, long.pipeline.devices
-    ):
-        return None
-    ops = count_operations(long.pipeline, options)
-    ahead = Unwritten(long, ops // per_direction, limit.left_of_turn, options.seed, options.progress)
-    search = ahead.search
-    search.rival = _in_ticks(rival, search.problem)
-    with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
-        search.deadline = limit.turn_ends - to_write_out(long, ops, options, limit)
-        ahead.begin(options.known)
-        if is_large(long.pipeline, options) and search.is_steady:
-            ahead.run(options.cores)
-    return ahead
-
-
-def _written_out(
-    pipeline: Pipeline, placement: Placement, options: SearchOptions, limit: TimeLimit, ahead: Unwritten | None
-) -> tuple[Search, float]:
-    """Write the whole out, with what has been found ahead of that; tell how many seconds one offer takes, if any."""
-    if ahead is None:
-        problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
-        return Search(problem, options.objective, limit.left_of_turn, options.progress), 0.0
-    with interrupt_put_off(ahead.search.interrupt):
-        problem = build_search_problem(pipeline, placement, **options.allowed._asdict())
-        search = Search(problem, options.objective, limit.left_of_turn, options.progress)
-        return search, ahead.hand_over(search)
-
-
-def _go_on(search: Search) -> None:
-    """End what is done behind a search that was interrupted before."""
-    if search.interrupted:
-        raise KeyboardInterrupt
-
-
-def _bounding(search: Search, ahead: Unwritten | None) -> float:
-    """Raise the bound by all arguments that need no search; return how many seconds that takes."""
-    if ahead is None:
-        return quick_bound(search)
-    if not search.closed:
-        quick_bound(search, known=ahead.search.held_by)
-    return ahead.bounding
-
-
-def _why_it_ended(search: Search, rival: Schedule | None) -> Iterator[str]:
-    if search.cannot_win and rival is not None:
-        yield f"its search ended early: no schedule on this placement is as short as {rival.strategy}"
-
-
-def _search_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOptions, limit: TimeLimit) -> Schedule:
+def _search_first_part(long: Long, options: SearchOptions, limit: TimeLimit) -> Schedule:
     """Search a pipeline of too many operations to be written out."""
-    refuse_to_write(pipeline, options)
-    refuse_infeasible(pipeline, placement)
-    strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
-    long = Long(pipeline, placement, options.allowed, strategies)
-    ops = count_operations(pipeline, options)
+    ops = count_operations(long.pipeline, options)
     limit.put_aside(files=to_export(long, ops, limit))
-    return search_unwritten(
-        long,
-        ops=ops,
-        seconds=limit.left_of_turn,
-        workers=options.cores,
-        seed=options.seed,
-        progress=options.progress,
-    )
+    with limit.running(FIRST_PART):
+        return search_unwritten(
+            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=options.progress
+        )
 
 
-def _long_search(
-    search: Search,
-    pipeline: Pipeline,
-    placement: Placement,
-    options: SearchOptions,
-    strategies: Sequence[Strategy],
-) -> LongSearch | None:
-    """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
-    if search.problem.moves:  # how results queue on links does not repeat with the order
-        return None
-    long = Long(pipeline, placement, options.allowed, strategies)
-    return long_search_of(search, options.seed, long.starts, long.write)
+class _Whole:
+    """The search of a pipeline that is written out.
 
+    Parameters
+    ----------
+    long : Long
+        What is searched.
+    options, limit, rival
+        As for `search_placement`.
+    """
 
-def _first_bound(pipeline: Pipeline, placement: Placement, objective: Objective, problem: Problem) -> Bound:
-    """Find the bound that no clock cuts short: the work of a device and what lies around it."""
-    return first_span_bound(pipeline, placement, problem) if objective == "span" else plain_bound(problem, objective)
+    def __init__(self, long: Long, options: SearchOptions, limit: TimeLimit, rival: Schedule | None) -> None:
+        self.started = perf_counter()
+        self.long, self.options, self.limit, self.rival = long, options, limit, rival
+        self.pipeline, self.placement = long.pipeline, long.placement
+        self.for_memory = LESS_MEMORY.within(limit.left_of_turn)
+        self.ahead = self.search_ahead()
+        self.search, self.handing = self.write_out()
+        self.search.rival = self.rival_in_ticks(self.search.problem)
+        self.met = Met()
+        self.search.on_met = None if options.robust is None else self.met
+        self.draft: Draft | None = None
+        self.notes: list[str] = []
 
+    def run(self) -> Schedule:
+        """Search, and finish the best schedule."""
+        search, options = self.search, self.options
+        with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+            if search.interrupted:  # while it was written out
+                raise KeyboardInterrupt
+            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.search_of_fewer())
+            if search.closed:
+                self.spare_memory()
+        return self.result()
 
-def _tools(problem: Problem, placement: Placement, objective: Objective) -> tuple[ToolName, ...]:
-    """Order the tools of the search as `usual_tools` does, but on linear placements."""
-    usual = usual_tools(problem, objective)
-    return LINEAR_TOOLS if placement.name == "linear" and "relaxation" in usual else usual
+    def start(self) -> None:
+        """Start from given schedules, from stretched and from published ones; keep time for what follows the search."""
+        search, limit, placement = self.search, self.limit, self.placement
+        with limit.running(STARTS, limit.left_of_turn):
+            given = offer_given(search, self.pipeline, placement, self.options.starts)
+            is_enough = search.closed and self.options.robust is None  # a robust one is chosen from all that are met
+            published = [] if is_enough else self.long.strategies
+            self.notes += offer_published(search, self.pipeline, published, limit, self.handing, given)
+            offer_something(search, placement)
+            self.met.starting = False
+        search.proven(self.first_bound(search.problem))
+        if self.options.known is not None:
+            search.proven(self.options.known)
+        self.draft = Draft.of(search, self.pipeline, placement)
+        keep_for_result(self.draft.seconds, self.long, self.options, limit)
+
+    def bound(self) -> None:
+        """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search."""
+        if self.ahead is None:
+            self.limit.bounding = quick_bound(self.search)
+        else:
+            if not self.search.closed:
+                quick_bound(self.search, known=self.ahead.search.held_by)
+            self.limit.bounding = self.ahead.bounding
+        keep_for_bounds(self.pipeline, self.limit)
+
+    @property
+    def tools(self) -> tuple[ToolName, ...]:
+        """The tools in their usual order, but on linear placements."""
+        usual = usual_tools(self.search.problem, self.options.objective)
+        return LINEAR_TOOLS if self.placement.name == "linear" and "relaxation" in usual else usual
+
+    def spare_memory(self) -> None:
+        """Look for a schedule that is as short and takes less memory."""
+        frugal = one_at_a_time(self.placement, self.search.problem)
+        with self.limit.running(LESS_MEMORY, self.for_memory):
+            spare_memory(self.search, frugal, self.first_bound, self.for_memory, self.options.cores, self.options.seed)
+
+    def result(self) -> Schedule:
+        """Finish the best schedule, or the robust one, with its bound."""
+        search, limit, robust = self.search, self.limit, self.options.robust
+        if search.cannot_win and self.rival is not None:
+            reason = f"no schedule on this placement is as short as {self.rival.strategy}"
+            self.notes.append(f"its search ended early: {reason}")
+        offer_something(search, self.placement)
+        if not search.bound:
+            search.proven(self.first_bound(search.problem))
+        if search.interrupted:
+            limit.hurry()
+        with limit.running(RESULT):
+            if self.draft is None or self.draft.orders is not search.orders:
+                self.draft = Draft.of(search, self.pipeline, self.placement)
+            limit.finishing = self.draft.seconds
+            check_result(search, self.draft.result)
+        result = self.draft.result
+        if robust is not None:
+            kept = limit.release(CHOICE)
+            deadline = perf_counter() + max(MOMENT, kept / 2)
+            with limit.running(CHOICE, kept):
+                replay = partial(replayed, self.pipeline, self.placement)
+                result, note = choose_robust(self.met, result, replay, robust, deadline)
+            self.notes.insert(0, note)
+        return finish(search, replace(result, allowed=self.options.allowed), self.notes, self.started)
+
+    def search_ahead(self) -> Unwritten | None:
+        """Search a long pipeline by its first microbatches before all of it is written out.
+
+        That costs the same however many there are. Where the best schedule has a steady middle, as long as the work of
+        the busiest device, all it loses is at its ends; then a look at the whole, if it is large, has nothing to add,
+        and the search goes on so as long as there is time to write the whole out afterwards.
+
+        Returns
+        -------
+        Unwritten or None
+            What was found; None where the whole is searched from the beginning.
+        """
+        long, options, limit = self.long, self.options, self.limit
+        if not shows_at_first(self.pipeline, self.placement, options):
+            return None
+        ops = count_operations(self.pipeline, options)
+        chains = ops // self.pipeline.microbatches * long.directions
+        ahead = Unwritten(long, chains, limit, options.seed, options.progress)
+        search = ahead.search
+        search.rival = self.rival_in_ticks(search.problem)
+        with limit.running(FIRST_PART), interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+            keep_for_whole(long, ops, options, limit)
+            ahead.begin(options.known)
+            if options.robust is None and is_large(self.pipeline, options) and search.is_steady:
+                ahead.run(options.cores)
+        return ahead
+
+    def write_out(self) -> tuple[Search, float]:
+        """Write the whole out, with what has been found ahead; tell how many seconds one offer takes, if any."""
+        ahead, limit = self.ahead, self.limit
+        putting_off = nullcontext() if ahead is None else interrupt_put_off(ahead.search.interrupt)
+        with putting_off, limit.running(WHOLE):
+            problem = build_search_problem(self.pipeline, self.placement, **self.options.allowed._asdict())
+            search = Search(problem, self.options.objective, limit, self.options.progress)
+            if ahead is None:
+                return search, 0.0
+            search.proven(self.first_bound(problem))  # as good as what holds the bound ahead, it is the simpler reason
+            return search, ahead.hand_over(search)
+
+    def search_of_fewer(self) -> LongSearch | None:
+        """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
+        if self.search.problem.moves:  # how results queue on links does not repeat with the order
+            return None
+        return long_search_of(self.search, self.options.seed, self.long.starts, self.long.write)
+
+    def first_bound(self, problem: Problem) -> Bound:
+        """Find the bound that no clock cuts short: the work of a device and what lies around it."""
+        if self.options.objective == "span":
+            return first_span_bound(self.pipeline, self.placement, problem)
+        return plain_bound(problem, self.options.objective)
+
+    def rival_in_ticks(self, problem: Problem) -> int | None:
+        """Return the length of the rival in the ticks of a problem."""
+        return None if self.rival is None else round(Fraction(self.rival.objective_value) * problem.ticks_per_unit)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
-from ppopt.optimization.cuts import SHARE_OF_CUTS, cut_or_none, model_notes
+from ppopt.optimization.cuts import cut_or_none, model_notes
 from ppopt.optimization.one_search import search_placement
 from ppopt.optimization.options import SearchOptions
 from ppopt.process.internal_error import InternalError, as_internal
 from ppopt.process.time_limit import TimeLimit
 from ppopt.schedules.schedule import Schedule
+from solver.budget import CUT
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.search.state import Progress
 from solver.states import Objective
@@ -143,8 +144,10 @@ def optimize_each(
     """
     limit = limit or TimeLimit(options.time_limit)
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
-    seconds = SHARE_OF_CUTS * options.time_limit / len(options.placements)
-    cuts = {name: cut_or_none(model, name, options.split_backward, seconds) for name in options.placements}
+    seconds = CUT.within(options.time_limit)
+    with limit.running(CUT, seconds):
+        each = seconds / len(options.placements)
+        cuts = {name: cut_or_none(model, name, options.split_backward, each) for name in options.placements}
     best: Schedule | None = None
     for place, (name, cut) in enumerate(cuts.items()):
         limit.begin_turn(len(cuts) - place)

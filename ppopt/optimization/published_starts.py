@@ -49,7 +49,6 @@ def offer_published(
     """
     untried: list[str] = []
     begun = dict(_begun(given))
-    strategies = [] if search.closed else strategies
     others: list[tuple[Strategy, Iterator[dict[str, int]]]] = [
         (each, islice(each.variants(pipeline), begun[each.name], None)) for each in strategies if each.name in begun
     ]

@@ -26,14 +26,14 @@ def count_operations(pipeline: Pipeline, options: SearchOptions) -> int:
 def stays_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether only the first microbatches are written out."""
     ops = count_operations(pipeline, options)
-    may_stay = options.periodic and not options.starts and shows_at_first(pipeline, placement, options)
+    needs_all = options.starts or options.robust is not None
+    may_stay = options.periodic and not needs_all and shows_at_first(pipeline, placement, options)
     return ops > MOST_SEARCHED_OPS or (ops > MOST_WRITTEN_OPS and may_stay)
 
 
 def shows_at_first(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether the first microbatches show what is searched for."""
-    needs_all = options.robust is not None or pipeline.semantics != "async"
-    return options.objective == "makespan" and not needs_all and repeats(pipeline, placement)
+    return options.objective == "makespan" and pipeline.semantics == "async" and repeats(pipeline, placement)
 
 
 def is_large(pipeline: Pipeline, options: SearchOptions) -> bool:

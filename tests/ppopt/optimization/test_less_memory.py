@@ -11,9 +11,11 @@ import pytest
 import ppopt
 from ppopt import Pipeline, Standing
 from ppopt.optimization.starts import one_at_a_time, published_orders
+from solver.search.first_bounds import plain_bound, quick_bound
 from solver.search.memory_reduction import TightSearch, spare_memory
-from solver.search.portfolio import plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.portfolio import run_tools
 from solver.search.state import Search
+from solver.search.tools import usual_tools
 from strategies.language.registry import find_strategy
 from strategies.model.placements import Placement, make_placement
 from strategies.problem.search_problem import build_search_problem

@@ -66,7 +66,7 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
 @pytest.fixture
 def only_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a search do nothing beyond its starts, whatever time it has: what it finds besides proves nothing of them."""
-    monkeypatch.setattr("ppopt.optimization.one_search.run_tools", lambda *_: None)
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
 
 
 def deadlocked() -> Pipeline:
@@ -195,7 +195,7 @@ def test_what_is_shorter_for_its_number_of_stages_is_named() -> None:
 def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = costs("linear", latency=4)
     good = ppopt.optimize(pipeline, time_limit=2)
-    monkeypatch.setattr("ppopt.optimization.one_search.run_tools", lambda *_: None)
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
     whole = ppopt.evaluate(pipeline, "1f1b")
     other = ppopt.evaluate(pipeline, "dualpipe-v")
     assert ppopt.optimize(pipeline).makespan > good.makespan

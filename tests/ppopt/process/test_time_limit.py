@@ -160,7 +160,7 @@ def test_no_bound_is_below_the_work_however_short_the_time(placement: str, objec
 
 
 def test_each_of_several_searches_raises_its_bound_by_all_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.one_search.run_tools", lambda *_: None)
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
     pipeline = costs(4, 8, memory={"limit": 4}, p2p_latency=0.5)
     for made in optimize_each(pipeline, SearchOptions(placement="all", time_limit=100)):
         assert isinstance(made, ppopt.Schedule)
