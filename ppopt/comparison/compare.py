@@ -354,6 +354,7 @@ class _Gathered:
         """Search the placements in turn, the time shared; Ctrl-C ends them all."""
         placements = options.placements
         shown = len(self.schedules)
+        quick = {freedom: bounds.quick for freedom, bounds in self.bounds.found.items() if bounds.quick is not None}
         for place, name in enumerate(placements):
             if self.interrupted:
                 return
@@ -365,7 +366,8 @@ class _Gathered:
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0
             seconds = options.time_limit / len(placements)  # as for the bounds: the cut must be the same
-            self._search_one(pipeline, replace(options, placement=name, time_limit=seconds), part)
+            one = replace(options, placement=name, time_limit=seconds, quick=quick)
+            self._search_one(pipeline, one, part)
             self.limit.put_aside(files=part.owed)
 
     def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:

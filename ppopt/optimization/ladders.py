@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import NamedTuple, cast
 
 from ppopt.cutting.least_memory import refuse_infeasible
+from ppopt.optimization.options import QuickBound
 from ppopt.process.garbage import collection_paused
 from ppopt.schedules.schedule import Schedule
 from reports.ladder import Ladder
@@ -93,12 +94,15 @@ class Bounds:
         The makespan without latency and limit, and with latency.
     limited : Fraction or None
         With latency and limit; None where no schedule fits the memory.
+    quick : QuickBound or None
+        What holds the last, where it is of the whole problem and neither clock nor size left an argument out.
     """
 
     loads: tuple[Fraction, ...]
     plain: Fraction
     delayed: Fraction
     limited: Fraction | None
+    quick: QuickBound | None = None
 
 
 @dataclass(frozen=True)
@@ -271,15 +275,20 @@ def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
     latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
     problem = None if clock.is_over() else _written(freedom)
     free = problem and _changed(problem, _without_limit)
-    quick = _simple_bound(freedom, loads, latency=False)
-    plain = max(quick, *loads, _quick_bound(free and _changed(free, _without_latency), clock))
+    quick = _quick_bound(free and _changed(free, _without_latency), clock)
+    plain = max(_simple_bound(freedom, loads, latency=False), *loads, _value(quick, problem))
     delayed = plain
     if latency:
-        delayed = max(plain, _simple_bound(freedom, loads, latency=True), _quick_bound(free, clock))
+        quick = _quick_bound(free, clock)
+        delayed = max(plain, _simple_bound(freedom, loads, latency=True), _value(quick, problem))
     if not freedom.limited:
-        return Bounds(loads, plain, delayed, delayed)
-    limited = _limited_bound(freedom, problem, clock)
-    return Bounds(loads, plain, delayed, None if limited is None else max(limited, delayed))
+        return Bounds(loads, plain, delayed, delayed, _whole(quick, problem, clock))
+    try:
+        refuse_infeasible(freedom.pipeline, freedom.layout)
+        quick = _quick_bound(problem, clock)
+    except InfeasibleError:
+        return Bounds(loads, plain, delayed, None)
+    return Bounds(loads, plain, delayed, max(_value(quick, problem), delayed), _whole(quick, problem, clock))
 
 
 def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fraction]]) -> Bounds:
@@ -325,24 +334,29 @@ def _without_latency(problem: Problem) -> Problem:
     return replace(problem, precedences=precedences, moves={})
 
 
-def _quick_bound(problem: Problem | Repetition | None, clock: _Clock) -> Fraction:
+def _quick_bound(problem: Problem | Repetition | None, clock: _Clock) -> QuickBound | None:
+    """Find the quick bound of what is written down; None where there is no time, or nothing is."""
     if problem is None or clock.is_over():
         clock.was_over = True
-        return Fraction(0)  # what is linear has been found apart
-    deadline = clock.next_deadline()
-    bound = makespan_bound(problem, deadline=deadline)
-    clock.was_over |= perf_counter() >= deadline
-    small = problem.problem if isinstance(problem, Repetition) else problem
-    return Fraction(bound.value, small.ticks_per_unit)
-
-
-def _limited_bound(freedom: Freedom, problem: Problem | Repetition | None, clock: _Clock) -> Fraction | None:
-    """Bound the makespan within the limit; None where nothing fits."""
-    try:
-        refuse_infeasible(freedom.pipeline, freedom.layout)
-        return _quick_bound(problem, clock)
-    except InfeasibleError:
         return None
+    began, deadline = perf_counter(), clock.next_deadline()
+    bound = makespan_bound(problem, deadline=deadline)
+    ended = perf_counter()
+    clock.was_over |= ended >= deadline
+    return QuickBound(bound, ended - began)
+
+
+def _value(quick: QuickBound | None, problem: Problem | Repetition | None) -> Fraction:
+    """Write a quick bound in the user's unit; 0 where there is none, since what is linear has been found apart."""
+    if quick is None or problem is None:
+        return Fraction(0)
+    small = problem.problem if isinstance(problem, Repetition) else problem
+    return Fraction(quick.bound.value, small.ticks_per_unit)
+
+
+def _whole(quick: QuickBound | None, problem: Problem | Repetition | None, clock: _Clock) -> QuickBound | None:
+    """Return a quick bound of all of a problem, by all arguments."""
+    return quick if isinstance(problem, Problem) and not clock.was_over else None
 
 
 def simple_bound(freedom: Freedom) -> Fraction:

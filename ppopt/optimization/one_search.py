@@ -11,6 +11,7 @@ from time import perf_counter
 from ppopt.cutting.least_memory import refuse_infeasible
 from ppopt.optimization.finishing import Draft, check_result, finish, replayed
 from ppopt.optimization.foreseeing import keep_for_bounds, keep_for_result, keep_for_whole, to_export
+from ppopt.optimization.ladders import Freedom
 from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import search_unwritten
 from ppopt.optimization.published_starts import offer_given, offer_published, offer_something
@@ -129,7 +130,12 @@ class _Whole:
 
     def bound(self) -> None:
         """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search."""
-        if self.ahead is None:
+        freedom = Freedom(self.pipeline, replace(self.placement, name=""), *self.options.allowed)
+        quick = self.options.quick.get(freedom)
+        if quick is not None:
+            self.search.proven(quick.bound)
+            self.limit.bounding = quick.seconds
+        elif self.ahead is None:
             self.limit.bounding = quick_bound(self.search)
         else:
             if not self.search.closed:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, get_args
 
 from ppopt.noise.noise import Noise
 from ppopt.process.cores import usable_cores
@@ -25,6 +25,21 @@ MOST_CORES = 16
 """Of all the cores that there are, so many are used where nobody says how many."""
 
 
+class QuickBound(NamedTuple):
+    """What all arguments that need no search show of a whole problem.
+
+    Attributes
+    ----------
+    bound : Bound
+        On the makespan.
+    seconds : float
+        How long that took.
+    """
+
+    bound: Bound
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """What `optimize` takes besides the pipeline; the same names and meanings.
@@ -34,6 +49,8 @@ class SearchOptions:
     known : Bound or None
         A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
         than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
+    quick : mapping of Freedom to QuickBound
+        Quick bounds that have been found already, by what exactly is free, see `ppopt.optimization.ladders.Freedom`.
     periodic : bool
         Whether long pipelines of more than 100,000 operations may be searched by their first microbatches, as
         `optimize` does; without it there are at most 300,000. Their schedules are
@@ -56,6 +73,7 @@ class SearchOptions:
     starts: Sequence[Schedule] = ()
     cut: CutChoice = "plan"
     known: Bound | None = None
+    quick: Mapping[Hashable, QuickBound] = field(default_factory=dict)
     periodic: bool = False
     robust: Noise | None = None
 

@@ -19,6 +19,7 @@ from ppopt.commands.cli import cli
 from ppopt.commands.compare import split_strategies
 from ppopt.commands.progress_line import ProgressLine
 from ppopt.comparison.compare import comparison_of
+from ppopt.optimization import one_search
 from reports.ladder import STEPS
 from strategies.language.registry import all_strategies
 from tests.running import interrupted
@@ -68,6 +69,24 @@ def test_everything_is_compared_on_one_model() -> None:
         assert ladder.makespan == schedule.makespan
         assert ladder.bound == schedule.bound
         assert made.bound <= schedule.makespan
+
+
+def test_what_bounds_a_placement_is_not_found_again_by_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = pipeline(3, 6, memory={"limit": 3})
+    alone = ppopt.optimize(limited, time_limit=5)
+    again: list[object] = []
+
+    def quick_bound(*each: object, **_: object) -> float:
+        again.append(each)
+        return 0.0
+
+    monkeypatch.setattr(one_search, "quick_bound", quick_bound)
+    made = ppopt.compare(limited, placement="linear", time_limit=5)
+    (searched,) = (schedule for schedule in made.schedules if schedule.is_searched)
+    assert again == []
+    assert (searched.bound, searched.status) == (alone.bound, alone.status)
+    ppopt.optimize(limited, time_limit=1)
+    assert len(again) == 1
 
 
 def test_the_table_is_ranked_and_ends_with_the_bound_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
