@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.twins import BETWEEN, twins
@@ -180,11 +181,10 @@ class Frontier:
 
     def _ranked(self) -> list[Schedule]:
         """List the schedules of the points and the published ones, each once: those that fit first, by their length."""
-        limits = [float("inf") if limit is None else float(limit) for limit in self.pipeline.limits]
 
         def rank(schedule: Schedule) -> tuple[Any, ...]:
-            over = any(peak > limit for peak, limit in zip(schedule.peak_memory, limits, strict=True))
-            return over, schedule.makespan, *schedule.memory_taken, schedule.strategy
+            over = schedule.figures.excesses(self.pipeline.limits)
+            return bool(over), schedule.makespan, *schedule.memory_taken, schedule.strategy
 
         every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
         return sorted(every.values(), key=rank)
@@ -214,7 +214,7 @@ class Frontier:
                     memory=max(group[0].peak_memory),
                     makespan=group[0].makespan,
                     is_comparable=places[id(group[0])] in self.comparable,
-                    best=self._best_within(max(group[0].peak_memory)),
+                    best=self._best_within(max(group[0].figures.peaks)),
                     rank=ranks[id(group[0])],
                 )
                 for group in twins(self.published)
@@ -227,8 +227,8 @@ class Frontier:
             unit=self.pipeline.unit or "",
         )
 
-    def _best_within(self, memory: float) -> float | None:
-        return min((each.makespan for each in self.stairs if max(each.peak_memory) <= memory), default=None)
+    def _best_within(self, memory: Fraction) -> float | None:
+        return min((each.makespan for each in self.stairs if max(each.figures.peaks) <= memory), default=None)
 
     @property
     def _search_sentence(self) -> str:
