@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 from reports.memory import memory_steps
@@ -31,8 +32,8 @@ class Figures:
         (T − U) ÷ U, the bubble of Megatron and PP-Emulation; negative where overlap beats U.
     span_bubble_ratio : float
         1 − U ÷ S, the Zero Bubble paper's.
-    peak_memory : tuple of float
-        For each device the most memory it holds at one time.
+    peaks : tuple of Fraction
+        For each device the most memory it holds at one time, exactly: what fits a limit is decided by these.
     """
 
     makespan: float
@@ -42,7 +43,23 @@ class Figures:
     bubble_ratio: float
     bubble_over_ideal: float
     span_bubble_ratio: float
-    peak_memory: tuple[float, ...]
+    peaks: tuple[Fraction, ...]
+
+    @cached_property
+    def peak_memory(self) -> tuple[float, ...]:
+        """For each device the most memory it holds at one time."""
+        return tuple(map(float, self.peaks))
+
+    def excesses(self, limits: Sequence[Fraction | None]) -> dict[int, Fraction]:
+        """Return the devices that hold more than their limit, and by how much.
+
+        Parameters
+        ----------
+        limits : sequence of Fraction or None
+            The memory limit of each device.
+        """
+        pairs = enumerate(zip(self.peaks, limits, strict=True))
+        return {device: peak - limit for device, (peak, limit) in pairs if limit is not None and peak > limit}
 
 
 def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figures:
@@ -105,7 +122,7 @@ def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
         bubble_ratio=(room - sum(busy)) / room,
         bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
         span_bubble_ratio=float((span - ideal_ticks) / span),
-        peak_memory=tuple(peak / problem.amounts_per_unit for peak in peaks),
+        peaks=tuple(Fraction(peak, problem.amounts_per_unit) for peak in peaks),
     )
 
 

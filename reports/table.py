@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reports.metrics import Figures
 from reports.numbers import number, percent, signed_percent
@@ -24,7 +25,7 @@ class Row:
         Devices, stages, microbatches.
     figures : Figures
         Its figures.
-    limits : sequence of float or None
+    exact_limits : sequence of Fraction or None
         The memory limit of each device.
     status : str
         ``replayed``, or what a search says of its result.
@@ -41,7 +42,7 @@ class Row:
     name: str
     sizes: tuple[int, int, int]
     figures: Figures
-    limits: Sequence[float | None]
+    exact_limits: Sequence[Fraction | None]
     status: Status = "replayed"
     objective: Objective = "makespan"
     bound: float | None = None
@@ -54,10 +55,36 @@ class Row:
         return self.figures.span if self.objective == "span" else self.figures.makespan
 
     @property
+    def limits(self) -> list[float | None]:
+        """The memory limit of each device, to be shown."""
+        return [None if limit is None else float(limit) for limit in self.exact_limits]
+
+    @property
     def over(self) -> list[int]:
         """The devices that hold more than their limit."""
-        pairs = zip(self.figures.peak_memory, self.limits, strict=True)
-        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+        return list(self.figures.excesses(self.exact_limits))
+
+    @property
+    def worst(self) -> int:
+        """The device that exceeds its limit most."""
+        excesses = self.figures.excesses(self.exact_limits)
+        return max(excesses, key=excesses.__getitem__)
+
+    def excess(self, write: Callable[[float], str], between: str) -> str:
+        """Write what the worst device holds and its limit; how much more that is, where both read the same.
+
+        Parameters
+        ----------
+        write : callable
+            How numbers are written.
+        between : str
+            The words between the two.
+        """
+        held, limit = self.figures.peaks[self.worst], self.exact_limits[self.worst] or Fraction(0)
+        holds, allowed = write(float(held)), write(float(limit))
+        if holds == allowed:
+            return f"{write(float(held - limit))} more than its limit of {allowed}"
+        return f"{holds}{between}{allowed}"
 
 
 TERMINAL_WIDTH = 80
@@ -254,11 +281,7 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
     notes = ["* the shortest" + (" that fits the memory limit" if limited else "")] if marked else []
     for row in rows:
         if row.over:
-            worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
-            peak, limit = row.figures.peak_memory[worst], row.limits[worst] or 0
             others = f" (and {len(row.over) - 1} more)" if len(row.over) > 1 else ""
-            notes.append(
-                f"! {row.name} is over the memory limit: device {worst}{others} holds {number(peak)}, "
-                f"its limit is {number(limit)}"
-            )
+            excess = row.excess(number, ", its limit is ")
+            notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
     return notes

@@ -36,8 +36,7 @@ def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, i
 
 def excess(row: Row) -> str:
     """Say on which device a schedule needs too much memory most."""
-    worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
-    return f"needs {grouped(row.figures.peak_memory[worst])} of {grouped(row.limits[worst] or 0)} on device {worst}"
+    return f"needs {row.excess(grouped, ' of ')} on device {row.worst}"
 
 
 def _that_fits(rows: Sequence[Row]) -> str:

@@ -19,6 +19,9 @@ from solver.problem import Problem
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
+ONE_AT_A_TIME = "one microbatch at a time"
+"""The schedule that needs the least memory, with which every curve begins; no framework has a program for it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Found:

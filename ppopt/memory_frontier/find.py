@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
@@ -17,7 +17,7 @@ from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.ladders import freedom_of
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions
+from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, placement_notes
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.unwritten import Long
 from ppopt.process.garbage import collection_paused
@@ -54,8 +54,6 @@ TO_ANSWER = 0.3
 
 FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
 """How long a page takes: seconds for itself, and for each schedule in multiples of what evaluating it took."""
-
-ONE_AT_A_TIME = "one microbatch at a time"
 
 NO_TIME_TO_CUT = "the time limit is too short to cut its layers such that they need the least memory"
 
@@ -224,7 +222,7 @@ def _laid(cut: SearchedCut, allowed: Allowed) -> Lane:
     problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
     lane = Lane(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
     orders = pipeline_actions(one_at_a_time(cut.layout, problem))
-    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph")))
+    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
     if cut.is_open:
         lane.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
     else:
@@ -466,6 +464,7 @@ class _Gathered:
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)
         yield from halves_notes(self.model)
+        yield from placement_notes(self.model)
         if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
             yield "no memory is given: every stage is taken to keep 1 of each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:

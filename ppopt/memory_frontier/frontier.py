@@ -204,11 +204,10 @@ class Frontier:
 
     def _ranked(self) -> list[Schedule]:
         """List the schedules of the points and the published ones, each once: those that fit first, by their length."""
-        limits = [float("inf") if limit is None else float(limit) for limit in self.pipeline.limits]
 
         def rank(schedule: Schedule) -> tuple[Any, ...]:
-            over = any(peak > limit for peak, limit in zip(schedule.peak_memory, limits, strict=True))
-            return over, schedule.makespan, *schedule.memory_taken, schedule.strategy
+            over = schedule.figures.excesses(self.pipeline.limits)
+            return bool(over), schedule.makespan, *schedule.memory_taken, schedule.strategy
 
         every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
         return sorted(every.values(), key=rank)
@@ -239,7 +238,7 @@ class Frontier:
                     memory=max(group[0].peak_memory),
                     makespan=group[0].makespan,
                     is_comparable=places[id(group[0])] in self.comparable,
-                    best=self._best_within(max(group[0].peak_memory)),
+                    best=self._best_within(max(group[0].figures.peaks)),
                     rank=ranks[id(group[0])],
                 )
                 for group in twins(self.published)
@@ -253,10 +252,10 @@ class Frontier:
             scope=self.scope,
         )
 
-    def _best_within(self, memory: float) -> float:
+    def _best_within(self, memory: Fraction) -> float:
         """Return the shortest step that is known with so much memory, by whatever schedule."""
         known = (*self.stairs, *self.published)
-        return min(each.makespan for each in known if max(each.peak_memory) <= memory)
+        return min(each.makespan for each in known if max(each.figures.peaks) <= memory)
 
     @property
     def _search_sentence(self) -> str:

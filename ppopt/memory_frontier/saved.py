@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.memory_frontier.curves import Curves, Found, Lane, Proof
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane, Proof
 from ppopt.process.checksums import is_as_written, with_checksum
 from ppopt.process.internal_error import InternalError
 from ppopt.process.whole_files import written_whole
@@ -221,5 +221,6 @@ def _prove(lane: Lane, written: Mapping[str, Any]) -> None:
 def _restored(lane: Lane, written: dict[str, Any], allowed: Allowed) -> Schedule:
     orders = [[parse_action(action) for action in order] for order in written["orders"]]
     pipeline = lane.pipeline.with_cut(written["cut"]) if lane.over_cuts else lane.pipeline
-    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph")
+    by_time = written["searched"] or written["name"] == ONE_AT_A_TIME
+    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph", searched=by_time)
     return replace(made, allowed=allowed, status="feasible" if written["searched"] else "replayed")

@@ -805,7 +805,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule it had found", *notes)
-    notes = (*notes, *_digit_notes(search, result.strategy), *_placement_notes(result.pipeline))
+    notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
@@ -827,8 +827,14 @@ def _digit_notes(search: Search, label: str) -> Iterator[str]:
         )
 
 
-def _placement_notes(pipeline: Pipeline) -> Iterator[str]:
-    """Say that a searched order's communication is placed by time, where the pipeline asks for something else."""
+def placement_notes(pipeline: Pipeline) -> Iterator[str]:
+    """Say that a searched order's communication is placed by time, where the pipeline asks for something else.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model.
+    """
     asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
     if asked in ("pytorch", "given", "batched"):
         key = "p2p" if asked == "batched" else "lowering"

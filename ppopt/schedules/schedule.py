@@ -210,9 +210,9 @@ class Schedule:
         return self.figures.peak_memory
 
     @property
-    def memory_taken(self) -> tuple[float, float]:
+    def memory_taken(self) -> tuple[Fraction, Fraction]:
         """By what the memory of equally short schedules is compared: the largest device's peak, then all their sum."""
-        return max(self.peak_memory), sum(self.peak_memory)
+        return max(self.figures.peaks), sum(self.figures.peaks, Fraction(0))
 
     @property
     def bound(self) -> float | None:
@@ -242,8 +242,7 @@ class Schedule:
     @property
     def over_limit(self) -> list[int]:
         """The devices that hold more than their limit."""
-        pairs = zip(self.peak_memory, self.limits, strict=True)
-        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+        return list(self.figures.excesses(self.pipeline.limits))
 
     @property
     def is_searched(self) -> bool:
@@ -349,7 +348,7 @@ class Schedule:
             self.strategy,
             (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
             self.figures,
-            self.limits,
+            self.pipeline.limits,
             self.status,
             self.objective,
             self.bound,
