@@ -1,5 +1,7 @@
 """What holds for all tests.
 
+- `make test` runs what is not `slow`, a fifth of the examples of each property, and of an `exhaustive` family the
+  first case; `make test-slow` runs the rest, and all examples.
 - Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed.
 - Coverage is not measured in slow tests, and of tests with many cases only in the first few: it would make the whole
   two or three times as long, and find no line more.
@@ -17,8 +19,9 @@ import pytest
 from hypothesis import settings
 
 from tests.compiling import compile_beforehand
+from tests.examples import examples
 
-settings.register_profile("any machine", deadline=None)  # no test asserts a time
+settings.register_profile("any machine", deadline=None, max_examples=examples(100))  # no test asserts a time
 settings.load_profile("any machine")
 
 MEASURED_CASES = 4
@@ -32,11 +35,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compile_beforehand()
 
 
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     cases = Counter[str]()
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
+        if cases[test] > 1 and item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
         if cases[test] > MEASURED_CASES or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.no_cover)
 

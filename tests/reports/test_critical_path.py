@@ -13,6 +13,7 @@ from ppopt import Op, Pipeline, Schedule
 from reports.critical_path import critical_path
 from solver.problem import Placed, Problem, Task
 from tests.evaluated import evaluated
+from tests.examples import examples
 from tests.reports.test_idle import schedules
 from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
@@ -42,7 +43,7 @@ def assert_holds_up(problem: Problem, rows: Sequence[Placed]) -> None:
     assert total == max(row.end for row in rows) - min(row.start for row in rows)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(schedules())
 def test_durations_and_latencies_add_up_to_the_makespan(made: Schedule) -> None:
     assert_holds_up(made.problem, made.rows)

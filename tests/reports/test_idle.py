@@ -17,6 +17,7 @@ from reports.idle import CAUSES, Idle, Wait, Waiting, explain_idle
 from solver.problem import Fusing, Hold, Key, Placed, Problem, Task
 from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated
+from tests.examples import examples
 from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
 NOTHING = dict.fromkeys(CAUSES, 0)
@@ -139,14 +140,14 @@ def late_timelines(draw: st.DrawFn) -> tuple[Problem, list[Placed]]:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(late_timelines())
 def test_the_causes_are_those_found_tick_by_tick(case: tuple[Problem, list[Placed]]) -> None:
     problem, rows = case
     assert list(assert_all_adds_up(problem, rows).devices) == Walk(problem, rows).causes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(schedules())
 def test_a_memory_limit_only_turns_order_into_waiting(made: Schedule) -> None:
     unlimited = Problem(**{**vars(made.problem), "capacities": ()})
@@ -333,7 +334,7 @@ def test_a_device_without_work_is_filling_all_the_time() -> None:
     assert found.before == (Wait(0, 0, 0, 0, None),)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(schedules(), st.integers(1, 1000))
 def test_it_does_not_matter_when_a_schedule_starts(made: Schedule, start: int) -> None:
     rows = [row._replace(start=row.start + start, end=row.end + start) for row in made.rows]

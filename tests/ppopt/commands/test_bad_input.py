@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ppopt.commands.cli import cli
 from ppopt.commands.printing import together
 from solver.counted import listed
+from tests.examples import examples
 
 RIGHT: dict[str, Any] = {
     "devices": 2,
@@ -135,7 +136,7 @@ def mutated(draw: st.DrawFn) -> Any:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated(), st.sampled_from(["1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipe-v", "1f1b-overlap"]))
 def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, strategy: str) -> None:
     file = tmp_path / "costs.json"
@@ -150,7 +151,7 @@ def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, 
         assert result.stderr
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=60), st.binary(max_size=60)))
 def test_no_file_gives_a_traceback(tmp_path: Path, content: str | bytes) -> None:
     file = tmp_path / "costs.yaml"

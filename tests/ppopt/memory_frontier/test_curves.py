@@ -16,6 +16,7 @@ from ppopt.optimization.optimize import SearchOptions, searched_cut
 from solver.bounds.bound import Bound
 from strategies.problem.search_problem import build_search_problem
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 COSTS = pipeline(2, 3, stages=2)
 PUBLISHED = evaluated("1f1b", COSTS)
@@ -51,7 +52,7 @@ def known(draw: st.DrawFn) -> Curves:
     return Curves(lanes)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(known(), st.lists(AMOUNTS, min_size=2, max_size=8))
 def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: list[Fraction]) -> None:
     limits = sorted(limit for limit in asked if limit >= curves.least)
@@ -66,7 +67,7 @@ def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: li
         assert each.makespan == min(found.makespan for found in every)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(known())
 def test_steps_and_stairs_are_the_curves(curves: Curves) -> None:
     stairs, steps = curves.stairs(), curves.bound_steps([])

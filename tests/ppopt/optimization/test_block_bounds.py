@@ -22,6 +22,7 @@ from strategies.model.placements import Placement, make_placement
 from strategies.problem.dependencies import build_problem, split_as_in
 from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import Action, World
+from tests.examples import examples
 
 RULES = ("absent", "overlap", "per stage")
 SIZES = [  # placement, devices, stages, microbatches, split: what is tried exhaustively in a moment
@@ -151,7 +152,7 @@ def test_no_bound_is_above_the_optimum_and_the_checker_agrees(rule: str) -> None
         check(seed, rule)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(1000, 10**6), st.sampled_from(RULES))
 def test_nor_anywhere_else(seed: int, rule: str) -> None:
     check(seed, rule)

@@ -35,6 +35,7 @@ from strategies.model.placements import make_placement
 from strategies.problem.search_problem import Allowed
 from tests.brute_force import optimum
 from tests.conftest import DATA
+from tests.examples import examples
 
 ROWS = json.loads((DATA / "pp_emulation_makespans.json").read_text())
 SIZES = ("devices", "stages", "microbatches")
@@ -128,7 +129,7 @@ def costs(draw: st.DrawFn) -> Pipeline:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("most", [0, ladders.MOST_BOUNDED_OPS])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(pipeline=costs())
 def test_any_costs(most: int, pipeline: Pipeline) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -145,7 +146,7 @@ def test_any_costs(most: int, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(pipeline=costs())
 def test_what_size_or_clock_leaves_of_a_bound_is_the_same_for_ladder_and_search(pipeline: Pipeline) -> None:
     for schedule in every_schedule(pipeline):

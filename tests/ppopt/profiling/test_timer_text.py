@@ -14,6 +14,7 @@ import ppopt
 from ppopt import InputError, Pipeline
 from ppopt.profiling.timer_text import timers_in_text
 from tests.evaluated import evaluated
+from tests.examples import examples
 from tests.ppopt.profiling.made_traces import COSTS
 
 OTHERS = [
@@ -62,7 +63,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> ppopt.Profile:
     return ppopt.profile(write(tmp_path_factory.mktemp("plain"), [json.dumps(log) for log in logs()]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_other_lines_between_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, plain: ppopt.Profile, data: st.DataObject

@@ -23,6 +23,7 @@ from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
 from strategies.model.communicators import COMMUNICATORS
 from tests.brute_force import optimum
+from tests.examples import examples
 from tests.lowered_orders import TIMES, golden
 
 SIZES = {"devices": 4, "stages": 8, "microbatches": 8, "times": TIMES}
@@ -128,7 +129,7 @@ def test_lists_of_boundaries_need_stages() -> None:
         ppopt.Pipeline.from_mapping({**open_stages, "communication": {"transfer": [1, 1, 1]}})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.sampled_from(["interleaved", "dualpipe-v", "zb-v", "looped-bfs", "hanayo", "interleaved-overlap", "chimera"]),
     st.sampled_from([2, 4]),
@@ -161,7 +162,7 @@ def cuts_with_empty_stages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return name, mapping | draw(st.sampled_from([{}, {"overlap": 0.5}]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cuts_with_empty_stages())
 @example(
     (
@@ -182,7 +183,7 @@ def test_blocks_that_take_no_time_have_their_turn_on_a_link(case: tuple[str, dic
     assert {row.task: row.start for row in waits.rows} == link_by_link(waits)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(cuts_with_empty_stages(), st.sampled_from(COMMUNICATORS))
 def test_blocks_that_take_no_time_run_with_every_kind_of_waiting(
     case: tuple[str, dict[str, Any]], communicators: str

@@ -23,6 +23,7 @@ from strategies.order_files.exported_order import export_order
 from strategies.order_files.schedule_file import parse_schedule
 from tests.conftest import DATA
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 FILES = sorted((DATA / "pytorch_orders").glob("*.csv"))
@@ -62,7 +63,7 @@ def test_every_schedule_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
         assert last_forwards(again) == list(range(8))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_every_schedule_comes_back_on_any_costs(data: st.DataObject, tmp_path: Path) -> None:
     strategy = all_strategies()[data.draw(st.sampled_from(sorted(all_strategies())))]
@@ -94,7 +95,7 @@ def test_microbatches_are_renumbered_and_the_makespan_is_kept(tmp_path: Path) ->
     assert last_forwards(again) == [0, 1, 2]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(numbers=st.permutations(range(8)), name=st.sampled_from(["1f1b", "zb-h1", "dualpipe-v", "interleaved"]))
 def test_any_numbering_is_brought_into_order(numbers: list[int], name: str) -> None:
     made = ppopt.evaluate(pipeline(4, 8), name, engine="graph")
@@ -198,7 +199,7 @@ SMALL_FILES = [file for file in FILES if file.stat().st_size < 1200]
 
 
 @pytest.mark.no_cover
-@settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_a_mangled_file_is_never_a_traceback_and_never_taken_wrongly(data: st.DataObject, tmp_path: Path) -> None:
     file = data.draw(st.sampled_from(SMALL_FILES))

@@ -11,6 +11,7 @@ import ppopt
 from ppopt import InputError, Pipeline
 from reports.memory import memory_steps
 from solver.errors import InfeasibleError
+from tests.examples import examples
 from tests.running import run_ppopt
 
 
@@ -90,7 +91,7 @@ def test_a_bidirectional_placement_may_not_fit_where_a_linear_one_does() -> None
         ppopt.optimize(made, placement="bidirectional", time_limit=5)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(st.lists(st.integers(0, 6), min_size=3, max_size=3), st.integers(2, 8), st.sampled_from(["makespan", "span"]))
 def test_searching_with_it_is_searching_with_less_room(static: list[int], room: int, objective: Any) -> None:
     def found(**memory: Any) -> Any:

@@ -18,6 +18,7 @@ from solver.problem import Hold, Problem, Task
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
+from tests.examples import examples
 from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 
@@ -38,7 +39,7 @@ def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(10_000, 10_000_000))
 def test_nor_anywhere_else(seed: int) -> None:
     problem, text = random_problem(seed)

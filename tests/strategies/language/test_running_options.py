@@ -12,6 +12,7 @@ from strategies.language.orders import make_orders
 from strategies.language.registry import find_strategy
 from strategies.language.running_options import can_run, values_that_run
 from strategies.language.steps import B, F
+from tests.examples import examples
 
 
 def pipeline(devices: int, microbatches: int, stages: int) -> Pipeline:
@@ -27,7 +28,7 @@ def runs_when_replayed(name: str, costs: Pipeline, group_size: int) -> bool:
     return True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(["interleaved", "interleaved-overlap"]),
     st.integers(1, 5),

@@ -22,6 +22,7 @@ from strategies.model.actions import Op
 from strategies.model.communicators import COMMUNICATORS, queues
 from strategies.model.placements import make_placement
 from strategies.order_files.schedule_file import parse_schedule, schedule_as_text
+from tests.examples import examples
 from tests.lowered_orders import (
     ends_of,
     evaluated_with_transfers,
@@ -119,7 +120,7 @@ def test_placement_by_time_cannot_hang_or_cross_whatever_the_times_are() -> None
         assert_is_safe(schedule.actions, schedule.layout, ends_of(schedule), draws)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 10**6), st.sampled_from(["linear", "interleaved", "v", "wave", "bidirectional"]))
 def test_any_order_that_runs_is_placed_without_deadlock_or_crossing(seed: int, placement_name: str) -> None:
     """Orders as arbitrary as they come: random list schedules, some with actions that take no time."""
