@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import ppopt
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME
 from ppopt.schedules.communicated import Order
 from solver.problem import Block, Placed
 from solver.programs import Compute, Program
@@ -121,12 +122,12 @@ def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
         for task in [_task(op)]
     ]
     pipeline = schedule.pipeline
+    by_time = schedule.is_searched or schedule.strategy == ONE_AT_A_TIME
     order = Order(
-        schedule.strategy, pipeline, schedule.layout, schedule.problem, schedule.actions, rows,
-        searched=schedule.is_searched,
+        schedule.strategy, pipeline, schedule.layout, schedule.problem, schedule.actions, rows, searched=by_time
     )  # fmt: skip
     communicators = pipeline.communicators or "pair"
-    if schedule.is_searched:
+    if by_time:
         lowered = order.lowered("timed")
     elif pipeline.semantics == "batched":
         lowered = order.batched()

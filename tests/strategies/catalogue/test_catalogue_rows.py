@@ -48,7 +48,9 @@ def costs_of(row: dict[str, Any]) -> Pipeline:
 
 
 def named(row: dict[str, Any]) -> str:
-    options = ",".join(f"{OPTIONS[key]}={value}" for key, value in row["options"].items() if key in OPTIONS)
+    given = [f"{OPTIONS[key]}={value}" for key, value in row["options"].items() if key in OPTIONS]
+    one_per_device = [f"stages={row['p']}"] if row["options"].get("v") == 1 else []  # else it would run two
+    options = ",".join(given + one_per_device)
     return f"{NAMES.get(row['schedule'], row['schedule'])}{':' if options else ''}{options}"
 
 
