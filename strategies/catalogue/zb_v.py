@@ -27,7 +27,7 @@ def zb_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
 
 def _programme(devices: int, device: int, microbatches: int) -> Iterator[Step]:
     """Yield the steps of a device for at least 2p − 1 microbatches."""
-    inner = devices - device  # devices from here to the turning point
+    inner = devices - device  # devices from this one to the turning point, both included
     far, near = F(1) + I(1) + W(1), I(0) + W(0)
     warmup = 2 * inner - 1 + device
     steady = microbatches - devices
