@@ -1,4 +1,4 @@
-"""Plans: what they say is what a replay says, and why."""
+"""Plans: their figures are those of a replay, and their reasons are true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values of an option run: what is named runs, and deadlocks are told by times and without them alike."""
+"""Values of an option that run: every value named runs, and deadlocks are found without times as with them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_would_take_long_to_try_is_not_named(monkeypatch: pytest.MonkeyPatc
     why_deadlocked=lambda _costs, *, depth=0: f"depth {depth} begins with a backward" if depth == 0 else "",
 )
 def hasty(costs, device, *, depth=None):
-    """Begins with a backward unless it is told otherwise."""
+    """Begin with a backward unless ``depth`` is given."""
     depth = depth or 0
     yield from F * depth
     yield from (B + F) * (costs.microbatches - depth)
