@@ -38,7 +38,7 @@ def runs_when_replayed(name: str, costs: Pipeline, group_size: int) -> bool:
 def test_an_order_ends_without_times_where_it_ends_with_them(name: str, p: int, m: int, v: int, group: int) -> None:
     costs = pipeline(p, m, v * p)
     _, orders = make_orders(find_strategy(name), costs, {"group_size": group})
-    assert can_run(orders, v * p) == runs_when_replayed(name, costs, group)
+    assert can_run(orders, v * p) == runs_when_replayed(f"{name}:stages={v * p}", costs, group)
 
 
 @pytest.mark.parametrize("name", ["zb1p", "zb-h2", "dualpipe", "dualpipe-v", "looped-bfs", "gpipe"])
