@@ -17,7 +17,7 @@ from strategies.model.pipeline import Pipeline
     splits_backward=True,
 )
 def zb_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """ZB-V (Qi et al. 2023): one V of stages, no bubble within p activations where F, I and W are alike."""
+    """ZB-V (Qi et al. 2023): one V of stages, no bubble within p activations if F, I and W are equal."""
     seen: Counter[Step] = Counter()
     for step in _programme(pipeline.devices, device, max(pipeline.microbatches, 2 * pipeline.devices - 1)):
         seen[step] += 1

@@ -79,7 +79,7 @@ def _transfer_faults(rows: Sequence[Sequence[Token | None]], said: Computations)
         if end is None:
             continue
         assert isinstance(end.transfer, Op)
-        if problem := _without_sense(token, end.transfer, said):
+        if problem := _why_impossible(token, end.transfer, said):
             yield Fault(*place, str(token), problem)
             continue
         side = found.sends if end.is_send else found.receives
@@ -97,7 +97,7 @@ def _transfer_faults(rows: Sequence[Sequence[Token | None]], said: Computations)
     yield from _left_out(found, said)
 
 
-def _without_sense(token: Aside, transfer: Op, said: Computations) -> str | None:
+def _why_impossible(token: Aside, transfer: Op, said: Computations) -> str | None:
     """Say why such a send or receive cannot exist."""
     for what, number, size in (
         ("stage", token.stage, said.stages),

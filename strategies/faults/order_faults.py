@@ -146,7 +146,7 @@ class _Reading:
         yield from self._empty_rows()
         yield from self._repetitions()
         yield from self._out_of_range()
-        yield from self._strangers()
+        yield from self._on_wrong_devices()
         yield from self._incomplete()
         inverted = list(find_inversions(self.places, self.stages))
         yield from (fault for _, fault in inverted)
@@ -178,7 +178,7 @@ class _Reading:
                 if after > before + 1:
                     yield Fault(None, None, "", _gap(what, before + 1, after - 1, size))
 
-    def _strangers(self) -> Iterator[Fault]:
+    def _on_wrong_devices(self) -> Iterator[Fault]:
         for op, place in self.places.items():
             home = self.home(op)
             if home != place.row:

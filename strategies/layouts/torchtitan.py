@@ -72,7 +72,7 @@ def read_torchtitan_parts(parts: Sequence[object], layers: Layers, devices: int)
     layers : Layers
         The model.
     devices : int
-        The ranks of the pipeline.
+        The number of pipeline ranks.
 
     Raises
     ------

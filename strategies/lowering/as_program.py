@@ -52,7 +52,7 @@ def as_programs(
     duration : callable
         The duration of an action, in ticks.
     moving : callable
-        The time of a transfer on the link, and its latency after that, in ticks.
+        The time of a transfer on the link and its latency after that, in ticks.
     """
     crossings = Crossings(placement)
     transfers: dict[Key, Transfer] = {

@@ -28,7 +28,7 @@ def lower_as_pytorch(
     orders : sequence of sequence of (Op or Block)
         The computations of each device.
     placement : Placement
-        Which device holds which stage, with one device for each.
+        Which device holds which stage; each stage must be on one device.
     deferred : bool
         Whether to move receives afterwards as with ``defer_pp_recv=True``; see `defer_receives`.
 

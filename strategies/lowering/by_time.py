@@ -27,11 +27,11 @@ def lower_by_time(
 
     The result cannot deadlock, whether communicators serve an edge, a pair, a way or a rank each, and whatever the real
     durations are. Proof: put every transfer at the end of its producer, and sort transfers and actions into one total
-    order by the times of the replay (equal times by the order of a device and by what waits for what). Then everything
-    waits only for things earlier in that order. An action waits for the actions before it on its device, and for the
-    transfers of its inputs. A transfer waits for the transfers before it on its queues, which are earlier by
-    construction, and for the computations before its two ends are posted: for a send, its producer and what precedes
-    the producer; for a receive, what precedes the device's previous transfer. So there is no cycle of waiting. All
+    order by the times of the replay (ties by the order of a device and by dependencies). Then everything waits only for
+    earlier elements of that order. An action waits for the actions before it on its device, and for the transfers of
+    its inputs. A transfer waits for the transfers before it on its queues, which are earlier by construction, and for
+    the computations that precede the posting of its two ends: for a send, its producer and everything before the
+    producer; for a receive, everything before the device's previous transfer. So there is no cycle of waiting. All
     devices post their ends in the same order, so nothing crosses.
 
     Parameters

@@ -13,7 +13,7 @@ from strategies.model.numbers import PerStage, read_amount, read_count, read_dur
 from strategies.model.part import Part, WrongKeyError
 
 P2P = ("async", "links", "rendezvous", "batched")
-"""What a transfer waits for: nothing; its link; its receive and both devices' queues; and computing for it as well."""
+"""A transfer waits for nothing, for its link, or for its receive and both queues; if batched, computing waits, too."""
 
 LOWERINGS = ("timed", "pytorch", "given")
 """How sends and receives are placed: by time, as PyTorch places them, or as in the file."""
@@ -182,7 +182,7 @@ class Communication(Part):
         time : Fraction
             The time to add.
         on_link : bool
-            Whether to add it to ``transfer``, if that is given; otherwise it is added to the latency.
+            Whether to add it to the time on the link, unless transfers are given in bytes; otherwise to the latency.
         """
         if on_link and self.bytes is None:
             given = self.transfer or Fraction(0)

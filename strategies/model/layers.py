@@ -294,7 +294,7 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         first: dict[str, int] = {}
         for place, kind in enumerate(self.kinds):
             other = first.setdefault(kind.name, place)
-            if _look(kind) != _look(self.kinds[other]):
+            if _properties(kind) != _properties(self.kinds[other]):
                 raise ValueError(f"rows of one name must have the same costs, glue and letter; {kind.name} differs")
         return self
 
@@ -394,5 +394,5 @@ def added_up(costs: Iterable[LayerCosts]) -> LayerCosts:
     return total
 
 
-def _look(kind: LayerKind) -> tuple[object, ...]:
+def _properties(kind: LayerKind) -> tuple[object, ...]:
     return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter

@@ -182,7 +182,7 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
             f"{faults[0]}"
         )
     counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
-    return ScheduleFile(name, rows, tuple(faults), tuple(_told(counts, name)), tuple(notes))
+    return ScheduleFile(name, rows, tuple(faults), tuple(_notes_on_set_aside(counts, name)), tuple(notes))
 
 
 def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
@@ -306,7 +306,7 @@ def _nearest_kind(text: str) -> str | None:
     return near[0] if near else text[0] if text[0] in KINDS else None
 
 
-def _told(counts: Counter[str], name: str) -> Iterable[str]:
+def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
     for kinds, why in (
         (_TRANSFERS, "ppopt places communication by itself"),
         (_SHARDING, "ppopt does not model sharding and the reduction of gradients"),

@@ -80,7 +80,7 @@ def earliest_slot(lanes: Sequence[Lane], device: int, action: Action, *, whole_b
     action : Action
         The action.
     whole_backwards : bool
-        Whether a backward is done only when its second half is, which has the kind of its W.
+        Whether a full backward takes two slots, the second of which has the kind of its W.
     """
     kind, number = action
     slots = lanes[device].slots

@@ -1,4 +1,4 @@
-"""A command's time limit: what shares it, and that whatever it has no time for is left out and named."""
+"""A command's time limit covers everything that it does; whatever it has no time for is left out and named."""
 
 from __future__ import annotations
 
