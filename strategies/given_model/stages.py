@@ -255,7 +255,7 @@ def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
     Raises
     ------
     InputError
-        With a line for each that differs.
+        If any differ, with a line for each.
     """
     found = [
         f"{key}: the pipeline has {own}, but {name} has {size}"
@@ -329,7 +329,7 @@ def settle_sizes(
     Raises
     ------
     InputError
-        With a line for each contradiction: both values, and where each comes from.
+        If anything contradicts, with a line for each contradiction: both values, and their sources.
     """
     files = [name for name in named if isinstance(name, GivenOrder)]
     if not files:

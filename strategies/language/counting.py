@@ -13,7 +13,7 @@ from strategies.model.placements import LocalStage
 
 
 def count_microbatches(steps: Iterable[Step], local_stages: Sequence[LocalStage]) -> Iterator[PipelineAction]:
-    """Give each step of one device its microbatch.
+    """Assign each step of one device its microbatch.
 
     Forwards take a stage's microbatches in increasing order, and so do its backwards (B and I count together). A W
     belongs to the oldest I that still owes one.

@@ -98,7 +98,7 @@ def make_orders(
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `strategies.given_model.stages.GivenModel`.
+        The pipeline, cut to fit the schedule; see `strategies.given_model.stages.GivenModel`.
     options : dict, optional
         The schedule's own options.
 

@@ -28,7 +28,7 @@ def values_that_run(
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `strategies.given_model.stages.GivenModel`.
+        The pipeline, cut to fit the schedule; see `strategies.given_model.stages.GivenModel`.
     chosen : mapping of str to int, optional
         The schedule's own options as given.
     most : int

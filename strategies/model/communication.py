@@ -81,7 +81,7 @@ def read_choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
 
 
 class Hop(NamedTuple):
-    """How long a result takes from one device to another.
+    """The time of a result from one device to another, in two parts.
 
     Attributes
     ----------

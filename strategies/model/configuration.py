@@ -20,7 +20,7 @@ LARGEST_FILE = 4_000_000
 
 _RENAMED = {"num_devices": "devices", "num_stages": "stages", "num_batches": "microbatches", "op_times": "times"}
 _RENAMED_TIMES = {"backward_D": "backward_input", "backward_W": "backward_weight"}
-_OF_NO_CONCERN = ("visualization_port", "defaults", "hydra")  # PP-Emulation's server, and Hydra's own keys
+_OF_NO_CONCERN = ("visualization_port", "defaults", "hydra")  # keys of PP-Emulation's server and of Hydra
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""A model as its layers: what each kind costs, how many there are, and where they may lie."""
+"""A model given as layers: their kinds, costs and numbers, and the stages on which they may lie."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def _refuse_kept_for_no_time(costs: LayerCosts, prefix: str = "") -> None:
 
 
 class Layers(RootModel[tuple[LayerKind, ...]]):
-    """All layers of a model, in its order."""
+    """All layers of a model, in the order of the model."""
 
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
 

@@ -201,7 +201,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            With a line for each thing that is wrong.
+            If anything is wrong, with a line for each fault.
         """
         return cls._read(split_strategy(mapping).mapping)
 
@@ -219,7 +219,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            If the file cannot be read, or for each thing that is wrong in it.
+            If the file cannot be read, or anything in it is wrong, with a line for each fault.
         """
         mapping = read_configuration(path)
         try:
@@ -582,7 +582,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            For each thing that is wrong with the changes.
+            If anything is wrong with the changes, with a line for each fault.
         """
         if not update:
             return super().model_copy(deep=deep)

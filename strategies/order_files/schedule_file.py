@@ -68,7 +68,7 @@ def ops_of(token: Token | None) -> tuple[Op, ...]:
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a schedule file.
+    """A fault in a schedule file.
 
     Attributes
     ----------

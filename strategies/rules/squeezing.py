@@ -96,7 +96,7 @@ class _Lane:
                 return
 
     def _move(self, action: Action, old: int, new: int, limit: int) -> bool:
-        """Move an action if the limit is kept."""
+        """Move an action if that keeps the limit; return whether it did."""
         self.row[old], self.row[new] = None, action
         state = self.states[new - 1] if new else (0, 0)
         states: list[_State] = []

@@ -118,7 +118,7 @@ def test_a_layout_that_no_order_can_run_is_named() -> None:
 
 
 def test_a_layout_on_which_an_order_does_not_run_takes_no_plan_along() -> None:
-    """Megatron's interleaved schedule needs more than 2 devices where transfers are batched."""
+    """Megatron's interleaved schedule needs more than 2 devices if transfers are batched."""
     pipeline = model({"p2p": "batched", "communication": {"transfer": 3}}, 2)
     found = ppopt.plan(pipeline, ["interleaved", "1f1b"], layouts=["Et*2|t|t|tL"], time_limit=3)
     assert [plan.name for plan in found] == ["1f1b"]

@@ -142,7 +142,7 @@ WAITS = chain_problem().precedences
         {"chains": [[(0, k) for k in range(3)]]},  # a task is in no chain
         {"precedences": [*WAITS, ((0, 0), (1, 2), 0)]},  # between different places
         {"precedences": WAITS[1:]},  # not at every place
-        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with another lag
+        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with a different lag
         {"precedences": [edge for edge in WAITS if edge[0][0] != edge[1][0] or edge[0][0] == 1]},  # an unordered chain
         {"tasks": {(c, k): Task(c, 1 + (k == 2)) for c in range(2) for k in range(3)}},  # one takes longer
         {"holds": [Hold((0, 0), 1, (((0, 0), 1),))]},  # only the first takes memory
