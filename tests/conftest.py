@@ -1,11 +1,11 @@
-"""What holds for all tests.
+"""Settings for all tests.
 
-- `make test` runs what is not `slow`, a fifth of the examples of each property, and of an `exhaustive` family the
-  first case; `make test-slow` runs the rest, and all examples.
-- Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed.
-- Coverage is not measured in slow tests, and of tests with many cases only in the first few: it would make the whole
-  two or three times as long, and find no line more.
-- Before several processes share the tests, all inner loops are compiled, once.
+- `make test` runs all tests but `slow` ones, with a fifth of the examples of each property and the first case of each
+  `exhaustive` family; `make test-slow` runs the rest, with all examples.
+- If CI sets PPOPT_NO_SKIP, a skipped test fails: everything that a test needs must be installed.
+- Coverage is not measured in slow tests, and only in the first few cases of tests with many: it would take two or
+  three times as long and find no further line.
+- Before several processes share the tests, all inner loops are compiled once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ settings.register_profile("any machine", deadline=None, max_examples=examples(10
 settings.load_profile("any machine")
 
 MEASURED_CASES = 4
-"""Of one test with parameters."""
+"""Cases of a test with parameters in which coverage is measured."""
 
 DATA = Path(__file__).parent / "data"
 

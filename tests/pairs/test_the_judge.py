@@ -1,4 +1,4 @@
-"""The judge itself: it finds what is false, and its exhaustive search finds what another one finds."""
+"""The judge itself: it finds false claims, and its exhaustive search agrees with a second one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of points, measured by rectangles that are laid out at many widths one by one."""
+"""Places of point names, checked with rectangles laid out at many widths one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two engines, one answer: to the last digit, whatever the durations."""
+"""The two engines give the same answer to the last digit, for any durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes no time has its turn all the same: in both engines, the checker, the bounds and every search."""
+"""An operation that takes no time still has its turn: in both engines, the checker, the bounds and every search."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def test_both_engines_replay_empty_stages_and_the_checker_agrees(case: tuple[str
 @settings(max_examples=examples(40), deadline=None)
 @given(cut_pipelines())
 def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, Pipeline]) -> None:
-    """The makespan of a fixed order is continuous in its durations: the same, but for what the little time adds."""
+    """The makespan of a fixed order is continuous in its durations: a small duration changes it only a little."""
     name, pipeline = case
     found = evaluated_if_complete(name, pipeline)
-    stages = found.pipeline.as_stages()  # some rules need another number of stages than was drawn
+    stages = found.pipeline.as_stages()  # some rules need a different number of stages than was drawn
     little = 1e-6
     times = {
         key: [float(getattr(cost, key)) or little for cost in stages.costs]
@@ -97,7 +97,7 @@ def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, 
         }
     )
     near = evaluated_if_complete(name, nearly)
-    assume(found.orders == near.orders)  # some rules look at the times
+    assume(found.orders == near.orders)  # some rules use the times
     operations = 3 * (stages.stages or 0) * stages.microbatches
     assert found.makespan <= near.makespan <= found.makespan + operations * little
 

@@ -1,4 +1,4 @@
-"""Bad input gives one clear message on standard error and exit status 2: never a traceback, never half a file."""
+"""Bad input gives one clear message on standard error and exit status 2: never a traceback or half a file."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
-    """A right configuration with something in it replaced, removed or added."""
+    """Draw a valid configuration with something replaced, removed or added."""
     whole: dict[str, Any] = json.loads(json.dumps(RIGHT))
     for _ in range(draw(st.integers(1, 3))):
         place = whole
@@ -183,7 +183,7 @@ def test_a_number_of_thousands_of_digits_is_told_without_pythons_advice(tmp_path
 
 
 def test_names_of_files_cannot_command_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever they are printed: in errors, tables, notes, titles and lists of what was written."""
+    """They are printed in errors, tables, notes, titles and lists of written files."""
     monkeypatch.chdir(tmp_path)
     order, costs = f"{ESCAPE}.csv", f"{ESCAPE}.yaml"
     Path(order).write_text("0F0,0B0\n\n")

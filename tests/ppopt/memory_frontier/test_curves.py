@@ -1,4 +1,4 @@
-"""What is known at a limit holds beyond it, so both curves are monotone whatever is found."""
+"""A schedule holds at larger limits and a bound at smaller ones, so both curves are monotone whatever is found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def found(makespan: Fraction, memory: Fraction) -> Found:
 
 @st.composite
 def known(draw: st.DrawFn) -> Curves:
-    """Two placements, one of which needs more memory, with schedules and bounds that do not contradict each other."""
+    """Draw two placements, one of which needs more memory, with consistent schedules and bounds."""
     lanes = [lane("linear"), lane("bidirectional", activation=2)]
     for each in lanes:
         each.add(found(Fraction(1000), each.least))

@@ -1,4 +1,4 @@
-"""`ppopt.frontier`: what it returns is right, keeps its time, and can be gone on from."""
+"""`ppopt.frontier` returns correct results, keeps its time limit, and can be continued."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def searched(saved: Path) -> Frontier:
 
 
 def assert_sound(frontier: Frontier) -> None:
-    """Both curves are monotone, no bound is above a makespan, and no comparable published schedule below a curve."""
+    """Check that curves are monotone, no bound is above a makespan, and no comparable schedule is below a curve."""
     for before, after in pairwise(frontier.points):
         assert before.limit < after.limit
         assert before.makespan >= after.makespan
@@ -69,7 +69,7 @@ def assert_sound(frontier: Frontier) -> None:
 
 def test_a_frontier_is_sound(searched: Frontier) -> None:
     assert_sound(searched)
-    assert len(searched.published) == 24 + 1  # zb-auto also within the limit
+    assert len(searched.published) == 24 + 1  # the last: zb-auto, run again within the limit
     assert searched.points[0].limit == 1
     assert searched.points[-1].makespan == searched.top.makespan
     assert searched.points[-1].limit == max(searched.top.peak_memory)
@@ -167,7 +167,7 @@ def test_without_time_everything_is_there() -> None:
     assert frontier.seconds < 30
 
 
-# ---- which search comes next
+# ---- the choice of the next search
 
 
 def exploration(**more: Any) -> Exploration:
@@ -336,7 +336,7 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def searchers(mark: str) -> Iterator[int]:
-    """List the processes that search for the command with this mark in its environment, and for no other test's."""
+    """Yield the search processes of the command with this mark in its environment, and of no other test's."""
     for entry in Path("/proc").iterdir():
         try:
             is_searcher = b"ppopt.memory_frontier.searcher" in (entry / "cmdline").read_bytes()
@@ -384,7 +384,7 @@ def test_a_frontier_shows_itself(searched: Frontier) -> None:
 
 
 def test_what_cannot_be_written_out_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing with all microbatches is replayed; the error says how long that would take."""
+    """No order of all microbatches is replayed; the error says how long that would take."""
     sizes: list[int] = []
     plain = find.replay_orders
 

@@ -1,4 +1,4 @@
-"""Timer logs with other lines between: the same times as without, or one clear line."""
+"""Timer logs with other lines in between give the same times as without, or one clear line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHERS = [
 
 
 def logs(steps: int = 3) -> list[dict[str, list[float]]]:
-    """What each of two ranks would log, a list a timer."""
+    """Return the logs of two ranks, with one list per timer."""
     mapping = {"devices": 2, "stages": 2, "microbatches": 3, "times": COSTS, "p2p_latency": 0.5}
     made = evaluated("1f1b", Pipeline.from_mapping(mapping))
     found: list[dict[str, list[float]]] = [{}, {}]
@@ -43,7 +43,7 @@ def logs(steps: int = 3) -> list[dict[str, list[float]]]:
 
 
 def by_step(log: dict[str, list[float]]) -> list[str]:
-    """A log as lines: an entry each, an object a step."""
+    """Write a log as lines, with one object per step and one entry per line."""
     lines: list[str] = []
     for step in range(3):
         entries = [f'"{key}": {values[step]!r}' for key, values in log.items()]

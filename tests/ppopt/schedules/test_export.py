@@ -1,4 +1,4 @@
-"""Orders out and in again: nothing is lost, and nothing wrong is taken."""
+"""Orders that are exported and read again: nothing is lost, and nothing wrong is accepted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def exported_again(schedule: Schedule, path: Path) -> Schedule:
 
 
 def last_forwards(schedule: Schedule) -> list[int]:
-    """The microbatches of the last stage's forwards, in their order."""
+    """Return the microbatches of the last stage's forwards, in order."""
     last = (schedule.pipeline.stages or 0) - 1
     halves = (
         op for order in schedule.actions for each in order for op in (each if isinstance(each, Block) else [each])
@@ -76,7 +76,7 @@ def test_every_schedule_comes_back_on_any_costs(data: st.DataObject, tmp_path: P
     try:
         made = ppopt.evaluate(costs, strategy.name, engine="graph")
     except DeadlockError:
-        return  # the interleaved rules deadlock where microbatches are left over
+        return  # the interleaved rules deadlock if the last group is incomplete
     again = exported_again(made, tmp_path / "x.csv")
     assert again.makespan == made.makespan
     assert again.busy == made.busy
@@ -141,7 +141,7 @@ def test_bidirectional_orders_are_refused_unless_forced(tmp_path: Path) -> None:
 
 
 def custom() -> str:
-    """Six stages on three devices, as no usual placement has them."""
+    """Six stages on three devices, in a placement without a name."""
     rows = ["0F0,0F1,3F0,3F1,3B0,3B1,0B0,0B1", "4F0,5F0,5B0,4B0,4F1,5F1,5B1,4B1", "1F0,1F1,2F0,2F1,2B0,1B0,2B1,1B1"]
     return "\n".join(rows) + "\n"
 
@@ -244,7 +244,7 @@ def _mangle(rows: list[list[str]], data: st.DataObject) -> None:
 
 
 def _complete_by_an_independent_count(text: str, stages: int, microbatches: int) -> None:
-    """Count the operations in the text itself: each once, none beside them."""
+    """Count the operations in the text itself: each once, and no others."""
     seen: Counter[str] = Counter()
     for cell in (cell.strip().strip('"') for line in text.splitlines() for cell in line.split(",")):
         if cell.startswith("("):

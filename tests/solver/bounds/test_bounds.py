@@ -1,4 +1,4 @@
-"""No bound is ever above the optimum: against exact optima of small problems, and against closed forms."""
+"""No bound is ever above the optimum: checked against exact optima of small problems, and against closed forms."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_one_device_by_itself_proves_more() -> None:
 
 
 def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], latency: int) -> int:
-    """Take the load with the forwards before a device and the backwards behind it, memory left aside."""
+    """Return the load of a device with the forwards before it and the backwards after it, without memory."""
     forward, to_input, to_weight = times
     return max(
         d * (forward + latency)
@@ -161,7 +161,7 @@ def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], la
 
 
 def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency: int, cap: int) -> int:
-    """Take the V placement's window bound of the notes, front and back where their windows are disjoint."""
+    """Return the V placement's window bound, adding front and back if their windows are disjoint."""
     F, I, W = times
     p, m, l = devices, count, latency
     n, cd, ce = min(cap, 2 * m), min(cap, m), min(cap - 1, m)

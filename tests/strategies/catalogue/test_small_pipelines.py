@@ -1,4 +1,4 @@
-"""Every schedule runs wherever its requirements are met, however small."""
+"""Every schedule runs on any pipeline that meets its requirements, however small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedules that are built from times: what they take from the pipeline, and where their authors' code stops."""
+"""The schedules built from times: their use of the pipeline, and the cases in which their authors' code stops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.examples import examples
 
 KEYS = ("forward", "backward_input", "backward_weight")
 STOPS = {"forward": [8, 1, 5], "backward_input": [3, 2, 8], "backward_weight": [4, 9, 9]}
-"""On these times each of the heuristic's eight variants orders an action before its input."""
+"""With these times each of the heuristic's eight variants orders an action before its input."""
 
 
 @st.composite
