@@ -342,29 +342,7 @@ def departures(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -
     dict of Key to int
         In ticks. What programs never reach, since they wait for each other even so, is not in it.
     """
-    return _run_asynchronously(programs, transfers)[1]
-
-
-def run_asynchronously(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> Run:
-    """Find when everything happens if a send goes at once, and neither queues nor receives hold it up.
-
-    Raises
-    ------
-    InputError
-        If devices wait in a circle even so.
-    """
-    points, sent, computed = _run_asynchronously(programs, transfers)
-    if any(len(of_device) <= len(program) for of_device, program in zip(points, programs, strict=True)):
-        raise InputError("the programs wait for each other, however transfers go")
-    moved = {key: Moved(at, at, at, at + transfers[key].duration) for key, at in sent.items()}
-    return Run(computed, moved, points)
-
-
-def _run_asynchronously(
-    programs: Sequence[Program], transfers: Mapping[Key, Transfer]
-) -> tuple[list[list[int]], dict[Key, int], list[list[Computed]]]:
     points: list[list[int]] = [[0] for _ in programs]
-    computed: list[list[Computed]] = [[] for _ in programs]
     sent: dict[Key, int] = {}
     waiting: dict[Key, int] = {}
     awake = list(range(len(programs)))
@@ -374,7 +352,6 @@ def _run_asynchronously(
         while len(reached) <= len(program):
             now, instruction = reached[-1], program[len(reached) - 1]
             if isinstance(instruction, Compute):
-                computed[device].append(Computed(instruction.name, now, now + instruction.duration))
                 reached.append(now + instruction.duration)
             elif isinstance(instruction, Post):
                 for end in instruction.ends:
@@ -391,7 +368,7 @@ def _run_asynchronously(
                     waiting[missing] = device
                     break
                 reached.append(max([now, *(_done(end, transfers[end.transfer], sent) for end in group.ends)]))
-    return points, sent, computed
+    return sent
 
 
 def _done(end: End, transfer: Transfer, sent: Mapping[Key, int]) -> int:

@@ -23,13 +23,18 @@ class Repetition:
     Attributes
     ----------
     problem : Problem
-        What is written down. It is regular, see `is_regular`.
+        What is written down. It is regular, see `is_regular`, or nothing is left out.
     more : tuple of int
         For each chain of the problem, how many tasks follow that are left out: what is written down, written further.
     """
 
     problem: Problem
     more: tuple[int, ...]
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether anything is left out."""
+        return any(self.more)
 
     @property
     def tasks(self) -> int:
@@ -40,6 +45,11 @@ class Repetition:
         """Return for how many tasks each stands: the last of a chain for those behind it, too."""
         last = {chain[-1]: 1 + more for chain, more in zip(self.problem.chains, self.more, strict=True)}
         return {key: last.get(key, 1) for key in self.problem.tasks}
+
+
+def as_repetition(problem: Problem | Repetition) -> Repetition:
+    """Take a problem for one that repeats and of which nothing is left out."""
+    return problem if isinstance(problem, Repetition) else Repetition(problem, (0,) * len(problem.chains))
 
 
 def is_regular(problem: Problem) -> bool:

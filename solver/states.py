@@ -23,6 +23,19 @@ Status: TypeAlias = Literal["optimal", "feasible", "replayed", "measured"]
 """How a schedule was come by: a search has proven it the best, or found it; or its order was replayed; or it ran."""
 
 Argument: TypeAlias = Literal[
-    "path", "load", "window", "jackson", "area", "blocks", "block area", "device relaxation", "span", "search"
+    "path",
+    "heads and tails",
+    "turns",
+    "load",
+    "window",
+    "jackson",
+    "area",
+    "blocks",
+    "block area",
+    "device relaxation",
+    "work",
+    "span",
+    "lengths",
+    "search",
 ]
 """What proves a lower bound; see `solver.bounds.bound.Bound`."""

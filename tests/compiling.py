@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from solver.search.compile_all import compile_partitioning, compile_search
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("search", "partitioning")
 
@@ -24,16 +26,7 @@ def compile_beforehand() -> None:
 
 
 def main(part: str) -> None:
-    if part == "search":
-        from solver.search.compile_all import compile_all
-
-        compile_all()
-    else:
-        from solver.partitioning.solve import best_split
-        from tests.solver.partitioning.test_best_split import random_problem
-
-        for seed in (3, 5):
-            best_split(random_problem(seed))
+    {"search": compile_search, "partitioning": compile_partitioning}[part]()
 
 
 if __name__ == "__main__":

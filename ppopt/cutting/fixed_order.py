@@ -30,10 +30,11 @@ from ppopt.cutting.order_as_partition import (
 )
 from ppopt.cutting.order_dependence import depends_on_costs
 from ppopt.schedules.order_files import read_named
+from solver import jit
 from solver.bounds.between import none_between
 from solver.deadline import is_over
 from solver.errors import InputError
-from solver.partitioning.compiling import compiled_loops
+from solver.partitioning import loops
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
@@ -422,7 +423,7 @@ class _Search:
         """Cut as `ppopt evaluate` does, where nothing is known; and without a limit, which recomputation may mend."""
         if self.starts:
             return []
-        orders, compiled = [self.order], compiled_loops(may_compile=False)
+        orders, compiled = [self.order], jit.compiled(loops)
         if self.recompute != "none" and any(limit is not None for limit in self.order.pipeline.limits):
             orders.insert(0, self.order.without_limit())
         cuts = [
@@ -582,7 +583,7 @@ class _Search:
             middle = (low + high) // 2
             written = self._write(middle)
             with suppress(InfeasibleSplitError, OverflowError):
-                found = quick_split(written.problem, compiled=compiled_loops(may_compile=False), over=self._is_over)
+                found = quick_split(written.problem, compiled=jit.compiled(loops), over=self._is_over)
                 if found.excess == 0:
                     self._take(written, found.length, written.problem.split_of(found.amounts), middle)
                     high = middle

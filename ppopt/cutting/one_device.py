@@ -141,15 +141,11 @@ class _Writer:
     def _holds(self) -> list[Hold]:
         holds: list[Hold] = []
         for stage in self.held:
-            cost = self.pipeline.costs[stage]
-            amount = in_ticks(cost.activation, self.scales.memory)
-            kept = in_ticks(cost.held_for_weight, self.scales.memory) if self.split else 0
+            changes = self.pipeline.costs[stage].changes
+            amounts = {kind: in_ticks(abs(amount), self.scales.memory) for kind, amount in changes.items()}
             for each in range(self.pipeline.microbatches):
-                backward = Op(stage, "I" if self.split else "B", each)
-                returns: tuple[tuple[Key, int], ...] = ((backward, amount - kept),)
-                if self.split:
-                    returns = (*returns, (Op(stage, "W", each), kept))
-                holds.append(Hold(Op(stage, "F", each), amount, returns))
+                returns = tuple((Op(stage, kind, each), amounts[kind]) for kind in ("IW" if self.split else "B"))
+                holds.append(Hold(Op(stage, "F", each), amounts["F"], returns))
         return holds
 
     def _room(self) -> int | None:

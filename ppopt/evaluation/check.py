@@ -22,7 +22,6 @@ from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.transfers import is_lowered
-from strategies.model.actions import Op
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.numbers import shown
@@ -237,17 +236,13 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
 
 def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
     """Return the most that a device holds, and in which column it first does."""
+    changes = [cost.changes for cost in costs]
     level = peak = static
     column = 0
     for place, token in enumerate(row):
         ops = ops_of(token)
-        level += sum(costs[op.stage].activation for op in ops if op.kind == "F")
+        level += sum(changes[op.stage]["F"] for op in ops if op.kind == "F")
         if level > peak:
             peak, column = level, place
-        level -= sum(_returned(op, costs[op.stage]) for op in ops)
+        level += sum(changes[op.stage][op.kind] for op in ops if op.kind != "F")
     return peak, column
-
-
-def _returned(op: Op, cost: StageCosts) -> Fraction:
-    returned = {"B": cost.activation, "I": cost.activation - cost.held_for_weight, "W": cost.held_for_weight}
-    return returned.get(op.kind, Fraction(0))

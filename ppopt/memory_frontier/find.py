@@ -10,7 +10,7 @@ from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane
-from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
+from ppopt.memory_frontier.explore import Exploration, OnProgress
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
@@ -20,6 +20,7 @@ from ppopt.optimization.ladders import freedom_of
 from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, placement_notes
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.unwritten import Long
+from ppopt.process.cores import usable_cores
 from ppopt.process.garbage import collection_paused
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import least_seconds
@@ -330,7 +331,7 @@ class _Gathered:
     @property
     def processes(self) -> int:
         """How many searches run at once; none where there is no time for any."""
-        return (self.options.workers or cores()) if self.options.time_limit else 0
+        return (self.options.workers or usable_cores()) if self.options.time_limit else 0
 
     def evaluate(self) -> None:
         """Evaluate the published schedules; Ctrl-C ends that."""

@@ -262,11 +262,6 @@ def _bounds_needed(freedom: Freedom) -> int:
     return 1 + bool(freedom.pipeline.longest_lag) + freedom.limited
 
 
-def find_bounds(freedom: Freedom) -> Bounds:
-    """Find the bounds with one freedom."""
-    return _quick_bounds(freedom, _Clock(_bounds_needed(freedom)))
-
-
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
     latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
     problem = None if clock.is_over() else _written(freedom)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from ppopt.optimization.robust import MOST_COMPARED, MOST_OF_TIME, REPLAYED, Met
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import as_searched, fitting_strategies, one_at_a_time, published_orders
 from ppopt.optimization.unwritten import Long, Unwritten, repeats
+from ppopt.process.cores import usable_cores
 from ppopt.process.garbage import collection_paused
 from ppopt.process.internal_error import InternalError, as_internal
 from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
@@ -257,7 +257,7 @@ class SearchOptions:
     @property
     def cores(self) -> int:
         """How many the search uses."""
-        return self.workers or min(MOST_CORES, os.cpu_count() or 1)
+        return self.workers or min(MOST_CORES, usable_cores())
 
 
 def optimize_each(

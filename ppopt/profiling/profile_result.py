@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from ppopt.profiling.costs import Spread, Spreads, make_times, measure_latency, measure_spreads, spread_rows
-from ppopt.profiling.homes import placement_of, stages_of
 from ppopt.profiling.measurement import MeasuredAction, Measurement
+from ppopt.profiling.placement import placement_of, stages_of
 from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
 from reports.numbers import milliseconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
+from ppopt.process.cores import usable_cores
 from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
@@ -375,13 +375,6 @@ def _too_few_cores(processes: int) -> Iterator[str]:
             f"{there} for {processes} processes: where more of them work at once than there are cores, waits will "
             "be measured instead of schedules"
         )
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 _BLOCKS = "the halves of overlapped blocks ran one after the other"

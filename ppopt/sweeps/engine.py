@@ -19,11 +19,6 @@ MOST_CRASHES = 3
 Finished = tuple[str, Figures]
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_all(jobs: Sequence[Job], workers: int, cluster: str | None, version: str) -> Iterator[Finished]:
     """Run jobs, in whatever order they finish.
 

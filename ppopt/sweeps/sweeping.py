@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ppopt.process.cores import usable_cores
 from ppopt.process.version import __version__
-from ppopt.sweeps.engine import cores, run_all
+from ppopt.sweeps.engine import run_all
 from ppopt.sweeps.grid import Axis, Grid, read_grid
 from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
 from ppopt.sweeps.journal import Journal
@@ -180,7 +181,7 @@ def count_workers(jobs: int | None, cluster: str | None) -> int:
         If the number is wrong, or given for a cluster that has its own.
     """
     if jobs is None:
-        return cores()
+        return usable_cores()
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= 1024:
         raise InputError(f"jobs: must be a whole number from 1 to 1024; found {shown(jobs)}")
     if cluster not in (None, "local"):

@@ -14,6 +14,7 @@ from solver.partitioning.loops import Fixed, Walk
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.splits import windows_of_cuts
+from solver.random_numbers import state_of
 
 NEW_PATHS = 2000
 """So many paths may be added in one round."""
@@ -51,7 +52,7 @@ class Annealing:
         assert replay.compiled is not None
         self.problem, self.replay, self.pool = problem, replay, pool
         self.anneal: Any = replay.compiled["anneal"]
-        self.state = np.array([seed * 2654435761 % (1 << 48) + 1], dtype=np.int64)
+        self.state = np.array([state_of(seed)], dtype=np.int64)
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         column_of = np.full((problem.bins, len(problem.runs), 2), -1, dtype=np.int64)
         for place, column in enumerate(problem.columns):

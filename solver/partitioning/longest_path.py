@@ -40,7 +40,7 @@ class Replay:
     problem : PartitionProblem
         With its order.
     compiled : dict or None
-        The compiled loops, see `solver.partitioning.compiling`; None for plain Python.
+        The compiled loops, see `solver.jit`; None for plain Python.
 
     Raises
     ------

@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import exp
 from typing import Any, NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = Any
 """A list of whole numbers, or a numpy array where numba compiles."""
 
@@ -101,12 +103,6 @@ def walk_back(last: int, graph: Graph, lags: Numbers, via: Numbers, chosen: Numb
             return int(total)
         total += lags[place]
         task = graph.others[place]
-
-
-def draw(state: Numbers, below: int) -> int:
-    """Draw a number from 0 up to, and without, another (the generator of POSIX drand48)."""
-    state[0] = (state[0] * 25214903917 + 11) & 281474976710655
-    return int((state[0] >> 17) % below)
 
 
 def may_shift(first: int, last: int, step: int, fixed: Fixed, cuts: Numbers) -> bool:
@@ -283,7 +279,7 @@ def anneal(
                 for column in range(len(walk.amounts)):
                     walk.best_amounts[column] = walk.new_amounts[column]
         worse = length * (1.0 + price * excess) - cost
-        if cost < 0 or worse <= 0 or draw(walk.state, 1 << 30) < exp(-worse / heat) * (1 << 30):
+        if cost < 0 or worse <= 0 or draw(walk.state, 1 << 28) < exp(-worse / heat) * (1 << 28):
             cost += worse
             go(count, walk)
         if count == len(walk.constants):

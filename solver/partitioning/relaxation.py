@@ -6,13 +6,13 @@ certificates (`solver.partitioning.multipliers`).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import highspy
 import numpy as np
 import numpy.typing as npt
-from highspy._core import _Highs
 
+from solver.linear_program import quiet_highs
 from solver.partitioning.multipliers import Certificate, certificate
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
@@ -96,13 +96,9 @@ class Relaxation:
         self._build()
 
     def _build(self) -> None:
-        # not `highspy.Highs`, which prints a banner as soon as it is made
-        self.model: Any = _Highs()  # some of its methods are missing in its types
-        model = self.model
-        model.setOptionValue("output_flag", False)
+        self.model = model = quiet_highs()
         model.setOptionValue("presolve", "off")
         model.setOptionValue("solver", "simplex")
-        model.setOptionValue("threads", 1)
         model.setOptionValue("simplex_iteration_limit", MOST_ITERATIONS)
         none: npt.NDArray[np.int32] = np.array([], dtype=np.int32)
         for column in self.problem.columns:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from solver import jit
 from solver.deadline import is_over
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import SECONDS_TO_COMPILE, compiled_loops
 from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
@@ -24,6 +25,9 @@ QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
 
 FEWEST_REPLAYS = 15
 """So many in any case."""
+
+SECONDS_TO_COMPILE = 15.0
+"""With less time than this nothing is compiled at once: the first time takes about 6."""
 
 REPLAYS = 200
 """So many are replayed before branch and cut begins."""
@@ -225,7 +229,7 @@ def best_split(
     from solver.partitioning.tree import Tree
 
     left = float("inf") if deadline is None else deadline - perf_counter()
-    replay = Replay(problem, compiled_loops(may_compile=left > SECONDS_TO_COMPILE))
+    replay = Replay(problem, jit.jitted(loops, may_compile=left > SECONDS_TO_COMPILE))
     pool = Pool(len(problem.columns))
     best: Found | None = None
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = list[int]
 """Plain lists here; numpy arrays where numba compiles."""
 
@@ -120,7 +122,7 @@ SLOTS = 15
 """How many single numbers `State.slots` holds; the names below are their places."""
 
 RANDOM = 0
-"""The state of the random numbers."""
+"""The state of the random numbers: where `draw` looks for it."""
 
 STAMP = 1
 """The number of the try."""
@@ -143,13 +145,6 @@ WORST = 12
 
 COPIES, OLD_TIED = 13, 14
 """How often the part of each row that repeats does so, and where it began in the row before the change."""
-
-
-def draw(slots: Numbers, below: int) -> int:
-    """Draw a whole number below a bound (Lehmer's generator: it fits 64 bits and is the same everywhere)."""
-    number = slots[RANDOM] * 48271 % 2147483647
-    slots[RANDOM] = number
-    return (number >> 3) % below
 
 
 def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:

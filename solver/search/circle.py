@@ -13,6 +13,8 @@ from __future__ import annotations
 from math import exp
 from typing import NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = list[int]
 """Plain lists here; numpy arrays where numba compiles."""
 
@@ -46,13 +48,6 @@ class Turning(NamedTuple):
     best_rotation: Numbers
     old_piece: Numbers
     slots: Numbers  # the state of the random numbers
-
-
-def drawn(slots: Numbers, below: int) -> int:
-    """Draw a whole number below a bound."""
-    number = slots[0] * 48271 % 2147483647
-    slots[0] = number
-    return (number >> 3) % below
 
 
 def lay(circle: Circle, turning: Turning, device: int, period: int) -> None:
@@ -124,17 +119,17 @@ def change(circle: Circle, turning: Turning, device: int, period: int, reach: in
     """Turn a device's pieces, or exchange or move some, the phase of one of them kept."""
     slots, low = turning.slots, circle.row[device]
     size = circle.row[device + 1] - low
-    kind = drawn(slots, 4)
+    kind = draw(slots, 4)
     if kind == 0 or size < 2:
-        chain = turning.piece[low + drawn(slots, size)]
+        chain = turning.piece[low + draw(slots, size)]
         if chain < len(turning.time):
             turning.rotation[device] = (turning.rotation[device] + turning.ready[chain] - turning.phase[chain]) % period
             return
     if kind <= 1 or size < 2:
-        turning.rotation[device] = (turning.rotation[device] + drawn(slots, 2 * reach + 1) - reach) % period
+        turning.rotation[device] = (turning.rotation[device] + draw(slots, 2 * reach + 1) - reach) % period
         return
-    source = drawn(slots, size)
-    goal = (source + 1) % size if drawn(slots, 2) else drawn(slots, size)
+    source = draw(slots, size)
+    goal = (source + 1) % size if draw(slots, 2) else draw(slots, size)
     if kind == 2:
         kept = turning.piece[low + source]
         turning.piece[low + source] = turning.piece[low + goal]
@@ -147,7 +142,7 @@ def change(circle: Circle, turning: Turning, device: int, period: int, reach: in
             turning.piece[low + at] = turning.piece[low + at + step]
             at += step
         turning.piece[low + goal] = moved
-    held = turning.piece[low + drawn(slots, size)]
+    held = turning.piece[low + draw(slots, size)]
     at = 0
     for place in range(low, low + size):
         if turning.piece[place] == held:
@@ -193,7 +188,7 @@ def anneal_circle(
     temperature = hot
     for _ in range(moves):
         temperature *= cooling
-        device = drawn(slots, len(circle.capacity))
+        device = draw(slots, len(circle.capacity))
         low, high = circle.row[device], circle.row[device + 1]
         if low == high:
             continue
@@ -203,7 +198,7 @@ def anneal_circle(
         change(circle, turning, device, period, reach)
         lay(circle, turning, device, period)
         tried = cost_of(circle, turning, period, unit, wanted)
-        if tried > cost and drawn(slots, 1000000) >= 1000000 * exp((cost - tried) / temperature):
+        if tried > cost and draw(slots, 1000000) >= 1000000 * exp((cost - tried) / temperature):
             turning.rotation[device] = rotation
             for place in range(low, high):
                 turning.piece[place] = turning.old_piece[place]
@@ -217,5 +212,5 @@ def anneal_circle(
     return best
 
 
-FUNCTIONS = (drawn, lay, walk, excess, cost_of, change, begin, settle, anneal_circle)
+FUNCTIONS = (draw, lay, walk, excess, cost_of, change, begin, settle, anneal_circle)
 """What numba compiles, each behind those that it uses."""

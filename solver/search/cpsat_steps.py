@@ -110,35 +110,6 @@ def in_chain_order(problem: Problem) -> Iterator[Precedence]:
             yield before, after, 0
 
 
-def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[Key, int], dict[Key, int]]:
-    """Compute plain heads and tails: what the longest chains of precedences leave before and after each task.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    edges : iterable of Precedence
-        Further precedences that every schedule keeps.
-    """
-    least = least_durations(problem)
-    after: dict[Key, list[tuple[Key, int]]] = {key: [] for key in problem.tasks}
-    for source, target, lag in (*problem.precedences, *edges):
-        inside = problem.partners.get(source) == target and problem.can_merge(source)
-        after[source].append((target, -least[source] if inside else lag))  # merged, the two start together
-    ranks = topological_ranks(problem, edges)
-    if ranks is None:
-        raise ValueError("the precedences hold a circle")
-    heads = dict.fromkeys(problem.tasks, 0)
-    tails = dict.fromkeys(problem.tasks, 0)
-    for source in ranks:
-        for target, lag in after[source]:
-            heads[target] = max(heads[target], heads[source] + least[source] + lag)
-    for source in reversed(ranks):
-        for target, lag in after[source]:
-            tails[source] = max(tails[source], lag + least[target] + tails[target])
-    return heads, tails
-
-
 def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int] | None:
     """Give each task a number above those of all it waits for; None if tasks wait in a circle."""
     followers: dict[Key, list[Key]] = {task: [] for task in problem.tasks}

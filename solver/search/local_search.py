@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
+from solver import jit
+from solver.jit import interpreted
 from solver.problem import Action, Orders, Problem
-from solver.search import annealing, jit
+from solver.random_numbers import draw, state_of
+from solver.search import annealing
 from solver.search.annealing import AGE, BEST, COPIES, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
-from solver.search.jit import interpreted
 from solver.search.state import OnSolution
 from solver.states import Objective
 
@@ -146,33 +148,6 @@ def _greedy_start(
     return best
 
 
-def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action]]] | None:
-    """Make given orders a start for the search.
-
-    The tasks of each chain are numbered anew in the order in which they occur; an action that must come later for its
-    memory or its inputs is put off.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    orders : Orders
-        In the problem's actions.
-
-    Returns
-    -------
-    (int, orders) or None
-        The makespan and the new orders; None if they cannot be made to fit.
-    """
-    compiled = compile_problem(problem)
-    tokens = tokens_from(compiled, orders)
-    if tokens is None:
-        return None
-    search = LocalSearch(compiled, 0, span=False, jitted=False)
-    search.add([tokens])
-    return (search.best, search.orders()) if search.elite else None
-
-
 class LocalSearch:
     """The search's arrays, its best schedules, and how it is cooled and started again."""
 
@@ -194,9 +169,7 @@ class LocalSearch:
                 self.functions, self.is_jitted = functions, True
         self.fixed = self._packed(_fixed(problem), Fixed)
         self.state = self._packed(_state(problem), State)
-        self.state.slots[RANDOM] = seed % 2147483646 + 1
-        for _ in range(8):
-            annealing.draw(self.state.slots, 2)
+        self.state.slots[RANDOM] = state_of(seed)
         self.elite: list[tuple[int, Tokens]] = []
         self.copies = 0
         self.begins: list[int] = []
@@ -311,7 +284,7 @@ class LocalSearch:
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
         batch = max(1, int(per_second * BATCH_SECONDS / (SLOWER_TIED if self.copies else 1)))
-        which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
+        which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
         self.load(self.elite[which][1])
         batches = min(100, 20 * 2 ** (number // 3)) if seconds is None else max(1, int(seconds / BATCH_SECONDS))
         # the more moves a round has for each task, the hotter it may start and still settle

@@ -13,6 +13,7 @@ from functools import partial
 from time import perf_counter, sleep
 from typing import Literal, TypeAlias
 
+from solver import jit
 from solver.bounds.bound import Bound, best
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.loads import least_loads
@@ -25,7 +26,7 @@ from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
 from solver.repetition import LONG
 from solver.resolution import Resolution
-from solver.search import annealing, jit
+from solver.search import annealing
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
@@ -171,7 +172,7 @@ def busiest_device(problem: Problem) -> Bound:
     """Bound the span by the work of a device: between its first start and its last end it does all of it."""
     loads = least_loads(problem)
     device = max(range(problem.devices), key=loads.__getitem__)
-    return Bound(loads[device], "span", device, {"load": loads[device]})
+    return Bound(loads[device], "work", device)
 
 
 def usual_tools(problem: Problem, objective: Objective) -> tuple[ToolName, ...]:

@@ -27,7 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from solver.search import jit, turns
+from solver import jit
+from solver.round_trips import RoundTrip, round_trip_of
+from solver.search import turns
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Periodic, Runner, periods
 from solver.search.turns import NEVER, Line, TurnState
@@ -58,22 +60,15 @@ LARGEST_RUN = 30_000
 
 
 @dataclass(frozen=True)
-class Track:
-    """Chains that go out and back through a row of devices.
+class Track(RoundTrip):
+    """A row of devices through which jobs go out and back.
 
     Attributes
     ----------
-    out, back : list of int
-        For each rank, the chain that runs on the way out, and on the way back.
-    late : list of int
-        For each rank, the chain that nothing waits for, or −1.
     slots : list of int
         For how many jobs each device has memory.
     """
 
-    out: list[int]
-    back: list[int]
-    late: list[int]
     slots: list[int]
 
 
@@ -102,45 +97,21 @@ class SteadyTurns:
 def track_of(compiled: CompiledProblem) -> Track | None:
     """Read a problem as a row of devices through which jobs go out and back; None if it is not one.
 
-    On each device one chain takes memory, and waits for the one that does so on the device before, the first one for
-    none; one waits for it and for the one on the device behind; and at most one more, that nothing waits for, waits for
-    that. They return what was taken. No others are there.
+    On each device the chain on the way out takes memory, and the others return it.
     """
-    if len(compiled.modes) != len(compiled.chains) or any(len(local) not in (2, 3) for local in compiled.local_chains):
+    if len(compiled.modes) != len(compiled.chains):
         return None
-    waits = [{compiled.chain[other] for other, _ in compiled.predecessors[tasks[0]]} for tasks in compiled.chains]
-    out = [chain for chain in range(len(waits)) if compiled.modes[chain].take]
-    out.sort(key=lambda chain: compiled.topological.index(compiled.chains[chain][0]))
-    devices = [compiled.modes[chain].device for chain in out]
-    if len(out) != compiled.devices or len(set(devices)) != len(out):
-        return None
-    if any(waits[chain] != set(out[place - 1 : place]) for place, chain in enumerate(out)):
-        return None
-    return _track(compiled, waits, out)
-
-
-def _track(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -> Track | None:
-    """Find the chains on the way back, from the last device on, and the late ones."""
-    back: list[int] = []
-    late: list[int] = []
-    for chain in reversed(out):
-        others = [other for other in compiled.local_chains[compiled.modes[chain].device] if other != chain]
-        behind = set(back[-1:])
-        here = [other for other in others if waits[other] in ({chain} | behind, behind or {chain})]
-        rest = [other for other in others if other not in here[:1]]
-        if not here or any(waits[other] != {here[0]} for other in rest):
-            return None
-        back.append(here[0])
-        late.append(rest[0] if rest else -1)
-    back.reverse()
-    late.reverse()
     modes = compiled.modes
-    for taker, giver, rest_giver in zip(out, back, late, strict=True):
+    waits = [{compiled.chain[other] for other, _ in compiled.predecessors[tasks[0]]} for tasks in compiled.chains]
+    trip = round_trip_of([mode.device for mode in modes], waits)
+    if trip is None or len(trip.out) != compiled.devices:
+        return None
+    for taker, giver, rest_giver in zip(trip.out, trip.back, trip.late, strict=True):
         returned = modes[giver].give + (modes[rest_giver].give if rest_giver >= 0 else 0)
-        if modes[taker].give or modes[taker].take != returned:
+        if modes[taker].give or not modes[taker].take or modes[taker].take != returned:
             return None
-    slots = [compiled.capacities[modes[chain].device] // modes[chain].take for chain in out]
-    return Track(out, back, late, slots) if min(slots) >= 1 else None
+    slots = [compiled.capacities[modes[chain].device] // modes[chain].take for chain in trip.out]
+    return Track(trip.out, trip.back, trip.late, slots) if min(slots) >= 1 else None
 
 
 class Turned(NamedTuple):

@@ -221,7 +221,7 @@ class Search:
             and open_ * WORTH_A_LOOK < best
             and none_between(self._amounts, Fraction(bound), Fraction(best))
         ):
-            self.proven(Bound(best, "search"))
+            self.proven(Bound(best, "lengths"))
 
     def in_ticks(self, bound: Bound) -> Bound:
         """Write a bound of the problem in steps as one of the problem in ticks."""

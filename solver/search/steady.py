@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from solver.search import circle, jit
+from solver import jit
+from solver.search import circle
 from solver.search.circle import Circle, Turning
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Runner, Timed

@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from solver import jit
 from solver.problem import Action, Block, Key, Merged
-from solver.search import jit, lattice
+from solver.search import lattice
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.lattice import DEADLOCK, Lattice, Strings
 

@@ -129,6 +129,12 @@ class StageCosts(NamedTuple):
         """The amounts of memory."""
         return self.activation, self.held_for_weight, self.static
 
+    @property
+    def changes(self) -> dict[str, Fraction]:
+        """By how much each kind of operation changes the memory: F takes at its start, backwards return at the end."""
+        activation, held = self.activation, self.held_for_weight
+        return {"F": activation, "B": -activation, "I": held - activation, "W": -held}
+
     def least_backward(self, split_backward: bool) -> Fraction:
         """Return the shortest time of a backward, which may run as I and W if ``split_backward``."""
         return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward

@@ -218,12 +218,11 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
     devices = []
     for cost in costs:
         durations = {"F": cost.forward, "I": cost.backward_input, "W": cost.backward_weight}
-        held = {"F": cost.activation, "I": cost.held_for_weight - cost.activation, "W": -cost.held_for_weight}
         devices.append(
             TimedDevice(
                 DeviceCosts(
                     {kind: in_ticks(value, ticks) for kind, value in durations.items()},
-                    {kind: in_ticks(value, units) for kind, value in held.items()},
+                    {kind: in_ticks(value, units) for kind, value in cost.changes.items() if kind in durations},
                 )
             )
         )

@@ -51,12 +51,12 @@ def _typical(pipeline: Pipeline) -> tuple[DeviceCosts, int]:
         return median((near + far) / 2 for near, far in zip(values, reversed(values), strict=True))
 
     times = {"F": typical("forward"), "I": typical("backward_input"), "W": typical("backward_weight")}
-    activation, held = typical("activation"), typical("held_for_weight")
-    changes = {"F": activation, "I": held - activation, "W": -held}
+    held = {column: typical(column) for column in ("activation", "held_for_weight")}
+    changes = pipeline.costs[0]._replace(**held).changes
     ticks, units = common_scale([pipeline.longest_lag, *times.values()]), common_scale(changes.values())
     costs = DeviceCosts(
         {kind: in_ticks(value, ticks) for kind, value in times.items()},
-        {kind: in_ticks(value, units) for kind, value in changes.items()},
+        {kind: in_ticks(value, units) for kind, value in changes.items() if kind in times},
     )
     return costs, in_ticks(pipeline.longest_lag, ticks)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.optimization.ladders import Freedom, device_loads, find_bounds
+from ppopt.optimization.ladders import Freedom, device_loads
 from ppopt.schedules.replaying import replay_orders
 from solver.bounds.loads import least_loads
 from solver.bounds.makespan import makespan_bound
@@ -23,6 +23,7 @@ from strategies.problem.dependencies import build_problem, split_as_in
 from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import Action, World
 from tests.examples import examples
+from tests.ppopt.optimization.test_ladder import find_bounds
 
 RULES = ("absent", "overlap", "per stage")
 SIZES = [  # placement, devices, stages, microbatches, split: small enough to try every order in a moment

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 import ppopt
+from ppopt.process.cores import usable_cores
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew
 from ppopt.rehearsal.prediction import predict, with_first_stage_input_backward
-from ppopt.rehearsal.rehearsing import Options, Plan, usable_cores
+from ppopt.rehearsal.rehearsing import Options, Plan
 from ppopt.schedules.replaying import replay_orders
 from strategies.model.actions import Op
 from strategies.model.placements import make_placement

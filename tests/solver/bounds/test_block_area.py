@@ -8,7 +8,7 @@ import pytest
 
 from solver.bounds.analysis import analyse
 from solver.bounds.bound import Bound
-from solver.bounds.makespan import bound_of, bound_of_long, implied_network
+from solver.bounds.makespan import bound_as_written, bound_of, implied_network
 from solver.errors import InfeasibleError
 from solver.problem import Problem
 from solver.repetition import Repetition
@@ -91,7 +91,7 @@ def test_it_holds_the_bound_of_long_pipelines_where_blocks_are_long(placement: s
     bounds = []
     problem = pipeline_problem(placement, 4, 12 if placement == "v" else 24, (185, 181, 93), cap, latency=20, block=400)
     for more in (1000, 2000):
-        found = bound_of_long(Repetition(problem, (more,) * len(problem.chains)))
+        found = bound_as_written(Repetition(problem, (more,) * len(problem.chains)))
         assert found.piece == "block area"
         bounds.append(found.value)
     expected = 918 - 118 * share

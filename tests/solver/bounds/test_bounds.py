@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
-from solver.bounds.makespan import makespan_bound
+from solver.bounds.makespan import implied_network, makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.errors import InfeasibleError
@@ -36,6 +37,22 @@ def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
     for seed in range(30 * block, 30 * (block + 1)):
         problem, text = random_problem(seed)
         assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
+
+
+def test_a_bound_is_called_a_path_only_where_precedences_alone_show_it() -> None:
+    found: set[str] = set()
+    for seed in range(150):
+        problem, text = random_problem(seed)
+        with suppress(InfeasibleError):
+            bound, graph = makespan_bound(problem), implied_network(problem)
+            lead = graph.thinned.lead
+            ends: dict[int, int] = {}
+            for task in graph.order:
+                ends[task] = lead[task] + max((ends[before] + lag for before, lag in graph.preds[task]), default=0)
+            longest = max(ends.values())
+            assert bound.value == longest if bound.piece == "path" else bound.value > longest, text
+            found.add(bound.piece)
+    assert {"path", "heads and tails"} <= found
 
 
 @pytest.mark.no_cover

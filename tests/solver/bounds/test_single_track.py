@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from solver.bounds.analysis import analyse
-from solver.bounds.makespan import bound_of, bound_of_long, implied_network, makespan_bound
+from solver.bounds.makespan import bound_as_written, bound_of, implied_network, makespan_bound
 from solver.bounds.single_track import Row, raise_by_turns, row_of
 from solver.problem import Problem
 from solver.repetition import Repetition, shortened
@@ -74,7 +74,7 @@ def test_no_schedule_is_shorter(block: int) -> None:
         assert row.thrice_wasted > 0, text
         values = [bound_with(problem, row)]
         shorts = [shortened(problem, size) for size in (2, row.live + 1, 2 * row.live)]
-        values += [bound_of_long(short).value for short in shorts if short is not None]
+        values += [bound_as_written(short).value for short in shorts if short is not None]
         assert not ExactModel(problem, chains=True).is_shorter_than(max(values), 0.3), text
 
 
@@ -87,6 +87,7 @@ def test_turns_prove_more_than_the_area() -> None:
     assert row.thrice_wasted == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
     assert bound_with(problem, row) > without
+    assert makespan_bound(problem).piece == "turns"
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
@@ -94,7 +95,7 @@ def test_long_rows_keep_what_turns_prove() -> None:
     small = row_problem(8, 16, (185, 181, 93), 20, 6)
     row = row_of(small)
     assert row is not None
-    values = [bound_of_long(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
+    values = [bound_as_written(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
     more = (values[1] - values[0]) / 59_400
     assert abs(more - (row.turn + float(row.turns.best(6)[0].harmonic)) / 6) < 0.01
     assert values[0] <= makespan_bound(row_problem(8, 600, (185, 181, 93), 20, 6)).value

@@ -9,7 +9,7 @@ import pytest
 
 from solver.bounds.bound import Bound
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import bound_of_long, makespan_bound
+from solver.bounds.makespan import bound_as_written, makespan_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from solver.repetition import Repetition, is_regular, shortened
@@ -54,7 +54,7 @@ def from_the_first(problem: Problem, size: int) -> Bound | None:
     short = shortened(problem, size)
     assert short is not None
     try:
-        return bound_of_long(short)
+        return bound_as_written(short)
     except InfeasibleError:
         return None
 
@@ -158,5 +158,5 @@ def test_what_does_not_repeat_is_not_shortened(changes: dict[str, object]) -> No
 
 def test_a_hundred_thousand_microbatches_are_bounded_without_being_listed() -> None:
     small = pipeline_problem("linear", 8, 24, (185, 181, 93), 8, latency=20)
-    found = bound_of_long(Repetition(small, (100_000 - 24,) * len(small.chains)))
+    found = bound_as_written(Repetition(small, (100_000 - 24,) * len(small.chains)))
     assert found.value == makespan_bound(small).value + (100_000 - 24) * (185 + 181 + 93)

@@ -11,8 +11,9 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from solver import jit
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import compiled_loops
 from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import certificate, tightened
@@ -254,7 +255,7 @@ def test_a_quick_split_is_the_same_each_time() -> None:
 
 def test_annealing_finds_splits_and_paths_that_are_true() -> None:
     pytest.importorskip("numba")
-    loops = compiled_loops(may_compile=True)
+    compiled = jit.jitted(loops, may_compile=True)
     found = 0
     for seed in range(60):
         problem = random_problem(seed) if seed < 30 else in_parts(random_problem(seed), seed)
@@ -264,7 +265,7 @@ def test_annealing_finds_splits_and_paths_that_are_true() -> None:
         if not every:
             continue
         pool = Pool(len(problem.columns))
-        annealing = Annealing(problem, Replay(problem, loops), pool, seed)
+        annealing = Annealing(problem, Replay(problem, compiled), pool, seed)
         worst = max(every, key=lambda amounts: length_of(problem, amounts))
         start = Found(max(1, length_of(problem, worst)), 0.0, worst)
         better = annealing.round(start, start.length, deadline=None)

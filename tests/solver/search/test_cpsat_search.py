@@ -15,10 +15,10 @@ import pytest
 
 import ppopt
 from ppopt.schedules.replaying import replay_orders
+from solver.bounds.heads_tails import heads_and_tails
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
 from solver.search.cpsat_lane import Lane
 from solver.search.cpsat_search import search
-from solver.search.cpsat_steps import longest_paths
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement, make_placement
 from strategies.problem.search_problem import build_search_problem, pipeline_actions
@@ -35,7 +35,7 @@ def solved(
     **more: Any,
 ) -> Solved:
     """Search until proven, or until value and bound are as wanted; return status, best value, orders and bound."""
-    heads, tails = longest_paths(problem, ())
+    heads, tails = heads_and_tails(problem)
     found: list[tuple[int, list[list[Action]]]] = []
     bounds = [more.pop("bound", 0)]
     status = search(

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from solver.search import annealing, jit
+from solver import jit
+from solver.partitioning import loops
+from solver.search import annealing
 from solver.search.portfolio import search
 from tests.solver.search.search_cases import CASES
 
@@ -32,6 +34,26 @@ def test_what_is_not_compiled_is_compiled_beside_once(nothing_compiled: list[lis
     assert jit.jitted(annealing, may_compile=False) is None
     assert [command[1:] for command in nothing_compiled] == [["-m", "solver.search.compile_all"]]
     assert "compiling" in [file.name for folder in tmp_path.iterdir() for file in folder.iterdir()]
+
+
+def test_the_loops_of_partitioning_are_kept_in_the_same_folder(
+    nothing_compiled: list[list[str]], tmp_path: Path
+) -> None:
+    assert jit.compiled(loops) is None
+    assert not nothing_compiled
+    assert jit.jitted(loops, may_compile=False) is None
+    assert len(nothing_compiled) == 1
+    names = jit.jitted(loops, may_compile=True)
+    assert names is not None
+    assert tmp_path in Path(names["anneal"].stats.cache_path).parents
+
+
+def test_whatever_is_compiled_is_watched_for_changes() -> None:
+    """A loop that draws is compiled with the source of `draw`, so that counts, too."""
+    root = Path(jit.__file__).parent
+    found = {file for file in root.rglob("*.py") if "\nFUNCTIONS = " in file.read_text()}
+    used = {root / "random_numbers.py"}
+    assert {root / f"{name}.py" for name in jit.LOOPS} == found | used
 
 
 def test_without_numba_or_a_folder_the_loops_are_plain(

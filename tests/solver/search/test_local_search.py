@@ -9,15 +9,24 @@ from typing import Any
 
 import pytest
 
-from solver.problem import Action
+from solver.problem import Action, Problem
 from solver.search import local_search
 from solver.search.compile_all import compile_all
-from solver.search.compiled import compile_problem
+from solver.search.compiled import compile_problem, tokens_from
 from solver.search.greedy import greedy_schedules, greedy_tokens
-from solver.search.local_search import LocalSearch, improve, orders_from
+from solver.search.local_search import LocalSearch, improve
 from tests.solver.search.search_cases import CASES, case, faults
 
 LOOPS = [False, pytest.param(True, marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba"))]
+
+
+def orders_from(problem: Problem, orders: list[list[Action]]) -> tuple[int, list[list[Action]]] | None:
+    """Make given orders a start for the search."""
+    compiled = compile_problem(problem)
+    tokens = tokens_from(compiled, orders)
+    search = LocalSearch(compiled, 0, span=False, jitted=False)
+    search.add([] if tokens is None else [tokens])
+    return (search.best, search.orders()) if search.elite else None
 
 
 def greedy(name: str) -> tuple[int, list[list[Action]]]:

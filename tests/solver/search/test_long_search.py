@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from solver import jit
 from solver.bounds.makespan import makespan_bound
 from solver.checker import violations
 from solver.problem import Problem, Task, place
 from solver.replay import replay
-from solver.search import annealing, jit
+from solver.search import annealing
 from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem
 from solver.search.greedy import greedy_tokens

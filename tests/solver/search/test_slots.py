@@ -12,8 +12,8 @@ from typing import Any
 import networkx as nx
 import pytest
 
+from solver import jit
 from solver.repetition import is_regular
-from solver.search import jit
 from solver.search.compiled import compile_problem
 from solver.search.portfolio import search
 from solver.search.slots import SlotSearch, SteadyTurns, Turned, track_of

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from solver.errors import InputError
 from solver.program_faults import check_programs, find_crossings
 from solver.programs import Compute, blocking
-from solver.rendezvous import RendezvousDeadlockError, run, run_asynchronously
+from solver.rendezvous import RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
 from strategies.faults.order_faults import check_communication, check_file
 from strategies.lowering.as_program import as_programs
@@ -22,6 +22,7 @@ from strategies.model.actions import Op
 from strategies.model.communicators import COMMUNICATORS, queues
 from strategies.model.placements import make_placement
 from strategies.order_files.schedule_file import parse_schedule, schedule_as_text
+from tests.event_simulation import asynchronous_makespan
 from tests.examples import examples
 from tests.lowered_orders import (
     ends_of,
@@ -85,7 +86,7 @@ def test_every_placement_takes_as_long_as_an_independent_replay_says(devices: in
                 blocked = value_of(blocking(made.programs), made.transfers, "pair")
                 assert blocked / schedule.problem.ticks_per_unit == row["torch_blocking"]
                 assert (
-                    run_asynchronously(made.programs, made.transfers).makespan
+                    asynchronous_makespan(made.programs, made.transfers)
                     == schedule.problem.ticks_per_unit * (row["asynchronous"])
                 )
 
