@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
-    from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.optimization.optimize import optimize, optimize_each
+    from ppopt.optimization.options import SearchOptions
     from ppopt.planning.planning import plan
     from ppopt.planning.plans import Plan, Planning
     from ppopt.process.internal_error import InternalError
@@ -84,7 +85,8 @@ _HOMES = {
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.schedules.schedule": ("Schedule",),
     "ppopt.sweeps.sweeping": ("sweep",),
-    "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.optimization.optimize": ("optimize", "optimize_each"),
+    "ppopt.optimization.options": ("SearchOptions",),
     "ppopt.planning.planning": ("plan",),
     "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),

@@ -17,7 +17,7 @@ from solver.states import Objective
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import TimeLimit
     from ppopt.schedules.schedule import Schedule
     from strategies.given_model.stages import CutChoice
@@ -90,8 +90,9 @@ def optimize(
     noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from solver.budget import FILES
 
     if report is not None:
         load_page()
@@ -131,16 +132,17 @@ def optimize(
             err=True,
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
-    if save:
-        save_timelines(save, results.found)
-    if trace:
-        write_traces(trace, results.found)
-    if export is not None:
-        write_prepared(export, prepared(results.found[0], how), form)
-    if report is not None:
-        report_schedules(
-            report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
-        )
+    with limit.running(FILES, limit.owed):
+        if save:
+            save_timelines(save, results.found)
+        if trace:
+            write_traces(trace, results.found)
+        if export is not None:
+            write_prepared(export, prepared(results.found[0], how), form)
+        if report is not None:
+            report_schedules(
+                report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
+            )
     tell_internal_errors(ctx, results.faults)
 
 
@@ -182,6 +184,7 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
     from ppopt.optimization.optimize import optimize_each
     from ppopt.process.internal_error import InternalError
     from ppopt.schedules.schedule import Schedule
+    from solver.budget import BESIDE, EXPLANATION
 
     results = _Results()
     with ProgressLine() as line:
@@ -191,7 +194,8 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
                 continue
             line.say("evaluating published schedules")
             try:
-                schedule, *published = with_published(outcome, limit)
+                with limit.running(BESIDE):
+                    schedule, *published = with_published(outcome, limit)
             except InternalError as error:
                 results.faults.append(str(error))
                 schedule, published = outcome, []
@@ -199,7 +203,8 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
             results.beside += [schedule, *published]
             if limit.afterwards.explained:
                 line.say("explaining")
-                results.texts.append(explain_within(limit, schedule))
+                with limit.running(EXPLANATION):
+                    results.texts.append(explain_within(limit, schedule))
             line.say("")
     return results
 

@@ -17,7 +17,7 @@ import click
 from ppopt.comparison.comparison import Comparison
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process.time_limit import TimeLimit
 from ppopt.process.whole_files import bytes_written_whole, written_whole
 from ppopt.schedules.flat_figures import flat

@@ -23,8 +23,10 @@ from ppopt.comparison.selection import (
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
+from ppopt.optimization.cuts import searched_cut, searched_cuts
 from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
-from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cut, searched_cuts
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule

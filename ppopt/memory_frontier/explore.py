@@ -12,7 +12,7 @@ from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason
 from ppopt.process.interrupt import interrupt_noted
 from ppopt.schedules.schedule import Schedule

@@ -16,8 +16,10 @@ from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
+from ppopt.optimization.finishing import placement_notes
 from ppopt.optimization.ladders import freedom_of
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, placement_notes
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.sizes import MANY_OPS, MOST_SEARCHED_OPS
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.unwritten import Long
 from ppopt.process.cores import usable_cores
@@ -30,8 +32,8 @@ from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
+from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
-from solver.search.portfolio import plain_bound
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
 from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
 from strategies.language.orders import parse_strategy

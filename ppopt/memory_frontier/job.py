@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
 from ppopt.schedules.schedule import Schedule
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement

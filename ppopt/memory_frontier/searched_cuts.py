@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import NamedTuple
 
 from ppopt.memory_frontier.curves import Lane
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
 from strategies.given_model.stages import GivenModel
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline

@@ -8,7 +8,7 @@ from solver.bounds.bound import Bound, best
 from solver.bounds.span import span_bounds
 from solver.exact import in_ticks
 from solver.problem import Problem
-from solver.search.portfolio import busiest_device
+from solver.search.first_bounds import busiest_device
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 

@@ -110,7 +110,7 @@ def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Sc
 
 
 def _searched(options: dict[str, Any]) -> Sequence[str]:
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
 
     return SearchOptions(**options).placements
 

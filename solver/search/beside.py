@@ -11,6 +11,9 @@ from solver.search.state import Search
 PATIENCE = 10.0
 """How long a tool may take to end, in seconds, before its thread is left to itself; it ends with the program."""
 
+POLL_SECONDS = 0.05
+"""How often a thread that has nothing to do looks whether the others are done."""
+
 
 @contextmanager
 def running_beside(search: Search, tools: Sequence[Callable[[], None]]) -> Iterator[Callable[[], bool]]:

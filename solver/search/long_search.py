@@ -15,6 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
+from solver.budget import Budget
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
 from solver.repetition import LONG, Repetition, is_regular, shortened
@@ -694,9 +695,7 @@ class UnwrittenSearch(Search):
     ----------
     repetition : Repetition
         What is written down, and how much is not.
-    seconds : float
-        The time there is.
-    progress : callable, optional
+    seconds, progress
         As for `Search`.
 
     Attributes
@@ -710,7 +709,7 @@ class UnwrittenSearch(Search):
         its ends, and no more the more there are of each chain.
     """
 
-    def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
+    def __init__(self, repetition: Repetition, seconds: float | Budget, progress: Progress | None = None) -> None:
         super().__init__(repetition.problem, "makespan", seconds, progress, repetition)
         self.repetition = repetition
         self._exact: Runner | None = None

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import count
 from math import gcd
 from time import perf_counter
 
 from solver.bounds.bound import Bound
+from solver.budget import BRIEF_BOUND, BRIEF_LISTS, CAPACITY
+from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
-from solver.search.portfolio import run_briefly
+from solver.search.compiled import CompiledProblem, compile_problem
+from solver.search.first_bounds import quick_bound
+from solver.search.portfolio import Tool
 from solver.search.state import Search
+from solver.search.tools import SMALL, counted, list_schedules, run_cpsat, run_local_search
 
-SHARE_OF_LIMIT, MOST_SECONDS = 0.1, 5.0
-"""What looking for less memory may take of a time limit, and at most."""
-
-SHARE_OF_TRY, LEAST_TRY = 0.5, 0.1
-"""The part of what is left of it that a capacity is tried for, and the least, in seconds."""
+LEAST_TRY = 0.1
+"""The least time that a capacity is tried for, in seconds."""
 
 FINEST = 100
 """Capacities are tried down to this part of the peak."""
@@ -49,7 +52,7 @@ def spare_memory(
         A schedule that takes the least memory that any schedule takes, however long it is.
     first_bound : callable
         ``first_bound(problem)`` bounds the objective of the same problem within smaller capacities, whatever the time;
-        see `solver.search.portfolio.plain_bound`.
+        see `solver.search.first_bounds.plain_bound`.
     seconds : float
         Until when to look; never beyond the deadline of the search.
     workers, seed : int
@@ -68,15 +71,42 @@ def spare_memory(
             left = ends - perf_counter()
             if left <= setting_up or search.interrupted:
                 return
-            tried = TightSearch(search, capacity, min(left, max(SHARE_OF_TRY * left, LEAST_TRY, 2 * setting_up)))
+            tried = TightSearch(search, capacity, min(left, max(CAPACITY.within(left), LEAST_TRY, 2 * setting_up)))
             tried.offer(frugal)
             tried.proven(first_bound(tried.problem))
-            run_briefly(tried, search.orders, workers, next(seeds))
+            _run_briefly(tried, search.orders, workers, next(seeds))
             if tried.reached:
                 search.offer(tried.orders)
             else:
                 below = capacity
                 excluded = capacity if tried.excluded else excluded
+
+
+def _run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
+    """Give each tool one turn in the little time that a search has.
+
+    Parameters
+    ----------
+    search, workers, seed
+        As for `run_tools`; the search has a schedule already.
+    start : Orders
+        What local search starts from, too; what does not fit the memory is put off.
+    """
+    quick_bound(search, BRIEF_BOUND)
+    with suppress(OutOfTimeError):
+        if not search.done():
+            compiled = compile_problem(search.rounded, deadline=search.deadline)
+            _take_one_turn(search, compiled, start, workers, seed)
+
+
+def _take_one_turn(search: Search, compiled: CompiledProblem, start: Orders, workers: int, seed: int) -> None:
+    list_schedules(search, compiled, seed, BRIEF_LISTS)
+    tools = [Tool(partial(run_local_search, search, compiled, counted(seed), start=start))]
+    if len(search.problem.tasks) <= SMALL:
+        tools.insert(0, Tool(partial(run_cpsat, search, workers, counted(seed))))
+    for place, tool in enumerate(tools):
+        if not search.done():
+            tool.take_turn(search.until(search.seconds_left / (len(tools) - place)))
 
 
 class TightSearch(Search):

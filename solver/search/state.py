@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from solver.bounds.between import amounts_on_paths, none_between
 from solver.bounds.bound import Bound
+from solver.budget import Budget
 from solver.problem import Action, Orders, Problem
 from solver.repetition import Repetition
 from solver.resolution import Resolution
@@ -80,8 +81,8 @@ class Search:
         What is searched.
     objective : {"makespan", "span"}
         What is minimised.
-    seconds : float
-        The time there is.
+    seconds : float or Budget
+        The time there is, or who hands it out.
     progress : callable, optional
         Told whenever the best schedule or the bound moves.
     whole : Repetition, optional
@@ -89,6 +90,8 @@ class Search:
 
     Attributes
     ----------
+    budget : Budget
+        Hands out the time.
     resolution : Resolution
         How many ticks a step of the tools is.
     rounded : Problem
@@ -118,7 +121,7 @@ class Search:
         self,
         problem: Problem,
         objective: Objective,
-        seconds: float,
+        seconds: float | Budget,
         progress: Progress | None = None,
         whole: Repetition | None = None,
     ) -> None:
@@ -127,7 +130,7 @@ class Search:
         self.rounded = self.resolution.rounded(problem)
         self.objective = objective
         self.started = perf_counter()
-        self.deadline = self.started + seconds
+        self.budget = seconds if isinstance(seconds, Budget) else Budget(seconds)
         self.progress = progress
         self.sweeper = Sweeper(problem)
         self.best: int | None = None
@@ -269,6 +272,11 @@ class Search:
         if self.best is None:
             return "infeasible" if self.infeasible else "unknown"
         return "optimal" if self.closed else "feasible"
+
+    @property
+    def deadline(self) -> float:
+        """When to be done, on the clock of `time.perf_counter`."""
+        return self.budget.deadline
 
     @property
     def seconds_left(self) -> float:

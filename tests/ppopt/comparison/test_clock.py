@@ -14,7 +14,7 @@ from ppopt.commands.cli import cli
 from ppopt.commands.pages import PagePace, write_report
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed
-from ppopt.optimization import optimize as optimizing
+from ppopt.optimization import cuts
 
 MODEL = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "memory": {"limit": 6}})
 
@@ -77,9 +77,9 @@ def test_a_model_is_cut_once_for_the_bound_and_the_search_of_a_placement() -> No
         {"name": "head", "forward": 3, "backward": 5},
     ]
     model = Pipeline.from_mapping({"devices": 3, "microbatches": 6, "layers": layers})
-    optimizing._planned_once.cache_clear()
+    cuts._planned_once.cache_clear()
     made = ppopt.compare(model, ["1f1b"], time_limit=2)
-    assert optimizing._planned_once.cache_info().misses == len(made.searched) == 4
+    assert cuts._planned_once.cache_info().misses == len(made.searched) == 4
 
 
 def test_the_time_of_noise_is_foreseen_in_proportion_to_its_draws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
 from solver.bounds.bound import Bound
 from strategies.problem.search_problem import build_search_problem
 from tests.evaluated import evaluated, pipeline

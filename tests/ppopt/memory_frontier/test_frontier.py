@@ -24,7 +24,8 @@ from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration
 from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
 from ppopt.schedules.twins import BETWEEN
 from solver.bounds.bound import Bound
 from solver.errors import TimeTooShortError

@@ -18,7 +18,7 @@ from ppopt.memory_frontier.explore import _keep
 from ppopt.memory_frontier.find import _laid
 from ppopt.memory_frontier.job import OverCuts
 from ppopt.memory_frontier.searched_cuts import searched_cuts_of
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
 from reports.page.sentences import winner
 from strategies.model.placements import STAGES_PER_DEVICE, make_placement
 from tests.brute_force import optimum

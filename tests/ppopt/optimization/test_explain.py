@@ -10,7 +10,7 @@ import pytest
 import ppopt
 from ppopt import Pipeline
 from ppopt.optimization.explain import _ARGUMENTS
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.optimization.span_bound import first_span_bound
 from reports.numbers import number
 from solver.bounds.makespan import makespan_bound

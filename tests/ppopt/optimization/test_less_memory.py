@@ -11,9 +11,11 @@ import pytest
 import ppopt
 from ppopt import Pipeline, Standing
 from ppopt.optimization.starts import one_at_a_time, published_orders
+from solver.search.first_bounds import plain_bound, quick_bound
 from solver.search.memory_reduction import TightSearch, spare_memory
-from solver.search.portfolio import plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.portfolio import run_tools
 from solver.search.state import Search
+from solver.search.tools import usual_tools
 from strategies.language.registry import find_strategy
 from strategies.model.placements import Placement, make_placement
 from strategies.problem.search_problem import build_search_problem
@@ -115,7 +117,7 @@ def test_the_clock_an_interruption_and_progress_hold() -> None:
 
 def test_without_time_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    monkeypatch.setattr("ppopt.optimization.optimize.spare_memory", lambda *given: asked.append(given[3]))
+    monkeypatch.setattr("ppopt.optimization.one_search.spare_memory", lambda *given: asked.append(given[3]))
     for limit, allowed in ((2.0, 0.2), (600.0, 5.0)):
         assert ppopt.optimize(pipeline(), time_limit=limit).status == "optimal"
         assert asked.pop() == pytest.approx(allowed, rel=0.2)

@@ -10,7 +10,8 @@ import pytest
 
 import ppopt
 from ppopt import InfeasibleError, Pipeline, Schedule
-from ppopt.optimization.optimize import SearchOptions, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from tests.brute_force import optimum
 
 TIMES = {"forward": 18.522345678901234, "backward_input": 18.086123456789012, "backward_weight": 9.337987654321098}

@@ -9,7 +9,7 @@ import pytest
 import ppopt
 from ppopt import Pipeline
 from ppopt.evaluation.evaluate import replay_orders
-from ppopt.optimization.optimize import _to_export
+from ppopt.optimization.foreseeing import to_export
 from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.unwritten import Long
 from ppopt.process.time_limit import Afterwards, TimeLimit
@@ -29,7 +29,7 @@ def pipeline(microbatches: int, stages: int = 4, **more: object) -> Pipeline:
 
 @pytest.fixture
 def few_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_SEARCHED_OPS", 500)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_SEARCHED_OPS", 500)
 
 
 @pytest.mark.usefixtures("few_are_written")
@@ -98,7 +98,7 @@ def test_time_is_left_for_the_file() -> None:
         given = pipeline(microbatches)
         placement = make_placement("linear", 4, 4, microbatches)
         limit = TimeLimit(time_limit, Afterwards(exported=exported))
-        return _to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
+        return to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
 
     assert seconds(100_000, exported=False) == 0.0
     assert 0 < seconds(10_000) < seconds(1_000_000)
@@ -145,7 +145,7 @@ def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
 
 
 def test_what_needs_every_operation_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_WRITTEN_OPS", 500)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_WRITTEN_OPS", 500)
     given = pipeline(60)
     assert isinstance(ppopt.optimize(given, time_limit=1), PeriodicSchedule)
     start = ppopt.evaluate(given, "zb-h1")

@@ -8,7 +8,8 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Standing
-from ppopt.optimization.optimize import SearchOptions, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.unwritten import Unwritten
 from strategies.problem import search_problem
@@ -62,7 +63,7 @@ def test_a_steady_middle_makes_a_look_at_the_whole_needless(
     monkeypatch: pytest.MonkeyPatch, written: list[int]
 ) -> None:
     """Pipelines too long to anneal as a whole are searched by their first microbatches as long as there is time."""
-    monkeypatch.setattr("ppopt.optimization.optimize.MANY_OPS", 500)
+    monkeypatch.setattr("ppopt.optimization.sizes.MANY_OPS", 500)
     monkeypatch.setattr("solver.search.long_search.LARGEST_WHOLE", 500)
     plain, ended = Unwritten.run, []
 
