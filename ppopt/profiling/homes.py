@@ -1,4 +1,4 @@
-"""Which placement a measured pipeline has."""
+"""The placement of a measured pipeline."""
 
 from __future__ import annotations
 
