@@ -61,7 +61,7 @@ def offline_mimebundle(specification: dict[str, Any], **options: Any) -> dict[st
     from reports.page.bundle import vega_script
     from reports.page.page import embedded
 
-    named = {key: value for key, value in specification.items() if key != "$schema"}  # an address that need not be fetched
+    named = {key: value for key, value in specification.items() if key != "$schema"}  # need not be fetched
     html = _HTML.format(
         place=f"ppopt-{uuid4().hex}",
         script=vega_script(),

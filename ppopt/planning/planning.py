@@ -370,7 +370,7 @@ class _Planner:
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
         makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
-        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan assumes that transfers never wait
+        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan ignores waits
             raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
         plan = Plan(
             name=name_of(order),

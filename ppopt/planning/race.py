@@ -1,4 +1,4 @@
-"""Plans many orders in one time limit: a quick cut for each, a short turn each, then longer ones for promising orders."""
+"""Plans many orders in one time limit: a quick cut and a short turn for each, then longer turns for promising ones."""
 
 from __future__ import annotations
 
