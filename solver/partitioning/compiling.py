@@ -1,4 +1,4 @@
-"""The inner loops, compiled by numba where it is there and there is time for it."""
+"""The inner loops, compiled by numba if it is installed and there is time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from solver.partitioning import loops
 
 SECONDS_TO_COMPILE = 15.0
-"""With less time than this, numba's cache is used, but nothing is compiled: the first time takes about 6."""
+"""With less time than this, only numba's cache is used: compiling for the first time takes about 6 s."""
 
 
 def compiled_loops(*, may_compile: bool) -> dict[str, Any] | None:
@@ -20,25 +20,25 @@ def compiled_loops(*, may_compile: bool) -> dict[str, Any] | None:
     Parameters
     ----------
     may_compile : bool
-        Whether there is time to compile what is not in the cache.
+        Whether there is time to compile loops that are not in the cache.
 
     Returns
     -------
     dict of str to callable or None
-        By name; None if numba is not there, or there is no time.
+        The loops by name; None if numba is not installed, or there is no time.
     """
     try:
         names = _compilable()
         last = names[loops.FUNCTIONS[-1].__name__]
         is_compiled = last.signatures or any(Path(last.stats.cache_path).glob(f"loops.{last.__name__}-*.nbi"))
-    except Exception:  # not installed, or no folder for its cache: all works without
+    except Exception:  # not installed, or no folder for its cache: everything works without it
         return None
     return names if may_compile or is_compiled else None
 
 
 @cache
 def _compilable() -> dict[str, Any]:
-    """Give the inner loops to numba, once for all."""
+    """Register the inner loops with numba, once."""
     numba = import_module("numba")
     names = dict(vars(loops))
     for function in loops.FUNCTIONS:

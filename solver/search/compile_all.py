@@ -1,4 +1,4 @@
-"""Compile all inner loops: ``python -m solver.search.compile_all``. A search begins this where nothing is compiled."""
+"""Compile all inner loops: ``python -m solver.search.compile_all``. A search starts this if nothing is compiled yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from solver.search.stretching import Runner
 
 
 def compile_all() -> None:
-    """Run everything that is compiled once, on a problem of a few tasks."""
+    """Run every compiled function once, on a problem with a few tasks."""
     tasks: dict[Key, Task] = {(chain, place): Task(0, 1) for chain in range(2) for place in range(4)}
     waits: list[Precedence] = [((0, place), (1, place), 1) for place in range(4)]
     waits += [((chain, place), (chain, place + 1), 0) for chain in range(2) for place in range(3)]
