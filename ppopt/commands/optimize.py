@@ -148,9 +148,9 @@ def optimize(
 
 @dataclass
 class _Results:
-    """What searches have found, with the published schedules beside it, its explanations, and why there is no more.
+    """The schedules found, published ones for comparison, explanations, and reasons for placements without a schedule.
 
-    ``faults`` are what went wrong by our fault on one of several placements.
+    ``faults`` are internal errors on single placements.
     """
 
     found: list[Schedule] = field(default_factory=list)
@@ -161,7 +161,7 @@ class _Results:
     undecided: list[str] = field(default_factory=list)
 
     def tell_why_not(self, outcome: Exception) -> None:
-        """Take down why a placement has no schedule."""
+        """Record why a placement has no schedule."""
         if isinstance(outcome, TimeTooShortError):
             self.undecided.append(str(outcome))
         elif isinstance(outcome, InfeasibleError):
@@ -170,14 +170,14 @@ class _Results:
             self.faults.append(str(outcome))
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
-        """Replay all with drawn times, if there is any noise."""
+        """Replay all schedules with drawn times, if noise is given."""
         noisy = dict(zip(map(id, self.beside), with_noise(self.beside, noise, limit.ends), strict=True))
         self.found = [noisy[id(schedule)] for schedule in self.found]
         self.beside = list(noisy.values())
 
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
-    """Search each placement; what is shown beside a result belongs to its turn."""
+    """Search each placement, and evaluate the published schedules shown with its result in the same turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.optimization.explain import explain_within
@@ -225,7 +225,7 @@ def _has_saving_blocks(schedule: Schedule) -> bool:
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
-    """Refuse before the search what could not be exported after it."""
+    """Refuse, before the search, a result that could not be exported."""
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:
