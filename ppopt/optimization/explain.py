@@ -72,9 +72,9 @@ _ARGUMENTS: Mapping[Argument, str] = {
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
-    "area": "the memory of device {device}: what is held, for how long",
+    "area": "how much memory device {device} must hold, and for how long",
     "blocks": "the work of device {device}, less all that overlapping can save",
-    "block area": "the work of all devices, less what overlapping saves, and the memory that is held through it",
+    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
     "device relaxation": "an exact relaxation to the work and memory of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
@@ -84,7 +84,7 @@ _ARGUMENTS: Mapping[Argument, str] = {
 def _what_holds(schedule: Schedule) -> str:
     bound = schedule.bound_held_by
     if bound is None:
-        return "Nothing more than zero has been proven in the time given."
+        return "No bound above zero was proven in the time given."
     argument = _ARGUMENTS[bound.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
     text = f"The bound comes from {argument.format(device=bound.device)}"
@@ -120,7 +120,7 @@ def _what_would_help(schedule: Schedule, limit: TimeLimit | None) -> Iterator[st
         else:
             yield f"{condition} the quick bound stays at {_time(schedule, today)}."
     if left_out and limit is not None:
-        yield f"What {' and '.join(left_out)} would give was left out: {limit.used_up}."
+        yield f"The effect of {' and '.join(left_out)} was left out: {limit.used_up}."
 
 
 def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:

@@ -73,7 +73,7 @@ def fails(*arguments: str) -> str:
             ["1f1b", "--time", "backward_D=3", "--time", "backward_input=1"],
             "--time: backward_input is given twice, as backward_D and as backward_input",
         ),
-        (["1f1b", "--time", "forward.1=2", "--time", "forward=1"], "forward would take back forward.1"),
+        (["1f1b", "--time", "forward.1=2", "--time", "forward=1"], "forward would overwrite forward.1"),
         (["1f1b", "--time", 'forward={"0":1,"0":2}'], "--time forward: the key '0' appears twice"),
         (["1f1b", "--time", ".3=3"], "--time: must be KEY=VALUE"),
         (["1f1b", "--time", "forward\nx=3"], "times.forward x: is not a known key"),

@@ -46,7 +46,7 @@ def test_the_page_draws_intervals(tmp_path: Path) -> None:
     run("compare", "--strategies", "1f1b,zb-h1,gpipe", "--no-optimize", *SIZES, "--noise", "0.1", "--report", str(page))
     text = page.read_text()
     assert 'data-chart="noise-0"' in text
-    assert "Every operation was drawn 1,000 times (each operation 10.00%)" in text
+    assert "replayed with the same 1,000 draws of times (each operation 10.00%)" in text
     run("evaluate", "1f1b", *SIZES, "--report", str(page))
     assert 'data-chart="noise-0"' not in page.read_text()
 

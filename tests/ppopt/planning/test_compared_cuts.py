@@ -159,7 +159,7 @@ def test_waiting_is_told_apart_from_the_cut() -> None:
     assert best.exact_makespan > without
     waiting = float(best.exact_makespan - without)
     share = f"{waiting / best.makespan:.2%}"
-    assert f"{waiting:g} of it, {share}, are lost because transfers wait (p2p: batched)" in " ".join(best.reasons)
+    assert f"Waiting transfers (p2p: batched) cost {waiting:g}, {share} of the makespan" in " ".join(best.reasons)
 
 
 def test_an_even_cut_that_does_not_fit_is_told_as_such() -> None:

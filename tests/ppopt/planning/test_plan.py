@@ -65,9 +65,9 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert best is not None
     text = " ".join(best.reasons)
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
-    assert f"Device 3 holds the head: {max(held) - held[3]} decoder layers fewer, {held[3]}." in text
+    assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
-    assert f"One decoder layer more on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
+    assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
     assert f"{best.makespan:g} is proven: no cut is shorter." in text
 
 

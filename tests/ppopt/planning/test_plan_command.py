@@ -202,7 +202,7 @@ def test_what_no_framework_runs_is_told_with_what_to_plan_for(tmp_path: Path) ->
     path = config(tmp_path, limit=105)
     made = run("plan", "1f1b", "-c", path, "--export-layout", "--time-limit", "5", "--format", "table")
     for framework in ("Megatron-Core", "torchtitan", "DeepSpeed"):
-        assert f"{framework} runs none of these plans as a whole; of 1f1b, v = 1:" in made.stdout
+        assert f"{framework} runs none of these plans as a whole; from 1f1b, v = 1 it can take:" in made.stdout
     assert "planned with --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
     options = ("--strategies", "1f1b", "--recompute", "uniform-k", "--export-layout", "--time-limit", "5")
     assert "Megatron-Core: 1f1b, v = 1, " in run("plan", "-c", path, *options).stdout
@@ -214,7 +214,7 @@ def test_a_page_shows_the_cut(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     text = page.read_text()
     assert "Why this cut" in text
-    assert "Which layers lie where" in text
+    assert "Where the layers lie" in text
     assert "device 3, stage 3" in text
 
 
