@@ -61,8 +61,8 @@ def test_optimize_takes_the_robust_one_and_keeps_its_time() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--samples", "9"), "--samples: says how often times are drawn; give --noise, --spread or --noise-device"),
-        (("--noise", "0.1", "--spread", "no.csv"), "--spread: is how each operation was measured to vary"),
+        (("--samples", "9"), "--samples: sets how often times are drawn; give --noise, --spread or --noise-device"),
+        (("--noise", "0.1", "--spread", "no.csv"), "--spread: says how each operation varies, and so does --noise"),
         (("--noise-device", "x"), "--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found 'x'"),
         (("--noise-device", "1=0.1", "--noise-device", "1=0.2"), "--noise-device: device 1 is given twice"),
         (("--noise-device", "0.1", "--noise-device", "1=0.2"), "--noise-device: is given for all devices and for one"),

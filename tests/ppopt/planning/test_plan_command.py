@@ -203,7 +203,7 @@ def test_what_no_framework_runs_is_told_with_what_to_plan_for(tmp_path: Path) ->
     made = run("plan", "1f1b", "-c", path, "--export-layout", "--time-limit", "5", "--format", "table")
     for framework in ("Megatron-Core", "torchtitan", "DeepSpeed"):
         assert f"{framework} runs none of these plans as a whole; from 1f1b, v = 1 it can take:" in made.stdout
-    assert "planned with --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
+    assert "that it can run, use --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
     options = ("--strategies", "1f1b", "--recompute", "uniform-k", "--export-layout", "--time-limit", "5")
     assert "Megatron-Core: 1f1b, v = 1, " in run("plan", "-c", path, *options).stdout
 
