@@ -187,7 +187,9 @@ def test_what_recomputation_saves_in_both_directions_is_a_mean() -> None:
     again = best.pipeline.recomputed_per_stage
     assert again is not None
     totals = [sum(counts) for counts in again]
-    found = re.search(r"On device (\d+) that adds .* saves ([\d.]+) of memory per microbatch, on average", " ".join(best.reasons))
+    found = re.search(
+        r"On device (\d+) that adds .* saves ([\d.]+) of memory per microbatch, on average", " ".join(best.reasons)
+    )
     assert found is not None
     stages = [stage for stage, _ in best.schedule.layout.local_stages[int(found[1])]]
     assert float(found[2]) == pytest.approx(sum(totals[stage] for stage in stages) * (10 - 1) / 2)
