@@ -240,7 +240,7 @@ class SearchOptions:
         if self.robust is not None and not isinstance(self.robust, Noise):
             raise InputError(f"robust: must be a Noise; found {shown(self.robust)}")
         if self.robust is not None and self.objective != "makespan":
-            raise InputError("robust: is the least mean of the makespan; the objective must be makespan, not span")
+            raise InputError("robust: minimises the mean makespan, so the objective must be makespan, not span")
 
     @property
     def allowed(self) -> Allowed:
@@ -689,7 +689,7 @@ def _offer_published(
     for strategy, variants in others:
         for options in variants:
             if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
-                return [f"the time was up before all the options that {strategy.name} proposes had been tried"]
+                return [f"the time was up before all proposed options of {strategy.name} had been tried"]
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None:
                 search.offer(orders)
@@ -804,7 +804,7 @@ def _finish(search: Search, result: Schedule, notes: Sequence[str], started: flo
     scale = search.problem.ticks_per_unit
     value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
-        notes = ("the search was interrupted; this is the best schedule it had found", *notes)
+        notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *_placement_notes(result.pipeline))
     return replace(
         result,
@@ -822,8 +822,8 @@ def _digit_notes(search: Search, label: str) -> Iterator[str]:
     """Say that what is open lies beyond the digits that CP-SAT can count in."""
     if search.best is not None and not search.closed and (search.best - search.bound) * NEGLIGIBLE <= search.best:
         yield (
-            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; that none is shorter at all is "
-            "not proven, because the costs have more digits than that"
+            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; it is not proven that none is "
+            "shorter at all, because the costs have more digits than that"
         )
 
 
@@ -832,7 +832,7 @@ def _placement_notes(pipeline: Pipeline) -> Iterator[str]:
     asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
     if asked in ("pytorch", "given", "batched"):
         key = "p2p" if asked == "batched" else "lowering"
-        yield f"{key}: {asked} is for orders that a framework has; what was found is placed by time, as --lowered does"
+        yield f"{key}: {asked} applies to orders of frameworks; this order gets its transfers placed by time"
 
 
 def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:

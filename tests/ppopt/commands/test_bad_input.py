@@ -83,7 +83,10 @@ def fails(*arguments: str) -> str:
         (["1f1b", "-c", ""], "configuration: '' names no file"),
         (["1f1b", "--save", ""], "--save: '' names no file"),
         (["1f1b", "--save", "x" * 300], f"{'x' * 300}: cannot be written: File name too long"),
-        (["1f1b", "--save", "absent.file", "--trace", "./absent.file"], "--trace: ./absent.file is the file of --save"),
+        (
+            ["1f1b", "--save", "absent.file", "--trace", "./absent.file"],
+            "--trace: ./absent.file is also the file of --save",
+        ),
         (["1f1b", "--trace", "/"], "/: is a folder; name a file"),
         (["interleaved", "--microbatches", "5", "--stages", "12"], "the order deadlocks"),
     ],
