@@ -110,7 +110,7 @@ def effects(section: Section) -> str:
         f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
         for each in strongest(single, 2)
     ]
-    text = f"In {best.summary.name}, {', '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
+    text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
     return (
         f"{text}. Where the pale part of a bar is longer, several paths are critical: a higher cost lengthens the step "
         "by the whole bar, a lower one shortens it only by the dark part. Choose another schedule in the menu."

@@ -60,8 +60,8 @@ def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
         moved = _moved(stage, old, homes)
         if moved:
             yield (
-                f"stage {stage} of {old} is {_times(ratio)} the others; cut into {new}, {_part(moved)} of what makes "
-                "it heavier was moved to another device: enter layers, or stages so fine that it stays whole"
+                f"stage {stage} of {old} is {_times(ratio)} the others; cut into {new}, {_part(moved)} of its extra "
+                "time was moved to another device: enter layers, or stages so fine that it stays whole"
             )
 
 
