@@ -124,8 +124,8 @@ class ShownFrontier:
         parts = []
         if (bend := knee(self.points)) is not None:
             share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
-            can = "can save" if self.top[1] <= self.highest_bound else "was found to save"
-            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of what memory {can}")
+            saving = "possible saving" if self.top[1] <= self.highest_bound else "saving found"
+            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of the {saving}")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)
         return f"{text}{told[0].upper()}{told[1:]}."
@@ -148,18 +148,19 @@ class ShownFrontier:
         here, there = self.points[place], self.points[place + 1]
         saved = (here.makespan - there.makespan) / here.makespan
         what = f"{percent(saved)} of each step" if saved else "nothing"
-        return [f"from {grouped(here.limit)} to {grouped(there.limit)}: {what}"]
+        return [f"going from {grouped(here.limit)} to {grouped(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
         """Say what more memory than that of the last point brings."""
         memory, shortest = self.top
         if memory > last.limit and shortest < last.makespan:
             saved = (last.makespan - shortest) / last.makespan
-            return f"; more memory goes on to help, up to {grouped(memory)} ({percent(saved)} of each step)"
+            return f"; more memory keeps helping, up to {grouped(memory)} ({percent(saved)} of each step)"
         possible = (last.makespan - self.highest_bound) / last.makespan
         if possible <= 0:
-            return f"; beyond {grouped(memory)} nothing, which is proven"
-        return f"; beyond {grouped(memory)} nothing was found, and at most {percent(possible)} is possible"
+            return f"; more than {grouped(memory)} saves nothing, which is proven"
+        saved = f"at most {percent(possible)} could be saved"
+        return f"; with more than {grouped(memory)} nothing shorter was found, and {saved}"
 
 
 def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:
@@ -207,7 +208,7 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         figures = number(point.makespan), number(point.bound), percent(point.gap)
         cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
         before = point
-    note = "step: what the memory since the row above buys"
+    note = "step: how the makespan changes from the row above"
     text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
     return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
 
@@ -228,7 +229,7 @@ def _published_table(shown: ShownFrontier, width: int | None) -> str:
         over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
         mark = "" if each.is_comparable else "~"
         cells.append((mark, each.name, number(each.memory), number(each.makespan), over))
-    lines = [*aligned(cells, width), "over best: how much longer than the best known schedule with that memory"]
+    lines = [*aligned(cells, width), "over best: how much longer than the best known schedule within that memory"]
     if any(not each.is_comparable for each in shown.published):
         lines.append(OTHER_FREEDOM)
     return "\n".join(lines)

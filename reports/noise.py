@@ -119,4 +119,4 @@ def noise_sentence(rows: Sequence[NoisyRow]) -> str:
         loss = shortest.figures.mean / least.figures.mean - 1
         text += f"; {shortest.name}, the shortest without noise, is {percent(loss)} behind it on average"
     often = max(fitting or rows, key=lambda row: row.figures.best or 0.0)
-    return f"{text}. {often.name} is the best most often, in {percent(often.figures.best or 0.0)} of the draws."
+    return f"{text}. {often.name} wins most often, in {percent(often.figures.best or 0.0)} of the draws."

@@ -64,18 +64,20 @@ _EPILOG = (
     metavar="A,B,…",
     help="Published schedules, and files of your own.  [default: all published ones]",
 )
-@click.option("--exclude", "excluded", multiple=True, metavar="A,B,…", help="Schedules that are left out.")
+@click.option("--exclude", "excluded", multiple=True, metavar="A,B,…", help="Schedules to leave out.")
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="The schedule that the others are compared with, or none.  [default: 1f1b, where it is there]",
+    help="Schedule to compare the others with, or none.  [default: 1f1b, if it is shown]",
 )
-@click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
-@click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
+@click.option("--optimize/--no-optimize", default=True, help="Also search for better schedules.  [default: yes]")
+@click.option(
+    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+)
 @click.option(
     "--overlap/--no-overlap",
     default=None,
-    help="Whether the search may run forwards and backwards in one block.  [default: where blocks save time]",
+    help="Let the search run a forward and a backward in one block.  [default: where blocks save time]",
 )
 @click.option(
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
@@ -116,8 +118,8 @@ def compare(
 ) -> None:
     """Rank published and searched schedules on your costs.
 
-    Each has the lower bound of its placement beside it. What does not fit the pipeline is left out, with the reason.
-    Ctrl-C ends the search with the best so far.
+    Each schedule is shown with the lower bound of its placement. Schedules that do not fit the pipeline are left out,
+    with the reason. Ctrl-C ends the search with the best so far.
     """
     if opened and report is None:
         raise InputError("--open: opens the page of --report FILE.html; give that as well")

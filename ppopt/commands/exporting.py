@@ -18,12 +18,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 export_option = click.option("--export", metavar="FILE.csv", help="Write the order for PyTorch (see docs/orders.md).")
 force_option = click.option(
-    "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, too, which PyTorch cannot run."
+    "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, although PyTorch cannot run it."
 )
 lowered_option = click.option(
-    "--lowered", is_flag=True, help="Export the order with its communication, so that it cannot hang."
+    "--lowered", is_flag=True, help="Export the order with its sends and receives, so that it cannot hang."
 )
-unshard_option = click.option("--unshard", is_flag=True, help="Write UNSHARD and RESHARD as well, for FSDP's modules.")
+unshard_option = click.option("--unshard", is_flag=True, help="Also write UNSHARD and RESHARD, for FSDP modules.")
 
 
 def how_to_export(command: Command) -> Command:

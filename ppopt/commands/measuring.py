@@ -20,7 +20,7 @@ _OPTIONS = (
         "--against",
         multiple=True,
         metavar="TRACE",
-        help="Traces or logs of the same order, as for `ppopt profile`: shows the measured step beside the predicted.",
+        help="Traces or logs of the same order, as for `ppopt profile`: compare measured and predicted steps.",
     ),
     click.option(
         "--unit",

@@ -23,7 +23,9 @@ _OPTIONS = (
     click.option("-c", "--config", metavar="FILE", help="Configuration, YAML or JSON (see docs/configuration.md)."),
     click.option("--devices", type=int, metavar="N", help="Pipeline ranks.  [default: 4]"),
     click.option("--stages", type=int, metavar="N", help="Slices of the model.  [default: as the schedule needs]"),
-    click.option("--microbatches", type=int, metavar="N", help="Per iteration.  [default: twice the devices]"),
+    click.option(
+        "--microbatches", type=int, metavar="N", help="Microbatches of one step.  [default: twice the devices]"
+    ),
     click.option(
         "--time",
         "times",
@@ -34,7 +36,9 @@ _OPTIONS = (
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
-        "--recut", is_flag=True, help="Re-partition the model into --stages, or as many as a schedule file has."
+        "--recut",
+        is_flag=True,
+        help="Re-partition the model into --stages, or into as many stages as a schedule file has.",
     ),
 )
 
@@ -48,12 +52,12 @@ _CUT_OPTIONS = (
         type=click.Choice(["plan", "even"]),
         default="plan",
         show_default=True,
-        help="How layers are cut that come without layers_per_stage: for each schedule, or evenly.",
+        help="How to cut layers without layers_per_stage: for each schedule, or evenly.",
     ),
     click.option(
         "--layout",
         metavar="TEXT",
-        help="The cut of the layers, in the words of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
+        help="Cut of the layers, in the notation of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
     ),
 )
 
@@ -219,8 +223,8 @@ def _make_pipeline(
     files = [name for name in strategies if not isinstance(name, str)]
     if recut and (placed := next((each for each in files if each.lowered is not None), None)):
         raise InputError(
-            f"--recut: {placed.name} holds its communication, which was placed for the stages that it has; give the "
-            "model in so many, or an order of computations"
+            f"--recut: {placed.name} holds communication that was placed for its own stages; give a model with as "
+            "many stages, or an order of computations"
         )
     as_given = None if recut and not files else stages  # otherwise --stages does not describe the model as given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
@@ -304,7 +308,7 @@ class _TimeOverrides:
             raise InputError(f"--time: {written} is given twice{names}")
         single = next((name for (given, place), name in self.given.items() if given == key and place is not None), None)
         if stage is None and single:
-            raise InputError(f"--time: {written} would take back {single}; give {written} first")
+            raise InputError(f"--time: {written} would overwrite {single}; give {written} first")
         self.given[key, stage] = written
 
     def _with_stage(self, key: str, stage: int, value: object) -> Any:

@@ -32,7 +32,7 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
     for layout, reason in planning.layouts_left_out:
         click.echo(f"note: --layout {layout}: was not compared: {reason}", err=True)
     if planning.interrupted:
-        click.echo("note: the search was interrupted; these are the best plans that it had found", err=True)
+        click.echo("note: the search was interrupted; these are the best plans found so far", err=True)
     if form == "json":
         click.echo(json.dumps(planning.to_dict(), allow_nan=False))
     elif form == "csv" and planning.plans:
@@ -99,7 +99,7 @@ def _compared(each: ComparedLayout) -> str:
     if each.longer_by > 0:
         return f"{text}, {percent(each.longer_by)} longer than the best cut found ({best})."
     if each.longer_by < 0:
-        keeps = ", which keeps the limit" if schedule.over_limit else ""
+        keeps = ", which fits the limit" if schedule.over_limit else ""
         return f"{text}, {percent(-each.longer_by)} shorter than the plan{keeps} ({best})."
     return f"{text}, as the plan does ({best})."
 
@@ -108,10 +108,10 @@ def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
     """Write the best plan that a framework can run, and what a better plan that it cannot run would save."""
     plan, better = planning.best_for(framework), best.exports[framework]
     if plan is None:
-        yield f"{framework} runs none of these plans as a whole; of {best.label}:"
+        yield f"{framework} runs none of these plans as a whole; from {best.label} it can take:"
         yield from (f"  {line}" for line in better.lines)
         yield from (f"  not expressed: {reason}" for reason in better.cannot)
-        yield f"  what it can run is planned with {planned_for(framework)}"
+        yield f"  for a plan that it can run, use {planned_for(framework)}"
         return
     yield f"{framework}: {plan.label}, {with_unit(number(plan.makespan), plan.pipeline.unit)}:"
     yield from (f"  {line}" for line in plan.exports[framework].lines)

@@ -157,7 +157,7 @@ def _tell_comparison(comparison: Comparison, prefix: str) -> None:
     for note in comparison.notes:
         click.echo(f"note: {prefix}{note}", err=True)
     if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
-        click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
+        click.echo(f"note: {prefix}the search was interrupted before it found anything", err=True)
     if comparison.bounds_cut_short:
         text = "some bounds were cut short; all are valid, but another run may find higher ones"
         click.echo(f"note: {prefix}{text}", err=True)

@@ -107,7 +107,7 @@ class CommunicatorTrials:
                 yield warning
         missing = [name for name in dict.fromkeys(self.left_out) if name not in self.found]
         if missing:
-            yield f"with which communicators they run was not tried, for want of time: {listed(missing)}"
+            yield f"their communicators were not tried, for lack of time: {listed(missing)}"
 
 
 def _moves(schedule: Schedule) -> bool:

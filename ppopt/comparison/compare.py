@@ -165,7 +165,7 @@ def compare(
         refuse_contradictions(pipeline, [compared.name])
     placements = options.placements if optimize else []
     if not names and not placements:
-        raise InputError("strategies: name at least one, or let something be searched")
+        raise InputError("strategies: must name at least one, or allow a search")
     limit = TimeLimit(time_limit, afterwards)
     model = GivenModel.of_several(pipeline, names, placements, cut)
     settled = model.settled()
@@ -378,8 +378,8 @@ class _Gathered:
             of_search = MOST_KINDS * (cut.stages or 0) * cut.microbatches
             needed = SHORTEST_SEARCH_OF_MANY * min(self.paces) * of_search
             if needed > self.limit.left + ALWAYS_FOR_SEARCH:
-                left = f"less was left of the time limit of {self.limit.seconds:g} s"
-                return f"not searched: that takes {needed:.1f} s or more, and {left}"
+                left = f"less of the time limit of {self.limit.seconds:g} s was left"
+                return f"not searched: that takes at least {needed:.1f} s, and {left}"
         return ""
 
     def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:

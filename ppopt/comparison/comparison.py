@@ -242,7 +242,7 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
         results = ", ".join(f"{each.strategy} {each.status} after {each.seconds:.1f} s" for each in found)
         yield f"Searched placements: {', '.join(comparison.searched)}; {results}."
     if comparison.interrupted:
-        yield "The search was interrupted: these are the best schedules that it had found by then."
+        yield "The search was interrupted: these are the best schedules found so far."
     if comparison.bounds_cut_short:
         yield "Some bounds were cut short by time or size: all are valid, but another run may find higher ones."
     twofold = [each for each in comparison.schedules if each.placement == "bidirectional"]

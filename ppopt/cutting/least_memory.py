@@ -94,7 +94,7 @@ def _cut_of(pipeline: Pipeline, *, any_cut: bool) -> str:
     if pipeline.layers is None:
         return ""
     cut = f"[{', '.join(map(str, pipeline.layers_per_stage or ()))}]"
-    return f"no cut of the layers fits; in {cut}, which lacks least, " if any_cut else f"with layers_per_stage {cut} "
+    return f"no cut of the layers fits; in {cut}, which comes closest, " if any_cut else f"with layers_per_stage {cut} "
 
 
 def _listed(stages: list[int]) -> str:

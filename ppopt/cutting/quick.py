@@ -107,7 +107,7 @@ def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline
         if found is not None and found.none_fits:
             raise why_infeasible(found.pipeline, placement, any_cut=True)
     why = str(why_infeasible(chosen, placement)).removeprefix("infeasible: ")
-    raise TimeTooShortError(f"no schedule found: {why}; whether another cut fits was not decided in the time")
+    raise TimeTooShortError(f"no schedule found: {why}; the time was too short to decide whether another cut fits")
 
 
 def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:

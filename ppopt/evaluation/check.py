@@ -151,7 +151,7 @@ _PLACED = {"pytorch": "as PyTorch lowers it", "deferred": "as PyTorch lowers it 
 
 def _refuse_lowered(file: ScheduleFile) -> None:
     if is_lowered(file.rows):
-        raise InputError(f"{file.name}: --lower: the file has its communication already; check it as it is")
+        raise InputError(f"{file.name}: --lower: the file already contains its communication; check it without --lower")
 
 
 def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:

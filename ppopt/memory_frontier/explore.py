@@ -295,7 +295,7 @@ class Exploration:
 
     def _tell(self) -> None:
         if self.limits is None:
-            self.on_progress("finding the point from which more memory buys nothing")
+            self.on_progress("finding the point beyond which memory saves nothing")
             return
         gaps = [self._gap(limit) for limit in self.limits]
         done = sum(gap == 0 for gap in gaps)

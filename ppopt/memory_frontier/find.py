@@ -469,9 +469,9 @@ class _Gathered:
         yield from halves_notes(self.model)
         yield from placement_notes(self.model)
         if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
-            yield "no memory is given: every stage is taken to keep 1 of each microbatch (see memory.activation)"
+            yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
-            yield "the devices have different limits, and the frontier gives all of them the same"
+            yield "the devices have different limits, but the frontier gives all of them the same"
         for lane in self.curves.lanes:
             if len(lane.layout.homes) > 1 and not any(cost.static for cost in lane.pipeline.costs):
                 yield f"{lane.layout.name} {TWO_COPIES}"
@@ -479,9 +479,9 @@ class _Gathered:
         if can_recompute and any(lane.over_cuts for lane in self.curves.lanes):
             yield "no layer is recomputed here; ppopt plan finds which to recompute within one limit"
         if exploration.died:
-            yield f"{exploration.died} of the processes that search ended by themselves; what they had found is lost"
+            yield f"{exploration.died} of the search processes died, and their results are lost"
         if exploration.interrupted:
-            yield "the searches were interrupted; these are the best schedules that they had found"
+            yield "the searches were interrupted; these are the best schedules found so far"
 
 
 def _refuse_no_memory(model: Pipeline) -> None:
@@ -495,5 +495,5 @@ def _refuse_no_memory(model: Pipeline) -> None:
     if not any(cost.activation or cost.static for cost in model.costs):
         raise InputError(
             "memory.activation: must be above 0 on some stage for a memory frontier; found 0 on all, so no limit "
-            "matters; give what a stage keeps of a microbatch"
+            "matters; give the memory that a stage keeps for a microbatch"
         )

@@ -153,14 +153,14 @@ def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed
     if content is None:
         return Saved()
     if not isinstance(content, dict) or not str(content.get("format", "")).startswith("ppopt-frontier"):
-        raise InputError(f"{name}: is not a file that `ppopt frontier --save` has written; {cure}")
+        raise InputError(f"{name}: was not written by `ppopt frontier --save`; {cure}")
     if (content["format"], content.get("version")) != (FORMAT, version):
         found = in_one_line(content.get("version"))[:40]
         raise InputError(f"{name}: was written by ppopt {found}, and this is {version}; {cure}")
     if not is_as_written(content):
-        raise InputError(f"{name}: is damaged: its checksum is not that of what it says; {cure}")
+        raise InputError(f"{name}: is damaged: its checksum does not match its content; {cure}")
     if content["pipeline"] != _written(model):
-        raise InputError(f"{name}: is of another pipeline{_difference(content['pipeline'], model)}; {cure}")
+        raise InputError(f"{name}: belongs to another pipeline{_difference(content['pipeline'], model)}; {cure}")
     if content["allowed"] != allowed._asdict():
         used = "with" if content["allowed"]["overlap"] else "without"
         raise InputError(f"{name}: was searched {used} --overlap; {cure}")

@@ -58,7 +58,7 @@ class Noise:
                 raise InputError(f"noise_device: must name a device by a whole number from 0; found {shown(device)}")
             _refuse_variation("noise_device", variation)
         if self.spreads is not None and self.operation:
-            raise InputError("spread: is how each operation was measured to vary; noise gives that, too: leave one out")
+            raise InputError("spread: says how each operation varies, and so does noise; give one of the two")
         _refuse_count("samples", self.samples, 1, MOST_SAMPLES)
         check_seed(self.seed)
 

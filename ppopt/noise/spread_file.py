@@ -139,7 +139,7 @@ def _read_row(row: Mapping[str, Any]) -> tuple[str, int, Deviations]:
     stage = 0 if key == LATENCY else _stage(row.get("stage"))
     low, middle, high = (_time(name, row.get(name)) for name in ("p10", "median", "p90"))
     if not low <= middle <= high:
-        raise ValueError(f"p10, median and p90 must not fall; found {low:g}, {middle:g}, {high:g}")
+        raise ValueError(f"p10, median and p90 must satisfy p10 ≤ median ≤ p90; found {low:g}, {middle:g}, {high:g}")
     if not middle:
         return str(key), stage, Deviations(0.0, 0.0)
     least = middle / 1000  # with a 10th percentile of 0, most draws would be about 0

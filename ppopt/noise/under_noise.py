@@ -55,7 +55,7 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     makespans = sampled_makespans(schedules, noise, deadline=deadline)
     figures = figures_of(schedules, makespans)
     fewer = makespans.shape[1] < noise.samples
-    note = f"the noise has {makespans.shape[1]:,} of {noise.samples:,} draws: the time was up"
+    note = f"only {makespans.shape[1]:,} of {noise.samples:,} draws were made: the time was up"
     return [
         replace(schedule, noise=each, notes=(*schedule.notes, *([note] if fewer else [])))
         for schedule, each in zip(schedules, figures, strict=True)
@@ -82,15 +82,15 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
     for schedule in schedules:
         if schedule.layout.microbatches != schedule.pipeline.microbatches:
             raise InputError(
-                f"noise: {schedule.strategy} is too long to be written out, and times are drawn for what is written"
+                f"noise: {schedule.strategy} is too long to be written out, and noise needs every operation"
             )
         if schedule.unhindered_makespan is not None:
             raise InputError(
-                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and times "
-                "are drawn only where none does; take p2p: async for it"
+                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and "
+                "noise needs transfers that do not; use p2p: async"
             )
         if (schedule.pipeline.devices, schedule.pipeline.microbatches) != (first.devices, first.microbatches):
-            raise InputError("noise: the schedules must have the same devices and microbatches to share their luck")
+            raise InputError("noise: the schedules must have the same devices and microbatches to share draws")
     orders = [NoisyOrder(schedule, noise) for schedule in schedules]
     cells = Cells(order.stages for order in orders)
     transfers = noise.spreads is not None and noise.spreads.latency is not None

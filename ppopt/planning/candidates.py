@@ -63,14 +63,14 @@ class Restriction:
     def excludes(self, pipeline: Pipeline, name: Named, stages: int | None) -> str | None:
         """Say why an order is excluded; None if it is not."""
         if not self.split_backward and _splits_backward(name):
-            return "splits backwards into I and W, and whole ones are asked for"
+            return "splits backwards into I and W, but whole backwards are required"
         if self.placement is None:
             return None
         placed = _placement_of(pipeline, name, stages)
         if placed is not None and placed.homes == _homes(self.placement, placed):
             return None
         own = name.placement.name if isinstance(name, GivenOrder) else parse_strategy(name)[0].placement
-        return f"its placement is {own}, and {self.placement} is asked for"
+        return f"its placement is {own}, but {self.placement} is required"
 
 
 ANYTHING = Restriction()

@@ -126,7 +126,7 @@ def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) ->
         return Lack(label_of(order), "no cut fits the memory limit", None)
     reason = (
         f"every cut exceeds the memory limit of some device, by at least {number(float(missing.least))}; in the one "
-        f"that lacks least device {missing.device} holds {number(float(missing.needed))}, its limit is "
+        f"that comes closest, device {missing.device} holds {number(float(missing.needed))}, but its limit is "
         f"{number(float(missing.limit))}"
     )
     helps = _what_recomputation_gives(order, recompute, empty=empty)

@@ -54,7 +54,7 @@ class PlanOptions:
             raise InputError(f"placement: {shown(self.placement)} is not known here; allowed are {known}")
         if not self.free and (self.placement is not None or not self.split_backward):
             key = "placement" if self.placement is not None else "split_backward"
-            raise InputError(f"{key}: says where orders are searched, which free asks for; it is not given")
+            raise InputError(f"{key}: restricts the search for orders; give free as well")
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")

@@ -98,8 +98,8 @@ def _what_is_waited(plan: Plan) -> Iterator[str]:
     waiting = plan.exact_makespan - without
     what = "cuts and orders are" if plan.is_free else "cuts are"
     yield (
-        f"{_time(plan, float(waiting))} of it, {percent(float(waiting / plan.exact_makespan))}, are lost because "
-        f"transfers wait (p2p: {plan.pipeline.semantics}): {what} chosen as if none did."
+        f"Waiting transfers (p2p: {plan.pipeline.semantics}) cost {_time(plan, float(waiting))}, "
+        f"{percent(float(waiting / plan.exact_makespan))} of the makespan: {what} chosen as if no transfer waited."
     )
 
 
@@ -131,7 +131,7 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
     empty = [stage for stage, count in enumerate(plan.layers_per_stage) if not count]
     if empty:
         stages = f"Stage {empty[0]} is" if len(empty) == 1 else f"Stages {', '.join(map(str, empty))} are"
-        yield f"{stages} empty: what passes through costs its transfers only."
+        yield f"{stages} empty: only the transfers cost time."
 
 
 def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
@@ -166,7 +166,7 @@ def _usual(counts: Sequence[int]) -> int:
 
 def _compared(count: int, usual: int, name: str) -> str:
     more = count - usual
-    return f"{abs(more)} {name} layer{'s' if abs(more) > 1 else ''} {'more' if more > 0 else 'fewer'}, {count}"
+    return f"{abs(more)} {'more' if more > 0 else 'fewer'} {name} layer{'s' if abs(more) > 1 else ''} ({count})"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -193,10 +193,10 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     pipeline, copies = plan.pipeline, len(plan.schedule.layout.homes)
     work = kind.costs.forward + kind.costs.backward
     cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
-    what = f"{kind.glue} {kind.name} layers" if kind.glue > 1 else f"One {kind.name} layer"
+    what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
     where = "on any device costs m" if copies == 1 else f"on any stage costs each of its two devices m ÷ {copies}"
     share = percent(float(cost / plan.exact_makespan))
-    yield f"{what} more {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
+    yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
 
 
 def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -240,9 +240,9 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
     longest, saved, device = _effect(plan, again)
     share, are = percent(float(longest / plan.exact_makespan)), "is" if count == 1 else "are"
     yield (
-        f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}: device {device} works "
-        f"{_time(plan, float(longest))} longer for it ({share} of the makespan), and a microbatch keeps "
-        f"{number(float(saved))} less there{'' if len(plan.schedule.layout.homes) == 1 else ' on average'}."
+        f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}. On device {device} that adds "
+        f"{_time(plan, float(longest))} of work ({share} of the makespan) and saves {number(float(saved))} of memory "
+        f"per microbatch{'' if len(plan.schedule.layout.homes) == 1 else ', on average'}."
     )
     if others.plain_is_infeasible:
         yield "Without recomputation no cut fits the memory."

@@ -43,10 +43,10 @@ def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()
         except InputError as error:
             raise InputError(f"{option}: {error}") from None
         if (source := _read_from(path, read)) is not None and not _is_special(Path(path)):
-            raise InputError(f"{option}: {_name(path)} is what {_name(str(source))} is read from; name another file")
+            raise InputError(f"{option}: {_name(str(source))} is read from {_name(path)}; name another file")
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option and not _is_special(Path(path)):
-            raise InputError(f"{option}: {_name(path)} is the file of {other}, too; name another")
+            raise InputError(f"{option}: {_name(path)} is also the file of {other}; name another")
 
 
 def _read_from(path: str, read: Mapping[str, object]) -> object | None:

@@ -63,7 +63,7 @@ class ExportOptions:
             raise InputError("--unshard: applies to --lowered (lowered=True in Python); give that as well")
         if self.force_order_only and self.lowered:
             raise InputError(
-                "--lowered: is for PyTorch's runtime, which cannot run what --force-order-only writes; leave one out"
+                "--lowered: is for PyTorch's runtime, which cannot run files of --force-order-only; give only one"
             )
 
 

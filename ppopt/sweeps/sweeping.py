@@ -185,7 +185,9 @@ def count_workers(jobs: int | None, cluster: str | None) -> int:
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= 1024:
         raise InputError(f"jobs: must be a whole number from 1 to 1024; found {shown(jobs)}")
     if cluster not in (None, "local"):
-        raise InputError("jobs: says how many processes of this machine run; a cluster has its own. Leave one out")
+        raise InputError(
+            "jobs: sets the number of processes on this machine; a cluster has its own. Give one of the two"
+        )
     return jobs
 
 
@@ -251,7 +253,7 @@ def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
 
 def _set_aside(damaged: Sequence[str]) -> str:
     others = f" (and {counted(len(damaged) - 1, 'other line')})" if len(damaged) > 1 else ""
-    return f"{damaged[0]}{others}: is not as it was written; it is left out, and what is missing is run again"
+    return f"{damaged[0]}{others}: was changed after it was written; it is left out, and its job is run again"
 
 
 class _Teller:

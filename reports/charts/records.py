@@ -23,7 +23,7 @@ CAUSE_TITLES = {
     "filling": "filling",
     "data": "data from another device",
     "latency": "latency",
-    "order": "nothing: the order leaves the gap",
+    "order": "idle by choice of order",
     "draining": "draining",
 }
 

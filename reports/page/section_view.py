@@ -226,11 +226,11 @@ _PANELS = {
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
-    "effects": _Make("What a little of each cost does", effects_chart, sentences.effects, tables.effects),
+    "effects": _Make("The effect of 1 % of each cost", effects_chart, sentences.effects, tables.effects),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
-    "cut": _Make("Which layers lie where", cut_chart, sentences.cuts, tables.cuts),
+    "cut": _Make("Where the layers lie", cut_chart, sentences.cuts, tables.cuts),
     "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
 }
 
@@ -276,7 +276,7 @@ class _Timelines:
             "makespan": presented.summary.figures.makespan,
             "idle": idle_shares(presented),
         }
-        parts = [(shares, "The whole step: which part of the time each device idles")]
+        parts = [(shares, "The whole step: idle share of each device")]
         for name, start, end in windows(presented):
             self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
             stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.summary.unit)}"

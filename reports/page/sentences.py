@@ -44,12 +44,12 @@ def frontier(section: Section) -> str:
     best = [name for name, ratio in over.items() if ratio <= 0]
     others = {name: ratio for name, ratio in over.items() if ratio > 0}
     if not others:
-        return f"Nothing shorter is known for the memory of {', '.join(best)}." if best else ""
+        return f"Nothing shorter is known within the memory of {', '.join(best)}." if best else ""
     nearest = min(others, key=lambda name: others[name])
-    near = f"{nearest} is {percent(others[nearest])} longer than the best known for its memory"
+    near = f"{nearest} is {percent(others[nearest])} longer than the best known within its memory"
     if not best:
         return f"Every published schedule can be beaten within its own memory; {near}."
-    return f"Nothing shorter is known for the memory of {', '.join(best)}. Of the others, {near}."
+    return f"Nothing shorter is known within the memory of {', '.join(best)}. Of the others, {near}."
 
 
 def bubbles(section: Section) -> str:
@@ -82,18 +82,18 @@ def trade(section: Section) -> str:
     if len(fitting) == 1:
         return f"{held}."
     if _peak(frugal) >= _peak(best):
-        return f"{held}, and no other makes do with less."
+        return f"{held}, and no other needs less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
-    return f"{held}; {frugal.summary.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
+    return f"{held}; {frugal.summary.name} needs only {grouped(_peak(frugal))} and takes {percent(longer)} longer."
 
 
 def noise(section: Section) -> str:
     """Say what the noise is, and which schedule is best under it."""
     rows = noisy_rows(section)
     return (
-        f"Every operation was drawn {counted(rows[0].figures.samples, 'time')} ({section.noise}), the same for all "
-        "schedules: nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan "
-        "without noise. " + noise_sentence(rows)
+        f"Every schedule was replayed with the same {counted(rows[0].figures.samples, 'draw')} of times "
+        f"({section.noise}). A bar spans nine draws in ten, the diamond marks their mean, and the cross line marks the "
+        "makespan without noise. " + noise_sentence(rows)
     )
 
 
@@ -104,16 +104,16 @@ def effects(section: Section) -> str:
     known = {id(each): found for each, found in zip(section.schedules, section.what_if.schedules, strict=True)}
     found = known.get(id(best))
     if best is None or found is None:
-        return "What one per cent less of a cost takes off a step. Choose a schedule in the menu."
+        return "How much of a step 1 % off each cost saves. Choose a schedule in the menu."
     single = [each for each in found.effects if not each.label.startswith("all ")]
     parts = [
         f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
         for each in strongest(single, 2)
     ]
-    text = f"In {best.summary.name}, {', '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
+    text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
     return (
-        f"{text}. Where the pale part of a bar is longer, several paths are critical: a cost that grows lengthens the "
-        "step by all of it, one that shrinks shortens it only by the dark part. Choose another schedule in the menu."
+        f"{text}. Where the pale part of a bar is longer, several paths are critical: a higher cost lengthens the step "
+        "by the whole bar, a lower one shortens it only by the dark part. Choose another schedule in the menu."
     )
 
 
@@ -140,7 +140,7 @@ _REMEDIES = {
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
     "order": "which another order might still recover",
-    "communication": "which other places of sends and receives, or more communicators, might recover",
+    "communication": "which moving sends and receives, or more communicators, might recover",
 }
 
 
@@ -213,8 +213,8 @@ def timeline(presented: Presented, *, whole: bool) -> str:
         text += ". Its timeline is not drawn: the time limit was used up"
     elif not whole:
         text += (
-            f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
-            "share of each device over time, and three stretches in full"
+            f". With {len(presented.timeline):,} operations it is too long to draw in full; below are the idle "
+            "share of each device over time and three windows in full"
         )
     return text + "."
 
@@ -260,7 +260,7 @@ def cuts(section: Section) -> str:
     for held in best.cut:
         work[held.device] += held.time
     least, most = min(work), max(work)
-    text = f"In {best.summary.name}, device {work.index(most)} works longest for a microbatch, "
+    text = f"In {best.summary.name}, device {work.index(most)} works longest per microbatch, "
     text += with_unit(grouped(most), section.unit)
     if least < most:
         text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.unit)}"

@@ -178,7 +178,7 @@
       const best = (of) => this.racers.filter((each) => !each.over).reduce((one, other) => (of(other) < of(one) ? other : one), this.ranked[0]);
       const [now, before] = [best((each) => each.makespan), best((each) => each.original)];
       this.part("verdict").textContent = !any ? ""
-        : now === before ? `${now.name} is still the shortest.` : `${now.name} is the shortest now; on the original costs it is ${before.name}.`;
+        : now === before ? `${now.name} is still the shortest.` : `${now.name} is the shortest now; with the original costs it is ${before.name}.`;
     }
 
     label(key) {

@@ -217,7 +217,7 @@ def _gradient_faults(rows: Sequence[Sequence[Token | None]], said: Computations)
             times = f"{said.microbatches:,} times too large" if said.microbatches > 1 else "not reduced"
             text = (
                 f"is missing behind {op} (column {place.column + 1}): PyTorch divides gradients there, so those of "
-                f"stage {stage} would be {times}, without a word"
+                f"stage {stage} would silently be {times}"
             )
             yield Fault(place.row, None, f"{stage}REDUCE_GRAD", text)
 

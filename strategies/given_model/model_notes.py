@@ -60,8 +60,8 @@ def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
         moved = _moved(stage, old, homes)
         if moved:
             yield (
-                f"stage {stage} of {old} is {_times(ratio)} the others; cut into {new}, {_part(moved)} of what makes "
-                "it heavier was moved to another device: enter layers, or stages so fine that it stays whole"
+                f"stage {stage} of {old} is {_times(ratio)} the others; cut into {new}, {_part(moved)} of its extra "
+                "time was moved to another device: enter layers, or stages so fine that it stays whole"
             )
 
 
@@ -92,11 +92,11 @@ def _part(part: Fraction) -> str:
     return "half" if part == Fraction(1, 2) else f"{float(part):.0%}"
 
 
-HALVES = "backward is given without its halves: where it is split, I and W are taken to be half of it each"
+HALVES = "backward is given without its halves: where it is split, I and W are assumed to be half of it each"
 
 PLANNED = (
-    "which layers lie on which stage is not given: they were cut in a moment for each schedule; ppopt plan looks "
-    "longer and proves it, --cut even spreads them evenly"
+    "the cut of the layers is not given, so each schedule got a quick cut of its own; ppopt plan searches longer and "
+    "proves its cut, --cut even spreads the layers evenly"
 )
 
 TWO_COPIES = "keeps two copies of the weights, which the peak memory does not include"

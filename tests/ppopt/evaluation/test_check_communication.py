@@ -111,7 +111,7 @@ def test_json_of_an_order_of_computations_has_no_communicators() -> None:
             ",0REDUCE_GRAD", "",
             [
                 ("row 1 (device 0): 0REDUCE_GRAD is missing behind 0B1 (column 8): PyTorch divides gradients there, so "
-                "those of stage 0 would be 2 times too large, without a word")
+                "those of stage 0 would silently be 2 times too large")
             ],
         ),
         (
@@ -266,7 +266,7 @@ def test_the_communicators_of_a_configuration_are_those_that_an_order_must_run_w
 
 
 def test_lower_is_for_orders_of_computations() -> None:
-    assert "has its communication already" in checked(LOWERED, "--lower", "pytorch").stdout
+    assert "already contains its communication" in checked(LOWERED, "--lower", "pytorch").stdout
     two_ways = "0F0,1F1,1B1,0B0\n0F1,1F0,1B0,0B1\n"
     result = checked(two_ways, "--lower", "pytorch")
     assert result.exit_code == 2

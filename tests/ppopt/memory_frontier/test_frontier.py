@@ -110,7 +110,7 @@ def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
         (lambda text: text.replace('"searched": true', '"searched": false', 1), "is damaged: its checksum"),
         (lambda text: text.replace(ppopt.__version__, "0.0.7", 1), "was written by ppopt 0.0.7, and this is"),
         (lambda text: text.replace("ppopt-frontier-2", "ppopt-frontier-1", 1), "was written by ppopt"),
-        (lambda text: '{"pipeline": 3}', "is not a file that `ppopt frontier --save` has written"),
+        (lambda text: '{"pipeline": 3}', "was not written by `ppopt frontier --save`"),
         (lambda text: "[" * 100_000, "is damaged: it is not JSON"),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, saved: Path, chan
 
 @pytest.mark.usefixtures("searched")
 def test_a_file_of_another_pipeline_is_refused(saved: Path) -> None:
-    with pytest.raises(InputError, match=r"is of another pipeline \(microbatches differs\)"):
+    with pytest.raises(InputError, match=r"belongs to another pipeline \(microbatches differs\)"):
         ppopt.frontier(pipeline(4, 9, p2p_latency=0.25), time_limit=0, save_to=saved)
     with pytest.raises(InputError, match="was searched without --overlap"):
         ppopt.frontier(COSTS, time_limit=0, overlap=True, save_to=saved)

@@ -106,7 +106,7 @@ def test_a_later_run_keeps_each_cut_apart(tmp_path: Path) -> None:
         again = searched(model, placement, [6, 10], seconds=0, save_to=file)
         assert [point.to_dict() for point in again.points] == [point.to_dict() for point in found.points]
     assert "on bidirectional for the layers cut as " in found.sentence
-    with pytest.raises(InputError, match="is of another pipeline"):
+    with pytest.raises(InputError, match="belongs to another pipeline"):
         searched(layered(layers_per_stage=[2, 2]), "linear", [6], seconds=0, save_to=file)
 
 

@@ -105,7 +105,7 @@ def test_behind_the_deadline_there_is_one_batch_and_a_note(monkeypatch: pytest.M
     schedules = ppopt.under_noise([evaluated("1f1b", uneven())], Noise(operation=0.1), deadline=0.0)
     assert schedules[0].noise is not None
     assert schedules[0].noise.samples == 20
-    assert schedules[0].notes[-1] == "the noise has 20 of 1,000 draws: the time was up"
+    assert schedules[0].notes[-1] == "only 20 of 1,000 draws were made: the time was up"
     assert seconds_needed(schedules, Noise(operation=0.1)) > 0
 
 
@@ -158,7 +158,10 @@ def test_spreads_apply_to_blocks_and_halves(spread: Path) -> None:
     ("text", "message"),
     [
         ("key,stage,p10,median\n", "p90 is missing"),
-        (SPREAD.replace("0.9,1,1.3", "0.9,0.8,1.3"), "row 1: p10, median and p90 must not fall; found 0.9, 0.8, 1.3"),
+        (
+            SPREAD.replace("0.9,1,1.3", "0.9,0.8,1.3"),
+            "row 1: p10, median and p90 must satisfy p10 ≤ median ≤ p90; found 0.9, 0.8, 1.3",
+        ),
         (SPREAD.replace("forward,0", "forwards,0"), "row 1: key: 'forwards' is not known; did you mean forward?"),
         (SPREAD.replace("forward,0", "forward,-1"), "row 1: stage: must be a whole number from 0; found '-1'"),
         (SPREAD.replace("1.3", "nan"), "row 1: p90: must be a finite number of at least 0; found 'nan'"),
@@ -228,5 +231,5 @@ def test_the_robust_schedule_has_the_least_mean_of_those_met() -> None:
     assert robust.bound is not None
     assert robust.bound <= plain.makespan <= robust.makespan * (1 + 1e-9)
     assert any(note.startswith("robust: of the ") for note in robust.notes)
-    with pytest.raises(InputError, match="robust: is the least mean of the makespan"):
+    with pytest.raises(InputError, match="robust: minimises the mean makespan"):
         ppopt.optimize(costs, robust=noise, objective="span")

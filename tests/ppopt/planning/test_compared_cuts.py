@@ -159,7 +159,7 @@ def test_waiting_is_told_apart_from_the_cut() -> None:
     assert best.exact_makespan > without
     waiting = float(best.exact_makespan - without)
     share = f"{waiting / best.makespan:.2%}"
-    assert f"{waiting:g} of it, {share}, are lost because transfers wait (p2p: batched)" in " ".join(best.reasons)
+    assert f"Waiting transfers (p2p: batched) cost {waiting:g}, {share} of the makespan" in " ".join(best.reasons)
 
 
 def test_an_even_cut_that_does_not_fit_is_told_as_such() -> None:
@@ -187,7 +187,9 @@ def test_what_recomputation_saves_in_both_directions_is_a_mean() -> None:
     again = best.pipeline.recomputed_per_stage
     assert again is not None
     totals = [sum(counts) for counts in again]
-    found = re.search(r"device (\d+) works .* keeps ([\d.]+) less there on average", " ".join(best.reasons))
+    found = re.search(
+        r"On device (\d+) that adds .* saves ([\d.]+) of memory per microbatch, on average", " ".join(best.reasons)
+    )
     assert found is not None
     stages = [stage for stage, _ in best.schedule.layout.local_stages[int(found[1])]]
     assert float(found[2]) == pytest.approx(sum(totals[stage] for stage in stages) * (10 - 1) / 2)

@@ -281,7 +281,7 @@ def test_evaluate_exports_one_schedule(tmp_path: Path) -> None:
             "--force-order-only: applies to --export FILE.csv; give that as well",
         ),
         (["evaluate", "1f1b", "--export", "absent/x.csv"], "--export: absent/x.csv: the folder absent does not exist"),
-        (["evaluate", "1f1b", "--export", "x", "--save", "x"], "is the file of --save, too"),
+        (["evaluate", "1f1b", "--export", "x", "--save", "x"], "is also the file of --save"),
         (
             ["optimize", "--placement", "all", "--export", "x.csv"],
             "--export: takes one schedule; --placement all finds",

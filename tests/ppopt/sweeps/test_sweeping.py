@@ -166,12 +166,14 @@ def test_a_row_that_was_changed_is_set_aside_and_run_again(tmp_path: Path, key: 
     expected = run_sweep(read_grid(QUICK), None, workers=1).rows
     lines[3] = json.dumps(json.loads(lines[3]) | {key: value}).encode()
     folder = in_new_folder(tmp_path / "new", b"\n".join([*lines, b""]))
-    with pytest.warns(UserWarning, match=r"new/jobs-1\.jsonl, line 4: is not as it was written; it is left out, and"):
+    with pytest.warns(
+        UserWarning, match=r"new/jobs-1\.jsonl, line 4: was changed after it was written; it is left out, and"
+    ):
         outcome = run_sweep(read_grid(QUICK), folder, workers=1)
     assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in expected]
 
 
-@pytest.mark.filterwarnings("ignore:.*is not as it was written")
+@pytest.mark.filterwarnings("ignore:.*was changed after it was written")
 def test_no_edit_of_a_journal_changes_what_is_shown(tmp_path: Path) -> None:
     grid = {"base": BASE, "axes": {"microbatches": [7, 8]}, "run": ["1f1b", "dualpipe"]}
     written = journal_of(grid, tmp_path / "s")
