@@ -42,8 +42,8 @@ def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()
             check_writable(path)
         except InputError as error:
             raise InputError(f"{option}: {error}") from None
-        if (source := _read_from(path, read)) is not None and not _is_special(Path(path)):
-            raise InputError(f"{option}: {_name(str(source))} is read from {_name(path)}; name another file")
+        if _read_from(path, read) is not None and not _is_special(Path(path)):
+            raise InputError(f"{option}: would overwrite the input {_name(path)}; name another file")
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option and not _is_special(Path(path)):
             raise InputError(f"{option}: {_name(path)} is also the file of {other}; name another")

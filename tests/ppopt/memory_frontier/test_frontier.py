@@ -309,7 +309,7 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
         (["--limits", ","], "error: --limits: must be auto or at least one number; none is given"),
         (["--limits", "0.9,4"], "error: --limits: must be at least 1, with which one microbatch at a time runs"),
         (["--points", "0"], "Invalid value for '--points': 0 is not in the range"),
-        (["--points", "3", "--limits", "4"], "error: --points: chooses limits, and --limits names them"),
+        (["--points", "3", "--limits", "4"], "error: --points: lets ppopt choose limits, but --limits names them"),
         (["--placement", "w"], "Invalid value for '--placement'"),
         (["--chart", "frontier.pdf"], "error: --chart: 'frontier.pdf' must end in .png or .svg"),
         (["--save", "absent/file.json"], "absent/file.json: the folder absent does not exist"),

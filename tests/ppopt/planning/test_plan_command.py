@@ -319,4 +319,4 @@ def test_an_output_is_not_written_over_the_input(tmp_path: Path) -> None:
     path = config(tmp_path)
     made = run("plan", "1f1b", "-c", path, "--save", path)
     assert made.exit_code == 2
-    assert "is what" in made.stderr
+    assert "would overwrite the input" in made.stderr
