@@ -1,4 +1,4 @@
-"""Compiling all inner loops before the tests begin: ``python -m tests.compiling search`` or ``partitioning``."""
+"""Compiles all inner loops before the tests begin: ``python -m tests.compiling search`` or ``partitioning``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PARTS = ("search", "partitioning")
 
 
 def compile_beforehand() -> None:
-    """Compile each part in a process of its own, where it is not compiled yet.
+    """Compile each part that is not compiled yet, in its own process.
 
-    Else each process of the tests that needs a loop compiles it, or a search goes on ten times as slowly meanwhile.
+    Otherwise each test process that needs a loop compiles it, or its search runs ten times as slowly meanwhile.
     """
     if importlib.util.find_spec("numba") is None:
         return

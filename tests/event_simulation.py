@@ -1,4 +1,4 @@
-"""A small simulation of programs, moment by moment: slow, and independent of the replay that it is compared with."""
+"""A small simulation of programs, moment by moment: slow, and independent of the replay that it checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from solver.programs import Compute, End, Post, Program, Transfer
 
 @dataclass
 class Simulation:
-    """Everything as it is at one moment."""
+    """The state of everything at one moment."""
 
     programs: Sequence[Program]
     transfers: Mapping[Key, Transfer]
@@ -22,7 +22,7 @@ class Simulation:
     computed: list[list[tuple[Key, int, int]]] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Go from moment to moment until nothing happens any more; return whether everything has happened."""
+        """Advance from moment to moment until nothing more happens; return whether every program has ended."""
         self.counters = [0] * len(self.programs)
         self.busy = [0] * len(self.programs)
         self.computed = [[] for _ in self.programs]

@@ -90,7 +90,7 @@ _ARGUMENTS: Mapping[Argument, str] = {
 def _what_holds(schedule: Schedule) -> str:
     bound = schedule.bound_held_by
     if bound is None:
-        return "Nothing more than zero has been proven in the time given."
+        return "No bound above zero was proven in the time given."
     argument = _ARGUMENTS[bound.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
     text = f"The bound comes from {argument.format(device=bound.device)}"
@@ -126,7 +126,7 @@ def _what_would_help(schedule: Schedule, limit: TimeLimit | None) -> Iterator[st
         else:
             yield f"{condition} the quick bound stays at {_time(schedule, today)}."
     if left_out and limit is not None:
-        yield f"What {' and '.join(left_out)} would give was left out: {limit.used_up}."
+        yield f"The effect of {' and '.join(left_out)} was left out: {limit.used_up}."
 
 
 def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:

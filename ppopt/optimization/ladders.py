@@ -102,7 +102,7 @@ class Bounds:
     plain: Fraction
     delayed: Fraction
     limited: Fraction | None
-    quick: QuickBound | None = None
+    quick: QuickBound | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
-    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= without_waiting
+    limited = _is_limited(schedule) and bounds.limited is not None
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
@@ -236,13 +236,8 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
 
 
 def _is_limited(schedule: Schedule) -> bool:
-    """Return whether there is a limit and the schedule keeps it.
-
-    Floats can hide an excess below their precision; such a schedule shows itself by beating the bound.
-    """
-    pairs = [(peak, limit) for peak, limit in zip(schedule.peak_memory, schedule.limits, strict=True)]
-    limits = [(peak, limit) for peak, limit in pairs if limit is not None]
-    return bool(limits) and all(peak <= limit for peak, limit in limits)
+    """Return whether there is a limit and the schedule keeps it."""
+    return schedule.fits and any(limit is not None for limit in schedule.pipeline.limits)
 
 
 class _Clock:

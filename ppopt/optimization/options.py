@@ -94,7 +94,7 @@ class SearchOptions:
         if self.robust is not None and not isinstance(self.robust, Noise):
             raise InputError(f"robust: must be a Noise; found {shown(self.robust)}")
         if self.robust is not None and self.objective != "makespan":
-            raise InputError("robust: is the least mean of the makespan; the objective must be makespan, not span")
+            raise InputError("robust: minimises the mean makespan, so the objective must be makespan, not span")
 
     @property
     def allowed(self) -> Allowed:

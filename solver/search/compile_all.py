@@ -1,4 +1,4 @@
-"""Compile all inner loops: ``python -m solver.search.compile_all``. A search begins this where nothing is compiled."""
+"""Compile all inner loops: ``python -m solver.search.compile_all``. A search starts this if nothing is compiled yet."""
 
 from __future__ import annotations
 

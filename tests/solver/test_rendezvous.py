@@ -1,4 +1,4 @@
-"""Programs, their times and their deadlocks: golden data, a simulation, and an independent checker."""
+"""Programs, their times and their deadlocks, against golden data, a simulation, and an independent checker."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_there_are_programs_that_run_and_one_that_hangs() -> None:
 
 @st.composite
 def programs_with_transfers(draw):
-    """Any programs: sends and receives in any order, in groups of any size, awaited anywhere or nowhere."""
+    """Draw any programs: sends and receives in any order, in groups of any size, awaited anywhere or nowhere."""
     devices = draw(st.integers(2, 4))
     lanes = st.lists(st.integers(0, devices - 1), min_size=2, max_size=2, unique=True)
     transfers = {
@@ -152,7 +152,7 @@ def test_the_checker_finds_what_was_moved(made, data) -> None:
 
 
 def test_the_first_circle_is_told_and_not_one_that_it_causes() -> None:
-    """Devices 0 and 1 hang by themselves; 2 and 3 hang among themselves as well, but only behind what 1 should send."""
+    """Devices 0 and 1 hang by themselves; 2 and 3 also wait for each other, but only because of a send that 1 owes."""
     transfers = {
         "a": Transfer(0, 1, 1), "b": Transfer(1, 0, 1), "c": Transfer(1, 2, 1),
         "d": Transfer(2, 3, 1), "e": Transfer(3, 2, 1),

@@ -1,4 +1,4 @@
-"""An explanation goes by what the search of its schedule was allowed, and nobody has to say that again."""
+"""An explanation uses the freedom of its schedule's search, without being given it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No bound is ever above the optimum: against exact optima of small problems, and against closed forms."""
+"""No bound is ever above the optimum: checked against exact optima of small problems, and against closed forms."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from solver.problem import Hold, Problem, Task
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
+from tests.examples import examples
 from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 
@@ -55,7 +56,7 @@ def test_a_bound_is_called_a_path_only_where_precedences_alone_show_it() -> None
 
 
 @pytest.mark.no_cover
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(10_000, 10_000_000))
 def test_nor_anywhere_else(seed: int) -> None:
     problem, text = random_problem(seed)
@@ -166,7 +167,7 @@ def test_one_device_by_itself_proves_more() -> None:
 
 
 def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], latency: int) -> int:
-    """Take the load with the forwards before a device and the backwards behind it, memory left aside."""
+    """Return the load of a device with the forwards before it and the backwards after it, without memory."""
     forward, to_input, to_weight = times
     return max(
         d * (forward + latency)
@@ -177,7 +178,7 @@ def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], la
 
 
 def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency: int, cap: int) -> int:
-    """Take the V placement's window bound of the notes, front and back where their windows are disjoint."""
+    """Return the V placement's window bound, adding front and back if their windows are disjoint."""
     F, I, W = times
     p, m, l = devices, count, latency
     n, cd, ce = min(cap, 2 * m), min(cap, m), min(cap - 1, m)

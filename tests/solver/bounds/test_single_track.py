@@ -1,4 +1,4 @@
-"""What memory below one activation a device costs: never above the optimum, and more than the area says."""
+"""The bound for memory below one activation per device: never above the optimum, and above the area bound."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def row_problem(
 
 
 def random_row(seed: int) -> tuple[Problem, str]:
-    """Draw a row with less memory than devices and W longer than two lags, where the argument says something."""
+    """Draw a row with less memory than devices and W longer than two lags, so that the argument applies."""
     draw = random.Random(seed)
     devices = draw.choice([2, 3, 3, 4])
     live = draw.randint(2, max(2, devices - 1))
@@ -91,7 +91,7 @@ def test_turns_prove_more_than_the_area() -> None:
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
-    """Each turn of a slot costs R and its waste, however many there are: c jobs more take so much longer."""
+    """Each turn of a slot costs R and its waste, at any number of turns: c more jobs add that much."""
     small = row_problem(8, 16, (185, 181, 93), 20, 6)
     row = row_of(small)
     assert row is not None
@@ -119,7 +119,7 @@ def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0)) is None  # nothing is held until W
     assert row_of(replace(given, capacities=[None] * 3)) is None
-    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more than there is work for
+    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more room than the work can use
 
 
 def test_stages_that_differ_make_a_row_by_device() -> None:

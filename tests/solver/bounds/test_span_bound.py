@@ -55,7 +55,7 @@ def test_it_is_never_above_the_shortest_span(seed: int) -> None:
 
 
 def is_shorter_than(exact: ExactModel, bound: int) -> bool:
-    """Let the makespan be the longest span of a device, and ask for a shorter one than the bound."""
+    """Make the longest span of a device the objective, and return whether one shorter than the bound exists."""
     model = exact.model
     span = model.new_int_var(0, exact.horizon, "")
     for device in range(exact.problem.devices):

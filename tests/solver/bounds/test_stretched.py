@@ -1,4 +1,4 @@
-"""A bound from the first microbatches alone is never above what is true of all of them."""
+"""A bound from the first microbatches alone is never above the optimum of all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.solver.bounds.test_bounds import pipeline_problem
 
 
 def random_long_problem(seed: int, most: int) -> tuple[Problem, str]:
-    """Draw a pipeline with two devices and many microbatches, in everything else as uneven as can be."""
+    """Draw a pipeline with two devices and many microbatches, as uneven as possible in everything else."""
     draw = random.Random(seed)
     name = draw.choice(["linear", "linear", "v", "interleaved", "bidirectional"])
     devices = draw.choice([2, 2, 3]) if name in ("linear", "bidirectional") else 2
@@ -125,7 +125,7 @@ def test_it_is_the_work_of_all_that_counts() -> None:
 
 
 def chain_problem(**changes: object) -> Problem:
-    """Write two chains of three tasks, one behind the other, with memory that one takes and the other returns."""
+    """Write two chains of three tasks, one after the other, with memory that one takes and the other returns."""
     tasks = {(chain, place): Task(chain, 1 + chain) for chain in range(2) for place in range(3)}
     waits = [((0, place), (1, place), 1) for place in range(3)]
     waits += [((chain, place), (chain, place + 1), 0) for chain in range(2) for place in range(2)]
@@ -140,13 +140,13 @@ WAITS = chain_problem().precedences
     "changes",
     [
         {"chains": [[(0, k) for k in range(3)]]},  # a task is in no chain
-        {"precedences": [*WAITS, ((0, 0), (1, 2), 0)]},  # from one place to another
+        {"precedences": [*WAITS, ((0, 0), (1, 2), 0)]},  # between different places
         {"precedences": WAITS[1:]},  # not at every place
-        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with another lag
-        {"precedences": [edge for edge in WAITS if edge[0][0] != edge[1][0] or edge[0][0] == 1]},  # a chain in no order
+        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with a different lag
+        {"precedences": [edge for edge in WAITS if edge[0][0] != edge[1][0] or edge[0][0] == 1]},  # an unordered chain
         {"tasks": {(c, k): Task(c, 1 + (k == 2)) for c in range(2) for k in range(3)}},  # one takes longer
-        {"holds": [Hold((0, 0), 1, (((0, 0), 1),))]},  # only one takes memory
-        {"holds": [Hold((0, k), 1 + k, (((0, k), 1 + k),)) for k in range(3)]},  # each takes another amount
+        {"holds": [Hold((0, 0), 1, (((0, 0), 1),))]},  # only the first takes memory
+        {"holds": [Hold((0, k), 1 + k, (((0, k), 1 + k),)) for k in range(3)]},  # each takes a different amount
         {"holds": [Hold((0, k), 1, (((0, (k + 1) % 3), 1),)) for k in range(3)]},  # returned at another place
     ],
 )

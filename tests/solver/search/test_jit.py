@@ -1,4 +1,4 @@
-"""Compiled loops: where they are kept, and that a search goes on without them."""
+"""Compiled loops: where they are kept, and that a search runs without them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytest.importorskip("numba")
 
 @pytest.fixture
 def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Let nothing be compiled yet, and note what would be begun."""
+    """Pretend that nothing is compiled, and record the compilations that would start."""
     begun: list[list[str]] = []
     monkeypatch.setenv(jit.KEPT_IN, str(tmp_path))
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
-    for name in ("_folder", "_compilable", "_begin_to_compile"):  # new ones: another test's process may still run
+    for name in ("_folder", "_compilable", "_begin_to_compile"):  # fresh: another test's process may still run
         monkeypatch.setattr(jit, name, cache(getattr(jit, name).__wrapped__))
     return begun
 
@@ -74,7 +74,7 @@ def test_a_search_that_cannot_win_ends() -> None:
     assert found.best is not None
     assert not found.cannot_win
     found.rival = found.bound
-    assert not found.cannot_win  # as short may hold less
+    assert not found.cannot_win  # an equally short schedule may hold less
     found.rival = found.bound - 1
     assert found.cannot_win
     assert found.done()
