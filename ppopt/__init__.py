@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import evaluate, evaluate_all
     from ppopt.memory_frontier.find import frontier
-    from ppopt.memory_frontier.frontier import Frontier, Point
+    from ppopt.memory_frontier.frontier_result import Frontier, Point
     from ppopt.noise.noise import Noise
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
@@ -77,7 +77,7 @@ _HOMES = {
     "ppopt.schedules.export": ("export",),
     "ppopt.process.internal_error": ("InternalError",),
     "ppopt.memory_frontier.find": ("frontier",),
-    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
+    "ppopt.memory_frontier.frontier_result": ("Frontier", "Point"),
     "ppopt.noise.noise": ("Noise",),
     "ppopt.noise.spread_file": ("read_spreads",),
     "ppopt.noise.under_noise": ("under_noise",),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reports.frontier import ShownFrontier
+from reports.frontier_points import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.noise import NoiseFigures

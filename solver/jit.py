@@ -29,7 +29,7 @@ LOOPS = (
     "search/annealing",
     "search/circle",
     "search/lattice",
-    "search/turns",
+    "search/trips",
 )
 """The modules of inner loops, without suffix; what is compiled of other sources of any of them is not used."""
 

@@ -46,7 +46,7 @@ class Computed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class ProgramTimes:
     """The times of everything in some programs.
 
     Attributes
@@ -112,7 +112,7 @@ class RendezvousDeadlockError(InputError):
         super().__init__(f"transfers wait for each other: {names}")
 
 
-def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> Run:
+def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> ProgramTimes:
     """Compute the times of everything in programs, each as early as possible.
 
     Parameters
@@ -265,9 +265,9 @@ class _Machine:
             self.waiting_for[group.device] = None
             self.awake.append(group.device)
 
-    def result(self) -> Run:
+    def result(self) -> ProgramTimes:
         """Return the times of everything."""
-        return Run(self.computed, self.moved, self.points)
+        return ProgramTimes(self.computed, self.moved, self.points)
 
     def held(self, posted: Mapping[End, Posted]) -> dict[Key, list[Held]]:
         """For each transfer that never starts, list the reasons why its ends are held up."""

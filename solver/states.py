@@ -25,7 +25,7 @@ Status: TypeAlias = Literal["optimal", "feasible", "replayed", "measured"]
 Argument: TypeAlias = Literal[
     "path",
     "heads and tails",
-    "turns",
+    "slot turns",
     "load",
     "window",
     "jackson",

@@ -13,7 +13,7 @@ from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_int
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.memory_frontier.frontier import Frontier
+    from ppopt.memory_frontier.frontier_result import Frontier
 
 
 @click.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from ppopt.comparison.comparison import Comparison
-    from ppopt.memory_frontier.frontier import Frontier
+    from ppopt.memory_frontier.frontier_result import Frontier
     from ppopt.profiling.against import Against
     from ppopt.schedules.schedule import Schedule
     from ppopt.sweeps.sweeping import Outcome

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.memory_frontier.frontier import Frontier
+from ppopt.memory_frontier.frontier_result import Frontier
 from ppopt.noise.noise import Noise
 from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process.time_limit import TimeLimit
@@ -25,7 +25,7 @@ from ppopt.schedules.schedule import Schedule
 from ppopt.schedules.twins import each_order_once
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
-from reports.frontier import frontier_table
+from reports.frontier_points import frontier_table
 from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table

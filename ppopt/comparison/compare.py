@@ -171,7 +171,7 @@ def compare(
     settled = model.settled()
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # harmless if no block saves time
-    gathered = _Gathered(on_phase or _tell_nobody, limit)
+    gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit)
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     gathered.evaluate(model, names, engine, searches=len(placements))
     gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
@@ -241,7 +241,7 @@ def _checked(
 
 
 @dataclass
-class _Gathered:
+class _ComparisonSoFar:
     """The results of a comparison so far."""
 
     on_phase: OnPhase

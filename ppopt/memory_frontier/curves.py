@@ -24,7 +24,7 @@ ONE_AT_A_TIME = "one microbatch at a time"
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundSchedule:
     """A schedule with its exact length and memory.
 
     Attributes
@@ -40,7 +40,7 @@ class Found:
     memory: Fraction
 
     @classmethod
-    def of(cls, schedule: Schedule) -> Found:
+    def of(cls, schedule: Schedule) -> FoundSchedule:
         """Compute both from the schedule's times, without rounding."""
         problem = schedule.problem
         peak = max(peak_memory(problem, schedule.rows))
@@ -77,15 +77,15 @@ class Proof:
 
 
 @dataclass
-class Lane:
+class Record:
     """A searched placement with its schedules and bounds: on one cut of the model, or on all cuts of its layers.
 
-    Schedules and bounds of one cut do not hold for another, so two cuts that are searched separately are two lanes.
+    Schedules and bounds of one cut do not hold for another, so two cuts that are searched separately are two records.
 
     Attributes
     ----------
     name : str
-        The lane's unique name.
+        The record's unique name.
     pipeline : Pipeline
         The model with this cut, without a memory limit. If all cuts are searched, it has the cut that needs the least
         memory.
@@ -95,7 +95,7 @@ class Lane:
         The problem to schedule, without a memory limit.
     over_cuts : bool
         Whether the cut is searched as well: schedules then have any cut, and bounds hold for every cut.
-    found : list of Found
+    found : list of FoundSchedule
         The schedules that no other one beats in both makespan and memory; the shortest comes last.
     proofs : list of Proof
         Bounds, sorted by decreasing limit.
@@ -106,7 +106,7 @@ class Lane:
     layout: Placement
     problem: Problem
     over_cuts: bool = False
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundSchedule] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
 
     @property
@@ -140,7 +140,7 @@ class Lane:
             return [cost.activation for cost in self.pipeline.costs if cost.activation]
         return [kind.costs.activation * kind.glue for kind in layers.kinds if kind.costs.activation]
 
-    def add(self, found: Found) -> bool:
+    def add(self, found: FoundSchedule) -> bool:
         """Keep a schedule unless another is as short with no more memory; drop the schedules that it beats."""
         if any(each.makespan <= found.makespan and each.memory <= found.memory for each in self.found):
             return False
@@ -185,7 +185,7 @@ class Lane:
         proof = self.best_proof(limit)
         return Fraction(0) if proof is None else proof.value
 
-    def best_at(self, limit: Fraction | None) -> Found | None:
+    def best_at(self, limit: Fraction | None) -> FoundSchedule | None:
         """Find the shortest schedule whose memory is within a limit."""
         fitting = (each for each in self.found if limit is None or each.memory <= limit)
         return min(fitting, key=lambda each: each.rank, default=None)
@@ -197,54 +197,56 @@ class Curves:
 
     Attributes
     ----------
-    lanes : sequence of Lane
+    records : sequence of Record
         One for each placement; at least one.
     """
 
-    lanes: Sequence[Lane]
+    records: Sequence[Record]
 
     @property
     def placements(self) -> tuple[str, ...]:
         """The names of the placements, each once."""
-        return tuple(dict.fromkeys(lane.layout.name for lane in self.lanes))
+        return tuple(dict.fromkeys(record.layout.name for record in self.records))
 
     @property
     def least(self) -> Fraction:
         """The smallest limit under which any schedule exists, on any of the placements."""
-        return min(lane.least for lane in self.lanes)
+        return min(record.least for record in self.records)
 
     @property
     def enough(self) -> Fraction:
         """The memory of the shortest schedule found, the least among equally short ones: more memory gains nothing."""
         return self._best(None).memory
 
-    def feasible(self, limit: Fraction | None) -> list[Lane]:
+    def feasible(self, limit: Fraction | None) -> list[Record]:
         """List the placements on which a schedule exists at a limit."""
-        return [lane for lane in self.lanes if limit is None or lane.least <= limit]
+        return [record for record in self.records if limit is None or record.least <= limit]
 
-    def best_at(self, limit: Fraction | None) -> Found:
+    def best_at(self, limit: Fraction | None) -> FoundSchedule:
         """Find the shortest schedule at a limit, which must be at least the least."""
         return self._best(limit)
 
-    def _best(self, limit: Fraction | None) -> Found:
-        found = (lane.best_at(limit) for lane in self.lanes)
+    def _best(self, limit: Fraction | None) -> FoundSchedule:
+        found = (record.best_at(limit) for record in self.records)
         return min((each for each in found if each is not None), key=lambda each: each.rank)
 
     def bound_at(self, limit: Fraction | None) -> Fraction:
         """Return the bound on all schedules at a limit, on any of the placements."""
-        return min(lane.bound_at(limit) for lane in self.feasible(limit))
+        return min(record.bound_at(limit) for record in self.feasible(limit))
 
-    def open_part(self, lane: Lane, limit: Fraction | None) -> Fraction:
+    def open_part(self, record: Record, limit: Fraction | None) -> Fraction:
         """Return the largest share of the best step at a limit that a schedule on this placement could still save."""
-        if limit is not None and limit < lane.least:
+        if limit is not None and limit < record.least:
             return Fraction(0)
         best = self.best_at(limit).makespan
-        return max(Fraction(0), best - lane.bound_at(limit)) / best
+        return max(Fraction(0), best - record.bound_at(limit)) / best
 
-    def stairs(self) -> list[Found]:
+    def stairs(self) -> list[FoundSchedule]:
         """List the schedules at which the curve falls, by increasing memory."""
-        every = sorted((each for lane in self.lanes for each in lane.found), key=lambda each: (each.memory, each.rank))
-        stairs: list[Found] = []
+        every = sorted(
+            (each for record in self.records for each in record.found), key=lambda each: (each.memory, each.rank)
+        )
+        stairs: list[FoundSchedule] = []
         for each in every:
             if not stairs or each.makespan < stairs[-1].makespan:
                 stairs.append(each)
@@ -258,7 +260,7 @@ class Curves:
         limits : iterable of Fraction
             Further limits to include, besides those at which something was proven.
         """
-        proven = {proof.limit for lane in self.lanes for proof in lane.proofs if proof.limit is not None}
-        starts = {lane.least for lane in self.lanes}
+        proven = {proof.limit for record in self.records for proof in record.proofs if proof.limit is not None}
+        starts = {record.least for record in self.records}
         every = sorted(limit for limit in {*proven, *starts, *limits} if limit >= self.least)
         return [(limit, self.bound_at(limit)) for limit in every]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.curves import Curves, FoundSchedule, Record
 from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
@@ -152,15 +152,15 @@ class Exploration:
         """Store a search's result; a placement whose search failed is not searched again."""
         if answer is None:
             return
-        lane, cell = self._lane(job.placement), (job.placement, job.limit)
-        before = _standing(lane, job.limit)
+        record, cell = self._record(job.placement), (job.placement, job.limit)
+        before = _standing(record, job.limit)
         try:
-            _keep(lane, job.limit, answer)
+            _keep(record, job.limit, answer)
         except InternalError as error:
             within = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
-            self.faults[lane.name] = as_reason(lane.name, InternalError(f"the search {within}: {error}"))
+            self.faults[record.name] = as_reason(record.name, InternalError(f"the search {within}: {error}"))
             return
-        if _standing(lane, job.limit) == before:
+        if _standing(record, job.limit) == before:
             self.spent[cell] *= 2
 
     # ---- what comes next
@@ -168,17 +168,19 @@ class Exploration:
     def _next(self, running: Sequence[Job]) -> Job | None:
         """Choose the next search; None if every open one is running already."""
         busy = {(job.placement, job.limit) for job in running}
-        lanes = [lane for lane in self._searchable() if self._has_time(lane)]
-        if fresh := [lane.name for lane in lanes if (lane.name, None) not in self.spent]:
+        records = [record for record in self._searchable() if self._has_time(record)]
+        if fresh := [record.name for record in records if (record.name, None) not in self.spent]:
             return self._job((fresh[0], None), self._brief_seconds())
         if self.limits is None and not self._top_is_settled(busy):
             cell = self._probe(busy)
-            has_time = cell is not None and self._has_time(self._lane(cell[0]))
+            has_time = cell is not None and self._has_time(self._record(cell[0]))
             return self._job(cell, self._brief_seconds()) if cell is not None and has_time else None
         if self.limits is None:
             self.limits = self._chosen()
         if self.is_chosen and self.limits[-1] != self.curves.enough:
-            self.limits = respaced_limits(self.curves.lanes, self.limits, self.curves.enough, self.points, self.wanted)
+            self.limits = respaced_limits(
+                self.curves.records, self.limits, self.curves.enough, self.points, self.wanted
+            )
         opened = {cell: part for cell, part in self._open() if cell not in busy}
         if not opened:
             return None
@@ -188,16 +190,16 @@ class Exploration:
         share = float(opened[cell] / sum(opened.values()))
         return self._job(cell, max(LATER_SHARE * share * self._left * self.processes, SHORTEST_LATER))
 
-    def _searchable(self) -> list[Lane]:
+    def _searchable(self) -> list[Record]:
         """List the placements whose searches have not failed."""
-        return [lane for lane in self.curves.lanes if lane.name not in self.faults]
+        return [record for record in self.curves.records if record.name not in self.faults]
 
     def _open(self) -> Iterator[tuple[Cell, Fraction]]:
         """Yield the cells with an open gap, each with the share of the step that could still be gained."""
         for limit in (*(self.limits or ()), None):
-            for lane in self._searchable():
-                if self._has_time(lane) and (part := self.curves.open_part(lane, limit)):
-                    yield (lane.name, limit), part
+            for record in self._searchable():
+                if self._has_time(record) and (part := self.curves.open_part(record, limit)):
+                    yield (record.name, limit), part
 
     def _top_is_settled(self, busy: set[Cell]) -> bool:
         """Return whether the start of the top is known closely enough, or its share of the time is used up.
@@ -223,67 +225,67 @@ class Exploration:
         """
         if any(limit is None for _, limit in busy):
             feasible = self.curves.feasible(self.curves.least)
-            first = ((lane.name, self.curves.least) for lane in self._searchable() if lane in feasible)
+            first = ((record.name, self.curves.least) for record in self._searchable() if record in feasible)
             return next((cell for cell in first if cell not in self.spent), None)
         low = self._not_enough(busy)
         apart = self.curves.enough - low
-        ranked = ((lane, lane.best_at(None)) for lane in self._searchable())
-        lane = next((lane for lane, best in ranked if best is not None and best.rank == self._top.rank), None)
-        if lane is None:
+        ranked = ((record, record.best_at(None)) for record in self._searchable())
+        record = next((record for record, best in ranked if best is not None and best.rank == self._top.rank), None)
+        if record is None:
             return None
         probed = [limit for _, limit in busy if limit is not None]
         for part in range(1, self.processes + 1):
             limit = low + apart * part / (self.processes + 1)
             if all(abs(limit - other) * 4 >= apart for other in probed):
-                return lane.name, limit
+                return record.name, limit
         return None
 
     @property
-    def _top(self) -> Found:
+    def _top(self) -> FoundSchedule:
         return self.curves.best_at(None)
 
     def _chosen(self) -> list[Fraction]:
         curves = self.curves
         if self.earlier:
             limits = sorted({curves.least, *self.earlier})
-            return respaced_limits(curves.lanes, limits, curves.enough, self.points, self.wanted)
-        return spaced_limits(curves.lanes, curves.least, curves.enough, self.points, self.wanted)
+            return respaced_limits(curves.records, limits, curves.enough, self.points, self.wanted)
+        return spaced_limits(curves.records, curves.least, curves.enough, self.points, self.wanted)
 
     # ---- one search
 
     def _job(self, cell: Cell, seconds: float) -> Job:
         name, limit = cell
-        lane = self._lane(name)
-        seconds = min(max(seconds, self._shortest_search(lane)), self._left)
+        record = self._record(name)
+        seconds = min(max(seconds, self._shortest_search(record)), self._left)
         self.spent[cell] = self.spent.get(cell, 0.0) + seconds
         self.visits += 1
-        best, proof = lane.best_at(limit), lane.best_proof(limit)
+        best, proof = record.best_at(limit), record.best_proof(limit)
         options = replace(
             self.options,
-            placement=lane.layout.name,
+            placement=record.layout.name,
             time_limit=seconds,
             workers=1,
             seed=(self.options.seed + self.visits - 1) % SEEDS,
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )
-        model = self.model if lane.pipeline.layers is None else lane.pipeline
-        layout = lane.layout if lane.over_cuts else None
-        shortest = self._shortest_search(lane)
-        return Job(name, limit, model.with_limit(limit), options, layout, lane.bound_at(limit), shortest)
+        model = self.model if record.pipeline.layers is None else record.pipeline
+        layout = record.layout if record.over_cuts else None
+        shortest = self._shortest_search(record)
+        return Job(name, limit, model.with_limit(limit), options, layout, record.bound_at(limit), shortest)
 
-    def _lane(self, name: str) -> Lane:
-        return next(lane for lane in self.curves.lanes if lane.name == name)
+    def _record(self, name: str) -> Record:
+        return next(record for record in self.curves.records if record.name == name)
 
-    def _shortest_search(self, lane: Lane) -> float:
-        return SHORTEST + SHORTEST_PER_OP * len(lane.problem.tasks)
+    def _shortest_search(self, record: Record) -> float:
+        return SHORTEST + SHORTEST_PER_OP * len(record.problem.tasks)
 
-    def _has_time(self, lane: Lane) -> bool:
-        return self._left >= LEAST_PER_OP * len(lane.problem.tasks)
+    def _has_time(self, record: Record) -> bool:
+        return self._left >= LEAST_PER_OP * len(record.problem.tasks)
 
     def _brief_seconds(self) -> float:
         """Divide the time of the first round among its searches."""
-        expected = len(self.curves.lanes) * (1 + (self.points if self.limits is None else len(self.limits)))
+        expected = len(self.curves.records) * (1 + (self.points if self.limits is None else len(self.limits)))
         return FIRST_SHARE * (self.ends - self.started) * self.processes / expected
 
     def _spent(self, cell: Cell) -> float:
@@ -300,7 +302,7 @@ class Exploration:
         gaps = [self._gap(limit) for limit in self.limits]
         done = sum(gap == 0 for gap in gaps)
         text = f"{done} of {counted(len(gaps), 'limit')} proven, mean gap {float(100 * sum(gaps) / len(gaps)):.2f}%"
-        seen = sum(any((lane.name, limit) in self.spent for lane in self.curves.lanes) for limit in self.limits)
+        seen = sum(any((record.name, limit) in self.spent for record in self.curves.records) for limit in self.limits)
         self.on_progress(f"{seen} of {counted(len(gaps), 'limit')} searched, {text}, {self._left:.0f} s left")
 
     def _gap(self, limit: Fraction) -> Fraction:
@@ -308,7 +310,7 @@ class Exploration:
         return (best - self.curves.bound_at(limit)) / best
 
 
-def _keep(lane: Lane, limit: Fraction | None, answer: Schedule | OverCuts | Failure) -> None:
+def _keep(record: Record, limit: Fraction | None, answer: Schedule | OverCuts | Failure) -> None:
     """Store the schedule and the bound of a search at a limit.
 
     Raises
@@ -319,18 +321,18 @@ def _keep(lane: Lane, limit: Fraction | None, answer: Schedule | OverCuts | Fail
     if isinstance(answer, Failure):
         raise InternalError(answer.message)
     found = answer.best if isinstance(answer, OverCuts) else answer
-    if found is not None and not lane.is_of(found):
+    if found is not None and not record.is_of(found):
         raise InternalError(f"{found.strategy} is on another cut, for which these bounds do not hold")
     if found is not None:
-        lane.add(Found.of(found))
+        record.add(FoundSchedule.of(found))
     if isinstance(answer, OverCuts):
-        lane.prove_for_cuts(answer.proven, limit)
+        record.prove_for_cuts(answer.proven, limit)
     elif answer.bound_held_by is not None:
-        lane.prove(answer.bound_held_by, limit)
-    lane.refuse_contradictions()
+        record.prove(answer.bound_held_by, limit)
+    record.refuse_contradictions()
 
 
-def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:
+def _standing(record: Record, limit: Fraction | None) -> tuple[Fraction, Fraction]:
     """Return a placement's shortest makespan and bound at a limit."""
-    best = lane.best_at(limit)
-    return Fraction(0) if best is None else best.makespan, lane.bound_at(limit)
+    best = record.best_at(limit)
+    return Fraction(0) if best is None else best.makespan, record.bound_at(limit)

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration, OnProgress
-from ppopt.memory_frontier.frontier import Frontier, Point
+from ppopt.memory_frontier.frontier_result import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
@@ -192,7 +192,7 @@ def find_frontier(
     check_pipeline(pipeline)
     options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
     wanted, count = read_limits(limits), read_points(points)
-    gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
+    gathered = _FrontierSoFar(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
     saved = Saved()
     if save_to is not None:
         check_writable(save_to)
@@ -221,16 +221,16 @@ def _operations(pipeline: Pipeline) -> int:
     return 3 * (pipeline.stages or 0) * pipeline.microbatches
 
 
-def _laid(cut: SearchedCut, allowed: Allowed) -> Lane:
+def _laid(cut: SearchedCut, allowed: Allowed) -> Record:
     problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
-    lane = Lane(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
+    record = Record(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
     orders = pipeline_actions(one_at_a_time(cut.layout, problem))
-    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
+    record.add(FoundSchedule.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
     if cut.is_open:
-        lane.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
+        record.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
     else:
-        lane.prove(plain_bound(problem, "makespan"), None)
-    return lane
+        record.prove(plain_bound(problem, "makespan"), None)
+    return record
 
 
 def _seconds_to_lay(cut: SearchedCut, allowed: Allowed) -> float:
@@ -240,7 +240,7 @@ def _seconds_to_lay(cut: SearchedCut, allowed: Allowed) -> float:
 
 
 @dataclass
-class _Gathered:
+class _FrontierSoFar:
     """The parts of a frontier so far."""
 
     pipeline: Pipeline
@@ -248,7 +248,7 @@ class _Gathered:
     on_progress: OnProgress
     started: float
     curves: Curves = field(default_factory=lambda: Curves([]))
-    published: list[Found] = field(default_factory=list)
+    published: list[FoundSchedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     evaluating: float = 0.0
     replaying: float = 0.0  # predicted seconds per operation of long pipelines
@@ -278,13 +278,13 @@ class _Gathered:
         TimeTooShortError
             If the time is too short for all of them.
         """
-        lanes: list[Lane] = []
+        records: list[Record] = []
         too_long: list[str] = []
         for name in self.options.placements:
             try:
                 for cut in self._cuts(name, kept.get(name, ())):
-                    if (why := self._no_time(cut, LAID_SHARE if lanes else 1.0)) is None:
-                        lanes.append(_laid(cut, self.options.allowed))
+                    if (why := self._no_time(cut, LAID_SHARE if records else 1.0)) is None:
+                        records.append(_laid(cut, self.options.allowed))
                     else:
                         too_long.append(why)
                         self.left_out.append((cut.name, why))
@@ -294,13 +294,13 @@ class _Gathered:
             except Exception as error:
                 reason = str(error) if isinstance(error, InputError) else as_reason(name, error)
                 self.left_out.append((name, reason))
-        if not lanes and too_long:
+        if not records and too_long:
             raise TimeTooShortError("\n".join(too_long))
-        if not lanes and (ours := internal_errors(self.left_out)):
+        if not records and (ours := internal_errors(self.left_out)):
             raise InternalError("\n".join(ours))
-        if not lanes:
+        if not records:
             raise InputError("\n".join(reason for _, reason in self.left_out))
-        self.curves = Curves(lanes)
+        self.curves = Curves(records)
 
     def _cuts(self, name: str, kept: Sequence[Counts]) -> list[SearchedCut]:
         """Choose the cuts to search on a placement; an earlier run searched those in `kept`."""
@@ -366,7 +366,7 @@ class _Gathered:
 
     def _by_placement(self) -> list[str]:
         """List the published schedules, starting with those on a searched placement."""
-        searched = {lane.layout.name for lane in self.curves.lanes}
+        searched = {record.layout.name for record in self.curves.records}
         return sorted(self.names, key=lambda name: parse_strategy(name)[0].placement not in searched)
 
     def _is_too_late(self, name: str, ends: float) -> bool:
@@ -385,14 +385,14 @@ class _Gathered:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
         if made is None:
             return
-        found = Found.of(made)
+        found = FoundSchedule.of(made)
         if not is_first and any(
             each.schedule.strategy == made.strategy and each.rank == found.rank for each in self.published
         ):
             return
         self.published.append(found)
-        if (lane := self._lane_of(made)) is not None:
-            lane.add(found)
+        if (record := self._lane_of(made)) is not None:
+            record.add(found)
 
     def restore(self, saved: Saved) -> None:
         """Restore the results of an earlier run."""
@@ -401,11 +401,11 @@ class _Gathered:
         except InternalError as error:
             self.left_out.append(("what was saved", as_reason("what was saved", error)))
 
-    def _lane_of(self, schedule: Schedule) -> Lane | None:
-        """Find the lane whose search could have found a published schedule."""
+    def _lane_of(self, schedule: Schedule) -> Record | None:
+        """Find the record whose search could have found a published schedule."""
         if freedom_of(schedule).overlap and not self.options.overlap:
             return None
-        return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
+        return next((record for record in self.curves.records if record.is_of(schedule)), None)
 
     def explore(
         self,
@@ -455,7 +455,7 @@ class _Gathered:
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
             searched=curves.placements,
-            scope=scope_of(curves.lanes, self.pipeline),
+            scope=scope_of(curves.records, self.pipeline),
             left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
@@ -472,11 +472,11 @@ class _Gathered:
             yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
             yield "the devices have different limits, but the frontier gives all of them the same"
-        for lane in self.curves.lanes:
-            if len(lane.layout.homes) > 1 and not any(cost.static for cost in lane.pipeline.costs):
-                yield f"{lane.layout.name} {TWO_COPIES}"
+        for record in self.curves.records:
+            if len(record.layout.homes) > 1 and not any(cost.static for cost in record.pipeline.costs):
+                yield f"{record.layout.name} {TWO_COPIES}"
         can_recompute = self.pipeline.layers is not None and self.pipeline.layers.recomputable
-        if can_recompute and any(lane.over_cuts for lane in self.curves.lanes):
+        if can_recompute and any(record.over_cuts for record in self.curves.records):
             yield "no layer is recomputed here; ppopt plan finds which to recompute within one limit"
         if exploration.died:
             yield f"{exploration.died} of the search processes died, and their results are lost"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import ceil, gcd, lcm
 from typing import Any, TypeAlias
 
-from ppopt.memory_frontier.curves import Lane
+from ppopt.memory_frontier.curves import Record
 from solver.errors import InputError
 from strategies.model.numbers import read_amount, shown, written_number
 
@@ -101,7 +101,7 @@ def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequen
 
 
 def spaced_limits(
-    lanes: Sequence[Lane], least: Fraction, most: Fraction, points: int, wanted: Iterable[Fraction]
+    records: Sequence[Record], least: Fraction, most: Fraction, points: int, wanted: Iterable[Fraction]
 ) -> list[Fraction]:
     """Choose limits from the least to the most: all at which the curves can fall, or evenly spaced ones.
 
@@ -111,7 +111,7 @@ def spaced_limits(
 
     Parameters
     ----------
-    lanes : sequence of Lane
+    records : sequence of Record
         The placements.
     least, most : Fraction
         The first and the last limit.
@@ -127,11 +127,11 @@ def spaced_limits(
     """
     if most <= least or points == 1:
         return [most]
-    step, room = _step(lanes), most - least
+    step, room = _step(records), most - least
     if ceil(room / step) < points:
         spread = [least + step * place for place in range(ceil(room / step))]
     else:
-        grain = _grain(lanes, room, points)
+        grain = _grain(records, room, points)
         spread = [least + round(room * place / (points - 1) / grain) * grain for place in range(1, points - 1)]
     spread = sorted({least, most, *(limit for limit in spread if least < limit < most)})
     asked = {limit for limit in wanted if least < limit < most}
@@ -144,7 +144,7 @@ def spaced_limits(
 
 
 def respaced_limits(
-    lanes: Sequence[Lane], limits: Sequence[Fraction], most: Fraction, points: int, wanted: Iterable[Fraction]
+    records: Sequence[Record], limits: Sequence[Fraction], most: Fraction, points: int, wanted: Iterable[Fraction]
 ) -> list[Fraction]:
     """Adapt chosen limits to another last limit; most limits stay, along with the results at them.
 
@@ -153,7 +153,7 @@ def respaced_limits(
 
     Parameters
     ----------
-    lanes, points, wanted
+    records, points, wanted
         As for `spaced_limits`.
     limits : sequence of Fraction
         The limits that `spaced_limits` chose.
@@ -161,7 +161,7 @@ def respaced_limits(
         The new last limit.
     """
     kept = [*(limit for limit in limits if limit < most), most]
-    grain = _grain(lanes, most - kept[0], points)
+    grain = _grain(records, most - kept[0], points)
     while len(kept) < points:
         between = [(low, low + round((high - low) / 2 / grain) * grain, high) for low, high in pairwise(kept)]
         free = [(high - low, middle) for low, middle, high in between if low < middle < high]
@@ -178,15 +178,15 @@ def respaced_limits(
     return kept
 
 
-def _grain(lanes: Sequence[Lane], room: Fraction, points: int) -> Fraction:
+def _grain(records: Sequence[Record], room: Fraction, points: int) -> Fraction:
     """Find the amount that limits are multiples of: a whole activation of a stage, if there are enough of these."""
-    step = _step(lanes)
-    coarse = min((each for lane in lanes for each in lane.activations), default=step)
+    step = _step(records)
+    coarse = min((each for record in records for each in record.activations), default=step)
     return coarse if room / coarse >= points else step
 
 
-def _step(lanes: Sequence[Lane]) -> Fraction:
+def _step(records: Sequence[Record]) -> Fraction:
     """Find the greatest common divisor of all amounts that a stage keeps."""
-    used = [amount for lane in lanes for amount in lane.amounts]
+    used = [amount for record in records for amount in record.amounts]
     scale = lcm(*(amount.denominator for amount in used))
     return Fraction(gcd(*(int(amount * scale) for amount in used)), scale)

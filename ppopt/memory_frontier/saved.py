@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane, Proof
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Proof, Record
 from ppopt.process.checksums import is_as_written, with_checksum
 from ppopt.process.internal_error import InternalError
 from ppopt.process.whole_files import written_whole
@@ -87,7 +87,7 @@ def save(
         "pipeline": _written(model),
         "allowed": allowed._asdict(),
         "limits": [str(limit) for limit in limits],
-        "placements": {**before.placements, **_lanes_written(curves.lanes)},
+        "placements": {**before.placements, **_lanes_written(curves.records)},
     }
     with written_whole(path) as file:
         file.write(json.dumps(with_checksum(content), allow_nan=False))
@@ -98,12 +98,12 @@ def _written(model: Pipeline) -> str:
     return json.dumps(model.to_mapping(), sort_keys=True)
 
 
-def _lanes_written(lanes: Sequence[Lane]) -> dict[str, Any]:
+def _lanes_written(records: Sequence[Record]) -> dict[str, Any]:
     """Write the schedules and bounds of each placement, each with its cut of the layers."""
-    written: dict[str, Any] = {lane.layout.name: {"schedules": [], "bounds": []} for lane in lanes}
-    for lane in lanes:
-        written[lane.layout.name]["schedules"] += [_schedule_written(each.schedule) for each in lane.found]
-        written[lane.layout.name]["bounds"] += [_proof_written(lane, proof) for proof in lane.proofs]
+    written: dict[str, Any] = {record.layout.name: {"schedules": [], "bounds": []} for record in records}
+    for record in records:
+        written[record.layout.name]["schedules"] += [_schedule_written(each.schedule) for each in record.found]
+        written[record.layout.name]["bounds"] += [_proof_written(record, proof) for proof in record.proofs]
     return written
 
 
@@ -117,21 +117,21 @@ def _schedule_written(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _proof_written(lane: Lane, proof: Proof) -> dict[str, Any]:
+def _proof_written(record: Record, proof: Proof) -> dict[str, Any]:
     held = proof.bound
     return {
         "limit": None if proof.limit is None else str(proof.limit),
         "value": str(proof.value),
         "piece": None if held is None else held.piece,
         "device": None if held is None else held.device,
-        "cut": _cut_of_bounds(lane),
+        "cut": _cut_of_bounds(record),
     }
 
 
-def _cut_of_bounds(lane: Lane) -> list[int] | None:
+def _cut_of_bounds(record: Record) -> list[int] | None:
     """Return the cut that a placement's bounds hold for; None if they hold for all cuts, or nothing was cut."""
-    cut = lane.pipeline.layers_per_stage
-    return None if lane.over_cuts or cut is None else list(cut)
+    cut = record.pipeline.layers_per_stage
+    return None if record.over_cuts or cut is None else list(cut)
 
 
 def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> Saved:
@@ -195,32 +195,32 @@ def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
     InternalError
         If a schedule is wrong, which the file's checksum should have detected.
     """
-    for lane in curves.lanes:
-        written = saved.placements.get(lane.layout.name, {"schedules": [], "bounds": []})
+    for record in curves.records:
+        written = saved.placements.get(record.layout.name, {"schedules": [], "bounds": []})
         for each in written["schedules"]:
-            if lane.over_cuts or each["cut"] == _cut_of_bounds(lane):
-                lane.add(Found.of(_restored(lane, each, allowed)))
+            if record.over_cuts or each["cut"] == _cut_of_bounds(record):
+                record.add(FoundSchedule.of(_restored(record, each, allowed)))
         for each in written["bounds"]:
-            if each["cut"] == _cut_of_bounds(lane):
-                _prove(lane, each)
-        lane.refuse_contradictions()
+            if each["cut"] == _cut_of_bounds(record):
+                _prove(record, each)
+        record.refuse_contradictions()
 
 
-def _prove(lane: Lane, written: Mapping[str, Any]) -> None:
+def _prove(record: Record, written: Mapping[str, Any]) -> None:
     value = Fraction(written["value"])
     limit = None if written["limit"] is None else Fraction(written["limit"])
-    ticks = value * lane.problem.ticks_per_unit
+    ticks = value * record.problem.ticks_per_unit
     if written["piece"] is None:
-        lane.prove_for_cuts(value, limit)
+        record.prove_for_cuts(value, limit)
     elif ticks.denominator == 1:
-        lane.prove(Bound(int(ticks), written["piece"], written["device"]), limit)
+        record.prove(Bound(int(ticks), written["piece"], written["device"]), limit)
     else:
-        raise InternalError(f"{lane.name}: the saved bound {written['value']} is no whole number of ticks")
+        raise InternalError(f"{record.name}: the saved bound {written['value']} is no whole number of ticks")
 
 
-def _restored(lane: Lane, written: dict[str, Any], allowed: Allowed) -> Schedule:
+def _restored(record: Record, written: dict[str, Any], allowed: Allowed) -> Schedule:
     orders = [[parse_action(action) for action in order] for order in written["orders"]]
-    pipeline = lane.pipeline.with_cut(written["cut"]) if lane.over_cuts else lane.pipeline
+    pipeline = record.pipeline.with_cut(written["cut"]) if record.over_cuts else record.pipeline
     by_time = written["searched"] or written["name"] == ONE_AT_A_TIME
-    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph", searched=by_time)
+    made = replay_orders(written["name"], pipeline, record.layout, orders, "graph", searched=by_time)
     return replace(made, allowed=allowed, status="feasible" if written["searched"] else "replayed")

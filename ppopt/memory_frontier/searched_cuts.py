@@ -8,7 +8,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import NamedTuple
 
-from ppopt.memory_frontier.curves import Lane
+from ppopt.memory_frontier.curves import Record
 from ppopt.optimization.cuts import searched_cut
 from ppopt.optimization.options import SearchOptions
 from strategies.given_model.stages import GivenModel
@@ -122,23 +122,23 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
     return max(pipeline.microbatches * work / pipeline.devices, way + hops * pipeline.least_lag)
 
 
-def scope_of(lanes: Sequence[Lane], pipeline: Pipeline) -> str:
+def scope_of(records: Sequence[Record], pipeline: Pipeline) -> str:
     """Say which cuts the bounds hold for, if layers have no given cut; empty if there is no choice.
 
     Parameters
     ----------
-    lanes : sequence of Lane
+    records : sequence of Record
         The searched placements.
     pipeline : Pipeline
         The model as given.
     """
     if pipeline.layers is None:
         return ""
-    every = [lane.layout.name for lane in lanes if lane.over_cuts]
+    every = [record.layout.name for record in records if record.over_cuts]
     cuts: dict[str, list[str]] = {}
-    for lane in lanes:
-        if not lane.over_cuts:
-            cuts.setdefault(lane.layout.name, []).append(" ".join(map(str, lane.pipeline.layers_per_stage or ())))
+    for record in records:
+        if not record.over_cuts:
+            cuts.setdefault(record.layout.name, []).append(" ".join(map(str, record.pipeline.layers_per_stage or ())))
     parts = [f"for every cut of the layers on {', '.join(every)}, with nothing recomputed"] if every else []
     parts += [f"on {name} for the layers cut as {' or '.join(each)} alone" for name, each in cuts.items()]
     return "; ".join(parts)

@@ -71,8 +71,8 @@ _ARGUMENTS: Mapping[Argument, str] = {
     "path": "the longest chain of operations that wait for one another: for a result, for memory or for their device",
     "heads and tails": "what must precede and follow one operation: chains of operations that wait for one another, "
     "and the work and idle time of the devices on the way",
-    "turns": "the memory of the device where microbatches start: they take its slots in turn, each turn lasts a round "
-    "trip, and turns make one another wait",
+    "slot turns": "the memory of the device where microbatches start: they take its slots in turn, each turn lasts a "
+    "round trip, and turns make one another wait",
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",

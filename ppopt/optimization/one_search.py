@@ -15,7 +15,7 @@ from ppopt.optimization.ladders import Freedom
 from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import search_unwritten
 from ppopt.optimization.published_starts import offer_given, offer_published, offer_something
-from ppopt.optimization.robust import Met, choose_robust
+from ppopt.optimization.robust import OfferedSchedules, choose_robust
 from ppopt.optimization.sizes import count_operations, is_large, refuse_to_write, starts_with_few, stays_unwritten
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import fitting_strategies, one_at_a_time
@@ -96,8 +96,8 @@ class _Whole:
         self.ahead = self.search_ahead()
         self.search, self.handing = self.write_out()
         self.search.rival = self.rival_in_ticks(self.search.problem)
-        self.met = Met()
-        self.search.on_met = None if options.robust is None else self.met
+        self.met = OfferedSchedules()
+        self.search.on_offer = None if options.robust is None else self.met
         self.fewer: LongSearch | None = None
         self.draft: Draft | None = None
         self.notes: list[str] = []

@@ -34,7 +34,7 @@ Replay = Callable[[Orders], Schedule]
 """Replays orders of the search in the pipeline's own terms, and checks them."""
 
 
-class Met:
+class OfferedSchedules:
     """What a search has met: schedules that fit the memory, the first few of each length.
 
     Attributes
@@ -78,12 +78,12 @@ class Choice(NamedTuple):
     note: str
 
 
-def choose_robust(met: Met, best: Schedule, replay: Replay, noise: Noise, deadline: float) -> Choice:
+def choose_robust(met: OfferedSchedules, best: Schedule, replay: Replay, noise: Noise, deadline: float) -> Choice:
     """Choose the schedule with the least mean makespan.
 
     Parameters
     ----------
-    met : Met
+    met : OfferedSchedules
         What the search met.
     best : Schedule
         Its shortest.

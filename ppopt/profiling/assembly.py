@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from ppopt.profiling.clocks import bounds, estimate_offsets
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.ranks import choose_devices
-from ppopt.profiling.runs import Run
+from ppopt.profiling.recordings import Recording
 from ppopt.profiling.steps import Step, choose_steps, first_is_the_first, number_steps, share_clock
 from ppopt.profiling.transfers import transfers
 
 
-def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
+def assemble(runs: Sequence[Recording], skip: int | None) -> Measurement:
     """Combine the ranks: identify devices and steps, and use one clock.
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of Recording
         The runs of all files.
     skip : int or None
         The number of warm-up steps at the start; None to decide here.

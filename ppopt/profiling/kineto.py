@@ -18,7 +18,7 @@ import ijson  # type: ignore[import-untyped]
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.receives import Receive, Waits
 from ppopt.profiling.recognition import Recognised
-from ppopt.profiling.runs import OF_THE_RANK, Range, Run, StepMark
+from ppopt.profiling.recordings import OF_THE_RANK, Range, Recording, StepMark
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.model.actions import Op
@@ -144,7 +144,7 @@ def _span(event: Mapping[str, Any]) -> tuple[float, float] | None:
     return start / 1000, (start + duration) / 1000
 
 
-def read_trace(file: Recognised, first_base: int) -> Run:
+def read_trace(file: Recognised, first_base: int) -> Recording:
     """Read the trace of a rank.
 
     Parameters
@@ -169,7 +169,7 @@ def read_trace(file: Recognised, first_base: int) -> Run:
     on_streams = category in (GPU, GRAPH)
     events = _on_one_stream(events) if on_streams else _outermost(events)
     waits = Waits(found.receives, _arrivals(found, category), on_streams=on_streams)
-    run = Run(
+    run = Recording(
         path=name,
         rank=_rank(file.head),
         ranges=[Range(ops, start + shift, end + shift, waited) for ops, start, end, waited in waits.apply(events)],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ppopt.profiling.files import number_in
-from ppopt.profiling.runs import Range, Run
+from ppopt.profiling.recordings import Range, Recording
 from solver.errors import InputError
 from strategies.model.actions import Op
 from strategies.model.numbers import in_one_line, shown
@@ -35,7 +35,7 @@ def is_timer_log(content: Mapping[str, Any]) -> bool:
     return any(TIMER_KEY.fullmatch(key) for key in content)
 
 
-def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
+def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Recording]:
     """Read the logs of all ranks.
 
     Ranks are the numbers at the end of the files' names, or the order of the files unless every name has a number of
@@ -56,7 +56,7 @@ def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
     return runs
 
 
-def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> Run:
+def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> Recording:
     times: dict[_Timer, dict[str, list[float]]] = {}
     others = 0
     for key, value in content.items():
@@ -71,7 +71,7 @@ def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> R
         (each for timer, moments in times.items() for each in _ranges(path, timer, moments, rank, ranks)),
         key=lambda each: each.start,
     )
-    run = Run(path, rank, ranges)
+    run = Recording(path, rank, ranges)
     if others:
         run.notes.append(f"{in_one_line(path)}: {others} entries that are neither forwards nor backwards were skipped")
     return run

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from ppopt.profiling.runs import Range, Run
+from ppopt.profiling.recordings import Range, Recording
 from reports.numbers import milliseconds
 from strategies.model.actions import Op
 
@@ -61,7 +61,7 @@ def _disorder(ranges: Sequence[Range]) -> int:
     return count
 
 
-def number_steps(runs: Sequence[Run]) -> tuple[list[dict[int, Step]], list[str]]:
+def number_steps(runs: Sequence[Recording]) -> tuple[list[dict[int, Step]], list[str]]:
     """Assign numbers to the steps of all ranks, so that the same number means the same step.
 
     Returns
@@ -90,7 +90,7 @@ def _counts(lengths: Sequence[int]) -> str:
     return ", ".join(f"{length} on {count}" for length, count in sorted(Counter(lengths).items()))
 
 
-def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
+def _marked(run: Recording, steps: Sequence[Step]) -> dict[int, Step] | None:
     """Assign the profiler's numbers to a rank's steps, if each lies in its own profiler step."""
     numbers = []
     for step in steps:
@@ -102,7 +102,7 @@ def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
     return dict(zip(numbers, steps, strict=True))
 
 
-def _aligned(runs: Sequence[Run], cut: list[list[Step]]) -> list[list[Step]]:
+def _aligned(runs: Sequence[Recording], cut: list[list[Step]]) -> list[list[Step]]:
     """Align a rank that missed the first steps with the others, if the clocks allow it."""
     if len({len(steps) for steps in cut}) == 1 or not share_clock(runs):
         return cut
@@ -118,12 +118,12 @@ def _padded(steps: list[Step], most: list[Step]) -> list[Step]:
     return [[] for _ in range(shift)] + steps
 
 
-def share_clock(runs: Sequence[Run]) -> bool:
+def share_clock(runs: Sequence[Recording]) -> bool:
     """Return whether all ranks ran on one computer and count their times from known moments."""
     return all(run.has_base for run in runs) and len({run.host for run in runs}) == 1 and runs[0].host is not None
 
 
-def first_is_the_first(runs: Sequence[Run]) -> bool:
+def first_is_the_first(runs: Sequence[Recording]) -> bool:
     """Return whether the first recorded step may be the first of the run; step marks can say otherwise."""
     return any(not run.marks or min(mark.number for mark in run.marks) == 0 for run in runs)
 

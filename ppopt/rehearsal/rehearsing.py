@@ -40,7 +40,7 @@ from strategies.order_files.schedule_file import Token
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 
 START_SECONDS = 60.0
-PATIENCE = 5.0
+TIMES_PREDICTED = 5.0
 """The default time-out is `START_SECONDS` plus this many times the predicted time."""
 
 SHORT = 5.0
@@ -271,7 +271,7 @@ class Plan:
     def run(self, crew: Crew, traces: Path | None) -> Rehearsal:
         """Run the schedule and compare."""
         predicted_seconds = self.predicted.makespan * self._unit / 1e3
-        seconds = self.options.timeout or START_SECONDS + PATIENCE * predicted_seconds * (self.options.steps + 1)
+        seconds = self.options.timeout or START_SECONDS + TIMES_PREDICTED * predicted_seconds * (self.options.steps + 1)
         try:
             answers = crew.run(self.job(crew.folder, traces), seconds)
         except RehearsalError as error:

@@ -14,7 +14,7 @@ from solver.exact import in_ticks
 from solver.problem import Block, Placed, Problem
 from solver.program_faults import find_crossings
 from solver.programs import Queues
-from solver.rendezvous import RendezvousDeadlockError, Run, run
+from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
@@ -159,7 +159,7 @@ def communicate(order: Order) -> Communicated:
     return Communicated(placed_rows(made), transfers)
 
 
-def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> Run:
+def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> ProgramTimes:
     """Run programs, and check the result.
 
     Raises
@@ -187,7 +187,7 @@ def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> Run
     return made
 
 
-def placed_rows(made: Run) -> list[Placed]:
+def placed_rows(made: ProgramTimes) -> list[Placed]:
     """List when each operation runs, device by device."""
     rows: list[Placed] = []
     blocks = 0

@@ -11,7 +11,7 @@ from ppopt.process.processes import starting_processes
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line
 
-PATIENCE = 10.0
+SECONDS_TO_ANSWER = 10.0
 """Seconds to wait for a cluster's answer."""
 
 LOCAL = "local"
@@ -69,16 +69,18 @@ def _connected(distributed: Any, address: str) -> Any:
     try:
         if "://" not in address or urlsplit(address).port == 0:  # Python refuses other invalid ports
             raise ValueError
-        return distributed.Client(address, timeout=PATIENCE)
+        return distributed.Client(address, timeout=SECONDS_TO_ANSWER)
     except ValueError:
         raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}") from None
     except (OSError, TimeoutError):
-        raise InputError(f"--cluster: {shown} cannot be reached: it did not answer within {PATIENCE:g} s") from None
+        raise InputError(
+            f"--cluster: {shown} cannot be reached: it did not answer within {SECONDS_TO_ANSWER:g} s"
+        ) from None
 
 
 def _check_workers(client: Any, address: str, version: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:
         raise InputError(f"--cluster: {in_one_line(address)[:80]} has no workers; start some, and try again") from None
     found: Mapping[str, object] = client.run(eval, _VERSION, on_error="return")

@@ -13,7 +13,7 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.label_places import Place, dot, label_places
 from reports.charts.point_names import point_names
-from reports.frontier import ShownFrontier
+from reports.frontier_points import ShownFrontier
 from reports.numbers import titled
 
 HEIGHT = 460

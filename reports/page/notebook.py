@@ -10,7 +10,7 @@ from typing import Any
 from reports.charts.frontier import frontier_chart
 from reports.charts.overview import any_timeline_chart
 from reports.content import Presented, Section, with_name
-from reports.frontier import ShownFrontier
+from reports.frontier_points import ShownFrontier
 from reports.numbers import digits_of, grouped, percent, titled, with_unit
 from reports.picture import picture
 from reports.table import TIMES, ranking_cells, ranking_notes

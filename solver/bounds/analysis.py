@@ -32,7 +32,7 @@ class DeviceView:
     device: int
     members: NDArray[np.int64]
     work: Numbers
-    lead: Numbers
+    least_action: Numbers
     front: Curve | None = None
     back: Curve | None = None
 
@@ -95,8 +95,8 @@ class Analysis:
 
     def longest(self, heads: Sequence[int], tails: Sequence[int]) -> int:
         """Find the longest time that some task takes with its head and its tail."""
-        lead = self.network.thinned.lead
-        return max((head + work + tail for head, work, tail in zip(heads, lead, tails, strict=True)), default=0)
+        least_action = self.network.thinned.least_action
+        return max((head + work + tail for head, work, tail in zip(heads, least_action, tails, strict=True)), default=0)
 
     def of(self, view: DeviceView) -> tuple[Numbers, Numbers]:
         """Pick the heads and the tails of one device's tasks, as arrays."""
@@ -127,9 +127,9 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
 
 
 def _views(thinned: Thinned) -> list[DeviceView]:
-    work, lead = thinned.times(thinned.work), thinned.times(thinned.lead)
+    work, least_action = thinned.times(thinned.work), thinned.times(thinned.least_action)
     members = {device: np.array(tasks, dtype=np.int64) for device, tasks in thinned.members.items()}
-    return [DeviceView(device, tasks, work[tasks], lead[tasks]) for device, tasks in members.items()]
+    return [DeviceView(device, tasks, work[tasks], least_action[tasks]) for device, tasks in members.items()]
 
 
 def _insides(problem: Problem, found: Analysis, deadline: float | None) -> Iterator[Inside]:
@@ -158,8 +158,8 @@ def _raise(found: Analysis, inside: Inside, deadline: float | None) -> None:
     heads, tails = found.of(view)
     heads = raised_heads(heads, view.work, inside.before, deadline=deadline)
     tails = raised_heads(tails, view.work, inside.after, deadline=deadline)
-    view.front = front_curve(heads, view.work, view.lead, pool)
-    view.back = back_curve(tails, view.work, view.lead, pool)
+    view.front = front_curve(heads, view.work, view.least_action, pool)
+    view.back = back_curve(tails, view.work, view.least_action, pool)
     heads = raised_by_curve(heads, inside.work_before, view.front)
     tails = raised_by_curve(tails, inside.work_after, view.back)
     for task, head, tail in zip(view.members.tolist(), heads.tolist(), tails.tolist(), strict=True):

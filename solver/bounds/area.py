@@ -48,7 +48,7 @@ def _between_chains(
     """Find which chains lead to which, with the delay from end to end; and the least duration in each chain."""
     lead: dict[int, int] = {}
     sizes: dict[int, int] = defaultdict(int)
-    for (chain, _), duration in zip(homes, network.thinned.lead, strict=True):
+    for (chain, _), duration in zip(homes, network.thinned.least_action, strict=True):
         lead[chain] = min(duration, lead.get(chain, duration))
         sizes[chain] += 1
     lags: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)

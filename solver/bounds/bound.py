@@ -17,7 +17,7 @@ class Bound:
         The bound, in ticks.
     piece : str
         The argument that gives it. For the makespan: ``path`` (precedences alone), ``heads and tails`` (a path with
-        what work and memory add to the starts and ends of its tasks), ``turns`` (with what slots of memory waste,
+        what work and memory add to the starts and ends of its tasks), ``slot turns`` (with what slots of memory waste,
         too), ``load``, ``window``, ``jackson``, ``area``, ``blocks``, ``block area`` and ``device relaxation``. For the
         span: ``work`` (of a device) and ``span``. For both: ``lengths``, where no sum of durations and lags lies below
         the schedule's and above the bound before, and ``search``, where CP-SAT has excluded all below it.

@@ -103,7 +103,7 @@ def _row(hold: Hold, place: dict[Key, int], reach: Reach) -> tuple[int, list[int
     return take, returns, [parts[task] for task in returns]
 
 
-def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) -> Curve:
+def front_curve(heads: Numbers, work: Numbers, least_action: Numbers, pool: Pool | None) -> Curve:
     """Bound the idle time of a device from the start.
 
     Within [0, t] a task does at most min(work, t − head). The holds whose takes have begun by t, as far as they cannot
@@ -113,7 +113,7 @@ def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None)
 
     Parameters
     ----------
-    heads, work, lead : arrays
+    heads, work, least_action : arrays
         By place: earliest start, time that the device is kept, least duration of the action.
     pool : Pool or None
         The memory, where it is limited.
@@ -123,14 +123,14 @@ def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None)
     if pool is None:
         return _staircase(points, done.sum(axis=1))
     free, values = _split(done, pool)
-    ends = np.append(heads + lead, 0)[pool.returns]
+    ends = np.append(heads + least_action, 0)[pool.returns]
     locked = (ends >= points[:, None, None]) & pool.present
     weights = np.where(locked, pool.parts, 0).sum(axis=2)
     totals = values.sum(axis=2)
     return _staircase(points, free + _knapsack(totals[:, :, None], weights[:, :, None], pool.capacity))
 
 
-def back_curve(tails: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) -> Curve:
+def back_curve(tails: Numbers, work: Numbers, least_action: Numbers, pool: Pool | None) -> Curve:
     """Bound the idle time of a device before the end: the mirror image.
 
     Within the last u a task does at most min(work, u − tail). A hold takes part with its last returns only, or with
@@ -143,7 +143,7 @@ def back_curve(tails: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) 
         return _staircase(points, done.sum(axis=1))
     free, values = _split(done, pool)
     options = np.cumsum(values[:, :, ::-1], axis=2)
-    inside = points[:, None] >= (tails + lead)[pool.takes]
+    inside = points[:, None] >= (tails + least_action)[pool.takes]
     weights = np.concatenate([pool.suffix_weights[:, ::-1], pool.suffix_weights[:, :1]], axis=1)
     weights = np.where(inside[:, :, None], 0, weights[None])
     return _staircase(points, free + _knapsack(options, weights, pool.capacity))

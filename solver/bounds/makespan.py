@@ -106,7 +106,7 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    turned = known.piece in ("path", "heads and tails", "turns", "area")
+    turned = known.piece in ("path", "heads and tails", "slot turns", "area")
     return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
@@ -187,7 +187,7 @@ def bound_of(
     written, copies = whole.problem, whole.copies()
     highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
     more = 0 if row is None else whole.more[row.chain]
-    highest = best(highest, Bound(turns_bound(written, found, row, more), "turns"))
+    highest = best(highest, Bound(turns_bound(written, found, row, more), "slot turns"))
     devices = list(devices_of(whole, found))
     highest = best(highest, *map(_window_bound, devices))
     with suppress(OutOfTimeError):
@@ -263,5 +263,5 @@ def _area_bounds(
             wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         capacity = problem.capacities[device] or 0
         value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
-        yield Bound(value, "turns" if wasted else "area", device)
+        yield Bound(value, "slot turns" if wasted else "area", device)
     yield from passage_bounds(problem, found, known, copies, ends)

@@ -160,7 +160,7 @@ class Relaxation:
         thinned = found.network.thinned
         tasks = [task for device in devices for task in thinned.members[device]]
         place = {task: at for at, task in enumerate(tasks)}
-        horizon = sum(thinned.work) + sum(thinned.lead) + sum(lag for *_, lag in found.network.edges)
+        horizon = sum(thinned.work) + sum(thinned.least_action) + sum(lag for *_, lag in found.network.edges)
         step = -(-horizon // largest_horizon(len(tasks))) or 1
         holds: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for device, limited in limited_holds(problem).items():
@@ -184,7 +184,7 @@ class Relaxation:
 def _delays(network: Network, tasks: Sequence[int], over: Callable[[], bool]) -> list[tuple[int, int, int]]:
     """Find the longest paths between tasks through others, without those that paths through the tasks imply."""
     place = {task: at for at, task in enumerate(tasks)}
-    lead, size = network.thinned.lead, len(tasks)
+    least_action, size = network.thinned.least_action, len(tasks)
     longest: dict[int, NDArray[np.int64]] = {}
     for task in until(over, network.order):
         row = np.full(size, NONE, dtype=np.int64)
@@ -192,7 +192,7 @@ def _delays(network: Network, tasks: Sequence[int], over: Callable[[], bool]) ->
             if before in place:
                 row[place[before]] = max(lag, int(row[place[before]]))
             else:
-                np.maximum(row, longest[before] + (lead[before] + lag), out=row)
+                np.maximum(row, longest[before] + (least_action[before] + lag), out=row)
         longest[task] = row
     between = np.array([longest[task] for task in tasks], dtype=np.int64)
     between[between < 0] = NONE

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
-from solver.bounds.turns import Turns
+from solver.bounds.slot_turns import SlotTurns
 from solver.problem import Key, Problem
 from solver.repetition import Place, is_regular, places_of
 from solver.round_trips import round_trip_of
@@ -81,7 +81,7 @@ class Row:
     @cached_property
     def wastes(self) -> bool:
         """Whether turns are known to waste anything."""
-        return self.thrice_wasted > 0 or bool(self.turns.best(self.live))
+        return self.wasted_in_thirds > 0 or bool(self.turns.best(self.live))
 
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
@@ -99,20 +99,20 @@ class Row:
         if turns < 2 or slots < 2:
             return 0
         by_all = self.turns.wasted_by_each(turns, slots, preceded=preceded)[1]
-        return max(0, (turns - 1) * self.thrice_wasted // 3, by_all)
+        return max(0, (turns - 1) * self.wasted_in_thirds // 3, by_all)
 
     def turns_of_all(self, count: int) -> int:
         """Bound how long so many successive turns take together, all slots added up."""
         return count * self.turn + self.turns.wasted(count)
 
     @cached_property
-    def turns(self) -> Turns:
+    def turns(self) -> SlotTurns:
         """What all slots show together.
 
         If stages are not alike, let T(n) be the sum of F + I of the last n devices and of the lags of the links above
         each of them, with the least one, 2l, above device 0. High and low then hold with T(n) in place of nQ, and with
         the lags above device p − n in place of the 2l of low; R = T(p) − 2l + W. Let Q = T(p) ÷ p and x(n) = T(n) − nQ,
-        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `Turns` says, since
+        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `SlotTurns` says, since
         T(p) − T(n) + D ≥ (p − n)Q + D′; the step from turn k − c to turn k shows more, which is not made use of. A hop
         loses, instead of 4l, at most twice the largest lags − x, and max x.
         """
@@ -123,10 +123,10 @@ class Row:
         beyond = [each - n * meeting for n, each in enumerate(sums, 1)]
         most, least = max(beyond), max(lag - each for lag, each in zip(lags, beyond, strict=True))
         behind = self.to_weight - lags[-1]
-        return Turns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
+        return SlotTurns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
 
     @cached_property
-    def thrice_wasted(self) -> int:
+    def wasted_in_thirds(self) -> int:
         """Three times µ, the least waste of two slots at each half-meeting.
 
         Number the jobs in the order of their F on device 0, with W in the same order. Job k + c starts behind the end
@@ -243,14 +243,14 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
     In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
     τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
 
-    In the same way for q slots instead of two, which waste ω each in h turns on average (`Turns.wasted_by_each`): for
-    b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from k + hc
-    on.
+    In the same way for q slots instead of two, which waste ω each in h turns on average (`SlotTurns.wasted_by_each`):
+    for b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from
+    k + hc on.
 
-    And for all slots, with ω the waste of n successive turns (`Turns.wasted`): the starts of jobs n, … n + c − 1 are
-    nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the last:
-    A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over the
-    last c jobs) ÷ c.
+    And for all slots, with ω the waste of n successive turns (`SlotTurns.wasted`): the starts of jobs n, … n + c − 1
+    are nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the
+    last: A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over
+    the last c jobs) ÷ c.
     """
     thinned = found.network.thinned
     if row is None or not row.wastes:
@@ -264,7 +264,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
-    found.keep("turns")
+    found.keep("slot turns")
 
 
 def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
@@ -272,7 +272,7 @@ def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
     count = len(behind)
     yield 0
     for turns, last in _last_turns(job, row.live, count):
-        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
+        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.wasted_in_thirds // 3
         yield (twice + behind[last] + behind[last + 1]) // 2
         slots, wasted = row.turns.wasted_by_each(turns, count - last, preceded=job >= row.live)
         apart = slots * (slots - 1) * row.forward // 2
@@ -339,7 +339,7 @@ def area_wasted(row: Row | None, count: int) -> int:
     Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
     slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
     it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused. All
-    slots together waste at least what `Turns.wasted` says of their m − c turns; the larger of the two is taken.
+    slots together waste at least what `SlotTurns.wasted` says of their m − c turns; the larger of the two is taken.
 
     Parameters
     ----------
@@ -351,4 +351,4 @@ def area_wasted(row: Row | None, count: int) -> int:
     if row is None or count <= row.live:
         return 0
     turns = count - row.live
-    return row.amount * max(turns * row.thrice_wasted // 3, row.turns.wasted(turns, ended=True))
+    return row.amount * max(turns * row.wasted_in_thirds // 3, row.turns.wasted(turns, ended=True))

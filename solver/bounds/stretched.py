@@ -148,7 +148,7 @@ def whole_paths(
         for place, key in enumerate(repetition.problem.chains[row.chain]):
             task = found.network.thinned.number[key]
             started[task] = max(started[task], row.head(place + repetition.more[row.chain]))
-        yield Bound(found.longest(found.network.heads(started), found.tails), "turns")
+        yield Bound(found.longest(found.network.heads(started), found.tails), "slot turns")
 
 
 def _longest(

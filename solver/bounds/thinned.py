@@ -26,8 +26,9 @@ class Thinned:
     work(i) + work(w) ≤ m and, for every pair, work(f) + work(i) + work(w) ≤ D(f, i). A part that is alone keeps (a part
     of) its own duration.
 
-    ``lead`` is the least duration of the action that a task can be in. A path may count it in place of ``work``, since
-    whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is no exception.
+    ``least_action`` is the least duration of the action that a task can be in. A path may count it in place of
+    ``work``, since whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is
+    no exception.
 
     The w of a chain may be numbered by their order in time, even where the problem's own numbering (each with its i)
     would be another: the k-th of them starts after the k-th of the i's ends, and no part differs.
@@ -36,7 +37,7 @@ class Thinned:
     ----------
     keys : list of Key
         The tasks.
-    device, work, lead : list of int
+    device, work, least_action : list of int
         For each task: where it runs, how long it keeps its device from all others, how long at least its action lasts.
     edges : list of (int, int, int)
         Before, after, lag.
@@ -47,7 +48,7 @@ class Thinned:
     keys: list[Key]
     device: list[int]
     work: list[int]
-    lead: list[int]
+    least_action: list[int]
     edges: list[tuple[int, int, int]]
     total: int
 
@@ -83,15 +84,15 @@ def thin(problem: Problem) -> Thinned:
     """Make the plain problem."""
     blocks = shortest_blocks(problem)
     work = _least_work(problem, blocks)
-    lead = dict(work)
+    least_action = dict(work)
     for first in problem.fusing.firsts:
-        lead[first] = min(problem.tasks[first].duration, blocks.get(first, problem.tasks[first].duration))
+        least_action[first] = min(problem.tasks[first].duration, blocks.get(first, problem.tasks[first].duration))
     keys = list(problem.tasks)
     thinned = Thinned(
         keys=keys,
         device=[problem.tasks[key].device for key in keys],
         work=[work[key] for key in keys],
-        lead=[lead[key] for key in keys],
+        least_action=[least_action[key] for key in keys],
         edges=[],
         total=sum(task.duration for task in problem.tasks.values()) + sum(lag for _, _, lag in problem.precedences),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from solver.deadline import is_over
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Path, Replay
 from solver.partitioning.loops import Fixed, Walk
 from solver.partitioning.pool import Pool
@@ -73,12 +73,12 @@ class Annealing:
         )
         self.rounds = 0
 
-    def round(self, start: Found, best: int | None, *, deadline: float | None) -> Found | None:
+    def round(self, start: FoundSplit, best: int | None, *, deadline: float | None) -> FoundSplit | None:
         """Anneal once from a split.
 
         Parameters
         ----------
-        start : Found
+        start : FoundSplit
             The split to start from.
         best : int or None
             The length to beat.
@@ -87,7 +87,7 @@ class Annealing:
 
         Returns
         -------
-        Found or None
+        FoundSplit or None
             A split that keeps all limits and is shorter than the length to beat, if one was found.
         """
         if is_over(deadline):
@@ -109,9 +109,9 @@ class Annealing:
         lengths = end @ paths[:, known:count] + constants[known:count]
         for place in (known + np.argsort(-lengths)[:KEPT_PATHS]).tolist():
             pool.add(Path(0, paths[:, place].copy(), int(constants[place])))
-        return Found(int(walk.best[0]), 0.0, found) if found.any() else None
+        return FoundSplit(int(walk.best[0]), 0.0, found) if found.any() else None
 
-    def _walk(self, start: Found, best: int | None, paths: Numbers, constants: Numbers) -> Walk:
+    def _walk(self, start: FoundSplit, best: int | None, paths: Numbers, constants: Numbers) -> Walk:
         problem = self.problem
         columns, classes, forms = len(problem.columns), len(problem.lengths), len(problem.form_rows)
         cuts = np.array(self._cuts(start.amounts), dtype=np.int64)
@@ -138,10 +138,10 @@ class Annealing:
             counts=zeros(forms),
         )
 
-    def near(self, amounts: Numbers, best: int | None) -> Found | None:
+    def near(self, amounts: Numbers, best: int | None) -> FoundSplit | None:
         """Look for a split near another one that is shorter than the best; see `round`."""
         scale = best if best is not None else self.replay.longest(amounts).length
-        return self.round(Found(scale, 1.0, amounts), best, deadline=None)
+        return self.round(FoundSplit(scale, 1.0, amounts), best, deadline=None)
 
     def _cuts(self, amounts: Numbers) -> list[int]:
         held = self.problem.split_of(amounts).held

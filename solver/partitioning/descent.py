@@ -29,7 +29,7 @@ EXCESS_PRICE = 3.0
 """The price of exceeding a limit by 100 %, in lengths."""
 
 
-class Found(NamedTuple):
+class FoundSplit(NamedTuple):
     """A split and its value.
 
     Attributes
@@ -123,14 +123,14 @@ class Descent:
         """Place a split."""
         return self.place([0, *accumulate(map(sum, split.held))], np.array(split.second, dtype=np.int64))
 
-    def judged(self, place: Place) -> Found:
+    def judged(self, place: Place) -> FoundSplit:
         """Replay a split."""
         self.replays += 1
         path = self.replay.longest(place.amounts)
         self.pool.add(path)
-        return Found(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
+        return FoundSplit(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
 
-    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> Found:
+    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> FoundSplit:
         """Search from a split.
 
         Parameters
@@ -157,8 +157,8 @@ class Descent:
         return best
 
     def _improve(
-        self, here: Place, found: Found, replays: int, over: Callable[[], bool] | None
-    ) -> tuple[Place, Found] | None:
+        self, here: Place, found: FoundSplit, replays: int, over: Callable[[], bool] | None
+    ) -> tuple[Place, FoundSplit] | None:
         """Make the best move that shortens a split; None if no move does."""
         moves = self._moves(here)
         if not moves.steps.size:

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     constant: int
 
 
-class Found(NamedTuple):
+class RowAnswer(NamedTuple):
     """An answer.
 
     Attributes
@@ -204,7 +204,7 @@ class GreatestRow:
             self._literals[cut, place] = less, more
         return self._literals[cut, place]
 
-    def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> Found:
+    def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> RowAnswer:
         """Find the best split that is not forbidden.
 
         Parameters
@@ -224,7 +224,7 @@ class GreatestRow:
         result = run(model, self._watched, deadline=deadline, workers=workers, seed=seed)
         bound = 0 if result.bound is None else result.bound * self.unit
         split = None if result.values is None else self._split_of(result.values)
-        return Found(result.status, bound, split)
+        return RowAnswer(result.status, bound, split)
 
     def _split_of(self, values: Sequence[int]) -> Split:
         layout, found = self.layout, iter(values)

@@ -13,7 +13,7 @@ from solver import jit
 from solver.deadline import is_over
 from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.descent import Descent, Found
+from solver.partitioning.descent import Descent, FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
@@ -82,7 +82,7 @@ def quick_split(
     seed: int = 0,
     over: Callable[[], bool] | None = None,
     compiled: dict[str, Any] | None = None,
-) -> Found:
+) -> FoundSplit:
     """Find a good split quickly: the same one for the same seed, with or without numba.
 
     Parameters
@@ -115,7 +115,7 @@ def _descended(
     replays: int,
     over: Callable[[], bool] | None,
     known: Sequence[Split] = (),
-) -> Found:
+) -> FoundSplit:
     """Descend from an even split; if there are limits and second modes, from several splits, best first.
 
     These are the even split and known ones, each with guesses of its second modes.
@@ -148,17 +148,17 @@ def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Num
                 yield amounts
 
 
-def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
+def _limits_bind(problem: PartitionProblem, found: FoundSplit) -> bool:
     """Return whether a split comes near a limit."""
     return bool((problem.limit_rows @ found.amounts > NEAR_LIMIT * problem.limit_values).any())
 
 
 def _annealed(
     annealing: Annealing,
-    start: Found,
-    another: Callable[[int], Found],
+    start: FoundSplit,
+    another: Callable[[int], FoundSplit],
     deadline: float | None,
-    take: Callable[[Found], None],
+    take: Callable[[FoundSplit], None],
     over: Callable[[], bool],
 ) -> None:
     """Anneal from a split, each round from the best so far; when that stops improving, from another descent."""
@@ -231,9 +231,9 @@ def best_split(
     left = float("inf") if deadline is None else deadline - perf_counter()
     replay = Replay(problem, jit.jitted(loops, may_compile=left > SECONDS_TO_COMPILE))
     pool = Pool(len(problem.columns))
-    best: Found | None = None
+    best: FoundSplit | None = None
 
-    def take(found: Found) -> None:
+    def take(found: FoundSplit) -> None:
         nonlocal best
         if found.excess > 0 or (cutoff is not None and found.length >= cutoff):
             return
@@ -245,7 +245,7 @@ def best_split(
     for amounts in _fitting(problem, starts):
         path = replay.longest(amounts)
         pool.add(path)
-        take(Found(path.length, 0.0, amounts))
+        take(FoundSplit(path.length, 0.0, amounts))
 
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
@@ -255,12 +255,12 @@ def best_split(
     if over():
         split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)
         return Answer(split, length, 0, complete=False, paths=pool.count)
-    near: Callable[[Numbers, int | None], Found | None] | None = None
+    near: Callable[[Numbers, int | None], FoundSplit | None] | None = None
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
         annealing = Annealing(problem, replay, pool, seed)
         near = annealing.near
 
-        def another(number: int) -> Found:
+        def another(number: int) -> FoundSplit:
             return _descended(problem, replay, pool, seed + number, REPLAYS, over)
 
         _annealed(annealing, best or first, another, deadline, take, over)

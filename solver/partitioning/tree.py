@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 
 from solver.deadline import is_over
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
@@ -33,7 +33,7 @@ FRACTION = 5040
 ROOT_ROUNDS, NODE_ROUNDS, TRIAL_ROUNDS = 300, 12, 3
 """The most rounds of cuts at the root, at a node, and for trying a branch."""
 
-PATIENCE = 5
+ROUNDS_WITHOUT_GAIN = 5
 """Rounds end when the bound has not risen by `LEAST_GAIN` for this many rounds."""
 
 LEAST_GAIN = 2e-4
@@ -98,7 +98,7 @@ class Tree:
         Finds longest paths.
     pool : Pool
         Known paths; it grows.
-    best : Found or None
+    best : FoundSplit or None
         The best split known, if any keeps the limits.
     cutoff : int or None
         Only splits shorter than this are of interest.
@@ -121,13 +121,13 @@ class Tree:
         problem: PartitionProblem,
         replay: Replay,
         pool: Pool,
-        best: Found | None,
+        best: FoundSplit | None,
         *,
         cutoff: int | None = None,
         deadline: float | None = None,
-        on_solution: Callable[[Found], None] | None = None,
+        on_solution: Callable[[FoundSplit], None] | None = None,
         on_bound: Callable[[int], None] | None = None,
-        near: Callable[[Numbers, int | None], Found | None] | None = None,
+        near: Callable[[Numbers, int | None], FoundSplit | None] | None = None,
         stop: Callable[[], bool] | None = None,
         most_nodes: int | None = None,
     ) -> None:
@@ -317,7 +317,7 @@ class Tree:
                 break
             stale = 0 if solved.length > last * (1 + LEAST_GAIN) else stale + 1
             last = max(last, solved.length)
-            if stale >= PATIENCE:
+            if stale >= ROUNDS_WITHOUT_GAIN:
                 break
         return node, bound, solved
 
@@ -364,7 +364,7 @@ class Tree:
         if self.problem.keeps_limits(amounts):
             path = self.replay.longest(amounts)
             self.pool.add(path)
-            self._take(Found(path.length, 0.0, amounts))
+            self._take(FoundSplit(path.length, 0.0, amounts))
         if self.near is not None and self.near_seconds < NEAR_SHARE * (perf_counter() - self.began):
             started = perf_counter()
             found = self.near(amounts, self.target + self.problem.step if self.target < 1 << 60 else None)
@@ -372,7 +372,7 @@ class Tree:
             if found is not None:
                 self._take(found)
 
-    def _take(self, found: Found) -> None:
+    def _take(self, found: FoundSplit) -> None:
         """Keep a split if it is better than all before."""
         if found.length <= self.target:
             self.best = found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from solver import jit
 from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Limit, PartitionProblem, Run, Split, Term
@@ -55,7 +55,7 @@ def compile_partitioning() -> None:
     amounts = problem.amounts_of(Split(((2,), (2,), (2,)), ((0,), (0,), (0,))))
     path = replay.longest(amounts)
     pool.add(path)
-    Annealing(problem, replay, pool, 0).round(Found(path.length, 0.0, amounts), None, deadline=None)
+    Annealing(problem, replay, pool, 0).round(FoundSplit(path.length, 0.0, amounts), None, deadline=None)
 
 
 if __name__ == "__main__":

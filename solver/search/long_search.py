@@ -23,7 +23,7 @@ from solver.resolution import Resolution
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.slots import SlotSearch, Turned
+from solver.search.slots import SlotSearch, TripSchedule
 from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
 from solver.search.stretching import (
@@ -220,7 +220,7 @@ class Route:
         if found.length == self.best:
             self.found = found if found.periodic.tasks > 1 else None
 
-    def works_on_ends_next(self) -> bool:
+    def anneals_tied_copies_next(self) -> bool:
         """Choose whether the next turn keeps copies alike: the kinds alternate, but one that brought nothing waits."""
         other = not self.last
         if self.found is None:
@@ -327,12 +327,12 @@ class LongSearch:
                 workshop.renew(self.seed + self.turns)
         self.turns += 1
         before = route.best
-        works_on_ends = route.works_on_ends_next()
-        if works_on_ends:
+        tied_copies = route.anneals_tied_copies_next()
+        if tied_copies:
             self._work_on_ends(route, PARTS * self.seconds)
         else:
             route.take_turn(route, self.seconds)
-        route.brought[works_on_ends] = route.best != before
+        route.brought[tied_copies] = route.best != before
         self.left.append(route)
 
     def _better_half(self) -> list[Route]:
@@ -419,7 +419,7 @@ class LongSearch:
             tokens = slots.unrolled(slots.best.steady, slots.best.first, less)
             route.middle.local.add([] if tokens is None else [tokens])
 
-    def _offer_turned(self, route: Route, slots: SlotSearch, turned: Turned) -> None:
+    def _offer_turned(self, route: Route, slots: SlotSearch, turned: TripSchedule) -> None:
         """Offer the schedule made of a steady state."""
         route.best = turned.length if route.best is None else min(route.best, turned.length)
         if self.search.best_in_steps is not None and turned.length >= self.search.best_in_steps:

@@ -18,13 +18,13 @@ from solver.deadline import OutOfTimeError
 from solver.errors import InputError
 from solver.order_graph import check_complete
 from solver.problem import Orders, Problem
-from solver.search.beside import POLL_SECONDS, running_beside
 from solver.search.compiled import compile_problem
 from solver.search.cpsat_steps import topological_ranks
 from solver.search.first_bounds import plain_bound, quick_bound
 from solver.search.long_search import LongSearch
 from solver.search.shorter_problems import long_search_of
 from solver.search.state import Progress, Search
+from solver.search.tool_threads import POLL_SECONDS, running_in_threads
 from solver.search.tools import (
     ToolName,
     are_compiled,
@@ -198,7 +198,7 @@ def run_tools(
         beside = [
             partial(search_locally, search, seed + 1 + number, (number, lanes), long) for number in range(annealing)
         ]
-        with running_beside(search, beside) as is_busy:
+        with running_in_threads(search, beside) as is_busy:
             _run_in_turns(search, others if annealing else tools, max(1, workers - annealing), seed, long, annealing)
             while is_busy() and not search.done():
                 sleep(POLL_SECONDS)

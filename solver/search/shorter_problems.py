@@ -8,9 +8,9 @@ from time import sleep
 
 from solver.deadline import OutOfTimeError
 from solver.repetition import LONG
-from solver.search.beside import POLL_SECONDS, running_beside
 from solver.search.long_search import SHORTEST, LongSearch, Starts, UnwrittenSearch, Write, repeats
 from solver.search.state import Search
+from solver.search.tool_threads import POLL_SECONDS, running_in_threads
 from solver.search.tools import are_compiled
 
 
@@ -59,7 +59,7 @@ def run_unwritten(search: UnwrittenSearch, first: LongSearch, workers: int) -> N
             first.beside(number, lanes).run()
 
     first.lane = 0, lanes
-    with running_beside(search, [partial(search_beside, number) for number in range(1, lanes)]):
+    with running_in_threads(search, [partial(search_beside, number) for number in range(1, lanes)]):
         with suppress(OutOfTimeError):
             first.run()
         while not search.done():

@@ -29,10 +29,10 @@ import numpy as np
 
 from solver import jit
 from solver.round_trips import RoundTrip, round_trip_of
-from solver.search import turns
+from solver.search import trips
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Periodic, Runner, periods
-from solver.search.turns import NEVER, Line, TurnState
+from solver.search.trips import NEVER, Line, TripState
 
 WORSE = 2
 """The search for the number of places stops after more than this many numbers without improvement."""
@@ -73,7 +73,7 @@ class Track(RoundTrip):
 
 
 @dataclass(frozen=True)
-class SteadyTurns:
+class SteadyTrips:
     """A steady state of several jobs.
 
     Attributes
@@ -114,7 +114,7 @@ def track_of(compiled: CompiledProblem) -> Track | None:
     return Track(trip.out, trip.back, trip.late, slots) if min(slots) >= 1 else None
 
 
-class Turned(NamedTuple):
+class TripSchedule(NamedTuple):
     """A steady state, and the schedule made of it.
 
     Attributes
@@ -122,7 +122,7 @@ class Turned(NamedTuple):
     length : int
         The length of the schedule; if it is very long, the length with fewer periods, plus the period for each of the
         others.
-    steady : SteadyTurns
+    steady : SteadyTrips
         The steady state.
     first : int
         The job of the period that comes first.
@@ -131,7 +131,7 @@ class Turned(NamedTuple):
     """
 
     length: int
-    steady: SteadyTurns
+    steady: SteadyTrips
     first: int
     places: list[int]
 
@@ -161,7 +161,7 @@ class SlotSearch:
         The work of the busiest device for one job.
     needed : Fraction
         A lower bound of the period per job, from the memory of the tightest device.
-    best : Turned or None
+    best : TripSchedule or None
         The shortest schedule found.
     """
 
@@ -176,13 +176,13 @@ class SlotSearch:
     ) -> None:
         self.runner, self.tasks, self.stop = runner, tasks, stop
         self.compiled = runner.compiled
-        functions = jit.jitted(turns, may_compile=may_compile)
+        functions = jit.jitted(trips, may_compile=may_compile)
         self.is_jitted = functions is not None and runner.is_jitted
-        self.functions = functions if functions is not None and self.is_jitted else jit.interpreted(turns)
+        self.functions = functions if functions is not None and self.is_jitted else jit.interpreted(trips)
         self.random = random.Random(seed)  # noqa: S311
-        self.best: Turned | None = None
-        self.now: Turned | None = None
-        self.spread: Turned | None = None
+        self.best: TripSchedule | None = None
+        self.now: TripSchedule | None = None
+        self.spread: TripSchedule | None = None
         track = track_of(self.compiled)
         self.load, self.tightest, self.needed = 0, 0, Fraction(0)
         self.track: Track | None = None
@@ -215,7 +215,7 @@ class SlotSearch:
         """Whether anything can be found, even in the time that plain Python would take if nothing is compiled."""
         return self.track is not None and (self.is_jitted or len(self.state.time) <= LARGEST_PLAIN)
 
-    def run(self) -> Iterator[Turned]:
+    def run(self) -> Iterator[TripSchedule]:
         """Yield shorter and shorter schedules until stopped; a further call continues from there.
 
         A move shifts some consecutive jobs by a place, or chooses another first job. It is kept if the schedule gets no
@@ -242,7 +242,7 @@ class SlotSearch:
                 self.best = tried
                 yield tried
 
-    def _moved(self, now: Turned) -> tuple[list[int] | None, int]:
+    def _moved(self, now: TripSchedule) -> tuple[list[int] | None, int]:
         """Shift some jobs, or choose another first one; None for places that are out of order."""
         jobs, draw = self.jobs, self.random
         if jobs == 1 or draw.random() < TURNED:
@@ -257,7 +257,7 @@ class SlotSearch:
         in_order = all(here <= then for here, then in zip(shifted, ahead, strict=True))
         return [*shifted, places[jobs]] if in_order else None, now.first
 
-    def _spread(self) -> Turned | None:
+    def _spread(self) -> TripSchedule | None:
         """Spread the jobs of a period evenly over the best number of places."""
         assert self.track is not None
         jobs, about = self.jobs, len(self.track.out) - self.tightest
@@ -280,7 +280,7 @@ class SlotSearch:
             return NEVER
         return int(self.functions["least_period"](self.line, self.state, self.load * self.jobs, most))
 
-    def _valued(self, places: list[int], first: int) -> Turned | None:
+    def _valued(self, places: list[int], first: int) -> TripSchedule | None:
         """Make a schedule from places; None if its period is too long."""
         most = NEVER - 1 if self.now is None else int(self.now.steady.period * LONGER)
         period = self._least_period(places, most)
@@ -292,11 +292,11 @@ class SlotSearch:
         periods = min(periods, max(0, self.tasks // self.jobs - LEAST_PERIODS))
         tokens = self.unrolled(steady, first, periods)
         length = None if tokens is None else self.runner.makespan(tokens)
-        return None if length is None else Turned(length + periods * steady.period, steady, first, places)
+        return None if length is None else TripSchedule(length + periods * steady.period, steady, first, places)
 
-    def _steady(self, places: list[int], period: int) -> SteadyTurns:
+    def _steady(self, places: list[int], period: int) -> SteadyTrips:
         """Put late tasks into the gaps of a period, or of a longer one."""
-        best: SteadyTurns | None = None
+        best: SteadyTrips | None = None
         for looser in LOOSER:
             longer = int(period * looser)
             self._place(places)
@@ -311,7 +311,7 @@ class SlotSearch:
         assert best is not None
         return best
 
-    def _read(self, period: int, missing: int) -> SteadyTurns:
+    def _read(self, period: int, missing: int) -> SteadyTrips:
         assert self.track is not None
         state = self.state
         jobs, ranks = self.jobs, len(self.track.out)
@@ -328,9 +328,9 @@ class SlotSearch:
                     start if state.follow[node] != node else times[ahead][job] + end
                     for job, (node, start) in enumerate(zip(nodes, times[chain], strict=True))
                 ]
-        return SteadyTurns(period, jobs, times, missing)
+        return SteadyTrips(period, jobs, times, missing)
 
-    def unrolled(self, steady: SteadyTurns, first: int, less: int = 0) -> Tokens | None:
+    def unrolled(self, steady: SteadyTrips, first: int, less: int = 0) -> Tokens | None:
         """Write a steady state as strings, from some job of the period on and with some periods fewer.
 
         Return None if the strings cannot be made to run.
@@ -349,7 +349,7 @@ class SlotSearch:
             planned.append([*zip(starts[order].tolist(), tokens[order].tolist(), strict=True)])
         return self.runner.repaired(planned)
 
-    def periodic(self, turned: Turned) -> tuple[Periodic, int] | None:
+    def periodic(self, turned: TripSchedule) -> tuple[Periodic, int] | None:
         """Write a schedule with one repeating period, and the number of copies; None if no period can be cut out."""
         steady, less = turned.steady, max(0, self.tasks // self.jobs - 2 * LEAST_PERIODS)
         tokens = self.unrolled(steady, turned.first, less)
@@ -405,10 +405,10 @@ class SlotSearch:
         assert self.track is not None
         jobs, ranks = self.jobs, len(self.track.out)
         nodes = 3 * ranks * jobs
-        sizes = dict.fromkeys(TurnState._fields, nodes)
+        sizes = dict.fromkeys(TripState._fields, nodes)
         sizes |= {"place": jobs + 1, "queue": nodes + 1}
         sizes |= dict.fromkeys(("place_node", "place_step", "place_need"), 3 * jobs)
-        return TurnState(**{name: self._packed([0] * size) for name, size in sizes.items()})
+        return TripState(**{name: self._packed([0] * size) for name, size in sizes.items()})
 
 
 def least_periods(runner: Runner, track: Track) -> list[Fraction]:

@@ -116,8 +116,8 @@ class Search:
         The number of improvements reported in the search's own thread.
     closing : bool
         Whether the tools in other threads should end.
-    on_met : callable or None
-        ``on_met(value, orders)`` is called with every offered schedule that fits the memory, best or not.
+    on_offer : callable or None
+        ``on_offer(value, orders)`` is called with every offered schedule that fits the memory, best or not.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Search:
         self.closing = False
         self.brought = 0
         self.rival: int | None = None
-        self.on_met: Callable[[int, Orders], None] | None = None
+        self.on_offer: Callable[[int, Orders], None] | None = None
         self._kept: dict[str, Any] = {}
 
     def once(self, what: str, find: Callable[[float], T], deadline: float) -> T:
@@ -202,8 +202,8 @@ class Search:
     def _keep(self, value: int, orders: Orders) -> None:
         """Keep a schedule if it is better than the best: shorter, or as short and with less memory."""
         with self._lock:
-            if self.on_met is not None:
-                self.on_met(value, orders)
+            if self.on_offer is not None:
+                self.on_offer(value, orders)
             if self.best is None or value < self.best:
                 self.best, self.orders, self._memory = value, orders, None
                 self._tell()

@@ -57,7 +57,7 @@ class _RoundRobin:
         """Take turns until every action is placed."""
         open_devices = [device for device, order in enumerate(self.orders) if order]
         while open_devices:
-            taken = [self._take_turn(device) for device in open_devices]
+            taken = [self._advance(device) for device in open_devices]
             if not any(taken):
                 device = open_devices[0]
                 first = self.orders[device][self.next[device]]
@@ -65,7 +65,7 @@ class _RoundRobin:
             open_devices = [device for device in open_devices if self.next[device] < len(self.orders[device])]
         return self.lowered
 
-    def _take_turn(self, device: int) -> bool:
+    def _advance(self, device: int) -> bool:
         token = self.orders[device][self.next[device]]
         if any(transfer not in self.posted for transfer in self.crossings.consumed(token)):
             return False

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from strategies.language.steps import Step
 from strategies.rules.building_blocks import F1, I0, Action, Block, as_steps, repeated
-from strategies.rules.lanes import CHANGE, INPUT_OF_WEIGHT, WEIGHT_OF, Lane, earliest_slot, in_slots
+from strategies.rules.slot_rows import CHANGE, INPUT_OF_WEIGHT, WEIGHT_OF, SlotRow, earliest_slot, in_slots
 
 
 @lru_cache(maxsize=2)
@@ -34,7 +34,7 @@ def squeezed_as_in_primus(
         The steps of each device.
     """
     blocks = [repeated(block(devices, device), microbatches) for device in range(devices)]
-    lanes = [Lane(_with_weights(slots)) for slots in blocks]
+    lanes = [SlotRow(_with_weights(slots)) for slots in blocks]
     tails = [_tail(lane, microbatches) for lane in lanes]
     limit = max(max(lane.levels) for lane in lanes)
     for device, action in in_slots(lanes):
@@ -59,7 +59,7 @@ def _with_weights(slots: Mapping[Action, int]) -> dict[Action, int]:
     return filled
 
 
-def _tail(lane: Lane, microbatches: int) -> frozenset[Action]:
+def _tail(lane: SlotRow, microbatches: int) -> frozenset[Action]:
     """Choose the actions of the tail, which starts after the last microbatch's second forward."""
     tail, closing = set(), False
     for action in filter(None, lane.row):
@@ -72,7 +72,7 @@ def _tail(lane: Lane, microbatches: int) -> frozenset[Action]:
     return frozenset(tail)
 
 
-def _pull_within(limit: int, lane: Lane, action: Action, earliest: int) -> None:
+def _pull_within(limit: int, lane: SlotRow, action: Action, earliest: int) -> None:
     """Move an action to the first empty slot from ``earliest`` on that keeps the level within the limit."""
     old, change = lane.slots[action], CHANGE[action[0]]
     for new in range(earliest, old):
@@ -81,7 +81,7 @@ def _pull_within(limit: int, lane: Lane, action: Action, earliest: int) -> None:
             return
 
 
-def _close_tails(lanes: list[Lane], tails: list[frozenset[Action]]) -> None:
+def _close_tails(lanes: list[SlotRow], tails: list[frozenset[Action]]) -> None:
     """Take the W's out of the tails, move the other actions as far forward as possible, and put the W's back."""
     taken_out: list[tuple[int, Action]] = []
     for device, action in in_slots(lanes):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from strategies.language.steps import B, F, Step, Steps
 from strategies.rules.building_blocks import F0, F1, I0, I1, INTERVAL, Action
-from strategies.rules.lanes import WEIGHT_OF, Lane, earliest_slot, in_slots
+from strategies.rules.slot_rows import WEIGHT_OF, SlotRow, earliest_slot, in_slots
 
 _STEPS: dict[int, Steps] = {F0: F(0), F1: F(1), I1: B(1), I0: B(0)}
 """A backward's first slot has the kind of its I here; the second has the kind of its W, and is no separate step."""
@@ -30,7 +30,7 @@ def one_forward_one_backward_on_a_v(devices: int, microbatches: int) -> tuple[li
     tuple of list of Step
         The steps of each device.
     """
-    lanes = [Lane(_repeated(block, microbatches)) for block in _block(devices)]
+    lanes = [SlotRow(_repeated(block, microbatches)) for block in _block(devices)]
     limit = max(max(lane.levels) for lane in lanes)
     for device, action in in_slots(lanes):
         _pull(lanes[device], action, earliest_slot(lanes, device, action, whole_backwards=True), limit)
@@ -61,7 +61,7 @@ def _repeated(block: dict[int, int], microbatches: int) -> dict[Action, int]:
     }
 
 
-def _pull(lane: Lane, action: Action, earliest: int, limit: int) -> None:
+def _pull(lane: SlotRow, action: Action, earliest: int, limit: int) -> None:
     """Move an action forward if it fits into an empty slot."""
     kind, old = action[0], lane.slots[action]
     if kind in WEIGHT_OF:
@@ -72,7 +72,7 @@ def _pull(lane: Lane, action: Action, earliest: int, limit: int) -> None:
     lane.pull(action, next(free, old))
 
 
-def _within(lane: Lane, limit: int, slot: int, earliest: int) -> int:
+def _within(lane: SlotRow, limit: int, slot: int, earliest: int) -> int:
     """Go back from a slot as long as one more activation fits the limit."""
     while slot > earliest and lane.levels[slot - 1] < limit:
         slot -= 1

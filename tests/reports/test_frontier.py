@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
-from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
 
 
 def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:

@@ -20,7 +20,7 @@ from ppopt import Frontier, InputError, Pipeline
 from ppopt.commands.cli import cli
 from ppopt.commands.pages import write_frontier
 from ppopt.memory_frontier import find
-from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.curves import Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration
 from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
@@ -173,12 +173,12 @@ def test_without_time_everything_is_there() -> None:
 
 def exploration(**more: Any) -> Exploration:
     model = pipeline(4, 8, stages=4)
-    lanes = []
+    records = []
     for name in ("linear", "v"):
         cut, layout = searched_cut(model, name, SearchOptions())
-        made = Lane(name, cut, layout, build_search_problem(cut, layout))
-        made.add(Found.of(evaluated({"linear": "zb-h1", "v": "v-min"}[name], cut)))
-        lanes.append(made)
+        made = Record(name, cut, layout, build_search_problem(cut, layout))
+        made.add(FoundSchedule.of(evaluated({"linear": "zb-h1", "v": "v-min"}[name], cut)))
+        records.append(made)
     told: dict[str, Any] = {
         "limits": [Fraction(4), Fraction(5)],
         "points": 2,
@@ -186,12 +186,12 @@ def exploration(**more: Any) -> Exploration:
         "earlier": [],
         "processes": 2,
     } | more
-    return Exploration(model, Curves(lanes), SearchOptions(), ends=monotonic() + 1e6, on_progress=str, **told)
+    return Exploration(model, Curves(records), SearchOptions(), ends=monotonic() + 1e6, on_progress=str, **told)
 
 
 def test_a_placement_that_cannot_gain_is_not_searched() -> None:
     explored = exploration()
-    linear, v = explored.curves.lanes
+    linear, v = explored.curves.records
     assert {explored._next([]).limit, explored._next([]).limit} == {None}
     linear.prove(Bound(10**6, "load"), None)
     chosen = [explored._next([]) for _ in range(4)]
@@ -203,7 +203,7 @@ def test_a_placement_that_cannot_gain_is_not_searched() -> None:
 
 def test_the_largest_gap_for_its_time_comes_next() -> None:
     explored = exploration()
-    linear, v = explored.curves.lanes
+    linear, v = explored.curves.records
     explored.spent = {(name, limit): 1.0 for name in ("linear", "v") for limit in (Fraction(4), Fraction(5), None)}
     linear.prove(Bound(10**6, "load"), None)
     shortest = explored.curves.best_at(None).makespan * v.problem.ticks_per_unit
@@ -221,7 +221,7 @@ def test_the_largest_gap_for_its_time_comes_next() -> None:
 
 def test_time_that_gained_nothing_counts_twice() -> None:
     explored = exploration()
-    linear, _ = explored.curves.lanes
+    linear, _ = explored.curves.records
     job = explored._next([])
     assert (job.placement, job.limit) == ("linear", None)
     took = explored.spent["linear", None]

@@ -88,15 +88,15 @@ def test_what_a_cut_has_proven_is_not_taken_for_another() -> None:
     model = layered()
     first, second = searched_cuts_of(model, "bidirectional", SearchOptions(), [None], [(1, 3)])[:2]
     assert first.pipeline.layers_per_stage != second.pipeline.layers_per_stage
-    lane, other = (_laid(cut, SearchOptions().allowed) for cut in (first, second))
+    record, other = (_laid(cut, SearchOptions().allowed) for cut in (first, second))
     with pytest.raises(ppopt.InternalError, match="is on another cut, for which these bounds do not hold"):
-        _keep(lane, None, other.found[0].schedule)
-    assert len(lane.found) == 1
-    lane.prove_for_cuts(Fraction(1), None)
-    lane.over_cuts = True
+        _keep(record, None, other.found[0].schedule)
+    assert len(record.found) == 1
+    record.prove_for_cuts(Fraction(1), None)
+    record.over_cuts = True
     with pytest.raises(ppopt.InternalError, match=r"one microbatch at a time: .* is below the bound"):
-        _keep(lane, None, OverCuts(None, Fraction(1000)))
-    assert lane.bound_at(None) < 1000
+        _keep(record, None, OverCuts(None, Fraction(1000)))
+    assert record.bound_at(None) < 1000
 
 
 def test_a_later_run_keeps_each_cut_apart(tmp_path: Path) -> None:

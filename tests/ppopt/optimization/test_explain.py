@@ -59,7 +59,7 @@ def test_what_turns_prove_is_not_called_a_chain() -> None:
     pipeline = Pipeline.from_mapping({**costs, "memory": {"limit": 3}, "p2p_latency": 1})
     made = ppopt.optimize(pipeline, time_limit=1)
     assert made.bound_held_by is not None
-    assert made.bound_held_by.piece == "turns"
+    assert made.bound_held_by.piece == "slot turns"
     assert "turn" in ppopt.explain(made).split("The bound comes from")[1].split(".")[0]
 
 

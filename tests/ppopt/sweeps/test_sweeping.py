@@ -345,7 +345,7 @@ def test_wrong_engines_are_refused(arguments: dict[str, Any], message: str) -> N
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 0.5)
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9 cannot be reached: it did not answer within 0\.5 s"):
         ppopt.sweep(QUICK, cluster="tcp://127.0.0.1:9")
 

@@ -45,7 +45,7 @@ def test_a_bound_is_called_a_path_only_where_precedences_alone_show_it() -> None
         problem, text = random_problem(seed)
         with suppress(InfeasibleError):
             bound, graph = makespan_bound(problem), implied_network(problem)
-            lead = graph.thinned.lead
+            lead = graph.thinned.least_action
             ends: dict[int, int] = {}
             for task in graph.order:
                 ends[task] = lead[task] + max((ends[before] + lag for before, lag in graph.preds[task]), default=0)

@@ -71,7 +71,7 @@ def test_no_schedule_is_shorter(block: int) -> None:
         problem, text = random_row(seed)
         row = row_of(problem)
         assert row is not None, text
-        assert row.thrice_wasted > 0, text
+        assert row.wasted_in_thirds > 0, text
         values = [bound_with(problem, row)]
         shorts = [shortened(problem, size) for size in (2, row.live + 1, 2 * row.live)]
         values += [bound_as_written(short).value for short in shorts if short is not None]
@@ -84,10 +84,10 @@ def test_turns_prove_more_than_the_area() -> None:
     assert row is not None
     assert row == Row((185,) * 8, (181,) * 8, (40,) * 7, 93, 6, row.chain, problem.holds[0].amount)
     assert row.turn == 8 * (185 + 181) + 14 * 20 + 93
-    assert row.thrice_wasted == 3 * (93 - 2 * 20)
+    assert row.wasted_in_thirds == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
     assert bound_with(problem, row) > without
-    assert makespan_bound(problem).piece == "turns"
+    assert makespan_bound(problem).piece == "slot turns"
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
@@ -108,7 +108,7 @@ def test_where_turns_waste_nothing_nothing_is_said(times: tuple[int, int, int], 
     problem = row_problem(4, 12, times, latency, 3)
     row = row_of(problem)
     assert row is not None
-    assert row.thrice_wasted == 0
+    assert row.wasted_in_thirds == 0
 
 
 def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
@@ -132,7 +132,7 @@ def test_stages_that_differ_make_a_row_by_device() -> None:
     assert (row.forwards, row.to_inputs, row.lags, row.to_weight) == ((4, 6, 5), (3, 5, 4), (2, 2), 4)
     assert row.turn == 15 + 12 + 4 + 4
     assert not row.is_even
-    assert row.thrice_wasted == 0
+    assert row.wasted_in_thirds == 0
 
 
 @pytest.mark.parametrize(("held", "live", "slots"), [(0.5, 2, 3), (0.9, 2, 2), (0.9, 3, 3), (0.75, 4, 5), (1, 4, 4)])

@@ -14,7 +14,7 @@ import pytest
 from solver import jit
 from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.descent import Descent, Found
+from solver.partitioning.descent import Descent, FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import certificate, tightened
 from solver.partitioning.pool import Pool
@@ -267,7 +267,7 @@ def test_annealing_finds_splits_and_paths_that_are_true() -> None:
         pool = Pool(len(problem.columns))
         annealing = Annealing(problem, Replay(problem, compiled), pool, seed)
         worst = max(every, key=lambda amounts: length_of(problem, amounts))
-        start = Found(max(1, length_of(problem, worst)), 0.0, worst)
+        start = FoundSplit(max(1, length_of(problem, worst)), 0.0, worst)
         better = annealing.round(start, start.length, deadline=None)
         if better is not None:
             found += 1

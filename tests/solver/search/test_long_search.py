@@ -17,7 +17,6 @@ from solver.checker import violations
 from solver.problem import Problem, Task, place
 from solver.replay import replay
 from solver.search import annealing
-from solver.search.beside import running_beside
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
@@ -26,6 +25,7 @@ from solver.search.portfolio import search
 from solver.search.state import Search, Standing
 from solver.search.steady import SteadySearch
 from solver.search.stretching import Periodic, Runner, cuts, is_a_lattice, orders_of, periods
+from solver.search.tool_threads import running_in_threads
 from tests.solver.search.search_cases import FUSED, REAL, UNIT, Case, case, faults
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -253,7 +253,7 @@ def test_a_tool_that_fails_ends_the_search() -> None:
         raise ZeroDivisionError
 
     def wait() -> None:
-        with running_beside(found, [fail]):
+        with running_in_threads(found, [fail]):
             while not found.done():
                 time.sleep(0.01)
 

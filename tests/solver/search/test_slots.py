@@ -16,7 +16,7 @@ from solver import jit
 from solver.repetition import is_regular
 from solver.search.compiled import compile_problem
 from solver.search.portfolio import search
-from solver.search.slots import SlotSearch, SteadyTurns, Turned, track_of
+from solver.search.slots import SlotSearch, SteadyTrips, TripSchedule, track_of
 from solver.search.stretching import Runner, orders_of
 from tests.solver.search.search_cases import CASES, REAL, UNIT, Case, case, faults
 
@@ -41,7 +41,9 @@ def after(moves: int) -> Callable[[], bool]:
     return stop
 
 
-def searched(tried: Case, moves: int = 60, tasks: int | None = None, seed: int = 1) -> tuple[SlotSearch, list[Turned]]:
+def searched(
+    tried: Case, moves: int = 60, tasks: int | None = None, seed: int = 1
+) -> tuple[SlotSearch, list[TripSchedule]]:
     slots = SlotSearch(
         Runner(compile_problem(tried.problem)), tasks or tried.pipeline.microbatches, seed, stop=after(moves)
     )
@@ -69,11 +71,11 @@ def drawn_case(rng: random.Random, microbatches: int | None = None) -> Case:
     )
 
 
-def occurrences(steady: SteadyTurns, chain: int, periods: int) -> list[int]:
+def occurrences(steady: SteadyTrips, chain: int, periods: int) -> list[int]:
     return [time + turn * steady.period for turn in range(-periods, periods + 1) for time in steady.times[chain]]
 
 
-def check_rules(slots: SlotSearch, steady: SteadyTurns) -> None:
+def check_rules(slots: SlotSearch, steady: SteadyTrips) -> None:
     """Check a steady state over several periods, by the problem's own precedences and memory."""
     compiled, modes = slots.compiled, slots.compiled.modes
     assert slots.track is not None

@@ -11,7 +11,7 @@ import pytest
 from ortools.sat.python import cp_model
 
 from solver.bounds.single_track import Row, area_wasted
-from solver.bounds.turns import Turns
+from solver.bounds.slot_turns import SlotTurns
 
 Key = tuple[str, int, int]
 
@@ -145,14 +145,14 @@ def test_more_slots_prove_more() -> None:
     """On 8 devices with 6 activations: half of D for each other slot, and no schedule was found that needs less."""
     row = even_row(8, (185, 181, 93), 20, 6)
     turns = row.turns
-    assert turns == Turns(Fraction(185 + 181 + 40), 93 - 40, Fraction(93 - 40), Fraction(80), 6)
+    assert turns == SlotTurns(Fraction(185 + 181 + 40), 93 - 40, Fraction(93 - 40), Fraction(80), 6)
     rates = [max(option.harmonic - option.less for option in turns.best(slots)) for slots in range(2, 7)]
     assert rates == sorted(rates)
     waits, hop = 5 * 53, 185 + 181 - 93
     assert rates[-1] == Fraction(waits * hop, waits + hop)
-    pair = 20 * row.turn + 19 * row.thrice_wasted // 3
+    pair = 20 * row.turn + 19 * row.wasted_in_thirds // 3
     assert row.head(20 * 6 + 5) > 5 * 185 + pair
-    assert area_wasted(row, 120) > 114 * row.thrice_wasted // 3
+    assert area_wasted(row, 120) > 114 * row.wasted_in_thirds // 3
 
 
 @pytest.mark.parametrize(

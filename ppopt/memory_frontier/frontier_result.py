@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ppopt.process.internal_error import internal_errors
 from ppopt.schedules.schedule import Schedule, refuse_below_bound
 from ppopt.schedules.twins import BETWEEN, twins
-from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from solver.counted import counted
 from solver.states import Status

@@ -22,7 +22,7 @@ class Option:
     slots : int
         q, how many slots are looked at together.
     harmonic, third : Fraction
-        u·K ÷ (u + K) and min(u, K ÷ 3) for these, see `Turns`.
+        u·K ÷ (u + K) and min(u, K ÷ 3) for these, see `SlotTurns`.
     less : Fraction
         D − D′.
     """
@@ -44,12 +44,12 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Turns:
+class SlotTurns:
     """The turns of a row's slots (see `solver.bounds.single_track.Row`), for its terms Q, D, c, F and l.
 
     Stages are taken to be alike; `Row.turns` says what changes if they are not.
 
-    Waste is counted as in `Row.thrice_wasted`, and phases f and i, the number n(a, b) of a pair of jobs, *high* and
+    Waste is counted as in `Row.wasted_in_thirds`, and phases f and i, the number n(a, b) of a pair of jobs, *high* and
     *low* are those of that argument. Let 0 < D′ ≤ min(D, F), (c − 1)D′ < Q, R′ = pQ + D′, u = (c − 1)D′ and
     K = Q − 4l − D′ > 0, and count waste from R′ for now. *Turn* k is that of job k's slot, from A_k to A_{k+c}.
 

@@ -39,7 +39,7 @@ class StepMark(NamedTuple):
 
 
 @dataclass
-class Run:
+class Recording:
     """The record of one rank.
 
     Attributes

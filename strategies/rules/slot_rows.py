@@ -13,7 +13,7 @@ WEIGHT_OF = {I1: W1, I0: W0}
 INPUT_OF_WEIGHT = {W1: I1, W0: I0}
 
 
-class Lane:
+class SlotRow:
     """The slots of one device.
 
     Attributes
@@ -57,7 +57,7 @@ class Lane:
         self.levels[new:old] = [level + change for level in self.levels[new:old]]
 
 
-def in_slots(lanes: Sequence[Lane]) -> Iterator[tuple[int, Action]]:
+def in_slots(lanes: Sequence[SlotRow]) -> Iterator[tuple[int, Action]]:
     """Walk through the slots, and in each slot through the devices, and yield each device with its action.
 
     An action that is pulled forward during the walk is not visited again.
@@ -68,12 +68,12 @@ def in_slots(lanes: Sequence[Lane]) -> Iterator[tuple[int, Action]]:
                 yield device, action
 
 
-def earliest_slot(lanes: Sequence[Lane], device: int, action: Action, *, whole_backwards: bool = False) -> int:
+def earliest_slot(lanes: Sequence[SlotRow], device: int, action: Action, *, whole_backwards: bool = False) -> int:
     """Return the first slot after an action's input and after the same action of the previous microbatch.
 
     Parameters
     ----------
-    lanes : sequence of Lane
+    lanes : sequence of SlotRow
         The lanes of all devices.
     device : int
         The device of the action.

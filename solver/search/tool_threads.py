@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from solver.search.state import Search
 
-PATIENCE = 10.0
+SECONDS_TO_END = 10.0
 """Seconds to wait for a tool to end before its thread is abandoned; the thread then ends with the program."""
 
 POLL_SECONDS = 0.05
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.05
 
 
 @contextmanager
-def running_beside(search: Search, tools: Sequence[Callable[[], None]]) -> Iterator[Callable[[], bool]]:
+def running_in_threads(search: Search, tools: Sequence[Callable[[], None]]) -> Iterator[Callable[[], bool]]:
     """Run tools in separate threads for as long as the body of this context runs.
 
     A tool must check `Search.done` at least every few hundredths of a second, and release the interpreter lock most of
@@ -51,7 +51,7 @@ def running_beside(search: Search, tools: Sequence[Callable[[], None]]) -> Itera
     finally:
         search.closing = True
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(SECONDS_TO_END)
         search.closing = False
     if failures:
         raise failures[0]
