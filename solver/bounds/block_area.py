@@ -91,8 +91,8 @@ def block_area_bound(
     found: Analysis,
     curves: Iterable[BlocksCurve],
     known: int,
-    copies: Mapping[Key, int] | None = None,
-    ends: Mapping[int, tuple[int, int]] | None = None,
+    copies: Mapping[Key, int],
+    ends: Mapping[int, tuple[int, int]],
 ) -> Bound | None:
     """Bound the makespan by the blocks of all devices together, and the memory that they need.
 
@@ -137,9 +137,9 @@ def block_area_bound(
         c_d, of devices whose tasks are not too many.
     known : int
         A bound on the makespan, in ticks.
-    copies : mapping of Key to int, optional
-        For how many tasks each stands; by default for one.
-    ends : mapping of int to (int, int), optional
+    copies : mapping of Key to int
+        For how many tasks each stands.
+    ends : mapping of int to (int, int)
         For each device, as for `area_bound`.
 
     Returns
@@ -150,7 +150,7 @@ def block_area_bound(
     """
     if not is_regular(problem):
         return None
-    sizes = [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains]
+    sizes = [sum(copies[key] for key in chain) for chain in problem.chains]
     listed = {curve.device: curve for curve in curves if curve.possible()}
     pairs = _pairs(problem)
     held = held_on(problem, sizes)
@@ -160,7 +160,7 @@ def block_area_bound(
     areas = {
         device: (
             problem.capacities[device] or 0,
-            each.area + unused.free(device, known, None if ends is None else ends[device]),
+            each.area + unused.free(device, known, ends[device]),
             [_longer(each.parts, pair) for pair in pairs],
         )
         for device, each in held.items()
