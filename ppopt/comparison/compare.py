@@ -32,6 +32,15 @@ from ppopt.process.time_limit import Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
+from solver.budget import (
+    BOUNDS,
+    COMMUNICATORS,
+    DRAWS,
+    DRAWS_AND_FILES,
+    PUBLISHED,
+    PUBLISHED_BEFORE_FILES,
+    PUBLISHED_BEFORE_SEARCHES,
+)
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
@@ -43,9 +52,6 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder, Named
 
-PUBLISHED_SHARE = 0.8
-"""The part of the time that evaluating published schedules may take before a search."""
-
 SHORTEST_SEARCH_OF_MANY = 6
 """It takes at least so many times as long as the quickest evaluation, operation by operation."""
 
@@ -55,29 +61,11 @@ FEWEST_PACES = 3
 ALWAYS_FOR_SEARCH = 0.3
 """So many seconds a search may take beyond its time before it is left out: for a small pipeline none is."""
 
-LEAST_FOR_PUBLISHED = 0.3
-"""The part that it may take at least, however long searches take."""
-
-PUBLISHED_SHARE_BESIDE_FILES = 1 / 3
-"""The same where files are written afterwards, which takes about as long again."""
-
 SHORTEST_SEARCH = 4
 """A search for which there is no time takes, with its cut and its bound, about as long as so many evaluations."""
 
-MOST_FOR_FILES = 0.5
-"""The part of what is left after published schedules that drawing times and writing files may be given."""
-
-TRIALS_SHARE = 0.05
-"""Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
-
-BOUNDS_SHARE = 0.25
-"""The part of what is then left that bounds may take."""
-
 MOST_KINDS = 3
 """A search has at most so many operations for each stage and microbatch."""
-
-NOISE_CAUTION = 1.3
-"""Drawing times may take this much longer than foreseen."""
 
 OnPhase = Callable[[str], None]
 """Called with a few words on what is being done."""
@@ -172,8 +160,9 @@ def compare(
     allowed = overlap is None or overlap  # where no block saves time, it is no freedom
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
-    gathered.evaluate(model, names, engine, searches=len(placements))
-    gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
+    with limit.running(PUBLISHED):
+        gathered.evaluate(model, names, engine, searches=len(placements))
+    gathered.try_communicators(COMMUNICATORS.within(limit.left) if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
     if placements and gathered.schedules:
         gathered.put_aside(noise, cuts)
@@ -185,7 +174,9 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends - gathered.for_files if placements else None)
+        deadline = limit.ends - gathered.for_files if placements else None
+        with limit.running(DRAWS):
+            noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     ranked = replace(
         ranked,
@@ -260,7 +251,8 @@ class _Gathered:
         """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
         self.on_phase("trying communicators")
         try:
-            self.trials.run(self.schedules, perf_counter() + seconds)
+            with self.limit.running(COMMUNICATORS, seconds):
+                self.trials.run(self.schedules, perf_counter() + seconds)
         except KeyboardInterrupt:
             self.interrupted = True
             self.limit.hurry()
@@ -270,12 +262,12 @@ class _Gathered:
 
         What does not fit is shown with options that do, if there are any.
         """
-        share = PUBLISHED_SHARE if self.limit.afterwards.foresee is None else PUBLISHED_SHARE_BESIDE_FILES
+        share = (PUBLISHED if self.limit.afterwards.foresee is None else PUBLISHED_BEFORE_FILES).share
         started, longest = perf_counter(), 0.0
         for place, name in enumerate(names, 1):
             began = perf_counter()
             for_searches = searches * SHORTEST_SEARCH * (began - started) / place / max(self.limit.seconds, 1e-9)
-            part = min(share, max(1 - for_searches, LEAST_FOR_PUBLISHED))
+            part = min(share, max(1 - for_searches, PUBLISHED_BEFORE_SEARCHES.share))
             if searches and self.schedules and began + longest > self.limit.ends - (1 - part) * self.limit.seconds:
                 self.left_out.append((str(name), f"not evaluated: {part:.0%} of {self.limit.used_up}"))
                 continue
@@ -326,11 +318,11 @@ class _Gathered:
         seconds = 0.0
         if noise is not None:
             self.on_phase("foreseeing how long drawing takes")
-            seconds += NOISE_CAUTION * seconds_needed(self.schedules, noise, coming)
+            seconds += DRAWS.foreseen(seconds_needed(self.schedules, noise, coming))
         if self.limit.afterwards.foresee is not None:
             self.on_phase("foreseeing how long files take")
             self.for_files = self.limit.afterwards.foresee(self.schedules, coming)
-        most = MOST_FOR_FILES * self.limit.left
+        most = DRAWS_AND_FILES.within(self.limit.left)
         if seconds + self.for_files > most:
             self.for_files *= most / (seconds + self.for_files)
         self.limit.put_aside(files=min(seconds + self.for_files, most))
@@ -338,12 +330,13 @@ class _Gathered:
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find the bounds of all that is there and all that will be searched."""
         self.on_phase("computing lower bounds")
-        share = BOUNDS_SHARE if placements else 1.0
-        self.bounds.deadline = perf_counter() + share * self.limit.left
+        seconds = BOUNDS.within(self.limit.left) if placements else self.limit.left
+        self.bounds.deadline = perf_counter() + seconds
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
         freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
-            self.bounds.find(freedoms)
+            with self.limit.running(BOUNDS, seconds):
+                self.bounds.find(freedoms)
         except KeyboardInterrupt:
             self.searched += placements[:1]
             self.interrupted = self.bounds.cut_short = True
