@@ -220,8 +220,7 @@ class _Whole:
             search = Search(problem, self.options.objective, limit, self.options.progress)
             if ahead is None:
                 return search, 0.0
-            search.proven(self.first_bound(problem))  # as good as what holds the bound ahead, it is the simpler reason
-            return search, ahead.hand_over(search)
+            return search, ahead.hand_over(search, self.first_bound(problem))
 
     def search_of_fewer(self) -> LongSearch | None:
         """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
