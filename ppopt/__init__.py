@@ -1,6 +1,6 @@
-"""ppopt: how good a pipeline-parallel schedule is, exactly, and what the best possible one is.
+"""ppopt: computes exactly how good a pipeline-parallel schedule is, and finds the best possible one.
 
-Everything a user needs is here; the names are loaded when they are first used.
+Everything a user needs is here; names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ppopt.process.version import __version__
 refuse_name_clash()
 
 TYPE_CHECKING = False
-"""As `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
+"""Like `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
 
 if TYPE_CHECKING:
     from typing import Any
@@ -170,7 +170,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name from its room when it is first asked for."""
+    """Load a name from its room on first use."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ppopt' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -26,12 +26,12 @@ _EPILOG = "The exit status is 2 if any file has a fault, or hangs with the commu
 @click.option(
     "--lower",
     type=click.Choice(["pytorch", "deferred"]),
-    help="Check an order of computations as PyTorch would lower it: as it is, or with defer_pp_recv.",
+    help="Check an order of computations as PyTorch would lower it: by default, or with defer_pp_recv.",
 )
 @click.option(
     "--communicators",
     type=click.Choice(COMMUNICATORS),
-    help="With which communicators a lowered file must run.  [default: the configuration's, else pair: PyTorch 2.13's]",
+    help="Communicators with which a lowered file must run.  [default: the configuration's, else pair: PyTorch 2.13's]",
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
@@ -46,9 +46,9 @@ def check(
     communicators: str | None,
     form: str,
 ) -> None:
-    """Check schedule files: every fault with its row and column, and which communicators a lowered file needs.
+    """List every fault of schedule files with its row and column, and the communicators that a lowered file needs.
 
-    A microbatch holds one unit of memory on a stage where no configuration says otherwise.
+    Without a configuration, a microbatch holds one unit of memory on each stage.
     """
     from ppopt.evaluation.check import check_schedule_file
 
@@ -87,7 +87,7 @@ def _tell(report: CheckReport, form: str) -> None:
 
 
 def _together(circles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Put communicators with the same circle together."""
+    """Group communicators that hang in the same circle."""
     names: dict[str, list[str]] = {}
     for name, text in circles.items():
         names.setdefault(text, []).append(name)

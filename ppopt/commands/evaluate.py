@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
-    "groups of 8 microbatches. What ends in .csv, or is the path of a file, is a schedule in PyTorch's format."
+    "groups of 8 microbatches. A name that ends in .csv, or the path of a file, is a schedule in PyTorch's format."
 )
 
 
@@ -73,8 +73,8 @@ def evaluate(
 ) -> None:
     """Replay published schedules, or your own from files, on your costs and print exact figures.
 
-    Several strategies are compared on the same model: where one needs another number of stages, the model is
-    re-partitioned. One that does not run stops no other.
+    Several strategies are compared on the same model, which is re-partitioned for those that need another number of
+    stages. A strategy that does not run does not stop the others.
     """
     from ppopt.process.whole_files import check_outputs
 
@@ -121,7 +121,7 @@ def evaluate(
 def _evaluated(
     pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
 ) -> tuple[list[Schedule], list[str], list[str]]:
-    """Evaluate each schedule; of those that do not run, list why, and what went wrong by our fault."""
+    """Evaluate each schedule; list why the others do not run, and internal errors."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
     from ppopt.process.internal_error import InternalError

@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @pipeline_options
-@click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
-@click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
-@click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="The memory limits.")
-@click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="How many limits are chosen.  [default: 12]")
-@click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds for all of it.")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Searches at once.  [default: the cores]")
+@click.option(
+    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+)
+@click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
+@click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="Memory limits to search at.")
+@click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="Number of limits to choose.  [default: 12]")
+@click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds in total.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", help="Searches to run at once.  [default: one for each core]"
+)
 @SEED
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--save", metavar="FILE.json", help="Keep what is found; where the file is there, go on from it.")
+@click.option("--save", metavar="FILE.json", help="Keep the results; if the file exists, continue from it.")
 @click.option("--report", metavar="FILE.html", help="Write a page with the curve and all timelines.")
 @click.option(
     "--chart",
@@ -48,12 +52,12 @@ def frontier(
     charts: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Draw what memory buys: the shortest step for each memory limit, with what is proven of it.
+    """Find what memory buys: the shortest step for each memory limit, with a proven bound.
 
-    Every published schedule is beside it. Ctrl-C ends the search and keeps what there is.
+    Published schedules are shown for comparison. Ctrl-C ends the search and keeps the results so far.
     """
     if points is not None and limits.strip().lower() != "auto":
-        raise InputError("--points: chooses limits, and --limits names them; leave one of the two out")
+        raise InputError("--points: lets ppopt choose limits, but --limits names them; give one of the two")
     _check_files(save, report, charts, options["config"])
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     if report is not None:
@@ -86,12 +90,12 @@ def frontier(
 
 
 def _with_option(message: str) -> str:
-    """Name the option where a message names the argument."""
+    """Replace the argument's name in a message by the option's."""
     return f"--{message}" if message.startswith(("limits:", "points:")) else message
 
 
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:
-    """Refuse files that cannot be written before any work is done."""
+    """Refuse, before any work is done, files that cannot be written."""
     from ppopt.commands.pages import check_picture
     from ppopt.process.whole_files import check_outputs
 

@@ -30,15 +30,15 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @pipeline_options
 @cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
-@click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
-@click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
+@click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
+@click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @SEED
 @noise_options
 @click.option(
-    "--robust", is_flag=True, help="Of the schedules that the search met, take the one with the least mean under noise."
+    "--robust", is_flag=True, help="Take the schedule with the least mean under noise, of those that the search met."
 )
 @click.option("--explain", "explained", is_flag=True, help="Explain the bound and what would help.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -76,7 +76,7 @@ def optimize(
 ) -> None:
     """Search for the best schedule on your costs and within your memory, and prove how good it is.
 
-    The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
+    The table also shows every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
     from ppopt.process.whole_files import check_outputs
@@ -127,8 +127,8 @@ def optimize(
         ctx.exit(4 if results.undecided else 3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
-            "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
-            "configuration says what part of the shorter half it saves",
+            "note: --overlap: no block is shorter than its halves one after the other; set the key overlap (0 to 1) "
+            "of the configuration to the part of the shorter half that a block saves",
             err=True,
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
@@ -148,9 +148,9 @@ def optimize(
 
 @dataclass
 class _Results:
-    """What searches have found, with the published schedules beside it, its explanations, and why there is no more.
+    """The schedules found, published ones for comparison, explanations, and reasons for placements without a schedule.
 
-    ``faults`` are what went wrong by our fault on one of several placements.
+    ``faults`` are internal errors on single placements.
     """
 
     found: list[Schedule] = field(default_factory=list)
@@ -161,7 +161,7 @@ class _Results:
     undecided: list[str] = field(default_factory=list)
 
     def tell_why_not(self, outcome: Exception) -> None:
-        """Take down why a placement has no schedule."""
+        """Record why a placement has no schedule."""
         if isinstance(outcome, TimeTooShortError):
             self.undecided.append(str(outcome))
         elif isinstance(outcome, InfeasibleError):
@@ -170,14 +170,14 @@ class _Results:
             self.faults.append(str(outcome))
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
-        """Replay all with drawn times, if there is any noise."""
+        """Replay all schedules with drawn times, if noise is given."""
         noisy = dict(zip(map(id, self.beside), with_noise(self.beside, noise, limit.ends), strict=True))
         self.found = [noisy[id(schedule)] for schedule in self.found]
         self.beside = list(noisy.values())
 
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
-    """Search each placement; what is shown beside a result belongs to its turn."""
+    """Search each placement, and evaluate the published schedules shown with its result in the same turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.optimization.explain import explain_within
@@ -214,7 +214,7 @@ def _read_noise(options: dict[str, Any], seed: int, pipeline: Pipeline, *, robus
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     elif robust:
-        raise InputError("--robust: needs to know how times vary; give --noise, --spread or --noise-device, too")
+        raise InputError("--robust: needs to know how times vary; give --noise, --spread or --noise-device as well")
     return noise
 
 
@@ -225,7 +225,7 @@ def _has_saving_blocks(schedule: Schedule) -> bool:
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
-    """Refuse before the search what could not be exported after it."""
+    """Refuse, before the search, a result that could not be exported."""
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:

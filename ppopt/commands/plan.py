@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
 RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
 NOTHING_FOUND = 4
-"""The exit status where the time was too short for any plan."""
+"""The exit status if the time was too short to find a plan."""
 
 _EPILOG = (
-    "Strategies are named as for `ppopt evaluate`, with options after a colon; what ends in .csv is an order of your "
-    "own. The configuration gives the model as its layers (see docs/plan.md)."
+    "Strategies are named as for `ppopt evaluate`, with options after a colon; a name that ends in .csv is an order of "
+    "your own. The configuration must describe the model as layers (see docs/plan.md)."
 )
 
 
@@ -38,24 +38,28 @@ _EPILOG = (
     "--stages-per-device",
     "stages_per_device",
     metavar="1,2,4",
-    help="Stages on each device.  [default: as each schedule asks, else 2, 3 and 4]",
+    help="Stages on each device.  [default: as each schedule requires, else 2, 3 and 4]",
 )
-@click.option("--free", is_flag=True, help="Search for the order, too, with the cut.")
-@click.option("--placement", type=click.Choice(PLACEMENTS), help="Where --free searches.  [default: all]")
-@click.option("--full-backward", is_flag=True, help="With --free: backwards are whole (B), not split into I and W.")
+@click.option("--free", is_flag=True, help="Search for the order together with the cut.")
+@click.option("--placement", type=click.Choice(PLACEMENTS), help="Placements that --free searches.  [default: all]")
+@click.option(
+    "--full-backward",
+    is_flag=True,
+    help="With --free: keep backwards whole (B) instead of splitting them into I and W.",
+)
 @click.option(
     "--recompute",
     type=click.Choice(RECOMPUTATIONS),
     help="What may be recomputed: nothing, any number of layers of each stage, or the first k of every stage.  "
     "[default: per-stage with a memory limit]",
 )
-@click.option("--no-empty-stages", is_flag=True, help="Every stage holds a layer.")
+@click.option("--no-empty-stages", is_flag=True, help="Give every stage at least one layer.")
 @click.option(
     "--layout",
     "layouts",
     multiple=True,
     metavar="TEXT",
-    help="A layout of your own, in the words of Megatron, torchtitan or DeepSpeed, to compare with.",
+    help="A layout of your own to compare with, in the notation of Megatron, torchtitan or DeepSpeed.",
 )
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: at most 2]")
@@ -81,8 +85,8 @@ def plan(
 ) -> None:
     """Find which layers go on which stage, within your memory, and prove that no other cut is better.
 
-    For each schedule and number of stages the makespan of the best cut stands beside a bound over all cuts. Ctrl-C ends
-    the search with the best so far.
+    The table shows, for each schedule and number of stages, the makespan of the best cut and a bound over all cuts.
+    Ctrl-C ends the search with the best so far.
     """
     from ppopt.process.whole_files import check_outputs
 
@@ -117,7 +121,7 @@ def plan(
 def _read(
     orders: tuple[str, ...], named: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Pipeline, tuple[Named, ...] | None]:
-    """Read the model, and the orders it is cut for; None for all."""
+    """Read the model and the orders to cut it for; None for all."""
     from ppopt.commands.compare import split_strategies
 
     listed = [*orders, *(name for text in named for name in split_strategies(text))]
@@ -147,13 +151,13 @@ def _numbers(text: str | None) -> list[int] | None:
 
 
 def _stages_per_device(pipeline: Pipeline, stages: int | None, numbers: list[int] | None) -> list[int] | None:
-    """Read ``--stages``, which says for all schedules into how many stages the model is cut."""
+    """Read ``--stages``, the number of stages for all schedules."""
     if stages is None:
         return numbers
     number = stages // pipeline.devices
     if numbers not in (None, [number]):
         raise InputError(
-            f"--stages: {stages} are {number} on each of {pipeline.devices} devices, and --stages-per-device says "
+            f"--stages: {stages} are {number} on each of {pipeline.devices} devices, but --stages-per-device says "
             f"{','.join(map(str, numbers or ()))}; give one of the two"
         )
     return [number]

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
 @click.option("-o", "--output", metavar="FILE.yaml", help="Write the configuration there.  [default: standard output]")
-@click.option("--spread", metavar="FILE", help="Write how the times vary, as .yaml or .csv.")
-@click.option("--order", metavar="FILE.csv", help="Write the order that was run, as PyTorch reads it.")
-@click.option("--skip", type=click.IntRange(min=0), metavar="N", help="First steps that do not count.  [default: 1]")
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="What the configuration is written as.")
+@click.option("--spread", metavar="FILE", help="Write how much the times vary, as .yaml or .csv.")
+@click.option("--order", metavar="FILE.csv", help="Write the order that was run, in PyTorch's format.")
+@click.option("--skip", type=click.IntRange(min=0), metavar="N", help="Leave out the first N steps.  [default: 1]")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="Format of the configuration.")
 def profile(
     traces: tuple[str, ...],
     output: str | None,
@@ -60,7 +60,7 @@ def profile(
 
 
 def _form(form: str | None, output: str | None) -> str:
-    """Choose by the file's name, since a configuration is read by its name, too."""
+    """Choose the format by the file's name, as reading a configuration does."""
     named = "json" if output is not None and output.lower().endswith(".json") else "yaml"
     if output is not None and form is not None and form != named:
         ending = "a name that ends in .json" if form == "json" else "one that does not end in .json"
@@ -88,7 +88,7 @@ def _report(found: Profile, *, to_errors: bool) -> None:
     lines = [
         f"{devices}, {stages} ({found.placement}), {counted(sizes.microbatches, 'microbatch')}",
         f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {milliseconds(found.step_time)} ms",
-        *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
+        *(f"step {step} is left out: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
         f"p2p_latency: {latency}",
     ]

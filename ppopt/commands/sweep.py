@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from ppopt.sweeps.sweeping import Outcome
 
 _SHOWN = ("strategy", "makespan", "bound", "bubble_ratio", "peak_memory", "status")
-"""The figures of the table; JSON and CSV have all."""
+"""The figures shown in the table; JSON and CSV have all."""
 
 _LONGEST_REASON = 60
 
 
 @click.command()
 @click.argument("grid", metavar="GRID.yaml")
-@click.option("-o", "--output", metavar="DIR", help="Keep results there as they come in; go on where it was ended.")
-@click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one for each core]")
+@click.option(
+    "-o", "--output", metavar="DIR", help="Keep results in DIR as they come in, and continue an earlier sweep."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Number of processes.  [default: one for each core]"
+)
 @click.option("--cluster", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:port, or local.")
 @click.option("--time-limit", type=FINITE, metavar="S", help="Seconds for each search.  [default: the grid's, else 10]")
-@click.option("--dry-run", is_flag=True, help="Say how many jobs there are and about how long they take.")
+@click.option("--dry-run", is_flag=True, help="Show the number of jobs and roughly how long they take.")
 @click.option("--yes", "confirmed", is_flag=True, help="Run more than 5,000 jobs without asking.")
 @click.option("--report", metavar="FILE.html", help="Write a page: who wins where, and by how much.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -53,8 +57,8 @@ def sweep(
 ) -> None:
     """Run schedules and searches on a grid of configurations, on this machine or a cluster.
 
-    GRID.yaml has a base configuration, axes over its keys, and what is run at each point; see docs/sweep.md. With -o
-    a sweep that was ended, in whatever way, goes on where it was.
+    GRID.yaml holds a base configuration, axes over its keys, and the runs at each point; see docs/sweep.md. With -o,
+    a sweep that was stopped, in whatever way, continues where it was.
     """
     from ppopt.process.whole_files import check_outputs
     from ppopt.sweeps.grid import read_grid
@@ -102,12 +106,12 @@ def _foreseen(grid: Grid, workers: int) -> str:
 
 
 def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
-    """Ask before very many jobs are run; where nobody can answer, refuse.
+    """Ask before running very many jobs; refuse if nobody can answer.
 
     Raises
     ------
     InputError
-        If nobody says yes.
+        Unless the answer is yes.
     """
     from ppopt.sweeps.sweeping import MOST_UNCONFIRMED
 
@@ -140,7 +144,7 @@ def _show(outcome: Outcome, form: str) -> None:
 
 
 def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
-    """Say on standard error what the column of notes says, each once with the schedules that it is about."""
+    """Print each note once on standard error, with the schedules that it applies to."""
     from ppopt.commands.printing import together
 
     named = [(str(row["strategy"]), str(row["notes"])) for row in rows if row["notes"]]
@@ -149,7 +153,7 @@ def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _table(axes: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """Write a row for each job, the shortest that fits at each point marked."""
+    """Write one row per job; at each point, mark the shortest schedule that fits."""
     from reports.sweeps.winners import winners
 
     best = {id(row) for row in winners(axes, rows).values()}

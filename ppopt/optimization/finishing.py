@@ -58,8 +58,8 @@ def finish(search: Search, result: Schedule, notes: Sequence[str], started: floa
     scale = search.problem.ticks_per_unit
     value = result.makespan if search.objective == "makespan" else result.span
     if search.interrupted:
-        notes = ("the search was interrupted; this is the best schedule it had found", *notes)
-    notes = (*notes, *_digit_notes(search, result.strategy), *_placement_notes(result.pipeline))
+        notes = ("the search was interrupted; this is the best schedule found so far", *notes)
+    notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
@@ -76,14 +76,20 @@ def _digit_notes(search: Search, label: str) -> Iterator[str]:
     """Say that what is open lies beyond the digits that CP-SAT can count in."""
     if search.best is not None and not search.closed and (search.best - search.bound) * NEGLIGIBLE <= search.best:
         yield (
-            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; that none is shorter at all is "
-            "not proven, because the costs have more digits than that"
+            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; it is not proven that none is "
+            "shorter at all, because the costs have more digits than that"
         )
 
 
-def _placement_notes(pipeline: Pipeline) -> Iterator[str]:
-    """Say that a searched order's communication is placed by time, where the pipeline asks for something else."""
+def placement_notes(pipeline: Pipeline) -> Iterator[str]:
+    """Say that a searched order's communication is placed by time, where the pipeline asks for something else.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model.
+    """
     asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
     if asked in ("pytorch", "given", "batched"):
         key = "p2p" if asked == "batched" else "lowering"
-        yield f"{key}: {asked} is for orders that a framework has; what was found is placed by time, as --lowered does"
+        yield f"{key}: {asked} applies to orders of frameworks; this order gets its transfers placed by time"

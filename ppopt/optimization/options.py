@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from ppopt.noise.noise import Noise
+from ppopt.process.cores import usable_cores
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InputError
@@ -76,7 +76,7 @@ class SearchOptions:
         if self.robust is not None and not isinstance(self.robust, Noise):
             raise InputError(f"robust: must be a Noise; found {shown(self.robust)}")
         if self.robust is not None and self.objective != "makespan":
-            raise InputError("robust: is the least mean of the makespan; the objective must be makespan, not span")
+            raise InputError("robust: minimises the mean makespan, so the objective must be makespan, not span")
 
     @property
     def allowed(self) -> Allowed:
@@ -93,4 +93,4 @@ class SearchOptions:
     @property
     def cores(self) -> int:
         """How many the search uses."""
-        return self.workers or min(MOST_CORES, os.cpu_count() or 1)
+        return self.workers or min(MOST_CORES, usable_cores())

@@ -102,7 +102,7 @@ class PeriodicSchedule(Schedule):
             how = "written with their communication" if timed else "written as a file"
             raise InputError(
                 f"{self.strategy}: has {self.operations:,} operations; at most {most:,} are {how} "
-                "(`actions`, `begins`, `ends` and `copies` say all of it)"
+                "(`actions`, `begins`, `ends` and `copies` describe it completely)"
             )
         layout = replace(self.layout, microbatches=self.pipeline.microbatches)
         actions = [list(self._whole(device)) for device in range(len(self.actions))]
@@ -188,8 +188,8 @@ def _refuse(long: Long, ops: int) -> None:
         least = least_microbatches(pipeline, long.placement)
         even = " and an even number" if long.directions > 1 else ""
         raise InputError(
-            f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; so many are only "
-            f"searched where a steady middle repeats, with at least {least} microbatches{even}"
+            f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; a search of "
+            f"this size needs a steady middle that repeats, with at least {least} microbatches{even}"
         )
 
 
@@ -234,10 +234,10 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
 
 def _notes(search: UnwrittenSearch, label: str, ops: int, written: tuple[int, int]) -> Iterator[str]:
     if search.interrupted:
-        yield "the search was interrupted; this is the best schedule it had found"
+        yield "the search was interrupted; this is the best schedule found so far"
     assert search.found is not None
     yield (
-        f"{label}: of {ops:,} operations {written[0]:,} are written out, those of {written[1]} microbatches; a part of "
-        f"each device's order runs {search.found.copies:,} times; all figures are of the whole, timelines and traces "
-        "of what is written out"
+        f"{label}: {written[0]:,} of {ops:,} operations are written out, those of {written[1]} microbatches; a part of "
+        f"each device's order runs {search.found.copies:,} times; all figures describe the whole schedule, timelines "
+        "and traces only the part that is written out"
     )

@@ -69,7 +69,7 @@ def offer_published(
     for strategy, variants in others:
         for options in variants:
             if search.seconds_left <= (1 + OFFERS_TO_ANSWER) * longest:
-                return [f"the time was up before all the options that {strategy.name} proposes had been tried"]
+                return [f"the time was up before all proposed options of {strategy.name} had been tried"]
             orders = published_orders(search.problem, pipeline, strategy, options)
             if orders is not None:
                 search.offer(orders)

@@ -24,7 +24,7 @@ def busiest_device(problem: Problem) -> Bound:
     """Bound the span by the work of a device: between its first start and its last end it does all of it."""
     loads = least_loads(problem)
     device = max(range(problem.devices), key=loads.__getitem__)
-    return Bound(loads[device], "span", device, {"load": loads[device]})
+    return Bound(loads[device], "work", device)
 
 
 def quick_bound(search: Search, phase: Phase = BOUND, known: Bound | None = None) -> float:

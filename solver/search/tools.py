@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from solver import jit
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
@@ -14,7 +15,7 @@ from solver.budget import LISTS, Phase
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
 from solver.resolution import Resolution
-from solver.search import annealing, jit
+from solver.search import annealing
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
 from solver.search.greedy import greedy_schedules

@@ -1,4 +1,4 @@
-"""The time limit of a comparison holds for all that it does; what there is no time for is left out by name."""
+"""The time limit of a comparison covers everything that it does; whatever it has no time for is left out by name."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_model_is_cut_once_for_the_bound_and_the_search_of_a_placement() -> No
 
 
 def test_the_time_of_noise_is_foreseen_in_proportion_to_its_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Preparing counts once for each schedule, not once for each batch of draws."""
+    """Preparation counts once for each schedule, not once for each batch of draws."""
     made = [ppopt.evaluate(MODEL, name) for name in ("1f1b", "zb-h1")]
     clock = [0.0]
 

@@ -1,4 +1,4 @@
-"""What ``compare`` says of communicators."""
+"""The notes of ``compare`` on communicators."""
 
 from __future__ import annotations
 
@@ -61,6 +61,4 @@ def test_what_there_is_no_time_for_is_named() -> None:
     made = ppopt.evaluate(pipeline(), "interleaved")
     trials.run([made], perf_counter())
     assert trials.found == {}
-    assert list(trials.notes([made])) == [
-        "with which communicators they run was not tried, for want of time: interleaved"
-    ]
+    assert list(trials.notes([made])) == ["their communicators were not tried, for lack of time: interleaved"]

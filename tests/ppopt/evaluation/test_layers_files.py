@@ -1,4 +1,4 @@
-"""Configurations with layers, some stages of which are empty, through the commands."""
+"""Commands on configurations with layers and some empty stages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_order_with_empty_stages_is_exported_and_read_again(config: Path, tmp
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize(("cut", "said"), [("even", "its layers spread evenly"), ("plan", "cut in a moment")])
+@pytest.mark.parametrize(("cut", "said"), [("even", "its layers spread evenly"), ("plan", "a quick cut of its own")])
 def test_an_open_cut_fits_every_number_of_stages(cut: str, said: str, tmp_path: Path) -> None:
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS)

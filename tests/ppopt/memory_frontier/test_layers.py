@@ -1,4 +1,4 @@
-"""The frontier of a model of layers: cuts are searched at every limit, and what is proven holds for those it names."""
+"""The frontier of a model of layers: cuts are searched at every limit, and proofs hold for the cuts that it names."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_least_limit_is_that_of_the_cut_that_needs_least(placement: str) -> 
 
 
 def test_what_a_cut_has_proven_is_not_taken_for_another() -> None:
-    """Schedules and bounds of another cut never meet: the search is at fault, and what was known stays."""
+    """Results for a different cut are not merged: the search is at fault, and the known results stay."""
     model = layered()
     first, second = searched_cuts_of(model, "bidirectional", SearchOptions(), [None], [(1, 3)])[:2]
     assert first.pipeline.layers_per_stage != second.pipeline.layers_per_stage
@@ -106,7 +106,7 @@ def test_a_later_run_keeps_each_cut_apart(tmp_path: Path) -> None:
         again = searched(model, placement, [6, 10], seconds=0, save_to=file)
         assert [point.to_dict() for point in again.points] == [point.to_dict() for point in found.points]
     assert "on bidirectional for the layers cut as " in found.sentence
-    with pytest.raises(InputError, match="is of another pipeline"):
+    with pytest.raises(InputError, match="belongs to another pipeline"):
         searched(layered(layers_per_stage=[2, 2]), "linear", [6], seconds=0, save_to=file)
 
 

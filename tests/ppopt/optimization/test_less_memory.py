@@ -1,4 +1,4 @@
-"""Of equally short schedules the one with the least memory wins, and what time is left is used to find it."""
+"""Of equally short schedules the one with the least memory wins, and the remaining time is used to find it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_least_memory_is_that_of_an_exhaustive_search(
 
 @pytest.mark.parametrize(("placement", "stages", "peak"), [("linear", 4, 4), ("v", 8, 8), ("interleaved", 8, 8)])
 def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
-    """No schedule with a smaller limit is as short, by the bound, and the search holds no more than that."""
+    """By the bound, no schedule within a smaller limit is as short, and the search's result holds no more than that."""
     costs = pipeline(stages=stages)
     search, layout = searched(costs, placement)
     spare(search, layout, 100.0)

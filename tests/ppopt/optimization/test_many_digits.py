@@ -1,4 +1,4 @@
-"""Costs of sixteen digits, as Python makes them, are searched and proven like others."""
+"""Costs of sixteen digits, like Python's floats, are searched and proven like others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search is never worse than published schedules, also with the options that they propose, and what it is given."""
+"""A search is never worse than the schedules given to it, or than published ones, with or without proposed options."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
                 assert value / problem.ticks_per_unit <= published.makespan
                 assert sweeper.memory(orders)[0] / problem.amounts_per_unit == max(published.peak_memory)
                 tried += 1
-    assert tried or placement in ("v", "bidirectional")  # whose published schedules overlap
+    assert tried or placement in ("v", "bidirectional")  # the published schedules of these two overlap
 
 
 @pytest.fixture
 def only_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a search do nothing beyond its starts, whatever time it has: what it finds besides proves nothing of them."""
+    """Stop every search after its starts, since anything found later says nothing about them."""
     monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
 
 
@@ -170,7 +170,7 @@ def layered(limit: float | None = None) -> Pipeline:
 def test_no_search_ends_behind_what_was_replayed_for_the_same_table(
     pipeline: Pipeline, only_starts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppopt.optimization.one_search.offer_published", lambda *_: [])  # as where there is no time
+    monkeypatch.setattr("ppopt.optimization.one_search.offer_published", lambda *_: [])  # as if there were no time
     made = ppopt.compare(pipeline, time_limit=1.5)
     compared = 0
     for found in (each for each in made.schedules if each.is_searched):

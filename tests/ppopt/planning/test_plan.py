@@ -1,4 +1,4 @@
-"""Plans: what they say is what a replay says, and why."""
+"""Plans: their figures are those of a replay, and their reasons are true."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert best is not None
     text = " ".join(best.reasons)
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
-    assert f"Device 3 holds the head: {max(held) - held[3]} decoder layers fewer, {held[3]}." in text
+    assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
-    assert f"One decoder layer more on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
+    assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
     assert f"{best.makespan:g} is proven: no cut is shorter." in text
 
 
@@ -219,11 +219,11 @@ def test_a_named_schedule_that_does_otherwise_is_left_out_with_the_reason(tmp_pa
     found = ppopt.plan(model, names, free=True, placement="linear", split_backward=False, time_limit=2)
     assert {plan.name for plan in found} == {"1f1b", "optimized-linear"}
     left_out = dict(found.left_out)
-    assert left_out["zb-h1, v = 1"] == "splits backwards into I and W, and whole ones are asked for"
+    assert left_out["zb-h1, v = 1"] == "splits backwards into I and W, but whole backwards are required"
     assert "zb-v, v = 2" in left_out
     assert str(order) in left_out
     elsewhere = ppopt.plan(model, ["zb-v", "1f1b"], free=True, placement="linear", time_limit=3)
-    assert dict(elsewhere.left_out)["zb-v, v = 2"] == "its placement is v, and linear is asked for"
+    assert dict(elsewhere.left_out)["zb-v, v = 2"] == "its placement is v, but linear is required"
     alone = ppopt.plan(model, ["zb-v"], free=True, placement="linear", time_limit=3)
     assert [plan.name for plan in alone] == ["optimized-linear"]
 
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
 
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p4v1m32", "kimi-1f1b-p4v1m32", "kimi-1f1b-p8v1m64", "sarvam19-1f1b-p4m16"])
 def test_nvidias_layouts_are_beaten_or_proven(name: str) -> None:
-    """The others take longer: `python -m benchmarks.plan_layouts`."""
+    """The other layouts take longer; `python -m benchmarks.plan_layouts` runs them."""
     entry = next(each for each in everything()["nvidia_layouts"] if each["instance"] == name)
     model = nvidias_model(entry)
     found = ppopt.plan(model, ["1f1b"], layouts=[entry["layout"]], time_limit=10)
@@ -298,7 +298,7 @@ def test_no_partition_of_pytorchs_heuristic_is_better_than_a_plan() -> None:
         ({"stages_per_device": 0}, "stages_per_device: must be a whole number of at least 1; found 0"),
         ({"stages_per_device": []}, "stages_per_device: must be one whole number"),
         ({"recompute": "all"}, "recompute: 'all' is not known; allowed are none, per-stage, uniform-k"),
-        ({"placement": "linear"}, "placement: says where orders are searched, which free asks for"),
+        ({"placement": "linear"}, "placement: restricts the search for orders; give free as well"),
         ({"free": True, "placement": "bidirectional"}, "placement: 'bidirectional' is not known here"),
         ({"time_limit": float("nan")}, "time_limit: must be a finite number"),
         ({"seed": 1.5}, "seed: must be a whole number"),

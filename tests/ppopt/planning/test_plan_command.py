@@ -161,7 +161,7 @@ def test_an_order_is_not_written_over_an_input(tmp_path: Path) -> None:
     assert "--save, its order: " in made.stderr
     made = run("plan", "gpipe", "-c", path, "--free", "--save", str(tmp_path / "other.csv"))
     assert made.exit_code == 2
-    assert "is the file of --save, too" in made.stderr
+    assert "is also the file of --save" in made.stderr
 
 
 def test_a_plan_is_printed_for_frameworks_with_what_they_cannot_express(tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_what_no_framework_runs_is_told_with_what_to_plan_for(tmp_path: Path) ->
     path = config(tmp_path, limit=105)
     made = run("plan", "1f1b", "-c", path, "--export-layout", "--time-limit", "5", "--format", "table")
     for framework in ("Megatron-Core", "torchtitan", "DeepSpeed"):
-        assert f"{framework} runs none of these plans as a whole; of 1f1b, v = 1:" in made.stdout
-    assert "planned with --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
+        assert f"{framework} runs none of these plans as a whole; from 1f1b, v = 1 it can take:" in made.stdout
+    assert "that it can run, use --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
     options = ("--strategies", "1f1b", "--recompute", "uniform-k", "--export-layout", "--time-limit", "5")
     assert "Megatron-Core: 1f1b, v = 1, " in run("plan", "-c", path, *options).stdout
 
@@ -214,7 +214,7 @@ def test_a_page_shows_the_cut(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     text = page.read_text()
     assert "Why this cut" in text
-    assert "Which layers lie where" in text
+    assert "Where the layers lie" in text
     assert "device 3, stage 3" in text
 
 
@@ -250,7 +250,7 @@ def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None
     path = config(tmp_path)
     compared = run("compare", "-c", path, "--strategies", "1f1b,dualpipe-v", "--no-optimize", "--format", "json")
     assert compared.exit_code == 0, compared.output
-    assert "cut in a moment" in compared.stderr
+    assert "a quick cut of its own" in compared.stderr
     searched = [
         json.loads(run("optimize", "-c", path, "--cut", cut, "--time-limit", "1", "--format", "json").stdout)
         for cut in ("plan", "even")
@@ -290,7 +290,7 @@ def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None
         ({"stages": 6}, [], "stages: must be 4, one for each device, or a multiple of it; found 6"),
         ({}, ["--stages", "8", "--stages-per-device", "1"], "--stages: 8 are 2 on each of 4 devices"),
         ({}, ["--stages", "8"], "1f1b does not take 2 stages per device"),
-        ({}, ["--placement", "v"], "placement: says where orders are searched, which free asks for"),
+        ({}, ["--placement", "v"], "placement: restricts the search for orders; give free as well"),
         ({"devices": 4, "layers": None, "times": {"forward": 1, "backward": 2}}, [], "layers: a plan needs"),
     ],
 )
@@ -319,4 +319,4 @@ def test_an_output_is_not_written_over_the_input(tmp_path: Path) -> None:
     path = config(tmp_path)
     made = run("plan", "1f1b", "-c", path, "--save", path)
     assert made.exit_code == 2
-    assert "is what" in made.stderr
+    assert "would overwrite the input" in made.stderr

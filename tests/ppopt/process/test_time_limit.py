@@ -1,4 +1,4 @@
-"""A command's time limit: what it is shared by, and that what there is no time for is left out and named."""
+"""A command's time limit covers everything that it does; whatever it has no time for is left out and named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def costs(p: int = 4, m: int = 8, **more: Any) -> Pipeline:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(time_limit, "perf_counter", lambda: clock.now)
     monkeypatch.setattr("solver.search.portfolio.perf_counter", lambda: clock.now)
@@ -145,7 +145,7 @@ def test_without_a_search_a_comparison_evaluates_all(monkeypatch: pytest.MonkeyP
     assert len(made.schedules) == 3
     assert made.bounds_cut_short
     assert made.bound is not None
-    assert made.bound >= 8 * 3 + 3  # the work of the last device and what lies before it
+    assert made.bound >= 8 * 3 + 3  # the work of the last device, and the forwards before it
 
 
 @pytest.mark.parametrize("placement", ["linear", "v", "interleaved", "bidirectional"])

@@ -1,4 +1,4 @@
-"""Outputs never take the place of what is read, and standard output is not begun anew."""
+"""Outputs never overwrite inputs, and standard output is not truncated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_output_that_is_an_input_is_refused(arguments: list[str], folder: Pat
     before = {file: file.read_text() for file in folder.rglob("*.*")}
     result = run_ppopt(*arguments, cwd=folder)
     assert result.returncode == 2
-    assert "read from; name another file" in result.stderr
+    assert "would overwrite the input" in result.stderr
     assert {file: file.read_text() for file in folder.rglob("*.*")} == before
 
 

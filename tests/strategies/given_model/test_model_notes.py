@@ -1,4 +1,4 @@
-"""What is said of how a model is taken: of stages that are split, of unusual numbers of stages, of assumed halves."""
+"""Notes on how a model was taken: split stages, unusual numbers of stages, assumed halves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ppopt import Pipeline
 from ppopt.commands.cli import cli
 from strategies.given_model.model_notes import HALVES, split_stage_notes
 
-LAYERS = [1.0] * 79 + [8.0]  # 80 layers, an LM head of seven layers' work with the last one
+LAYERS = [1.0] * 79 + [8.0]  # 80 layers, the last with an LM head of seven layers' work
 
 
 def model(forward: list[float], devices: int = 8, **more: Any) -> Pipeline:
@@ -38,7 +38,7 @@ def test_a_head_that_a_cut_halves_is_named_and_one_that_stays_whole_is_not() -> 
     assert halved.makespan < whole.makespan
     (note,) = about_stages(halved)
     assert note == (
-        "stage 7 of 8 is 1.7 times the others; cut into 16, half of what makes it heavier was moved to another device: "
+        "stage 7 of 8 is 1.7 times the others; cut into 16, half of its extra time was moved to another device: "
         "enter layers, or stages so fine that it stays whole"
     )
     assert about_stages(whole) == []
@@ -127,7 +127,7 @@ def test_cutting_by_the_option_names_what_it_splits(tmp_path: Path) -> None:
     file.write_text("devices: 2\nmicrobatches: 4\ntimes: {forward: [1, 3], backward: [2, 6]}\n")
     asked = ["evaluate", "interleaved", "-c", str(file), "--recut", "--stages", "4"]
     result = CliRunner().invoke(cli, asked, catch_exceptions=False)
-    assert "stage 1 of 2 is 3 times the others; cut into 4, half of what makes it heavier was moved" in result.stderr
+    assert "stage 1 of 2 is 3 times the others; cut into 4, half of its extra time was moved" in result.stderr
 
 
 @pytest.mark.parametrize(
