@@ -1,4 +1,4 @@
-"""The search on one placement: starts, bounds, rounds in which tools take turns, and what is made of the result."""
+"""The search on one placement: starts, bounds, rounds in which tools take turns, and the result."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class _Whole:
             return search, ahead.hand_over(search, self.first_bound(problem))
 
     def search_of_fewer(self) -> LongSearch | None:
-        """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
+        """Prepare a search of fewer microbatches, which starts from their published schedules."""
         if self.search.problem.moves:  # how results queue on links does not repeat with the order
             return None
         return long_search_of(self.search, self.options.seed, self.long.starts, self.long.write)

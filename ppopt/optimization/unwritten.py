@@ -47,12 +47,12 @@ class Long:
         return len(self.placement.homes)
 
     def fewer(self, size: int) -> tuple[Pipeline, Placement]:
-        """Return the same with so many microbatches of each direction."""
+        """Return the same with ``size`` microbatches of each direction."""
         count = size * self.directions
         return self.pipeline.model_copy(update={"microbatches": count}), replace(self.placement, microbatches=count)
 
     def write(self, size: int) -> Problem:
-        """Write the problem with so many microbatches of each direction."""
+        """Write the problem with ``size`` microbatches of each direction."""
         return build_search_problem(*self.fewer(size), **self.allowed._asdict())
 
     def starts(self, problem: Problem) -> Iterator[Orders]:
