@@ -1,4 +1,6 @@
-"""How the time of a search, and of the command around it, is shared between named phases: every share and caution.
+"""Shares the time of a search, and of the command around it, between named phases.
+
+The table below has every share and safety factor of `optimize` and `compare`, and of the search that both use.
 
 With ``PPOPT_DEBUG_CLOCK=1`` each phase prints to standard error how long it had and how long it took.
 """
@@ -25,13 +27,13 @@ class Phase:
     Attributes
     ----------
     name : str
-        What is printed.
+        Its name when it is printed.
     share : float
-        The part of the time left that it may take.
+        Largest share of the time left.
     most : float
-        And the most seconds.
+        Most seconds.
     caution : float
-        How much longer it may take than was measured.
+        Safety factor on the time that was measured.
     """
 
     name: str
@@ -48,20 +50,32 @@ class Phase:
         return min(self.caution * measured, self.within(left))
 
 
-CUT = Phase("cut", share=0.1)
+# Of a search
 FIRST_PART = Phase("first part of a long problem")
 WHOLE = Phase("writing the problem", caution=1.2)
 STARTS = Phase("starts", share=0.25)
 STRETCHING = Phase("stretching short schedules")
 BOUND = Phase("bound", share=0.35)
 BRIEF_BOUND = Phase("bound of a brief search", share=0.1)
+FIRST_TURNS = Phase("first turns of all routes", share=0.4)
+ROUND_TRIPS = Phase("steady states of jobs that go out and back", share=0.6)
+WHERE_TO_CUT = Phase("where to cut a schedule that is stretched", share=0.1)
 LISTS = Phase("list schedules", share=0.15)
 BRIEF_LISTS = Phase("list schedules of a brief search", share=0.5)
 LESS_MEMORY = Phase("less memory", share=0.1, most=5.0)
 CAPACITY = Phase("one capacity", share=0.5)
+# Of the command around it
+CUT = Phase("cut", share=0.1)
 CHOICE = Phase("robust choice", share=0.2, caution=1.2)
 RESULT = Phase("result", caution=1.2)
 BESIDE = Phase("schedules beside the result", share=0.5)
+PUBLISHED = Phase("published schedules", share=0.8)
+PUBLISHED_BEFORE_FILES = Phase("published schedules before files", share=1 / 3)
+PUBLISHED_BEFORE_SEARCHES = Phase("published schedules before long searches", share=0.3)
+COMMUNICATORS = Phase("communicators", share=0.05)
+BOUNDS = Phase("bounds of all schedules", share=0.25)
+DRAWS = Phase("drawing times", caution=1.3)
+DRAWS_AND_FILES = Phase("drawing times and writing files", share=0.5)
 FILES = Phase("files", share=0.8, caution=1.2)
 EXPLANATION = Phase("explanation", share=0.25, caution=1.2)
 REPORT = Phase("bounds of the report", share=0.25)

@@ -32,6 +32,15 @@ from ppopt.process.time_limit import Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
+from solver.budget import (
+    BOUNDS,
+    COMMUNICATORS,
+    DRAWS,
+    DRAWS_AND_FILES,
+    PUBLISHED,
+    PUBLISHED_BEFORE_FILES,
+    PUBLISHED_BEFORE_SEARCHES,
+)
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
@@ -43,9 +52,6 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder, Named
 
-PUBLISHED_SHARE = 0.8
-"""Share of the time limit for evaluating published schedules, if a search follows."""
-
 SHORTEST_SEARCH_OF_MANY = 6
 """Least time of a search per operation, in multiples of the fastest evaluation per operation."""
 
@@ -55,29 +61,11 @@ FEWEST_PACES = 3
 ALWAYS_FOR_SEARCH = 0.3
 """Seconds by which a search may exceed its time before it is left out; keeps every search of a small pipeline."""
 
-LEAST_FOR_PUBLISHED = 0.3
-"""The least that `PUBLISHED_SHARE` falls to, however long searches take."""
-
-PUBLISHED_SHARE_BESIDE_FILES = 1 / 3
-"""`PUBLISHED_SHARE` if files are written afterwards, which takes about as long again."""
-
 SHORTEST_SEARCH = 4
 """Time of the shortest possible search, with its cut and its bound, in average evaluations."""
 
-MOST_FOR_FILES = 0.5
-"""Largest share, of the time left after published schedules, for drawing times and writing files."""
-
-TRIALS_SHARE = 0.05
-"""Share of the time left for trying published schedules with each kind of communicators, if a search follows."""
-
-BOUNDS_SHARE = 0.25
-"""Share of the time left after that for bounds, if a search follows."""
-
 MOST_KINDS = 3
 """Most operations that a search has for each stage and microbatch."""
-
-NOISE_CAUTION = 1.3
-"""Safety factor on the predicted time for drawing times."""
 
 OnPhase = Callable[[str], None]
 """Called with a short text about the current phase."""
@@ -173,8 +161,9 @@ def compare(
     allowed = overlap is None or overlap  # harmless if no block saves time
     gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit)
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
-    gathered.evaluate(model, names, engine, searches=len(placements))
-    gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
+    with limit.running(PUBLISHED):
+        gathered.evaluate(model, names, engine, searches=len(placements))
+    gathered.try_communicators(COMMUNICATORS.within(limit.left) if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
     if placements and gathered.schedules:
         gathered.put_aside(noise, cuts)
@@ -186,7 +175,9 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends - gathered.for_files if placements else None)
+        deadline = limit.ends - gathered.for_files if placements else None
+        with limit.running(DRAWS):
+            noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     ranked = replace(
         ranked,
@@ -261,7 +252,8 @@ class _ComparisonSoFar:
         """Find out which communicators the schedules run with, and the cost of PyTorch's placement."""
         self.on_phase("trying communicators")
         try:
-            self.trials.run(self.schedules, perf_counter() + seconds)
+            with self.limit.running(COMMUNICATORS, seconds):
+                self.trials.run(self.schedules, perf_counter() + seconds)
         except KeyboardInterrupt:
             self.interrupted = True
             self.limit.hurry()
@@ -271,12 +263,12 @@ class _ComparisonSoFar:
 
         A schedule that does not fit is shown with options that do, if any exist.
         """
-        share = PUBLISHED_SHARE if self.limit.afterwards.foresee is None else PUBLISHED_SHARE_BESIDE_FILES
+        share = (PUBLISHED if self.limit.afterwards.foresee is None else PUBLISHED_BEFORE_FILES).share
         started, longest = perf_counter(), 0.0
         for place, name in enumerate(names, 1):
             began = perf_counter()
             for_searches = searches * SHORTEST_SEARCH * (began - started) / place / max(self.limit.seconds, 1e-9)
-            part = min(share, max(1 - for_searches, LEAST_FOR_PUBLISHED))
+            part = min(share, max(1 - for_searches, PUBLISHED_BEFORE_SEARCHES.share))
             if searches and self.schedules and began + longest > self.limit.ends - (1 - part) * self.limit.seconds:
                 self.left_out.append((str(name), f"not evaluated: {part:.0%} of {self.limit.used_up}"))
                 continue
@@ -327,11 +319,11 @@ class _ComparisonSoFar:
         seconds = 0.0
         if noise is not None:
             self.on_phase("foreseeing how long drawing takes")
-            seconds += NOISE_CAUTION * seconds_needed(self.schedules, noise, coming)
+            seconds += DRAWS.foreseen(seconds_needed(self.schedules, noise, coming))
         if self.limit.afterwards.foresee is not None:
             self.on_phase("foreseeing how long files take")
             self.for_files = self.limit.afterwards.foresee(self.schedules, coming)
-        most = MOST_FOR_FILES * self.limit.left
+        most = DRAWS_AND_FILES.within(self.limit.left)
         if seconds + self.for_files > most:
             self.for_files *= most / (seconds + self.for_files)
         self.limit.put_aside(files=min(seconds + self.for_files, most))
@@ -339,12 +331,13 @@ class _ComparisonSoFar:
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
         """Find bounds for the schedules found so far and those still to be searched."""
         self.on_phase("computing lower bounds")
-        share = BOUNDS_SHARE if placements else 1.0
-        self.bounds.deadline = perf_counter() + share * self.limit.left
+        seconds = BOUNDS.within(self.limit.left) if placements else self.limit.left
+        self.bounds.deadline = perf_counter() + seconds
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
         freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
-            self.bounds.find(freedoms)
+            with self.limit.running(BOUNDS, seconds):
+                self.bounds.find(freedoms)
         except KeyboardInterrupt:
             self.searched += placements[:1]
             self.interrupted = self.bounds.cut_short = True

@@ -29,7 +29,7 @@ def cut_or_none(
 
 
 def _cut_for(model: GivenModel, name: str, split_backward: bool, seconds: float) -> Cut:
-    """Cut a model for the search of a placement, within so many seconds."""
+    """Cut a model for the search of a placement; ``seconds`` are the most that it may take."""
     cut = model.for_placement(name)
     pipeline = cut.pipeline
     if not model.leaves_cut_open(len(pipeline.costs)):

@@ -1,4 +1,4 @@
-"""The search on one placement: starts, bounds, rounds in which tools take turns, and what is made of the result."""
+"""The search on one placement: starts, bounds, rounds in which tools take turns, and the result."""
 
 from __future__ import annotations
 
@@ -226,11 +226,10 @@ class _Whole:
             search = Search(problem, self.options.objective, limit, self.options.progress)
             if ahead is None:
                 return search, 0.0
-            search.proven(self.first_bound(problem))  # as good as what holds the bound ahead, it is the simpler reason
-            return search, ahead.hand_over(search)
+            return search, ahead.hand_over(search, self.first_bound(problem))
 
     def search_of_fewer(self) -> LongSearch | None:
-        """Prepare a search of fewer microbatches, which starts from the published schedules of so many."""
+        """Prepare a search of fewer microbatches, which starts from their published schedules."""
         if self.search.problem.moves:  # how results queue on links does not repeat with the order
             return None
         return long_search_of(self.search, self.options.seed, self.long.starts, self.long.write)

@@ -22,7 +22,7 @@ from strategies.problem.search_problem import Allowed
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 MOST_CORES = 16
-"""Of all the cores that there are, so many are used where nobody says how many."""
+"""Most cores used by default."""
 
 
 class QuickBound(NamedTuple):

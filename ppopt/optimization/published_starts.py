@@ -17,7 +17,7 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 OFFERS_TO_ANSWER = 3.0
-"""Before anything is finished: replay, check, figures and a bound take about this many times as long as one offer."""
+"""Rough time of the final replay, check, figures and bound, in offers, before any of them has been measured."""
 
 
 def offer_published(
@@ -84,7 +84,7 @@ def _begun(given: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 def _is_too_late(search: Search, offering: float) -> bool:
-    """Return whether another offer, which takes so many seconds, would leave too little time to answer."""
+    """Return whether another offer, which takes ``offering`` seconds, would leave too little time to answer."""
     return search.best is not None and search.seconds_left + MOMENT < (1 + OFFERS_TO_ANSWER) * offering
 
 

@@ -17,10 +17,10 @@ from solver.counted import counted
 from solver.problem import Orders
 
 MOST_KEPT = 40
-"""So many of the shortest schedules are kept, beside those that the search started from."""
+"""Number of the shortest schedules kept, beside those that the search started from."""
 
 ALIKE = 3
-"""Of equally long ones, so many."""
+"""Number kept of each length."""
 
 SCREENED_BY = 100
 """Draws by which all are compared; the best of them, and the shortest, are then compared by all draws."""

@@ -47,12 +47,12 @@ class Long:
         return len(self.placement.homes)
 
     def fewer(self, size: int) -> tuple[Pipeline, Placement]:
-        """Return the same with so many microbatches of each direction."""
+        """Return the same with ``size`` microbatches of each direction."""
         count = size * self.directions
         return self.pipeline.model_copy(update={"microbatches": count}), replace(self.placement, microbatches=count)
 
     def write(self, size: int) -> Problem:
-        """Write the problem with so many microbatches of each direction."""
+        """Write the problem with ``size`` microbatches of each direction."""
         return build_search_problem(*self.fewer(size), **self.allowed._asdict())
 
     def starts(self, problem: Problem) -> Iterator[Orders]:
@@ -147,11 +147,15 @@ class Unwritten:
         if self._first is not None and not self.search.done():
             run_unwritten(self.search, self._first, workers)
 
-    def hand_over(self, search: Search) -> float:
-        """Give what was found to a search of the whole, which goes on from here; return how many seconds that took."""
+    def hand_over(self, search: Search, plain: Bound) -> float:
+        """Give what was found to a search of the whole, which goes on from here; return how many seconds that took.
+
+        A plain bound of the whole is named as the reason where it is as high.
+        """
         began, ahead = perf_counter(), self.search
         progress, search.progress = search.progress, None
         search.started, search.interrupted = ahead.started, ahead.interrupted
+        search.proven(plain)
         if ahead.held_by is not None:
             search.proven(ahead.held_by)
         if ahead.found is not None:

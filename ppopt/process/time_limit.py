@@ -1,4 +1,4 @@
-"""The time that a command may take, for its search and for all that comes behind it."""
+"""The time limit of a command, for its searches and everything after them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAWING = 0.004
 
 @dataclass(frozen=True)
 class Afterwards:
-    """What a command does behind a search, so that the search leaves time for it.
+    """The work of a command after a search, for which the search leaves time.
 
     Attributes
     ----------
@@ -41,8 +41,8 @@ class Afterwards:
         How long writing files takes for each result of a search, and for each schedule that is shown, published ones
         too; in multiples of what finishing one schedule takes (its replay, its check and its figures).
     foresee : callable, optional
-        ``foresee(schedules, operations)`` measures how many seconds it takes to write what is asked for of schedules,
-        at least one, and of others of so many operations together.
+        ``foresee(schedules, operations)`` measures how many seconds the files take, for at least one schedule that is
+        there and for others with ``operations`` in all.
     """
 
     beside: bool = False
@@ -119,13 +119,13 @@ class TimeLimit(Budget):
         return self.turn_ends + MOMENT
 
     def begin_turn(self, turns: int) -> None:
-        """Share what is left evenly between so many turns, and begin the first of them."""
+        """Share the time left evenly between ``turns``, and begin the first of them."""
         self.release()
         self.bounding = 0.0
         self.turn_ends = perf_counter() + self.left / turns
 
     def part(self, parts: int) -> TimeLimit:
-        """Give one of so many even parts of what is left a clock of its own."""
+        """Give one of ``parts`` even parts of the time left a clock of its own."""
         part = TimeLimit(self.seconds, self.afterwards)
         part.ends = part.turn_ends = perf_counter() + self.left / parts
         return part

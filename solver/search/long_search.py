@@ -15,7 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
-from solver.budget import Budget
+from solver.budget import FIRST_TURNS, ROUND_TRIPS, WHERE_TO_CUT, Budget
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
 from solver.repetition import LONG, Repetition, is_regular, shortened
@@ -51,8 +51,8 @@ HALVES = (2, 3, 4)
 TURN = 0.5
 """Least seconds of each part of a turn."""
 
-PARTS, FIRST_SHARE = 3, 0.4
-"""The most parts of a turn (annealing, inserting, annealing), and the share of the time for all first turns."""
+PARTS = 3
+"""The most parts of a turn: annealing, inserting, annealing."""
 
 GREEDY_TURN = 1.0
 """Seconds for list schedules of a short problem."""
@@ -62,9 +62,6 @@ LOOSER = (1.0, 1.005, 1.01, 1.02)
 
 LARGEST_WHOLE = 20_000
 """Above this many tasks, the whole problem is not annealed: a move takes too long."""
-
-SHARE_TO_STRETCH = 0.1
-"""Largest share of the time left for finding the best place to cut a schedule."""
 
 ATTEMPTS = 3
 """Attempts to find a steady state that fits the memory before giving up."""
@@ -80,9 +77,6 @@ LEAST_INSERTS = 3
 
 INSERTS_TO_STRETCH = 4
 """Insert positions tried when only a repeatable schedule is needed."""
-
-TURNING_SHARE = 0.6
-"""Largest share of a turn for finding steady states of jobs that go out and back, before one is annealed."""
 
 Starts = Callable[[Problem], Iterable[Orders]]
 """Returns schedules of a short problem to start from."""
@@ -357,7 +351,7 @@ class LongSearch:
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
         if slots is not None:
             chosen.insert(0, partial(self._turning, slots))
-        self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
+        self.seconds = max(TURN, FIRST_TURNS.within(self.search.seconds_left) / PARTS / len(chosen))
         return [maker() for maker in chosen]
 
     def _inserting(self, size: int) -> Route:
@@ -374,7 +368,7 @@ class LongSearch:
         with suppress(OutOfTimeError):
             slots = self._slot_search()
             if slots is not None and slots.is_possible:
-                self._look_for_turns(self._turning(slots), slots, FIRST_SHARE * self.search.seconds_left)
+                self._look_for_turns(self._turning(slots), slots, FIRST_TURNS.within(self.search.seconds_left))
 
     def _turning(self, slots: SlotSearch) -> Route:
         """Anneal the whole, or a number of tasks of each chain that leaves whole periods to repeat."""
@@ -394,7 +388,7 @@ class LongSearch:
         if not slots.is_possible:
             return
         until = self.search.until(PARTS * seconds)
-        self._look_for_turns(route, slots, TURNING_SHARE * PARTS * seconds)
+        self._look_for_turns(route, slots, ROUND_TRIPS.within(PARTS * seconds))
         self._anneal(route.middle, until - perf_counter(), route)
 
     def _look_for_turns(self, route: Route, slots: SlotSearch, seconds: float) -> None:
@@ -672,7 +666,7 @@ class LongSearch:
         if not more:
             empty: Tokens = [[] for _ in timed.tokens]
             return Stretched(timed.makespan, Periodic(timed.tokens, empty, empty, 1), 0)
-        until = self.search.until(SHARE_TO_STRETCH * self.search.seconds_left)
+        until = self.search.until(WHERE_TO_CUT.within(self.search.seconds_left))
         made = periods(
             workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until, self.likely
         )

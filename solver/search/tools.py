@@ -30,13 +30,13 @@ GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
 """What they need to try every rule once."""
 
 LOCAL_TURN = 5.0
-"""After so many seconds, local search looks what others have found."""
+"""Seconds after which local search continues from what others have found."""
 
 SMALL = 150
-"""Up to so many tasks CP-SAT has its turn first: it tries everything."""
+"""Up to this many tasks, CP-SAT has its turn first: it tries everything."""
 
 LARGEST_FOR_CPSAT = 20_000
-"""With more tasks than this CP-SAT has no turn: its model takes longer to build than it ever gave."""
+"""Above this many tasks, CP-SAT has no turn: its model takes longer to build than it ever gained."""
 
 ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation", "short problems"]
 """What works on a search: three that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""

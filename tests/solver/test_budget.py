@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -78,7 +80,12 @@ def test_phases_are_printed_where_that_is_asked_for(
     assert lines == ["clock:   brief: had 2.000 s, took 1.000 s", "clock: half: had 5.000 s, took 1.000 s"]
 
 
-def test_a_share_is_a_number_in_the_table_and_nowhere_else() -> None:
+def test_shares_and_safety_factors_are_in_the_table_and_nowhere_else() -> None:
     phases = [each for each in vars(budget).values() if isinstance(each, Phase)]
     assert len({each.name for each in phases}) == len(phases) > 10
     assert all(0 < each.share <= 1 <= each.caution for each in phases)
+    root = Path(__file__).parent.parent.parent
+    for room in ("solver/search", "ppopt/optimization", "ppopt/comparison", "ppopt/process"):
+        for file in (root / room).rglob("*.py"):
+            found = re.findall(r"^\w*(?:SHARE|CAUTION)\w*(?:, \w+)* = .*[01]\.\d.*", file.read_text(), re.MULTILINE)
+            assert not found, f"{file.relative_to(root)}: {found}"

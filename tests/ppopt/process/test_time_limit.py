@@ -19,6 +19,7 @@ from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process import time_limit
 from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
 from solver.bounds.makespan import load_bound, makespan_bound
+from solver.budget import Phase
 from solver.deadline import OutOfTimeError, until
 from solver.search.compiled import compile_problem
 from solver.search.portfolio import Tool
@@ -131,7 +132,7 @@ def test_the_command_names_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_comparison_names_what_it_did_not_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.comparison.compare.PUBLISHED_SHARE", -1.0)
+    monkeypatch.setattr("ppopt.comparison.compare.PUBLISHED", Phase("published schedules", share=-1.0))
     made = ppopt.compare(costs(), ["1f1b", "zb-h1", "gpipe"], placement="linear", time_limit=3)
     assert {each.strategy for each in made.schedules} == {"1f1b", "optimized-linear"}
     assert [name for name, _ in made.left_out] == ["zb-h1", "gpipe"]
@@ -139,7 +140,7 @@ def test_a_comparison_names_what_it_did_not_evaluate(monkeypatch: pytest.MonkeyP
 
 
 def test_without_a_search_a_comparison_evaluates_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.comparison.compare.PUBLISHED_SHARE", -1.0)
+    monkeypatch.setattr("ppopt.comparison.compare.PUBLISHED", Phase("published schedules", share=-1.0))
     made = ppopt.compare(costs(), ["1f1b", "zb-h1", "gpipe"], optimize=False, time_limit=0)
     assert len(made.schedules) == 3
     assert made.bounds_cut_short
