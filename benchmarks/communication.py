@@ -1,9 +1,9 @@
-"""What placing communication by time loses, and how a rehearsal with queues compares with its prediction.
+"""The cost of placing communication by time, and rehearsals with queues against their predictions.
 
     python -m benchmarks.communication placement [COUNT]
     python -m benchmarks.communication rehearsal [SCHEDULE...]
 
-`placement`: searched orders, transfers of 0.05 F, one communicator a rank; with random durations drawn after lowering.
+`placement`: searched orders, transfers of 0.05 F, one communicator per rank, random durations drawn after lowering.
 `rehearsal`: PyTorch's placement and placement by time, with queues, on 4 local processes.
 """
 

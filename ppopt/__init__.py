@@ -1,6 +1,6 @@
-"""ppopt: how good a pipeline-parallel schedule is, exactly, and what the best possible one is.
+"""ppopt: computes exactly how good a pipeline-parallel schedule is, and finds the best possible one.
 
-Everything a user needs is here; the names are loaded when they are first used.
+Everything a user needs is here; names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ppopt.process.version import __version__
 refuse_name_clash()
 
 TYPE_CHECKING = False
-"""As `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
+"""Like `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
-    from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.optimization.optimize import optimize, optimize_each
+    from ppopt.optimization.options import SearchOptions
     from ppopt.planning.planning import plan
     from ppopt.planning.plans import Plan, Planning
     from ppopt.process.internal_error import InternalError
@@ -84,7 +85,8 @@ _HOMES = {
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
     "ppopt.schedules.schedule": ("Schedule",),
     "ppopt.sweeps.sweeping": ("sweep",),
-    "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.optimization.optimize": ("optimize", "optimize_each"),
+    "ppopt.optimization.options": ("SearchOptions",),
     "ppopt.planning.planning": ("plan",),
     "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
@@ -168,7 +170,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name from its room when it is first asked for."""
+    """Load a name from its room on first use."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ppopt' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -1,4 +1,4 @@
-"""The memory frontier as a report shows it: its points, what they say in a sentence, and its table."""
+"""The memory frontier as a report shows it: its points, its sentence, and its table."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from reports.table import TIMES, aligned
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """The shortest step that was found at a memory limit.
+    """The shortest step found at a memory limit.
 
     Attributes
     ----------
     limit : float
         The memory that each device may hold.
     makespan, bound : float
-        The shortest found, and what is proven that nothing beats.
+        The shortest makespan found, and its proven lower bound.
     memory : float
         The largest peak of a device in the schedule found.
     name, placement, status : str
-        What the schedule is called, where its stages are, and whether it is ``optimal`` or ``feasible``.
+        The schedule's name, its placement, and whether it is ``optimal`` or ``feasible``.
     rank : int or None
-        Its place among the schedules of the report.
+        Its rank among the schedules of the report.
     layers : tuple of int
-        For a model of layers, how many each stage holds.
+        For a model of layers, the number of layers on each stage.
     """
 
     limit: float
@@ -53,16 +53,16 @@ class PublishedPoint:
     Attributes
     ----------
     name : str
-        What it is called.
+        Its name.
     memory, makespan : float
-        The largest peak of a device, and its length.
+        The largest peak of a device, and the makespan.
     is_comparable : bool
-        Whether it is on a placement that was searched, with no blocks that the search might not use: only of such does
-        the bound hold.
+        Whether its placement was searched, and it has no blocks that the search could not use. The bound holds only for
+        such schedules.
     best : float or None
-        The shortest step that is known for its memory; None where it needs less than any that was searched.
+        The shortest step known for its memory; None if it needs less memory than any limit searched.
     rank : int or None
-        Its place among the schedules of the report.
+        Its rank among the schedules of the report.
     """
 
     name: str
@@ -75,28 +75,28 @@ class PublishedPoint:
 
 @dataclass(frozen=True)
 class ShownFrontier:
-    """The whole picture.
+    """A whole frontier.
 
     Attributes
     ----------
     points : sequence of FrontierPoint
-        By rising limit; at least one.
+        The points, by increasing limit; at least one.
     published : sequence of PublishedPoint
-        By rising memory.
+        The published schedules, by increasing memory.
     stairs : sequence of (float, float)
-        From which memory on which makespan is known, by rising memory.
+        Pairs of a memory and the shortest makespan known from that memory on, by increasing memory.
     bounds : sequence of (float, float)
-        Up to which limit which bound holds from the limit before, by rising limit.
+        Pairs of a limit and the bound that holds from the previous limit up to it, by increasing limit.
     top : (float, float)
-        The memory from which more buys nothing, and the makespan there.
+        The memory above which more brings nothing, and the makespan there.
     highest_bound : float
-        What nothing beats with any memory.
+        The makespan that no schedule beats with any memory.
     limit : float or None
-        The user's.
+        The user's limit.
     unit : str
-        Of time; empty where nobody named it.
+        The unit of time; empty if it has no name.
     scope : str
-        For what bounds and proofs hold, where that is not all that is shown.
+        What bounds and proofs hold for, if not for everything shown.
     """
 
     points: Sequence[FrontierPoint]
@@ -111,7 +111,7 @@ class ShownFrontier:
 
     @property
     def sentence(self) -> str:
-        """Say where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        """Say where the knee is, what the next step of memory brings, and from where on more brings nothing."""
         return f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
 
     @property
@@ -137,7 +137,7 @@ class ShownFrontier:
         return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
 
     def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
-        """Say what the step buys that follows the user's limit, or else the knee, or is the first to buy anything."""
+        """Say what the step after the user's limit brings, else the one after the knee, else the first that helps."""
         falls = (here.limit for here, there in pairwise(self.points) if there.makespan < here.makespan)
         at = bend.limit if bend is not None else next(falls)
         if self.limit is not None and self.points[0].limit <= self.limit < self.points[-1].limit:
@@ -151,7 +151,7 @@ class ShownFrontier:
         return [f"going from {grouped(here.limit)} to {grouped(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
-        """Say what more memory than that of the last point buys."""
+        """Say what more memory than that of the last point brings."""
         memory, shortest = self.top
         if memory > last.limit and shortest < last.makespan:
             saved = (last.makespan - shortest) / last.makespan
@@ -164,14 +164,14 @@ class ShownFrontier:
 
 
 def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:
-    """Find where more memory begins to help less: the point farthest below the line from the first to the last.
+    """Find where more memory begins to help less: the point farthest below the line from the first point to the last.
 
-    Both axes count from 0 to 1 between the ends, so that no unit matters.
+    Both axes are scaled to run from 0 to 1 between these points, so units do not matter.
 
     Returns
     -------
     FrontierPoint or None
-        None where no point lies below that line.
+        None if no point lies below that line.
     """
     first, last = points[0], points[-1]
     width, fall = last.limit - first.limit, first.makespan - last.makespan
@@ -196,7 +196,7 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
     shown : ShownFrontier
         The frontier.
     width : int or None
-        How many columns there are; None for as many as it takes.
+        The number of columns; None for as many as needed.
     """
     cells: list[Sequence[str]] = [("", *_TITLES)]
     if shown.unit:
@@ -214,7 +214,7 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
 
 
 def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
-    """Write the layers of each stage, once for the limits in a row that have the same."""
+    """Write the layers of each stage, once for consecutive limits with the same layers."""
     for layers, same in groupby(points, key=lambda point: point.layers):
         if layers:
             limits = ", ".join(number(point.limit) for point in same)
@@ -236,4 +236,4 @@ def _published_table(shown: ShownFrontier, width: int | None) -> str:
 
 
 OTHER_FREEDOM = "~ on a placement or cut that was not searched, or with blocks that save time (--overlap)"
-"""What the mark of a published schedule means that the bounds do not hold for."""
+"""The meaning of the mark on published schedules that the bounds do not hold for."""

@@ -1,4 +1,4 @@
-"""How much memory each device holds over time, static memory included."""
+"""The memory of each device over time, including static memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from solver.problem import Placed, Problem
 
 
 def memory_steps(problem: Problem, rows: Sequence[Placed]) -> list[list[tuple[int, int]]]:
-    """Follow the memory that each device holds.
+    """Return the memory of each device over time.
 
     Parameters
     ----------
     problem : Problem
-        Whose holds say what is taken and returned.
+        The problem, whose holds define what is taken and returned.
     rows : sequence of Placed
-        When each task runs.
+        The times of all tasks.
 
     Returns
     -------
     list of list of (int, int)
-        For each device the moments at which its level changes (ticks) with the level from then on. What is returned at
-        a moment is gone before anything is taken at it. Static memory is there from the first start of all.
+        For each device the moments (in ticks) at which its level changes, with the level from then on. Memory returned
+        at a moment is free before anything is taken at that moment. Static memory is held from the first start of all.
     """
     start_of_all = min((row.start for row in rows), default=0)
     changes: list[list[tuple[int, int]]] = [

@@ -1,4 +1,4 @@
-"""A number with its noun, and lists of names, as messages write them."""
+"""A number with its noun, and lists of names, for messages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 
 def counted(count: int, what: str) -> str:
-    """Write how many there are of something: ``1 device``, ``2 microbatches``, ``20,000 operations``.
+    """Write a count with its noun: ``1 device``, ``2 microbatches``, ``20,000 operations``.
 
     Parameters
     ----------
     count : int
-        How many.
+        The number.
     what : str
-        One of them. Its plural ends in ``es`` after ``ch`` and ``s``, in ``ies`` for ``y``, else in ``s``.
+        The noun in the singular. Its plural ends in ``es`` after ``ch`` and ``s``, in ``ies`` for ``y``, else in ``s``.
     """
     if count == 1:
         return f"1 {what}"
@@ -23,6 +23,6 @@ def counted(count: int, what: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write names one after the other: between commas, or semicolons where a name has a comma itself."""
+    """Write a list of names, separated by commas, or by semicolons if a name contains a comma."""
     every = list(names)
     return ("; " if any("," in name for name in every) else ", ").join(every)

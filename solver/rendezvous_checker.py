@@ -1,6 +1,6 @@
-"""The independent checker of runs: what is wrong with the times of programs and their transfers.
+"""The independent checker of runs: finds wrong times of programs and their transfers.
 
-It shares no code with what makes them, and holds them against the rules one by one.
+It shares no code with `solver.rendezvous`, which computes the times, and checks the rules one by one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def run_violations(
     Parameters
     ----------
     programs, transfers, queue_of
-        What was run; see `solver.rendezvous.run`.
+        The arguments of the run; see `solver.rendezvous.run`.
     run : Run
-        The times. That something could happen earlier is no violation.
+        The times. A time later than necessary is not a violation.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def _queues_take_one_after_the_other(
     queue_of: Queues,
     run: Run,
 ) -> Iterator[Violation]:
-    """Find what starts before everything that was posted earlier on its queue has ended."""
+    """Find transfers that start before everything posted earlier on their queues has ended."""
     for device, program in enumerate(programs):
         over: dict[Hashable, int] = defaultdict(int)
         for instruction in program:

@@ -1,11 +1,11 @@
-"""Ticks that every tool can hold: the one place where exact numbers become coarser ones, and lead back.
+"""Ticks that every tool can hold: the only place where exact numbers are coarsened and converted back.
 
 A problem counts in exact ticks, integers of any size; replay, checks, figures and bounds are exact. The compiled loops
-of a search and CP-SAT have 64 bits, and less of them where they multiply. Where a problem's ticks are too fine for
-them, they see one in *steps* of several ticks, everything rounded down. Each schedule of the problem is one of that in
-steps: a length is a sum along a path, so that it takes no more steps than there are in its ticks; a sum of what is held
-at one time, likewise, so it still fits. What no schedule in steps can do, none can. What is found in steps counts for
-nothing until it is replayed and checked in ticks.
+of a search and CP-SAT have 64 bits, and fewer where they multiply. If a problem's ticks are too fine for them, they get
+a problem in *steps* of several ticks, with everything rounded down. Each schedule of the problem is also one of the
+problem in steps: a length is a sum along a path, so it takes no more steps than its ticks make; a sum of memory held at
+one time is likewise no more, so it still fits. So anything impossible in steps is impossible in ticks. A schedule found
+in steps counts only after it has been replayed and checked in ticks.
 """
 
 from __future__ import annotations
@@ -26,45 +26,46 @@ from solver.repetition import Repetition
 from solver.states import Objective
 
 LARGEST_LENGTH = 2**54
-"""All durations and lags one after another, times the number of devices, stay below it in the compiled loops."""
+"""In the compiled loops, the sum of all durations and lags, times the number of devices, stays below this."""
 
 LARGEST_MEMORY = 2**60
-"""And so does all that the tasks of one device take together."""
+"""In the compiled loops, the total memory taken by the tasks of one device stays below this."""
 
 LARGEST_HORIZON = 2**50
-"""A schedule may have this many of CP-SAT's steps: its answers pass through floats, which are whole up to 2**53."""
+"""The most CP-SAT steps of a schedule: its answers pass through floats, which are whole up to 2**53."""
 
 LARGEST_DOMAINS = 2**61
-"""All domains of a model of CP-SAT together must stay below twice this."""
+"""The sum of all domains of a CP-SAT model must stay below twice this."""
 
 FINEST_PER_SHORTEST = 100_000
-"""Where a replay must round durations, the shortest still counts this many steps."""
+"""If a replay must round durations, the shortest one still has at least this many steps."""
 
 VARIABLES_PER_TASK = 4
-"""A task has no more of them whose domain is the horizon."""
+"""The most variables of a task whose domain is the horizon."""
 
 LARGEST_ENERGY = 2**61
-"""And so does what all holds take, times the horizon."""
+"""The total memory taken by all holds, times the horizon, stays below this."""
 
 MOST_SUMS = 20_000
-"""Of so many sums of what a device may hold it is looked at whether they come near its capacity."""
+"""The most sums of amounts on a device that are tested for being close to its capacity."""
 
 ROUGH_HORIZON = 2**40
-"""Where time is rounded anyway, this leaves as much for memory as it needs."""
+"""If time is rounded anyway, this horizon leaves enough range for memory."""
 
 LARGEST_ARRAY = 2**56
-"""Of numbers whose sum is below this, an array has 64 bits, and sums of a few such sums fit; else Python's integers."""
+"""Numbers whose sum is below this go in an array of 64 bits, in which sums of a few such sums fit; else they are
+Python's integers."""
 
 
 def integers(values: Iterable[int], total: int = 0) -> NDArray[Any]:
-    """Make an array that is exact: of 64 bits where sums fit them, else of Python's integers.
+    """Make an exact array: of 64 bits if sums fit, else of Python's integers.
 
     Parameters
     ----------
     values : iterable of int
-        What it holds.
+        The values.
     total : int
-        What sums of them, and of what they are added to, come to.
+        The largest sum of these values and of others that they are added to.
     """
     numbers = list(values)
     return np.array(numbers, dtype=np.int64 if max(total, sum(map(abs, numbers))) < LARGEST_ARRAY else object)
@@ -72,12 +73,12 @@ def integers(values: Iterable[int], total: int = 0) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Resolution:
-    """How many ticks of time, and of memory, one step is.
+    """The number of ticks of time, and of memory, per step.
 
     Attributes
     ----------
     time, memory : int
-        1 where a tick is a step, and nothing is rounded.
+        1 if a step is a tick, and nothing is rounded.
     """
 
     time: int = 1
@@ -85,7 +86,7 @@ class Resolution:
 
     @classmethod
     def for_loops(cls, whole: Problem | Repetition) -> Resolution:
-        """Choose steps for the compiled loops of a search, as fine as they can hold."""
+        """Choose steps for the compiled loops of a search, as fine as the loops can hold."""
         problem = whole.problem if isinstance(whole, Repetition) else whole
         copies = whole.copies() if isinstance(whole, Repetition) else dict.fromkeys(problem.tasks, 1)
         length = max(copies.values(), default=1) * sum(_lengths(problem))
@@ -99,16 +100,16 @@ class Resolution:
 
     @classmethod
     def for_cpsat(cls, problem: Problem, lags: Iterable[int] = (), enough: int = LARGEST_HORIZON) -> Resolution:
-        """Choose steps for a model of CP-SAT: as coarse as loses nothing, coarser only where that is too fine.
+        """Choose steps for a CP-SAT model: as coarse as possible without loss, and coarser only if that is too fine.
 
         Parameters
         ----------
         problem : Problem
-            What the model is of.
+            The problem of the model.
         lags : iterable of int
-            Those of precedences beside the problem's own.
+            Lags of precedences besides the problem's own.
         enough : int
-            How many steps all durations and lags need together at most, if not all of their digits count.
+            The most steps that all durations and lags need together, if not all of their digits matter.
         """
         lengths = [*_lengths(problem), *lags]
         horizon, most = sum(lengths), min(enough, largest_horizon(len(problem.tasks)))
@@ -121,11 +122,11 @@ class Resolution:
         return cls(time, _in_steps_of(taken, LARGEST_ENERGY // (horizon // time + 1)))
 
     def loses_time(self, problem: Problem, lags: Iterable[int] = ()) -> bool:
-        """Return whether some duration or lag is no whole number of steps."""
+        """Return whether some duration or lag is not a whole number of steps."""
         return self.time > 1 and any(length % self.time for length in (*_lengths(problem), *lags))
 
     def rounded(self, problem: Problem) -> Problem:
-        """Write a problem in steps; what it says of units is still said of ticks."""
+        """Write a problem in steps; its ``ticks_per_unit`` and ``amounts_per_unit`` still refer to ticks."""
         if self == Resolution():
             return problem
         time, memory = self.time, self.memory
@@ -142,10 +143,10 @@ class Resolution:
         )
 
     def _capacities(self, problem: Problem) -> Iterator[int | None]:
-        """Round capacities down; where nothing that fits is lost, so far that nothing that does not fit comes to fit.
+        """Round capacities down; if no fitting sum is lost, so far down that no excessive sum becomes a fitting one.
 
-        Of n parts that are held together rounding takes less than n steps. If no sum of parts lies within n steps below
-        the capacity, it may be as much lower: sums above it stay above it.
+        Rounding n parts that are held together takes away less than n steps. If no sum of parts lies within n steps
+        below the capacity, the capacity may be lower by as much: sums above it stay above it.
         """
         parts: dict[int, Counter[int]] = defaultdict(Counter)
         for hold in problem.holds:
@@ -161,18 +162,18 @@ class Resolution:
             yield (lower if is_free else capacity) // self.memory
 
     def ticks(self, bound: int, objective: Objective) -> int:
-        """Return what a bound in steps means in ticks."""
+        """Convert a bound in steps to ticks."""
         lost = 1 if self.time > 1 and objective == "span" else 0  # a span starts and ends between steps
         return max(0, bound - lost) * self.time
 
 
 def time_step(durations: Iterable[int], lags: Iterable[int]) -> int:
-    """Choose how many ticks make one step of a replay by CP-SAT: 1 wherever its horizon fits.
+    """Choose the ticks per step of a replay by CP-SAT: 1 whenever its horizon fits.
 
     Parameters
     ----------
     durations, lags : iterable of int
-        All that may follow one another, in ticks. Durations of 0 are not lost in any rounding.
+        All durations and lags that may follow one another, in ticks. No rounding loses durations of 0.
 
     Raises
     ------
@@ -192,7 +193,7 @@ def time_step(durations: Iterable[int], lags: Iterable[int]) -> int:
 
 
 def largest_horizon(tasks: int, variables: int = VARIABLES_PER_TASK) -> int:
-    """Return how many steps a schedule of so many tasks may have in CP-SAT."""
+    """Return the most steps that a schedule with this many tasks may have in CP-SAT."""
     return min(LARGEST_HORIZON, LARGEST_DOMAINS // (variables * (tasks + 1)))
 
 
@@ -204,12 +205,12 @@ def _lengths(problem: Problem) -> Iterator[int]:
 
 
 def _in_steps_of(total: int, most: int) -> int:
-    """Return how many ticks a step is, so that a total has no more steps than that."""
+    """Return the ticks per step such that a total has at most ``most`` steps."""
     return -(-total // most) or 1
 
 
 def _has_sum(parts: Sequence[tuple[int, int]], low: int, high: int) -> bool:
-    """Return whether some sum, of no more of each part than there are, lies between two numbers or is one of them."""
+    """Return whether some sum of parts, each used at most as often as it occurs, lies from ``low`` to ``high``."""
     if high < 0:
         return False
     if not parts:

@@ -1,4 +1,4 @@
-"""The schedule that docs/adding-a-schedule.md writes as its example, taken from the page itself."""
+"""The example schedule of docs/adding-a-schedule.md, taken from the page itself."""
 
 from __future__ import annotations
 

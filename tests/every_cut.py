@@ -1,4 +1,4 @@
-"""The best cut of a small model for a fixed order, by trying every cut and everything that may be recomputed."""
+"""Finds the best cut of a small model for a fixed order by trying every cut and every recomputation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = (
 
 
 class Instance(NamedTuple):
-    """A model, a schedule, and what may be done."""
+    """A model, a schedule, and the freedom of the cut."""
 
     pipeline: Pipeline
     strategy: str
@@ -62,7 +62,7 @@ def random_instance(seed: int) -> Instance:
 
 
 def glued_instance(seed: int) -> Instance:
-    """Draw a model of glued layers, single ones of which may be recomputed, that hardly fits the memory."""
+    """Draw a model of glued layers that barely fits the memory; single layers of a group may be recomputed."""
     draw = random.Random(seed)
     while True:
         name, devices = draw.choice(["1f1b", "1f1b", "zb-h1", "gpipe", "interleaved", "dualpipe-v"]), 2
@@ -119,7 +119,7 @@ def _kind(draw: random.Random, number: int) -> dict[str, Any]:
 
 
 def every_cut(layers: Layers, stages: int, empty: bool) -> Iterator[tuple[int, ...]]:
-    """List all cuts that the model allows."""
+    """Yield all cuts that the model allows."""
     total = layers.total
     for inner in product(range(total + 1), repeat=stages - 1):
         cuts = [0, *inner, total]
@@ -134,7 +134,7 @@ def every_cut(layers: Layers, stages: int, empty: bool) -> Iterator[tuple[int, .
 
 
 def every_recomputation(layers: Layers, cut: tuple[int, ...], mode: str) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """List all that may be recomputed: any layers of each stage and kind, or the first k of all stages."""
+    """Yield every allowed recomputation: any layers of each stage and kind, or the first k of all stages."""
     by_kind = counts_by_kind(layers, cut)
     if mode == "none":
         yield tuple((0,) * len(layers.kinds) for _ in cut)
@@ -159,7 +159,7 @@ def _first(layers: Layers, held: tuple[int, ...], first: int) -> tuple[int, ...]
 
 
 def best_of_all(instance: Instance) -> Fraction | None:
-    """The least makespan of all cuts that fit the memory; None if none fits."""
+    """Return the least makespan of all cuts that fit the memory; None if none fits."""
     pipeline, name = instance.pipeline, instance.strategy
     assert pipeline.layers is not None
     strategy, _ = parse_strategy(name)

@@ -48,13 +48,13 @@ def test_imports_run_downwards(room: str) -> None:
 
 
 def home_of(name: str) -> Path | None:
-    """Find the file of a module; None for what is not ours, or a package."""
+    """Return the file of a module; None for packages and for modules that are not ours."""
     file = ROOT / (name.replace(".", "/") + ".py")
     return file if name.split(".")[0] in ROOMS and file.exists() else None
 
 
 def test_files_form_no_circle() -> None:
-    """Imports in functions and for types count, too: what needs them to be hidden is cut in the wrong place."""
+    """Imports in functions and for types count, too: code that needs them hidden is divided in the wrong place."""
     graph: nx.DiGraph[Path] = nx.DiGraph()
     for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py") if file.name != "__init__.py"):
         for name in imports(file):
@@ -66,12 +66,12 @@ def test_files_form_no_circle() -> None:
 
 
 MOST_FLOORS = 8
-"""Of folders inside a room: whoever reads one has to know at most so many below it."""
+"""Most levels of folders inside a room, since a reader must know every level below the current one."""
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_folders_form_no_circle(room: str) -> None:
-    """A room's own `__init__` and `__main__` are its door and lie above all its folders."""
+    """A room's own `__init__` and `__main__` are its entry points and lie above all its folders."""
     graph: nx.DiGraph[Path] = nx.DiGraph()
     for file in (ROOT / room).rglob("*.py"):
         for name in imports(file):

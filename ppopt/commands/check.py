@@ -87,7 +87,7 @@ def _tell(report: CheckReport, form: str) -> None:
 
 
 def _together(circles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Put communicators with the same circle together."""
+    """Group communicators that hang in the same circle."""
     names: dict[str, list[str]] = {}
     for name, text in circles.items():
         names.setdefault(text, []).append(name)

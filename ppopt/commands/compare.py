@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from strategies.order_files.given_order import Named
 
 SECONDS_OVER, SHARE_OVER = 0.5, 0.05
-"""A time limit may be exceeded by so much, or by such a part of it, before anybody is told."""
+"""Overruns of the time limit are reported above this many seconds and this share of the limit."""
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon: "
@@ -154,18 +154,18 @@ def compare(
 
 @dataclass
 class _Clock:
-    """What a comparison with its page may take, in seconds, and how long the page takes of that."""
+    """The time limit of a comparison with its page, in seconds, and the part that the page needs."""
 
     seconds: float
     ends: float = math.inf
     pace: PagePace | None = None
 
     def start(self) -> None:
-        """Let the time begin."""
+        """Start the clock."""
         self.ends = perf_counter() + self.seconds
 
     def foresee(self, schedules: Sequence[Schedule], operations: int) -> float:
-        """Measure how long a page takes with schedules and others of so many operations together."""
+        """Measure how long a page takes with these schedules and with others that have ``operations`` in all."""
         from ppopt.commands.pages import PagePace
 
         sizes = [len(schedule.rows) for schedule in schedules]
@@ -174,7 +174,7 @@ class _Clock:
         return self.pace.seconds(sum(sizes) + operations)
 
     def drawn(self, comparisons: Sequence[Comparison]) -> list[int] | None:
-        """Count how many schedules of each comparison there is time to draw, and name the others."""
+        """Count the schedules of each comparison that can be drawn in time, and name the others."""
         if self.pace is None or self.ends == math.inf:
             return None
         counts = self.pace.drawn_within(self.ends - perf_counter(), comparisons)
@@ -189,7 +189,7 @@ class _Clock:
         return counts
 
     def tell_what_is_over(self) -> None:
-        """Say by how much the time limit was too short for all that was asked for."""
+        """Report by how much the time limit was too short."""
         over = perf_counter() - self.ends
         if over > max(SECONDS_OVER, SHARE_OVER * self.seconds):
             click.echo(f"note: the time limit of {self.seconds:g} s was too short by {over:.1f} s", err=True)
@@ -198,7 +198,7 @@ class _Clock:
 def split_strategies(text: str) -> Iterator[str]:
     """Split a list of strategies at its commas, except for those between the options of one.
 
-    A part with ``=`` behind a strategy with a colon is an option of that.
+    A part with ``=`` after a strategy with a colon is an option of that strategy.
     """
     name = ""
     for part in text.split(","):
@@ -213,7 +213,7 @@ def split_strategies(text: str) -> Iterator[str]:
 
 
 def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str]) -> None:
-    """Refuse files that cannot be written before any work is done."""
+    """Refuse, before any work is done, files that cannot be written."""
     from ppopt.process.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
@@ -235,7 +235,7 @@ def _check_folder(folder: str | None) -> None:
 def _write_orders(
     folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], how: ExportOptions
 ) -> list[str]:
-    """Write the orders of all schedules, with their configurations in front where there are several."""
+    """Write the orders of all schedules; with several configurations, file names start with the configuration."""
     from ppopt.schedules.export import write_orders
 
     several = len(comparisons) > 1
@@ -254,7 +254,7 @@ def _compare_each(
     options: dict[str, Any],
     clock: _Clock,
 ) -> tuple[list[Comparison], list[str]]:
-    """Compare on each configuration, all of which are read before the first is compared."""
+    """Compare on each configuration. All are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.schedules.order_files import read_each
     from strategies.language.registry import all_strategies
@@ -300,7 +300,7 @@ def _compare_each(
 
 
 def _about(title: str, error: InputError, *, several: bool) -> list[str]:
-    """Write the lines of an error, with the configuration in front where there are several."""
+    """Write the lines of an error, prefixed with the configuration if there are several."""
     lines = str(error).split("\n")
     name = in_one_line(title)
     return [line if not several or line.startswith(name) else f"{name}: {line}" for line in lines]

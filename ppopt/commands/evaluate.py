@@ -121,7 +121,7 @@ def evaluate(
 def _evaluated(
     pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
 ) -> tuple[list[Schedule], list[str], list[str]]:
-    """Evaluate each schedule; of those that do not run, list why, and what went wrong by our fault."""
+    """Evaluate each schedule; list why the others do not run, and internal errors."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
     from ppopt.process.internal_error import InternalError

@@ -1,4 +1,4 @@
-"""The options with which commands write orders, and what they say of it."""
+"""The options for exporting orders, and the notes printed about them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ unshard_option = click.option("--unshard", is_flag=True, help="Also write UNSHAR
 
 
 def how_to_export(command: Command) -> Command:
-    """Add the options that say how orders are exported."""
+    """Add the options for how orders are exported."""
     return force_option(lowered_option(unshard_option(command)))
 
 
 def read_export_options(
     option: str, target: str | None, *, forced: bool, lowered: bool, unshard: bool
 ) -> ExportOptions:
-    """Read how orders are exported; refuse that where nobody asked for an export."""
+    """Read how orders are exported; refuse these options without an export."""
     for flag, given in (("--force-order-only", forced), ("--lowered", lowered), ("--unshard", unshard)):
         if given and target is None:
             raise InputError(f"{flag}: applies to {option}; give that as well")
@@ -44,7 +44,7 @@ def read_export_options(
 
 
 def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
-    """Prepare the export of a schedule; refuse what PyTorch cannot run."""
+    """Prepare the export of a schedule; refuse a schedule that PyTorch cannot run."""
     from ppopt.optimization.periodic import PeriodicSchedule
     from ppopt.process.garbage import collection_paused
     from ppopt.schedules.export import exported
@@ -59,7 +59,7 @@ def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
 
 
 def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
-    """Write one prepared order, with its notes on standard error."""
+    """Write one prepared order; print its notes on standard error."""
     from ppopt.commands.printing import tell_files
     from ppopt.schedules.export import write_order
 
@@ -69,6 +69,6 @@ def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
 
 
 def tell_notes(notes: Iterable[str]) -> None:
-    """Print on standard error what users should know about exported files."""
+    """Print the notes about exported files on standard error."""
     for note in dict.fromkeys(notes):
         click.echo(f"note: {note}", err=True)

@@ -1,4 +1,4 @@
-"""A number on the command line; click's own takes nan and inf."""
+"""A finite number on the command line; click's own type accepts nan and inf."""
 
 from __future__ import annotations
 

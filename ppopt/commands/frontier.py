@@ -90,12 +90,12 @@ def frontier(
 
 
 def _with_option(message: str) -> str:
-    """Name the option where a message names the argument."""
+    """Replace the argument's name in a message by the option's."""
     return f"--{message}" if message.startswith(("limits:", "points:")) else message
 
 
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:
-    """Refuse files that cannot be written before any work is done."""
+    """Refuse, before any work is done, files that cannot be written."""
     from ppopt.commands.pages import check_picture
     from ppopt.process.whole_files import check_outputs
 

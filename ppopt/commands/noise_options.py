@@ -53,19 +53,19 @@ def noise_options(command: Command) -> Command:
 def read_noise(
     noise: float | None, spread: str | None, noise_devices: Sequence[str], samples: int | None, seed: int
 ) -> Noise | None:
-    """Read what noise there is; None where no option asks for any.
+    """Read the noise; None if no option asks for any.
 
     Parameters
     ----------
     noise, spread, noise_devices, samples
         As `noise_options` adds them.
     seed : int
-        What seeds the draws.
+        The seed of the draws.
 
     Raises
     ------
     InputError
-        If one of them is wrong, or they do not go together.
+        If an option is wrong, or the options contradict each other.
     """
     if noise is None and spread is None and not noise_devices:
         if samples is not None:
@@ -88,7 +88,7 @@ def read_noise(
 
 
 def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float | None = None) -> list[Schedule]:
-    """Replay schedules with drawn times, if there is any noise."""
+    """Replay schedules with drawn times, if noise is given."""
     if noise is None:
         return schedules
     from ppopt.noise.under_noise import under_noise
@@ -97,7 +97,7 @@ def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float |
 
 
 def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
-    """Read numbers for devices, ``3=0.2``, or one for all."""
+    """Read one number per device, as in ``3=0.2``, or one for all."""
     found: dict[int | None, float] = {}
     for text in texts:
         device, equals, value = text.rpartition("=")

@@ -17,7 +17,7 @@ from solver.states import Objective
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import TimeLimit
     from ppopt.schedules.schedule import Schedule
     from strategies.given_model.stages import CutChoice
@@ -90,8 +90,9 @@ def optimize(
     noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
     from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from solver.budget import FILES
 
     if report is not None:
         load_page()
@@ -131,24 +132,25 @@ def optimize(
             err=True,
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
-    if save:
-        save_timelines(save, results.found)
-    if trace:
-        write_traces(trace, results.found)
-    if export is not None:
-        write_prepared(export, prepared(results.found[0], how), form)
-    if report is not None:
-        report_schedules(
-            report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
-        )
+    with limit.running(FILES, limit.owed):
+        if save:
+            save_timelines(save, results.found)
+        if trace:
+            write_traces(trace, results.found)
+        if export is not None:
+            write_prepared(export, prepared(results.found[0], how), form)
+        if report is not None:
+            report_schedules(
+                report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
+            )
     tell_internal_errors(ctx, results.faults)
 
 
 @dataclass
 class _Results:
-    """What searches have found, with the published schedules beside it, its explanations, and why there is no more.
+    """The schedules found, published ones for comparison, explanations, and reasons for placements without a schedule.
 
-    ``faults`` are what went wrong by our fault on one of several placements.
+    ``faults`` are internal errors on single placements.
     """
 
     found: list[Schedule] = field(default_factory=list)
@@ -159,7 +161,7 @@ class _Results:
     undecided: list[str] = field(default_factory=list)
 
     def tell_why_not(self, outcome: Exception) -> None:
-        """Take down why a placement has no schedule."""
+        """Record why a placement has no schedule."""
         if isinstance(outcome, TimeTooShortError):
             self.undecided.append(str(outcome))
         elif isinstance(outcome, InfeasibleError):
@@ -168,20 +170,21 @@ class _Results:
             self.faults.append(str(outcome))
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
-        """Replay all with drawn times, if there is any noise."""
+        """Replay all schedules with drawn times, if noise is given."""
         noisy = dict(zip(map(id, self.beside), with_noise(self.beside, noise, limit.ends), strict=True))
         self.found = [noisy[id(schedule)] for schedule in self.found]
         self.beside = list(noisy.values())
 
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
-    """Search each placement; what is shown beside a result belongs to its turn."""
+    """Search each placement, and evaluate the published schedules shown with its result in the same turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.optimization.explain import explain_within
     from ppopt.optimization.optimize import optimize_each
     from ppopt.process.internal_error import InternalError
     from ppopt.schedules.schedule import Schedule
+    from solver.budget import BESIDE, EXPLANATION
 
     results = _Results()
     with ProgressLine() as line:
@@ -191,7 +194,8 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
                 continue
             line.say("evaluating published schedules")
             try:
-                schedule, *published = with_published(outcome, limit)
+                with limit.running(BESIDE):
+                    schedule, *published = with_published(outcome, limit)
             except InternalError as error:
                 results.faults.append(str(error))
                 schedule, published = outcome, []
@@ -199,7 +203,8 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
             results.beside += [schedule, *published]
             if limit.afterwards.explained:
                 line.say("explaining")
-                results.texts.append(explain_within(limit, schedule))
+                with limit.running(EXPLANATION):
+                    results.texts.append(explain_within(limit, schedule))
             line.say("")
     return results
 
@@ -220,7 +225,7 @@ def _has_saving_blocks(schedule: Schedule) -> bool:
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
-    """Refuse before the search what could not be exported after it."""
+    """Refuse, before the search, a result that could not be exported."""
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:

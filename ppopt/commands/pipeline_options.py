@@ -63,14 +63,14 @@ _CUT_OPTIONS = (
 
 
 def cut_options(command: Command) -> Command:
-    """Add the options that say how the layers of a model are cut."""
+    """Add the options for how the layers of a model are cut."""
     for option in reversed(_CUT_OPTIONS):
         command = option(command)
     return command
 
 
 def with_layout(pipeline: Pipeline, layout: str | None) -> Pipeline:
-    """Lay the layers of a model on stages as ``--layout`` says, if it is given.
+    """Assign the layers of a model to stages as ``--layout`` says, if given.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def pipeline_options(command: Command) -> Command:
 
 
 def overriding_options(command: Command) -> Command:
-    """Add the options that describe a pipeline, all but the configuration that they override."""
+    """Add the options that describe a pipeline, except the configuration that they override."""
     for option in reversed(_OPTIONS[1:]):
         command = option(command)
     return command
@@ -127,14 +127,14 @@ def read_pipeline(config: str | None, **options: Any) -> tuple[Pipeline, str | N
 def read_with_strategies(
     strategies: Sequence[Named], config: str | None, **options: Any
 ) -> tuple[Pipeline, tuple[Named, ...]]:
-    """Make the pipeline as `read_pipeline` does, together with the strategies to be run on it.
+    """Make the pipeline as `read_pipeline` does, together with the strategies to run on it.
 
-    Schedule files among them settle the sizes that are left open.
+    Schedule files among them fix the sizes that are left open.
 
     Parameters
     ----------
     strategies : sequence of str or GivenOrder
-        Those named on the command line, schedule files included, or what was read of them.
+        The ones named on the command line; schedule files may be read already.
     config : str or None
         The configuration file.
     **options
@@ -145,7 +145,7 @@ def read_with_strategies(
     pipeline : Pipeline
         The pipeline.
     strategies : tuple of str or GivenOrder
-        Those named, else the one that the configuration names, if any; with the configuration's group size.
+        The ones named, or else the one in the configuration, if any; with the configuration's group size.
     """
     from ppopt.schedules.order_files import read_each
     from strategies.language.orders import with_group_size
@@ -161,19 +161,19 @@ def read_with_strategies(
 def pipelines_for_files(
     config: str | None, memory_limit: str | None, *, recut: bool = False
 ) -> Callable[[GivenOrder], Pipeline]:
-    """Read a configuration that schedule files are to be checked against.
+    """Read the configuration that schedule files are checked against.
 
     Parameters
     ----------
     config, memory_limit : str or None
         The configuration file, and the option that overrides its memory limit.
     recut : bool
-        Whether the model is re-partitioned into as many stages as the file has.
+        Whether the model is re-partitioned into the file's number of stages.
 
     Returns
     -------
     callable
-        Gives the pipeline for a file, which settles what the configuration leaves open.
+        Returns the pipeline for a file; the file fixes the sizes that the configuration leaves open.
     """
     mapping = _read_split(config).mapping
     unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {
@@ -197,7 +197,7 @@ def _read_split(config: str | None) -> Split:
 
 
 def _beside(config: str | None, strategy: str | None) -> str | None:
-    """Find the schedule file that a configuration names in its own folder, where it is looked for first."""
+    """Find the schedule file named by a configuration, first in the configuration's own folder."""
     if config is None or strategy is None or not strategy.lower().endswith(".csv"):
         return None
     path = Path(config).parent / strategy
@@ -217,7 +217,7 @@ def _make_pipeline(
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
-    """Override a configuration with the options and read it."""
+    """Apply the options to a configuration and read the result."""
     from strategies.model.pipeline import Pipeline
 
     files = [name for name in strategies if not isinstance(name, str)]
@@ -226,7 +226,7 @@ def _make_pipeline(
             f"--recut: {placed.name} holds communication that was placed for its own stages; give a model with as "
             "many stages, or an order of computations"
         )
-    as_given = None if recut and not files else stages  # else --stages does not say how the model is given
+    as_given = None if recut and not files else stages  # otherwise --stages does not describe the model as given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
@@ -263,7 +263,7 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
 
 
 def _value(option: str, text: str) -> Any:
-    """Read a number or a list of numbers; what is neither stays text and is refused with its key."""
+    """Read a number or a list of numbers; anything else stays text, to be refused with its key."""
     from strategies.model.configuration import parse_json
 
     try:
@@ -279,7 +279,7 @@ _PP_EMULATIONS = {"backward_D": "backward_input", "backward_W": "backward_weight
 
 @dataclass
 class _TimeOverrides:
-    """The options ``--time``, one after the other; what one says, no later one may take back."""
+    """The ``--time`` options in order; no later one may undo an earlier one."""
 
     mapping: dict[str, Any]
     strategies: tuple[Named, ...]
@@ -295,7 +295,7 @@ class _TimeOverrides:
             raise InputError(f"--time: must be KEY=VALUE, e.g. forward=1.5; found {text[:40]!r}")
         times = self.mapping.setdefault("times", {})
         if not isinstance(times, dict):
-            return  # refused when the whole is read
+            return  # refused later, when the whole configuration is read
         key = _PP_EMULATIONS.get(name, name)
         stage = _stage(key, place) if dot else None
         self._take(key, stage, written.strip())
@@ -312,7 +312,7 @@ class _TimeOverrides:
         self.given[key, stage] = written
 
     def _with_stage(self, key: str, stage: int, value: object) -> Any:
-        """Change one stage of what a key says."""
+        """Change one stage of a key's value."""
         if "layers" in self.mapping:
             raise InputError(f"times.{key}.{stage}: cannot be given beside layers, which have their own")
         current = self.mapping["times"].get(key, self._default(key))
@@ -328,7 +328,7 @@ class _TimeOverrides:
         return entries
 
     def _default(self, key: str) -> int | None:
-        """Give what `_fill_in_times` will give to a key."""
+        """Return the value that `_fill_in_times` will set for a key."""
         whole = "backward" in self.mapping["times"]
         filled_in = ("forward",) if whole else ("forward", "backward_input", "backward_weight")
         return 1 if self.open_times and key in filled_in else None
@@ -346,7 +346,7 @@ def _stage(key: str, text: str) -> int:
 
 
 def _fill_in_times(mapping: dict[str, Any]) -> None:
-    """Where no file gives times, every time that no option gives is 1."""
+    """Without a file of times, set every time that no option gives to 1."""
     times = mapping.setdefault("times", {})
     times.setdefault("forward", 1)
     if "backward" not in times:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
 RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
 NOTHING_FOUND = 4
-"""The exit status where the time was too short for any plan."""
+"""The exit status if the time was too short to find a plan."""
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon; a name that ends in .csv is an order of "
@@ -121,7 +121,7 @@ def plan(
 def _read(
     orders: tuple[str, ...], named: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Pipeline, tuple[Named, ...] | None]:
-    """Read the model, and the orders it is cut for; None for all."""
+    """Read the model and the orders to cut it for; None for all."""
     from ppopt.commands.compare import split_strategies
 
     listed = [*orders, *(name for text in named for name in split_strategies(text))]
@@ -151,7 +151,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 
 def _stages_per_device(pipeline: Pipeline, stages: int | None, numbers: list[int] | None) -> list[int] | None:
-    """Read ``--stages``, which says for all schedules into how many stages the model is cut."""
+    """Read ``--stages``, the number of stages for all schedules."""
     if stages is None:
         return numbers
     number = stages // pipeline.devices

@@ -1,4 +1,4 @@
-"""What ``ppopt plan`` prints and writes."""
+"""The output and files of ``ppopt plan``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from strategies.layouts.frameworks import FRAMEWORKS, planned_for
 from strategies.model.numbers import in_one_line
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
-"""What a row of CSV has no room for."""
+"""Figures left out of CSV rows."""
 
 
 def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None:
@@ -47,7 +47,7 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
 
 
 def _failed(unplanned: Sequence[Unplanned]) -> list[str]:
-    """Say why orders have no plan, those for the same reason together."""
+    """Say why orders have no plan, grouped by reason."""
     named = [(each.name, f"{'infeasible' if each.is_proven else 'no plan'}: {each.reason}") for each in unplanned]
     return together(named, lambda name, text: f"{name}: {text}")
 
@@ -105,7 +105,7 @@ def _compared(each: ComparedLayout) -> str:
 
 
 def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
-    """Write the best plan that a framework can run, and what a better one that it cannot run would save."""
+    """Write the best plan that a framework can run, and what a better plan that it cannot run would save."""
     plan, better = planning.best_for(framework), best.exports[framework]
     if plan is None:
         yield f"{framework} runs none of these plans as a whole; from {best.label} it can take:"
@@ -128,14 +128,14 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
     path : str
         The configuration.
     order : str or None
-        A schedule file beside it, for an order that was searched.
+        A schedule file in the same folder, for a searched order.
     plan : Plan
-        What is written.
+        The plan.
 
     Returns
     -------
     list of str
-        The files that were written.
+        The files written.
     """
     mapping = plan.pipeline.to_mapping()
     if plan.is_free and order is not None:
@@ -153,7 +153,7 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
 
 
 def _as_searched(plan: Plan) -> dict[str, str]:
-    """Say of an order's communication that it is placed by time, as that of a search is."""
+    """Mark an order's communication as placed by time, as a search places it."""
     if plan.pipeline.semantics not in ("rendezvous", "batched"):
         return {}
     placed = {"p2p": "rendezvous", "lowering": "timed"}

@@ -1,4 +1,4 @@
-"""What the commands print and write."""
+"""The printed output and files of the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import click
 from ppopt.comparison.comparison import Comparison
 from ppopt.memory_frontier.frontier import Frontier
 from ppopt.noise.noise import Noise
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process.time_limit import TimeLimit
 from ppopt.process.whole_files import bytes_written_whole, written_whole
 from ppopt.schedules.flat_figures import flat
@@ -70,7 +70,7 @@ def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
 
 
 def table_width() -> int | None:
-    """Return how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
+    """Return the width of a table: unlimited in a pipe, so that no name is broken."""
     return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
 
 
@@ -79,7 +79,7 @@ def _is_read_on_a_terminal() -> bool:
 
 
 def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[Schedule]:
-    """Put the published schedules on its placement behind the result of a search, as far as there is time."""
+    """Add the published schedules on the same placement after a search's result, as time permits."""
     published, left_out = compared_with_published(schedule, limit)
     if left_out and limit is not None:
         note = f"{schedule.strategy}: {listed(left_out)} left out beside it: {limit.used_up}"
@@ -97,7 +97,7 @@ def show_optimized(
     texts: Sequence[str] = (),
     noise: Noise | None = None,
 ) -> None:
-    """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
+    """Print the results of a search, ranked with those that `with_published` adds, each with its explanation."""
     if form == "json":
         _tell_notes(beside)
         rows = [schedule.to_dict() for schedule in beside]
@@ -152,7 +152,7 @@ def show_frontier(frontier: Frontier, form: str) -> None:
 
 
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
-    """Return what should be known of a comparison, with its configuration in front where there are several."""
+    """Print the notes on a comparison, prefixed with its configuration if there are several."""
     _tell_notes(comparison.schedules, prefix)
     for note in comparison.notes:
         click.echo(f"note: {prefix}{note}", err=True)
@@ -178,7 +178,7 @@ def _comparison_text(comparison: Comparison) -> str:
 
 
 def wrapped(text: str, indent: str = "  ") -> str:
-    """Break a line for a terminal; what reads a pipe wants it whole."""
+    """Wrap a line for a terminal; in a pipe, keep it whole."""
     width = table_width()
     return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
 
@@ -207,14 +207,14 @@ def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
 
 
 def together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]) -> list[str]:
-    """Write texts that are about a schedule each; one that is about several is written once, with all their names.
+    """Write one text per schedule; a text shared by several is written once, with all their names.
 
     Parameters
     ----------
     named : iterable of (str, str)
         Names and texts.
     of_one : callable
-        Writes a text that is about one schedule alone, from its name and the text.
+        Writes a text about a single schedule, from its name and the text.
     """
     names: dict[str, dict[str, None]] = {}
     for name, text in named:
@@ -263,7 +263,7 @@ def _paint(text: str, kind: str) -> str:
 
 
 def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write timelines as CSV, one row per operation; with several schedules, a column names each."""
+    """Write timelines as CSV, one row per operation; with several schedules, a column holds the name."""
     with written_whole(path) as file:
         for place, schedule in enumerate(schedules):
             frame = schedule.timeline
@@ -273,7 +273,7 @@ def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
 
 
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write schedules as one Chrome trace, a process each; compressed where the name ends in ``.gz``."""
+    """Write schedules as one Chrome trace, one process each; compressed if the name ends in ``.gz``."""
     traced = (Traced(each.strategy, each.problem, each.rows, each.pipeline.unit or "") for each in schedules)
     if not path.endswith(".gz"):
         with written_whole(path) as file:

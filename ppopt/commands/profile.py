@@ -60,7 +60,7 @@ def profile(
 
 
 def _form(form: str | None, output: str | None) -> str:
-    """Choose by the file's name, since a configuration is read by its name, too."""
+    """Choose the format by the file's name, as reading a configuration does."""
     named = "json" if output is not None and output.lower().endswith(".json") else "yaml"
     if output is not None and form is not None and form != named:
         ending = "a name that ends in .json" if form == "json" else "one that does not end in .json"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ppopt.sweeps.sweeping import Outcome
 
 _SHOWN = ("strategy", "makespan", "bound", "bubble_ratio", "peak_memory", "status")
-"""The figures of the table; JSON and CSV have all."""
+"""The figures shown in the table; JSON and CSV have all."""
 
 _LONGEST_REASON = 60
 
@@ -106,12 +106,12 @@ def _foreseen(grid: Grid, workers: int) -> str:
 
 
 def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
-    """Ask before very many jobs are run; where nobody can answer, refuse.
+    """Ask before running very many jobs; refuse if nobody can answer.
 
     Raises
     ------
     InputError
-        If nobody says yes.
+        Unless the answer is yes.
     """
     from ppopt.sweeps.sweeping import MOST_UNCONFIRMED
 
@@ -144,7 +144,7 @@ def _show(outcome: Outcome, form: str) -> None:
 
 
 def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
-    """Say on standard error what the column of notes says, each once with the schedules that it is about."""
+    """Print each note once on standard error, with the schedules that it applies to."""
     from ppopt.commands.printing import together
 
     named = [(str(row["strategy"]), str(row["notes"])) for row in rows if row["notes"]]
@@ -153,7 +153,7 @@ def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _table(axes: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """Write a row for each job, the shortest that fits at each point marked."""
+    """Write one row per job; at each point, mark the shortest schedule that fits."""
     from reports.sweeps.winners import winners
 
     best = {id(row) for row in winners(axes, rows).values()}

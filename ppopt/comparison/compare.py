@@ -1,4 +1,4 @@
-"""Comparing schedules: the published ones and the searched ones on one model, ranked, each with its ladder."""
+"""Comparing published and searched schedules on one model: ranked, each with its ladder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from ppopt.comparison.selection import (
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
+from ppopt.optimization.cuts import searched_cut, searched_cuts
 from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
-from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cut, searched_cuts
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule
@@ -42,43 +44,43 @@ from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder, Named
 
 PUBLISHED_SHARE = 0.8
-"""The part of the time that evaluating published schedules may take before a search."""
+"""Share of the time limit for evaluating published schedules, if a search follows."""
 
 SHORTEST_SEARCH_OF_MANY = 6
-"""It takes at least so many times as long as the quickest evaluation, operation by operation."""
+"""Least time of a search per operation, in multiples of the fastest evaluation per operation."""
 
 FEWEST_PACES = 3
-"""Of fewer evaluations the quickest may still have loaded libraries."""
+"""Evaluations needed before the fastest one is trusted: the first ones may include loading libraries."""
 
 ALWAYS_FOR_SEARCH = 0.3
-"""So many seconds a search may take beyond its time before it is left out: for a small pipeline none is."""
+"""Seconds by which a search may exceed its time before it is left out; keeps every search of a small pipeline."""
 
 LEAST_FOR_PUBLISHED = 0.3
-"""The part that it may take at least, however long searches take."""
+"""The least that `PUBLISHED_SHARE` falls to, however long searches take."""
 
 PUBLISHED_SHARE_BESIDE_FILES = 1 / 3
-"""The same where files are written afterwards, which takes about as long again."""
+"""`PUBLISHED_SHARE` if files are written afterwards, which takes about as long again."""
 
 SHORTEST_SEARCH = 4
-"""A search for which there is no time takes, with its cut and its bound, about as long as so many evaluations."""
+"""Time of the shortest possible search, with its cut and its bound, in average evaluations."""
 
 MOST_FOR_FILES = 0.5
-"""The part of what is left after published schedules that drawing times and writing files may be given."""
+"""Largest share, of the time left after published schedules, for drawing times and writing files."""
 
 TRIALS_SHARE = 0.05
-"""Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
+"""Share of the time left for trying published schedules with each kind of communicators, if a search follows."""
 
 BOUNDS_SHARE = 0.25
-"""The part of what is then left that bounds may take."""
+"""Share of the time left after that for bounds, if a search follows."""
 
 MOST_KINDS = 3
-"""A search has at most so many operations for each stage and microbatch."""
+"""Most operations that a search has for each stage and microbatch."""
 
 NOISE_CAUTION = 1.3
-"""Drawing times may take this much longer than foreseen."""
+"""Safety factor on the predicted time for drawing times."""
 
 OnPhase = Callable[[str], None]
-"""Called with a few words on what is being done."""
+"""Called with a short text about the current phase."""
 
 
 def compare(
@@ -107,44 +109,45 @@ def compare(
     pipeline : Pipeline
         The costs and the memory limit.
     strategies : iterable of str or path, optional
-        Names and schedule files as for `evaluate`; by default every schedule that there is, those that take any number
-        of stages a device with two where the pipeline has one. What does not fit is left out, with a reason.
+        Names and schedule files as for `evaluate`; by default every known schedule. If the pipeline has one stage per
+        device, schedules that take any number of stages per device run with two. A schedule that does not fit is left
+        out, with a reason.
     optimize : bool
-        Whether to search, too, with split backwards.
+        Whether to search as well, with split backwards.
     placement : {"linear", "interleaved", "v", "bidirectional", "all"}
-        What is searched.
+        The placement to search.
     overlap : bool, optional
         Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
     baseline : str or path, optional
         The schedule that all are compared with, such as your own; it is evaluated if it is not among the others. By
-        default 1f1b, where that is among them; ``"none"`` for none.
+        default 1f1b, if it is among them; ``"none"`` for none.
     exclude : iterable of str or path
-        Schedules that are not evaluated: names, with any options, or with the very options that are given.
+        Schedules that are not evaluated: a name excludes it with any options, a name with options only with these.
     time_limit : float
-        Seconds for all of it: four fifths at most for the published schedules where something is searched, some for
-        bounds, the rest for the placements. What there is no time for is left out, and named.
+        Seconds in all. If there is a search, published schedules take at most four fifths, bounds take some, and the
+        placements share the rest. Schedules that the time does not suffice for are left out, and named.
     workers, seed
         As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
-        As for `evaluate`; the graph is the fastest for many schedules, and all give the same.
+        As for `evaluate`; the graph is the fastest for many schedules, and all engines give the same result.
     progress, on_phase : callable, optional
-        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
+        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with the current phase.
     afterwards : Afterwards, optional
-        What is yet to be done with the result in the same time.
+        Work on the result that must fit into the same time.
     cut : {"plan", "even"}
-        How layers are cut that come without a cut: for each schedule on its own, or evenly.
+        How to cut layers that come without a cut: for each schedule on its own, or evenly.
     noise : Noise, optional
-        How times vary: each schedule is replayed with many draws of them, too, within the same time.
+        How times vary: each schedule is also replayed with many draws, within the same time.
 
     Returns
     -------
     Comparison
-        Ranked. Ctrl-C ends the search early, with the results so far.
+        The schedules, ranked. Ctrl-C ends the search early, with the results so far.
 
     Raises
     ------
     InputError
-        If an argument is wrong, or nothing remains to be shown.
+        If an argument is wrong, or nothing is left to show.
     """
     started = perf_counter()
     if overlap is not None and not isinstance(overlap, bool):
@@ -167,7 +170,7 @@ def compare(
     model = GivenModel.of_several(pipeline, names, placements, cut)
     settled = model.settled()
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
-    allowed = overlap is None or overlap  # where no block saves time, it is no freedom
+    allowed = overlap is None or overlap  # harmless if no block saves time
     gathered = _Gathered(on_phase or _tell_nobody, limit)
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     gathered.evaluate(model, names, engine, searches=len(placements))
@@ -200,7 +203,7 @@ def compare(
 
 
 def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
-    """Name what is shorter than the searched schedule of its placement because it has another number of stages."""
+    """Name schedules that beat the searched one on the same placement with another number of stages."""
     for found in (each for each in schedules if each.is_searched):
         rivals = [
             each
@@ -222,7 +225,7 @@ def _tell_nobody(_text: str) -> None:
 def _checked(
     pipeline: Pipeline, strategies: Iterable[Any] | None, engine: EngineChoice, exclusions: frozenset[Hashable]
 ) -> list[Named]:
-    """Refuse wrong arguments before any work; list the names."""
+    """Refuse wrong arguments before any work; return the names as a list."""
     check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
@@ -239,7 +242,7 @@ def _checked(
 
 @dataclass
 class _Gathered:
-    """What a comparison has found so far."""
+    """The results of a comparison so far."""
 
     on_phase: OnPhase
     limit: TimeLimit
@@ -255,7 +258,7 @@ class _Gathered:
     paces: list[float] = field(default_factory=list)
 
     def try_communicators(self, seconds: float) -> None:
-        """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
+        """Find out which communicators the schedules run with, and the cost of PyTorch's placement."""
         self.on_phase("trying communicators")
         try:
             self.trials.run(self.schedules, perf_counter() + seconds)
@@ -264,9 +267,9 @@ class _Gathered:
             self.limit.hurry()
 
     def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, searches: int) -> None:
-        """Evaluate each schedule; leave out what does not fit, and what leaves too little time to searches.
+        """Evaluate each schedule; leave out any that does not fit, or that leaves too little time for searches.
 
-        What does not fit is shown with options that do, if there are any.
+        A schedule that does not fit is shown with options that do, if any exist.
         """
         share = PUBLISHED_SHARE if self.limit.afterwards.foresee is None else PUBLISHED_SHARE_BESIDE_FILES
         started, longest = perf_counter(), 0.0
@@ -303,7 +306,7 @@ class _Gathered:
     def cut_for_searches(
         self, pipeline: Pipeline, placements: Sequence[str], options: SearchOptions
     ) -> list[tuple[Pipeline, Placement]]:
-        """Cut the model for each search, before published schedules take what time they may."""
+        """Cut the model for each search, before published schedules use up their share of the time."""
         try:
             return list(searched_cuts(pipeline, placements, options))
         except KeyboardInterrupt:
@@ -312,7 +315,7 @@ class _Gathered:
             return []
 
     def put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
-        """Keep the time for drawing times, and for files, of all that is there and all that will be searched."""
+        """Reserve time for noise draws and files, for the schedules found so far and those still to be searched."""
         try:
             self._put_aside(noise, cuts)
         except KeyboardInterrupt:
@@ -334,7 +337,7 @@ class _Gathered:
         self.limit.put_aside(files=min(seconds + self.for_files, most))
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
-        """Find the bounds of all that is there and all that will be searched."""
+        """Find bounds for the schedules found so far and those still to be searched."""
         self.on_phase("computing lower bounds")
         share = BOUNDS_SHARE if placements else 1.0
         self.bounds.deadline = perf_counter() + share * self.limit.left
@@ -349,7 +352,7 @@ class _Gathered:
         self.bounds.deadline = self.limit.ends
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
-        """Search the placements in turn, the time shared; Ctrl-C ends them all."""
+        """Search the placements in turn; they share the time, and Ctrl-C ends them all."""
         placements = options.placements
         shown = len(self.schedules)
         for place, name in enumerate(placements):
@@ -362,12 +365,12 @@ class _Gathered:
             part = self.limit.part(len(placements) - place)
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0
-            seconds = options.time_limit / len(placements)  # as for the bounds: the cut must be the same
+            seconds = options.time_limit / len(placements)  # the same as for the bounds, so that the cut is the same
             self._search_one(pipeline, replace(options, placement=name, time_limit=seconds), part)
             self.limit.put_aside(files=part.owed)
 
     def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:
-        """Say why there is no time even for the shortest search of a placement; empty where there is."""
+        """Say why even the shortest search of a placement would take too long; empty if it would not."""
         if len(self.paces) < FEWEST_PACES:
             return ""
         with suppress(InputError):
@@ -384,7 +387,7 @@ class _Gathered:
             outcomes = list(optimize_each(pipeline, options, limit))
         except InputError as error:
             self.left_out.append((f"optimized-{options.placement}", str(error)))
-        except KeyboardInterrupt:  # before the search proper, or after it
+        except KeyboardInterrupt:  # just before the search or just after it
             self.searched.append(options.placement)
             self.interrupted = True
         except Exception as error:
@@ -402,7 +405,7 @@ class _Gathered:
             self.limit.hurry()
 
     def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
-        """Find the baseline among what was made; a note says where one that was asked for is not there."""
+        """Find the baseline among the schedules; return a note instead if a requested one was left out."""
         if baseline.name is None:
             return {}
         label = self.labels.get(identity(baseline.name))
@@ -412,7 +415,7 @@ class _Gathered:
         return {"notes": (f"the baseline {baseline.name} was left out, so nothing is compared with it",)}
 
     def refuse_nothing(self) -> None:
-        """Refuse a comparison in which nothing remains."""
+        """Refuse an empty comparison."""
         if not self.schedules and not self.infeasible and self.left_out:
             if ours := internal_errors(self.left_out):
                 raise InternalError("\n".join(ours))
@@ -420,7 +423,7 @@ class _Gathered:
 
 
 def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline: float | None = None) -> Comparison:
-    """Rank schedules that were made before.
+    """Rank existing schedules.
 
     Parameters
     ----------
@@ -429,7 +432,7 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
     schedules : sequence of Schedule
         At least one.
     deadline : float, optional
-        Until when bounds may be looked for, on the clock of `time.perf_counter`.
+        When to stop looking for bounds, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = GivenModel(pipeline, least).settled()
@@ -445,12 +448,12 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
 
 
 def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
-    """Choose one schedule for each placement."""
+    """Yield one schedule for each placement."""
     yield from {schedule.placement: schedule for schedule in schedules}.values()
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
-    """Rank schedules and lay their ladders; one that is below its bound is left out, as our fault."""
+    """Rank schedules and make their ladders; a schedule below its bound is left out as an internal error."""
     ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, quick)
     bounded: list[tuple[Schedule, Ladder]] = []
@@ -471,13 +474,13 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBound
 
 
 def _rank(schedule: Schedule) -> tuple[Any, ...]:
-    """Those that fit come first, then the shorter, those with less memory, the searched, by name."""
+    """Rank by whether it fits, makespan, memory, searched before published, and name."""
     searched = schedule.is_searched
     return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
-    """Give a schedule its ladder's bound, on the makespan."""
+    """Give a schedule its ladder's bound on the makespan."""
     proven = schedule.bound_held_by
     same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status

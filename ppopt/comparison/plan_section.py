@@ -12,16 +12,16 @@ from solver.counted import counted
 
 
 def plan_section(planning: Planning, title: str, *, deadline: float | None = None) -> Section:
-    """Take what a report shows of plans: the best ones, each on its own cut.
+    """Make the section of a report for plans: the best ones, each on its own cut.
 
     Parameters
     ----------
     planning : Planning
         With at least one plan.
     title : str
-        What it is called, such as its configuration file.
+        Its title, such as its configuration file.
     deadline : float, optional
-        Until when bounds of the ladders may be looked for, on the clock of `time.perf_counter`.
+        When to stop looking for the ladders' bounds, on the clock of `time.perf_counter`.
     """
     shown = planning.plans[:MOST_SHOWN]
     schedules = [

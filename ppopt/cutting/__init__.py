@@ -1,1 +1,1 @@
-"""Which layers go where, for a given order."""
+"""Cuts of a model's layers into stages, for a given order."""

@@ -1,12 +1,12 @@
 """The best cut of a model for a fixed order of its operations, with a proof.
 
-What others use:
+For use by other modules:
 
 `plan_fixed_order(pipeline, strategy, ...)`
-    Finds which layers lie on which stage, and what is recomputed, such that a published schedule (or one from a file)
-    is as short as it can be within the memory, and proves it: a `FixedPlan`.
+    Finds the layers of each stage, and what to recompute, for which a published schedule (or one from a file) is
+    shortest within the memory, and proves it. Returns a `FixedPlan`.
 `quick_cut(pipeline, strategy, ...)`
-    A good cut in a moment, without a proof: the layers of each stage. It loads nothing heavy.
+    Finds a good cut quickly, without a proof. Returns the layers of each stage. It loads nothing heavy.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from ppopt.cutting.order_as_partition import (
 )
 from ppopt.cutting.order_dependence import depends_on_costs
 from ppopt.schedules.order_files import read_named
+from solver import jit
 from solver.bounds.between import none_between
 from solver.deadline import is_over
 from solver.errors import InputError
-from solver.partitioning.compiling import compiled_loops
+from solver.partitioning import loops
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.problem import Split
 from solver.partitioning.solve import Answer, best_split, quick_split
@@ -51,48 +52,49 @@ from strategies.order_files.given_order import GivenOrder
 from strategies.problem.dependencies import build_problem, split_as_in
 
 PlanStatus: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
-"""Proven; found, but maybe not the best; no cut fits the memory, proven; nothing found in time."""
+"""Proven best; found, but maybe not the best; no cut fits the memory, proven; nothing found in time."""
 
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
 MOST_OPS = 20_000
-"""An order of more operations is not replayed dozens of times for a moment's answer: its model is cut evenly."""
+"""Above this many operations, a quick cut is the even one: dozens of replays would take too long."""
 
 MOST_STAGES = 1024
-"""Into more stages no model is cut: what is known of a cut grows with their square."""
+"""The most stages: the data kept for a cut grows with their square."""
 
 
 @dataclass(frozen=True)
 class FixedPlan:
-    """The best cut that was found for an order, and what is known of the best one there is.
+    """The best cut found for an order, and a bound on all cuts.
 
     Attributes
     ----------
     strategy : str
-        The order, as it was named.
+        The order's name, as given.
     stages : int
-        How many stages the model is cut into.
+        The number of stages.
     layers_per_stage : tuple of int or None
         How many layers each stage holds; None if no cut was found.
     recomputed_per_stage : tuple of tuple of int or None
-        For each stage and kind of layers how many are recomputed, as `Pipeline.with_cut` takes it; None for no layer.
+        How many layers are recomputed, for each stage and kind of layers, as `Pipeline.with_cut` takes it; None if no
+        layer is recomputed.
     makespan : Fraction or None
-        How long the order takes then, exactly, in the unit of the pipeline.
+        The order's makespan with this cut, exact, in the pipeline's unit.
     bound : Fraction
-        With this order no cut that fits the memory, and no recomputation that was allowed, is shorter. Exact.
+        With this order, no cut that fits the memory is shorter, whatever is recomputed of what may be. Exact.
     status : {"optimal", "feasible", "infeasible", "unknown"}
-        Proven; found, but maybe not the best; proven that none fits the memory; nothing found in time.
+        Proven best; found, but maybe not the best; proven that no cut fits the memory; nothing found in time.
     seconds : float
-        How long it took.
+        The time it took.
     uniform_k : int or None
-        With ``recompute="uniform-k"``: of how many layers on every stage.
+        With ``recompute="uniform-k"``: the number of layers recomputed on every stage.
     is_fixed : bool
-        Whether the order is the same for all cuts. If not, there is no proof, and the bound is that of all the work.
+        Whether the order is the same for all cuts. If not, nothing is proven beyond `work_bound`, which is the bound.
     nodes, paths : int
-        How many parts of all cuts were looked at, and how many paths through the order.
+        How many sets of cuts were examined, and how many paths through the order.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     cut : Pipeline or None
         The pipeline with this cut.
     placement : Placement or None
@@ -133,12 +135,12 @@ OnBound: TypeAlias = Callable[[Fraction], None]
 
 @dataclass(frozen=True)
 class FixedOrder:
-    """An order on a pipeline of layers whose cut is open.
+    """An order on a pipeline of layers that is not cut yet.
 
     Attributes
     ----------
     label : str
-        What it is called.
+        The order's name.
     pipeline : Pipeline
         Cut evenly, into as many stages as the order has.
     placement : Placement
@@ -146,9 +148,9 @@ class FixedOrder:
     orders : sequence of sequence of (Op or Block)
         The actions of each device.
     strategy : Strategy or None
-        The rule that made them; None for a file.
+        The rule that made the order; None for a file.
     options : dict of str to int
-        Its options.
+        The rule's options.
     """
 
     label: str
@@ -160,38 +162,38 @@ class FixedOrder:
 
     @cached_property
     def ordered(self) -> Ordered:
-        """Its actions, each behind what it waits for."""
+        """The actions, each after those that it waits for."""
         return sorted_actions(self.pipeline, self.placement, self.orders)
 
     @property
     def stages(self) -> int:
-        """How many stages it has."""
+        """The number of stages."""
         return len(self.placement.homes[0])
 
     @cached_property
     def is_fixed(self) -> bool:
-        """Whether it is the same for all cuts."""
+        """Whether the order is the same for all cuts."""
         if self.strategy is None:
             return True
         return not depends_on_costs(self.strategy, self.pipeline, self.options)
 
     def prepare(self) -> None:
-        """Find out all that planning asks for again and again."""
+        """Compute in advance the properties that planning reads many times."""
         _ = self.ordered, self.is_fixed
 
     def without_limit(self) -> FixedOrder:
-        """Return the same without a memory limit: it is sorted already."""
+        """Return the same order without a memory limit; the sorting is reused."""
         free = replace(self, pipeline=self.pipeline.with_limit(None))
         free.__dict__["ordered"], free.__dict__["is_fixed"] = self.ordered, self.is_fixed
         return free
 
     def orders_on(self, pipeline: Pipeline) -> Orders:
-        """Return the actions of each device on another cut into as many stages.
+        """Return the actions of each device on another cut into the same number of stages.
 
         Raises
         ------
         InputError
-            If the schedule finds no order for it.
+            If the schedule's rule finds no order for that cut.
         """
         if self.is_fixed or self.strategy is None:
             return self.orders
@@ -204,17 +206,17 @@ def read_order(pipeline: Pipeline, strategy: Any, *, stages: int | None = None) 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers; a cut that it has is forgotten.
+        With layers; its cut, if any, is ignored.
     strategy : str, path or GivenOrder
         As `ppopt.evaluate` takes it.
     stages : int, optional
-        Into how many stages the model is cut; by default as many as the strategy says.
+        The number of stages; by default the strategy's.
 
     Raises
     ------
     InputError
-        If there is no such strategy, it does not fit the pipeline, the pins of the layers allow no cut, or the stages
-        are too many.
+        If the strategy is unknown or does not fit the pipeline, the layers' pins allow no cut, or there are too many
+        stages.
     """
     if pipeline.layers is None:
         raise InputError("layers: are needed to plan a cut, and this pipeline gives the times of its stages")
@@ -255,7 +257,7 @@ def quick_cut(
     stop: Callable[[], bool] | None = None,
     compiled: dict[str, Any] | None = None,
 ) -> Counts:
-    """Find a good cut for an order in a moment; nothing is recomputed, and nothing is proven.
+    """Find a good cut for an order quickly; nothing is recomputed, and nothing is proven.
 
     Parameters
     ----------
@@ -266,22 +268,22 @@ def quick_cut(
     seed : int
         The same seed gives the same cut.
     order : FixedOrder, optional
-        The order, if it is known already; then the other arguments do not matter.
+        The order, if it is known already; the other arguments are then ignored.
     stop : callable, optional
-        Asked often: whether to end now.
+        Called often; the search ends when it returns True.
     compiled : dict, optional
-        The compiled loops, if they are there: the cut is the same, and there sooner.
+        The compiled loops, if available: the cut is the same, but found faster.
 
     Returns
     -------
     tuple of int
-        The layers of each stage. Where no cut that was tried fits the memory, one that exceeds it least; the even one
-        where the order has too many operations for a quick answer.
+        The layers of each stage. If no cut that was tried fits the memory, the one that exceeds it least; the even cut
+        if the order has more than `MOST_OPS` operations.
 
     Raises
     ------
     InputError
-        As `read_order`, or if the pins of the layers allow no cut.
+        As `read_order`, or if the layers' pins allow no cut.
     """
     order = order or read_order(pipeline, strategy, stages=stages)
     assert order.pipeline.layers_per_stage is not None
@@ -310,33 +312,33 @@ def plan_fixed_order(
     stop: Callable[[], bool] | None = None,
     order: FixedOrder | None = None,
 ) -> FixedPlan:
-    """Find the cut, and what is recomputed, with which an order is shortest within the memory, and prove it.
+    """Find the cut and recomputation for which an order is shortest within the memory, and prove it.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers; a cut that it has is forgotten.
+        With layers; its cut, if any, is ignored.
     strategy : str, path or GivenOrder
         As `ppopt.evaluate` takes it: a name with options, or a schedule file.
     stages : int, optional
-        Into how many stages the model is cut; by default as many as the strategy says.
+        The number of stages; by default the strategy's.
     recompute : {"none", "per-stage", "uniform-k"}
-        What may be recomputed: nothing; any layers of each stage; the same number of layers of every stage, the first
+        What may be recomputed: nothing; any layers of each stage; the same number of layers on every stage, the first
         ones of each, as Megatron-LM's ``--recompute-method block`` does.
     empty : bool
         Whether stages may be empty.
     time_limit : float
         Seconds.
     seed : int
-        Of everything random.
+        Seed of everything random.
     starts : tuple of (layers_per_stage, recomputed_per_stage)
-        Cuts that are known; the answer is never longer than one of them that fits.
+        Known cuts; the answer is never longer than one of them that fits.
     on_solution, on_bound : callable, optional
         Called with each better makespan and its cut, and with each better bound.
     stop : callable, optional
-        Asked often: whether to end now. Ctrl-C ends the search, too, with the best so far.
+        Called often; the search ends when it returns True. Ctrl-C also ends the search, with the best so far.
     order : FixedOrder, optional
-        The order, if it is known already; then ``strategy`` and ``stages`` do not matter.
+        The order, if it is known already; ``strategy`` and ``stages`` are then ignored.
 
     Returns
     -------
@@ -346,7 +348,7 @@ def plan_fixed_order(
     Raises
     ------
     InputError
-        If an argument is wrong, the strategy does not fit, or the pins of the layers allow no cut.
+        If an argument is wrong, the strategy does not fit, or the layers' pins allow no cut.
     """
     started = perf_counter()
     if recompute not in RECOMPUTES:
@@ -359,14 +361,13 @@ def plan_fixed_order(
 
 
 FLOOR_NODES = 40
-"""So many parts of all cuts are looked at for a bound without regard to memory."""
+"""Tree nodes examined for a bound that ignores memory."""
 
 FIRST_TURN, GROWTH = 0.5, 4.0
-"""Seconds of the first turn of each number of recomputed layers, if there are so many, and how many times as long the
-next ones are."""
+"""Seconds of the first turn for each number of recomputed layers, if time allows, and the growth factor per turn."""
 
 CIRCLES = 8
-"""So often does planning for an order that changes begin anew."""
+"""Restarts of planning for an order that changes with the cut."""
 
 _NO_PROOF = (
     "{} makes its order from the costs of the stages, so every cut has another; the plan is the best of those that "
@@ -386,7 +387,7 @@ class _Best(NamedTuple):
 
 @dataclass
 class _Search:
-    """The search for one order: the problems to be solved in turn, and the best so far."""
+    """The search for one order: the problems to solve in turn, and the best cut so far."""
 
     order: FixedOrder
     recompute: Recompute
@@ -406,7 +407,7 @@ class _Search:
         self.notes: list[str] = []
 
     def run(self) -> None:
-        """Solve what is to be solved, beginning with the cut that is found in a moment."""
+        """Solve all problems, starting from the quick cut."""
         self._raise(work_bound(self._layers, self.order.pipeline))
         self.starts = (*self.starts, *self._quick())
         if not self.order.is_fixed:
@@ -419,10 +420,10 @@ class _Search:
             self.complete = answer.complete
 
     def _quick(self) -> list[tuple[Counts, ByKind | None]]:
-        """Cut as `ppopt evaluate` does, where nothing is known; and without a limit, which recomputation may mend."""
+        """Without known starts, cut as `ppopt evaluate` does; also without limits: recomputation may make that fit."""
         if self.starts:
             return []
-        orders, compiled = [self.order], compiled_loops(may_compile=False)
+        orders, compiled = [self.order], jit.compiled(loops)
         if self.recompute != "none" and any(limit is not None for limit in self.order.pipeline.limits):
             orders.insert(0, self.order.without_limit())
         cuts = [
@@ -458,7 +459,7 @@ class _Search:
                 self.on_bound(bound)
 
     def _solve(self, written: Written, uniform: int | None, deadline: float, on_bound: OnBound | None = None) -> Answer:
-        """Solve one problem; only what is better than the best so far is of interest."""
+        """Solve one problem; only answers better than the best so far count."""
         problem = written.problem
         cutoff = None
         if self.best is not None and written.is_exact:
@@ -479,7 +480,7 @@ class _Search:
             return Answer(None, None, 0, complete=True)
         self.nodes += answer.nodes
         self.paths += answer.paths
-        if not written.is_exact and answer.length is not None:  # the bound holds, but shorter splits may be left
+        if not written.is_exact and answer.length is not None:  # the bound holds, but a shorter split may exist
             short = self.best is None or written.in_units(answer.bound) < self.best.makespan
             if short and answer.complete and self._is_shortest(written.in_units(answer.bound)):
                 self._raise_to_best(on_bound)
@@ -521,7 +522,7 @@ class _Search:
                 self.on_solution(found.makespan, found.cut)
 
     def _exactly(self, cut: Counts, again: ByKind | None, orders: Orders) -> Fraction | None:
-        """Replay a cut with all digits; None if it exceeds the memory."""
+        """Replay a cut in exact arithmetic; None if it exceeds the memory."""
         pipeline = self.order.pipeline.without_waiting().with_cut(cut, again)
         problem = build_problem(pipeline, self.order.placement, split_as_in(orders))
         sweeper = Sweeper(problem)
@@ -531,10 +532,10 @@ class _Search:
         return Fraction(makespan, problem.ticks_per_unit)
 
     def _each_uniform(self) -> None:
-        """Try every number of layers that are recomputed on all stages, and return to those that are left open.
+        """Try each number of layers recomputed on all stages, then return to the numbers left open.
 
-        No operation is shorter with a greater number. So what bounds one number from below without regard to memory
-        bounds all greater ones, too, and as soon as that reaches the best so far, none of them is of interest.
+        A greater number makes no operation shorter. So a lower bound for one number that ignores memory also holds for
+        all greater numbers; once it reaches the best makespan so far, none of them can improve on it.
         """
         most = sum(kind.count for kind in self._layers.kinds if kind.recompute is not None)
         self._quick_uniform(most)
@@ -562,7 +563,7 @@ class _Search:
             self._raise(min(bounds) if bounds else self.best.makespan)  # type: ignore[union-attr]
 
     def _try_uniform(self, count: int, written: Written, seconds: float, left_open: dict[int, Fraction]) -> None:
-        """Look for the best cut with one number for a while; what is left open of it has a bound then."""
+        """Look for the best cut with one number for a while; if that stays open, record its bound."""
         if self._is_over() or self._is_shut(left_open[count]):
             return
         answer = self._solve(written, count, min(self.deadline, perf_counter() + seconds))
@@ -575,14 +576,14 @@ class _Search:
         return self.best is not None and bound >= self.best.makespan
 
     def _quick_uniform(self, most: int) -> None:
-        """Find a cut in a moment: that of `ppopt evaluate`, or else one with about as few recomputed as fit."""
+        """Find a cut quickly: that of `ppopt evaluate`, or one with about the fewest recomputed layers that fit."""
         self._solve(self._write(0), 0, perf_counter())
         low, high = 1, most + 1
         while not (self.best is not None and self.best.uniform == 0) and low < high and not self._is_over():
             middle = (low + high) // 2
             written = self._write(middle)
             with suppress(InfeasibleSplitError, OverflowError):
-                found = quick_split(written.problem, compiled=compiled_loops(may_compile=False), over=self._is_over)
+                found = quick_split(written.problem, compiled=jit.compiled(loops), over=self._is_over)
                 if found.excess == 0:
                     self._take(written, found.length, written.problem.split_of(found.amounts), middle)
                     high = middle
@@ -590,7 +591,7 @@ class _Search:
             low = middle + 1
 
     def _without_limits(self, written: Written, seconds: float) -> Fraction:
-        """Bound the makespan of all cuts, whether or not they fit the memory."""
+        """Bound the makespan of all cuts, including those that exceed the memory."""
         cutoff = None
         if self.best is not None and written.is_exact:
             cutoff = int(self.best.makespan * written.ticks_per_unit)
@@ -608,7 +609,7 @@ class _Search:
         return written.in_units(answer.bound)
 
     def _alternate(self) -> None:
-        """Take the order of a cut, cut the model anew for that order, and so on; its own order judges each cut."""
+        """Make the order of a cut, re-cut the model for that order, and repeat; each cut is judged by its own order."""
         order, strategy = self.order, self.order.strategy
         assert strategy is not None
         cuts = [cut for cut, _ in self.starts if len(cut) == order.stages]
@@ -619,10 +620,10 @@ class _Search:
                 cut = self._next_cut(order.pipeline.with_cut(cut), strategy, seed, seen)
 
     def _next_cut(self, pipeline: Pipeline, strategy: Strategy, seed: int, seen: set[Counts]) -> Counts | None:
-        """Judge a cut, and find a good one for its order; None where that was seen before."""
+        """Judge a cut, and find a good cut for its order; None if that cut was seen before."""
         try:
             placement, orders = make_orders(strategy, pipeline, self.order.options)
-        except InputError:  # a cut on which the rule does not run
+        except InputError:  # the rule does not run on this cut
             return None
         written = write_partition(pipeline, placement, orders, empty=self.empty)
         problem, cut = written.problem, pipeline.layers_per_stage
@@ -638,7 +639,7 @@ class _Search:
         return None if found in seen else found
 
     def plan(self) -> FixedPlan:
-        """Say what is known."""
+        """Return the result."""
         order, best = self.order, self.best
         status: PlanStatus = "feasible" if best is not None else "unknown"
         if self.complete:
@@ -666,8 +667,8 @@ class _Search:
 def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
     """Bound every schedule of a model by its work, shared evenly by all devices.
 
-    A forward and a backward of one layer take at least what is left where all of it is overlapped as far as it can be:
-    a block of two stages saves at most σ of the shorter half, and of all blocks together at most σ of all forwards.
+    Overlap saves at most σ times the smaller of all forwards and all backwards: a block saves at most σ of its shorter
+    half, so all blocks together save at most σ of all forwards, and at most σ of all backwards.
 
     Parameters
     ----------

@@ -13,14 +13,14 @@ from strategies.model.static_memory import static_memory
 def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fraction, list[int]]]:
     """Compute the least memory with which any schedule runs.
 
-    Static memory is there at all times. A microbatch reaches its last stage on a device with the activations of its
-    earlier stages there still held, for their backwards come after it. One microbatch at a time needs no more. So the
-    largest sum over one direction's stages is both needed and enough.
+    Static memory is always occupied. When a microbatch reaches its last stage on a device, the activations of its
+    earlier stages there are still held, because their backwards come later. One microbatch at a time needs no more. So
+    the largest sum over one direction's stages is both necessary and sufficient.
 
     Returns
     -------
     list of (Fraction, list of int)
-        For each device the memory, and the stages that take it.
+        For each device, the memory and the stages that take it.
     """
     needed: list[tuple[Fraction, list[int]]] = [(Fraction(0), [])] * pipeline.devices
     static = static_memory(pipeline, placement)
@@ -35,7 +35,7 @@ def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fractio
 
 
 def missing_for_one(pipeline: Pipeline, placement: Placement) -> Fraction:
-    """Return by how much the least memory of a device exceeds its limit; at most 0 where one microbatch fits on each.
+    """Return the greatest excess of a device's least memory over its limit; at most 0 if each fits one microbatch.
 
     Parameters
     ----------
@@ -49,28 +49,28 @@ def missing_for_one(pipeline: Pipeline, placement: Placement) -> Fraction:
 
 
 def refuse_infeasible(pipeline: Pipeline, placement: Placement) -> None:
-    """Refuse limits under which no schedule exists on these stages.
+    """Refuse limits that no schedule on these stages can keep.
 
     Raises
     ------
     InfeasibleError
-        With the device, what it needs at least, and the smallest uniform limit that would do.
+        With the device, the least memory that it needs, and the smallest uniform limit that suffices.
     """
     if missing_for_one(pipeline, placement) > 0:
         raise why_infeasible(pipeline, placement)
 
 
 def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = False) -> InfeasibleError:
-    """Name a device that cannot hold one microbatch, what it needs at least, and the smallest uniform limit.
+    """Name a device that cannot hold one microbatch, the least memory it needs, and the smallest uniform limit.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Under limits under which no schedule exists on these stages.
+        With limits that no schedule on these stages can keep.
     placement : Placement
         Which device holds which stage.
     any_cut : bool
-        Whether none exists with any other cut of the layers either, and this is the one that lacks least.
+        Whether no other cut of the layers has a schedule either, and this cut exceeds the limits least.
     """
     needed = least_memory(pipeline, placement)
     pairs = [(least, limit) for (least, _), limit in zip(needed, pipeline.limits, strict=True)]
@@ -83,7 +83,7 @@ def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = 
         f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
         f"microbatch of {_listed(stages)}{beside}; the limit is {float(limit):.10g}"
     )
-    if not any_cut or len(set(pipeline.limits)) == 1:  # the cut that lacks least under other limits may be another
+    if not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
         smallest = float(max(memory for memory, _ in needed))
         which = "" if any_cut or pipeline.layers is None else " and this cut"
         message += f" (the smallest uniform limit for the {placement.name} placement{which} is {smallest:.10g})"

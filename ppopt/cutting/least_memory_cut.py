@@ -1,4 +1,4 @@
-"""Which cut of a model needs the least memory, and whether one microbatch fits its limits with any cut."""
+"""The cut of a model that needs the least memory, and whether any cut fits one microbatch within the limits."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from strategies.model.placements import Placement
 
 
 def cut_of_least_memory(pipeline: Pipeline, placement: Placement, deadline: float) -> Counts:
-    """Lay the layers of a model on stages such that the smallest limit suffices for one microbatch at a time.
+    """Cut a model such that the smallest limit suffices for one microbatch at a time.
 
-    That needs on each device what is always there, and the activations of all its stages that one direction visits
+    One microbatch needs, on each device, the static memory and the activations of all its stages in one direction
     (`ppopt.cutting.least_memory`). Nothing is recomputed.
 
     Parameters
@@ -36,7 +36,7 @@ def cut_of_least_memory(pipeline: Pipeline, placement: Placement, deadline: floa
     Raises
     ------
     OutOfTimeError
-        If it passes first.
+        If the deadline passes first.
     """
     scales, stages = scales_of(pipeline), len(placement.homes[0])
     items = items_of(pipeline, stages, scales, split_backward=True, recompute=False)
@@ -49,16 +49,16 @@ def cut_of_least_memory(pipeline: Pipeline, placement: Placement, deadline: floa
 
 @dataclass(frozen=True)
 class Roomiest:
-    """A cut with little missing.
+    """A cut that fits the memory limits, or misses them by little.
 
     Attributes
     ----------
     pipeline : Pipeline
         With the cut.
     missing : Fraction
-        By so much the least memory of one device exceeds its limit; at most 0 where one microbatch fits on each.
+        The greatest excess of a device's least memory over its limit; at most 0 if each fits one microbatch.
     none_fits : bool
-        Whether one microbatch is proven to fit with no cut at all; this is then one that lacks least.
+        Whether it is proven that one microbatch fits with no cut; this cut then has the least excess.
     """
 
     pipeline: Pipeline
@@ -67,11 +67,11 @@ class Roomiest:
 
 
 def roomiest_cut(pipeline: Pipeline, placement: Placement, deadline: float) -> Roomiest | None:
-    """Find a cut with which one microbatch fits on each device, or prove that there is none.
+    """Find a cut with which one microbatch fits on each device, or prove that none exists.
 
-    What a device needs for one microbatch is linear in the cut (`ppopt.cutting.least_memory`), so CP-SAT finds the
-    cut whose greatest excess over a limit is least. It counts in its own steps; an excess that only these hide is seen
-    in exact amounts, and that cut is forbidden.
+    The memory that a device needs for one microbatch is linear in the cut (`ppopt.cutting.least_memory`), so CP-SAT
+    finds the cut whose greatest excess over a limit is least. CP-SAT rounds amounts to its own steps; a cut that fits
+    only because of this rounding is found out in exact amounts, and forbidden.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _met(pipeline: Pipeline, placement: Placement, split: Split) -> Roomiest:
 
 
 def _rows(placement: Placement, beside: Sequence[int | None]) -> list[Row]:
-    """Write what each device needs for one microbatch of each direction, with a constant beside it; None for no row."""
+    """Write each device's needs for one microbatch of each direction, plus a constant; no row if that is None."""
     rows: list[Row] = []
     for device, constant in enumerate(beside):
         if constant is None:

@@ -1,4 +1,4 @@
-"""What no order can beat where each device holds one stage: a bound from a device's own layers and what lies around."""
+"""A bound on every order if each device holds one stage, from a device's own layers and those before and after."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from strategies.model.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Totals:
-    """What layers cost together, in whole ticks of time and memory.
+    """The summed costs of layers, in whole ticks of time and memory.
 
     Attributes
     ----------
     forward, to_input, to_weight : int
-        F, I and W; B and 0 where backwards are whole.
+        F, I and W; for whole backwards B and 0 instead of I and W.
     activation, held, static : int
-        What a microbatch keeps, the part of it that I leaves to W, and what is there at all times.
+        The memory that a microbatch keeps, the part of it that stays from I until W, and the static memory.
     """
 
     forward: int = 0
@@ -31,17 +31,17 @@ class Totals:
     static: int = 0
 
     def minus(self, other: Totals) -> Totals:
-        """Subtract what others cost."""
+        """Subtract the costs of other layers."""
         return Totals(*(getattr(self, key) - getattr(other, key) for key in Totals.__dataclass_fields__))
 
     def plus(self, other: Totals) -> Totals:
-        """Add what others cost."""
+        """Add the costs of other layers."""
         return Totals(*(getattr(self, key) + getattr(other, key) for key in Totals.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Scales:
-    """How many ticks make a unit of time and of memory, for every cut of a model."""
+    """Ticks per unit of time and of memory, for every cut of a model."""
 
     time: int
     memory: int
@@ -61,9 +61,9 @@ def scales_of(pipeline: Pipeline) -> Scales:
 def least_totals(
     plain: LayerCosts, recomputed: LayerCosts | None, scales: Scales, count: int, *, split_backward: bool
 ) -> Totals:
-    """Cost layers of a kind, each attribute as little as it may be: recomputation takes no time and saves all it can.
+    """Return each cost of layers of a kind at its least: recomputation takes no time and saves all it can.
 
-    With nothing to recompute these are the costs; else no way to recompute makes any of them less.
+    Without recomputation these are the exact costs; with it, no choice makes any of them less.
     """
     less = recomputed or plain
     if split_backward:
@@ -83,27 +83,27 @@ def least_totals(
 
 
 class LinearBound:
-    """For each device and slice of the model: what no order can beat, whatever the cut before and behind it.
+    """For each device and slice of the model, a bound on every order and every cut of the layers before and after it.
 
-    A device's work and what lies before and behind it follow from its slice alone: the layers before it are on the
-    devices before, those behind it on the devices behind. Write F, I and W for the sums over the slice, m for the
-    microbatches, `head` for the forwards before it with their transfers, `tail` for the backwards for the input before
-    it with theirs, R for forwards and backwards behind it with theirs. c is how many whole activations fit beside the
-    static memory (at most m), and u how many parts that are held for W. Then, for every order:
+    The slice alone determines a device's work and the work before and after it: earlier layers are on earlier devices,
+    later layers on later ones. Write F, I and W for the sums over the slice, m for the number of microbatches, `head`
+    for the forwards before the slice with their transfers, `tail` for the backwards for the input before the slice with
+    theirs, R for the forwards and backwards after the slice with theirs. c is how many whole activations fit in
+    addition to the static memory (at most m), and u how many of the parts held for W fit. Then, for every order:
 
-    - Nothing runs before `head`. The first backward starts at least F + R after the first forward, and before it at
-      most c forwards run: the device idles for `front` = (F + R − c·F)⁺ by then.
-    - Let c < m. The last forward has to wait for memory that only a backward returns, so it starts behind the first
-      one, and what follows idles beside `front`. Its own backward starts at least R after it ends. Beside it at most
-      x activations are whole and y are held for W, where (x + 1)·activation + y·held fit; so in these R the device has
-      at most x·(I + W) + y·W to do, which is linear in x and greatest at x = 0 or x = c − 1. The rest of R is idle,
-      `back`. For c = m there is none.
-    - So the device is done no earlier than at head + front + back + m·(F + I + W).
-    - The last I (or whole B) comes after all forwards, all other I, and all W but those whose parts are still held, at
-      most u; what is idle above lies before it. After it comes `tail`. So the step takes at least
+    - Nothing runs before `head`. The first backward starts at least F + R after the first forward starts, and at most c
+      forwards run before it: until then, the device idles for at least `front` = (F + R − c·F)⁺.
+    - Let c < m. The last forward waits for memory that only a backward frees, so it starts after the first backward,
+      and idle time that follows it adds to `front`. Its own backward starts at least R after it ends. In addition to
+      it, at most x activations are whole and y are held for W, where (x + 1)·activation + y·held fit. So during this R
+      the device has at most x·(I + W) + y·W of work, which is linear in x and greatest at x = 0 or x = c − 1. The rest
+      of R, `back`, is idle. For c = m, `back` is 0.
+    - So the device finishes no earlier than at head + front + back + m·(F + I + W).
+    - The last I (or whole B) comes after all forwards, all other I, and all W except those whose parts are still held,
+      at most u; the idle time above lies before it. `tail` comes after it. So the step takes at least
       head + front + back + m·(F + I + W) − u·W + tail. For whole backwards W is 0.
-    - Each microbatch is held from its forward to its backward, for F + R + I; at most c at a time. So one of c places
-      is taken ⌈m ÷ c⌉ times, one after the other: head + ⌈m ÷ c⌉·(F + R + I) + tail.
+    - Each microbatch is held from its forward to its backward, for F + R + I; at most c are held at a time. So one of
+      c places is taken ⌈m ÷ c⌉ times, one after the other: head + ⌈m ÷ c⌉·(F + R + I) + tail.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class LinearBound:
     empty : bool
         Whether stages may be empty.
     recompute : bool
-        Whether layers may be recomputed: then each costs the least that it may, so that the bound holds all the same.
+        Whether layers may be recomputed: each cost is then the least possible, so the bound still holds.
 
     Raises
     ------
@@ -146,16 +146,16 @@ class LinearBound:
 
     @property
     def items(self) -> int:
-        """How many pieces of the model can be separated."""
+        """The number of pieces that the model can be cut into."""
         return len(self.kinds)
 
     def layers_of(self, items: Sequence[int]) -> tuple[int, ...]:
-        """Return how many layers each stage holds, from how many of these pieces it holds."""
+        """Return how many layers each stage holds, given how many of these pieces it holds."""
         starts = accumulate(items, initial=0)
         return tuple(sum(self.sizes[start : start + held]) for start, held in zip(starts, items, strict=False))
 
     def __call__(self, device: int, start: int, stop: int) -> int | None:
-        """Bound the makespan where a device holds the pieces from ``start`` up to ``stop``; None where it may not.
+        """Bound the makespan if a device holds the pieces from ``start`` up to ``stop``; None if it may not.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ def _fitting(room: int | None, amount: int, most: int) -> int:
 
 
 def _work_beside(own: Totals, room: int | None, whole: int, count: int) -> int:
-    """Bound the work that a device has while a last forward waits for its backward."""
+    """Bound a device's work between the last forward and its backward."""
     first, each = own.to_input + own.to_weight, own.to_weight
     most = (whole - 1) * first + count * each
     if room is None or not own.held:

@@ -1,4 +1,4 @@
-"""What one device can do, whatever the others do: a problem of its own, made of its own slices of the model."""
+"""A bound from one device, whatever the others do: a separate problem, made of the device's own slices of the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _START, _END = "start", "end"
 def device_bound(
     pipeline: Pipeline, placement: Placement, device: int, scales: Scales, *, split_backward: bool
 ) -> int | None:
-    """Bound the makespan by the work of one device, its memory, and how long microbatches are away from it.
+    """Bound the makespan by the work of one device, its memory, and the time microbatches spend elsewhere.
 
-    Whatever the other devices do, a microbatch that leaves the device is away at least for the sum of what it goes
-    through, and its way to the device and from there to its end take as long as what lies on them. With these as lags,
-    the device's own operations are a problem that every schedule solves. It follows from what lies on the device and
-    where in the model that begins: all cuts that are alike in this have the same bound.
+    Whatever the other devices do, a microbatch that leaves the device stays away at least for the sum of the operations
+    and transfers on its way; the same holds for its way to the device and from there to its end. With these as lags,
+    the device's own operations form a problem that every schedule solves. The problem depends only on the layers on the
+    device and where in the model they begin: all cuts that agree in this have the same bound.
 
     Parameters
     ----------
@@ -34,16 +34,16 @@ def device_bound(
     placement : Placement
         Which device holds which stage, in one direction.
     device : int
-        Which device.
+        The device.
     scales : Scales
-        In which ticks.
+        The ticks.
     split_backward : bool
         Whether backwards may be I and W.
 
     Returns
     -------
     int or None
-        In ticks; None where not even one microbatch fits the memory.
+        In ticks; None if not even one microbatch fits the memory.
     """
     problem = device_problem(pipeline, placement, device, scales, split_backward=split_backward)
     try:
@@ -109,7 +109,7 @@ class _Writer:
         )
 
     def _waits(self, microbatch: int) -> list[Precedence]:
-        """Write how a microbatch comes to the device, leaves it and returns, and goes to its end."""
+        """List the lags of a microbatch: to the device, between its visits there, and from there to its end."""
         backward = "I" if self.split else "B"
         forwards = [Op(stage, "F", microbatch) for stage in self.held]
         backwards = [Op(stage, backward, microbatch) for stage in self.held]
@@ -127,13 +127,13 @@ class _Writer:
         return waits
 
     def _way(self, durations: Sequence[int], start: int, stop: int) -> int:
-        """Sum up what lies between two stages, and the transfers on the way there."""
+        """Sum the operations between two stages, and the transfers on the way."""
         near = range(max(0, start - 1), min(stop + 1, len(self.homes)))
         crossings = sum(self.homes[here] != self.homes[there] for here, there in pairwise(near))
         return sum(durations[start:stop]) + self.latency * crossings
 
     def _last_weight(self, first: int) -> int:
-        """Return W of stage 0, which comes behind the last of a microbatch where it is not on the device itself."""
+        """Return W of stage 0, which follows a microbatch's last operation here unless the device runs it itself."""
         if not self.split or first == 0:
             return 0
         return min(self.to_weight[0], self.whole[0] - self.to_input[0])
@@ -141,15 +141,11 @@ class _Writer:
     def _holds(self) -> list[Hold]:
         holds: list[Hold] = []
         for stage in self.held:
-            cost = self.pipeline.costs[stage]
-            amount = in_ticks(cost.activation, self.scales.memory)
-            kept = in_ticks(cost.held_for_weight, self.scales.memory) if self.split else 0
+            changes = self.pipeline.costs[stage].changes
+            amounts = {kind: in_ticks(abs(amount), self.scales.memory) for kind, amount in changes.items()}
             for each in range(self.pipeline.microbatches):
-                backward = Op(stage, "I" if self.split else "B", each)
-                returns: tuple[tuple[Key, int], ...] = ((backward, amount - kept),)
-                if self.split:
-                    returns = (*returns, (Op(stage, "W", each), kept))
-                holds.append(Hold(Op(stage, "F", each), amount, returns))
+                returns = tuple((Op(stage, kind, each), amounts[kind]) for kind in ("IW" if self.split else "B"))
+                holds.append(Hold(Op(stage, "F", each), amounts["F"], returns))
         return holds
 
     def _room(self) -> int | None:

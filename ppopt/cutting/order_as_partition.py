@@ -1,4 +1,4 @@
-"""A model's layers and a fixed order, written as the splitting of a row of items, and the answer read back."""
+"""Writes a model's layers and a fixed order as a partition problem, and reads the answer back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from strategies.model.placements import Placement
 from strategies.problem.dependencies import build_problem, split_as_in
 
 Recompute: TypeAlias = Literal["none", "per-stage", "uniform-k"]
-"""What may be recomputed: nothing; any number of layers of each stage; the same number of layers of every stage."""
+"""What may be recomputed: nothing; any number of layers of each stage; the same number of layers on every stage."""
 
 TIMES = {"F": 0, "B": 1, "I": 2, "W": 3}
 """The attributes that are times, by the letter of the operation."""
@@ -37,20 +37,20 @@ Orders: TypeAlias = Sequence[Sequence[PipelineAction]]
 
 @dataclass(frozen=True)
 class Written:
-    """A pipeline and an order as the splitting of a row of items.
+    """A pipeline and an order as a partition problem: a row of items to split.
 
     Attributes
     ----------
     problem : PartitionProblem
-        Its bins are stages, its runs are kinds of layers, its items are layers that stay together. Where layers may be
-        recomputed, they are the parts of the items.
+        Its bins are stages, its runs are kinds of layers, its items are layers that stay together. If layers may be
+        recomputed, single layers are the parts of the items.
     layers : Layers
         The model.
     ticks_per_unit, amounts_per_unit : int
-        How many ticks of the problem make one unit of time, and of memory.
+        Ticks of the problem per unit of time, and per unit of memory.
     is_exact : bool
-        Whether all amounts are whole. If not, they would not fit 64 bits and were rounded down, the limits up: then
-        lengths are lower bounds, and what keeps the limits may exceed them a little.
+        Whether all amounts are whole. If not, exact amounts would not fit 64 bits: amounts are rounded down and limits
+        up, lengths are lower bounds, and a split that keeps the limits may in truth exceed them a little.
     """
 
     problem: PartitionProblem
@@ -60,13 +60,13 @@ class Written:
     is_exact: bool = True
 
     def cut(self, split: Split) -> tuple[Counts, ByKind | None]:
-        """Return how many layers each stage holds, and how many of each kind are recomputed; None for no layer."""
+        """Return how many layers each stage holds, and how many of each kind are recomputed; None if no layer is."""
         glue = [kind.glue for kind in self.layers.kinds]
         held = tuple(sum(n * size for n, size in zip(counts, glue, strict=True)) for counts in split.held)
         return held, split.second if any(map(any, split.second)) else None
 
     def split_of(self, layers_per_stage: Counts, recomputed: ByKind | None = None) -> Split:
-        """Write a cut as a split; what may not be recomputed here is not, and what must be is."""
+        """Write a cut as a split; recomputation is adjusted to what this problem allows and requires."""
         glue = [kind.glue for kind in self.layers.kinds]
         able = [len(run.modes) > 1 for run in self.problem.runs]
         held = counts_by_kind(self.layers, layers_per_stage)
@@ -84,14 +84,14 @@ class Written:
 
 
 class Ordered(NamedTuple):
-    """The actions of a fixed order, sorted such that none comes before what it waits for.
+    """The actions of a fixed order, each sorted after those that it waits for.
 
     Attributes
     ----------
     actions : list of (Op or Block)
         All of them.
     waits : list of list of (int, Fraction)
-        For each, the places of what it waits for, and how long the result takes from there.
+        For each action, the positions of those that it waits for, and the time until their results arrive.
     """
 
     actions: list[PipelineAction]
@@ -150,7 +150,7 @@ def write_partition(
     uniform: int | None = None,
     empty: bool = True,
 ) -> Written:
-    """Write a pipeline of layers and a fixed order as the splitting of a row of items.
+    """Write a pipeline of layers and a fixed order as a partition problem.
 
     Parameters
     ----------
@@ -161,11 +161,11 @@ def write_partition(
     orders : sequence of sequence of (Op or Block)
         The actions of each device.
     ordered : Ordered, optional
-        The same sorted, if that was done before.
+        The sorted actions, if known already.
     recompute : {"none", "per-stage", "uniform-k"}
         What may be recomputed.
     uniform : int or None
-        With ``uniform-k``: how many layers of every stage.
+        With ``uniform-k``: the number of layers recomputed on every stage.
     empty : bool
         Whether stages may be empty.
 
@@ -215,7 +215,7 @@ def write_partition(
 
 
 def _scales(pipeline: Pipeline, layers: Layers, actions: int, lags: Iterable[Fraction]) -> tuple[int, int, bool]:
-    """Find how many ticks make a unit of time and of memory: all amounts whole, if that fits 64 bits."""
+    """Choose the ticks per unit of time and of memory; all amounts are whole if that fits 64 bits."""
     times = [*lags, *(value for costs in all_costs(layers) for value in costs[:4])]
     limits = [limit for limit in pipeline.limits if limit is not None]
     amounts = [*limits, *(value for costs in all_costs(layers) for value in costs[4:])]
@@ -233,7 +233,7 @@ def _in_ticks(value: Fraction, scale: int) -> int:
 
 
 def all_costs(layers: Layers) -> list[LayerCosts]:
-    """List what layers of each kind cost, and what they cost where they are recomputed."""
+    """List the costs of each kind of layers, without and with recomputation."""
     both = [(kind.costs, kind.recomputed) for kind in layers.kinds]
     return [costs for pair in both for costs in pair if costs is not None]
 
@@ -246,7 +246,7 @@ def _amounts(costs: LayerCosts, ticks: int, units: int) -> tuple[int, ...]:
 
 
 def _run(kind: LayerKind, window: tuple[int, int], units: tuple[int, int], *, recomputes: bool) -> Run:
-    """Write a row of layers: what is glued is one item; single layers of it may be recomputed."""
+    """Write a row of layers: glued layers are one item; single layers of it may be recomputed."""
     if recomputes and kind.recomputed is not None:
         modes = tuple(_amounts(costs, *units) for costs in (kind.costs, kind.recomputed))
         return Run(kind.count // kind.glue, *window, modes, parts=kind.glue)
@@ -254,7 +254,7 @@ def _run(kind: LayerKind, window: tuple[int, int], units: tuple[int, int], *, re
 
 
 def _class_of(action: PipelineAction) -> tuple[object, ...]:
-    """Name what an action lasts by: its kind and stage, or those of both halves of a block."""
+    """Return the key of an action's duration: its kind and stage, or those of both halves of a block."""
     if isinstance(action, Block):
         first, second = action.first, action.second
         assert isinstance(first, Op)
@@ -264,7 +264,7 @@ def _class_of(action: PipelineAction) -> tuple[object, ...]:
 
 
 def _forms(named: tuple[object, ...], overlap: Fraction) -> tuple[Form, ...]:
-    """Write how long a class of actions lasts; in ticks that are so much finer that σ of a duration is whole.
+    """Write the duration of a class of actions, in ticks fine enough that σ times a duration is whole.
 
     A block lasts F + B − σ · min(F, B), which is the larger of F + (1 − σ) B and (1 − σ) F + B.
     """
@@ -289,11 +289,10 @@ def _step(runs: tuple[Run, ...], lengths: tuple[tuple[Form, ...], ...], lags: It
 
 
 def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int) -> list[Limit]:
-    """Write the limit of each device for each moment at which it may hold most.
+    """Write the limit of each device for each moment at which it may hold the most.
 
-    What a device holds when an action has taken its memory follows from its order alone: so many activations of each
-    stage, and so many parts that wait for W. Of two moments of which one holds no more of anything, the other is
-    enough.
+    After each action, the order alone determines how many activations of each stage a device holds, and how many parts
+    that wait for W. If one moment holds no more of anything than another does, only the other needs a limit.
     """
     found: list[Limit] = []
     for device, limit in enumerate(pipeline.limits):
@@ -309,7 +308,7 @@ def _limits(pipeline: Pipeline, placement: Placement, orders: Orders, scale: int
 
 
 def most_held(order: Sequence[PipelineAction], stages: int) -> list[dict[tuple[int, int], int]]:
-    """List what a device holds at the moments at which it may hold most, by (stage, attribute)."""
+    """List the amounts that a device holds, by (stage, attribute), at each moment at which it may hold the most."""
     held = np.zeros(2 * stages, dtype=np.int64)
     seen: dict[bytes, None] = {}
     for action in order:
@@ -338,7 +337,7 @@ def most_held(order: Sequence[PipelineAction], stages: int) -> list[dict[tuple[i
 def _largest(
     vectors: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
 ) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """Leave out vectors that are nowhere larger than another."""
+    """Drop vectors that are nowhere larger than another."""
     kept: list[Numbers] = []
     for vector in vectors[np.argsort(-vectors.sum(axis=1), kind="stable")]:
         if not any((vector <= other).all() for other in kept):

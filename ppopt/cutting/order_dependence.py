@@ -9,11 +9,11 @@ from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 
 SIZES = frozenset({"devices", "stages", "microbatches", "stages_per_device", "unit"})
-"""What an order may follow from and be the same on every cut."""
+"""The attributes that are the same on every cut: an order made from these alone does not change with the cut."""
 
 
 class _Watched(Pipeline):
-    """A pipeline that notes whether anything is read of it but its sizes."""
+    """A pipeline that records whether anything but its sizes is read."""
 
     def __getattribute__(self, name: str) -> Any:
         if name not in SIZES and not name.startswith(("_", "model_")):
@@ -24,15 +24,15 @@ class _Watched(Pipeline):
 def depends_on_costs(strategy: Strategy, pipeline: Pipeline, options: dict[str, int]) -> bool:
     """Return whether a schedule's rule reads anything of the pipeline but its sizes.
 
-    Orders that happen to be alike on a few costs prove nothing about others; a rule that does not look at them cannot
-    follow from them.
+    Equal orders on a few sample costs prove nothing about other costs; a rule that never reads the costs cannot depend
+    on them.
 
     Parameters
     ----------
     strategy : Strategy
         The rule.
     pipeline : Pipeline
-        With a settled number of stages.
+        With a fixed number of stages.
     options : dict of str to int
         The rule's options.
     """

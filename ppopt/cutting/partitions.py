@@ -1,4 +1,4 @@
-"""Cuts of a model in the order of a bound that holds for every order on a placement."""
+"""Cuts of a model, sorted by a bound that holds for every order on a placement."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Partitions(Protocol):
     """Cuts of a model, the one with the lowest bound first."""
 
     def bound(self, deadline: float, below: Fraction | None, /) -> Fraction | None:
-        """Bound the makespan for every cut that has not been taken; None where none is left below a makespan.
+        """Bound the makespan of every cut not taken yet; None if no cut left can beat a makespan.
 
         Parameters
         ----------
         deadline : float
             On the clock of `time.perf_counter`.
         below : Fraction or None
-            A makespan that is known: cuts that cannot beat it do not matter.
+            A known makespan: cuts that cannot beat it are skipped.
 
         Raises
         ------
@@ -38,7 +38,7 @@ class Partitions(Protocol):
         """
 
     def take(self) -> Counts:
-        """Take the cut whose bound was last asked for: how many layers each stage holds."""
+        """Take the cut whose bound was returned last: how many layers each stage holds."""
 
 
 def partitions_of(
@@ -59,7 +59,7 @@ def partitions_of(
     empty : bool
         Whether stages may be empty.
     recompute : bool
-        Whether layers may be recomputed: the bounds then hold for every way to do so.
+        Whether layers may be recomputed: the bounds then hold for every choice of recomputed layers.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def partitions_of(
 
 
 class _OnePerDevice:
-    """By the greatest of the bounds of the devices, each of which follows from the slice that a device holds."""
+    """Sorts cuts by the greatest bound of a device; a device's bound depends only on its slice."""
 
     def __init__(self, bound: LinearBound, deadline: float) -> None:
         self._slices = bound
@@ -98,10 +98,10 @@ class _OnePerDevice:
 
 
 class _SeveralPerDevice:
-    """By rows that hold for every order, the greatest of which CP-SAT makes least, and by the bound of each device.
+    """Sorts cuts by rows that hold for every order (CP-SAT minimizes the greatest) and by each device's bound.
 
-    A device's bound (`ppopt.cutting.one_device`) holds for all cuts that are alike in what lies on it and where in the
-    model that begins. So it becomes a row of those cuts, and CP-SAT is asked again, until its answer stands.
+    A device's bound (`ppopt.cutting.one_device`) holds for all cuts that agree in the layers on it and where in the
+    model they begin. So it becomes a row for those cuts, and CP-SAT solves again, until no device raises the bound.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class _SeveralPerDevice:
         return None if below is not None and self._found[0] >= below else self._found[0]
 
     def _is_raised(self, split: Split, cut: Counts, bound: int, deadline: float) -> bool:
-        """Bound each device of a cut; return whether that raises the bound of the cut and of all that are alike."""
+        """Bound each device of a cut; return whether that raises the bound of this cut and of those alike in this."""
         if not self._looks_at_devices:
             return False
         pipeline, is_raised = self._pipeline.with_cut(cut), False

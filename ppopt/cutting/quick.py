@@ -1,4 +1,4 @@
-"""A good cut in a moment, for what runs on layers whose cut is left open; `ppopt plan` looks longer, and proves it."""
+"""Quick, good cuts for layers without a given cut; `ppopt plan` searches longer, and proves its answer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder
 
 SECONDS_TO_FIT = 2.0
-"""Where the cut chosen does not fit the memory, finding one that does, or proving that none does, may take so long."""
+"""Seconds to find a cut that fits the memory, or prove that none does, if the chosen one does not fit."""
 
 
 def planned(order: FixedOrder) -> Pipeline:
-    """Lay the layers of a model on the stages of an order such that it is short.
+    """Cut a model's layers for an order such that the order is short.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def planned(order: FixedOrder) -> Pipeline:
     Returns
     -------
     Pipeline
-        With the cut; the even one where the order has too many operations for a quick answer.
+        With the cut; the even one if the order has too many operations for a quick cut.
     """
     return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
 
 
 def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
-    """Cut a model into as many stages as an order from a file has; layers that come without a cut, for that order.
+    """Cut a model into the number of stages of an order from a file; layers without a given cut are cut for that order.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
     Raises
     ------
     InputError
-        If the file's sizes are not the pipeline's.
+        If the file's sizes differ from the pipeline's.
     """
     pipeline = model.for_order(given).pipeline
     if not model.leaves_cut_open(len(pipeline.costs)):
@@ -63,11 +63,11 @@ def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
 
 
 def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float, *, split_backward: bool) -> Pipeline:
-    """Lay the layers of a model on the stages of a placement such that some order may be short.
+    """Cut a model's layers for a placement such that some order may be short.
 
-    That is the cut whose bound for all orders is least. With two copies of each stage, for which there is no such
-    bound, it is the cut of a published schedule. Where one microbatch does not fit with it, it is a cut with which one
-    does.
+    The cut is the one whose bound for all orders is least. With two copies of each stage no such bound exists, and the
+    cut is that of a published schedule. If one microbatch does not fit with that cut, another cut is taken with which
+    it does.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
     placement : Placement
         Which device holds which stage.
     seconds : float
-        After so long it ends, if need be with the even cut.
+        Time limit; if it ends too early, the cut is the even one.
     split_backward : bool
         Whether backwards may be I and W.
 
@@ -85,7 +85,7 @@ def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float,
     InfeasibleError
         If one microbatch fits with no cut.
     TimeTooShortError
-        If no cut was found with which one does, and that there is none was not proven.
+        If no such cut was found, but some may exist.
     """
     cut = (
         cut_of_published(pipeline, placement, seconds)
@@ -131,7 +131,7 @@ def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -
     placement : Placement
         Which device holds which stage.
     seconds : float
-        After so long no other schedule is tried.
+        After this time, no further schedule is tried.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What no order can beat, whatever the cut, where devices hold several stages: as rows that are linear in the cut."""
+"""Bounds on every order if devices hold several stages, as rows that are linear in the cut."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Part(NamedTuple):
 
 
 class End(NamedTuple):
-    """A moment before all, or behind all, of a device's work but some.
+    """A moment before, or after, all of a device's work with some exceptions.
 
     Attributes
     ----------
-    before : list of Part
-        What one microbatch must go through outside, before the moment or behind it.
+    outside : list of Part
+        The operations that one microbatch must pass outside, before a first moment or after a last one.
     transfers : int
-        How many times it crosses devices for it.
+        The number of transfers between devices on that way.
     leaves_out : frozenset of Part
-        The device's operations that may lie on the other side of the moment.
+        The exceptions: the device's operations that may lie on the other side of the moment.
     """
 
     outside: list[Part]
@@ -45,20 +45,20 @@ class End(NamedTuple):
 
 
 def items_of(pipeline: Pipeline, stages: int, scales: Scales, *, split_backward: bool, recompute: bool) -> list[Run]:
-    """Write the layers of a model as items: what is glued is one.
+    """Write the layers of a model as items; glued layers are one item.
 
     Parameters
     ----------
     pipeline : Pipeline
         With layers.
     stages : int
-        Into how many the model is cut.
+        The number of stages.
     scales : Scales
-        In which ticks.
+        The ticks.
     split_backward : bool
         Whether backwards may be I and W.
     recompute : bool
-        Whether layers may be recomputed: then each costs the least that it may.
+        Whether layers may be recomputed: each cost is then the least possible.
     """
     layers = pipeline.layers
     assert layers is not None
@@ -81,26 +81,26 @@ def layers_of(pipeline: Pipeline, split: Split) -> Counts:
 def rows_for_any_order(
     pipeline: Pipeline, placement: Placement, *, split_backward: bool, deadline: float | None = None
 ) -> list[Row]:
-    """List bounds of the makespan that hold for every order and every cut, linear in what the stages hold.
+    """List bounds of the makespan that hold for every order and every cut, linear in the stages' contents.
 
     A device holds the stages a₁ < … < a_v. A microbatch's operations there come in the order F(a₁) … F(a_v), I(a_v) …
-    I(a₁), and W of a stage comes behind its I. Choose a moment before some of the device's work:
+    I(a₁), and W of a stage comes after its I. Choose a moment before some of the device's work:
 
-    - the first F of a_j: a microbatch has come through all stages before a_j. Whatever the device does but F of a₁ …
-      a_{j−1} comes behind it, since for the same microbatch it does.
-    - the first I of a_j: a microbatch has gone through all forwards, and I of all stages behind a_j. All comes behind
-      it but all F, and I and W of a_{j+1} … a_v.
+    - the first F of a_j: a microbatch has passed all stages before a_j. All the device's work comes after this moment
+      except F of a₁ … a_{j−1}, because it does so for each microbatch.
+    - the first I of a_j: a microbatch has passed all forwards, and I of all stages after a_j. All the device's work
+      comes after this moment except all F, and I and W of a_{j+1} … a_v.
 
-    And a moment behind some of it:
+    Choose a moment after some of it:
 
-    - the end (where backwards are split);
-    - the last I of a_j: the microbatch still goes through I of all stages before a_j and W of stage 0. All comes before
-      it but all W, and I of a₁ … a_{j−1}.
-    - the last F of a_j: it still goes through all forwards behind a_j, all I, and W of stage 0. All comes before it but
-      all I and W, and F of a_{j+1} … a_v.
+    - the end (if backwards are split);
+    - the last I of a_j: the microbatch still has to pass I of all stages before a_j and W of stage 0. All the device's
+      work comes before this moment except all W, and I of a₁ … a_{j−1}.
+    - the last F of a_j: the microbatch still has to pass all forwards after a_j, all I, and W of stage 0. All the
+      device's work comes before this moment except all I and W, and F of a_{j+1} … a_v.
 
-    What neither leaves out, m times, lies between the two moments, on one device; where that is something, the step
-    takes at least as long as what is outside and it together. Whole backwards are I, with no W.
+    The work that neither moment excepts lies between them, m times, on one device. If there is any such work, the step
+    takes at least as long as this work and the ways outside together. A whole backward counts as I, without W.
 
     Parameters
     ----------
@@ -169,9 +169,9 @@ def _crossings(homes: Sequence[int]) -> int:
 
 
 def memory_limits(pipeline: Pipeline, placement: Placement) -> list[Limit]:
-    """List what every cut must keep: one activation of every stage of a device, beside what is always there.
+    """List the limits that every cut must keep: on each device, static memory plus one activation of every stage.
 
-    A microbatch reaches the last of a device's stages with the activations of the others still held.
+    When a microbatch reaches the last of a device's stages, the activations of the others are still held.
     """
     scale = scales_of(pipeline).memory
     limits: list[Limit] = []

@@ -1,4 +1,4 @@
-"""What another cut of the layers would save a schedule, as far as a moment shows."""
+"""The time that a quickly found other cut of the layers would save a schedule."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from strategies.given_model.model_notes import PLANNED
 
 
 def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
-    """Return by how much the same order is shorter on another cut that is quickly found and fits the memory.
+    """Return how much shorter the same order is on a quickly found other cut that fits the memory.
 
     Parameters
     ----------
     schedule : Schedule
-        Of a published order, or one from a file; of what was searched on its cut, or was cut for in the same way,
-        nothing is known.
+        A published order, or one from a file. For a schedule that was searched on its cut, or whose cut was found in
+        the same way, nothing is known.
     deadline : float
-        On the clock of `time.perf_counter`: after it, nothing is looked for.
+        On the clock of `time.perf_counter`; after it, no cut is looked for.
 
     Returns
     -------
     Fraction
-        0 where nothing is known.
+        0 if nothing is known.
     """
     pipeline = schedule.pipeline
     if pipeline.layers is None or schedule.is_searched or PLANNED in schedule.notes:
         return Fraction(0)
-    if pipeline.semantics != "async":  # cuts are judged as if transfers waited for nothing
+    if pipeline.semantics != "async":  # cuts are judged as if transfers never waited
         return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:
         return Fraction(0)

@@ -1,4 +1,4 @@
-"""The schedules that ppopt knows, with what each requires of a pipeline."""
+"""The schedules that ppopt knows, with their requirements on a pipeline."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def strategies() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        For each ``name``, ``placement``, ``devices``, ``stages``, ``microbatches`` (what it asks of them, with p
-        devices, m microbatches and whole numbers k), ``options``, ``aliases`` and ``summary``.
+        For each schedule ``name``, ``placement``, ``devices``, ``stages``, ``microbatches`` (its requirements on
+        these, with p devices, m microbatches and whole numbers k), ``options``, ``aliases`` and ``summary``.
     """
     return [
         {

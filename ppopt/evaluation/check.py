@@ -22,7 +22,6 @@ from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.transfers import is_lowered
-from strategies.model.actions import Op
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.numbers import shown
@@ -33,32 +32,32 @@ from strategies.order_files.given_order import GivenOrder
 from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
 
 Costs = Callable[[GivenOrder], Pipeline]
-"""Gives the pipeline that a file is for; refuses one that contradicts it."""
+"""Returns the pipeline for a file; refuses a file that contradicts it."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The findings of a check.
 
     Attributes
     ----------
     name : str
         The file.
     faults : tuple of Fault
-        All that is wrong.
+        All faults.
     notes : tuple of str
-        What of the file was left out.
+        Parts of the file that were ignored.
     summary : str
-        All of it in one line.
+        Everything in one line.
     communicators : mapping of str to str or None
-        For a file with communication, under which communicators it runs: ``"runs"`` or ``"hangs"`` for ``edge``,
-        ``pair``, ``way`` and ``rank``. None for an order of computations, or where a fault makes the question idle.
+        For a file with communication, ``"runs"`` or ``"hangs"`` for each of ``edge``, ``pair``, ``way`` and ``rank``.
+        None for an order of computations, or if a fault makes the question pointless.
     circles : mapping of str to str
-        For each communicators with which it hangs, the first circle of transfers that wait for each other.
+        For each kind of communicators with which the file hangs, the first circle of transfers waiting for each other.
     lowered : str
-        Where PyTorch placed the communication, how; rows and columns are then those of PyTorch's own lists.
+        How PyTorch placed the communication, if it did; rows and columns are then those of PyTorch's own lists.
     asked : str
-        The communicators with which it must run.
+        The communicators with which the file must run.
     """
 
     name: str
@@ -72,11 +71,11 @@ class CheckReport:
 
     @property
     def failed(self) -> bool:
-        """Whether it has a fault, or hangs with the communicators that are asked about."""
+        """Whether the file has a fault, or hangs with the communicators asked about."""
         return bool(self.faults) or (self.communicators is not None and self.communicators[self.asked] == "hangs")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON; rows and columns are counted from 1."""
+        """Return plain values for JSON; rows and columns are counted from 1."""
         values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
         if self.communicators is not None:
             values["communicators"] = dict(self.communicators)
@@ -96,25 +95,25 @@ def _plain(fault: Fault) -> dict[str, Any]:
 def check_schedule_file(
     path: str, costs: Costs | None = None, lower: str | None = None, communicators: str | None = None
 ) -> CheckReport:
-    """List all that is wrong with a schedule file, and find out which communicators it needs.
+    """List all faults of a schedule file, and find out which communicators it needs.
 
     Parameters
     ----------
     path : str
-        The file: an order of computations, or one with its communication, which is then checked as well.
+        The file: an order of computations, or an order with its communication, which is then checked as well.
     costs : callable, optional
-        Gives the pipeline whose sizes and memory limit the file must keep; asked only where the file itself is fine.
+        Returns the pipeline whose sizes and memory limit the file must keep; called only if the file itself is fine.
     lower : {"pytorch", "deferred"}, optional
-        Check an order of computations with the communication that PyTorch would place in it, without and with its
-        ``defer_pp_recv``.
+        Check an order of computations with the communication that PyTorch would place in it: without
+        ``defer_pp_recv``, or with it.
     communicators : {"edge", "pair", "way", "rank"}, optional
-        With which it must run; by default with those of the costs, else with ``pair``, which PyTorch 2.13 makes unless
-        ``device_id`` is given to ``init_process_group`` (then ``rank``).
+        The communicators with which the file must run; by default those of the costs, or else ``pair``, which PyTorch
+        2.13 makes unless ``device_id`` is given to ``init_process_group`` (then ``rank``).
 
     Raises
     ------
     InputError
-        If it is no schedule file at all, contradicts the pipeline, or cannot be lowered.
+        If the file is not a schedule file, contradicts the pipeline, or cannot be lowered.
     """
     if lower not in (None, *LOWERINGS):
         raise InputError(f"lower: {shown(lower)} is not known; allowed are {', '.join(LOWERINGS)}")
@@ -144,7 +143,7 @@ def check_schedule_file(
 
 
 LOWERINGS = ("pytorch", "deferred")
-"""How PyTorch may lower an order of computations: as it does by default, and with ``defer_pp_recv``."""
+"""How PyTorch may lower an order of computations: by default, and with ``defer_pp_recv``."""
 
 
 _PLACED = {"pytorch": "as PyTorch lowers it", "deferred": "as PyTorch lowers it with defer_pp_recv=True"}
@@ -163,11 +162,11 @@ def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:
 
 
 MOST_TRIED = 5_000
-"""Operations of an order that is lowered without being asked, which takes a second or two."""
+"""Most operations of an order that is lowered without being asked; this takes a second or two."""
 
 
 def _lowered_in_a_word(given: GivenOrder, communicators: str) -> str:
-    """Say what becomes of an order of computations where PyTorch places its communication."""
+    """Say in one phrase what happens to an order of computations if PyTorch places its communication."""
     if sum(map(len, given.orders)) > MOST_TRIED:
         return "--lower pytorch and --lower deferred say whether it runs as PyTorch places its communication"
     try:
@@ -188,7 +187,7 @@ def _verdict(given: GivenOrder, lower: str, communicators: str) -> str:
 def _with_communicators(
     report: CheckReport, given: GivenOrder, rows: Sequence[Sequence[Token | None]], lower: str | None
 ) -> CheckReport:
-    """Tell with which communicators an order with communication runs, if nothing in it crosses."""
+    """Find the communicators with which an order with communication runs, unless transfers in it cross."""
     lowered = as_programs(rows, given.placement, unit_durations, moves_at_once)
     how = f"{_described(given)}, {counted(len(lowered.transfers), 'transfer')}"
     placed = "" if lower is None else _PLACED[lower]
@@ -223,7 +222,7 @@ def _described(given: GivenOrder) -> str:
 
 
 def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) -> Iterator[Fault]:
-    """Find the devices that hold too much at some time: their orders alone decide that, whatever the times are."""
+    """Find the devices that exceed the limit at some moment; their orders alone decide this, whatever the times."""
     costs = pipeline.costs
     static = static_memory(pipeline, placement)
     for device, (row, limit) in enumerate(zip(file.rows, pipeline.limits, strict=True)):
@@ -236,18 +235,14 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
 
 
 def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
-    """Return the most that a device holds, and in which column it first does."""
+    """Return the most that a device holds, and the first column in which it does."""
+    changes = [cost.changes for cost in costs]
     level = peak = static
     column = 0
     for place, token in enumerate(row):
         ops = ops_of(token)
-        level += sum(costs[op.stage].activation for op in ops if op.kind == "F")
+        level += sum(changes[op.stage]["F"] for op in ops if op.kind == "F")
         if level > peak:
             peak, column = level, place
-        level -= sum(_returned(op, costs[op.stage]) for op in ops)
+        level += sum(changes[op.stage][op.kind] for op in ops if op.kind != "F")
     return peak, column
-
-
-def _returned(op: Op, cost: StageCosts) -> Fraction:
-    returned = {"B": cost.activation, "I": cost.activation - cost.held_for_weight, "W": cost.held_for_weight}
-    return returned.get(op.kind, Fraction(0))

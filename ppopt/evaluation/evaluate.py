@@ -44,16 +44,16 @@ def evaluate(
     Parameters
     ----------
     pipeline : Pipeline
-        The costs. Where its number of stages does not fit the schedule, the model is re-partitioned (`Pipeline.recut`)
+        The costs. If its number of stages does not fit the schedule, the model is re-partitioned (`Pipeline.recut`)
         and a note says so.
     strategy : str or path
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
-        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md), whose devices, stages and microbatches
-        must be the pipeline's; text is a path if it ends in ``.csv``, or holds a separator and exists.
+        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md) with the pipeline's devices, stages and
+        microbatches. A text is a path if it ends in ``.csv``, or if it contains a separator and exists.
     engine : {"auto", "cpsat", "graph"}
-        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
+        What computes the times; both engines give the same. ``auto`` uses CP-SAT up to 20,000 operations.
     cut : {"plan", "even"}
-        How layers are cut that come without a cut: in a moment for this schedule, or evenly. `ppopt.plan` looks longer.
+        How to cut layers that come without a cut: quickly for this schedule, or evenly. `ppopt.plan` searches longer.
     **options : int
         The schedule's options, as after the colon.
 
@@ -65,7 +65,7 @@ def evaluate(
     Raises
     ------
     InputError
-        If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
+        If the strategy is unknown, does not fit the pipeline, or deadlocks on it; or with each fault of a file.
     """
     check_pipeline(pipeline)
     return evaluate_with(GivenModel(pipeline, cut=cut), read_named(strategy), engine, options)
@@ -80,8 +80,8 @@ def evaluate_all(
 ) -> list[Schedule]:
     """Replay several schedules, published ones and files, on the same model.
 
-    Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
-    for the smallest of them, and the model is re-partitioned for the others.
+    If the pipeline leaves the number of stages open and the schedules need different numbers, its times apply to the
+    smallest number, and the model is re-partitioned for the others.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def evaluate_all(
     Raises
     ------
     InputError
-        As for `evaluate`, and if no strategy is named.
+        As for `evaluate`, or if no strategy is named.
     """
     results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine, cut=cut):
@@ -117,18 +117,18 @@ def evaluate_each(
     *,
     cut: CutChoice = "plan",
 ) -> Iterator[Schedule | InputError | InternalError]:
-    """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
+    """Replay several schedules as `evaluate_all` does; a failing one does not stop the others.
 
     Yields
     ------
     Schedule, InputError or InternalError
-        For each name its schedule, or why it does not fit the pipeline or deadlocks on it, or what went wrong by our
-        fault.
+        For each name its schedule, or why the schedule does not fit the pipeline or deadlocks on it, or an internal
+        error.
 
     Raises
     ------
     InputError
-        If a name is not known, an argument is wrong, or no strategy is named.
+        If a name is unknown, an argument is wrong, or no strategy is named.
     """
     check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
@@ -147,12 +147,12 @@ def evaluate_each(
 
 
 def check_pipeline(pipeline: object) -> None:
-    """Refuse what is not a pipeline.
+    """Refuse anything but a pipeline.
 
     Raises
     ------
     InputError
-        If it is none.
+        If the argument is not a pipeline.
     """
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"pipeline: must be a Pipeline, see Pipeline.from_mapping; found {shown(pipeline)}")
@@ -167,13 +167,13 @@ def evaluate_with(
     Parameters
     ----------
     model : GivenModel
-        The costs, and for how many stages they are meant.
+        The costs, and the number of stages that they are meant for.
     name : str or GivenOrder
-        A published schedule, or what was read from a file.
+        A published schedule, or an order read from a file.
     engine, options
         As for `evaluate`.
     cured : bool
-        Whether a deadlock is reported with what would run, which takes up to a second to find.
+        Whether to report a deadlock with alternatives that run; finding them takes up to a second.
     """
     started = perf_counter()
     if engine not in ENGINES:
@@ -204,7 +204,7 @@ def evaluate_with(
 
 
 def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
-    """Say why an order deadlocks, where its schedule knows, and what would run."""
+    """Say why an order deadlocks, if its schedule knows, and what would run instead."""
     if strategy.why_deadlocked and (why := strategy.why_deadlocked(pipeline, **chosen)):
         yield why
     for option, values in values_that_run(strategy, pipeline, chosen).items():
@@ -212,7 +212,7 @@ def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> It
 
 
 def first_variant_that_runs(model: GivenModel, name: str, engine: EngineChoice) -> Schedule | None:
-    """Replay a schedule that fails with its default options with the first of those it proposes that run.
+    """Replay a schedule that fails with its default options, with the first of its own proposals that runs.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def first_variant_that_runs(model: GivenModel, name: str, engine: EngineChoice) 
     Returns
     -------
     Schedule or None
-        None if no options run, or the name comes with options of the schedule's own.
+        None if no proposal runs, or if the name already sets options of the schedule's own.
     """
     strategy, chosen = parse_strategy(name)
     if chosen.keys() - {"stages"}:
@@ -256,13 +256,13 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
 
 
 def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:
-    """Cut layers for an order in a moment; one that looks at the costs is made again."""
+    """Cut layers for an order quickly; an order that depends on costs is made again for that cut."""
     pipeline = planned(order)
     return pipeline, list(map(list, order.orders_on(pipeline)))
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
-    """Read a strategy with the options after its colon and those given beside it."""
+    """Read a strategy with the options after its colon and those given separately."""
     strategy, written = parse_strategy(name)
     given = check_options(strategy, options)
     if twice := sorted(written.keys() & given):
@@ -271,7 +271,7 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
 
 
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
-    """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
+    """Say how the model was read; ``as_given`` if the user did not choose the number of stages for this schedule."""
     yield from _cut_notes(strategy.name, model, cut, placement)
     yield from chunks_notes(strategy, cut.given, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:

@@ -9,17 +9,20 @@ from pathlib import Path
 from time import perf_counter
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane
+from ppopt.memory_frontier.explore import Exploration, OnProgress
 from ppopt.memory_frontier.frontier import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
 from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
+from ppopt.optimization.finishing import placement_notes
 from ppopt.optimization.ladders import freedom_of
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.sizes import MANY_OPS, MOST_SEARCHED_OPS
 from ppopt.optimization.starts import one_at_a_time
 from ppopt.optimization.unwritten import Long
+from ppopt.process.cores import usable_cores
 from ppopt.process.garbage import collection_paused
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import least_seconds
@@ -29,8 +32,8 @@ from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
+from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
-from solver.search.portfolio import plain_bound
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
 from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
 from strategies.language.orders import parse_strategy
@@ -41,21 +44,19 @@ from strategies.model.plausibility import doubts
 from strategies.problem.search_problem import Allowed, build_search_problem, pipeline_actions
 
 PUBLISHED_SHARE = 0.25
-"""The part of the time that evaluating the published schedules may take at most; more are left out."""
+"""Largest share of the time for evaluating published schedules; the rest of them are left out."""
 
 LAID_SHARE = 0.5
-"""The part of the time after which no further placement is written out."""
+"""Share of the time after which no further placement is written out."""
 
 CAUTION = 1.5
-"""What was measured of few microbatches may take this much longer for each of many."""
+"""Safety factor on times per operation that were measured on few microbatches."""
 
 TO_ANSWER = 0.3
-"""Seconds that it takes to stop the searches and to put together what they have found."""
+"""Seconds to stop the searches and assemble their results."""
 
 FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
-"""How long a page takes: seconds for itself, and for each schedule in multiples of what evaluating it took."""
-
-ONE_AT_A_TIME = "one microbatch at a time"
+"""Time of a page: seconds for itself, and per schedule, a multiple of the time of evaluating the schedule."""
 
 NO_TIME_TO_CUT = "the time limit is too short to cut its layers such that they need the least memory"
 
@@ -74,50 +75,50 @@ def frontier(
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
 ) -> Frontier:
-    """Find the shortest step for each memory limit, with a proven bound, beside the published schedules.
+    """Find the shortest step for each memory limit, with a proven bound, and compare it with published schedules.
 
-    What is found at a limit runs at every greater one, and what is proven at a limit holds at every smaller one, so
-    neither the makespans nor the bounds rise with the limit. The limit of the pipeline itself is one of those looked
-    at; it limits nothing.
+    A schedule found at a limit runs at every greater one, and a bound proven at a limit holds at every smaller one, so
+    neither the makespans nor the bounds rise with the limit. The pipeline's own limit is one of the limits examined; it
+    does not restrict the others.
 
     Parameters
     ----------
     pipeline : Pipeline
-        The costs, with what memory each stage takes.
+        The costs, with the memory that each stage takes.
     placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
-        Which device holds which stage; ``all`` is each but ``wave``, on the same model.
+        Which device holds which stage; ``all`` is every placement except ``wave``, on the same model.
     overlap : bool
         Whether any forward may run in one block with any full backward on its device.
     limits : "auto" or sequence of numbers
-        The memory limits, the same for every device. ``auto`` takes evenly spaced ones, from the least that any
-        schedule needs to the point from which more memory buys nothing.
+        The memory limits, the same for every device. ``auto`` chooses evenly spaced ones, from the least that any
+        schedule needs to the limit above which more memory gains nothing.
     points : int
-        How many ``auto`` takes at most.
+        The most limits that ``auto`` chooses.
     time_limit : float
-        Seconds for all of it.
+        Seconds in all.
     workers : int, optional
-        How many processes search at once; by default one for each core.
+        The number of parallel searches; by default one per core.
     seed : int
         The seed of everything random.
     save_to : str or path, optional
-        A file that keeps all that is found. Where it is there already, this run goes on from it. If it cannot be
-        written in the end, the error's ``frontier`` is what was found.
+        A file that stores all results. If it exists, this run continues from it. If it cannot be written in the end,
+        the error's ``frontier`` holds the result.
     on_progress : callable, optional
-        ``on_progress(text)`` is called with how far it has come.
+        ``on_progress(text)`` is called with the progress.
     shown_afterwards : bool
         Whether to leave time for a page of all schedules.
 
     Returns
     -------
     Frontier
-        Ctrl-C ends the searches early, with what there is.
+        Ctrl-C ends the searches early, with the results so far.
 
     Raises
     ------
     InputError
-        If an argument is wrong, a limit is below the least, nothing takes memory, or the file cannot be used.
+        If an argument is wrong, a limit is below the least, the model takes no memory, or the file cannot be used.
     TimeTooShortError
-        If the pipeline is so long that not even the schedule with the least memory can be written out in time.
+        If the pipeline is too long to write out even the schedule with the least memory in time.
     """
     found, keep = find_frontier(
         pipeline,
@@ -140,12 +141,12 @@ def frontier(
 
 
 class NotSavedError(InputError):
-    """What was found could not be written.
+    """The result could not be written.
 
     Attributes
     ----------
     frontier : Frontier
-        What was found.
+        The result.
     """
 
     def __init__(self, message: str, found: Frontier) -> None:
@@ -168,7 +169,7 @@ def find_frontier(
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
 ) -> tuple[Frontier, Callable[[], None]]:
-    """Do as `frontier`, but leave it to the caller when what was found is written: showing it comes first.
+    """Do the same as `frontier`, but let the caller decide when to write the file: results are shown first.
 
     Parameters
     ----------
@@ -178,9 +179,9 @@ def find_frontier(
     Returns
     -------
     found : Frontier
-        What was found.
+        The result.
     keep : callable
-        ``keep()`` writes it, if there is a file for it.
+        ``keep()`` writes it to the file, if one was given.
 
     Raises
     ------
@@ -198,7 +199,7 @@ def find_frontier(
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
     gathered.lay_lanes(saved.cuts)
     refuse_below(gathered.curves.least, wanted or (), gathered.curves.placements)
-    with Searchers(gathered.processes) as searchers:  # they need a while to start
+    with Searchers(gathered.processes) as searchers:  # they take a while to start
         gathered.evaluate()
         gathered.restore(saved)
         exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
@@ -224,7 +225,7 @@ def _laid(cut: SearchedCut, allowed: Allowed) -> Lane:
     problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
     lane = Lane(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
     orders = pipeline_actions(one_at_a_time(cut.layout, problem))
-    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph")))
+    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
     if cut.is_open:
         lane.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
     else:
@@ -240,7 +241,7 @@ def _seconds_to_lay(cut: SearchedCut, allowed: Allowed) -> float:
 
 @dataclass
 class _Gathered:
-    """What a frontier is made of so far."""
+    """The parts of a frontier so far."""
 
     pipeline: Pipeline
     options: SearchOptions
@@ -250,7 +251,7 @@ class _Gathered:
     published: list[Found] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     evaluating: float = 0.0
-    replaying: float = 0.0  # foreseen for each operation of long pipelines
+    replaying: float = 0.0  # predicted seconds per operation of long pipelines
     interrupted: bool = False
     wanted: Sequence[Fraction] = ()
 
@@ -268,14 +269,14 @@ class _Gathered:
         Parameters
         ----------
         kept : mapping of str to sequence of sequence of int
-            For each placement the cuts that an earlier run has searched, each on its own.
+            For each placement, the cuts that an earlier run searched separately.
 
         Raises
         ------
         InputError
             If the model fits none of the placements.
         TimeTooShortError
-            If there is no time for any of them.
+            If the time is too short for all of them.
         """
         lanes: list[Lane] = []
         too_long: list[str] = []
@@ -302,7 +303,7 @@ class _Gathered:
         self.curves = Curves(lanes)
 
     def _cuts(self, name: str, kept: Sequence[Counts]) -> list[SearchedCut]:
-        """Choose the cuts of the model that are searched on a placement; `kept` were searched by an earlier run."""
+        """Choose the cuts to search on a placement; an earlier run searched those in `kept`."""
         limits = [None, *self.wanted] if self.wanted else [None]
         cuts = searched_cuts_of(self.model, name, self.options, limits, kept)
         ops = _operations(cuts[0].pipeline)
@@ -311,7 +312,7 @@ class _Gathered:
         return cuts
 
     def _no_time(self, cut: SearchedCut, share: float) -> str | None:
-        """Foresee from a few microbatches how long a long pipeline takes; say so if that is more than a share."""
+        """Predict a long pipeline's time from a few microbatches; say so if it exceeds a share of the limit."""
         name, ops = cut.name, _operations(cut.pipeline)
         if ops <= MANY_OPS:
             return None
@@ -331,18 +332,18 @@ class _Gathered:
 
     @property
     def processes(self) -> int:
-        """How many searches run at once; none where there is no time for any."""
-        return (self.options.workers or cores()) if self.options.time_limit else 0
+        """The number of parallel searches; 0 if there is no time for any."""
+        return (self.options.workers or usable_cores()) if self.options.time_limit else 0
 
     def evaluate(self) -> None:
-        """Evaluate the published schedules; Ctrl-C ends that."""
+        """Evaluate the published schedules; Ctrl-C stops this."""
         try:
             self._evaluate_each()
         except KeyboardInterrupt:
             self.interrupted = True
 
     def _evaluate_each(self) -> None:
-        """Evaluate the published schedules without a limit, and with the user's where that makes another order."""
+        """Evaluate the published schedules without a limit, and with the user's limit if it changes the order."""
         ends = self.started + PUBLISHED_SHARE * self.options.time_limit
         several = self.several
         models = [replace(several, pipeline=several.pipeline.with_limit(None))]
@@ -364,12 +365,12 @@ class _Gathered:
         self.evaluating = (perf_counter() - began) / max(1, len(self.published))
 
     def _by_placement(self) -> list[str]:
-        """List the published schedules, those first that are on a placement that is searched."""
+        """List the published schedules, starting with those on a searched placement."""
         searched = {lane.layout.name for lane in self.curves.lanes}
         return sorted(self.names, key=lambda name: parse_strategy(name)[0].placement not in searched)
 
     def _is_too_late(self, name: str, ends: float) -> bool:
-        """Return whether evaluating a schedule of a long pipeline would take longer than all may take together."""
+        """Return whether evaluating a schedule of a long pipeline would exceed the time for all of them."""
         strategy, options = parse_strategy(name)
         stages = wished_stages(strategy, options, self.model.devices) or self.model.stages or self.model.devices
         ops = (3 if strategy.splits_backward else 2) * stages * self.model.microbatches
@@ -394,14 +395,14 @@ class _Gathered:
             lane.add(found)
 
     def restore(self, saved: Saved) -> None:
-        """Take over what an earlier run has found."""
+        """Restore the results of an earlier run."""
         try:
             restore(self.curves, saved, self.options.allowed)
         except InternalError as error:
             self.left_out.append(("what was saved", as_reason("what was saved", error)))
 
     def _lane_of(self, schedule: Schedule) -> Lane | None:
-        """Find the placement that a published schedule is on, where its search might have found it."""
+        """Find the lane whose search could have found a published schedule."""
         if freedom_of(schedule).overlap and not self.options.overlap:
             return None
         return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
@@ -438,7 +439,7 @@ class _Gathered:
         return exploration
 
     def result(self, limits: Sequence[Fraction], exploration: Exploration) -> Frontier:
-        """Put together what is known."""
+        """Assemble the result."""
         curves = self.curves
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
@@ -466,6 +467,7 @@ class _Gathered:
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)
         yield from halves_notes(self.model)
+        yield from placement_notes(self.model)
         if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
             yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
@@ -483,7 +485,7 @@ class _Gathered:
 
 
 def _refuse_no_memory(model: Pipeline) -> None:
-    """Refuse a model without any memory: no limit matters to it.
+    """Refuse a model that takes no memory: limits are meaningless for it.
 
     Raises
     ------

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """What is known at one memory limit.
+    """The result at one memory limit.
 
     Attributes
     ----------
     limit : float
         The memory that each device may hold.
     schedule : Schedule
-        The shortest schedule known that fits it: a search found it, at this limit or a smaller one, or it is published.
+        The shortest known schedule that fits: found by a search at this limit or a smaller one, or published.
     proven : Fraction
-        A makespan that no schedule beats at this limit, on any of the placements searched, without rounding.
+        An exact lower bound on the makespan at this limit, on all placements searched.
     """
 
     limit: float
@@ -45,12 +45,12 @@ class Point:
 
     @property
     def bound(self) -> float:
-        """What is proven that no schedule beats."""
+        """The proven bound."""
         return float(self.proven)
 
     @property
     def status(self) -> Status:
-        """``optimal`` where the makespan equals the bound, exactly, else ``feasible``."""
+        """``optimal`` if the makespan equals the bound exactly, else ``feasible``."""
         return "optimal" if self.schedule.exact_makespan == self.proven else "feasible"
 
     @property
@@ -84,32 +84,32 @@ class Frontier:
     pipeline : Pipeline
         The model, with the number of stages that its times are meant for, and the user's memory limit.
     points : tuple of Point
-        By rising limit; neither their makespans nor their bounds ever rise.
+        By increasing limit; neither their makespans nor their bounds ever rise.
     published : tuple of Schedule
-        The published schedules that fit the pipeline, by rising memory, whatever that is.
+        The published schedules that fit the pipeline, by increasing memory, whatever their memory.
     comparable : frozenset of int
-        The places of those of them that the bounds hold for: on a placement and cut that was searched, with no blocks
-        that the search might not use.
+        Positions of the published schedules that the bounds hold for: on a searched placement and cut, without blocks
+        that the search could not use.
     stairs : tuple of Schedule
-        The schedules at which the curve falls, by rising memory: the points, and what lies between.
+        The schedules at which the curve falls, by increasing memory: those of the points, and others between them.
     bounds : tuple of (float, float)
-        Up to which limit which bound holds from the limit before, by rising limit.
+        Limits with their bounds, increasing; each bound holds from the previous limit up to its own.
     top : Schedule
-        The shortest schedule known, of equally short ones the most frugal: more memory than it takes buys nothing.
+        The shortest known schedule, with the least memory among equally short ones: more memory gains nothing.
     highest_bound : float
-        A makespan that no schedule beats with any memory.
+        A lower bound on the makespan with any memory.
     searched : tuple of str
         The placements.
     scope : str
-        For a model of layers whose cut is left open: for which cuts bounds and proofs hold.
+        For layers without a given cut: the cuts that bounds and proofs hold for.
     left_out : tuple of (str, str)
         Placements and published schedules that do not fit the pipeline, with the reason.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     interrupted : bool
-        Whether Ctrl-C has ended the searches.
+        Whether Ctrl-C ended the searches.
     seconds : float
-        How long all of it took.
+        The time it all took.
     """
 
     pipeline: Pipeline
@@ -134,21 +134,21 @@ class Frontier:
 
     @property
     def internal_errors(self) -> tuple[str, ...]:
-        """What went wrong by our fault, a line for each schedule or placement: the results of the others stand."""
+        """Internal errors, one line per schedule or placement; the other results stand."""
         return internal_errors(self.left_out)
 
     @property
     def sentence(self) -> str:
-        """Where the knee is, what the next step of memory buys, and from where on more buys nothing."""
+        """Where the knee is, what the next step of memory gains, and above which limit more memory gains nothing."""
         return self.shown.sentence
 
     @property
     def shown(self) -> ShownFrontier:
-        """What charts and tables show."""
+        """The frontier as charts and tables show it."""
         return self._shown([*(point.schedule for point in self.points), *self.published])
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the frontier as plain values, as in ``--format json``."""
+        """Return the frontier as plain values, as in ``--format json``."""
         published = [
             {"strategy": each.strategy, "memory": max(each.peak_memory), "makespan": each.makespan}
             for each in self.published
@@ -157,18 +157,18 @@ class Frontier:
         return {"points": [point.to_dict() for point in self.points], "published": published} | scope
 
     def chart(self) -> alt.LayerChart:
-        """Draw makespan over memory: the curve of what was found, the bound below it, and the published schedules."""
+        """Draw makespan over memory: the curve of the schedules found, the bound below it, and published schedules."""
         from reports.charts.frontier import frontier_chart
 
         return frontier_chart(self.shown)
 
     def section(self, title: str = "") -> Section:
-        """Take what a report shows: the curve, and the timelines of all its schedules.
+        """Make the section of a report: the curve, and the timelines of all its schedules.
 
         Parameters
         ----------
         title : str
-            What it is called, such as its configuration file.
+            Its title, such as its configuration file.
         """
         from reports.content import Section
 
@@ -190,25 +190,24 @@ class Frontier:
         )
 
     def _as_proven(self, schedule: Schedule) -> Schedule:
-        """Give a schedule the bound of the least limit that it is shown for: that of its search may be another's."""
+        """Give a schedule the bound of the least limit that it is shown for; its search may have had another limit."""
         point = next((point for point in self.points if point.schedule is schedule), None)
         status = schedule.status if point is None or not schedule.is_searched else point.status
         return replace(schedule, proven=None if point is None else point.proven, bound_held_by=None, status=status)
 
     def _name(self, schedule: Schedule) -> str:
-        """Name a schedule after the least limit that it is shown for, where a search has found it."""
+        """Name a searched schedule after the least limit that it is shown for."""
         limit = next((point.limit for point in self.points if point.schedule is schedule), None)
         return (
             f"{schedule.strategy} at {limit:.10g}" if schedule.is_searched and limit is not None else schedule.strategy
         )
 
     def _ranked(self) -> list[Schedule]:
-        """List the schedules of the points and the published ones, each once: those that fit first, by their length."""
-        limits = [float("inf") if limit is None else float(limit) for limit in self.pipeline.limits]
+        """List the schedules of the points and the published ones, each once: those that fit first, by makespan."""
 
         def rank(schedule: Schedule) -> tuple[Any, ...]:
-            over = any(peak > limit for peak, limit in zip(schedule.peak_memory, limits, strict=True))
-            return over, schedule.makespan, *schedule.memory_taken, schedule.strategy
+            over = schedule.figures.excesses(self.pipeline.limits)
+            return bool(over), schedule.makespan, *schedule.memory_taken, schedule.strategy
 
         every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
         return sorted(every.values(), key=rank)
@@ -239,7 +238,7 @@ class Frontier:
                     memory=max(group[0].peak_memory),
                     makespan=group[0].makespan,
                     is_comparable=places[id(group[0])] in self.comparable,
-                    best=self._best_within(max(group[0].peak_memory)),
+                    best=self._best_within(max(group[0].figures.peaks)),
                     rank=ranks[id(group[0])],
                 )
                 for group in twins(self.published)
@@ -253,10 +252,10 @@ class Frontier:
             scope=self.scope,
         )
 
-    def _best_within(self, memory: float) -> float:
-        """Return the shortest step that is known with so much memory, by whatever schedule."""
+    def _best_within(self, memory: Fraction) -> float:
+        """Return the shortest known step within a memory limit, by any schedule."""
         known = (*self.stairs, *self.published)
-        return min(each.makespan for each in known if max(each.peak_memory) <= memory)
+        return min(each.makespan for each in known if max(each.figures.peaks) <= memory)
 
     @property
     def _search_sentence(self) -> str:

@@ -1,4 +1,4 @@
-"""What a process that searches is asked, and what it answers."""
+"""The jobs and answers of a search process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
 from ppopt.schedules.schedule import Schedule
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -25,13 +25,13 @@ class Job:
     pipeline : Pipeline
         The model with that limit.
     options : SearchOptions
-        How it is searched, and for how long.
+        Options of the search, with its time limit.
     layout : Placement or None
-        Where the stages lie, if the cut of the layers is searched, too; else None.
+        The placement of the stages, if the cut of the layers is searched as well; else None.
     known : Fraction
-        What is proven already for all cuts.
+        The bound already proven for all cuts.
     least_seconds : float
-        How long one cut is searched at least.
+        The least time for one cut.
     """
 
     placement: str
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a search that should not go wrong.
+    """An unexpected error in a search.
 
     Attributes
     ----------
@@ -58,14 +58,14 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class OverCuts:
-    """What a search over cuts has found.
+    """The result of a search over cuts.
 
     Attributes
     ----------
     best : Schedule or None
         The shortest schedule, on its cut.
     proven : Fraction
-        No cut and no order takes less.
+        A lower bound for every cut and order.
     """
 
     best: Schedule | None
@@ -73,4 +73,4 @@ class OverCuts:
 
 
 Answer: TypeAlias = Schedule | OverCuts | Failure | None
-"""The best schedule that was found, with its bound; what went wrong; None where it was ended too early."""
+"""The best schedule found, with its bound; an error; None if the search ended too early."""

@@ -1,4 +1,4 @@
-"""Files that keep what was found, so that a later run goes on from it."""
+"""Files that store results, so that a later run can continue from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.memory_frontier.curves import Curves, Found, Lane, Proof
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, Found, Lane, Proof
 from ppopt.process.checksums import is_as_written, with_checksum
 from ppopt.process.internal_error import InternalError
 from ppopt.process.whole_files import written_whole
@@ -28,14 +28,14 @@ FORMAT = "ppopt-frontier-2"
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file says.
+    """The contents of a file.
 
     Attributes
     ----------
     placements : mapping
-        For each placement its schedules and bounds, as they are written.
+        For each placement, its schedules and bounds as written.
     limits : sequence of Fraction
-        The limits that were shown, by rising size.
+        The limits shown, in increasing order.
     """
 
     placements: Mapping[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Saved:
 
     @property
     def cuts(self) -> dict[str, list[Counts]]:
-        """For each placement the cuts of the layers that were searched, each on its own."""
+        """For each placement, the cuts of the layers that were searched separately."""
         cuts = {name: [tuple(each["cut"] or ()) for each in said["bounds"]] for name, said in self.placements.items()}
         return {name: list(dict.fromkeys(filter(None, each))) for name, each in cuts.items()}
 
@@ -57,29 +57,29 @@ def save(
     limits: Sequence[Fraction],
     before: Saved,
 ) -> None:
-    """Write all schedules and bounds that are known.
+    """Write all known schedules and bounds.
 
     Parameters
     ----------
     path : str or path
-        The file; it appears when all of it is written.
+        The file; it appears only when it is complete.
     version : str
-        ppopt's: what another version has proven is not taken over.
+        The version of ppopt; proofs of another version are not accepted.
     model : Pipeline
         The model, without a memory limit.
     curves : Curves
-        What is known.
+        The known schedules and bounds.
     allowed : Allowed
-        What the searches might use.
+        What the searches may use.
     limits : sequence of Fraction
-        The limits that were shown.
+        The limits shown.
     before : Saved
-        What `read_saved` has read: what it says of other placements stays.
+        The result of `read_saved`; its entries for other placements are kept.
 
     Raises
     ------
     InputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     content = {
         "format": FORMAT,
@@ -94,12 +94,12 @@ def save(
 
 
 def _written(model: Pipeline) -> str:
-    """Write a pipeline so that every two with the same numbers are the same text."""
+    """Write a pipeline so that equal numbers always give equal texts."""
     return json.dumps(model.to_mapping(), sort_keys=True)
 
 
 def _lanes_written(lanes: Sequence[Lane]) -> dict[str, Any]:
-    """Write for each placement its schedules and bounds, each with the cut of the layers that it is of."""
+    """Write the schedules and bounds of each placement, each with its cut of the layers."""
     written: dict[str, Any] = {lane.layout.name: {"schedules": [], "bounds": []} for lane in lanes}
     for lane in lanes:
         written[lane.layout.name]["schedules"] += [_schedule_written(each.schedule) for each in lane.found]
@@ -129,23 +129,23 @@ def _proof_written(lane: Lane, proof: Proof) -> dict[str, Any]:
 
 
 def _cut_of_bounds(lane: Lane) -> list[int] | None:
-    """Return the cut that a placement's bounds are of; None where they are of all, or nothing was cut."""
+    """Return the cut that a placement's bounds hold for; None if they hold for all cuts, or nothing was cut."""
     cut = lane.pipeline.layers_per_stage
     return None if lane.over_cuts or cut is None else list(cut)
 
 
 def read_saved(path: str | Path, version: str, model: Pipeline, allowed: Allowed) -> Saved:
-    """Read a file that `save` has written; a file that is not there yet is empty.
+    """Read a file written by `save`; a missing file counts as empty.
 
     Returns
     -------
     Saved
-        What it says.
+        Its contents.
 
     Raises
     ------
     InputError
-        If it is no such file, damaged, of another version or of another pipeline; in one line, with the cure.
+        If it is not such a file, is damaged, or is of another version or pipeline; in one line, with the cure.
     """
     name = in_one_line(path)
     cure = "name another file, or delete it"
@@ -188,12 +188,12 @@ def _difference(written: str, model: Pipeline) -> str:
 
 
 def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
-    """Take over schedules, replayed and checked anew, and bounds, each for the cut that it is of.
+    """Restore schedules, which are replayed and checked again, and bounds, each for its own cut.
 
     Raises
     ------
     InternalError
-        If a schedule is found at fault, which its file's checksum should have told.
+        If a schedule is wrong, which the file's checksum should have detected.
     """
     for lane in curves.lanes:
         written = saved.placements.get(lane.layout.name, {"schedules": [], "bounds": []})
@@ -221,5 +221,6 @@ def _prove(lane: Lane, written: Mapping[str, Any]) -> None:
 def _restored(lane: Lane, written: dict[str, Any], allowed: Allowed) -> Schedule:
     orders = [[parse_action(action) for action in order] for order in written["orders"]]
     pipeline = lane.pipeline.with_cut(written["cut"]) if lane.over_cuts else lane.pipeline
-    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph")
+    by_time = written["searched"] or written["name"] == ONE_AT_A_TIME
+    made = replay_orders(written["name"], pipeline, lane.layout, orders, "graph", searched=by_time)
     return replace(made, allowed=allowed, status="feasible" if written["searched"] else "replayed")

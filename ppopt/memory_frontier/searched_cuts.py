@@ -1,4 +1,4 @@
-"""On which cuts of a model each placement is searched, and for which cuts its bounds hold."""
+"""Chooses the cuts of a model to search on each placement, and says which cuts the bounds hold for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import NamedTuple
 
 from ppopt.memory_frontier.curves import Lane
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
 from strategies.given_model.stages import GivenModel
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
@@ -17,25 +18,25 @@ from strategies.model.placements import Placement, make_placement
 from strategies.problem.fusing import saving_blocks
 
 LEAST_SECONDS, SHARE = 2.0, 0.1
-"""Cutting the layers for the least memory may take so long, or this part of the time limit."""
+"""Time for cutting the layers for the least memory: these seconds, or this share of the time limit if longer."""
 
 MOST_CUTS = 4
-"""So many cuts of one placement are searched at most, each on its own."""
+"""The most cuts of one placement that are searched separately."""
 
 
 class SearchedCut(NamedTuple):
-    """What is searched.
+    """A cut to search on a placement.
 
     Attributes
     ----------
     name : str
-        What it is called; no two have the same name.
+        Its unique name.
     pipeline : Pipeline
-        The model as it is cut, without a memory limit.
+        The model with this cut, without a memory limit.
     layout : Placement
         Which device holds which stage.
     is_open : bool
-        Whether all other cuts are searched, too.
+        Whether all other cuts are searched as well.
     """
 
     name: str
@@ -47,11 +48,11 @@ class SearchedCut(NamedTuple):
 def searched_cuts_of(
     model: Pipeline, name: str, options: SearchOptions, limits: Sequence[Fraction | None], kept: Sequence[Counts]
 ) -> list[SearchedCut]:
-    """Choose on which cuts of a model a placement is searched.
+    """Choose the cuts of a model to search on a placement.
 
-    Stages are recut as everywhere. Layers whose cut is left open are searched on all cuts, where there is a bound that
-    holds for all: in one direction, with no blocks that save time. Else they are searched on a few cuts, each on its
-    own: those that are good at a limit, and the one that needs the least memory.
+    Given stages are re-partitioned as everywhere. Layers without a given cut are searched on all cuts if a bound for
+    all cuts exists: in one direction, without blocks that save time. Otherwise they are searched on a few cuts, each
+    separately: those that are good at a limit, and the one that needs the least memory.
 
     Parameters
     ----------
@@ -60,11 +61,11 @@ def searched_cuts_of(
     name : str
         The placement.
     options : SearchOptions
-        What a search may do.
+        Options of the search.
     limits : sequence of Fraction or None
-        The limits at which cuts are to be good; None for without any.
+        The limits at which cuts should be good; None for no limit.
     kept : sequence of sequence of int
-        Cuts that an earlier run has searched.
+        Cuts that an earlier run searched.
 
     Raises
     ------
@@ -97,9 +98,9 @@ def _saves_by_blocks(cut: Pipeline, layout: Placement) -> bool:
 
 
 def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
-    """Bound the makespan for every cut and order by what takes no time: the work of all, and the way of a microbatch.
+    """Bound the makespan for every cut and order by two quick arguments: the total work, and the way of a microbatch.
 
-    One device does at least its share of the work, and a microbatch goes through all forwards and backwards, with a
+    Some device does at least the average share of the work, and a microbatch passes all forwards and backwards, with a
     transfer wherever neighbouring stages lie on different devices. A backward counts as the shorter of B and I + W, or
     of B and I for the one microbatch.
 
@@ -122,14 +123,14 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
 
 
 def scope_of(lanes: Sequence[Lane], pipeline: Pipeline) -> str:
-    """Say for which cuts of open layers the bounds hold; nothing where there is no choice.
+    """Say which cuts the bounds hold for, if layers have no given cut; empty if there is no choice.
 
     Parameters
     ----------
     lanes : sequence of Lane
-        What was searched.
+        The searched placements.
     pipeline : Pipeline
-        The model as it was given.
+        The model as given.
     """
     if pipeline.layers is None:
         return ""

@@ -1,4 +1,4 @@
-"""A process that searches, started by `ppopt.memory_frontier.searchers`; it ends with the one that started it."""
+"""A search process, started by `ppopt.memory_frontier.searchers`; it ends when its parent does."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ppopt.schedules.schedule import Schedule
 
 
 def main() -> None:
-    """Do jobs until there are no more."""
+    """Run jobs until none are left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(os.getppid())
     channel: Connection[Answer, Job] = Connection(os.dup(sys.stdin.fileno()))
     with suppress(EOFError, BrokenPipeError):
-        channel.send(None)  # from now on a signal does no harm
+        channel.send(None)  # from now on, a signal is safe
         while True:
             job = channel.recv()
             channel.send(_answered(job))
 
 
 def _answered(job: Job) -> Answer:
-    """Do a job; SIGINT ends a search, with the best so far."""
+    """Run a job; SIGINT ends its search, with the best so far."""
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -39,7 +39,7 @@ def _answered(job: Job) -> Answer:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         return None
-    except Exception as error:  # the one that asked tells it, for nobody reads what is printed here
+    except Exception as error:  # reported by the parent: output printed here is lost
         return Failure(f"{type(error).__name__}: {error}")
 
 
@@ -64,7 +64,7 @@ def _over_cuts(job: Job) -> OverCuts:
 
 
 def _starts(job: Job) -> list[Schedule]:
-    """Take the starts as schedules within the limit of this search: what is proven of them is so within others."""
+    """Return the starts with this search's limit and without their bounds, which hold for other limits."""
     return [
         replace(each, pipeline=each.pipeline.with_limit(job.limit), proven=None, bound_held_by=None)
         for each in job.options.starts

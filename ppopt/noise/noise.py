@@ -1,4 +1,4 @@
-"""What noise there is: of each operation, as measured, and of each device."""
+"""The noise: of each operation, as measured, and of each device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from strategies.model.numbers import check_seed, shown
 
 MOST_SAMPLES = 1_000_000
 LARGEST_VARIATION = 10.0
-"""A coefficient of variation above this is a slip: 5 % is 0.05."""
+"""A coefficient of variation above this must be a mistake: 5 % is 0.05."""
 
 USUAL_SAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """How times vary around those of the configuration.
+    """How times vary around the configured ones.
 
     Attributes
     ----------
@@ -31,12 +31,12 @@ class Noise:
     spreads : Spreads or None
         Measured spreads of the times of each stage instead; the medians are the configured times.
     device : float or mapping of int to float
-        The coefficient of variation of the speed of every device, or of some: all that the device runs in one draw
-        takes longer by the same factor. 0 for none.
+        The coefficient of variation of the speed of every device, or of some: in one draw, the same factor applies to
+        everything that the device runs. 0 for none.
     samples : int
-        How many draws there are.
+        The number of draws.
     seed : int
-        What seeds them.
+        Their seed.
 
     Raises
     ------
@@ -72,12 +72,12 @@ class Noise:
         return any(self.device.values()) if isinstance(self.device, Mapping) else bool(self.device)
 
     def refuse_unknown_devices(self, devices: int) -> None:
-        """Refuse noise of a device that a pipeline has not.
+        """Refuse noise for a device that a pipeline does not have.
 
         Raises
         ------
         InputError
-            With the devices that it has.
+            With the pipeline's devices.
         """
         named = self.device if isinstance(self.device, Mapping) else {}
         for device in named:
@@ -95,7 +95,7 @@ class Noise:
         return ", ".join(parts) or "none"
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain values."""
+        """Return the noise as plain values."""
         device = dict(self.device) if isinstance(self.device, Mapping) else self.device
         return {
             "operation": self.operation,

@@ -20,10 +20,10 @@ from solver.sampled_replay import Numbers
 from strategies.model.numbers import shown
 
 NUMBERS_AT_ONCE = 4_000_000
-"""A batch of draws holds at most about so many numbers (32 MB each of the few arrays that there are)."""
+"""About the most numbers in a batch of draws (32 MB in each of a few arrays)."""
 
 EQUAL = 1e-12
-"""Makespans that differ by no more than this part are equally short: floats round."""
+"""Makespans within this relative difference count as equal, because floats round."""
 
 
 def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float | None = None) -> list[Schedule]:
@@ -32,11 +32,11 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     Parameters
     ----------
     schedules : sequence of Schedule
-        On the same devices and with the same microbatches; whatever stages each cuts the model into.
+        On the same devices and with the same microbatches; the stages may differ.
     noise : Noise
-        How times vary, and how many draws there are.
+        How times vary, and the number of draws.
     deadline : float, optional
-        On the clock of `time.perf_counter`: no batch of draws begins behind it, but the first, and a note says so.
+        On the clock of `time.perf_counter`: only the first batch of draws may start after it, and a note says so.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     Raises
     ------
     InputError
-        If something is wrong, or spreads lack what a schedule runs.
+        If something is wrong, or the spreads lack a time that a schedule runs.
     """
     if not isinstance(noise, Noise):
         raise InputError(f"noise: must be a Noise; found {shown(noise)}")
@@ -63,9 +63,9 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
 
 
 def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: float | None = None) -> Numbers:
-    """Find the makespans of schedules in each draw.
+    """Compute the makespans of schedules in each draw.
 
-    Ctrl-C ends it with the batches that are done, if there are any.
+    Ctrl-C ends this with the finished batches, if any.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
 
 
 def batch_size(orders: Sequence[NoisyOrder], noise: Noise) -> int:
-    """Choose how many draws are replayed at once, so that they fit the memory."""
+    """Choose the number of draws to replay at once, so that they fit in memory."""
     return max(1, min(noise.samples, NUMBERS_AT_ONCE // max(order.operations for order in orders)))
 
 
 def figures_of(schedules: Sequence[Schedule], makespans: Numbers) -> list[NoiseFigures]:
-    """Sum up makespans, a row for each schedule."""
+    """Summarize makespans, one row per schedule."""
     fits = [schedule.fits for schedule in schedules]
     compared = np.array(fits if any(fits) else [True] * len(fits))
     least = makespans[compared].min(axis=0)
@@ -135,20 +135,20 @@ def figures_of(schedules: Sequence[Schedule], makespans: Numbers) -> list[NoiseF
 
 
 def _standard_error(makespans: Numbers) -> float:
-    """Judge the error of the mean by the means of the pairs of draws, which are independent, unlike the draws."""
+    """Estimate the error of the mean from the means of pairs of draws: pairs are independent, single draws are not."""
     pairs = makespans[: len(makespans) // 2 * 2].reshape(-1, 2).mean(axis=1)
     return float(pairs.std(ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else 0.0
 
 
 def seconds_needed(schedules: Sequence[Schedule], noise: Noise, more_operations: int = 0) -> float:
-    """Foresee how long `under_noise` takes, from a batch of the largest schedule and one of two draws.
+    """Predict how long `under_noise` takes, from a batch of the largest schedule and a batch of two draws.
 
     Parameters
     ----------
     schedules, noise
         As for `under_noise`; at least one.
     more_operations : int
-        How many operations those have together that will come to them.
+        The total operations of schedules still to come.
     """
     sizes = [len(schedule.problem.tasks) for schedule in schedules]
     largest = schedules[sizes.index(max(sizes))]

@@ -216,7 +216,7 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
-    limited = _is_limited(schedule) and bounds.limited is not None and bounds.limited <= without_waiting
+    limited = _is_limited(schedule) and bounds.limited is not None
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
@@ -232,13 +232,8 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
 
 
 def _is_limited(schedule: Schedule) -> bool:
-    """Return whether there is a limit and the schedule keeps it.
-
-    Floats can hide an excess below their precision; such a schedule shows itself by beating the bound.
-    """
-    pairs = [(peak, limit) for peak, limit in zip(schedule.peak_memory, schedule.limits, strict=True)]
-    limits = [(peak, limit) for peak, limit in pairs if limit is not None]
-    return bool(limits) and all(peak <= limit for peak, limit in limits)
+    """Return whether there is a limit and the schedule keeps it."""
+    return schedule.fits and any(limit is not None for limit in schedule.pipeline.limits)
 
 
 class _Clock:
@@ -265,11 +260,6 @@ class _Clock:
 
 def _bounds_needed(freedom: Freedom) -> int:
     return 1 + bool(freedom.pipeline.longest_lag) + freedom.limited
-
-
-def find_bounds(freedom: Freedom) -> Bounds:
-    """Find the bounds with one freedom."""
-    return _quick_bounds(freedom, _Clock(_bounds_needed(freedom)))
 
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:

@@ -15,6 +15,7 @@ from ppopt.process.interrupt import interrupt_noted
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from reports.metrics import Extents, figures_of
+from solver.budget import Budget
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from solver.search.compiled import compile_problem
@@ -146,7 +147,7 @@ class PeriodicSchedule(Schedule):
 
 
 def search_unwritten(
-    long: Long, *, ops: int, seconds: float, workers: int, seed: int, progress: Progress | None
+    long: Long, *, ops: int, seconds: float | Budget, workers: int, seed: int, progress: Progress | None
 ) -> PeriodicSchedule:
     """Search for the best schedule of a pipeline of which only the first microbatches are written down.
 

@@ -30,9 +30,6 @@ MOST_COMPARED = 10
 REPLAYED = 2.5 * MOST_KEPT
 """How long replaying and screening takes at most, in multiples of what finishing a schedule takes."""
 
-MOST_OF_TIME = 0.2
-"""The part of a search's time that choosing may take."""
-
 Replay = Callable[[Orders], Schedule]
 """Replays orders of the search in the pipeline's own terms, and checks them."""
 

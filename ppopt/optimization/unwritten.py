@@ -10,20 +10,18 @@ from time import perf_counter
 from ppopt.optimization.starts import one_at_a_time, published_orders
 from solver.bounds.bound import Bound
 from solver.bounds.makespan import WITH_SECOND, bounds_of_long, sizes_to_write
+from solver.budget import BOUND, Budget
 from solver.problem import Action, Key, Merged, Orders, Problem
 from solver.repetition import LONG
 from solver.search.compiled import Tokens, compile_problem, tokens_from
 from solver.search.long_search import LongSearch, Stretched, UnwrittenSearch
-from solver.search.portfolio import begin_unwritten, run_unwritten
+from solver.search.shorter_problems import begin_unwritten, run_unwritten
 from solver.search.state import Progress, Search
 from solver.search.stretching import Periodic, Runner, orders_of
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.problem.search_problem import Allowed, build_repetition, build_search_problem
-
-BOUND_SHARE = 0.35
-"""The part of the time that each bound may take."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Unwritten:
         Where all report.
     """
 
-    def __init__(self, long: Long, chains: int, seconds: float, seed: int, progress: Progress | None) -> None:
+    def __init__(self, long: Long, chains: int, seconds: float | Budget, seed: int, progress: Progress | None) -> None:
         self.long, self.seed = long, seed
         size = sizes_to_write(long.pipeline.devices, chains)[-1]
         repetition = build_repetition(long.pipeline, long.placement, long.allowed, size)
@@ -125,7 +123,7 @@ class Unwritten:
         search, long = self.search, self.long
         if known is not None:
             search.proven(known)
-        bounds = bounds_of_long(search.repetition, deadline=search.until(BOUND_SHARE * search.seconds_left))
+        bounds = bounds_of_long(search.repetition, deadline=search.until(BOUND.within(search.seconds_left)))
         self._prove(bounds, 1)
         self._first = begin_unwritten(search, self.seed, long.starts, long.write)
         if not search.done():

@@ -1,4 +1,4 @@
-"""Somebody's layouts beside the plans for the same orders."""
+"""Compares the user's layouts with the plans for the same orders."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from strategies.model.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class GivenLayout:
-    """A layout that was read.
+    """A layout from the user.
 
     Attributes
     ----------
     text : str
-        As it was given.
+        As given.
     cut : tuple of int
         How many layers each stage holds.
     """
@@ -46,7 +46,7 @@ def read_layouts(pipeline: Pipeline, layouts: Iterable[object]) -> list[GivenLay
     Raises
     ------
     InputError
-        With a line for each that is wrong.
+        With one line per wrong layout.
     """
     layers = pipeline.layers
     assert layers is not None
@@ -64,14 +64,14 @@ def read_layouts(pipeline: Pipeline, layouts: Iterable[object]) -> list[GivenLay
 
 @dataclass
 class Compared:
-    """What came of a comparison.
+    """The result of a comparison.
 
     Attributes
     ----------
     layouts : list of ComparedLayout
         Each layout with each order that it runs with, shortest first.
     left_out : list of (str, str)
-        Layouts that were not compared with anything, or not with an order, and why.
+        Layouts that could not be compared, at all or with some order, and why.
     """
 
     layouts: list[ComparedLayout] = field(default_factory=list)
@@ -79,16 +79,16 @@ class Compared:
 
 
 def compare_layouts(layouts: Sequence[GivenLayout], orders: Sequence[FixedOrder], plans: Sequence[Plan]) -> Compared:
-    """Replay each layout with every order that has as many stages in a loop, shortest first.
+    """Replay each layout with every order that has its number of stages, placed in a loop; shortest first.
 
     Parameters
     ----------
     layouts : sequence of GivenLayout
-        What is compared.
+        The layouts.
     orders : sequence of FixedOrder
         The orders that were planned for.
     plans : sequence of Plan
-        What they are compared with.
+        The plans to compare with.
     """
     by_order = {(plan.name, plan.pipeline.stages): plan for plan in plans if not plan.is_free}
     made = Compared()

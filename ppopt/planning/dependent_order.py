@@ -1,7 +1,7 @@
-"""What is known of schedules whose order depends on the costs: cuts to begin with, and the bound for every order.
+"""For schedules whose order depends on the costs: cuts to start from, and the bound for every order.
 
-The order of such a schedule changes with the cut, so the proof for a fixed order does not hold for it. The bound for
-every order on its placement does.
+The order of such a schedule changes with the cut, so the proof for a fixed order does not apply. The bound for every
+order on its placement does.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from strategies.model.cuts import Counts
 
 
 def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
-    """Yield cuts from which a good one may be found: that of the bound for every order, and of a published schedule.
+    """Yield cuts to start from: the one with the least bound for every order, and that of a published schedule.
 
     Parameters
     ----------
     order : FixedOrder
         The schedule, with its order on the even cut.
     seconds : float
-        Each may take so long.
+        Time limit for each.
     """
-    with suppress(InfeasibleError, TimeTooShortError):  # with recomputation one may fit all the same
+    with suppress(InfeasibleError, TimeTooShortError):  # with recomputation, a cut may still fit
         pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
         if pipeline.layers_per_stage is not None:
             yield pipeline.layers_per_stage
@@ -37,7 +37,7 @@ def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
 
 
 def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, recompute: bool) -> Fraction:
-    """Bound the makespan of every order on the placement, whatever the cut; by all its work where time is short.
+    """Bound the makespan of every order on the placement, whatever the cut; by the total work if time is short.
 
     Parameters
     ----------

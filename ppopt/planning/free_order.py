@@ -1,4 +1,4 @@
-"""The best cut and the best order together: cuts in the order of a bound, the promising ones searched."""
+"""The best cut and order together: cuts are taken in the order of a bound, and the promising ones searched."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from strategies.model.placements import Placement
 from strategies.problem.search_problem import build_search_problem
 
 SHARE_OF_A_SEARCH = 0.08
-"""The part of the time left that the first search of a cut may take; the next one of the same cut takes twice it."""
+"""Share of the time left for the first search of a cut; each further search of the same cut gets twice as much."""
 
 SHARE_OF_START = 0.4
-"""The part of the time that going on from the best start may take, where that is asked for."""
+"""Share of the time left for continuing from the best start, if requested."""
 
 LEAST_SECONDS = 1.0
-"""A search of a cut is not cut shorter than this."""
+"""Least seconds of a search of a cut."""
 
 RECUT_SECONDS, MOST_TURNS = 0.5, 3
-"""A better cut for the order of a schedule is looked for so long, and so often in a row where that helps."""
+"""Most seconds to look for a better cut for a schedule's order, and most repetitions as long as that helps."""
 
 ROUND = 3
-"""When so many cuts of the same bound have been searched equally often, the best of them is searched longer."""
+"""Once this many cuts with the same bound were searched equally often, the best of them is searched longer."""
 
 NOTHING = Fraction(0)
 
 REFINING_SECONDS = 2.0
-"""The quick bound of a cut may take so long."""
+"""Most seconds for the quick bound of a cut."""
 
 
 @dataclass(frozen=True)
 class FreeOptions:
-    """How an order is searched together with a cut.
+    """Options of a search for an order together with a cut.
 
     Attributes
     ----------
@@ -60,10 +60,10 @@ class FreeOptions:
     workers, seed
         As for `ppopt.optimize`.
     least_seconds : float
-        A search of a cut is not cut shorter than this.
+        Least seconds of a search of a cut.
     begins_with_start : bool
-        Whether the cut of the best start is searched first: what an earlier search has found is then gone on from.
-        Where no search has found it, the cut is that of a published schedule within the limits.
+        Whether to search the cut of the best start first, to continue from an earlier search. If no search found that
+        start, the cut is that of a published schedule within the limits.
     """
 
     split_backward: bool = True
@@ -77,22 +77,22 @@ class FreeOptions:
 
 @dataclass
 class FreeResult:
-    """What is known of all cuts and orders on a placement.
+    """The result for all cuts and orders on a placement.
 
     Attributes
     ----------
     best : Schedule or None
         The shortest schedule found, on its cut.
     makespan : Fraction or None
-        How long it takes, exactly.
+        Its makespan, exact.
     bound : Fraction
-        No cut and no order takes less.
+        A lower bound for every cut and order.
     searched : int
-        How many cuts were searched.
+        The number of cuts searched.
     is_infeasible : bool
         Whether nothing fits the memory, whatever the cut.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        Whether Ctrl-C ended the search.
     """
 
     best: Schedule | None = None
@@ -104,11 +104,11 @@ class FreeResult:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is no more to be searched: the makespan meets the bound, or Ctrl-C was pressed."""
+        """Whether the search is over: the makespan meets the bound, or Ctrl-C was pressed."""
         return self.interrupted or (self.makespan is not None and self.makespan <= self.bound)
 
     def offer(self, schedule: Schedule) -> None:
-        """Keep a schedule that fits the memory if it is the shortest, of equal ones that with the least memory."""
+        """Keep a schedule that fits the memory if it is the shortest, or equally short with less memory."""
         if not schedule.fits:
             return
         makespan = schedule.exact_makespan
@@ -119,20 +119,20 @@ class FreeResult:
 
 @dataclass
 class _Cut:
-    """A cut with what is known of it.
+    """A cut with its bound and its best schedule.
 
     Attributes
     ----------
     cut : tuple of int
         The layers of each stage.
     bound : Fraction
-        No order on it takes less.
+        A lower bound for every order on this cut.
     searches : int
-        How often it was searched.
+        How often this cut was searched.
     found : Schedule or None
-        The best schedule on it.
+        The best schedule on this cut.
     makespan : Fraction
-        How long that takes.
+        That schedule's makespan.
     """
 
     cut: Counts
@@ -145,23 +145,23 @@ class _Cut:
 class FreeOrder:
     """A search over cuts and orders on one placement, best first.
 
-    The bound that is reported is the least of: the bound of all cuts that have not been taken yet, the bounds of those
-    that have been taken and not been refuted, and the makespan found.
+    The reported bound is the least of three: the bound of all cuts not taken yet, the bounds of cuts taken but not
+    refuted, and the makespan found.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers; its own cut does not matter.
+        With layers; its own cut is ignored.
     placement : Placement
         Which device holds which stage, in one direction.
     options : FreeOptions
-        How.
+        Options of the search.
     starts : sequence of Schedule
         Schedules of this placement on cuts of this model: the result is never longer than one of them that fits.
     progress : callable, optional
-        Told whenever the best schedule or the bound may have moved.
+        Called whenever the best schedule or the bound may have changed.
     known : Fraction
-        What is proven already that no cut and no order beats.
+        A bound already proven for every cut and order.
     """
 
     def __init__(
@@ -178,12 +178,12 @@ class FreeOrder:
         self.result = FreeResult(bound=known)
         self._began = perf_counter()
         self._open: list[_Cut] = []
-        self._of_all: Fraction | None = None  # of cuts that are not searched, too
+        self._of_all: Fraction | None = None  # also of cuts that are not searched
         for start in starts:
             self.result.offer(start)
 
     def run(self, deadline: float) -> FreeResult:
-        """Search until nothing is left to gain, a deadline on the clock of `time.perf_counter`, or Ctrl-C."""
+        """Search until nothing is left to gain, the deadline (on the clock of `time.perf_counter`), or Ctrl-C."""
         try:
             if self.options.recompute:
                 self._search_recomputed(deadline)
@@ -208,9 +208,9 @@ class FreeOrder:
         )
 
     def _search_recomputed(self, deadline: float) -> None:
-        """Search the cuts of the starts, whose recomputation fits, then other cuts without any.
+        """Search the cuts of the starts, with their recomputation, then other cuts without recomputation.
 
-        The bound is that of all cuts however their layers are recomputed.
+        The bound holds for all cuts with any recomputation.
         """
         bound = self._cuts(deadline, recompute=True).bound(deadline, None)
         if bound is None:
@@ -229,7 +229,7 @@ class FreeOrder:
         self.result.is_infeasible = False
 
     def _search_best_start(self, deadline: float) -> None:
-        """Go on from the best start on its own cut, or begin with a good one, if that is asked for."""
+        """If requested, continue from the best start on its own cut, or start with a good cut."""
         seconds = SHARE_OF_START * (deadline - perf_counter())
         best = min(self.starts, key=attrgetter("exact_makespan"), default=None)
         if best is None or not self.options.begins_with_start or seconds < self.options.least_seconds:
@@ -253,10 +253,10 @@ class FreeOrder:
                 self._search_open(chosen, deadline)
 
     def _choose(self, lowest: Fraction | None) -> _Cut | None:
-        """Choose what to search next among the cuts with the least bound; None for one that is not taken yet.
+        """Choose the next cut to search among those with the least bound; None to take a new one.
 
-        Many cuts often share a bound. Each is searched for a moment; of every few that have been searched as often,
-        the one on which the shortest schedule was found is searched longer.
+        Many cuts often share a bound. Each is searched briefly; among every few cuts searched equally often, the one
+        with the shortest schedule is searched longer.
         """
         least = min((each.bound for each in self._open), default=None)
         if least is None or (lowest is not None and lowest < least):
@@ -275,13 +275,13 @@ class FreeOrder:
         return min(level[min(level)], key=lambda each: each.makespan)
 
     def _drop_refuted(self) -> None:
-        """Forget the cuts that cannot beat what has been found."""
+        """Drop the cuts that cannot beat the best schedule found."""
         makespan = self.result.makespan
         if makespan is not None:
             self._open = [each for each in self._open if each.bound < makespan]
 
     def _tell(self, lowest: Fraction | None) -> None:
-        """Raise the bound to the least of all that is open, and report."""
+        """Raise the bound to the least of all open ones, and report."""
         bounds = [lowest, self.result.makespan, self._of_all, *(each.bound for each in self._open)]
         known = [each for each in bounds if each is not None]
         if known:
@@ -291,7 +291,7 @@ class FreeOrder:
             self.progress(Standing(perf_counter() - self._began, best, float(self.result.bound)))
 
     def _refine(self, cut: Counts, bound: Fraction, deadline: float) -> None:
-        """Find the quick bound of a cut, and keep it where that does not refute it."""
+        """Find the quick bound of a cut, and keep the cut unless that refutes it."""
         with suppress(InfeasibleError):
             problem = build_search_problem(
                 self.pipeline.with_cut(cut), self.placement, split_backward=self.options.split_backward
@@ -315,7 +315,7 @@ class FreeOrder:
         self._alternate(found, deadline)
 
     def _alternate(self, found: Schedule, deadline: float) -> None:
-        """Cut the model anew for the order that was found, search the new cut, and so on, as long as that helps."""
+        """Re-cut the model for the order found, search the new cut, and repeat as long as that helps."""
         for _ in range(MOST_TURNS):
             left = deadline - perf_counter()
             if left < self.options.least_seconds or self.result.is_settled:
@@ -331,7 +331,7 @@ class FreeOrder:
             found = searched
 
     def _cut_anew(self, found: Schedule, seconds: float) -> Schedule | None:
-        """Find a better cut for an order; None if there is none in so many seconds."""
+        """Find a better cut for an order; None if none is found in time."""
         cut = found.pipeline.layers_per_stage
         assert cut is not None
         order = FixedOrder(found.strategy, found.pipeline, found.layout, found.actions, None, {})
@@ -348,7 +348,7 @@ class FreeOrder:
             return None
         try:
             made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
-        except InputError:  # where transfers wait, the order may hang on another cut
+        except InputError:  # if transfers wait, the order may hang on another cut
             return None
         return replace(made, allowed=found.allowed) if made.exact_makespan < found.exact_makespan else None
 

@@ -1,4 +1,4 @@
-"""Plans whose order is searched, too: for each placement asked for, from the best plans for published orders."""
+"""Plans with searched orders: for each requested placement, starting from the best plans for published orders."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ OnPhase = Callable[[str], None]
 
 @dataclass
 class FreePlans:
-    """What was found.
+    """The plans found.
 
     Attributes
     ----------
     plans : list of Plan
-        One for each placement on which something was found.
+        One for each placement with a result.
     unplanned : list of Unplanned
-        Those on which nothing was, and why.
+        The placements without a result, and why.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        Whether Ctrl-C ended the search.
     """
 
     plans: list[Plan] = field(default_factory=list)
@@ -47,14 +47,14 @@ def free_plans(
     deadline: float,
     on_phase: OnPhase,
 ) -> FreePlans:
-    """Search for the best cut and order on each placement, the time shared evenly.
+    """Search for the best cut and order on each placement; they share the time evenly.
 
     Parameters
     ----------
     pipeline : Pipeline
         With layers.
     options : PlanOptions
-        The placements, and how they are searched.
+        The placements, and options of the search.
     recompute : bool
         Whether layers may be recomputed.
     fixed : sequence of Plan
@@ -62,7 +62,7 @@ def free_plans(
     deadline : float
         On the clock of `time.perf_counter`.
     on_phase : callable
-        Told what is being done.
+        Called with the current phase.
     """
     made = FreePlans()
     placements = _placements(pipeline, options)
@@ -111,7 +111,7 @@ def _search(
 
 
 def _placements(pipeline: Pipeline, options: PlanOptions) -> list[Placement]:
-    """Lay the stages out that are searched, with as many on each device as are asked for."""
+    """List the placements to search, with the requested numbers of stages per device."""
     devices, found = pipeline.devices, list[Placement]()
     for name in options.free_placements:
         only = STAGES_PER_DEVICE[name]
@@ -133,7 +133,7 @@ def _name(placement: Placement) -> str:
 
 
 def _starts(placement: Placement, options: PlanOptions, fixed: Sequence[Plan]) -> list[Schedule]:
-    """Choose the plans that a search may start from: the same stages, and no step that it may not use."""
+    """Choose the plans that a search may start from: with the same stages, and only operations that it may use."""
     return [
         plan.schedule
         for plan in fixed
@@ -144,7 +144,7 @@ def _starts(placement: Placement, options: PlanOptions, fixed: Sequence[Plan]) -
 
 
 def _saves_by_blocks(plan: Plan) -> bool:
-    """Return whether the order may use blocks that are shorter than their halves, which the search does not."""
+    """Return whether the order may use blocks shorter than their halves, which the search does not use."""
     if plan.strategy is not None and not plan.strategy.overlaps:
         return False
     return bool(saving_blocks(plan.pipeline, plan.schedule.layout, split_backward=True)[1])

@@ -1,4 +1,4 @@
-"""What a plan may use and how long it may take."""
+"""The options of a plan."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from strategies.order_files.given_order import Named
 
 RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
 FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")
-"""The placements on which an order may be searched together with a cut: those with one copy of each stage."""
+"""The placements for searching an order together with a cut: those with one copy of each stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What `ppopt.plan` takes besides the pipeline; the same names and meanings.
+    """The arguments of `ppopt.plan` besides the pipeline, with the same names and meanings.
 
     Raises
     ------
@@ -63,12 +63,12 @@ class PlanOptions:
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
     def recomputation(self, pipeline: Pipeline) -> Recompute:
-        """Return what may be recomputed: what is asked for, else anything where there is a limit and a cost for it.
+        """Return what may be recomputed: as requested, or else anything if there is a limit and its cost is given.
 
         Raises
         ------
         InputError
-            If recomputation is asked for, and the model does not say what it costs.
+            If recomputation is requested, and the model does not give its cost.
         """
         layers = pipeline.layers
         assert layers is not None
@@ -83,13 +83,13 @@ class PlanOptions:
 
     @property
     def restriction(self) -> Restriction:
-        """What published orders may do: no more than searched ones."""
+        """The restriction of published orders: the same as of searched ones."""
         placement = None if self.placement == "all" else self.placement
         return Restriction(placement, self.split_backward)
 
     @property
     def free_placements(self) -> Sequence[str]:
-        """The placements on which orders are searched."""
+        """The placements to search orders on."""
         if not self.free:
             return ()
         if self.placement in (None, "all"):
@@ -98,12 +98,12 @@ class PlanOptions:
 
 
 def read_stages_per_device(given: object) -> tuple[int, ...] | None:
-    """Read numbers of stages per device: one, or several; each once.
+    """Read numbers of stages per device: one or several, without duplicates.
 
     Raises
     ------
     InputError
-        If one is no whole number of at least 1.
+        Unless all are whole numbers of at least 1.
     """
     if given is None:
         return None

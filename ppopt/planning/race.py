@@ -1,4 +1,4 @@
-"""Many orders planned in one time: a quick cut for each, a short turn each, then longer ones for those that promise."""
+"""Plans many orders in one time limit: a quick cut and a short turn for each, then longer turns for promising ones."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from solver.search.state import Progress, Standing
 from strategies.model.cuts import ByKind, Counts
 
 FIRST_TURN, GROWTH = 0.5, 4.0
-"""Seconds of the first turn of an order, and how many times as long the next ones are: each begins anew."""
+"""Seconds of an order's first turn, and the growth factor of later ones: each turn starts from scratch."""
 
 LEAST_TURN = 0.2
-"""Seconds that any turn has."""
+"""Least seconds of a turn."""
 
 OVERRUN = 1.2
-"""A turn that took so many times as long as it was meant to could not be shorter."""
+"""If a turn exceeds its time by this factor, the order needs at least that time for a turn."""
 
 WEIGHT_OF_LENGTH, WEIGHT_OF_LOSERS = 40.0, 3.0
-"""An order that is 2.5 % longer than the best waits as if its next turn were twice as long; one that is proven to be
-longer, three times."""
+"""Weights for choosing the next turn: an order 2.5 % longer than the best waits as if its turn were twice as long, an
+order proven to be longer as if it were three times as long."""
 
 MOST_STARTS = 3
-"""An order that follows from its cut begins with the cuts of so many others."""
+"""How many other orders' cuts an order that depends on its cut starts from."""
 
 SHARE_OF_BOUND = 0.5
-"""The bound for every order on a placement may take this part of a first turn."""
+"""Share of a first turn for the bound for every order on a placement."""
 
 OnPhase = Callable[[str], None]
-"""Called with a few words on what is being done."""
+"""Called with a short text about the current phase."""
 
 
 @dataclass
@@ -48,19 +48,19 @@ class Entry:
     order : FixedOrder
         The order.
     starts : tuple of tuple of int
-        Cuts that are known: the answer is never longer than one of them that fits.
+        Known cuts: the answer is never longer than one of them that fits.
     answer : FixedPlan or None
-        What is known of its best cut; None before its first turn.
+        The result of its turns; None before the first turn.
     bound : Fraction
         The best bound of all its turns.
     turns : int
-        How many it has had; the first was only for a quick cut.
+        How many turns it has had; the first was only for a quick cut.
     seconds : float
-        How long they took.
+        The time of its turns.
     needs : float
-        How many seconds a turn takes at least, however short it is meant to be.
+        The least seconds of a turn, however short it is meant to be.
     fault : str
-        What went wrong in a turn of it by our fault; it has no other.
+        An internal error in one of its turns; it then gets no other turn.
     """
 
     order: FixedOrder
@@ -74,7 +74,7 @@ class Entry:
 
     @property
     def makespan(self) -> Fraction | None:
-        """How long the best cut takes that was found."""
+        """The makespan of the best cut found."""
         return None if self.answer is None else self.answer.makespan
 
     @property
@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def is_done(self) -> bool:
-        """Whether no turn can change anything."""
+        """Whether no further turn can change anything."""
         if self.answer is None or self.fault:
             return bool(self.fault)
         if self.makespan is not None and self.makespan <= self.bound:
@@ -105,16 +105,16 @@ class Race:
     empty : bool
         Whether stages may be empty.
     seed : int
-        Of everything random.
+        Seed of everything random.
     progress, on_phase : callable, optional
-        Told what is being done, and how far it has come.
+        Called with the progress, and with the current phase.
     finishing : callable, optional
-        ``finishing(orders)`` foresees how many seconds go into plans for orders after the race.
+        ``finishing(orders)`` predicts the seconds spent on plans for these orders after the race.
 
     Attributes
     ----------
     interrupted : bool
-        Whether Ctrl-C ended it: set from outside.
+        Whether Ctrl-C ended the race; set from outside.
     """
 
     entries: Sequence[Entry]
@@ -129,9 +129,9 @@ class Race:
     _bounds: dict[tuple[object, ...], Fraction] = field(default_factory=dict)
 
     def run(self, deadline: float) -> None:
-        """Cut for every order in a moment, then give turns, until all is proven or the deadline has passed.
+        """Cut quickly for every order, then give turns, until everything is proven or the deadline has passed.
 
-        The first order has its quick cut whatever the time is.
+        The first order gets its quick cut even after the deadline.
         """
         for place, entry in enumerate(self.entries):
             if self.interrupted or (place and self._left(deadline, entry) <= entry.needs):
@@ -146,7 +146,7 @@ class Race:
             self._turn(waiting, left if is_last else min(left, FIRST_TURN * GROWTH ** (waiting.turns - 1)))
 
     def _first_turns(self, deadline: float) -> None:
-        """Give every order a short turn, the shortest one first."""
+        """Give every order a short turn, shortest order first."""
         waiting = sorted(
             (entry for entry in self.entries if not entry.is_done),
             key=lambda entry: (entry.makespan is None, entry.makespan or 0),
@@ -158,12 +158,12 @@ class Race:
             self._turn(entry, min(FIRST_TURN, max(LEAST_TURN, left / 2 / (len(waiting) - place))))
 
     def _left(self, deadline: float, entry: Entry) -> float:
-        """Return how many seconds are left for turns if an entry has one: what has a cut is to be finished, too."""
+        """Return the seconds left for turns if an entry gets one, without the time to finish all orders with a cut."""
         finished = [each.order for each in self.entries if each.makespan is not None or each is entry]
         return deadline - perf_counter() - self.finishing(finished)
 
     def _next(self) -> Entry | None:
-        """Choose who is next: by the length of the turn, and how much longer the order is than the best."""
+        """Choose the next entry, by the length of its turn and how much longer its order is than the best."""
         waiting = [entry for entry in self.entries if entry.turns and not entry.is_done]
         best = min((each for entry in self.entries if (each := entry.makespan) is not None), default=None)
 
@@ -223,14 +223,14 @@ class Race:
         )
 
     def _cuts_to_begin_with(self, order: FixedOrder, seconds: float) -> list[Counts]:
-        """List cuts for an order that follows from its cut: those of the others on its placement, if there are any."""
+        """List cuts for an order that depends on its cut: those of other orders on its placement, if any."""
         others = [entry for entry in self.entries if entry.order.placement.homes == order.placement.homes]
         known = [(entry.makespan, entry.answer.layers_per_stage) for entry in others if entry.answer is not None]
         cuts = sorted((makespan, cut) for makespan, cut in known if makespan is not None and cut is not None)
         return [cut for _, cut in cuts[:MOST_STARTS]] or list(cuts_to_begin_with(order, seconds))
 
     def _bound_of_all_orders(self, order: FixedOrder, seconds: float) -> Fraction:
-        """Bound every order on a placement, once for all that share it."""
+        """Bound every order on a placement; computed once per placement."""
         splits = order.strategy is None or order.strategy.splits_backward
         overlaps = order.strategy is None or order.strategy.overlaps
         key = order.placement.homes, splits, overlaps

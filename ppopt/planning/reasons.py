@@ -1,4 +1,4 @@
-"""Why the layers of a plan lie as they do, in sentences."""
+"""Explains in sentences why the layers of a plan are placed as they are."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from solver.counted import counted
 from strategies.model.cuts import ByKind, counts_by_kind
 
 CLOSE_TO_LIMIT = 0.97
-"""A device that holds more than this part of its limit is said to be full."""
+"""A device above this share of its limit is called full."""
 
 MOST_DEVICES = 6
-"""Of more devices than this, only the range is named."""
+"""Above this many devices, only the range is named."""
 
 
 @dataclass(frozen=True)
 class Alternatives:
-    """What else was found for the same order, to compare with: makespans, exactly; None where nothing is known.
+    """Exact makespans of other cuts for the same order, to compare with; None if unknown.
 
-    All are of replays with what transfers wait for, as the plan's is.
+    All are of replays with the waits of transfers, as the plan's is.
 
     Attributes
     ----------
     even : Fraction or None
         On the even cut.
     even_fits : bool
-        Whether that keeps the memory limit.
+        Whether the even cut keeps the memory limit.
     unlimited : Fraction or None
         Without the memory limit, the best cut found.
     limit_costs_nothing : bool
@@ -50,14 +50,14 @@ class Alternatives:
 
 
 def reasons(plan: Plan, others: Alternatives) -> tuple[str, ...]:
-    """Say why the layers of a plan lie as they do, what a layer more costs, and what memory and recomputation do.
+    """Explain a plan: why its layers are placed so, the cost of one more layer, the effect of memory and recomputation.
 
     Parameters
     ----------
     plan : Plan
-        What is explained.
+        The plan.
     others : Alternatives
-        What it is compared with.
+        The makespans to compare with.
     """
     return tuple(_sentences(plan, others))
 
@@ -104,7 +104,7 @@ def _what_is_waited(plan: Plan) -> Iterator[str]:
 
 
 def _what_is_held(plan: Plan) -> Iterator[str]:
-    """Name the devices that hold something special, and those that hold more or fewer layers than most."""
+    """Name the devices with special layers, and those with more or fewer layers than most."""
     names, by_device = _layers_by_device(plan)
     main = _main_kind(plan)
     if main is None or len(by_device) < 2:
@@ -135,7 +135,7 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
 
 
 def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
-    """Count the layers of each name on each device, both copies of a bidirectional placement together."""
+    """Count the layers by name on each device, both copies of a bidirectional placement together."""
     kinds = plan.layers.kinds
     by_kind = counts_by_kind(plan.layers, plan.layers_per_stage)
     by_device: list[Counter[str]] = []
@@ -149,7 +149,7 @@ def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
 
 
 def _main_kind(plan: Plan) -> str | None:
-    """Return the kind of which there are most."""
+    """Return the most frequent kind of layers."""
     counts: Counter[str] = Counter()
     for kind in plan.layers.kinds:
         counts[kind.name] += kind.count
@@ -158,7 +158,7 @@ def _main_kind(plan: Plan) -> str | None:
 
 
 def _usual(counts: Sequence[int]) -> int:
-    """Return the number that most have; of equally common ones the one nearest to the middle."""
+    """Return the most common number; among equally common ones, the one nearest to the middle."""
     middle = sorted(counts)[len(counts) // 2]
     common = Counter(counts)
     return max(common, key=lambda count: (common[count], -abs(count - middle)))
@@ -255,7 +255,7 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
 
 
 def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
-    """Find the device on which recomputation takes longest: that time, and what a microbatch then keeps less there."""
+    """Find the device with the longest recomputation: return its time, its saving per microbatch, and the device."""
     found: list[tuple[Fraction, Fraction, int]] = []
     for device, local in enumerate(plan.schedule.layout.local_stages):
         time, saved = Fraction(0), Fraction(0)

@@ -1,1 +1,1 @@
-"""What a command asks of its process: clocks, Ctrl-C, files."""
+"""Services of the running process: clocks, Ctrl-C, files."""

@@ -1,4 +1,4 @@
-"""Checksums in what is kept for a later run: what was damaged or changed since is never taken as found or proven."""
+"""Checksums for stored results, so that a damaged or edited file is never taken as found or proven."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _KEY = "checksum"
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the checksum of all that a mapping says."""
+    """Add the checksum of a mapping's contents."""
     return {**content, _KEY: _checksum(content)}
 
 
 def is_as_written(content: Mapping[str, Any]) -> bool:
-    """Return whether a mapping that was read is the one to which `with_checksum` has added its checksum."""
+    """Return whether a mapping still matches the checksum that `with_checksum` added."""
     return content.get(_KEY) == _checksum({key: value for key, value in content.items() if key != _KEY})
 
 

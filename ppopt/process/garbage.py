@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, paused where millions of small objects are made that hold no cycles."""
+"""Pauses Python's cyclic garbage collector while millions of small objects without cycles are created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Pause the collector: walking over all live objects again and again takes a third of a large evaluation."""
+    """Pause the collector, whose repeated passes over all live objects take a third of a large evaluation."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Faults of ours: named beside the results of everything else, and never in their place."""
+"""Internal errors: reported next to the other results, never instead of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _WORDS = "internal error"
 
 
 class InternalError(RuntimeError):
-    """ppopt made a schedule that breaks a rule, or failed in another way; the fault is ours."""
+    """ppopt made a schedule that breaks a rule, or failed in another way: a bug in ppopt."""
 
 
 def as_internal(name: object, error: Exception) -> InternalError:
-    """Make of whatever went wrong with a schedule an error of one line that names it.
+    """Turn any unexpected error of a schedule into a one-line error that names the schedule.
 
     Raises
     ------
     Exception
-        The error itself, where it is an answer to the user and no fault.
+        The error itself, if it is an answer for the user and not a bug.
     """
     if isinstance(error, (InfeasibleError, TimeTooShortError)):
         raise error
@@ -30,7 +30,7 @@ def as_internal(name: object, error: Exception) -> InternalError:
 
 
 def as_reason(name: object, error: Exception) -> str:
-    """Say why a schedule is left out with which something went wrong by our fault.
+    """Say why a schedule with an internal error is left out.
 
     Raises
     ------
@@ -41,6 +41,6 @@ def as_reason(name: object, error: Exception) -> str:
 
 
 def internal_errors(left_out: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """List those of what was left out, by name and reason, that are our fault: a line each."""
+    """List the internal errors among schedules left out, given by name and reason; one line each."""
     ours = ((name, reason) for name, reason in left_out if reason.startswith(_WORDS))
     return tuple(f"{name}{reason.removeprefix(_WORDS)}" for name, reason in ours)

@@ -13,8 +13,8 @@ from types import FrameType
 def interrupt_noted(note: Callable[[], None]) -> Iterator[None]:
     """Call ``note`` before Ctrl-C raises KeyboardInterrupt.
 
-    The exception alone is not enough: raised in a callback of compiled code, it is lost. Outside the main thread, where
-    Python delivers no signals, nothing changes.
+    The exception alone is not enough: if raised in a callback of compiled code, it is lost. Outside the main thread,
+    where Python delivers no signals, this does nothing.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -27,7 +27,7 @@ def interrupt_noted(note: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def interrupt_put_off(note: Callable[[], None]) -> Iterator[None]:
-    """Call ``note`` at Ctrl-C and go on, for what an answer needs and takes a moment; a second press raises."""
+    """Call ``note`` at Ctrl-C and continue, for short work that an answer needs; a second press raises."""
     pressed = False
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -43,7 +43,7 @@ def interrupt_put_off(note: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let a function handle Ctrl-C; outside the main thread, where Python delivers no signals, nothing changes."""
+    """Let a function handle Ctrl-C; outside the main thread, where Python delivers no signals, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

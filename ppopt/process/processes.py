@@ -1,4 +1,4 @@
-"""Processes that a command starts: they end when it does, however that may be, and leave Ctrl-C to it."""
+"""Child processes of a command: they end when the command does, for any reason, and leave Ctrl-C to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def end_with(parent: int) -> None:
-    """End this process soon after its parent is gone, killed or not: nobody asks for its answers any more.
+    """End this process soon after its parent has ended or was killed: nobody needs its answers then.
 
     Parameters
     ----------
@@ -33,15 +33,15 @@ def _watch(parent: int) -> None:
 
 @contextmanager
 def starting_processes() -> Iterator[None]:
-    """Keep Ctrl-C from all processes that are started within, from their first moment on; here it is only put off.
+    """Keep Ctrl-C from all processes started in this context, from their first moment on; here it is only delayed.
 
-    What is blocked stays blocked in a child, and in those that a thread started here starts later. SIGTERM is put off,
-    too, where it is handled: a start that is left half-way leaves a child that complains.
+    A blocked signal stays blocked in a child, and in children that a thread started here creates later. SIGTERM, if
+    handled, is delayed as well: an aborted start would leave a child that prints errors.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    ensure_running()  # Python's tracker of shared memory unblocks what is blocked when it is started (before 3.13)
+    ensure_running()  # before 3.13, starting Python's tracker of shared memory unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with _termination_put_off():
@@ -67,7 +67,7 @@ def _termination_put_off() -> Iterator[None]:
 
 
 def take_termination_as_interrupt() -> None:
-    """Let SIGTERM do what Ctrl-C does: results so far are shown, and processes are ended. A second one ends at once."""
+    """Treat SIGTERM like Ctrl-C: show the results so far, and end all processes. A second one ends at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Numpy's matrix library kept to one thread, so that a number of workers is a number of cores."""
+"""Limits NumPy's matrix library to one thread, so that the number of workers is the number of cores."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Let matrix products run in the thread that asks for them, and give back what held before.
+    """Run matrix products in the calling thread; restore the previous setting at the end.
 
-    The matrices of a search are small: further threads mostly wait for each other, on cores that others count on. Where
-    several threads of a process search, the first of them decides for all.
+    The matrices of a search are small: additional threads mostly wait for each other, on cores that other workers need.
+    If several threads of a process search, the first one decides for all.
     """
     from threadpoolctl import threadpool_limits
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+from solver.budget import Budget
+
 MOMENT = 0.2
 """Seconds after a limit or Ctrl-C in which optional parts of an answer may still be done."""
 
@@ -64,8 +66,8 @@ class Afterwards:
         return self.exporting + self.lowered
 
 
-class TimeLimit:
-    """The clock of a command.
+class TimeLimit(Budget):
+    """The clock of a command: hands out its time to searches in turn, and to the phases of each.
 
     Parameters
     ----------
@@ -88,6 +90,7 @@ class TimeLimit:
     """
 
     def __init__(self, seconds: float, afterwards: Afterwards | None = None) -> None:
+        super().__init__(seconds)
         self.seconds = seconds
         self.afterwards = afterwards or Afterwards()
         self.ends = self.turn_ends = perf_counter() + seconds
@@ -106,12 +109,19 @@ class TimeLimit:
         return max(0.0, self.turn_ends - perf_counter())
 
     @property
+    def deadline(self) -> float:
+        """When the search must be done, so that what follows it in its turn has its time."""
+        return self.turn_ends - self._all_kept
+
+    @property
     def last_moment(self) -> float:
         """When the turn is over for all that an answer does not need, on the clock of `time.perf_counter`."""
         return self.turn_ends + MOMENT
 
     def begin_turn(self, turns: int) -> None:
         """Share what is left evenly between so many turns, and begin the first of them."""
+        self.release()
+        self.bounding = 0.0
         self.turn_ends = perf_counter() + self.left / turns
 
     def part(self, parts: int) -> TimeLimit:

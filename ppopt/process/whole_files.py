@@ -1,4 +1,4 @@
-"""Output files: refused before any work is done for them, and never half written."""
+"""Output files: checked before any work is done for them, and never half written."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from strategies.model.numbers import in_one_line
 
 
 def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()) -> None:
-    """Refuse outputs that cannot be written, or would overwrite each other or what is read.
+    """Refuse outputs that cannot be written, or that would overwrite each other or an input.
 
     Parameters
     ----------
     paths : mapping of str to str or None
-        The options with their files, those that are not given as None.
+        The options with their files; None if not given.
     inputs : iterable
-        What is read: paths, and names that may be paths.
+        The inputs: paths, and names that may be paths.
 
     Raises
     ------
     InputError
-        If one of them cannot be written, two are the same file, or one is an input.
+        If an output cannot be written or is an input, or two outputs are the same file.
     """
     taken: dict[str, str] = {}
     read = {os.path.realpath(name): name for name in inputs if isinstance(name, str) and "\0" not in name and name}
@@ -50,7 +50,7 @@ def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()
 
 
 def _read_from(path: str, read: Mapping[str, object]) -> object | None:
-    """Find the input that an output would overwrite: the same file, or a file that is there in a folder of inputs."""
+    """Find the input that an output would overwrite: the same file, or an existing file in a folder of inputs."""
     target = os.path.realpath(path)
     if target in read:
         return read[target]
@@ -58,12 +58,12 @@ def _read_from(path: str, read: Mapping[str, object]) -> object | None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Refuse an output that cannot be written, before any work is done for it.
+    """Refuse, before any work is done, an output that cannot be written.
 
     Raises
     ------
     InputError
-        If it is a folder, or its folder does not exist or cannot be written to.
+        If the path is a folder, or its folder does not exist or is not writable.
     """
     name, target = _name(path), _target(Path(path))
     if target.is_dir():
@@ -75,7 +75,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Follow links, so that it is their target that is replaced; refuse what the system refuses as a name."""
+    """Follow links, so that their target is replaced; refuse names that the system refuses."""
     try:
         _mode(path)
         return path if _is_special(path) or not path.is_symlink() else Path(os.path.realpath(path))
@@ -89,7 +89,7 @@ def _name(path: str | Path) -> str:
 
 
 def _mode(path: Path) -> int | None:
-    """Return a file's kind and permissions; None where there is none."""
+    """Return a file's kind and permissions; None if there is no file."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -97,7 +97,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _is_special(target: Path) -> bool:
-    """Return whether it is a device or a pipe, which must not be replaced by a file, or a link such as /dev/stdout."""
+    """Return whether the target is a device, a pipe or a link such as /dev/stdout, which no file may replace."""
     mode = _mode(target)
     by_link = target.is_symlink() and target.absolute().is_relative_to("/dev")
     return mode is not None and (by_link or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)))
@@ -105,12 +105,12 @@ def _is_special(target: Path) -> bool:
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[IO[str]]:
-    """Open a text file that appears under its name only when all of it is written.
+    """Open a text file that appears under its name only when it is complete.
 
     Raises
     ------
     InputError
-        If it cannot be written; nothing is left behind.
+        If the file cannot be written; nothing is left behind.
     """
     with bytes_written_whole(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
         yield file
@@ -119,12 +119,12 @@ def written_whole(path: str | Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def bytes_written_whole(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under its name only when all of it is written.
+    """Open a binary file that appears under its name only when it is complete.
 
     Raises
     ------
     InputError
-        If it cannot be written; nothing is left behind.
+        If the file cannot be written; nothing is left behind.
     """
     check_writable(path)
     target = _target(Path(path))
@@ -140,7 +140,7 @@ def bytes_written_whole(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _opened_special(target: Path) -> IO[bytes]:
-    """Open a device or a pipe; standard output goes on where it is, since reopened it would begin at its start."""
+    """Open a device or a pipe; standard output keeps its position, which reopening would reset to the beginning."""
     with suppress(OSError, ValueError, AttributeError):
         if os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno())):
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Timer logs of a patched Megatron, as PP-Emulation takes them: one flat JSON per rank, in milliseconds."""
+"""Timer logs of a patched Megatron, in PP-Emulation's format: one flat JSON per rank, in milliseconds."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def is_timer_log(content: Mapping[str, Any]) -> bool:
 def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
     """Read the logs of all ranks.
 
-    Ranks are those that the files' names end in, or the order of the files where not every name has one of its own.
-    Stage p·chunk + rank is a rank's chunk.
+    Ranks are the numbers at the end of the files' names, or the order of the files unless every name has a number of
+    its own. A rank's chunk is stage p·chunk + rank.
 
     Raises
     ------
     InputError
-        If a time is missing or is no time.
+        If a time is missing or is not a time.
     """
     logs = list(logs)
     numbers = [number_in(path) for path, _ in logs]

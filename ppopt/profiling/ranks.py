@@ -13,22 +13,22 @@ from strategies.model.actions import Op
 
 
 class Devices(NamedTuple):
-    """The runs of one pipeline, device by device, and what should be known of the choice."""
+    """The runs of one pipeline, device by device, with notes on the choice."""
 
     runs: list[Run]
     notes: list[str]
 
 
 def choose_devices(runs: Sequence[Run]) -> Devices:
-    """Take one pipeline: of ranks that ran the same stages and microbatches, one.
+    """Choose one pipeline: one of the ranks that ran the same stages and microbatches.
 
-    Copies run in step with each other, since they meet at every collective; so one of them stands for all, and its
-    times fit together, which pooled ones do not.
+    Copies run in step with each other, since they meet at every collective. So one of them represents all, and its
+    times are consistent, which pooled times are not.
 
     Raises
     ------
     InputError
-        If a rank appears twice, or a stage was run by no rank.
+        If a rank appears twice, or no rank ran a stage.
     """
     ordered = _by_rank(runs)
     copies = _group(ordered)
@@ -39,7 +39,7 @@ def choose_devices(runs: Sequence[Run]) -> Devices:
 
 
 def _by_rank(runs: Sequence[Run]) -> list[Run]:
-    """Put runs in the order of ranks: those that the files tell, else those in their names, else the order given."""
+    """Sort runs by rank: as the files say, or else as their names say, or else in the given order."""
     seen: dict[int, Run] = {}
     for run in (run for run in runs if run.rank is not None):
         other = seen.setdefault(run.rank or 0, run)
@@ -64,7 +64,7 @@ def _guess_ranks(runs: Sequence[Run]) -> None:
 
 
 def _group(runs: Sequence[Run]) -> list[list[Run]]:
-    """Put copies together: the same stages, and microbatches in common.
+    """Group copies: ranks with the same stages and common microbatches.
 
     The two devices of a bidirectional pipeline that hold the same stages have no microbatch in common.
     """
@@ -82,7 +82,7 @@ def _group(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _one_pipeline(copies: Sequence[Sequence[Run]], runs: Sequence[Run]) -> list[Run]:
-    """Take a process group that has one rank of each device, else the first copy of each."""
+    """Choose a process group with one rank per device, or else the first copy of each device."""
     for group in dict.fromkeys(group for run in runs for group in run.groups):
         members = [[run for run in each if run.rank in group] for each in copies]
         if all(len(each) == 1 for each in members):
@@ -91,7 +91,7 @@ def _one_pipeline(copies: Sequence[Sequence[Run]], runs: Sequence[Run]) -> list[
 
 
 def _number_stages(runs: Sequence[Run]) -> None:
-    """Where ranges name no stage, each rank holds one, in the order of the ranks."""
+    """If ranges name no stage, give each rank one stage, in the order of the ranks."""
     unnumbered = [any(op.stage == OF_THE_RANK for each in run.ranges for op in each.ops) for run in runs]
     if not any(unnumbered):
         return
@@ -126,7 +126,7 @@ def _refuse_gaps(runs: Sequence[Run]) -> None:
 
 
 def _refuse_half_pipelines(runs: Sequence[Run], work: Mapping[int, set[int]]) -> None:
-    """Find the devices of a bidirectional pipeline whose partner, which runs the other microbatches, is missing."""
+    """Refuse a bidirectional pipeline in which a device's partner, which runs the other microbatches, is missing."""
     microbatches = set().union(*work.values())
     half = len(microbatches) // 2
     halves = [set(range(half)), set(range(half, 2 * half))]

@@ -1,4 +1,4 @@
-"""What `ppopt rehearse` wrote."""
+"""Reads the output of `ppopt rehearse`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_rehearsal(path: str, content: Mapping[str, Any]) -> Measurement:
     Raises
     ------
     InputError
-        If something of it is missing or not what it should be.
+        If a part is missing or malformed.
     """
     name = in_one_line(path)
     found = content.get("measurement")

@@ -1,4 +1,4 @@
-"""What one rank recorded, whatever the file it was read from."""
+"""The record of one rank, from any kind of file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from strategies.model.actions import Op
 
 OF_THE_RANK = -1
-"""The stage of a range that names only its microbatch: the one that the rank holds."""
+"""Stands for the rank's only stage, in a range that names just its microbatch."""
 
 
 class Range(NamedTuple):
@@ -19,9 +19,9 @@ class Range(NamedTuple):
     ops : tuple of Op
         The operation, or the forward and the backward of an overlapped block.
     start, end : float
-        In milliseconds, with the wait for its inputs left out of the front.
+        In milliseconds; an initial wait for inputs is excluded.
     waited : float or None
-        That wait, where it is known.
+        That wait, if known.
     """
 
     ops: tuple[Op, ...]
@@ -40,34 +40,34 @@ class StepMark(NamedTuple):
 
 @dataclass
 class Run:
-    """What one rank recorded.
+    """The record of one rank.
 
     Attributes
     ----------
     path : str
         The file.
     rank : int or None
-        The global rank, where the file says so.
+        The global rank, if the file says so.
     ranges : list of Range
         Its actions, in order of time.
     host : str or None
-        The computer, where the file says so; ranks of one have the same clock.
+        The computer, if the file says so; ranks of one computer share a clock.
     has_base : bool
-        Whether its times count from a moment that is known.
+        Whether its times are counted from a known moment.
     groups : list of tuple of int
         The process groups that the file lists, by global ranks.
     marks : list of StepMark
         The profiler's own steps, if it marked any.
     neighbours : set of int
-        Stages that it sent to or received from.
+        Stages that the rank sent to or received from.
     may_hold_waits : bool
-        Whether its ranges may begin with a wait for their inputs that nothing in the file tells from work.
+        Whether its ranges may begin with a wait for inputs that the file does not distinguish from work.
     parts_blocks : bool
         Whether the halves of a block ran one after the other, so that the backward waited in the middle.
     is_whole : bool
-        Whether all of the file could be read.
+        Whether the whole file could be read.
     notes : list of str
-        What a reader should know.
+        Notes for the reader.
     """
 
     path: str

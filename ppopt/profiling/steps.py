@@ -1,4 +1,4 @@
-"""Telling steps apart, and which of them count."""
+"""Separates steps, and chooses those that count."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from reports.numbers import milliseconds
 from strategies.model.actions import Op
 
 OUTLIER = 1.5
-"""A step that lasts so many times the median, or that part of it, is left out."""
+"""Steps longer than the median by more than this factor, or shorter by more than it, are left out."""
 
 Step = list[Range]
 
 
 def cut_steps(ranges: Sequence[Range]) -> list[Step]:
-    """Cut a rank's actions where one of them repeats.
+    """Cut a rank's actions into steps, where one of them repeats.
 
-    A trace can begin within a step. Then the first repeat is no border: the cut is made so that within a step each
-    backward follows its forward and microbatches begin in ascending order, as far as that can be had.
+    A trace can begin in the middle of a step; the first repeat is then not a border. So the first border is chosen such
+    that, as far as possible, within a step each backward follows its forward and microbatches start in ascending order.
     """
     first = _first_border(ranges)
     steps = [list(ranges[:first])] if first else []
@@ -45,7 +45,7 @@ def _first_border(ranges: Sequence[Range]) -> int:
 
 
 def _disorder(ranges: Sequence[Range]) -> int:
-    """Count what cannot be, or is rare, within a step: backwards before forwards, microbatches that go back."""
+    """Count what is impossible or rare within a step: backwards before forwards, microbatches out of order."""
     begun: set[tuple[int, int]] = set()
     latest: dict[int, int] = {}
     ended: set[tuple[int, int]] = set()
@@ -62,14 +62,14 @@ def _disorder(ranges: Sequence[Range]) -> int:
 
 
 def number_steps(runs: Sequence[Run]) -> tuple[list[dict[int, Step]], list[str]]:
-    """Give the steps of all ranks numbers, so that the same number means the same step.
+    """Assign numbers to the steps of all ranks, so that the same number means the same step.
 
     Returns
     -------
     steps : list of dict
-        For each rank its steps by number.
+        For each rank, its steps by number.
     notes : list of str
-        What a reader should know.
+        Notes for the reader.
     """
     cut = [cut_steps(run.ranges) for run in runs]
     marked = [_marked(run, steps) for run, steps in zip(runs, cut, strict=True)]
@@ -91,7 +91,7 @@ def _counts(lengths: Sequence[int]) -> str:
 
 
 def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
-    """Give a rank's steps numbers as the profiler did, if each lies in a profiler's step of its own."""
+    """Assign the profiler's numbers to a rank's steps, if each lies in its own profiler step."""
     numbers = []
     for step in steps:
         middle = (step[0].start + step[-1].end) / 2
@@ -103,7 +103,7 @@ def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
 
 
 def _aligned(runs: Sequence[Run], cut: list[list[Step]]) -> list[list[Step]]:
-    """Put a rank that missed the first steps in line with the others, where the clocks allow it."""
+    """Align a rank that missed the first steps with the others, if the clocks allow it."""
     if len({len(steps) for steps in cut}) == 1 or not share_clock(runs):
         return cut
     most = max(cut, key=len)
@@ -119,7 +119,7 @@ def _padded(steps: list[Step], most: list[Step]) -> list[Step]:
 
 
 def share_clock(runs: Sequence[Run]) -> bool:
-    """Return whether all ranks ran on one computer and count their times from moments that are known."""
+    """Return whether all ranks ran on one computer and count their times from known moments."""
     return all(run.has_base for run in runs) and len({run.host for run in runs}) == 1 and runs[0].host is not None
 
 
@@ -136,18 +136,18 @@ def choose_steps(
     Parameters
     ----------
     steps : sequence of mapping
-        For each device its steps by number.
+        For each device, its steps by number.
     skip : int or None
-        How many of the first steps are warm-up; None for one, where another is left.
+        The number of warm-up steps at the start; None for one, if another is left.
     may_warm_up : bool
         Whether the first step may be the first of the run.
 
     Returns
     -------
     skipped : dict of int to str
-        The steps with the reason.
+        The steps, with the reason.
     notes : list of str
-        What a reader should know.
+        Notes for the reader.
     """
     numbers = sorted(set().union(*steps))
     skipped = _incomplete(steps, numbers)

@@ -1,4 +1,4 @@
-"""A schedule as it ran: each wait for a transfer as long as the transfer took."""
+"""A schedule as it ran, with each transfer's actual time as the lag."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from strategies.model.actions import Op
 
 
 class Transferred(NamedTuple):
-    """When a result moved, in ticks.
+    """The times at which a result moved, in ticks.
 
     Attributes
     ----------
     source, destination : int
         The devices.
     sendable, receivable : int
-        When its send and its receive could begin.
+        The earliest possible starts of its send and its receive.
     start, end : int
-        When it moved.
+        The start and end of the transfer.
     arrival : int
-        From when on it could be used.
+        The time from which it could be used.
     """
 
     source: int
@@ -37,14 +37,14 @@ class Transferred(NamedTuple):
 
 
 def moved_by_links(problem: Problem, rows: Sequence[Placed]) -> dict[Op, Transferred]:
-    """Find when each result is on its link, where links move one after the other.
+    """Find when each result is on its link, if a link moves one result at a time.
 
     Parameters
     ----------
     problem : Problem
-        Whose ``moves`` say for how long.
+        The problem, whose ``moves`` give the times on the link.
     rows : sequence of Placed
-        When each operation ran, device by device in its order, the halves of a block one after the other.
+        When each operation ran, in each device's order, the halves of a block one after the other.
     """
     leaving: dict[Key, list[tuple[Key, int]]] = defaultdict(list)
     for before, after, lag in problem.precedences:
@@ -64,19 +64,19 @@ def moved_by_links(problem: Problem, rows: Sequence[Placed]) -> dict[Op, Transfe
 
 
 def as_it_ran(problem: Problem, rows: Sequence[Placed], transfers: Mapping[Op, Transferred]) -> Problem:
-    """Give each precedence between devices the lag that its transfer had, from the end of what produced it.
+    """Give each precedence between devices its transfer's actual lag, counted from the end of the producer.
 
-    Where a device waited longer than for its inputs, it waited for sends of its own: its previous action then holds up
-    the next one for so long.
+    If a device waited longer than for its inputs, it waited for its own sends; this wait becomes a lag between its
+    previous action and the next one.
 
     Parameters
     ----------
     problem : Problem
-        What was scheduled.
+        The scheduled problem.
     rows : sequence of Placed
         When each operation ran, device by device in the order of time.
     transfers : mapping of Op to Transferred
-        Called by what produces them, a backward for the input by ``B``.
+        By producer; a backward for the input is keyed as ``B``.
     """
     ends = {row.task: row.end for row in rows}
     precedences = list(_with_own_lags(problem, ends, transfers))

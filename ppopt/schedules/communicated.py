@@ -1,4 +1,4 @@
-"""Orders whose sends and receives wait: for each other, and for what stands before them on a communicator."""
+"""Orders whose sends and receives wait for each other, and for earlier ones on a communicator."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from strategies.order_files.schedule_file import Token
 
 
 class Communicated(NamedTuple):
-    """What becomes of an order where communication waits.
+    """The times of an order whose communication waits.
 
     Attributes
     ----------
     rows : list of Placed
         When each operation runs.
     transfers : dict of Op to Transferred
-        When each result moves; called by what produces it.
+        When each result moves, by its producer.
     """
 
     rows: list[Placed]
@@ -46,26 +46,26 @@ class Communicated(NamedTuple):
 
 
 class Order:
-    """An order of computations, and all that is needed to place its communication.
+    """An order of computations, with everything needed to place its communication.
 
     Parameters
     ----------
     label : str
-        What messages call it.
+        Its name in messages.
     pipeline : Pipeline
         The costs.
     placement : Placement
         Which device holds which stage.
     problem : Problem
-        What is scheduled.
+        The scheduled problem.
     orders : sequence of sequence of (Op or Block)
         The actions of each device.
     rows : sequence of Placed
-        When each runs if no transfer waits.
+        When each operation runs if no transfer waits.
     given : GivenOrder, optional
-        The file that it comes from.
+        The order's file, if it comes from one.
     searched : bool
-        Whether a search found it: no framework has a program for it, and its communication is placed by time.
+        Whether a search found it. Then no framework has a program for it, and its communication is placed by time.
     """
 
     def __init__(
@@ -85,24 +85,24 @@ class Order:
         self.crossings = Crossings(placement)
 
     def moving(self, transfer: Op) -> tuple[int, int]:
-        """Return how long a transfer moves, and how much later it arrives, in ticks."""
+        """Return how long a transfer is moving, and how much later it arrives, in ticks."""
         boundary = min(transfer.stage, self.crossings.consumer_stage(transfer))
         hop = self.pipeline.hop(boundary, *self.crossings.devices(transfer), transfer.kind)
         scale = self.problem.ticks_per_unit
         return in_ticks(hop.transfer, scale), in_ticks(hop.latency, scale)
 
     def lowered(self, lowering: str) -> LoweredPrograms:
-        """Place sends and receives, and write it as programs.
+        """Place sends and receives, and write the order as programs.
 
         Raises
         ------
         InputError
-            If that cannot be done with this order, or the file has faults.
+            If this order does not allow it, or the file has faults.
         """
         return as_programs(self.lowered_rows(lowering), self.placement, self.problem.duration, self.moving)
 
     def lowered_rows(self, lowering: str) -> Sequence[Sequence[Token | None]]:
-        """Place sends and receives: by time, as PyTorch does, or as the file has them."""
+        """Place sends and receives: by time, as PyTorch does, or as in the file."""
         if lowering == "given":
             if self.given is None or self.given.lowered is None:
                 raise InputError(
@@ -125,7 +125,7 @@ class Order:
         return lower_by_time(self.orders, self.placement, by_action)
 
     def batched(self) -> LoweredPrograms:
-        """Write the program of the framework whose schedule it is, with batches that are waited for."""
+        """Write the program of the schedule's own framework, with batches that devices wait for."""
         name = self.label.partition(":")[0]
         try:
             return batched_programs(name, self.orders, self.placement, self.problem.duration, self.moving)
@@ -134,12 +134,12 @@ class Order:
 
 
 def communicate(order: Order) -> Communicated:
-    """Find when everything happens where transfers wait as the pipeline says.
+    """Compute all times if transfers wait as the pipeline says.
 
     Raises
     ------
     InputError
-        If the order hangs, with the circle; or as `Order.lowered` says.
+        If the order hangs, with the circle; or as `Order.lowered`.
     """
     pipeline = order.pipeline
     communicators = pipeline.communicators or DEFAULT_COMMUNICATORS
@@ -165,7 +165,7 @@ def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> Run
     Raises
     ------
     InputError
-        If they hang or cross.
+        If the programs hang or cross.
     """
     crossed = find_crossings(lowered.programs, lowered.transfers)
     if crossed:
@@ -202,12 +202,12 @@ def placed_rows(made: Run) -> list[Placed]:
 
 
 def lost(order: Order, lowering: str, communicators: str) -> Fraction:
-    """Compute how much longer an order takes than placed by time, as a part of that.
+    """Compute how much longer an order takes than with communication placed by time, as a ratio.
 
     Raises
     ------
     InputError
-        If it hangs.
+        If the order hangs.
     """
     one, other = (run_lowered(order.label, order.lowered(how), communicators).makespan for how in (lowering, "timed"))
     return Fraction(one - other, other)

@@ -1,4 +1,4 @@
-"""Which communicators a lowered order needs: it runs with some and hangs with others, whatever its times are."""
+"""Finds the communicators that a lowered order needs: it runs with some and hangs with others, whatever its times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 8
 
 
 def crossing_faults(lowered: LoweredPrograms) -> Iterator[Fault]:
-    """Find for each directed pair of devices the first receive that meets another result's send."""
+    """For each directed pair of devices, find the first receive that meets another result's send."""
     for crossing in find_crossings(lowered.programs, lowered.transfers):
         assert isinstance(crossing.sent, Op)
         assert isinstance(crossing.received, Op)
@@ -35,19 +35,19 @@ def crossing_faults(lowered: LoweredPrograms) -> Iterator[Fault]:
 def circles(
     lowered: LoweredPrograms, communicators: Sequence[str] = COMMUNICATORS
 ) -> dict[str, tuple[Held, ...] | None]:
-    """Find out with which communicators a lowered order runs if a send needs its receive.
+    """Find the communicators with which a lowered order runs if each send needs its receive.
 
     Parameters
     ----------
     lowered : LoweredPrograms
-        Uncrossed, with any durations: what hangs does so whatever they are.
+        Uncrossed, with any durations: whether it hangs does not depend on them.
     communicators : sequence of str
-        Which are asked about.
+        The kinds of communicators to try.
 
     Returns
     -------
     dict of str to (tuple of Held) or None
-        For each the first circle of transfers that wait for each other; None where it runs.
+        For each kind, the first circle of transfers that wait for each other; None if the order runs.
     """
     found: dict[str, tuple[Held, ...] | None] = {}
     for name in communicators:
@@ -60,7 +60,7 @@ def circles(
 
 
 def needed_communicators(found: Mapping[str, object]) -> str:
-    """Say in one line with which communicators an order runs, and with which it hangs."""
+    """Say in one line which communicators an order runs with, and which it hangs with."""
     runs = [name for name in found if found[name] is None]
     hangs = [name for name in found if found[name] is not None]
     parts = []
@@ -78,7 +78,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def describe_circle(circle: Sequence[Held], lowered: LoweredPrograms, communicators: str) -> str:
-    """Write a circle as a walk that a person can follow: each step says what stands in front of what, and where.
+    """Write a circle as a walk that a person can follow: each step says which transfer blocks which, and where.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def describe_circle(circle: Sequence[Held], lowered: LoweredPrograms, communicat
     lowered : LoweredPrograms
         The order.
     communicators : str
-        Under which it hangs.
+        The communicators with which it hangs.
     """
     places = _places(lowered)
     start = circle[0]

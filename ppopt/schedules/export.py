@@ -1,4 +1,4 @@
-"""Writing orders as files for PyTorch: one, or a folder of them."""
+"""Writes orders as files for PyTorch: a single file, or a folder of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from strategies.order_files.schedule_file import Token
 
 
 class NamedOrder(Protocol):
-    """What can be exported: the order of each device, under a name; a `Schedule` is one."""
+    """An exportable order: the actions of each device, under a name, as in a `Schedule`."""
 
     @property
     def strategy(self) -> str:
@@ -47,11 +47,11 @@ class ExportOptions:
     Attributes
     ----------
     force_order_only : bool
-        Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+        Whether to write a bidirectional order anyway, although PyTorch cannot run it.
     lowered : bool
-        Whether its communication is placed and written, too.
+        Whether to place and write its communication as well.
     unshard : bool
-        Whether a lowered order gathers and releases the parameters of its stages, as modules of FSDP need it.
+        Whether a lowered order gathers and releases the parameters of its stages, as FSDP modules require.
     """
 
     force_order_only: bool = False
@@ -76,7 +76,7 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
     Raises
     ------
     InputError
-        If PyTorch's runtime cannot run it and that is not forced.
+        If PyTorch's runtime cannot run the order, and the export is not forced.
     """
     try:
         rows = lowered_rows(schedule, unshard=options.unshard) if options.lowered else schedule.actions
@@ -87,7 +87,7 @@ def exported(schedule: NamedOrder, options: ExportOptions = AS_THEY_ARE) -> Expo
 
 
 def lowered_rows(schedule: NamedOrder, *, unshard: bool = False) -> list[list[Token]]:
-    """Place the communication of a schedule by time: it can neither deadlock nor cross, see `lower_by_time`."""
+    """Place the communication of a schedule by time, so that it can neither deadlock nor cross; see `lower_by_time`."""
     ends = {row.task: row.end for row in schedule.rows}
     actions = (action for order in schedule.actions for action in order)
     by_action = {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
@@ -104,33 +104,33 @@ def export(
 ) -> tuple[str, ...]:
     """Write a schedule's order as a file that PyTorch's pipeline runtime loads.
 
-    Microbatches are renumbered where the last stage does not take them in order: PyTorch would compute wrong gradients.
-    No time changes.
+    Microbatches are renumbered if the last stage does not take them in order, since PyTorch would compute wrong
+    gradients. No time changes.
 
     Parameters
     ----------
     schedule : Schedule
-        What to write.
+        The schedule.
     path : str or Path
-        The file; it appears when all of it is written.
+        The file; it appears only when it is complete.
     force_order_only : bool
-        Whether a bidirectional order, which PyTorch cannot run, is written anyway.
+        Whether to write a bidirectional order anyway, although PyTorch cannot run it.
     lowered : bool
-        Whether its sends, receives and REDUCE_GRAD are written as well, such that it cannot deadlock or cross under any
-        communicators: PyTorch loads it with ``format="compute_comms"``. Else PyTorch places them itself.
+        Whether to write sends, receives and REDUCE_GRAD as well, such that the order cannot deadlock or cross with any
+        communicators; PyTorch loads it with ``format="compute_comms"``. Otherwise PyTorch places them itself.
     unshard : bool
-        Whether UNSHARD and RESHARD are written in a lowered file, for modules of FSDP.
+        Whether to write UNSHARD and RESHARD in a lowered file, for FSDP modules.
 
     Returns
     -------
     tuple of str
-        What should be known of the file.
+        Notes on the file.
 
     Raises
     ------
     InputError
-        If the order is bidirectional and that is not forced, the options contradict each other, or the file cannot be
-        written.
+        If the order is bidirectional and the export is not forced, the options contradict each other, or the file
+        cannot be written.
     """
     order = exported(schedule, ExportOptions(force_order_only, lowered, unshard))
     write_order(path, order)
@@ -138,24 +138,24 @@ def export(
 
 
 def write_order(path: str | Path, order: ExportedOrder) -> None:
-    """Write a prepared order; the file appears when all of it is written.
+    """Write a prepared order; the file appears only when it is complete.
 
     Raises
     ------
     InputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     with written_whole(path) as file:
         file.write(order.text)
 
 
 def check_folder(option: str, path: str) -> None:
-    """Refuse a folder that cannot be written to or made, before any work is done for it.
+    """Refuse, before any work is done, a folder that cannot be created or written to.
 
     Raises
     ------
     InputError
-        If it is a file, its own folder does not exist, or it cannot be written to.
+        If the path is a file, its parent folder does not exist, or it is not writable.
     """
     name, folder = in_one_line(path), Path(path)
     if not path:
@@ -175,28 +175,28 @@ def check_folder(option: str, path: str) -> None:
 def write_orders(
     folder: str, schedules: Iterable[tuple[str, NamedOrder]], options: ExportOptions = AS_THEY_ARE
 ) -> tuple[list[str], list[str]]:
-    """Write a file for each schedule that PyTorch's runtime can run; the folder is made where it is not there.
+    """Write a file for each schedule that PyTorch's runtime can run; create the folder if it does not exist.
 
     Parameters
     ----------
     folder : str
-        Where they are written; files of the same names are replaced.
+        The folder; files with the same names are replaced.
     schedules : iterable of (str, NamedOrder)
-        Each with what its file's name begins with, in front of its own name; empty for nothing.
+        Each schedule with a prefix for its file's name; empty for none.
     options : ExportOptions
-        How.
+        Options of the export.
 
     Returns
     -------
     paths : list of str
         The files.
     notes : list of str
-        What should be known of them, and what was not written.
+        Notes on the files, and which schedules were not written.
 
     Raises
     ------
     InputError
-        If one cannot be written.
+        If a file cannot be written.
     """
     paths: list[str] = []
     notes: list[str] = []
@@ -224,7 +224,7 @@ def _make(folder: str) -> None:
 
 
 def _free_name(parts: Sequence[str], taken: set[str]) -> str:
-    """Make a file's name of letters, digits, dots, hyphens and underscores that is not taken yet."""
+    """Make a free file name from letters, digits, dots, hyphens and underscores."""
     stems = [Path(part).stem if part.lower().endswith((".csv", ".yaml", ".yml", ".json")) else part for part in parts]
     plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:100] for stem in stems]
     stem = "-".join(filter(None, plain)) or "schedule"

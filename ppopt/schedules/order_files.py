@@ -1,4 +1,4 @@
-"""Reading what users name: published schedules, and files with orders of their own."""
+"""Reads the schedules that users name: published ones, and files with orders of their own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from strategies.order_files.given_order import GivenOrder, Named
 from strategies.order_files.schedule_file import Fault, ScheduleFile, read_schedule_file
 
 MOST_TOLD = 20
-"""More faults than this are reported by ``ppopt check`` alone."""
+"""The most faults reported; only ``ppopt check`` reports more."""
 
 
 def is_file(name: object) -> bool:
-    """Return whether a name means a file: a path, or text that ends in ``.csv`` or is the path of something."""
+    """Return whether a name means a file: a path, or a text that ends in ``.csv`` or is an existing path."""
     if isinstance(name, os.PathLike):
         return True
     if not isinstance(name, str):
@@ -38,12 +38,12 @@ def is_file(name: object) -> bool:
 
 
 def read_named(name: Any) -> Named:
-    """Read what a name means: a file's order, or the name itself of a published schedule.
+    """Read a name: return a file's order, or the name itself if it is a published schedule.
 
     Raises
     ------
     InputError
-        If there is no such schedule, or for each fault of a file.
+        If there is no such schedule, or with each fault of a file.
     """
     if isinstance(name, GivenOrder):
         return name
@@ -58,12 +58,12 @@ def read_named(name: Any) -> Named:
 
 
 def read_each(names: Iterable[Any]) -> tuple[Named, ...]:
-    """Read what each of several names means, as `read_named` does.
+    """Read several names as `read_named` does.
 
     Raises
     ------
     InputError
-        With all that is wrong with any of them.
+        With everything that is wrong with any of them.
     """
     read: list[Named] = []
     mistakes: list[str] = []
@@ -84,7 +84,7 @@ def read_given_order(path: str | Path) -> GivenOrder:
     Raises
     ------
     InputError
-        If it is no schedule, or for each of its faults; of many, only the first are reported.
+        If the file is not a schedule, or with each of its faults; if there are many, only the first are reported.
     """
     checked = check_file(read_schedule_file(path))
     file = checked.file
@@ -104,12 +104,12 @@ def _refuse_faults(name: str, faults: Sequence[Fault]) -> None:
 
 
 def refuse_communication_faults(given: GivenOrder) -> None:
-    """Refuse a file whose communication has a fault or is crossed; of many, only the first are reported.
+    """Refuse a file whose communication is faulty or crossed; if there are many faults, report only the first.
 
     Raises
     ------
     InputError
-        For each of its faults.
+        With each of the faults.
     """
     if given.lowered is None:
         return

@@ -55,7 +55,7 @@ def replay_orders(
     given : GivenOrder, optional
         The file that the orders come from.
     searched : bool
-        Whether a search found them: their communication is then placed by time.
+        Whether a search found them or begins with them: their communication is then placed by time.
 
     Raises
     ------

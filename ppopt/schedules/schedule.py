@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 
 def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> None:
-    """Refuse a result that is shorter than what is proven that nothing beats: one of the two is wrong.
+    """Refuse a result below its proven bound: one of the two is wrong.
 
     Parameters
     ----------
     what : str
-        Its name.
+        The result's name.
     value, proven : Fraction
-        Both exactly; None where nothing is proven.
+        The result and the bound, exact; None if nothing is proven.
 
     Raises
     ------
     InternalError
-        With both.
+        With both values.
     """
     if proven is not None and value < proven:
         raise InternalError(f"{what}: {float(value):.10g} is below the bound {float(proven):.10g}")
@@ -71,43 +71,43 @@ class Schedule:
     layout : Placement
         Which device holds which stage.
     figures : Figures
-        All figures; each can also be asked of the schedule itself.
+        All figures; each is also an attribute of the schedule itself.
     engine : str
         What computed the times: ``cpsat`` or ``graph``; ``measured`` for those of a trace.
     seconds : float
-        How long that took, from the pipeline to the checked figures.
+        The time from the pipeline to the checked figures.
     status : str
         ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search; ``measured`` for
         a step of a trace.
     objective : str
-        What was minimised, and what the bound is of: ``makespan`` or ``span``.
+        The quantity that was minimised and that the bound applies to: ``makespan`` or ``span``.
     bound, gap : float or None
-        A proven lower bound of the objective, and (T − bound) ÷ T, where one is known.
+        A proven lower bound of the objective, and (T − bound) ÷ T, if a bound is known.
     proven : Fraction or None
-        The bound without rounding. No schedule is made that is below it.
+        The bound without rounding. A schedule below it is refused.
     bound_held_by : Bound or None
-        The argument that holds the bound.
+        The argument that proves the bound.
     allowed : Allowed
-        What its search was allowed to use: ``split_backward`` and ``overlap``. For a schedule whose order was given,
-        what a search may use that it is compared with.
+        What its search was allowed to use: ``split_backward`` and ``overlap``. For a given order, what a search may use
+        that it is compared with.
     interrupted : bool
         Whether Ctrl-C ended the search.
     notes : tuple of str
-        What the user should know about this schedule, e.g. that the model was re-partitioned.
+        Notes for the user about this schedule, e.g. that the model was re-partitioned.
     problem : Problem
-        The scheduling problem that was solved; its keys are `Op`.
+        The scheduling problem; its keys are `Op`.
     actions : list of list of (Op or Block)
         The actions of each device.
     rows : list of Placed
         When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
     unhindered_makespan : Fraction or None
-        The makespan if no transfer waited, where transfers do (``p2p`` is not ``async``).
+        The makespan without waits of transfers, if transfers can wait (``p2p`` is not ``async``).
     transfers : mapping of Op to Transferred
-        Where transfers wait: when each result moves, by what produces it.
+        If transfers can wait: when each result moves, by its producer.
     lowered : list of list of (Op, Block, Aside or None), or None
-        The cells of the file that it comes from, where that holds communication.
+        The cells of the schedule's file, if that contains communication.
     noise : NoiseFigures or None
-        Its makespan with drawn times, where `ppopt.under_noise` has drawn them.
+        Its makespan with drawn times, if `ppopt.under_noise` drew them.
     """
 
     strategy: str
@@ -137,21 +137,21 @@ class Schedule:
 
     @property
     def communication_share(self) -> float | None:
-        """By what part the makespan rises because transfers wait; None where none does (``p2p: async``)."""
+        """The relative increase of the makespan due to waiting transfers; None if none can wait (``p2p: async``)."""
         if self.unhindered_makespan is None:
             return None
         return float(self.exact_makespan / self.unhindered_makespan - 1)
 
     @cached_property
     def problem_as_run(self) -> Problem:
-        """The problem with the lags that transfers had, so that what waits for them is explained by them."""
+        """The problem with the actual lags of transfers, so that waits are explained by them."""
         return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
 
     noise: NoiseFigures | None = None
 
     @property
     def placement(self) -> str:
-        """The placement's name; ``custom`` for one that is none of the usual."""
+        """The placement's name; ``custom`` for an unusual one."""
         return self.layout.name
 
     @property
@@ -181,7 +181,7 @@ class Schedule:
 
     @property
     def busy(self) -> tuple[float, ...]:
-        """For each device the durations of its actions, a block counted once."""
+        """For each device, the total duration of its actions, a block counted once."""
         return self.figures.busy
 
     @property
@@ -196,7 +196,7 @@ class Schedule:
 
     @property
     def bubble_over_ideal(self) -> float:
-        """(T − U) ÷ U; negative where overlap beats U."""
+        """(T − U) ÷ U; negative if overlap beats U."""
         return self.figures.bubble_over_ideal
 
     @property
@@ -206,13 +206,13 @@ class Schedule:
 
     @property
     def peak_memory(self) -> tuple[float, ...]:
-        """For each device the most activation memory it holds at one time."""
+        """For each device, the peak of its activation memory."""
         return self.figures.peak_memory
 
     @property
-    def memory_taken(self) -> tuple[float, float]:
-        """By what the memory of equally short schedules is compared: the largest device's peak, then all their sum."""
-        return max(self.peak_memory), sum(self.peak_memory)
+    def memory_taken(self) -> tuple[Fraction, Fraction]:
+        """The key for comparing the memory of equally short schedules: the largest peak of a device, then their sum."""
+        return max(self.figures.peaks), sum(self.figures.peaks, Fraction(0))
 
     @property
     def bound(self) -> float | None:
@@ -221,17 +221,17 @@ class Schedule:
 
     @property
     def gap(self) -> float | None:
-        """(T − bound) ÷ T, or (S − bound) ÷ S where the span is the objective; None where no bound is known."""
+        """(T − bound) ÷ T, or (S − bound) ÷ S if the span is the objective; None if no bound is known."""
         return None if self.bound is None else (self.objective_value - self.bound) / self.objective_value
 
     @property
     def objective_value(self) -> float:
-        """The makespan, or the span where that is the objective."""
+        """The makespan, or the span if that is the objective."""
         return self.span if self.objective == "span" else self.makespan
 
     @property
     def limits(self) -> list[float | None]:
-        """The memory limit of each device; None where there is none."""
+        """The memory limit of each device; None if unlimited."""
         return [None if limit is None else float(limit) for limit in self.pipeline.limits]
 
     @property
@@ -242,17 +242,16 @@ class Schedule:
     @property
     def over_limit(self) -> list[int]:
         """The devices that hold more than their limit."""
-        pairs = zip(self.peak_memory, self.limits, strict=True)
-        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+        return list(self.figures.excesses(self.pipeline.limits))
 
     @property
     def is_searched(self) -> bool:
-        """Whether a search found it; else its order was given."""
+        """Whether a search found the schedule; otherwise its order was given."""
         return self.status in ("optimal", "feasible")
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """One row an operation: device, stage, microbatch, op, start, end, block."""
+        """One row per operation: device, stage, microbatch, op, start, end, block."""
         from reports.timeline import timeline_frame
 
         return timeline_frame(self.rows, self.problem.ticks_per_unit)
@@ -273,15 +272,15 @@ class Schedule:
     def dag(self) -> nx.DiGraph[Action]:
         """The graph of the fixed order, in ticks.
 
-        Nodes are the actions (`Op` or `Block`) with ``device`` and ``duration``; an edge's ``lag`` is how long after
-        its tail ends its head may start. The makespan is its longest path.
+        Nodes are the actions (`Op` or `Block`) with ``device`` and ``duration``; an edge's ``lag`` is the least time
+        from the end of its tail to the start of its head. The makespan is the longest path.
         """
         from solver.order_graph import order_graph
 
         return order_graph(self.problem, self.actions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the figures as plain values, as in ``--format json``."""
+        """Return the figures as plain values, as in ``--format json``."""
         return {
             "strategy": self.strategy,
             "devices": self.pipeline.devices,
@@ -324,24 +323,24 @@ class Schedule:
         Parameters
         ----------
         path : str or Path
-            The file; it appears when all of it is written.
+            The file; it appears only when it is complete.
         force_order_only, lowered, unshard : bool
             As for `ppopt.export`.
 
         Returns
         -------
         tuple of str
-            What should be known of the file.
+            Notes on the file.
 
         Raises
         ------
         InputError
-            If the order is bidirectional and that is not forced, or the file cannot be written.
+            If the order is bidirectional and the export is not forced, or the file cannot be written.
         """
         return export(self, path, force_order_only=force_order_only, lowered=lowered, unshard=unshard)
 
     def table_row(self) -> Row:
-        """Take what a table shows of the schedule."""
+        """Make the schedule's row of a table."""
         from reports.table import Row
 
         pipeline = self.pipeline
@@ -349,7 +348,7 @@ class Schedule:
             self.strategy,
             (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
             self.figures,
-            self.limits,
+            self.pipeline.limits,
             self.status,
             self.objective,
             self.bound,
@@ -358,14 +357,14 @@ class Schedule:
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:
-        """Take what a report shows of the schedule.
+        """Make the presentation of the schedule in a report.
 
         Parameters
         ----------
         ladder : Ladder, optional
             Where its time goes.
         values : dict, optional
-            Its figures as plain values, where there are more than its own.
+            Its figures as plain values, if there are more than its own.
         """
         from reports.content import Presented
 
@@ -387,7 +386,7 @@ class Schedule:
         )
 
     def _shown_transfers(self) -> list[ShownTransfer]:
-        """List both ends of each transfer, from when it was ready until it had moved."""
+        """List both ends of each transfer, from the time it was ready until the end of its move."""
         from reports.content import ShownTransfer
 
         shown: list[ShownTransfer] = []
@@ -398,7 +397,7 @@ class Schedule:
         return sorted(shown, key=lambda each: (each.device, each.start, each.name))
 
     def _held_layers(self) -> Iterator[HeldLayers]:
-        """List the layers of each device and stage, those that are recomputed apart."""
+        """List the layers of each device and stage, with recomputed layers listed separately."""
         from reports.content import HeldLayers
 
         pipeline = self.pipeline
@@ -419,13 +418,13 @@ class Schedule:
                             yield HeldLayers(device, stage, kind.name, how_many, is_again, time, static)
 
     def _repr_html_(self) -> str:
-        """Show the timeline in a notebook, as a picture that needs no network."""
+        """Show the timeline in a notebook as a picture, which needs no network."""
         from reports.page.notebook import timeline_html
 
         return timeline_html(self.presented())
 
     def _repr_mimebundle_(self, **_what: object) -> dict[str, Any]:
-        """Offer a notebook the timeline as a picture, as a chart, and in words."""
+        """Offer a notebook the timeline as a picture, a chart, and text."""
         from reports.page.notebook import mimebundle
 
         return mimebundle(self.presented(), repr(self))

@@ -1,4 +1,4 @@
-"""Published schedules that are one order under several names: tables, charts and pages show them as one."""
+"""Merges published schedules with the same order under several names, for tables, charts and pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ppopt.schedules.schedule import Schedule
 from strategies.language.registry import all_strategies
 
 BETWEEN = " = "
-"""Stands between the names of one order."""
+"""The separator between the names of one order."""
 
 
 def twins(schedules: Sequence[Schedule]) -> list[list[Schedule]]:
-    """Put published schedules together that run the same on the same placement, each group where its first one is.
+    """Group published schedules that run the same on the same placement; groups are sorted by their first members.
 
-    What a search has found and what comes from a file stays apart, for it is looked for by its own name.
+    Schedules from a search or a file stay separate, because users look for them by name.
     """
     groups: list[list[Schedule]] = []
     for schedule in schedules:
@@ -43,7 +43,7 @@ def _is_published(schedule: Schedule) -> bool:
 
 
 def as_one(group: Sequence[Schedule]) -> Schedule:
-    """Make of schedules that run the same one with all their names; of draws, each has won its part."""
+    """Merge schedules that run the same into one with all their names; its share of draws won is their sum."""
     first = group[0]
     if len(group) == 1:
         return first
@@ -55,5 +55,5 @@ def as_one(group: Sequence[Schedule]) -> Schedule:
 
 
 def each_order_once(schedules: Sequence[Schedule]) -> list[Schedule]:
-    """Show schedules that run the same as one."""
+    """Merge schedules that run the same."""
     return [as_one(group) for group in twins(schedules)]

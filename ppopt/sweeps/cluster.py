@@ -1,4 +1,4 @@
-"""A Dask cluster as a sweep sees it: reached or refused, and with the same ppopt on every worker."""
+"""A Dask cluster for a sweep: connects to it, and checks that every worker has the same ppopt."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from solver.errors import InputError
 from strategies.model.numbers import in_one_line
 
 PATIENCE = 10.0
-"""Seconds that a cluster has to answer."""
+"""Seconds to wait for a cluster's answer."""
 
 LOCAL = "local"
 
 _VERSION = "__import__('ppopt').__version__"
-"""Asked of each worker; it needs nothing there but ppopt, of whatever version."""
+"""The expression that each worker evaluates; it needs only ppopt there, of any version."""
 
 
 @contextmanager
 def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
-    """Connect to a cluster, or make one on this machine.
+    """Connect to a cluster, or start one on this machine.
 
     Parameters
     ----------
     address : str
         ``tcp://host:port``, or ``local``.
     workers : int
-        For a local one, how many processes.
+        The number of processes of a local cluster.
     version : str
-        What every worker must have.
+        The version that every worker must have.
 
     Yields
     ------
     distributed.Client
-        Connected, its workers checked.
+        Connected, with its workers checked.
 
     Raises
     ------
     InputError
-        If Dask is not installed, the cluster does not answer, or it has no workers or other ones.
+        If Dask is not installed, the cluster does not answer, or it has no workers or workers of another version.
     """
     try:
         import distributed
@@ -49,7 +49,7 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
         raise InputError("--cluster: needs Dask; `pip install 'ppopt[cluster]'` installs it") from None
     import logging
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by the sweep, in one line
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the sweep reports errors itself, in one line
     with ExitStack() as stack:
         if address == LOCAL:
             with starting_processes():
@@ -67,7 +67,7 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
 def _connected(distributed: Any, address: str) -> Any:
     shown = in_one_line(address)[:80]
     try:
-        if "://" not in address or urlsplit(address).port == 0:  # Python refuses other ports that are none
+        if "://" not in address or urlsplit(address).port == 0:  # Python refuses other invalid ports
             raise ValueError
         return distributed.Client(address, timeout=PATIENCE)
     except ValueError:
@@ -90,7 +90,7 @@ def _check_workers(client: Any, address: str, version: str) -> None:
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """List what a cluster may fail with while it runs jobs."""
+    """List the errors that a cluster may raise while it runs jobs."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker

@@ -1,7 +1,7 @@
-"""The folder of a sweep: every finished job is a line of a file there, on disk before anybody is told.
+"""The folder of a sweep: every finished job is a line of a file there, on disk before it is reported.
 
-Each sweep that runs in a folder appends to a file of its own, and all that are there are read. So several may share a
-folder, and one that was killed goes on where it was: at worst the last line of a file is half written, and is left out.
+Each sweep that runs in a folder appends to its own file, and reads all files there. So several sweeps can share a
+folder, and a killed sweep continues where it stopped: at worst, the last line of a file is incomplete and is ignored.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from solver.errors import InputError
 from strategies.model.numbers import in_one_line
 
 MARK = "ppopt-sweep.json"
-"""What says that a folder is a sweep's."""
+"""The file that marks a folder as a sweep's."""
 
 FORMAT = 1
 
 
 class Journal:
-    """What is done, in a folder or, without one, nowhere.
+    """The finished jobs, stored in a folder if there is one.
 
     Parameters
     ----------
     folder : str, path or None
-        The folder; it is made where it does not exist.
+        The folder; it is created if it does not exist.
 
     Attributes
     ----------
     done : dict of str to dict
         The figures of each finished job, by its key.
     damaged : list of str
-        Where lines are that are not as they were written: file and line. Nothing that they say is taken.
+        File and line of each damaged line. Their contents are ignored.
 
     Raises
     ------
     InputError
-        If it is something else than a sweep's folder, or cannot be written.
+        If the folder is not a sweep's, or is not writable.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
@@ -81,19 +81,19 @@ class Journal:
         self.damaged += damaged
 
     def record(self, key: str, figures: Figures) -> None:
-        """Take a finished job; when this returns, it is on disk.
+        """Record a finished job; when this returns, the job is on disk.
 
         Raises
         ------
         InputError
-            If the disk is full, or the folder cannot be written any more. What is there stays readable.
+            If the disk is full, or the folder is no longer writable. Earlier records stay readable.
         """
         if self.folder is not None:
             try:
                 self._write(json.dumps(with_checksum({"key": key, **figures}), allow_nan=False).encode() + b"\n")
             except OSError as error:
                 refused = self._refused(error)
-                self.done[key] = figures  # it can be shown all the same
+                self.done[key] = figures  # it can still be shown
                 raise refused from None
         self.done[key] = figures
 
@@ -140,10 +140,10 @@ def _check_mark(folder: Path, mark: Path) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Figures], list[str]]:
-    """Read the finished jobs of a file, and name its lines that are no longer as they were written."""
+    """Read the finished jobs of a file, and name its damaged lines."""
     done: dict[str, Figures] = {}
     damaged: list[str] = []
-    *lines, unfinished = path.read_bytes().split(b"\n")  # behind the last line break is what was half written, if any
+    *lines, unfinished = path.read_bytes().split(b"\n")  # an incomplete line may follow the last line break
     for number, line in enumerate(lines, 1):
         row = _row(line)
         if row is None:
@@ -156,7 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Figures], list[str]]:
 
 
 def _row(line: bytes) -> Mapping[str, Any] | None:
-    """Read a line; None where it is not as it was written."""
+    """Read a line; None if it is damaged."""
     try:
         row = json.loads(line)
         return row if isinstance(row, Mapping) and is_as_written(row) and row.keys() >= {"key", *FIGURES} else None

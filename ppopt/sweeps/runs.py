@@ -1,6 +1,6 @@
-"""What a sweep runs on each configuration: a published schedule, a file, or a search.
+"""The runs of a sweep on each configuration: a published schedule, a file, or a search.
 
-What searches is loaded when a grid has a search: each worker would wait for it.
+The search modules are loaded only if a grid has a search; otherwise each worker would wait for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from strategies.order_files.given_order import GivenOrder
 
 
 class Effort(NamedTuple):
-    """How long a search may take, and what seeds it."""
+    """The time limit and the seed of a search."""
 
     seconds: float
     seed: int
@@ -32,18 +32,18 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """Something that is run on each configuration.
+    """A run on each configuration.
 
     Attributes
     ----------
     kind : str
         A name in `KINDS`, or ``evaluate``.
     name : str
-        What it is called in the results, and what is evaluated.
+        Its name in the results; also the strategy to evaluate.
     options : tuple of (str, object)
-        What a search was told.
+        The options of a search.
     order : GivenOrder or None
-        What was read from a schedule file.
+        The order read from a schedule file.
     """
 
     kind: str
@@ -53,16 +53,16 @@ class Run:
 
     @property
     def is_search(self) -> bool:
-        """Whether it takes as long as it may."""
+        """Whether it is a search, which uses its whole time limit."""
         return self.kind in KINDS
 
     def execute(self, pipeline: Pipeline, effort: Effort) -> Schedule:
-        """Run it.
+        """Run it on a pipeline.
 
         Raises
         ------
         InputError
-            If it does not fit the pipeline.
+            If the run does not fit the pipeline.
         InfeasibleError
             If no schedule fits the memory.
         """
@@ -78,15 +78,15 @@ class Kind(NamedTuple):
     Attributes
     ----------
     subject : str
-        The option that a value alone stands for, and that the name begins with.
+        The option that a bare value sets, and that the name begins with.
     allowed : tuple of str
         All its options.
     check : callable
-        ``check(options)`` refuses what is wrong.
+        ``check(options)`` refuses wrong options.
     execute : callable
-        ``execute(pipeline, effort, options)`` runs it.
+        ``execute(pipeline, effort, options)`` runs the search.
     placements : callable
-        ``placements(options)`` lists what is searched, to choose for how many stages open times are meant.
+        ``placements(options)`` lists the searched placements, to choose the number of stages for open times.
     """
 
     subject: str
@@ -110,7 +110,7 @@ def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Sc
 
 
 def _searched(options: dict[str, Any]) -> Sequence[str]:
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
 
     return SearchOptions(**options).placements
 
@@ -151,11 +151,11 @@ KINDS: dict[str, Kind] = {
     ),
     "plan": Kind("strategy", _OF_PLANS, _check_plan, _plan, _nowhere),
 }
-"""The searches, by the word that a grid has for them; all else under ``run`` names schedules."""
+"""The searches, by their keyword in a grid; everything else under ``run`` names schedules."""
 
 
 def read_runs(value: object) -> tuple[Run, ...]:
-    """Read what is to be run.
+    """Read the runs of a grid.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def read_runs(value: object) -> tuple[Run, ...]:
     Raises
     ------
     InputError
-        With a line for each that is wrong.
+        With one line per wrong run.
     """
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     runs: dict[str, Run] = {}
@@ -232,7 +232,7 @@ def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
 
 
 def stages_of_times(pipeline: Pipeline, runs: Sequence[Run]) -> int | None:
-    """Return for how many stages open times are meant, so that all runs are of one model; see `GivenModel`."""
+    """Return the number of stages that open times are meant for, so that all runs share one model; see `GivenModel`."""
     names = [run.order or run.name for run in runs if not run.is_search]
     placements = [name for run in runs if run.is_search for name in KINDS[run.kind].placements(dict(run.options))]
     return GivenModel.of_several(pipeline, names, placements).times_of if names or placements else None

@@ -1,4 +1,4 @@
-"""How schedules and comparisons show themselves in a notebook."""
+"""Schedules, comparisons and frontiers as a notebook shows them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reports.picture import picture
 from reports.table import TIMES, ranking_cells, ranking_notes
 
 MOST_DRAWN = 3_000
-"""Beyond so many operations the picture is made of pixels: a drawing would be larger."""
+"""Above this many operations the picture is made of pixels, since a vector drawing would be larger."""
 
 
 def timeline_html(presented: Presented) -> str:
-    """Draw a schedule's timeline as a picture within HTML, with a line of figures above it.
+    """Draw a schedule's timeline as a picture in HTML, below a line of figures.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def comparison_html(section: Section, verdict: str) -> str:
     section : Section
         The schedules.
     verdict : str
-        What is to be seen, in a sentence.
+        The verdict, in a sentence.
     """
     parts = [f"<p>{escape(verdict)}</p>"]
     if section.schedules:
@@ -63,7 +63,7 @@ def comparison_html(section: Section, verdict: str) -> str:
 
 
 def frontier_html(shown: ShownFrontier) -> str:
-    """Draw a memory frontier as a picture within HTML, with its sentence above it.
+    """Draw a memory frontier as a picture in HTML, below its sentence.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def frontier_html(shown: ShownFrontier) -> str:
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:
-    """Write a row; the mark and the name are on the left, figures on the right."""
+    """Write a row with the mark and the name aligned left and the figures aligned right."""
     sides = ["left" if place < 2 else "right" for place in range(len(cells))]
     written = [
         f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True)
@@ -85,14 +85,14 @@ def _html_row(cells: Sequence[str], tag: str) -> str:
 
 
 def mimebundle(presented: Presented, text: str) -> dict[str, Any]:
-    """Give a schedule as HTML with a picture, as a Vega-Lite chart, and as text; a notebook takes what it can show.
+    """Return a schedule as HTML with a picture, as a Vega-Lite chart, and as text; a notebook shows one that it can.
 
     Parameters
     ----------
     presented : Presented
         The schedule.
     text : str
-        What a notebook without pictures shows.
+        The text for notebooks without pictures.
     """
     return {
         "text/plain": text,

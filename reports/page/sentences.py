@@ -1,4 +1,4 @@
-"""What is to be seen in each chart, said in one sentence or two."""
+"""Explains each chart in one sentence or two."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solver.counted import counted
 
 
 def winner(section: Section) -> Presented | None:
-    """Choose the shortest schedule that fits the memory, of a frontier one of those searched; None where none does."""
+    """Choose the shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
     schedules = section.schedules
     if section.frontier is not None:
         comparable = (each.rank for each in section.frontier.published if each.is_comparable)
@@ -26,18 +26,18 @@ def winner(section: Section) -> Presented | None:
 
 
 def fastest(section: Section) -> Presented | None:
-    """Choose the shortest schedule, whether it fits or not; a fitting one where two are alike."""
+    """Choose the shortest schedule, whether it fits or not; of equals, one that fits."""
     return min(section.schedules, key=lambda each: each.summary.figures.makespan, default=None)
 
 
 def verdict(section: Section) -> str:
-    """Say which schedule wins, how it compares, and what stands in the way of a faster one."""
+    """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
 def frontier(section: Section) -> str:
-    """Say which published schedules are the best known for their memory, and how near the next one is."""
+    """Say which published schedules are the best known for their memory, and how close the next one is."""
     if section.frontier is None:
         return ""
     over = {each.name: each.makespan / each.best - 1 for each in section.frontier.published if each.best is not None}
@@ -67,7 +67,7 @@ def bubbles(section: Section) -> str:
 
 
 def trade(section: Section) -> str:
-    """Say what the least memory costs in time."""
+    """Say how much time the least memory costs."""
     fitting = [each for each in section.schedules if not each.summary.over]
     limited = any(limit is not None for each in section.schedules for limit in each.summary.limits)
     fit = "fits" if len(fitting) == 1 else "fit"
@@ -88,7 +88,7 @@ def trade(section: Section) -> str:
 
 
 def noise(section: Section) -> str:
-    """Say what the noise is, and which schedule is the best then."""
+    """Say what the noise is, and which schedule is best under it."""
     rows = noisy_rows(section)
     return (
         f"Every schedule was replayed with the same {counted(rows[0].figures.samples, 'draw')} of times "
@@ -98,7 +98,7 @@ def noise(section: Section) -> str:
 
 
 def effects(section: Section) -> str:
-    """Say what one per cent of the winner's costs would change most."""
+    """Say which of the winner's costs changes its makespan most, at one per cent each."""
     best = winner(section) or fastest(section)
     assert section.what_if is not None
     known = {id(each): found for each, found in zip(section.schedules, section.what_if.schedules, strict=True)}
@@ -122,7 +122,7 @@ def _with_article(label: str) -> str:
 
 
 def noisy_rows(section: Section) -> list[NoisyRow]:
-    """List the schedules whose times were drawn."""
+    """List the schedules that were evaluated under noise."""
     named = [(each, each.noise) for each in section.schedules]
     return [
         NoisyRow(label(each), each.summary.figures.makespan, figures) for each, figures in named if figures is not None
@@ -145,7 +145,7 @@ _REMEDIES = {
 
 
 def ladder(section: Section) -> str:
-    """Say what the winner loses most to, and which schedule loses most to its order."""
+    """Say what costs the winner the most time, and which schedule loses most to its order."""
     best = winner(section) or fastest(section)
     if best is None or best.ladder is None:
         return "No bounds are known for these schedules."
@@ -199,7 +199,7 @@ _CAUSES = {
 
 
 def timeline(presented: Presented, *, whole: bool) -> str:
-    """Say how long a schedule takes, how much it idles, and what was proven of it."""
+    """Say how long a schedule takes, how much it idles, and what was proven about it."""
     summary, figures = presented.summary, presented.summary.figures
     makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
@@ -220,7 +220,7 @@ def timeline(presented: Presented, *, whole: bool) -> str:
 
 
 def strips(section: Section) -> str:
-    """Say which memory fills a strip beneath a timeline."""
+    """Say which memory a full strip below a timeline stands for."""
     full = memory_scale(section.schedules)
     highest = max((_peak(each) for each in section.schedules), default=0.0)
     limits = {limit for each in section.schedules for limit in each.summary.limits if limit is not None}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, Pool, back_curve, front_curve, make_pool, raised_by_curve
 from solver.bounds.network import Network, Reach, transposed
 from solver.bounds.preceding_work import raised_heads, total_before
 from solver.bounds.thinned import Thinned, limited_holds
 from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
+from solver.states import Argument
 
 ROUNDS = 2
 
@@ -72,20 +74,29 @@ class Analysis:
         For each task: the earliest start, and the least time from its end to the end of the schedule.
     views : list of DeviceView
         The devices that have tasks.
+    stages : dict of Argument to tuple
+        Heads and tails as each argument left them that raises both, for the names of what they prove.
     """
 
     network: Network
     heads: list[int]
     tails: list[int]
     views: list[DeviceView]
+    stages: dict[Argument, tuple[list[int], list[int]]] = field(default_factory=dict)
 
-    @property
-    def path(self) -> int:
-        """The longest path."""
+    def keep(self, argument: Argument) -> None:
+        """Keep heads and tails as an argument leaves them."""
+        self.stages[argument] = list(self.heads), list(self.tails)
+
+    def paths(self) -> Iterator[Bound]:
+        """Bound the makespan by the longest path, as each argument makes it."""
+        for argument, (heads, tails) in self.stages.items():
+            yield Bound(self.longest(heads, tails), argument)
+
+    def longest(self, heads: Sequence[int], tails: Sequence[int]) -> int:
+        """Find the longest time that some task takes with its head and its tail."""
         lead = self.network.thinned.lead
-        return max(
-            (head + work + tail for head, work, tail in zip(self.heads, lead, self.tails, strict=True)), default=0
-        )
+        return max((head + work + tail for head, work, tail in zip(heads, lead, tails, strict=True)), default=0)
 
     def of(self, view: DeviceView) -> tuple[Numbers, Numbers]:
         """Pick the heads and the tails of one device's tasks, as arrays."""
@@ -101,6 +112,7 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
     where its matrices would be too large.
     """
     found = Analysis(network, network.heads(), network.tails(), _views(network.thinned))
+    found.keep("path")
     if sum(len(view.members) ** 2 for view in found.views) > MOST_PAIRS:
         return found
     with suppress(OutOfTimeError):
@@ -110,6 +122,7 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
                 _raise(found, inside, deadline)
             found.heads = network.heads(found.heads)
             found.tails = network.tails(found.tails)
+    found.keep("heads and tails")
     return found
 
 

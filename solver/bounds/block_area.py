@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from solver.bounds.analysis import Analysis
 from solver.bounds.blocks import BlocksCurve
 from solver.bounds.bound import Bound
 from solver.bounds.ends import Ends, held_on
-from solver.bounds.passages import Passage, alone_times
+from solver.bounds.loads import alone_times
+from solver.bounds.passages import Passage
+from solver.linear_program import quiet_highs
 from solver.problem import Key, Problem
 from solver.repetition import is_regular
 
@@ -289,12 +291,8 @@ class _Program:
     """The linear program whose multipliers are the weights: T and the number of blocks of each pair, in floats."""
 
     def __init__(self, trade: Trade, scale: int) -> None:
-        from highspy._core import _Highs  # most problems have no blocks
-
         self.trade, self.scale = trade, float(scale)
-        self.model: Any = _Highs()  # `highspy.Highs` prints a banner as soon as it is made
-        self.model.setOptionValue("output_flag", False)
-        self.model.setOptionValue("threads", 1)
+        self.model = quiet_highs()
         none = np.array([], dtype=np.int32)
         sizes = trade.sizes
         for pair in trade.pairs:

@@ -12,6 +12,7 @@ import numpy as np
 from solver.bounds.analysis import Analysis, DeviceView
 from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Numbers
+from solver.bounds.loads import alone_times
 from solver.bounds.pairing import Pairing, gather
 from solver.bounds.thinned import limited_holds
 from solver.problem import Hold, Key, Problem
@@ -205,11 +206,11 @@ def _sides(problem: Problem, members: _Members) -> Sides | None:
     sided = {*firsts, *seconds, *partners}
     thin = dict(zip(keys, members.work.tolist(), strict=True))
     first_lengths = [problem.tasks[key].duration for key in firsts]
-    second_lengths = [sum(_alone(problem, key)) for key in seconds]
+    second_lengths = [sum(alone_times(problem, key)) for key in seconds]
     return Sides(
         firsts=first_lengths,
         seconds=second_lengths,
-        partners=[_alone(problem, key)[1] for key in seconds if key in problem.partners],
+        partners=[alone_times(problem, key)[1] for key in seconds if key in problem.partners],
         others=sum(thin[key] for key in keys if key not in sided),
         pairing=Pairing(
             gather(zip((problem.fusing.firsts[key] for key in firsts), first_lengths, strict=True)),
@@ -217,16 +218,6 @@ def _sides(problem: Problem, members: _Members) -> Sides | None:
             problem.fusing.durations,
         ),
     )
-
-
-def _alone(problem: Problem, second: Key) -> tuple[int, int]:
-    """Return how long a second side and its partner take at least outside blocks."""
-    duration = problem.tasks[second].duration
-    if second not in problem.partners:
-        return duration, 0
-    both = duration + problem.tasks[problem.partners[second]].duration
-    both = min(both, problem.merged_durations.get(second, both))
-    return min(duration, both), both - min(duration, both)
 
 
 class _Windows:

@@ -87,8 +87,8 @@ def relaxed_bound(
             except OutOfTimeError:
                 break
             value = _prove(relaxation, quick.value, until, upper, workers, seed, stop)
-            names = ", ".join(map(str, devices))
-            highest = best(highest, Bound(value, "device relaxation", devices[0], {"devices": names}))
+            details: dict[str, int | str] = {"devices" if devices[1:] else "device": ", ".join(map(str, devices))}
+            highest = best(highest, Bound(value, "device relaxation", devices[0], details))
             proven[devices[0]] = max(value, proven.get(devices[0], 0))
         if not attempts and len(devices) == 1:
             attempts = _pairs(found, order, proven)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
@@ -10,8 +10,9 @@ from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
 from solver.bounds.turns import Turns
-from solver.problem import Hold, Problem
-from solver.repetition import is_regular, places_of
+from solver.problem import Key, Problem
+from solver.repetition import Place, is_regular, places_of
+from solver.round_trips import round_trip_of
 
 LARGEST_TURNS = 2
 """Tails are raised by this many numbers of turns each, the largest ones; of the others little more comes."""
@@ -173,107 +174,57 @@ def row_of(problem: Problem) -> Row | None:
         return None
     if problem.devices < 2 or not is_regular(problem):
         return None
-    return _Reading(problem).row()
+    places = places_of(problem)
+    waits: list[dict[int, int]] = [{} for _ in problem.chains]
+    for before, after, lag in problem.precedences:
+        first, second = places[before][0], places[after][0]
+        if first != second:
+            waits[second][first] = lag
+    tasks = [problem.tasks[chain[0]] for chain in problem.chains]
+    trip = round_trip_of([task.device for task in tasks], [set(each) for each in waits])
+    if trip is None or trip.late[0] < 0:
+        return None
+    live, amount = _live(problem, places, trip.out[0], trip.late[0])
+    if live < 2:
+        return None
+    ways = zip(pairwise(trip.out), pairwise(trip.back), strict=True)
+    row = Row(
+        forwards=tuple(tasks[chain].duration for chain in trip.out),
+        to_inputs=tuple(tasks[chain].duration for chain in trip.back),
+        lags=tuple(waits[there[1]][there[0]] + waits[back[0]][back[1]] for there, back in ways),
+        to_weight=tasks[trip.late[0]].duration,
+        live=live,
+        chain=trip.out[0],
+        amount=amount,
+    )
+    return None if row.is_loose else row
 
 
-class _Reading:
-    """The chains of a problem as those of a row."""
+def _live(problem: Problem, places: Mapping[Key, Place], first: int, last: int) -> tuple[int, int]:
+    """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.places = places_of(problem)
-        self.waits: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
-        self.then: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
-        for before, after, lag in problem.precedences:
-            first, second = self.places[before][0], self.places[after][0]
-            if first != second:
-                self.waits[second][first] = lag
-                self.then[first][second] = lag
+    If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each holds
+    what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's W.
 
-    def row(self) -> Row | None:
-        """Follow a job from the one chain that waits for none."""
-        starts = [chain for chain, before in self.waits.items() if not before]
-        forwards = self._forwards(starts[0]) if len(starts) == 1 else None
-        if forwards is None:
-            return None
-        backwards = self._backwards(forwards)
-        if backwards is None:
-            return None
-        return self._row(forwards, backwards)
-
-    def _device(self, chain: int) -> int:
-        return self.problem.tasks[self.problem.chains[chain][0]].device
-
-    def _duration(self, chain: int) -> int:
-        return self.problem.tasks[self.problem.chains[chain][0]].duration
-
-    def _forwards(self, chain: int) -> list[int] | None:
-        """List the chains from device to device until the last one."""
-        found = [chain]
-        while len(found) < self.problem.devices:
-            following = [other for other in self.then[found[-1]] if self._device(other) != self._device(found[-1])]
-            if len(following) != 1 or set(self.waits[following[0]]) != {found[-1]}:
-                return None
-            found.append(following[0])
-        return found if len({self._device(each) for each in found}) == self.problem.devices else None
-
-    def _backwards(self, forwards: list[int]) -> list[int] | None:
-        """List the chains back, from the last device to the first."""
-        found: list[int] = []
-        for forward in reversed(forwards):
-            here = [
-                other
-                for other in self.then[forward]
-                if self._device(other) == self._device(forward) and (not found or found[-1] in self.waits[other])
-            ]
-            if len(here) != 1 or not set(self.waits[here[0]]) <= {forward, *found[-1:]}:
-                return None
-            found.append(here[0])
-        return found
-
-    def _row(self, forwards: list[int], backwards: list[int]) -> Row | None:
-        first, last = forwards[0], backwards[-1]
-        weights = [chain for chain in self.then[last] if self._device(chain) == self._device(first)]
-        if len(weights) != 1:
-            return None
-        live = self._live(first, weights[0])
-        if live is None or live[0] < 2:
-            return None
-        ways = zip(pairwise(forwards), pairwise(backwards[::-1]), strict=True)
-        row = Row(
-            forwards=tuple(map(self._duration, forwards)),
-            to_inputs=tuple(map(self._duration, reversed(backwards))),
-            lags=tuple(self.waits[down[1]][down[0]] + self.waits[up[0]][up[1]] for down, up in ways),
-            to_weight=self._duration(weights[0]),
-            live=live[0],
-            chain=first,
-            amount=live[1],
-        )
-        return None if row.is_loose else row
-
-    def _live(self, first: int, last: int) -> tuple[int, int] | None:
-        """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
-
-        If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each
-        holds what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's
-        W.
-        """
-        device = self._device(first)
-        capacity = self.problem.capacities[device]
-        holds = [hold for hold in self.problem.holds if self.problem.tasks[hold.take].device == device]
-        kinds = {(hold.amount, self._kept(hold, first, last)) for hold in holds}
-        if capacity is None or len(kinds) != 1:
-            return None
-        ((amount, kept),) = kinds
-        if kept <= 0:
-            return None
-        return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
-
-    def _kept(self, hold: Hold, first: int, last: int) -> int:
-        """Return how much a job of the row holds until the task of its last chain; 0 for what is not such a job."""
-        if self.places[hold.take][0] != first:
-            return 0
-        return sum(part for task, part in hold.returns if self.places[task][0] == last)
+    Returns
+    -------
+    (int, int)
+        0 jobs where memory is not limited, or held in another way.
+    """
+    device = problem.tasks[problem.chains[first][0]].device
+    capacity = problem.capacities[device]
+    holds = [hold for hold in problem.holds if problem.tasks[hold.take].device == device]
+    kinds = {
+        (hold.amount, sum(part for task, part in hold.returns if places[task][0] == last))
+        for hold in holds
+        if places[hold.take][0] == first
+    }
+    if capacity is None or len(kinds) != 1 or any(places[hold.take][0] != first for hold in holds):
+        return 0, 0
+    ((amount, kept),) = kinds
+    if kept <= 0:
+        return 0, 0
+    return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
 
 
 def device_of(problem: Problem, row: Row) -> int:
@@ -313,6 +264,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
+    found.keep("turns")
 
 
 def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:

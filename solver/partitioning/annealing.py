@@ -1,4 +1,4 @@
-"""Simulated annealing of splits, compiled: known paths judge its moves, a thousand times as fast as replays would."""
+"""Compiled simulated annealing of splits: known paths judge the moves, a thousand times faster than replays would."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from solver.partitioning.loops import Fixed, Walk
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.splits import windows_of_cuts
+from solver.random_numbers import state_of
 
 NEW_PATHS = 2000
-"""So many paths may be added in one round."""
+"""The most paths that may be added in one round."""
 
 KEPT_PATHS = 40
-"""Of those, so many are kept for others: those that matter most where it ended."""
+"""The number of these paths kept for other tools: the longest ones where the round ended."""
 
 MOVES, MOVES_A_COLUMN = 20_000, 200
-"""So many moves does a round have at most, and for each column."""
+"""The most moves of a round, and the moves per column."""
 
 HOT, COLD = (0.02, 0.01, 0.005), 1e-4
-"""The temperatures of a round, in parts of the length: where it begins, each in turn, and where it ends."""
+"""Temperatures relative to the length: the starting ones, used in turn by the rounds, and the final one."""
 
 
 PRICES = (0.2, 0.4, 1.0, 3.0)
-"""What exceeding a limit by all of it costs, in lengths, in each round in turn."""
+"""The price of exceeding a limit by 100 %, in lengths; used in turn by the rounds."""
 
 
 class Annealing:
@@ -38,20 +39,20 @@ class Annealing:
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     replay : Replay
         With compiled loops.
     pool : Pool
-        Judges moves, and gathers paths.
+        Judges moves, and collects paths.
     seed : int
-        Of everything random.
+        Seed of everything random.
     """
 
     def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
         assert replay.compiled is not None
         self.problem, self.replay, self.pool = problem, replay, pool
         self.anneal: Any = replay.compiled["anneal"]
-        self.state = np.array([seed * 2654435761 % (1 << 48) + 1], dtype=np.int64)
+        self.state = np.array([state_of(seed)], dtype=np.int64)
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         column_of = np.full((problem.bins, len(problem.runs), 2), -1, dtype=np.int64)
         for place, column in enumerate(problem.columns):
@@ -78,7 +79,7 @@ class Annealing:
         Parameters
         ----------
         start : Found
-            Where to begin.
+            The split to start from.
         best : int or None
             The length to beat.
         deadline : float or None

@@ -1,6 +1,6 @@
-"""Splitting a row of items so that the greatest of a few linear rows is least, by CP-SAT, and then the next such split.
+"""Splits a row of items such that the greatest of a few linear rows is least, with CP-SAT; also the next best splits.
 
-It suits few rows. For the many paths of a fixed order, see `solver.partitioning.problem`.
+This suits few rows. For the many paths of a fixed order, see `solver.partitioning.problem`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, R
 from solver.states import Answer
 
 MOST = 1 << 55
-"""No row is greater than so many units."""
+"""The greatest value of a row, in units."""
 
 MOST_DIGITS = 44
-"""Rows and limits that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
+"""Rows and limits that may exceed 2 to this power are rounded down to a coarser unit: CP-SAT has 64 bits."""
 
 
 def _unit(most: int) -> int:
@@ -28,7 +28,7 @@ def _unit(most: int) -> int:
 
 
 class Row(NamedTuple):
-    """What is to be small: a form and a constant of at least 0."""
+    """A quantity to minimise: a form plus a constant of at least 0."""
 
     form: Form
     constant: int
@@ -40,11 +40,11 @@ class Found(NamedTuple):
     Attributes
     ----------
     status : str
-        ``optimal``: there is none better among those that are not forbidden; ``infeasible``: there is none at all.
+        ``optimal``: no better split exists among those that are not forbidden; ``infeasible``: none exists at all.
     bound : int
-        No split that is not forbidden has a lower greatest row.
+        A lower bound of the greatest row of every split that is not forbidden.
     split : Split or None
-        The best that was found.
+        The best split found.
     """
 
     status: Answer
@@ -55,23 +55,23 @@ class Found(NamedTuple):
 class GreatestRow:
     """Finds the split of a row of items whose greatest row is least.
 
-    Cut s is the number of items before bin s + 1. Of each run, a cut has so many items before it, all of them before
-    it has any of the next run; the items of a bin are the difference of two cuts.
+    Cut s is the number of items before bin s + 1. It consists of a number of items of each run; only when it has all
+    items of a run can it have any of the next. The items of a bin are the difference of two cuts.
 
     Parameters
     ----------
     bins : int
-        How many bins there are.
+        The number of bins.
     runs : sequence of Run
         The items, in their order.
     rows : sequence of Row
-        What is to be small.
+        The quantities to minimise.
     limits : sequence of Limit
-        What a split must keep.
+        The limits that a split must keep.
     empty : bool
         Whether bins may be empty.
     deadline : float or None
-        When to give up writing it down, on the clock of `time.perf_counter`.
+        When to give up building the model, on the clock of `time.perf_counter`.
 
     Raises
     ------
@@ -164,28 +164,28 @@ class GreatestRow:
         return sum(by_run.values())
 
     def _written(self, form: Form, unit: int = 1) -> cp_model.LinearExprT:
-        """Write a form; in a coarser unit its factors are rounded down, so that it is no more than it should be."""
+        """Write a form; in a coarser unit its factors are rounded down, so that it never exceeds its true value."""
         parts = self._amounts(form)
         variables = [self._columns[column] for column, _ in parts]
         return cp_model.LinearExpr.weighted_sum(variables, [factor // unit for _, factor in parts])
 
     def forbid(self, split: Split) -> None:
-        """Exclude a split: another one has another cut somewhere; which items are in their second mode is no matter."""
+        """Exclude all splits with the same cuts, whichever items are in their second mode."""
         self.require(dict(enumerate(self.cuts_of(split)[:-1])), None)
 
     def cuts_of(self, split: Split) -> list[int]:
-        """Return how many items lie in each bin and those before it."""
+        """Return the number of items in each bin and all earlier ones."""
         return list(accumulate(map(sum, split.held)))
 
     def require(self, cuts: Mapping[int, int], least: int | None) -> None:
-        """Say that the greatest row is at least so great wherever some cuts have these places.
+        """Require that the greatest row is at least ``least`` if some cuts have these places.
 
         Parameters
         ----------
         cuts : mapping of int to int
-            The bins behind which the cuts are, and how many items lie before them.
+            For the bin before each cut, the number of items before the cut.
         least : int or None
-            Proven by other means; None where such splits are of no use at all.
+            A bound proven by other means; None if such splits are of no use at all.
         """
         model = self.model
         literals = [literal for cut, place in cuts.items() for literal in self._elsewhere(cut, place)]
@@ -196,7 +196,7 @@ class GreatestRow:
         model.add_bool_or(literals)
 
     def _elsewhere(self, cut: int, place: int) -> tuple[cp_model.IntVar, cp_model.IntVar]:
-        """Make literals that say that a cut comes before, or behind, a place."""
+        """Make literals for a cut being before, or after, a place."""
         if (cut, place) not in self._literals:
             less, more = self.model.new_bool_var("less"), self.model.new_bool_var("more")
             self.model.add(self._cuts[cut] <= place - 1).only_enforce_if(less)
@@ -212,9 +212,9 @@ class GreatestRow:
         deadline : float
             On the clock of `time.perf_counter`.
         below : int, optional
-            Nothing as great as this is of interest: ``infeasible`` then means that there is nothing below it.
+            Only splits below this are of interest: ``infeasible`` then means that none is below it.
         workers, seed : int
-            CP-SAT's.
+            CP-SAT's number of workers and its seed.
         """
         model = self.model
         if below is not None:

@@ -1,4 +1,4 @@
-"""Which parts of a split may be in their second mode, so that it keeps its limits: guesses, to begin with."""
+"""Guesses of which parts of a split should be in their second mode, so that it keeps its limits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from solver.partitioning.splits import first_in_second
 
 
 def second_modes(problem: PartitionProblem, split: Split) -> Iterator[Split]:
-    """Yield a split as it is, and with what limits may ask for in its second mode: where it costs least, and evenly.
+    """Yield a split as it is, and with parts in the second mode as limits may require: the cheapest ones, and evenly.
 
-    An order whose bins work in lockstep is shorter where all have as much in their second mode as one must have.
+    An order whose bins work in lockstep is shorter if all bins have as many parts in the second mode as one needs.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split; any part that has a second mode may be in it.
+        The problem; any part that has a second mode may be in it.
     split : Split
         The split.
     """
@@ -38,15 +38,15 @@ def second_modes(problem: PartitionProblem, split: Split) -> Iterator[Split]:
 def mended(problem: PartitionProblem, split: Split) -> Split:
     """Choose which parts of a split are in their second mode, so that it keeps the limits, at little cost.
 
-    The limit that is exceeded most is mended first, each time by the column that gives most for the length that it
-    adds; what turns out not to be needed is taken back. Where no choice keeps the limits, they are exceeded less.
+    The most exceeded limit is reduced first, each time by the column with the best ratio of reduction to added length;
+    changes that turn out to be unnecessary are undone. If no choice keeps the limits, the excess is reduced.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split; any part that has a second mode may be in it.
+        The problem; any part that has a second mode may be in it.
     split : Split
-        Which are in it now does not matter.
+        The split; its current second modes are ignored.
     """
     held = np.array(split.held, dtype=np.int64) * problem.parts
     second = np.zeros_like(held)

@@ -1,4 +1,4 @@
-"""Finding the best split, with a proof as far as time allows."""
+"""Finds the best split, with a proof if time allows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from solver import jit
 from solver.deadline import is_over
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import SECONDS_TO_COMPILE, compiled_loops
 from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
@@ -20,42 +21,45 @@ from solver.partitioning.second_modes import second_modes
 from solver.partitioning.splits import even_start
 
 QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
-"""So many splits does a quick answer replay at most, and so many tasks with all of them together."""
+"""The most splits that a quick answer replays, and the most tasks in all these replays."""
 
 FEWEST_REPLAYS = 15
-"""So many in any case."""
+"""The least number of splits that a quick answer replays, whatever their size."""
+
+SECONDS_TO_COMPILE = 15.0
+"""With less time than this nothing is compiled at once: the first time takes about 6."""
 
 REPLAYS = 200
-"""So many are replayed before branch and cut begins."""
+"""The most splits replayed before branch and cut begins."""
 
 
 ANNEALING_SECONDS, ANNEALING_SHARE = 12.0, 0.15
-"""Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
+"""If there are limits, annealing takes this many seconds, or this share of the time if that is less."""
 
 NEAR_LIMIT = 0.9
-"""Annealing is needed where a limit is used up to this part of it."""
+"""Annealing is used if the split uses more than this share of some limit."""
 
 STALE_ROUNDS, CHAINS = 6, 10
-"""After so many rounds that find nothing better it begins anew, from another descent: each temperature was met twice,
-each price at least once. It ends when it has begun anew so often for nothing."""
+"""Failed rounds before annealing restarts from another descent (each temperature was used twice, each price at least
+once), and failed restarts before it ends."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of the best split.
+    """The best split found, and a bound.
 
     Attributes
     ----------
     split : Split or None
-        The best one found that keeps all limits, or is shorter than the cutoff.
+        The best split found that keeps all limits and is shorter than the cutoff, if there is one.
     length : int or None
         Its longest path.
     bound : int
-        No split that keeps all limits is shorter; with a cutoff, none is shorter than the lesser of both.
+        No split that keeps all limits is shorter; with a cutoff, none is shorter than the smaller of bound and cutoff.
     complete : bool
-        Whether that is all there is to know: the split is the best, or there is none (below the cutoff).
+        Whether the search is finished: the split is the best, or there is none (below the cutoff).
     nodes, paths : int
-        How many parts of all splits were looked at, and how many paths are known.
+        The number of nodes examined, and the number of known paths.
     """
 
     split: Split | None
@@ -67,7 +71,7 @@ class Answer:
 
 
 def weights_of(problem: PartitionProblem) -> list[int]:
-    """Return about how long an item of each run takes: all that classes of tasks count of it, each once."""
+    """Return the approximate time of an item of each run: the sum of all terms of the classes' forms, each once."""
     used = {(term.attribute, term.factor) for forms in problem.lengths for form in forms for term in form}
     return [run.parts * sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
 
@@ -79,23 +83,23 @@ def quick_split(
     over: Callable[[], bool] | None = None,
     compiled: dict[str, Any] | None = None,
 ) -> Found:
-    """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
+    """Find a good split quickly: the same one for the same seed, with or without numba.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     seed : int
-        Of what is random.
+        Seed of everything random.
     over : callable or None
-        Asked now and then: whether to end with what there is.
+        Called occasionally; the search ends with its best so far when it returns True.
     compiled : dict or None
-        The compiled loops, if they are there: with them it takes less time.
+        The compiled loops, if available: they save time.
 
     Raises
     ------
     InfeasibleSplitError
-        If no split keeps to the bins in which items may lie.
+        If no split respects the bins in which items may lie.
     OverflowError
         If lengths are too large.
     """
@@ -112,9 +116,9 @@ def _descended(
     over: Callable[[], bool] | None,
     known: Sequence[Split] = (),
 ) -> Found:
-    """Descend from an even split; where there are limits and second modes, from several, the best one first.
+    """Descend from an even split; if there are limits and second modes, from several splits, best first.
 
-    These are the even one and known ones, each with guesses of what is in its second mode.
+    These are the even split and known ones, each with guesses of its second modes.
     """
     descent = Descent(problem, replay, pool, seed)
     even = descent.place(even_start(problem, weights_of(problem)), _none(problem))
@@ -136,7 +140,7 @@ def _none(problem: PartitionProblem) -> Numbers:
 
 
 def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Numbers]:
-    """Yield the splits that keep the limits; of others, what they are with so much in the second mode that they do."""
+    """Yield the splits that keep the limits; change others so that enough parts are in the second mode to keep them."""
     for split in splits:
         is_fitting = problem.first_in_mode is not None or problem.keeps_limits(problem.amounts_of(split))
         for each in [split] if is_fitting else second_modes(problem, split):
@@ -157,7 +161,7 @@ def _annealed(
     take: Callable[[Found], None],
     over: Callable[[], bool],
 ) -> None:
-    """Anneal from a split, round after round from the best so far; where that has settled, from another descent."""
+    """Anneal from a split, each round from the best so far; when that stops improving, from another descent."""
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
@@ -196,36 +200,36 @@ def best_split(
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     deadline : float or None
         On the clock of `time.perf_counter`.
     seed : int
-        Of everything random.
+        Seed of everything random.
     starts : sequence of Split
-        Splits that are known; the answer is no longer than those that keep the limits. Of others as much is put in its
-        second mode as the limits ask for.
+        Known splits; the answer is never longer than those that keep the limits. In others, as many parts are put in
+        the second mode as the limits require.
     cutoff : int or None
-        Splits that are no shorter are of no interest.
+        Only splits shorter than this are of interest.
     on_solution : callable or None
-        ``on_solution(length, split)`` for each better one.
+        ``on_solution(length, split)`` is called for each better split.
     on_bound : callable or None
-        ``on_bound(bound)`` each time that the bound rises.
+        ``on_bound(bound)`` is called whenever the bound rises.
     stop : callable or None
-        Asked often: whether to end now.
+        Called often; the search ends when it returns True.
     most_nodes : int or None
-        How many parts of all splits are looked at; few are enough for a first bound.
+        The most nodes to examine; few are enough for a first bound.
 
     Raises
     ------
     InfeasibleSplitError
-        If no split keeps to the bins in which items may lie.
+        If no split respects the bins in which items may lie.
     OverflowError
         If lengths are too large.
     """
     from solver.partitioning.tree import Tree
 
     left = float("inf") if deadline is None else deadline - perf_counter()
-    replay = Replay(problem, compiled_loops(may_compile=left > SECONDS_TO_COMPILE))
+    replay = Replay(problem, jit.jitted(loops, may_compile=left > SECONDS_TO_COMPILE))
     pool = Pool(len(problem.columns))
     best: Found | None = None
 

@@ -1,4 +1,4 @@
-"""Tools that work beside a search's own thread."""
+"""Tools that run in parallel with a search's own thread."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from contextlib import contextmanager
 from solver.search.state import Search
 
 PATIENCE = 10.0
-"""How long a tool may take to end, in seconds, before its thread is left to itself; it ends with the program."""
+"""Seconds to wait for a tool to end before its thread is abandoned; the thread then ends with the program."""
+
+POLL_SECONDS = 0.05
+"""How often a thread that has nothing to do looks whether the others are done."""
 
 
 @contextmanager
 def running_beside(search: Search, tools: Sequence[Callable[[], None]]) -> Iterator[Callable[[], bool]]:
-    """Run tools in threads of their own for as long as the body of this context runs.
+    """Run tools in separate threads for as long as the body of this context runs.
 
-    A tool asks `Search.done` whether to end, at least every few hundredths of a second, and lets go of the interpreter
-    lock most of the time. Signals and progress are left to the thread of the body.
+    A tool must check `Search.done` at least every few hundredths of a second, and release the interpreter lock most of
+    the time. Signals and progress are handled in the thread of the body.
 
     Parameters
     ----------
     search : Search
-        Where the tools report.
+        The search that the tools report to.
     tools : sequence of callable
         Each works until the search is done.
 
     Yields
     ------
     callable
-        Tells whether any of them is still at work.
+        Returns whether any tool is still running.
     """
     failures: list[BaseException] = []
 
     def run(tool: Callable[[], None]) -> None:
         try:
             tool()
-        except BaseException as error:  # told to the thread that waits
+        except BaseException as error:  # passed to the waiting thread
             failures.append(error)
             search.closing = True
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from solver.bounds.between import amounts_on_paths, none_between
 from solver.bounds.bound import Bound
+from solver.budget import Budget
 from solver.problem import Action, Orders, Problem
 from solver.repetition import Repetition
 from solver.resolution import Resolution
@@ -22,19 +23,19 @@ from solver.states import Answer, Objective
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a search has come.
+    """The progress of a search.
 
     Attributes
     ----------
     seconds : float
-        Since it began.
+        The time since it began.
     best : float or None
         The least objective found, in the user's unit of time.
     bound : float
-        The greatest lower bound proven.
+        The greatest proven lower bound.
     memory : float or None
-        The largest peak of a device in the best schedule, in the user's unit of memory, once its length is proven to
-        be the least and the search goes on for less memory.
+        The largest peak of a device in the best schedule, in the user's unit of memory; set once its length is proven
+        least and the search continues for less memory.
     """
 
     seconds: float
@@ -49,10 +50,10 @@ class Standing:
 
 
 NEGLIGIBLE = 10**12
-"""A search goes on as long as more than this part could be gained; ``optimal`` is said only of what meets its bound."""
+"""A search ends when at most 1 part in this many could be gained; it is ``optimal`` only if it meets its bound."""
 
 WORTH_A_LOOK = 10**5
-"""When less than this part is open, it is looked at whether any sum of durations lies there."""
+"""When less than 1 part in this many is open, the search checks whether any sum of durations lies in the gap."""
 
 OnSolution: TypeAlias = Callable[[int, list[list[Action]]], None]
 """Called with the objective (in steps, see `Search`) and the orders of a better schedule."""
@@ -61,64 +62,66 @@ OnBound: TypeAlias = Callable[[int], None]
 """Called with a better bound (in steps), proven for all schedules."""
 
 Progress = Callable[[Standing], None]
-"""Called whenever the best schedule or the bound has moved."""
+"""Called whenever the best schedule or the bound has changed."""
 
 
 class Search:
     """The state of one search; every tool reports to it, and asks it when to stop.
 
     The search counts in the exact ticks of its problem. Its tools may count in steps of several ticks
-    (`solver.resolution`): they work on ``rounded``, take `target` and `best_so_far` in steps, and report in steps. An
+    (`solver.resolution`): they work on ``rounded``, read `target` and `best_so_far` in steps, and report in steps. An
     order that they report is replayed and checked in ticks.
 
-    Tools may report from threads of their own. ``progress`` is called in the thread that made the search: at once for
-    what is reported there, for the rest when it next asks whether the search is done.
+    Tools may report from other threads. ``progress`` is called in the thread that made the search: at once for reports
+    from that thread, and for others when the thread next checks whether the search is done.
 
     Parameters
     ----------
     problem : Problem
-        What is searched.
+        The problem.
     objective : {"makespan", "span"}
         What is minimised.
-    seconds : float
-        The time there is.
+    seconds : float or Budget
+        The time there is, or who hands it out.
     progress : callable, optional
-        Told whenever the best schedule or the bound moves.
+        Called whenever the best schedule or the bound changes.
     whole : Repetition, optional
-        What the problem is the written part of.
+        The repetition whose written part is the problem.
 
     Attributes
     ----------
+    budget : Budget
+        Hands out the time.
     resolution : Resolution
-        How many ticks a step of the tools is.
+        The ticks per step of the tools.
     rounded : Problem
         The problem in steps.
     best : int or None
         The least objective found, in ticks.
     orders : Orders
-        Those of the best schedule; empty while there is none.
+        The orders of the best schedule; empty while there is none.
     bound : int
-        The greatest lower bound proven, in ticks.
+        The greatest proven lower bound, in ticks.
     held_by : Bound or None
         The argument that proves it.
     infeasible : bool
         Whether it is proven that no schedule exists.
     rival : int or None
-        What the objective has to be below, in ticks, for the search to be of use: once the bound is above it and there
-        is a schedule, it is done.
+        The search is useful only if the objective gets below this, in ticks. Once the bound is above it and a schedule
+        exists, the search is done.
     brought : int
-        How often something better was reported in the search's own thread.
+        The number of improvements reported in the search's own thread.
     closing : bool
-        Whether the tools that work beside the search's own thread are to end.
+        Whether the tools in other threads should end.
     on_met : callable or None
-        ``on_met(value, orders)`` is called with every schedule that is offered and fits the memory, best or not.
+        ``on_met(value, orders)`` is called with every offered schedule that fits the memory, best or not.
     """
 
     def __init__(
         self,
         problem: Problem,
         objective: Objective,
-        seconds: float,
+        seconds: float | Budget,
         progress: Progress | None = None,
         whole: Repetition | None = None,
     ) -> None:
@@ -127,12 +130,12 @@ class Search:
         self.rounded = self.resolution.rounded(problem)
         self.objective = objective
         self.started = perf_counter()
-        self.deadline = self.started + seconds
+        self.budget = seconds if isinstance(seconds, Budget) else Budget(seconds)
         self.progress = progress
         self.sweeper = Sweeper(problem)
         self.best: int | None = None
         self.orders: Orders = ()
-        self._memory: tuple[int, int] | None = None  # counted when it is first asked for
+        self._memory: tuple[int, int] | None = None  # computed on first use
         self.bound = 0
         self.held_by: Bound | None = None
         self.interrupted = False
@@ -153,7 +156,7 @@ class Search:
     def offer(self, orders: Orders) -> bool:
         """Take orders if they fit the memory, run, and are better than the best; return False for a deadlock.
 
-        Those that do not fit the memory are not looked at further.
+        Orders that do not fit the memory are not examined further.
         """
         if not self.sweeper.fits_memory(orders):
             return True
@@ -163,10 +166,10 @@ class Search:
         return value is not None
 
     def keep(self, value: int, orders: Orders) -> None:
-        """Keep what a tool has found, if it is better than the best.
+        """Keep a tool's result if it is better than the best.
 
-        Where steps are rounded, or results may not pass each other on links, which tools let them, only the sweep shows
-        what an order is worth.
+        If steps are rounded, or if results must not pass each other on links (tools allow that), the sweep computes the
+        order's true value.
         """
         if self.problem.moves or self.resolution != Resolution():
             self.offer(orders)
@@ -189,20 +192,20 @@ class Search:
 
     @property
     def memory(self) -> tuple[int, int]:
-        """What the best schedule takes: the largest peak of a device, and the sum of all peaks, in ticks of memory."""
+        """The memory of the best schedule, in ticks: the largest peak of a device, and the sum of all peaks."""
         if self._memory is None:
             self._memory = self.sweeper.memory(self.orders)
         return self._memory
 
     def proven(self, bound: Bound) -> None:
-        """Keep a bound if it is better than the best, with the argument that holds it."""
+        """Keep a bound, with the argument that proves it, if it is better than the best."""
         with self._lock:
             if bound.value > self.bound:
                 self.bound, self.held_by = bound.value, bound
                 self._tell()
 
     def raise_bound(self, value: int) -> None:
-        """Keep a bound that CP-SAT has proven, in steps."""
+        """Keep a bound proven by CP-SAT, in steps."""
         self.proven(self.in_ticks(Bound(value, "search")))
         self._look_between()
 
@@ -211,7 +214,7 @@ class Search:
         return amounts_on_paths(self.problem)
 
     def _look_between(self) -> None:
-        """Find out whether what is open is too little for any schedule to be there."""
+        """Check whether the open gap is too small to contain any schedule."""
         with self._lock:
             best, bound = self.best, self.bound
         open_ = None if best is None or self.objective == "span" else best - bound
@@ -221,15 +224,15 @@ class Search:
             and open_ * WORTH_A_LOOK < best
             and none_between(self._amounts, Fraction(bound), Fraction(best))
         ):
-            self.proven(Bound(best, "search"))
+            self.proven(Bound(best, "lengths"))
 
     def in_ticks(self, bound: Bound) -> Bound:
-        """Write a bound of the problem in steps as one of the problem in ticks."""
+        """Convert a bound from steps to ticks."""
         return replace(bound, value=self.resolution.ticks(bound.value, self.objective))
 
     @property
     def target(self) -> int:
-        """The bound in steps: a tool that has come to it is done."""
+        """The bound in steps: a tool that reaches it is done."""
         return self.bound // self.resolution.time
 
     @property
@@ -238,12 +241,12 @@ class Search:
         return None if self.best is None else self.best // self.resolution.time
 
     def look_for_memory(self) -> None:
-        """Report from now on what the best schedule takes: shorter it does not get."""
+        """Report the memory of the best schedule from now on: its length is final."""
         self._looks_for_memory = True
         self._tell()
 
     def done(self) -> bool:
-        """Return whether nothing is left to do, or no time."""
+        """Return whether nothing is left to do, or time is up."""
         if self._has_news and threading.current_thread() is self._home:
             self._has_news = False
             self._show()
@@ -265,22 +268,27 @@ class Search:
 
     @property
     def status(self) -> Answer:
-        """What is known: ``optimal``, ``feasible``, ``infeasible``, or ``unknown`` while nothing has been found."""
+        """``optimal``, ``feasible``, ``infeasible``, or ``unknown`` while nothing has been found."""
         if self.best is None:
             return "infeasible" if self.infeasible else "unknown"
         return "optimal" if self.closed else "feasible"
 
     @property
+    def deadline(self) -> float:
+        """When to be done, on the clock of `time.perf_counter`."""
+        return self.budget.deadline
+
+    @property
     def seconds_left(self) -> float:
-        """What is left of the time."""
+        """The time left."""
         return max(0.0, self.deadline - perf_counter())
 
     def until(self, seconds: float) -> float:
-        """Compute the deadline of a tool that may take so many seconds."""
+        """Return the deadline of a tool that may take the given seconds."""
         return min(self.deadline, perf_counter() + seconds)
 
     def best_so_far(self) -> tuple[int, Orders] | None:
-        """Return the least objective found, in steps, and its orders, those that belong together."""
+        """Return the least objective found, in steps, together with its orders."""
         with self._lock:
             best = self.best_in_steps
             return None if best is None else (best, self.orders)

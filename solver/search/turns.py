@@ -1,11 +1,11 @@
-"""Jobs that turn at both ends of a row of devices, few of them at a time: the period of a steady state.
+"""The period of a steady state of jobs that go out and back through a row of devices, a few at a time.
 
-A job runs *out* through the devices, rank by rank, and *back*, and holds memory on each from the one to the other; what
-it leaves to be done *late* on a device, nothing waits for. In a steady state of r jobs a period, job k + r does all
-that job k does one period later. If the order of each device is fixed, the least period is the largest ratio of
-durations to periods over all circles of the graph, and times follow from longest paths.
+A job runs *out* through the devices, rank by rank, and then *back*, and holds memory on each device from the one to the
+other. It may leave a *late* task on a device, which nothing waits for. In a steady state with r jobs per period, job
+k + r does everything one period after job k. If the order of each device is fixed, the least period is the largest
+ratio of durations to periods over all circles of the graph, and times follow from longest paths.
 
-Plain Python over flat lists, and the source that numba compiles.
+Plain Python over flat lists, and at the same time the source for numba.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 Numbers: TypeAlias = list[int]
-"""Plain lists here; numpy arrays where numba compiles."""
+"""Plain lists here; NumPy arrays in compiled code."""
 
 NEVER = 1 << 60
-"""In place of a period where there is none, or none that is short enough."""
+"""Returned instead of a period if there is none, or none that is short enough."""
 
 TRIED = 8
-"""A late task is put at so many places at most before it is given up."""
+"""The most places to try for a late task."""
 
 
 class Line(NamedTuple):
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
     # for each chain
     duration: Numbers
-    with_late: Numbers  # how long it lasts with what it leaves to be done late
+    with_late: Numbers  # its duration, including that of its late task
     wait_start: Numbers  # where its part of the next two lists begins: the chains that wait for it
     wait_chain: Numbers
     wait_lag: Numbers
@@ -36,27 +36,27 @@ class Line(NamedTuple):
     back_give: Numbers  # what the task on the way back returns when it ends
     late_give: Numbers  # what the late task returns when it ends
     capacity: Numbers
-    slots: Numbers  # how many jobs the capacity is enough for
-    least: Numbers  # so many jobs more run out than back before the next one runs back
+    slots: Numbers  # the number of jobs that fit in the capacity
+    least: Numbers  # how many more jobs must have run out than back before the next one runs back
     late: Numbers  # whether there are late tasks
 
 
 class TurnState(NamedTuple):
     """The jobs of one period. Task k of chain c is node ``c · r + k``."""
 
-    place: Numbers  # for each job of a period, where on the line it starts; and by how many places a period is longer
+    place: Numbers  # for each job of a period, where on the line it starts; and the number of places a period advances
     # for each node
     follow: Numbers  # what its device runs next; itself while it is not in the device's order
     step: Numbers  # and how many periods later that is numbered
     time: Numbers  # when it starts
-    parent: Numbers  # from where its time follows, or -1
-    weight: Numbers  # how much later than that it starts
-    height: Numbers  # less so many periods
+    parent: Numbers  # the node that determines its time, or -1
+    weight: Numbers  # how much later than that node it starts
+    height: Numbers  # minus this many periods
     queue: Numbers  # nodes whose times have risen
     queued: Numbers  # whether it is one of them
     mark: Numbers
     before: Numbers  # its time before a late task was put somewhere
-    due: Numbers  # of one on the way back, by whose start what it leaves to be done late must have ended; or itself
+    due: Numbers  # for one on the way back: the node before whose start its late task must have ended; or itself
     due_step: Numbers  # and how many periods later that is numbered
     # for each place at which a late task may be put
     place_node: Numbers
@@ -65,7 +65,7 @@ class TurnState(NamedTuple):
 
 
 def place_of(turns: TurnState, job: int) -> int:
-    """Find where on the line a job of any period starts."""
+    """Return where on the line a job of any period starts."""
     jobs = len(turns.place) - 1
     return turns.place[job % jobs] + job // jobs * turns.place[jobs]
 
@@ -82,7 +82,7 @@ def ahead_of(line: Line, turns: TurnState, rank: int, job: int) -> int:
 
 
 def put_behind(turns: TurnState, chain: int, job: int, other: int, next_job: int) -> None:
-    """Let a device run a task of one chain right behind a task of another."""
+    """Make a device run a task of one chain right after a task of another."""
     jobs = len(turns.place) - 1
     node = chain * jobs + job % jobs
     turns.follow[node] = other * jobs + next_job % jobs
@@ -112,7 +112,7 @@ def put_in_order(line: Line, turns: TurnState) -> bool:
 
 
 def note_due(line: Line, turns: TurnState, rank: int) -> bool:
-    """Find by when each late task must have ended for the memory's sake; return whether it can have."""
+    """Find the node before which each late task must have ended because of memory; return whether this is possible."""
     jobs = len(turns.place) - 1
     took, back, late, room = line.take[rank], line.back_give[rank], line.late_give[rank], line.capacity[rank]
     begin = (len(line.capacity) + rank) * jobs
@@ -135,7 +135,7 @@ def note_due(line: Line, turns: TurnState, rank: int) -> bool:
 
 
 def ratio_of_circle(turns: TurnState) -> int:
-    """Find the period that a circle of parents asks for, rounded up; 0 if there is no circle, `NEVER` for none."""
+    """Return the period that a circle of parents requires, rounded up; 0 without a circle, `NEVER` if none suffices."""
     for node in range(len(turns.mark)):
         turns.mark[node] = -1
     for start in range(len(turns.mark)):
@@ -155,7 +155,7 @@ def ratio_of_circle(turns: TurnState) -> int:
 
 
 def settle_times(line: Line, turns: TurnState, period: int) -> int:
-    """Start all at the earliest times for a period; return 0, or a longer period without which it cannot be."""
+    """Set all starts to the earliest times for a period; return 0, or a longer period that is necessary."""
     nodes = len(turns.follow)
     for node in range(nodes):
         turns.time[node] = 0
@@ -166,10 +166,10 @@ def settle_times(line: Line, turns: TurnState, period: int) -> int:
 
 
 def raise_times(line: Line, turns: TurnState, period: int, last: int, kept: int) -> int:
-    """Raise the times of all that waits for the nodes in the queue, which ends at a place, and so on.
+    """Raise the times of all nodes that wait, directly or indirectly, for the nodes in the queue up to ``last``.
 
-    Returns 0 when no time has to be raised any more; a longer period without which there is no end of it; or, where a
-    node is to keep its time, 1 as soon as that is raised. The queue is empty then, whatever the result.
+    Return 0 when no more times need to be raised; a longer period, if this one is too short for that to end; or 1 as
+    soon as the time of the node ``kept`` is raised, if there is such a node. The queue is empty afterwards in any case.
     """
     jobs, room = len(turns.place) - 1, len(turns.queue)
     first, raised, result = 0, 0, 0
@@ -218,10 +218,10 @@ def least_period(line: Line, turns: TurnState, low: int, most: int) -> int:
 
 
 def runs_there(line: Line, turns: TurnState, period: int, late: int, node: int, step: int) -> bool:
-    """Run a late task right behind a node, if the period allows it.
+    """Run a late task right after a node, if the period allows it.
 
-    It starts when that node ends. What follows it may start later for it, and so on; if that comes round to the node
-    itself, the circle is longer than the period.
+    The task starts when that node ends. Later nodes may be delayed by it, and so on; if the delay comes back to the
+    node itself, the circle is longer than the period.
     """
     jobs = len(turns.place) - 1
     turns.before[:] = turns.time
@@ -241,7 +241,7 @@ def runs_there(line: Line, turns: TurnState, period: int, late: int, node: int, 
 
 
 def list_places(line: Line, turns: TurnState, period: int, rank: int, job: int) -> int:
-    """List all places at which a late task may be put, and how much too short each is; return how many there are."""
+    """List all places for a late task, and how much too short each one is; return their number."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     begin = (ranks + rank) * jobs + job
     needed = line.duration[2 * ranks + rank]
@@ -260,7 +260,7 @@ def list_places(line: Line, turns: TurnState, period: int, rank: int, job: int) 
 
 
 def put_late(line: Line, turns: TurnState, period: int, rank: int, job: int) -> bool:
-    """Put a late task where it pushes least; return whether a place for it was found."""
+    """Put a late task where it delays others least; return whether a place was found."""
     jobs, ranks = len(turns.place) - 1, len(line.capacity)
     count = list_places(line, turns, period, rank, job)
     for _ in range(min(count, TRIED)):
@@ -276,7 +276,7 @@ def put_late(line: Line, turns: TurnState, period: int, rank: int, job: int) -> 
 
 
 def put_all_late(line: Line, turns: TurnState, period: int) -> int:
-    """Put the late tasks of all devices; return for how many no place was found."""
+    """Put the late tasks of all devices; return the number of those without a place."""
     jobs, missing = len(turns.place) - 1, 0
     for rank in range(len(line.capacity)):
         if line.late[rank]:
@@ -290,4 +290,4 @@ FUNCTIONS = (
     *(place_of, ahead_of, put_behind, note_due, put_in_order, ratio_of_circle, raise_times, settle_times),
     *(least_period, runs_there, list_places, put_late, put_all_late),
 )
-"""What numba compiles, each behind those that it uses."""
+"""The functions that numba compiles, each after those that it uses."""

@@ -12,7 +12,7 @@ from strategies.rules.slots import by_slot
 
 @strategy("chimera", placement="bidirectional", even_devices=True, even_microbatches=True)
 def chimera(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """Chimera (Li and Hoefler 2021): two pipelines in opposite directions, a unit of p microbatches after the other."""
+    """Chimera (Li and Hoefler 2021): two pipelines in opposite directions, one unit of p microbatches after another."""
     p = pipeline.devices
     slotted = []
     for chunk, stage in enumerate((device, p - 1 - device)):

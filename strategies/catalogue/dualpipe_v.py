@@ -20,5 +20,5 @@ from strategies.rules.dualpipe_programme import dualpipe_programme
     microbatches_less=1,
 )
 def dualpipe_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """DualPipeV (DeepSeek-AI 2025): DualPipe's programme on one V of stages, one copy of the weights."""
+    """DualPipeV (DeepSeek-AI 2025): DualPipe's programme on one V of stages, with one copy of the weights."""
     yield from dualpipe_programme(ranks=pipeline.devices, rank=device, microbatches=pipeline.microbatches, side=(0, 1))

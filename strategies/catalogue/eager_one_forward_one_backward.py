@@ -1,4 +1,4 @@
-"""Eager 1F1B (Zhuang et al. 2022, arXiv 2211.05322): more microbatches in flight, so that transfers are hidden."""
+"""Eager 1F1B (Zhuang et al. 2022, arXiv 2211.05322): more microbatches in flight hide transfers."""
 
 from __future__ import annotations
 

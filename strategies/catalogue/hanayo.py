@@ -13,7 +13,7 @@ from strategies.rules.slots import by_slot
 
 @strategy("hanayo", placement="wave", stages_option="waves")
 def hanayo(pipeline: Pipeline, device: int, *, waves: int | None = None) -> Iterator[Step]:
-    """Hanayo (Liu et al. 2023): stages in waves there and back, a unit of p microbatches after the other."""
+    """Hanayo (Liu et al. 2023): stages in waves there and back, one unit of p microbatches after another."""
     p, chunks = pipeline.devices, pipeline.stages_per_device
     if waves is not None and chunks != 2 * waves:
         raise InputError(f"waves: {waves} need {2 * waves} stages per device; found {chunks}")

@@ -11,7 +11,7 @@ from strategies.model.pipeline import Pipeline
 
 @strategy("looped-bfs", placement="interleaved", aliases=("ScheduleLoopedBFS", "breadth-first"))
 def looped_bfs(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """Breadth-first (Lamy-Poirier 2023): chunk by chunk, forwards then backwards, the latter reversed."""
+    """Breadth-first (Lamy-Poirier 2023): all forwards chunk by chunk, then all backwards in reverse."""
     chunks = range(pipeline.stages_per_device)
     for chunk in chunks:
         yield from F(chunk) * pipeline.microbatches

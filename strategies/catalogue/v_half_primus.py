@@ -13,5 +13,5 @@ from strategies.rules.squeezing_primus import squeezed_as_in_primus
 
 @strategy("v-half-primus", placement="v", splits_backward=True)
 def v_half_primus(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """V-Half as AMD's Primus builds it: the same blocks, squeezed by a shorter algorithm."""
+    """V-Half as AMD's Primus builds it: the same blocks, squeezed by a simpler algorithm."""
     yield from squeezed_as_in_primus(v_half_block, pipeline.devices, pipeline.microbatches)[device]

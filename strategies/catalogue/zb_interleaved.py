@@ -1,4 +1,4 @@
-"""Interleaved zero bubble: ZB-H1 with several chunks per device, as PyTorch's ``ScheduleInterleavedZeroBubble``."""
+"""Interleaved zero bubble: ZB-H1 with several chunks per device, like PyTorch's ``ScheduleInterleavedZeroBubble``."""
 
 from __future__ import annotations
 

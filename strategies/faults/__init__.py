@@ -1,1 +1,1 @@
-"""What is wrong with an order: missing actions, circles of waiting, communication that hangs."""
+"""Faults in orders: missing actions, deadlocks, communication that hangs."""

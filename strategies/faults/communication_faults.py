@@ -1,4 +1,4 @@
-"""What is wrong with the communication in a lowered file: all of it, each fault with its place."""
+"""Finds every fault in the communication of a lowered file, each with its place."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from strategies.order_files.schedule_file import Aside, Fault, Token, ops_of
 
 
 class Computations(Protocol):
-    """What a file computes, as far as it can be understood."""
+    """The computations of a file, as far as they can be understood."""
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
 
     @property
     def microbatches(self) -> int:
-        """How many microbatches there are."""
+        """The number of microbatches."""
 
     @property
     def places(self) -> Mapping[Op, Place]:
-        """Where each operation stands."""
+        """The place of each operation."""
 
     def home(self, op: Op) -> int:
-        """Return on which device an operation belongs."""
+        """Return the device that an operation belongs on."""
 
 
 @dataclass
-class _Found:
-    """Where the sends and receives of transfers stand, and what is wrong with each of them alone."""
+class _TransferEnds:
+    """The places of the sends and receives of transfers."""
 
     sends: dict[Op, Place] = field(default_factory=dict)
     receives: dict[Op, Place] = field(default_factory=dict)
@@ -44,16 +44,16 @@ class _Found:
 def communication_faults(
     rows: Sequence[Sequence[Token | None]], unreadable: Iterable[tuple[int | None, int | None]], said: Computations
 ) -> Iterator[Fault]:
-    """Find what is wrong with sends, receives, the reduction of gradients, shards, and empty cells.
+    """Yield the faults of sends, receives, the reduction of gradients, shards, and empty cells.
 
     Parameters
     ----------
     rows : sequence of sequence of token or None
         The cells of each device.
     unreadable : iterable of (row, column)
-        The cells that are no actions, and are faults already.
+        The cells that hold no valid action, which are reported elsewhere.
     said : Computations
-        What the file computes.
+        The computations of the file.
     """
     known = set(unreadable)
     for row, cells in enumerate(rows):
@@ -73,13 +73,13 @@ def _asides(rows: Sequence[Sequence[Token | None]]) -> Iterator[tuple[Aside, Pla
 
 
 def _transfer_faults(rows: Sequence[Sequence[Token | None]], said: Computations) -> Iterator[Fault]:
-    found = _Found()
+    found = _TransferEnds()
     for token, place in _asides(rows):
         end = end_of(token)
         if end is None:
             continue
         assert isinstance(end.transfer, Op)
-        if problem := _without_sense(token, end.transfer, said):
+        if problem := _why_impossible(token, end.transfer, said):
             yield Fault(*place, str(token), problem)
             continue
         side = found.sends if end.is_send else found.receives
@@ -97,8 +97,8 @@ def _transfer_faults(rows: Sequence[Sequence[Token | None]], said: Computations)
     yield from _left_out(found, said)
 
 
-def _without_sense(token: Aside, transfer: Op, said: Computations) -> str | None:
-    """Say why there can be no such send or receive."""
+def _why_impossible(token: Aside, transfer: Op, said: Computations) -> str | None:
+    """Say why such a send or receive cannot exist."""
     for what, number, size in (
         ("stage", token.stage, said.stages),
         ("microbatch", transfer.microbatch, said.microbatches),
@@ -120,7 +120,7 @@ def _without_sense(token: Aside, transfer: Op, said: Computations) -> str | None
 def _home(transfer: Op, said: Computations) -> int | None:
     try:
         return said.home(transfer)
-    except KeyError:  # no operation of that stage is there; that is told of
+    except KeyError:  # the stage has no operation, which is reported elsewhere
         return None
 
 
@@ -132,7 +132,7 @@ def _misplaced(token: Aside, place: Place, said: Computations) -> str | None:
     return f"is on the wrong device: stage {token.stage} belongs to device {home}"
 
 
-def _too_early(found: _Found, said: Computations) -> Iterator[Fault]:
+def _too_early(found: _TransferEnds, said: Computations) -> Iterator[Fault]:
     for transfer, place in found.sends.items():
         for op in _producers(transfer):
             made = said.places.get(op)
@@ -141,7 +141,7 @@ def _too_early(found: _Found, said: Computations) -> Iterator[Fault]:
                 yield Fault(*place, str(send(transfer)), text)
 
 
-def _too_late(found: _Found, said: Computations) -> Iterator[Fault]:
+def _too_late(found: _TransferEnds, said: Computations) -> Iterator[Fault]:
     for transfer, place in found.receives.items():
         for op in _consumers(transfer):
             used = said.places.get(op)
@@ -158,7 +158,7 @@ def _consumers(transfer: Op) -> list[Op]:
     return _producers(transfer._replace(stage=receive(transfer).stage))
 
 
-def _one_sided(found: _Found, said: Computations) -> Iterator[Fault]:
+def _one_sided(found: _TransferEnds, said: Computations) -> Iterator[Fault]:
     for transfer, place in found.sends.items():
         if transfer not in found.receives:
             other = receive(transfer)
@@ -172,8 +172,8 @@ def _one_sided(found: _Found, said: Computations) -> Iterator[Fault]:
             yield Fault(*place, str(receive(transfer)), text)
 
 
-def _left_out(found: _Found, said: Computations) -> Iterator[Fault]:
-    """Find results that another device uses, and that are neither sent nor received."""
+def _left_out(found: _TransferEnds, said: Computations) -> Iterator[Fault]:
+    """Find results that another device uses but that are neither sent nor received."""
     absent: dict[tuple[int, str], list[int]] = defaultdict(list)
     for op, place in said.places.items():
         if op.kind == "W":
@@ -194,7 +194,7 @@ def _left_out(found: _Found, said: Computations) -> Iterator[Fault]:
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Give the first and the last of each run of neighbouring numbers."""
+    """Yield the first and the last number of each consecutive run."""
     for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         values = [number for _, number in run]
         yield values[0], values[-1]
@@ -249,7 +249,7 @@ def _shard_faults(rows: Sequence[Sequence[Token | None]], said: Computations) ->
 
 def _shard_faults_of(row: int, cells: Sequence[Token | None], homes: Mapping[int, int]) -> Iterator[Fault]:
     gathered: dict[int, int] = {}
-    told: set[int] = set()
+    reported: set[int] = set()
     for column, token in enumerate(cells):
         if isinstance(token, Aside) and token.kind in ("UNSHARD", "RESHARD"):
             if homes.get(token.stage) != row:
@@ -263,8 +263,8 @@ def _shard_faults_of(row: int, cells: Sequence[Token | None], homes: Mapping[int
                 yield Fault(row, column, str(token), f"has no {token.stage}UNSHARD before it")
             continue
         for op in ops_of(token):
-            if op.stage not in gathered and op.stage not in told:
-                told.add(op.stage)  # one for each stage: all that follow have the same cause
+            if op.stage not in gathered and op.stage not in reported:
+                reported.add(op.stage)  # report each stage once: its later ones have the same cause
                 yield Fault(row, column, str(op), f"computes without its parameters: no {op.stage}UNSHARD is in force")
     for stage, column in gathered.items():
         yield Fault(row, column, f"{stage}UNSHARD", f"has no {stage}RESHARD behind it")

@@ -1,4 +1,4 @@
-"""Orders that cannot run: what stands before its own input, and what waits in a circle."""
+"""Orders that cannot run: actions before their own input, and cycles of waiting."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Place(NamedTuple):
     column: int
 
 
-class _Step(NamedTuple):
-    """One step of a circle: what a cell waits for."""
+class _Wait(NamedTuple):
+    """One step of a cycle: a cell, and how it depends on the next."""
 
     cell: int
     by_order: bool
 
 
 def waits_for(op: Op, places: Mapping[Op, Place], stages: int) -> Iterator[Op]:
-    """List what an operation waits for, of what is there."""
+    """Yield the operations that an operation waits for, of those in the file."""
     if op.kind == "W":
         inputs = [op._replace(kind="I")]
     elif op.kind == "F":
@@ -41,19 +41,19 @@ def waits_for(op: Op, places: Mapping[Op, Place], stages: int) -> Iterator[Op]:
 
 
 def find_inversions(places: Mapping[Op, Place], stages: int) -> Iterator[tuple[tuple[Op, Op], Fault]]:
-    """Find what stands before its own input on the same device, or in one block with it.
+    """Find operations that stand before their own input on the same device, or in one block with it.
 
     Parameters
     ----------
     places : mapping of Op to Place
-        Where each operation stands.
+        The place of each operation.
     stages : int
-        How many stages there are.
+        The number of stages.
 
     Yields
     ------
     tuple of ((Op, Op), Fault)
-        The input and what waits for it, and the fault.
+        The input with the operation that waits for it, and the fault.
     """
     for op, place in places.items():
         for before in waits_for(op, places, stages):
@@ -70,23 +70,23 @@ def find_deadlock(
     stages: int,
     left_out: Container[tuple[Op, Op]],
 ) -> Iterator[Fault]:
-    """Find a circle in which actions wait for each other.
+    """Find a cycle of actions that wait for each other.
 
     Parameters
     ----------
     rows : sequence of sequence of token or None
         The cells of each device.
     places : mapping of Op to Place
-        Where each operation stands.
+        The place of each operation.
     stages : int
-        How many stages there are.
+        The number of stages.
     left_out : container of (Op, Op)
-        Inversions, which are told of already.
+        Inversions, which are reported already.
 
     Yields
     ------
     Fault
-        One circle, if there is any.
+        One cycle, if there is any.
     """
     cells = sorted(set(places.values()))
     number = {cell: place for place, cell in enumerate(cells)}
@@ -101,12 +101,12 @@ def find_deadlock(
             inputs[later].append(earlier)
     stuck = _stuck(inputs)
     if stuck:
-        circle = _circle(inputs, stuck, cells)
-        yield Fault(*cells[circle[0].cell], "", f"the order deadlocks: {_described(circle, cells, rows)}")
+        cycle = _cycle(inputs, stuck, cells)
+        yield Fault(*cells[cycle[0].cell], "", f"the order deadlocks: {_described(cycle, cells, rows)}")
 
 
 def _stuck(inputs: Sequence[Sequence[int]]) -> set[int]:
-    """Run what can run; what remains waits for a circle or is in one."""
+    """Run everything that can run; return the rest, which is in a cycle or waits for one."""
     followers: list[list[int]] = [[] for _ in inputs]
     for cell, before in enumerate(inputs):
         for each in before:
@@ -123,20 +123,20 @@ def _stuck(inputs: Sequence[Sequence[int]]) -> set[int]:
     return {cell for cell, count in enumerate(open_inputs) if count} if done < len(inputs) else set()
 
 
-def _circle(inputs: Sequence[Sequence[int]], stuck: set[int], cells: Sequence[Place]) -> list[_Step]:
-    """Find a short circle: each cell with how it depends on the next, the last one on the first."""
+def _cycle(inputs: Sequence[Sequence[int]], stuck: set[int], cells: Sequence[Place]) -> list[_Wait]:
+    """Find a short cycle: each cell with how it depends on the next, and the last one on the first."""
     cell, seen = min(stuck), set[int]()
-    while cell not in seen:  # everything that is stuck has an input that is
+    while cell not in seen:  # everything that is stuck has an input that is stuck
         seen.add(cell)
         cell = next(each for each in inputs[cell] if each in stuck)
     found = _shortest(inputs, stuck, cell)
-    steps = [_Step(here, cells[there].row == cells[here].row) for here, there in pairwise([*found, found[0]])]
+    steps = [_Wait(here, cells[there].row == cells[here].row) for here, there in pairwise([*found, found[0]])]
     turn = next(place for place, step in enumerate(steps) if not step.by_order)
     return _without_runs([*steps[turn:], *steps[:turn]])
 
 
 def _shortest(inputs: Sequence[Sequence[int]], stuck: set[int], start: int) -> list[int]:
-    """Walk from a cell over its inputs back to itself, as directly as it goes."""
+    """Walk from a cell through its inputs back to itself on a shortest path."""
     came_from: dict[int, int] = {}
     queue = deque([start])
     while start not in came_from:
@@ -151,21 +151,21 @@ def _shortest(inputs: Sequence[Sequence[int]], stuck: set[int], start: int) -> l
     return path[::-1]
 
 
-def _without_runs(steps: Sequence[_Step]) -> list[_Step]:
-    """Take neighbours on one device together: only the ends of a run say anything."""
-    return [step for before, step in pairwise([_Step(-1, False), *steps]) if not (before.by_order and step.by_order)]
+def _without_runs(steps: Sequence[_Wait]) -> list[_Wait]:
+    """Merge neighbouring cells on one device: only the ends of a run are informative."""
+    return [step for before, step in pairwise([_Wait(-1, False), *steps]) if not (before.by_order and step.by_order)]
 
 
-def _described(circle: Sequence[_Step], cells: Sequence[Place], rows: Sequence[Sequence[Token | None]]) -> str:
-    def named(step: _Step) -> str:
+def _described(cycle: Sequence[_Wait], cells: Sequence[Place], rows: Sequence[Sequence[Token | None]]) -> str:
+    def named(step: _Wait) -> str:
         row, column = cells[step.cell]
         return f"{rows[row][column]} (device {row}, column {column + 1})"
 
-    parts = [named(circle[0])]
-    for before, step in pairwise(circle):
+    parts = [named(cycle[0])]
+    for before, step in pairwise(cycle):
         parts.append(f"{'comes after' if before.by_order else 'waits for'} {named(step)}")
-    row, column = cells[circle[0].cell]
-    parts.append(f"{'comes after' if circle[-1].by_order else 'waits for'} {rows[row][column]}")
+    row, column = cells[cycle[0].cell]
+    parts.append(f"{'comes after' if cycle[-1].by_order else 'waits for'} {rows[row][column]}")
     if len(parts) > _LONGEST:
         parts = [*parts[: _LONGEST - 3], f"… ({len(parts) - _LONGEST + 1} steps more) …", *parts[-2:]]
     first, second, *rest = parts

@@ -1,4 +1,4 @@
-"""What is wrong with the order in a schedule file: all of it, each fault with its place."""
+"""Finds every fault in the order of a schedule file, each with its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops
 _WEIGHTS = {"F": 2, "B": 2, "I": 1, "W": 1}  # a whole microbatch on a stage counts 4, split or not
 
 _MOST_PLACES = 5
-"""So many places of one repeated action are written out."""
+"""Places listed for one repeated action."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class CheckedFile:
     Attributes
     ----------
     file : ScheduleFile
-        What was read.
+        The file.
     faults : tuple of Fault
-        All that is wrong, row by row.
+        Every fault, row by row.
     placement : Placement or None
-        Which device holds which stage; None where there are faults.
+        Which device holds which stage; None if there are faults.
     """
 
     file: ScheduleFile
@@ -42,12 +42,12 @@ class CheckedFile:
 
 
 def check_file(file: ScheduleFile) -> CheckedFile:
-    """Check a schedule file against the rules: everything once, in its place, and able to run.
+    """Check a schedule file against the rules: every operation once, on its device, and no deadlock.
 
     Parameters
     ----------
     file : ScheduleFile
-        As `read_schedule_file` gives it.
+        As `read_schedule_file` returns it.
 
     Raises
     ------
@@ -60,15 +60,15 @@ def check_file(file: ScheduleFile) -> CheckedFile:
 
 
 def check_communication(checked: CheckedFile) -> CheckedFile:
-    """Check the communication in a file as well: every result that crosses devices sent and received once, in order.
+    """Check the communication in a file as well: each result that crosses devices is sent and received once, in order.
 
-    Whether receives stand in the order of their sends, and which communicators the file needs, is asked of a file
-    that has no fault, elsewhere.
+    Two further checks follow elsewhere, for files without faults: whether receives stand in the order of their sends,
+    and which communicators the file needs.
 
     Parameters
     ----------
     checked : CheckedFile
-        A file that holds sends or receives, as `check_file` gives it.
+        A file that holds sends or receives, as `check_file` returns it.
     """
     unreadable = [(fault.row, fault.column) for fault in checked.file.faults]
     more = communication_faults(checked.file.rows, unreadable, _Reading(checked.file))
@@ -86,7 +86,7 @@ def _by_place(fault: Fault) -> tuple[float, float, str]:
 
 
 class _Reading:
-    """What a file says, as far as it can be understood."""
+    """The contents of a file, as far as they can be understood."""
 
     def __init__(self, file: ScheduleFile) -> None:
         self.file = file
@@ -107,7 +107,7 @@ class _Reading:
 
     @cached_property
     def places(self) -> dict[Op, Place]:
-        """Where each operation first stands, without those of stages and microbatches that do not exist."""
+        """The first place of each operation, without operations of stages or microbatches that do not exist."""
         return {
             op: place
             for op, place in self.all_places.items()
@@ -132,7 +132,7 @@ class _Reading:
         return int(op.microbatch >= -(-self.microbatches // 2))
 
     def home(self, op: Op) -> int:
-        """Return on which device an operation belongs."""
+        """Return the device that an operation belongs on."""
         return self.homes[self._direction(op) if len(self.homes) > 1 else 0][op.stage]
 
     @property
@@ -142,11 +142,11 @@ class _Reading:
         return recognise_placement(self.devices, self.microbatches, homes)
 
     def faults(self) -> Iterator[Fault]:
-        """Find all that is wrong beyond single cells."""
+        """Yield every fault that involves more than a single cell."""
         yield from self._empty_rows()
         yield from self._repetitions()
         yield from self._out_of_range()
-        yield from self._strangers()
+        yield from self._on_wrong_devices()
         yield from self._incomplete()
         inverted = list(find_inversions(self.places, self.stages))
         yield from (fault for _, fault in inverted)
@@ -178,7 +178,7 @@ class _Reading:
                 if after > before + 1:
                     yield Fault(None, None, "", _gap(what, before + 1, after - 1, size))
 
-    def _strangers(self) -> Iterator[Fault]:
+    def _on_wrong_devices(self) -> Iterator[Fault]:
         for op, place in self.places.items():
             home = self.home(op)
             if home != place.row:
@@ -186,7 +186,7 @@ class _Reading:
                 yield Fault(*place, str(op), f"is on the wrong device: stage {op.stage} belongs to device {home}{half}")
 
     def _incomplete(self) -> Iterator[Fault]:
-        """Find what is missing, and backwards that are whole and split at once."""
+        """Yield missing operations, and backwards that are both whole and split."""
         stages = sorted({op.stage for op in self.places})
         microbatches = sorted({op.microbatch for op in self.places})
         if len(stages) * len(microbatches) > 4 * len(self.places) + 1000:
@@ -218,7 +218,7 @@ def _ops(rows: Sequence[Sequence[Token | None]]) -> Iterator[tuple[Op, Place]]:
 
 
 def _extent(numbers: Iterable[tuple[int, str]]) -> int:
-    """Return how many stages or microbatches there are; one with less than half the actions of another is a slip."""
+    """Return one more than the highest number with at least half the most actions; higher ones are taken for typos."""
     counts: Counter[int] = Counter()
     for number, kind in numbers:
         counts[number] += _WEIGHTS[kind]
@@ -259,7 +259,7 @@ def _mixed(whole: Op, places: Mapping[Op, Place]) -> Iterator[Fault]:
 
 
 def _missing(device: int, stage: int, kind: str, microbatches: Sequence[int]) -> Iterator[Fault]:
-    """Report each run of neighbouring microbatches that lack an operation."""
+    """Report each consecutive run of microbatches that lack an operation."""
     instead = f" (or {stage}I and {stage}W of the same)" if kind == "B" else ""
     first = 0
     for place, microbatch in enumerate(microbatches):

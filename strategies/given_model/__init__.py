@@ -1,1 +1,1 @@
-"""How a given model is cut to fit a schedule."""
+"""Cuts a given model to fit a schedule."""

@@ -1,4 +1,4 @@
-"""What a user should know of how a model is taken: re-partitioned, in unusual pieces, or with halves not given."""
+"""Notes for the user on how a model was taken: re-partitioned, in unusual chunks, or with backward halves assumed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 HEAVIER = Fraction(11, 10)
-"""A stage is heavier than the others if its F + B exceeds this multiple of their median: less is noise of a profile."""
+"""A stage counts as heavier than the others if its F + B exceeds this multiple of their median; less may be noise."""
 
 
 def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[str]:
-    """Say that a schedule runs a model in another number of stages than was given, and what that makes lighter.
+    """Say that a schedule runs the model in a different number of stages than given, and what that makes lighter.
 
     Parameters
     ----------
     name : str
-        What the schedule is called.
+        The schedule's name.
     before : Pipeline
-        The model in as many stages as were given.
+        The model in its given stages.
     placement : Placement
-        Of the stages that it was cut into.
+        The placement of the new stages.
     """
     old, new = before.stages or 0, len(placement.homes[0])
     if old == new:
@@ -41,15 +41,15 @@ def recut_notes(name: str, before: Pipeline, placement: Placement) -> Iterator[s
 
 
 def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
-    """Say which stages are heavier than the others and lie on several devices in a new cut.
+    """Name the stages that are heavier than the others and lie on several devices in a new cut.
 
-    Half of a stage is taken to be half as heavy, while what makes it heavier than the others, an LM head for example,
-    cannot be halved: the new cut looks better than any real one.
+    Re-partitioning takes half of a stage to be half as heavy. But the part that makes a stage heavy, such as an LM
+    head, cannot be halved in reality, so the new cut looks better than any real one.
 
     Parameters
     ----------
     before : Pipeline
-        The model in as many stages as were given.
+        The model in its given stages.
     homes : sequence of int
         The device of each stage of the new cut.
     """
@@ -66,7 +66,7 @@ def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
 
 
 def _heavier(pipeline: Pipeline) -> Iterator[tuple[int, Fraction]]:
-    """List the stages that are heavier than the others, and how many times."""
+    """Yield each stage that is heavier than the others, with its F + B as a multiple of their median."""
     work = [cost.forward + cost.backward for cost in pipeline.costs]
     for stage, own in enumerate(work):
         others = [*work[:stage], *work[stage + 1 :]]
@@ -75,7 +75,7 @@ def _heavier(pipeline: Pipeline) -> Iterator[tuple[int, Fraction]]:
 
 
 def _moved(stage: int, old: int, homes: Sequence[int]) -> Fraction:
-    """Compute which part of a stage, one of so many, lies elsewhere than on the device that holds most of it."""
+    """Return the fraction of one of ``old`` stages that lies outside the device that holds most of it."""
     new = len(homes)
     held: dict[int, Fraction] = {}
     for place in range(stage * new // old, -(-(stage + 1) * new // old)):
@@ -103,22 +103,22 @@ TWO_COPIES = "keeps two copies of the weights, which the peak memory does not in
 
 
 def halves_notes(pipeline: Pipeline) -> Iterator[str]:
-    """Say of a pipeline whose backwards are split that their halves were not given."""
+    """Say that a pipeline with split backwards was given without their halves."""
     if pipeline.halves_are_assumed:
         yield HALVES
 
 
 def chunks_notes(strategy: Strategy, given: Pipeline, cut: Pipeline, *, as_given: bool) -> Iterator[str]:
-    """Say where a schedule that takes any number of stages per device runs other than its usual one.
+    """Say if a schedule that takes any number of stages per device does not run its usual number.
 
     Parameters
     ----------
     strategy : Strategy
         The schedule.
     given, cut : Pipeline
-        The model in as many stages as were given, and as it runs.
+        The model in its given stages, and in the stages that the schedule runs.
     as_given : bool
-        Whether that is the model's own number of stages, not one chosen for this schedule.
+        Whether that number is the model's own, not one chosen for this schedule.
     """
     name, needs = strategy.name, strategy.requirements
     if needs.stages_per_device is not None or cut.devices == 1:

@@ -1,4 +1,4 @@
-"""How many stages a model is cut into, and for how many its times are meant: decided here for all that runs on it."""
+"""Decides how many stages a model is cut into, and how many its times are meant for, for everything that runs on it."""
 
 from __future__ import annotations
 
@@ -17,60 +17,61 @@ from strategies.model.placements import STAGES_PER_DEVICE, Placement, takes_stag
 from strategies.order_files.given_order import GivenOrder, Named
 
 USUAL_STAGES_PER_DEVICE = 2
-"""Where a searched placement takes any number of stages a device and the pipeline has one, or leaves it open."""
+"""Stages per device of a searched placement that takes any number, if the pipeline has one or leaves it open."""
 
 CutChoice: TypeAlias = Literal["plan", "even"]
-"""How layers are cut that come without a cut for as many stages: for what runs on them, or evenly."""
+"""How to cut layers that have no cut for the required number of stages: to suit the schedule, or evenly."""
 
 MOST_COUNTED = 1_000_000
-"""A configuration that is not yet checked may name any number of stages; no list is made longer than this for it."""
+"""Cap on the stages counted from a configuration that is not yet checked, so that no list grows longer than this."""
 
 
 def in_stages(pipeline: Pipeline, stages: int) -> Pipeline:
-    """Return a model in so many stages: settled where it leaves their number open, re-partitioned where it has others.
+    """Return a model in a number of stages: settled if it leaves the number open, re-partitioned if it has another.
 
-    Whatever runs gets its stages here. So this is where layers that come without a cut get theirs: the even one.
+    Everything that runs gets its stages here, so layers without a cut get the even one here.
 
     Raises
     ------
     InputError
-        If the model cannot be cut so.
+        If the model cannot be cut into that number.
     """
     return pipeline.with_stages(stages) if pipeline.stages is None else pipeline.recut(stages)
 
 
 class Cut(NamedTuple):
-    """A model as it is given and as something runs it.
+    """A model as given, and as a schedule or search runs it.
 
     Attributes
     ----------
     given : Pipeline
-        In as many stages as its times are meant for.
+        In the number of stages that its times are meant for.
     pipeline : Pipeline
-        In as many as what runs takes.
+        In the number of stages that the schedule or search takes.
     """
 
     given: Pipeline
     pipeline: Pipeline
 
     def notes(self, name: str, placement: Placement) -> Iterator[str]:
-        """Say that what is called so runs a model in another number of stages than was given, if it does."""
+        """Say that ``name`` runs the model in a different number of stages than given, if it does."""
         return recut_notes(name, self.given, placement)
 
 
 @dataclass(frozen=True)
 class GivenModel:
-    """A model before anything runs on it: its costs, and for how many stages they are meant.
+    """A model before anything runs on it: its costs, and the number of stages that they are meant for.
 
     Attributes
     ----------
     pipeline : Pipeline
-        The costs. Where it says how many stages it has, its times are meant for these.
+        The costs. If it says how many stages it has, its times are meant for these.
     times_of : int or None
-        Where it leaves that open, its times are those of so many stages; None for as many as the one schedule takes
-        that runs on it. Several schedules need a number, or each would run another model: see `of_several`.
+        If the pipeline leaves its stages open, the number of stages that its times are meant for. None takes the number
+        of the one schedule that runs on it. Several schedules need a number, or each would run a different model: see
+        `of_several`.
     cut : {"plan", "even"}
-        How layers are cut that come without a cut.
+        How to cut layers that come without a cut.
     """
 
     pipeline: Pipeline
@@ -89,7 +90,7 @@ class GivenModel:
         placements: Iterable[str] = (),
         cut: CutChoice = "plan",
     ) -> GivenModel:
-        """Make one model for all that is shown together: open times are those of the fewest stages that any takes.
+        """Make one model for everything shown together: open times are meant for the fewest stages that anything takes.
 
         Parameters
         ----------
@@ -98,9 +99,9 @@ class GivenModel:
         names : iterable of str or GivenOrder
             The published schedules and the orders from files.
         placements : iterable of str
-            What is searched; with the names, at least one.
+            The placements to search; names and placements together must hold at least one.
         cut : {"plan", "even"}
-            How layers are cut that come without a cut.
+            How to cut layers that come without a cut.
 
         Raises
         ------
@@ -112,37 +113,37 @@ class GivenModel:
         return cls(pipeline, min([*searched, *(_stages_of(name, devices) for name in names)]), cut)
 
     def leaves_cut_open(self, stages: int) -> bool:
-        """Return whether layers come without a cut for so many stages, and are to be cut for what runs on them."""
+        """Return whether layers have no cut for this number of stages and must be cut to suit the schedule."""
         given = self.pipeline.layers_per_stage
         is_given = given is not None and len(given) == stages
         return self.cut == "plan" and self.pipeline.layers is not None and not is_given
 
     def settled(self, needed: int | None = None) -> Pipeline:
-        """Return the model in as many stages as its times are meant for.
+        """Return the model in the number of stages that its times are meant for.
 
         Parameters
         ----------
         needed : int, optional
-            What runs alone takes so many stages; not needed where the pipeline or ``times_of`` says how many.
+            The number of stages that the only schedule takes; not needed if the pipeline or ``times_of`` says how many.
         """
         stages = self.pipeline.stages or self.times_of or needed
         assert stages is not None
         return in_stages(self.pipeline, stages)
 
     def cut_into(self, stages: int) -> Cut:
-        """Cut the model into so many stages."""
+        """Cut the model into a number of stages."""
         given = self.settled(stages)
         return Cut(given, in_stages(given, stages))
 
     def for_strategy(self, strategy: Strategy, options: Mapping[str, int]) -> Cut:
-        """Cut the model into as many stages as a schedule takes; its own are kept if they fit.
+        """Cut the model into the stages that a schedule takes; keep its own if they fit.
 
         Parameters
         ----------
         strategy : Strategy
             The schedule.
         options : mapping of str to int
-            As `parse_strategy` reads them; they may say how many.
+            As `parse_strategy` reads them; they may give the number of stages.
 
         Raises
         ------
@@ -163,18 +164,18 @@ class GivenModel:
         return self.cut_into(wished or usual)
 
     def for_order(self, order: GivenOrder) -> Cut:
-        """Cut the model into as many stages as an order from a file has.
+        """Cut the model into the stages of an order from a file.
 
         Raises
         ------
         InputError
-            If the file's sizes are not the pipeline's.
+            If the file's sizes differ from the pipeline's.
         """
         refuse_contradictions(self.pipeline, [order])
         return self.cut_into(order.sizes["stages"])
 
     def for_placement(self, placement: str) -> Cut:
-        """Cut the model for a search: its own stages where they fit the placement and are several a device."""
+        """Cut the model for a search: keep its own stages if they fit the placement and each device has several."""
         own, devices = self.pipeline.stages, self.pipeline.devices
         takes_any = STAGES_PER_DEVICE[placement] is None
         if takes_any and own is not None and own > devices and takes_stages(placement, devices, own):
@@ -183,7 +184,7 @@ class GivenModel:
 
 
 def _stages_of(name: Named, devices: int) -> int:
-    """Return how many stages a schedule takes where the model leaves that open."""
+    """Return how many stages a schedule takes if the model leaves the number open."""
     if isinstance(name, GivenOrder):
         return name.sizes["stages"]
     strategy, options = parse_strategy(name)
@@ -191,12 +192,12 @@ def _stages_of(name: Named, devices: int) -> int:
 
 
 def _stages_of_placement(placement: str, devices: int) -> int:
-    """Return how many stages a search takes where the model leaves that open."""
+    """Return how many stages a search takes if the model leaves the number open."""
     return (STAGES_PER_DEVICE[placement] or USUAL_STAGES_PER_DEVICE) * devices
 
 
 def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:
-    """Find how many stages the user wants: as ``stages`` says, or the schedule's own option that counts them.
+    """Return how many stages the user asks for, by ``stages`` or by the schedule's own option that counts them.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) 
     options : mapping of str to int
         As `parse_strategy` reads them.
     devices : int
-        How many devices there are.
+        The number of devices.
 
     Raises
     ------
@@ -226,14 +227,14 @@ def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) 
 
 
 def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
-    """Give a strategy that takes any number of stages a device its usual one, where the pipeline has only one.
+    """Give a strategy its usual number of stages if it takes any number per device and the pipeline has one per device.
 
     Parameters
     ----------
     text : str
-        The strategy, maybe with options.
+        The strategy, possibly with options.
     pipeline : Pipeline
-        The model; what leaves its stages open is left to the strategy.
+        The model; if it leaves its stages open, the strategy decides.
     """
     strategy, options = parse_strategy(text)
     needs = strategy.requirements
@@ -244,17 +245,17 @@ def with_virtual_stages(text: str, pipeline: Pipeline) -> str:
 
 
 def with_own_stages(text: str, pipeline: Pipeline) -> str:
-    """Name a strategy such that it runs a pipeline's own stages, also where they are fewer than its usual ones."""
+    """Name a strategy so that it runs a pipeline's own stages, even if they are fewer than its usual number."""
     return text if with_virtual_stages(text, pipeline) == text else with_option(text, f"stages={pipeline.stages}")
 
 
 def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
-    """Refuse files whose sizes are not the pipeline's.
+    """Refuse files whose sizes differ from the pipeline's.
 
     Raises
     ------
     InputError
-        With a line for each that differs.
+        If any differ, with a line for each.
     """
     found = [
         f"{key}: the pipeline has {own}, but {name} has {size}"
@@ -270,28 +271,28 @@ def refuse_contradictions(pipeline: Pipeline, named: Iterable[Named]) -> None:
 def recut_as_asked(
     pipeline: Pipeline, stages: int | None, orders: Sequence[GivenOrder]
 ) -> tuple[Pipeline, tuple[str, ...]]:
-    """Re-partition a model as ``--recut`` says: into as many stages as files have, or else as ``--stages`` names.
+    """Re-partition a model for ``--recut``: into the stages of the files, or else the number that ``--stages`` gives.
 
     Parameters
     ----------
     pipeline : Pipeline
-        The model; one that leaves its stages open has so many.
+        The model; if it leaves its stages open, it gets that number.
     stages : int or None
-        What ``--stages`` says.
+        The value of ``--stages``.
     orders : sequence of GivenOrder
-        The orders from files that are to be run.
+        The orders from files to run.
 
     Returns
     -------
     pipeline : Pipeline
-        The model, cut.
+        The re-partitioned model.
     notes : tuple of str
-        That it was re-partitioned, if it was, and what that makes lighter.
+        Notes that it was re-partitioned, if it was, and which stages that makes lighter.
 
     Raises
     ------
     InputError
-        If files differ, or nothing says into how many.
+        If files differ, or nothing gives the number of stages.
     """
     wanted = sorted({order.sizes["stages"] for order in orders})
     if len(wanted) > 1:
@@ -312,23 +313,23 @@ def recut_as_asked(
 def settle_sizes(
     mapping: dict[str, Any], sources: Mapping[str, str], named: Sequence[Named], *, recut: bool = False
 ) -> dict[str, Any]:
-    """Take from files what a configuration leaves open, and refuse what contradicts it.
+    """Fill in the sizes that a configuration leaves open from files, and refuse contradictions.
 
     Parameters
     ----------
     mapping : dict
         The configuration.
     sources : mapping of str to str
-        Where its ``devices``, ``stages``, ``microbatches`` and all else (``""``) come from.
+        Where its ``devices``, ``stages``, ``microbatches`` and everything else (``""``) come from.
     named : sequence of str or GivenOrder
-        What is to be run.
+        The schedules and orders to run.
     recut : bool
-        Whether the model may be re-partitioned, so that another number of stages is no contradiction.
+        Whether the model may be re-partitioned, so that a different number of stages is no contradiction.
 
     Raises
     ------
     InputError
-        With a line for each contradiction: both values, and where each comes from.
+        If anything contradicts, with a line for each contradiction: both values, and their sources.
     """
     files = [name for name in named if isinstance(name, GivenOrder)]
     if not files:
@@ -344,7 +345,7 @@ def settle_sizes(
             for each in files
             if value != each.sizes[key] and not (recut and key == "stages")
         ]
-        # beside published schedules, or files with other numbers, open stages stay open: all are cuts of one model
+        # open stages stay open beside published schedules or files that differ in stages: all are cuts of one model
         if recut and key == "stages" and given:
             continue
         alone = len(files) == len(named) and len({each.sizes[key] for each in files}) == 1
@@ -359,17 +360,17 @@ _WAY_OUT = {"stages": "; --recut re-partitions the model into as many"}
 
 
 def _given(key: str, mapping: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
-    """List what a configuration says of a size: its name, the number, and where that comes from."""
+    """Yield what a configuration gives for a size: its name, the number, and the source of the number."""
     if key in mapping:
         value = mapping[key]
-        if isinstance(value, int) and not isinstance(value, bool):  # else refused when the whole is read
+        if isinstance(value, int) and not isinstance(value, bool):  # other values are refused later, with the rest
             yield key, value, sources.get(key, sources[""])
     elif key == "stages":
         yield from ((f"stages (the entries of {name})", count, sources[""]) for name, count in _entries(mapping))
 
 
 def _entries(mapping: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """List the keys of a configuration that have an entry for each stage, and how many entries they have."""
+    """Yield the keys of a configuration that have one entry per stage, with their numbers of entries."""
     if isinstance(cut := mapping.get("layers_per_stage"), (list, tuple)):
         yield "layers_per_stage", len(cut)
     for part in ("times", "memory"):
@@ -380,14 +381,14 @@ def _entries(mapping: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def count_stages(mapping: Mapping[str, Any], named: Sequence[Named]) -> int:
-    """Return for how many stages the times of a configuration are meant that is not yet checked.
+    """Return how many stages the times of a configuration are meant for, before it is checked.
 
     Parameters
     ----------
     mapping : mapping
         The configuration.
     named : sequence of str or GivenOrder
-        What is to be run, where it says nothing itself; without any, there are as many stages as devices.
+        The schedules and orders to run, which decide if the configuration does not; without any, one stage per device.
     """
     devices = mapping.get("devices")
     stated = mapping.get("stages") or next((count for _, count in _entries(mapping)), None)

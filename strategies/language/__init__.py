@@ -1,1 +1,1 @@
-"""The words in which a schedule's rule is written, and how rules are found and written out."""
+"""The language of schedule rules: its words, the registry of rules, and the orders that rules produce."""

@@ -1,4 +1,4 @@
-"""Counting microbatches: from a schedule's steps to its actions."""
+"""Turns a schedule's steps into actions by counting microbatches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from strategies.model.placements import LocalStage
 
 
 def count_microbatches(steps: Iterable[Step], local_stages: Sequence[LocalStage]) -> Iterator[PipelineAction]:
-    """Give each step of one device its microbatch.
+    """Assign each step of one device its microbatch.
 
     Forwards take a stage's microbatches in increasing order, and so do its backwards (B and I count together). A W
     belongs to the oldest I that still owes one.
@@ -21,14 +21,14 @@ def count_microbatches(steps: Iterable[Step], local_stages: Sequence[LocalStage]
     Parameters
     ----------
     steps : iterable of Step
-        What the device does.
+        The steps of the device.
     local_stages : sequence of LocalStage
         The stages of the device.
 
     Raises
     ------
     InputError
-        If a step names a stage that the device does not hold, or there is nothing left for it to do.
+        If a step names a stage that is not on the device, or no microbatch is left for it.
     """
     counter = _Counter(local_stages)
     for step in steps:
@@ -39,7 +39,7 @@ def count_microbatches(steps: Iterable[Step], local_stages: Sequence[LocalStage]
 
 
 class _Counter:
-    """What one device has done so far."""
+    """Counts the operations of one device so far."""
 
     def __init__(self, local_stages: Sequence[LocalStage]) -> None:
         self.local_stages = local_stages

@@ -1,4 +1,4 @@
-"""From a schedule's rule to the orders of its devices, on a pipeline cut to fit it."""
+"""Applies a schedule's rule to a pipeline that is cut to fit it, which gives the order of each device."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from strategies.model.placements import Placement, make_placement
 
 
 def parse_strategy(text: str) -> tuple[Strategy, dict[str, int]]:
-    """Read a strategy with options: ``interleaved:group_size=2,stages=8``.
+    """Parse a strategy with options, such as ``interleaved:group_size=2,stages=8``.
 
     Returns
     -------
     strategy : Strategy
         The schedule.
     options : dict of str to int
-        Its options; ``stages`` cuts the model for any of them.
+        Its options; every schedule takes ``stages``, which cuts the model.
 
     Raises
     ------
@@ -44,14 +44,14 @@ def parse_strategy(text: str) -> tuple[Strategy, dict[str, int]]:
 
 
 def with_group_size(text: str, group_size: int | None) -> str:
-    """Give a strategy groups of microbatches, where it has such an option and does not set it itself.
+    """Set a strategy's group size, if it has that option and the text does not set it.
 
     Parameters
     ----------
     text : str
-        The strategy, maybe with options: ``interleaved:stages=8``.
+        The strategy, possibly with options: ``interleaved:stages=8``.
     group_size : int or None
-        The microbatches of a group.
+        The number of microbatches in a group.
     """
     strategy, options = parse_strategy(text)
     if group_size is None or "group_size" not in strategy.options or "group_size" in options:
@@ -60,14 +60,14 @@ def with_group_size(text: str, group_size: int | None) -> str:
 
 
 def with_option(text: str, option: str) -> str:
-    """Append an option, ``stages=8``, to a strategy that may have some."""
+    """Append an option, such as ``stages=8``, to a strategy that may already have some."""
     _, options = parse_strategy(text)
     joint = "," if options else "" if ":" in text else ":"
     return f"{text}{joint}{option}"
 
 
 def check_options(strategy: Strategy, options: dict[str, Any]) -> dict[str, int]:
-    """Refuse options that a schedule does not take; those that are None are left out."""
+    """Refuse options that a schedule does not take, and drop those that are None."""
     allowed = [*strategy.options, "stages"]
     checked: dict[str, int] = {}
     for key, value in options.items():
@@ -91,14 +91,14 @@ def _whole_number(where: str, text: str) -> int:
 def make_orders(
     strategy: Strategy, pipeline: Pipeline, options: dict[str, int] | None = None
 ) -> tuple[Placement, list[list[PipelineAction]]]:
-    """Write out what each device does.
+    """Make the order of each device.
 
     Parameters
     ----------
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `strategies.given_model.stages.GivenModel`.
+        The pipeline, cut to fit the schedule; see `strategies.given_model.stages.GivenModel`.
     options : dict, optional
         The schedule's own options.
 

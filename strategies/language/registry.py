@@ -1,4 +1,4 @@
-"""Schedules and how they are found: each is one file in the catalogue, or comes from another installed package."""
+"""The registry of schedules: each is one file in the catalogue, or comes from another installed package."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from strategies.model.pipeline import Pipeline
 
 CATALOGUE = "strategies.catalogue"
-"""The package of the published schedules; none of them is named here."""
+"""The package of the published schedules, which are discovered rather than listed."""
 
 ENTRY_POINT_GROUP = "ppopt.strategies"
 PYTORCHS_PREFIX = "Schedule"
-"""What the names of PyTorch's classes begin with; torchtitan and PyTorch's own look-up leave it out."""
+"""The prefix of PyTorch's class names; torchtitan and PyTorch's own look-up leave it out."""
 
 Rule = Callable[..., Iterable["Step"]]
 """``rule(pipeline, device, **options)`` yields the steps of one device."""
 
 Proposal = Callable[["Pipeline"], Iterable[int]]
-"""``propose(pipeline)`` yields values of an option that are worth trying, the best first."""
+"""``propose(pipeline)`` yields values of an option worth trying, the best first."""
 
 MOST_VARIANTS = 5
-"""A search starts from so many values of an option."""
+"""Values of an option that a search starts from."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,25 @@ class Strategy:
     Attributes
     ----------
     name : str
-        As users write it; case, ``-`` and ``_`` do not count.
+        As users write it; case, ``-`` and ``_`` are ignored.
     placement : str
-        The placement it is made for.
+        The placement that it is made for.
     rule : callable
         ``rule(pipeline, device, **options)`` yields the steps of one device.
     requirements : Requirements
-        What it asks of the pipeline.
+        Its requirements on the pipeline.
     aliases : tuple of str
-        Other names for it, e.g. those of PyTorch's classes.
+        Other names for it, such as those of PyTorch's classes.
     splits_backward : bool
         Whether it uses I and W.
     overlaps : bool
         Whether it uses overlapped blocks.
     options : mapping of str to int or None
-        Its own options with their defaults, read off the rule's keyword-only parameters.
+        Its own options with their defaults, taken from the rule's keyword-only parameters.
     proposals : mapping of str to callable
-        For an option, the values that are worth trying: by a search, and where the order deadlocks.
+        For an option, the values worth trying in a search, or if the order deadlocks.
     why_deadlocked : callable or None
-        ``why_deadlocked(pipeline, **options)`` says in a few words why the order deadlocks; empty where it cannot.
+        ``why_deadlocked(pipeline, **options)`` gives a short reason for the deadlock, or an empty text if it has none.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Strategy:
     why_deadlocked: Callable[..., str] | None = None
 
     def variants(self, pipeline: Pipeline) -> Iterator[dict[str, int]]:
-        """List the options that a search tries: none, which means the defaults, then the first values proposed."""
+        """Yield the options that a search tries: first the defaults, as no options, then the first proposed values."""
         yield {}
         for option, propose in self.proposals.items():
             yield from ({option: value} for value in islice(propose(pipeline), MOST_VARIANTS))
@@ -106,12 +106,12 @@ def strategy(
     why_deadlocked: Callable[..., str] | None = None,
     **requirements: Any,
 ) -> Callable[[Rule], Strategy]:
-    """Make a strategy out of the rule below it.
+    """Make a strategy of the decorated rule.
 
     Parameters
     ----------
     name : str
-        What users call it.
+        Its name for users.
     placement : {"linear", "interleaved", "v", "bidirectional", "wave"}
         Which device holds which stage.
     aliases : tuple of str
@@ -121,12 +121,12 @@ def strategy(
     overlaps : bool
         Whether the rule fuses forwards with backwards.
     proposals : dict of str to callable, optional
-        For an option, ``propose(pipeline)`` yields values that are worth trying, the best first: a search starts from
-        the first five, and where the order deadlocks, those that run are named.
+        For an option, ``propose(pipeline)`` yields values worth trying, the best first. A search starts from the first
+        five; if the order deadlocks, the message names those that run.
     why_deadlocked : callable, optional
-        ``why_deadlocked(pipeline, **options)`` says in a few words why it does.
+        ``why_deadlocked(pipeline, **options)`` gives a short reason for a deadlock.
     **requirements
-        The fields of `Requirements`; the stages follow from the placement where they are not given.
+        The fields of `Requirements`; if the stages are not given, they follow from the placement.
     """
     if placement in STAGES_COME_IN:
         chosen = {"stages_per_device": None, "default_stages_per_device": 2}
@@ -155,12 +155,12 @@ def strategy(
 
 
 schedule = strategy
-"""The decorator's earlier name, for packages that use it."""
+"""An older name of the decorator, kept for packages that use it."""
 
 
 @cache
 def all_strategies() -> dict[str, Strategy]:
-    """Find every schedule: the catalogue's, then those of other installed packages.
+    """Find every schedule: those of the catalogue, then those of other installed packages.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def _from_other_packages() -> Iterator[Strategy]:
         try:
             loaded = point.load()
         except Exception as error:
-            # one broken package must not take the others down
+            # one broken package must not disable the others
             warnings.warn(f"the schedule {point.name!r} from {point.value!r} cannot be loaded: {error}", stacklevel=2)
             continue
         if isinstance(loaded, ModuleType):
@@ -206,12 +206,12 @@ def _from_other_packages() -> Iterator[Strategy]:
 
 
 def find_strategy(name: str) -> Strategy:
-    """Find a schedule by its name or an alias, without regard to case, ``-`` and ``_``.
+    """Find a schedule by its name or an alias, ignoring case, ``-`` and ``_``.
 
     Raises
     ------
     InputError
-        If there is none; the message names the nearest and all there are.
+        If there is none; the message names the nearest one and lists all.
     """
     by_name = {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
     wanted = plain(name)
@@ -226,7 +226,7 @@ def find_strategy(name: str) -> Strategy:
 
 
 def _refuse_list(text: str) -> None:
-    """Say how several strategies are written that stand in one word, or which of them is not known."""
+    """Refuse several strategies joined by commas: name an unknown one, else say how to write them."""
     names = [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
         find_strategy(name)
@@ -235,16 +235,16 @@ def _refuse_list(text: str) -> None:
 
 
 def _in_words(name: str) -> str:
-    """Write out an abbreviation that many write out: ``zbh1`` is the Zero Bubble schedule H1."""
+    """Expand an abbreviation that is often spelled out: ``zbh1`` is the Zero Bubble schedule H1."""
     return name.replace("zb", "zerobubble", 1) if name.startswith("zb") else name
 
 
 def _names(strategy: Strategy) -> tuple[str, ...]:
-    """List all that it may be called; names of PyTorch's classes also without their prefix."""
+    """Return every name of a strategy; names of PyTorch's classes appear without their prefix, too."""
     names = (strategy.name, *strategy.aliases)
     return tuple(dict.fromkeys(each for name in names for each in (name, name.removeprefix(PYTORCHS_PREFIX))))
 
 
 def plain(name: str) -> str:
-    """Strip from a name what does not count: case, ``-``, ``_`` and spaces."""
+    """Normalise a name by removing the ignored parts: case, ``-``, ``_`` and spaces."""
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")

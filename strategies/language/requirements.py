@@ -1,4 +1,4 @@
-"""What a schedule asks of a pipeline, as data: it can be listed, checked, and answered with what would fit."""
+"""A schedule's requirements on a pipeline as data, which can be listed, checked, and used to suggest sizes that fit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Sizes(Protocol):
 
     @property
     def microbatches(self) -> int:
-        """Those of one iteration."""
+        """Microbatches of one step."""
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a schedule needs.
+    """The requirements of a schedule.
 
     Attributes
     ----------
     stages_per_device : int or None
-        Exactly so many; None for any whole number.
+        The exact number; None allows any whole number.
     default_stages_per_device : int
-        How many it takes where the configuration leaves them open.
+        The number that it takes if the configuration leaves the stages open.
     stages_come_in : int
-        Where any number will do, the stages of a device are a multiple of this.
+        If any number is allowed, the stages of a device must be a multiple of this.
     stages_option : str or None
-        The schedule's own option that says how many such parts a device has: the waves of ``hanayo``.
+        The schedule's own option for the number of such multiples on a device: the waves of ``hanayo``.
     even_devices, even_microbatches : bool
         Whether their number must be even.
     microbatches_per_device, microbatches_less : int
@@ -48,19 +48,19 @@ class Requirements:
     microbatches_less: int = 0
 
     def default_stages(self, devices: int) -> int:
-        """Return how many stages the schedule takes on so many devices where nobody says."""
+        """Return how many stages the schedule takes on these devices by default."""
         return devices * (self.stages_per_device or self.default_stages_per_device)
 
     def takes_stages(self, stages: int, devices: int) -> bool:
-        """Return whether so many stages fit."""
+        """Return whether this number of stages fits."""
         if self.stages_per_device is None:
             return stages % (self.stages_come_in * devices) == 0
         return stages == self.stages_per_device * devices
 
     def unmet(self, name: str, sizes: Sizes) -> str | None:
-        """Say which requirement a pipeline does not meet, and what would; None if it fits.
+        """Say which requirement a pipeline does not meet, and which sizes would meet it; None if it fits.
 
-        The number of stages is not looked at: the same model can be cut into more or fewer.
+        The number of stages is not checked: the same model can be cut into more or fewer.
         """
         if self.even_devices and sizes.devices % 2:
             return f"{name} needs an even number of devices; {_neighbours(sizes.devices, 2)} {sizes.devices} does not"
@@ -73,7 +73,7 @@ class Requirements:
         return None
 
     def describe(self) -> dict[str, str]:
-        """Write the requirements as text: for devices, stages and microbatches."""
+        """Write the requirements on devices, stages and microbatches as text."""
         any_number = "k·p" if self.stages_come_in == 1 else f"{self.stages_come_in}k·p"
         stages = any_number if self.stages_per_device is None else ("p" if self.stages_per_device == 1 else "2p")
         less = f" − {self.microbatches_less}" if self.microbatches_less else ""

@@ -1,4 +1,4 @@
-"""Which values of a schedule's options run on a pipeline, found by trying them."""
+"""Finds values of a schedule's options that run on a pipeline, by trying them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 
 MOST_TRIED_OPS = 250_000
-"""Trying more operations than this would keep a user waiting for a hint; what is not tried is not named."""
+"""Most operations tried for a hint, so that the user need not wait; values not tried are not named."""
 
 
 def values_that_run(
@@ -20,23 +20,24 @@ def values_that_run(
 ) -> dict[str, list[int]]:
     """Find values of a schedule's options with which its order does not deadlock.
 
-    Each value that the schedule proposes for an option (`Strategy.proposals`) is tried, the other options as chosen.
+    Each value that the schedule proposes for an option (`Strategy.proposals`) is tried, with the other options as
+    chosen.
 
     Parameters
     ----------
     strategy : Strategy
         The schedule.
     pipeline : Pipeline
-        Cut to fit it, see `strategies.given_model.stages.GivenModel`.
+        The pipeline, cut to fit the schedule; see `strategies.given_model.stages.GivenModel`.
     chosen : mapping of str to int, optional
-        The schedule's own options as they were given.
+        The schedule's own options as given.
     most : int
-        How many values of an option are enough.
+        The most values to return for an option.
 
     Returns
     -------
     dict of str to list of int
-        For each option the values that run, in the order in which they are proposed; options without any are left out.
+        For each option the values that run, in the order of their proposal; options without any are left out.
     """
     tries = max(
         0, MOST_TRIED_OPS // ((3 if strategy.splits_backward else 2) * len(pipeline.costs) * pipeline.microbatches)
@@ -61,16 +62,17 @@ def _runs(strategy: Strategy, pipeline: Pipeline, options: dict[str, int]) -> bo
 
 
 def can_run(orders: Sequence[Sequence[PipelineAction]], stages: int) -> bool:
-    """Return whether orders end: whether no actions wait for each other in a circle.
+    """Return whether orders run to the end, without actions that wait for each other in a cycle.
 
-    Devices run on in turn, each until its next action waits. As times do not matter for that, none are needed.
+    Devices take turns, and each runs until its next action must wait. Deadlock does not depend on times, so none are
+    needed.
 
     Parameters
     ----------
     orders : sequence of sequence of (Op or Block)
         The actions of each device; together they name every operation once.
     stages : int
-        How many stages there are.
+        The number of stages.
     """
     done: set[Op] = set()
     devices = [_running(order, stages, done) for order in orders]
@@ -83,7 +85,7 @@ def can_run(orders: Sequence[Sequence[PipelineAction]], stages: int) -> bool:
 
 
 def _running(order: Sequence[PipelineAction], stages: int, done: set[Op]) -> Iterator[bool]:
-    """Run a device; each time it has to wait, yield False, and True when it is through."""
+    """Run a device; yield False each time that it has to wait, and True when it is finished."""
     for action in order:
         ops = (action,) if isinstance(action, Op) else _halves(action)
         while not all(_is_ready(op, stages, done) for op in ops):

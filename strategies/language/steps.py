@@ -1,4 +1,4 @@
-"""The words in which a schedule's rule is written: F, B, I, W, and pairs of them."""
+"""The vocabulary of schedule rules: F, B, I, W, and pairs of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from solver.errors import InputError
 
 
 class Step(NamedTuple):
-    """One step of a device: a kind of operation, without the microbatch, which is counted elsewhere.
+    """One step of a device: a kind of operation. Its microbatch is usually counted elsewhere.
 
     Attributes
     ----------
     kind : str
         ``F``, ``B``, ``I`` or ``W``.
     chunk : int or None
-        Which of the device's stages; None is the first, or for W the one that has owed it longest.
+        The device's stage, by its number there; None is the first, or for W the one that has owed it longest.
     microbatch : int or None
-        Which microbatch, where the rule does not take them in increasing order.
+        The microbatch, if the rule does not take them in increasing order.
     fused_with : Step or None
         The backward that runs with this forward in one block.
     """
@@ -46,7 +46,7 @@ class Steps(tuple[Step, ...]):
         return Steps((first._replace(fused_with=second),))
 
     def __call__(self, chunk: int, microbatch: int | None = None) -> Steps:
-        """Choose the device's stage (0 is its first), and the microbatch where the rule names it."""
+        """Choose the device's stage (0 is its first), and the microbatch if the rule names it."""
         return Steps(step._replace(chunk=chunk, microbatch=microbatch) for step in self)
 
 

@@ -1,4 +1,4 @@
-"""What each framework is told of a cut, and what of it the framework cannot express."""
+"""Writes a cut for each framework, and says which parts of it the framework cannot express."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Export:
     framework : str
         Its name.
     value : str, list or None
-        The layout in the framework's grammar; None where it cannot run the cut.
+        The layout in the framework's grammar; None if the framework cannot run the cut.
     lines : tuple of str
-        What to write into its command line or configuration; empty where it cannot run the cut.
+        The lines for its command line or configuration; empty if it cannot run the cut.
     cannot : tuple of str
-        What of the plan it cannot express, and why.
+        The parts of the plan that it cannot express, and why.
     """
 
     framework: str
@@ -51,22 +51,22 @@ class Export:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the framework can run all of the plan."""
+        """Whether the framework can run the whole plan."""
         return self.value is not None and not self.cannot
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What is exported.
+    """A plan to export.
 
     Attributes
     ----------
     pipeline : Pipeline
-        With layers and their cut.
+        The pipeline, with layers and their cut.
     placement : Placement
         Which device holds which stage.
     strategy : Strategy or None
-        The published schedule; None for an order of one's own.
+        The published schedule; None for the user's own order.
     options : dict of str to int
         The schedule's options.
     """
@@ -78,18 +78,18 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """What the order is called in messages."""
+        """The name of the order in messages."""
         return "the order" if self.strategy is None else self.strategy.name
 
     @property
     def recomputed(self) -> ByKind | None:
-        """How many layers of each stage and kind are recomputed; None for none."""
+        """The number of recomputed layers for each stage and kind; None if no layer is."""
         counts = self.pipeline.recomputed_per_stage
         return counts if counts is not None and any(map(any, counts)) else None
 
 
 def planned_for(framework: str) -> str:
-    """Write the options of ``ppopt plan`` with which plans are what a framework can run."""
+    """Write the options of ``ppopt plan`` that restrict it to plans that a framework can run."""
     if framework == "Megatron-Core":
         return f"--strategies {','.join(_MEGATRONS)} --recompute uniform-k"
     names = (
@@ -99,7 +99,7 @@ def planned_for(framework: str) -> str:
 
 
 def _class_of(strategy: Strategy) -> str | None:
-    """Return PyTorch's class for a schedule."""
+    """Return the name of PyTorch's class for a schedule, if it has one."""
     return next((name for name in strategy.aliases if name.startswith(PYTORCHS_PREFIX)), None)
 
 
@@ -109,7 +109,7 @@ def exports(planned: Planned) -> tuple[Export, ...]:
     Parameters
     ----------
     planned : Planned
-        What is exported; the pipeline has layers and a cut.
+        The plan; its pipeline has layers and a cut.
     """
     return tuple(_written(name, write, planned) for name, write in _WRITERS.items())
 

@@ -1,4 +1,4 @@
-"""Reading a layout in whichever grammar it is written."""
+"""Reads a layout in any of the supported grammars."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ _MEGATRONS_NAMES = {"embedding", "decoder", "mtp", "loss"}
 
 
 def read_layout(layout: object, layers: Layers, devices: int) -> Counts:
-    """Read a layout: how many of the model's layers each stage holds.
+    """Return how many of the model's layers a layout puts on each stage.
 
     Parameters
     ----------
     layout : str or sequence
-        Megatron's text or lists of layers, torchtitan's lists of names, or DeepSpeed's parts; a list also as text.
+        Megatron's text or lists of layers, torchtitan's lists of names, or DeepSpeed's parts; lists may be given as
+        text, too.
     layers : Layers
         The model.
     devices : int
-        The ranks of the pipeline.
+        The number of pipeline ranks.
 
     Raises
     ------
     InputError
-        If it is none of these, its framework would refuse it, or the model's pins and glue do not allow it.
+        If it is none of these, its framework would refuse it, or the model's pins and glue forbid it.
     """
     if isinstance(layout, str) and layout.lstrip().startswith("["):
         layout = _read_list(layout)
@@ -44,12 +45,12 @@ def read_layout(layout: object, layers: Layers, devices: int) -> Counts:
 
 
 def cut_by_layout(pipeline: Pipeline, layout: object) -> Pipeline:
-    """Lay the layers of a pipeline's model on stages as a layout says.
+    """Cut a pipeline's model as a layout says.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers.
+        The pipeline, with layers.
     layout : str or sequence
         As for `read_layout`.
 

@@ -14,7 +14,7 @@ KINDS = ("F", "B", "I", "W")
 
 
 class Op(NamedTuple):
-    """One operation: what is done to one microbatch on one stage.
+    """One operation on one microbatch and one stage.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A backward and its two halves: filled in where they are not given, refused where they contradict each other."""
+"""A backward and its two halves: missing ones are filled in, contradictions refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from fractions import Fraction
 from strategies.model.part import WrongKeyError
 
 SPLIT_TOLERANCE = Fraction(1, 10)
-"""A full backward may differ from its two halves by this part, for measured values: the kernels differ."""
+"""Relative difference allowed between a full backward and its two halves: when measured, their kernels differ."""
 
 
 def refuse_contradiction(
     backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None, where: str = ""
 ) -> None:
-    """Refuse halves that their backward cannot consist of.
+    """Refuse halves that cannot make up their backward.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def refuse_contradiction(
 def split_backward(
     backward: Fraction | None, to_input: Fraction | None, to_weight: Fraction | None
 ) -> tuple[Fraction, Fraction, Fraction]:
-    """Fill in what is not given of a backward and its two halves."""
+    """Fill in the missing ones of a backward and its two halves."""
     if backward is None:
         assert to_input is not None
         assert to_weight is not None

@@ -1,4 +1,4 @@
-"""How results move between devices: latencies, transfer times, bandwidths, and what sends and receives wait for."""
+"""How results move between devices: latencies, transfer times, bandwidths, and the rules of waiting."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from strategies.model.numbers import PerStage, read_amount, read_count, read_dur
 from strategies.model.part import Part, WrongKeyError
 
 P2P = ("async", "links", "rendezvous", "batched")
-"""What a transfer waits for: nothing; its link; its receive and both devices' queues; and computing for it as well."""
+"""A transfer waits for nothing, for its link, or for its receive and both queues; if batched, computing waits, too."""
 
 LOWERINGS = ("timed", "pytorch", "given")
-"""Where sends and receives are placed: by time, as PyTorch does, or as the file has them."""
+"""How sends and receives are placed: by time, as PyTorch places them, or as in the file."""
 
 DEFAULT_COMMUNICATORS = "pair"
 
 
 class ByClass(Part):
-    """A number for two devices of one node, and one for two of different nodes.
+    """One number for two devices on the same node, and one for two on different nodes.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 
 
 def read_choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
-    """Make a reader of one of some names."""
+    """Make a function that reads one of the allowed names."""
 
     def read_it(value: object) -> str:
         if isinstance(value, str) and value in allowed:
@@ -81,14 +81,14 @@ def read_choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
 
 
 class Hop(NamedTuple):
-    """How long a result takes from one device to another.
+    """The time of a result from one device to another, in two parts.
 
     Attributes
     ----------
     transfer : Fraction
-        How long it is on the link.
+        Time on the link.
     latency : Fraction
-        How much later it can be used; that occupies nothing.
+        Time from then until the result can be used, during which it occupies nothing.
     """
 
     transfer: Fraction
@@ -96,7 +96,7 @@ class Hop(NamedTuple):
 
     @property
     def lag(self) -> Fraction:
-        """From its departure to its use."""
+        """The time from the result's departure until it can be used."""
         return self.transfer + self.latency
 
 
@@ -104,20 +104,20 @@ NO_HOP = Hop(Fraction(0), Fraction(0))
 
 
 class Communication(Part):
-    """What transfers cost. Boundary s lies between stages s and s + 1.
+    """The costs of transfers. Boundary s lies between stages s and s + 1.
 
     Attributes
     ----------
     latency : number, or mapping of ``node`` and ``network``
-        From the last byte to the first use.
+        The time from the last byte to the first use.
     transfer : number or list
-        How long a result is on the link, for all boundaries or for each.
+        The time of a result on the link, for all boundaries or for each.
     bytes, bytes_backward : number or list
-        How large a result is, in place of ``transfer``; backwards are as large as forwards if nothing else is said.
+        The size of a result, in place of ``transfer``; ``bytes_backward`` defaults to ``bytes``.
     bandwidth : number, or mapping of ``node`` and ``network``
         Bytes per unit of time.
     devices_per_node : int
-        Devices d and e are in one node if d // n == e // n; without it, all are in different ones.
+        Devices d and e are on one node if d // n == e // n; if absent, every device is a node of its own.
     """
 
     latency: ClassedAmount = Fraction(0)
@@ -142,14 +142,14 @@ class Communication(Part):
         return self
 
     def lists(self) -> Iterator[tuple[str, tuple[Fraction, ...]]]:
-        """Give what is given for each boundary, with its key."""
+        """Yield each value that is given per boundary, with its key."""
         for key in ("transfer", "bytes", "bytes_backward"):
             value = getattr(self, key)
             if isinstance(value, tuple):
                 yield key, value
 
     def hop(self, boundary: int, source: int, destination: int, kind: str) -> Hop:
-        """Return how long a result takes over a boundary.
+        """Return the hop of a result over a boundary.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Communication(Part):
         source, destination : int
             The devices.
         kind : {"F", "B"}
-            What is passed on: a forward's result or a backward's.
+            Whether a forward's or a backward's result is passed on.
         """
         latency = self._of_class(self.latency, source, destination)
         if self.bytes is None:
@@ -175,14 +175,14 @@ class Communication(Part):
         return value.node if together else value.network
 
     def lengthened(self, time: Fraction, *, on_link: bool) -> Communication:
-        """Let every transfer take longer, or shorter where the time is negative, but not less than none.
+        """Lengthen every transfer by a time; a negative time shortens it, to 0 at the least.
 
         Parameters
         ----------
         time : Fraction
-            By how much.
+            The time to add.
         on_link : bool
-            Whether it is time on the link, where that is given as such; else latency.
+            Whether to add it to the time on the link, unless transfers are given in bytes; otherwise to the latency.
         """
         if on_link and self.bytes is None:
             given = self.transfer or Fraction(0)
@@ -196,9 +196,9 @@ class Communication(Part):
         return self.model_copy(update={"latency": max(Fraction(0), latency + time)})
 
     def recut(self, old: int, new: int) -> Communication:
-        """Give each boundary of another cut what lies at its place in the model.
+        """Give each boundary of a new cut the value at its place in the model.
 
-        A boundary that falls into an old stage gets the larger value of that stage's two ends.
+        A boundary that falls inside an old stage gets the larger value of that stage's two ends.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Which transfers share a queue of a device: the communicators that frameworks make."""
+"""Which transfers share a queue of a device: the communicators that frameworks create."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from solver.programs import Queues, Transfer
 from strategies.model.actions import Op
 
 COMMUNICATORS = ("edge", "pair", "way", "rank")
-"""From the most to the fewest; ``edge`` and ``way`` are not comparable."""
+"""Ordered from the most to the fewest communicators; ``edge`` and ``way`` are not comparable."""
 
 MEANINGS = {
     "edge": "one communicator for each directed pair of devices",
@@ -17,16 +17,16 @@ MEANINGS = {
 }
 
 RELEASED = {"pair", "rank"}
-"""What PyTorch 2.13 makes: ``rank`` where ``device_id`` is given to ``init_process_group``, else ``pair``."""
+"""PyTorch 2.13 creates ``rank`` if ``device_id`` is given to ``init_process_group``, otherwise ``pair``."""
 
 
 def queues(communicators: str) -> Queues:
-    """Return what names the queue of a transfer.
+    """Return the function that names the queue of a transfer.
 
     Parameters
     ----------
     communicators : {"edge", "pair", "way", "rank"}
-        Which communicators there are.
+        The kind of communicators.
     """
     return _QUEUES[communicators]
 

@@ -16,15 +16,15 @@ from strategies.model.numbers import as_said, in_one_line, read_count, shown, wr
 from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 4_000_000
-"""Bytes; a configuration is a page of text, and one number for each of many stages is still far below."""
+"""Largest configuration file in bytes; even one with a number for each of many stages is far smaller."""
 
 _RENAMED = {"num_devices": "devices", "num_stages": "stages", "num_batches": "microbatches", "op_times": "times"}
 _RENAMED_TIMES = {"backward_D": "backward_input", "backward_W": "backward_weight"}
-_OF_NO_CONCERN = ("visualization_port", "defaults", "hydra")  # PP-Emulation's server, and Hydra's own keys
+_OF_NO_CONCERN = ("visualization_port", "defaults", "hydra")  # keys of PP-Emulation's server and of Hydra
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases (they can grow without bound) and without duplicate keys."""
+    """A YAML loader that refuses aliases, which can expand without bound, and duplicate keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -52,18 +52,18 @@ class _Loader(yaml.SafeLoader):
 
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_exact_number)
-_Loader.add_implicit_resolver(  # YAML 1.1 takes 1e3 for text
+_Loader.add_implicit_resolver(  # YAML 1.1 reads 1e3 as text
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
 )
 
 
 def read_configuration(path: str | Path) -> Any:
-    """Read a YAML file, or a JSON file where the name ends in ``.json``; decimals are read exactly.
+    """Read a YAML file, or a JSON file if its name ends in ``.json``; decimals are read exactly.
 
     Raises
     ------
     InputError
-        If it cannot be read or is not well formed; the message names the file and the place.
+        If the file cannot be read or is malformed; the message names the file and the place.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"configuration: must be the path of a file; found {shown(path)}")
@@ -87,14 +87,14 @@ def read_configuration(path: str | Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Read JSON: decimals exactly; duplicate keys, NaN and infinities are refused.
+    """Read JSON with exact decimals; refuse duplicate keys, NaN and infinities.
 
     Raises
     ------
     InputError
         If a key appears twice.
     ValueError
-        If it is not well formed otherwise.
+        If it is malformed in any other way.
     """
     return json.loads(
         text, parse_float=written_number, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
@@ -125,14 +125,14 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Split(NamedTuple):
-    """A configuration in its parts.
+    """A configuration, split into its parts.
 
     Attributes
     ----------
     mapping : dict
         The pipeline in ppopt's words.
     strategy : str or None
-        The strategy it names.
+        The strategy that it names.
     group_size : int or None
         PP-Emulation's ``microbatch_group_size_per_vp_stage``, an option of the interleaved strategies.
     """
@@ -153,7 +153,7 @@ def split_strategy(configuration: object) -> Split:
     Raises
     ------
     InputError
-        If it is not a mapping, names a value twice, or what is taken out of it is wrong.
+        If it is not a mapping, gives a value twice, or its strategy or group size is wrong.
     """
     if not isinstance(configuration, Mapping):
         raise InputError(f"configuration: must be a mapping of names to values; found {shown(configuration)}")

@@ -1,4 +1,4 @@
-"""What the times of stages are made of: the costs that a user gives, whatever stages a schedule cuts the model into."""
+"""Traces the times of cut stages back to the costs that a user gave, for any cut of the model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BLOCK = "overlapped_forward_backward"
 
 
 class Cost(NamedTuple):
-    """A number of a configuration.
+    """A cost in a configuration.
 
     Attributes
     ----------
     key : str
         ``forward``, ``backward_input``, ``backward_weight`` or ``overlapped_forward_backward``.
     place : int or str
-        Of which stage, or of which kind of layers.
+        Its stage, or its kind of layers.
     """
 
     key: str
@@ -30,29 +30,29 @@ class Cost(NamedTuple):
 
 
 Parts: TypeAlias = Mapping[Cost, Fraction]
-"""How much of a time each cost makes up; a time that a cost has no part in does not change with it."""
+"""The amount that each cost contributes to a time; costs that do not affect it are absent."""
 
 PartsOfKinds: TypeAlias = Mapping[str, Sequence[Parts]]
-"""For F, B, I, W and, where blocks have times of their own, ``block``: the parts of each stage's time."""
+"""The parts of each stage's time: for F, B, I, W and, if blocks have times of their own, ``block``."""
 
 
 def cost_parts(given: Pipeline, cut: Pipeline) -> PartsOfKinds | None:
-    """Take the times of a cut model apart into the costs of the model as it was given.
+    """Split the times of a cut model into the costs of the model as given.
 
-    A full backward is divided between the costs of its two halves as they are to each other; what recomputing a layer
-    adds to its backward is its forward, unless it has a time of its own.
+    A full backward is divided between the costs of its two halves in proportion to them. Recomputing a layer adds its
+    forward to its backward, unless the recomputation has a time of its own.
 
     Parameters
     ----------
     given : Pipeline
-        The model as its times are meant.
+        The model in the stages that its times are meant for.
     cut : Pipeline
-        The same model in as many stages as a schedule runs.
+        The same model in the stages that a schedule runs.
 
     Returns
     -------
     mapping or None
-        None where the parts do not add up to the times of the cut: it is not of that model.
+        None if the parts do not add up to the times of the cut, which then is not a cut of that model.
     """
     pieces = list(_pieces_of_layers(cut)) if cut.layers is not None else list(_pieces_of_stages(given, cut))
     parts: dict[str, list[Parts]] = {kind: [] for kind in ("F", "B", "I", "W")}
@@ -71,7 +71,7 @@ _Piece = tuple[str, Cost, Fraction]
 
 
 def _pieces_of_stages(given: Pipeline, cut: Pipeline) -> Iterator[list[_Piece]]:
-    """Spread the stages as they were given over those of the cut, as `Pipeline.recut` does."""
+    """Spread the given stages over those of the cut, as `Pipeline.recut` does."""
     old, new = len(given.costs), len(cut.costs)
     for stage in range(new):
         pieces: list[_Piece] = []

@@ -1,4 +1,4 @@
-"""Cuts of a model: how many of its layers lie on each stage, and how many of those are recomputed."""
+"""Cuts of a model: the number of its layers on each stage, and how many of those are recomputed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Counts: TypeAlias = tuple[int, ...]
 """One number for each stage, or for each kind."""
 
 ByKind: TypeAlias = tuple[Counts, ...]
-"""For each stage: how many layers of each kind of the model."""
+"""For each stage, the number of layers of each kind."""
 
 
 def read_layer_count(value: object) -> int:
@@ -34,7 +34,7 @@ def read_layers_per_stage(value: object) -> Counts:
 
 
 def read_recomputed_per_stage(value: object) -> tuple[Any, ...]:
-    """Read for each stage a number of layers, or numbers by the names of kinds, or one for each kind."""
+    """Read one entry for each stage: a number of layers, numbers by the names of kinds, or one number for each kind."""
     if not isinstance(value, (list, tuple)) or not value:
         raise refusal("must be a list with the number of recomputed layers of each stage", value)
     return tuple(_read_entry(_read_recomputed, stage, entry) for stage, entry in enumerate(value))
@@ -56,7 +56,7 @@ def _read_entry(read: Any, stage: int, value: object) -> Any:
 
 
 def counts_by_kind(layers: Layers, layers_per_stage: Sequence[int]) -> ByKind:
-    """Return for each stage how many layers of each kind it holds."""
+    """Return how many layers of each kind each stage holds."""
     ends = list(accumulate(kind.count for kind in layers.kinds))
     cuts = [0, *accumulate(layers_per_stage)]
     return tuple(
@@ -82,7 +82,7 @@ def check_cut(layers: Layers, layers_per_stage: Sequence[int], *, empty: bool = 
     Raises
     ------
     InputError
-        If the numbers do not sum to the layers, part what is glued, lie where a pin forbids, or leave a stage empty.
+        If the numbers do not sum to the number of layers, separate glued layers, violate a pin, or leave a stage empty.
     """
     stages = len(layers_per_stage)
     if sum(layers_per_stage) != layers.total:
@@ -118,7 +118,7 @@ def _check_pins(kind: LayerKind, held: Sequence[int]) -> None:
 
 
 def resolve_recomputed(layers: Layers, layers_per_stage: Sequence[int], given: Sequence[Any]) -> ByKind:
-    """Return for each stage how many layers of each kind are recomputed, the first ones of each name.
+    """Return how many layers of each kind each stage recomputes, taking the first ones of each name.
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ def resolve_recomputed(layers: Layers, layers_per_stage: Sequence[int], given: S
     layers_per_stage : sequence of int
         Its cut.
     given : sequence
-        For each stage a number (the first layers there that can be recomputed), numbers by name, or one a kind.
+        For each stage a number (of the first layers there that can be recomputed), numbers by name, or one per kind.
 
     Raises
     ------
     InputError
-        If a stage does not hold so many layers that can be recomputed.
+        If a stage holds fewer layers that can be recomputed.
     """
     if len(given) != len(layers_per_stage):
         raise InputError(
@@ -186,7 +186,7 @@ def _first_ones(stage: int, able: Sequence[int], wanted: int, what: str) -> Coun
 
 
 def written_recomputed(layers: Layers, recomputed: ByKind) -> list[int | dict[str, int]]:
-    """Write what is recomputed as in a configuration: a number a stage; by name where several kinds can be."""
+    """Write what is recomputed as in a configuration: one number per stage, or by name if several kinds can be."""
     named = [_named(layers, counts) for counts in recomputed]
     if len(layers.recomputable) > 1:
         return [dict(counts) for counts in named]
@@ -204,7 +204,7 @@ def _named(layers: Layers, counts: Counts) -> dict[str, int]:
 def stage_costs(
     layers: Layers, layers_per_stage: Sequence[int], recomputed: ByKind | None = None
 ) -> tuple[LayerCosts, ...]:
-    """Cost the stages of a cut; an empty stage costs nothing.
+    """Add up the costs of each stage of a cut; an empty stage costs nothing.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def stage_costs(
     layers_per_stage : sequence of int
         The cut.
     recomputed : sequence of sequence of int or None
-        For each stage and kind how many layers are recomputed; None for no layer.
+        The number of recomputed layers for each stage and kind; None if no layer is.
     """
     by_kind = counts_by_kind(layers, layers_per_stage)
     again = recomputed or (((0,) * len(layers.kinds),) * len(by_kind))
@@ -233,17 +233,17 @@ def _costs_of(kind: LayerKind, count: int, recomputed: int) -> list[LayerCosts]:
 
 
 def even_cut(layers: Layers, stages: int, *, empty: bool = True) -> Counts:
-    """Cut a model as frameworks do by default: equally many layers on each stage, the first stages one more.
+    """Cut a model as frameworks do by default: the same number of layers on each stage, the first stages one more.
 
-    Layers that their pins leave one stage only, such as an embedding or a head, lie there and are not counted. What
-    is glued goes where its first layer would; what is pinned, to the nearest stage that it may lie on.
+    Layers pinned to a single stage, such as an embedding or a head, lie there and are not counted. Glued layers go
+    where the first of them would; pinned layers go to the nearest stage that their pins allow.
 
     Parameters
     ----------
     layers : Layers
         The model.
     stages : int
-        How many stages there are.
+        The number of stages.
     empty : bool
         Whether stages may be empty.
 
@@ -267,7 +267,7 @@ def even_cut(layers: Layers, stages: int, *, empty: bool = True) -> Counts:
         first, last = windows[place]
         is_free = first < last
         target = wanted[placed] if is_free else first
-        if reach is not None:  # each group on the stage of the one before it or on the next, and all stages reached
+        if reach is not None:  # each group on the stage of the one before it or the next stage, and none left empty
             first, last = reach[number]
             first, last = max(first, stage), min(last, stage + (number > 0))
         stage = min(max(target, first), last)
@@ -277,13 +277,13 @@ def even_cut(layers: Layers, stages: int, *, empty: bool = True) -> Counts:
 
 
 def _even_stages(layers: int, stages: int) -> list[int]:
-    """Return the stage of each of some layers that are spread evenly."""
+    """Return the stage of each layer if layers are spread evenly."""
     least, more = divmod(layers, stages)
     return [stage for stage in range(stages) for _ in range(least + (stage < more))]
 
 
 def _reachable(layers: Layers, windows: Sequence[tuple[int, int]], stages: int) -> list[tuple[int, int]]:
-    """Find for each group the stages from which the groups behind it can fill all others."""
+    """Return for each group the first and the last stage from which the groups after it can fill all later stages."""
     reach: list[tuple[int, int]] = []
     first = last = stages - 1
     for number, (place, _) in enumerate(reversed(layers.groups)):

@@ -1,4 +1,4 @@
-"""A model as its layers: what each kind costs, how many there are, and where they may lie."""
+"""A model given as layers: their kinds, costs and numbers, and the stages on which they may lie."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from strategies.model.numbers import read_amount, read_count, refusal
 from strategies.model.part import Part, WrongKeyError
 
 MOST_LAYERS = 100_000
-"""More layers than this are refused: every one of them is looked at."""
+"""More layers than this are refused, since some steps visit every layer."""
 
 LETTERS = {"E": "embedding", "t": "decoder layer", "m": "multi-token prediction", "L": "final norm, head and loss"}
-"""Megatron's letters, with what they stand for."""
+"""Megatron's letters and their meanings."""
 
 _WORDS_OF_LETTERS = (
     ("m", re.compile(r"(^|[^a-z])mtp|multi.?token", re.IGNORECASE)),
@@ -56,14 +56,14 @@ Letter: TypeAlias = Annotated[Literal["E", "t", "m", "L"], PlainValidator(_read_
 
 
 class LayerCosts(NamedTuple):
-    """What one layer costs, or several together, exactly.
+    """The exact cost of one layer, or of several together.
 
     Attributes
     ----------
     forward, backward, backward_input, backward_weight : Fraction
         F, B, I and W of one microbatch.
     activation, held_for_weight : Fraction
-        What a microbatch keeps, and the part of it that I leaves to W.
+        The memory that a microbatch keeps, and the part of it that I leaves to W.
     static : Fraction
         Weights, gradients and optimizer state.
     """
@@ -77,29 +77,29 @@ class LayerCosts(NamedTuple):
     static: Fraction
 
     def times(self, count: int) -> LayerCosts:
-        """Cost so many layers."""
+        """Return the cost of ``count`` such layers."""
         return LayerCosts(*(count * value for value in self))
 
     def plus(self, other: LayerCosts) -> LayerCosts:
-        """Cost these and others together."""
+        """Return the cost of these and other layers together."""
         return LayerCosts(*(one + two for one, two in zip(self, other, strict=True)))
 
 
 NOTHING = LayerCosts(*[Fraction(0)] * len(LayerCosts._fields))
-"""What no layer at all costs."""
+"""The cost of no layer."""
 
 
 class Recompute(Part):
-    """How a layer changes where its forward is run once more for its backward.
+    """How the costs of a layer change if its forward is run again for its backward.
 
     Attributes
     ----------
     time : number or None
-        By how much B and I grow; where absent, by the forward.
+        The time added to B and to I; if absent, the forward.
     activation : number
-        What a microbatch keeps then.
+        The memory that a microbatch keeps then.
     held_for_weight : number or None
-        The part of it that I leaves to W; where absent, as much as without recomputation, if there is so much.
+        The part of it that I leaves to W; if absent, as much as without recomputation, but at most ``activation``.
     """
 
     time: Amount | None = None
@@ -108,32 +108,32 @@ class Recompute(Part):
 
 
 class LayerKind(Part):
-    """A row of equal layers.
+    """A run of equal layers.
 
     Attributes
     ----------
     name : str
-        What they are called. Rows of the same name are of the same kind and cost the same.
+        Their name. Runs of the same name are of the same kind and cost the same.
     count : int
-        How many there are in a row.
+        The number of layers in the run.
     forward : number
-        F of one layer and microbatch; it may be 0, as the others.
+        F of one layer and microbatch; like the other times, it may be 0.
     backward, backward_input, backward_weight : number or None
         B, I and W, with the defaults of `Times`.
     activation : number or None
-        What one microbatch keeps; where absent, 1, or 0 where the backward takes no time.
+        The memory that one microbatch keeps; if absent, 1, or 0 if the backward takes no time.
     held_for_weight : number or None
-        The part of it that I leaves to W; where absent, all of it, or 0 where W takes no time.
+        The part of it that I leaves to W; if absent, all of it, or 0 if W takes no time.
     static : number
         Weights, gradients and optimizer state of one layer.
     earliest_stage, latest_stage : int or None
-        The first and the last stage on which they may lie; negative from the end.
+        The first and the last stage on which they may lie; negative numbers count from the end.
     glue : int
-        So many layers at a time stay on one stage.
+        Each group of this many layers stays on one stage.
     letter : {"E", "t", "m", "L"} or None
-        What Megatron calls them; where absent, the name tells.
+        Megatron's letter for them; if absent, it follows from the name.
     recompute : Recompute or None
-        What recomputing one of them changes; where absent, they are never recomputed.
+        How recomputing one of them changes its costs; if absent, they are never recomputed.
     """
 
     name: Name
@@ -173,7 +173,7 @@ class LayerKind(Part):
 
     @cached_property
     def costs(self) -> LayerCosts:
-        """What one layer costs, with every default filled in."""
+        """The cost of one layer, with every default filled in."""
         backward, to_input, to_weight = split_backward(self.backward, self.backward_input, self.backward_weight)
         activation = self.activation
         if activation is None:
@@ -185,7 +185,7 @@ class LayerKind(Part):
 
     @cached_property
     def recomputed(self) -> LayerCosts | None:
-        """What one recomputed layer costs; None where it cannot be recomputed."""
+        """The cost of one recomputed layer; None if it cannot be recomputed."""
         if self.recompute is None:
             return None
         plain, changed = self.costs, self.recompute
@@ -200,12 +200,12 @@ class LayerKind(Part):
 
     @property
     def halves_are_assumed(self) -> bool:
-        """Whether the backward is given and neither of its halves, so that I and W are taken to be half of B each."""
+        """Whether the backward is given without its halves, so that I and W are assumed to be half of B each."""
         return self.backward is not None and self.backward_input is None and self.backward_weight is None
 
     @property
     def megatron_letter(self) -> str:
-        """What Megatron calls these layers: as given, or as the name tells."""
+        """Megatron's letter for these layers: as given, or derived from the name."""
         if self.letter is not None:
             return self.letter
         if self.name in LETTERS:
@@ -213,12 +213,12 @@ class LayerKind(Part):
         return next((letter for letter, words in _WORDS_OF_LETTERS if words.search(self.name)), "t")
 
     def stage_window(self, stages: int) -> tuple[int, int]:
-        """Return the first and the last stage on which these layers may lie, by their own pins.
+        """Return the first and the last stage on which their own pins let these layers lie.
 
         Raises
         ------
         WrongKeyError
-            If a pin leaves them no stage of so many.
+            If a pin leaves them no stage of that number.
         """
         first = _from_the_end(self.earliest_stage, stages, 0)
         last = _from_the_end(self.latest_stage, stages, stages - 1)
@@ -247,10 +247,10 @@ def _no_such_stage(stage: int | None, stages: int) -> str:
 
 
 def _refuse_kept_for_no_time(costs: LayerCosts, prefix: str = "") -> None:
-    """Refuse activations that are kept for something that takes no time, or more than all for W.
+    """Refuse activations kept for an operation that takes no time, and a part for W that exceeds the whole.
 
-    With that, whatever returns memory takes time, and it never matters in which order things start and end at one
-    moment.
+    As a result, every operation that returns memory takes time, so the order of starts and ends at one moment never
+    matters.
     """
     activation, held = costs.activation, costs.held_for_weight
     if held > activation:
@@ -274,7 +274,7 @@ def _refuse_kept_for_no_time(costs: LayerCosts, prefix: str = "") -> None:
 
 
 class Layers(RootModel[tuple[LayerKind, ...]]):
-    """All layers of a model, in its order."""
+    """All layers of a model, in the order of the model."""
 
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -294,23 +294,23 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         first: dict[str, int] = {}
         for place, kind in enumerate(self.kinds):
             other = first.setdefault(kind.name, place)
-            if _look(kind) != _look(self.kinds[other]):
+            if _properties(kind) != _properties(self.kinds[other]):
                 raise ValueError(f"rows of one name must have the same costs, glue and letter; {kind.name} differs")
         return self
 
     @property
     def kinds(self) -> tuple[LayerKind, ...]:
-        """The rows of equal layers, in the order of the model."""
+        """The runs of equal layers, in the order of the model."""
         return self.root
 
     @cached_property
     def total(self) -> int:
-        """How many layers there are."""
+        """The number of layers."""
         return sum(kind.count for kind in self.kinds)
 
     @cached_property
     def sum_of_costs(self) -> LayerCosts:
-        """What all layers cost together, none recomputed."""
+        """The cost of all layers together, with none recomputed."""
         return added_up(kind.costs.times(kind.count) for kind in self.kinds)
 
     @cached_property
@@ -320,7 +320,7 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
 
     @cached_property
     def groups(self) -> tuple[tuple[int, int], ...]:
-        """The layers that stay together, in the order of the model: (place of the kind, how many)."""
+        """The groups of layers that stay together, in the order of the model: (index of the kind, number of layers)."""
         return tuple(
             (place, kind.glue) for place, kind in enumerate(self.kinds) for _ in range(kind.count // kind.glue)
         )
@@ -331,19 +331,19 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
         return "".join(kind.megatron_letter * kind.count for kind in self.kinds)
 
     def stage_windows(self, stages: int, *, empty: bool = True) -> tuple[tuple[int, int], ...]:
-        """Return for each kind the first and the last stage that its pins and those of its neighbours leave it.
+        """Return for each kind the first and the last stage that its pins and its neighbours' pins allow.
 
         Parameters
         ----------
         stages : int
-            How many stages there are.
+            The number of stages.
         empty : bool
             Whether stages may be empty.
 
         Raises
         ------
         InputError
-            If the pins leave a kind no stage, or the layers cannot fill all stages that may not be empty.
+            If the pins leave a kind no stage, or the layers cannot fill every stage though none may be empty.
         """
         own = self._own_windows(stages)
         firsts, lasts = [first for first, _ in own], [last for _, last in own]
@@ -387,12 +387,12 @@ class Layers(RootModel[tuple[LayerKind, ...]]):
 
 
 def added_up(costs: Iterable[LayerCosts]) -> LayerCosts:
-    """Cost several things together."""
+    """Return the sum of several costs."""
     total = NOTHING
     for each in costs:
         total = total.plus(each)
     return total
 
 
-def _look(kind: LayerKind) -> tuple[object, ...]:
+def _properties(kind: LayerKind) -> tuple[object, ...]:
     return kind.costs, kind.recomputed, kind.glue, kind.megatron_letter

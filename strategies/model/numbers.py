@@ -1,4 +1,4 @@
-"""Numbers as users write them: read exactly, refused with a reason."""
+"""Numbers as users write them: read exactly, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from solver.errors import InputError
 from solver.exact import exact
 
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
-"""A duration outside is a slip of the pen; inside, every figure still fits a float."""
+"""Allowed durations: anything outside is surely a typo, and inside every figure fits a float."""
 
 SEEDS = 2**31
-"""How many seeds there are."""
+"""The number of seeds."""
 
 PerStage: TypeAlias = Fraction | tuple[Fraction, ...]
 """One number for all, or one each."""
@@ -39,7 +39,7 @@ _SHORTENED = _Shortened()
 
 
 def shown(value: object) -> str:
-    """Write a value that was found, shortened and in one line, for a message."""
+    """Write a found value for a message: shortened, on one line."""
     try:
         return in_one_line(_SHORTENED.repr(value))
     except ValueError:  # Python refuses to write integers of thousands of digits
@@ -51,24 +51,24 @@ _ESCAPED = {code: chr(code).encode("unicode_escape").decode() for code in _CONTR
 
 
 def in_one_line(text: object) -> str:
-    """Write a text from outside, such as a file's name, for a message: in one line, and nothing a terminal obeys."""
+    """Write outside text, such as a file's name, for a message: on one line, without control characters."""
     return " ".join(str(text).splitlines()).translate(_ESCAPED)
 
 
 def as_said(error: Exception) -> str:
-    """Write what a reader of text found wrong, without Python's advice on numbers of thousands of digits."""
+    """Write the error of a parser, without Python's advice on numbers of thousands of digits."""
     if "set_int_max_str_digits" in str(error):
         return "a number has thousands of digits; numbers lie between 1e-30 and 1e30"
     return " ".join(str(error).split())[:300]
 
 
 def written_number(text: str) -> Decimal:
-    """Read a number with every digit that was written; a float would round it, and the smallest ones to 0.
+    """Read a number with every digit as written; a float would round it, and tiny numbers to 0.
 
     Raises
     ------
     ValueError
-        If it is not a number, or its exponent has too many digits to be one.
+        If it is not a number, or its exponent has too many digits.
     """
     try:
         return Decimal(text)
@@ -77,7 +77,7 @@ def written_number(text: str) -> Decimal:
 
 
 def refusal(expected: str, value: object) -> ValueError:
-    """Make the error that says what was expected and what was found."""
+    """Make the error that names the expected and the found value."""
     return ValueError(f"{expected}; found {shown(value)}")
 
 
@@ -89,12 +89,12 @@ def read_count(value: object) -> int:
 
 
 def check_seed(seed: object) -> None:
-    """Refuse what does not seed everything that is random: solvers in C take 31 bits.
+    """Refuse a seed that not every random generator accepts: solvers in C take 31 bits.
 
     Raises
     ------
     InputError
-        With what is allowed.
+        If the seed is not allowed; the message says which seeds are.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
         raise InputError(f"seed: must be a whole number from 0 to {SEEDS - 1}; found {shown(seed)}")
@@ -108,7 +108,7 @@ def read_number(value: object) -> Fraction:
         raise refusal("must be a finite number", value)
     if not value:
         return Fraction(0)
-    # before it is written out exactly, which takes as many digits as the exponent says
+    # checked before writing it out exactly, which takes as many digits as the exponent says
     far_off = isinstance(value, Decimal) and abs(value.adjusted()) > 31
     number = None if far_off else _exactly(value)
     if number is None or not SMALLEST <= abs(number) <= LARGEST:
@@ -119,15 +119,15 @@ def read_number(value: object) -> Fraction:
 def _exactly(value: Real | Decimal) -> Fraction:
     if isinstance(value, (float, Rational, Decimal)):
         return exact(value)
-    return Fraction(str(value))  # such as NumPy's float32: the shortest decimal form, as for a float
+    return Fraction(str(value))  # e.g. NumPy's float32: its shortest decimal form, as for a float
 
 
 LONGEST_UNIT = 12
-"""Characters: it stands behind every figure."""
+"""Most characters of a unit, since it follows every figure."""
 
 
 def read_unit(value: object) -> str:
-    """Read what a unit is called."""
+    """Read the name of a unit."""
     if (
         not isinstance(value, str)
         or not 0 < len(value) <= LONGEST_UNIT
@@ -164,14 +164,14 @@ def read_share(value: object) -> Fraction:
 
 
 def read_each(read: Callable[[object], Fraction], what: str = "stage") -> Callable[[object], PerStage]:
-    """Make a reader of one number for all, a list, or a mapping from stage (or device) to number.
+    """Make a function that reads one number for all, a list, or a mapping from stage (or device) to number.
 
     Parameters
     ----------
     read : callable
         Reads one number.
     what : str
-        What the entries belong to: ``stage`` or ``device``.
+        Whether the entries belong to a ``stage`` or a ``device``.
     """
 
     def read_them(value: object) -> PerStage:

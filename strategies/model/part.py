@@ -1,4 +1,4 @@
-"""What the parts of a configuration have in common: frozen, strict, and no unknown keys."""
+"""The base class of a configuration's parts: frozen, strict, without unknown keys."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Part(BaseModel):
     )
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """List what is shown: what was given, as plain numbers."""
+        """Yield the given values as plain numbers."""
         yield from plain_values(self).items()
 
 
 class WrongKeyError(ValueError):
-    """One key of a part is wrong beside others.
+    """One key of a part is wrong in view of the others.
 
     Attributes
     ----------
     key : str
-        Which key of the part.
+        The key of the part.
     """
 
     def __init__(self, key: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The pipeline: devices, stages, microbatches, and what each stage costs in time and memory."""
+"""The pipeline: devices, stages, microbatches, and the time and memory of each stage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from strategies.model.pipeline_text import describe_costs, describe_sizes
 from strategies.model.validation_messages import describe
 
 MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
-"""More operations than this are refused up front: in a schedule that is written out, and in one that is searched."""
+"""Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
 
 Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
 Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
@@ -58,18 +58,18 @@ DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amo
 
 
 class Times(Part):
-    """How long the operations last, in any one unit of time: one number for all stages, or one each.
+    """The durations of operations, in any one unit of time: one number for all stages, or one each.
 
     Attributes
     ----------
     forward : number, list or mapping
         F of each stage.
     backward : number, list or mapping
-        B of each stage; where absent, the sum of its two halves.
+        B of each stage; if absent, the sum of its two halves.
     backward_input, backward_weight : number, list or mapping
-        I and W of each stage; where absent, what the other leaves of B, or half of B each.
+        I and W of each stage; if one is absent, it is the rest of B; if both are, half of B each.
     overlapped_forward_backward : number, list or mapping
-        Any overlapped block whose forward is on that stage; where absent, see `Pipeline.overlap`.
+        Any overlapped block whose forward is on that stage; if absent, see `Pipeline.overlap`.
     """
 
     forward: StageDurations
@@ -87,18 +87,18 @@ class Times(Part):
 
 
 class Memory(Part):
-    """The memory, in any one unit: what a stage keeps of a microbatch and at all times, and what a device has.
+    """Memory, in any one unit: kept by a stage for each microbatch, kept by it at all times, and available on a device.
 
     Attributes
     ----------
     activation : number, list or mapping
         Taken when F starts, for each stage.
     held_for_weight : number, list or mapping or None
-        The part of it that I leaves to W; where absent, all of it.
+        The part of it that I leaves to W; if absent, all of it.
     static : number, list or mapping or None
-        What each stage keeps at all times: weights, gradients, optimizer state; where absent, it is not counted.
+        Kept by each stage at all times: weights, gradients, optimizer state; if absent, it is not counted.
     limit : number, list or mapping or None
-        What a device has; where absent, memory is not limited.
+        The memory of a device; if absent, memory is not limited.
     """
 
     activation: StageAmounts = Fraction(1)
@@ -108,7 +108,7 @@ class Memory(Part):
 
 
 class StageCosts(NamedTuple):
-    """What one stage costs, exactly."""
+    """The exact costs of one stage."""
 
     forward: Fraction
     backward: Fraction
@@ -121,16 +121,22 @@ class StageCosts(NamedTuple):
 
     @property
     def durations(self) -> tuple[Fraction, ...]:
-        """How long the operations outside blocks take."""
+        """The durations of operations outside blocks."""
         return self.forward, self.backward, self.backward_input, self.backward_weight
 
     @property
     def amounts(self) -> tuple[Fraction, ...]:
-        """The memory."""
+        """The amounts of memory."""
         return self.activation, self.held_for_weight, self.static
 
+    @property
+    def changes(self) -> dict[str, Fraction]:
+        """By how much each kind of operation changes the memory: F takes at its start, backwards return at the end."""
+        activation, held = self.activation, self.held_for_weight
+        return {"F": activation, "B": -activation, "I": held - activation, "W": -held}
+
     def least_backward(self, split_backward: bool) -> Fraction:
-        """Return how long a backward takes at least, where it may be I and W."""
+        """Return the shortest time of a backward, which may run as I and W if ``split_backward``."""
         return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward
 
 
@@ -149,33 +155,33 @@ class Pipeline(Part):
     stages : int or None
         Slices of the model; None leaves it to the schedule.
     microbatches : int
-        Those of one iteration, both directions of a bidirectional pipeline together.
+        Those of one step, both directions of a bidirectional pipeline together.
     unit : str or None
-        What the unit of time is called: it labels figures and changes none.
+        The name of the unit of time; it labels figures and changes none.
     layers : Layers or None
-        The model as its layers; then times and memory follow from them and from the cut.
+        The model as its layers; times and memory then follow from them and from the cut.
     layers_per_stage : tuple of int or None
-        The cut: how many layers each stage holds; None leaves it open.
+        The cut: the number of layers on each stage; None leaves it open.
     recomputed_per_stage : tuple of tuple of int or None
-        For each stage and kind of layers how many are recomputed; None for no layer.
+        The number of recomputed layers for each stage and kind; None if no layer is.
     times : Times
-        How long the operations last.
+        The durations of operations.
     p2p_latency : number
-        The time from the end of an operation to the arrival of its result on another device: short for a
-        `communication` of that latency alone.
+        The time from the end of an operation to the arrival of its result on another device: shorthand for a
+        `communication` with that latency alone.
     communication : Communication or None
-        What transfers cost, hop by hop.
+        The costs of transfers, hop by hop.
     p2p : {"async", "links", "rendezvous", "batched"} or None
-        What a transfer waits for; ``async``, nothing, where absent.
+        What a transfer waits for; if absent, ``async``: nothing.
     communicators : {"edge", "pair", "way", "rank"} or None
-        For ``rendezvous``: which transfers share a queue of a device; ``pair`` where absent.
+        For ``rendezvous``: which transfers share a queue of a device; if absent, ``pair``.
     lowering : {"timed", "pytorch", "given"} or None
-        For ``rendezvous``: where sends and receives are placed; ``timed`` where absent.
+        For ``rendezvous``: how sends and receives are placed; if absent, ``timed``.
     overlap : number or None
-        σ, from 0 to 1: an overlapped block of F on one stage and B on another, or the same, lasts
-        F + B − σ · min(F, B). Where absent, 0, unless the times of the blocks are given.
+        σ, from 0 to 1: an overlapped block of F on one stage and B on the same or another stage lasts
+        F + B − σ · min(F, B). If absent, 0, unless the times of the blocks are given.
     memory : Memory
-        What is kept, and what the limit is.
+        The memory that is kept, and the limit.
     """
 
     devices: Count
@@ -201,7 +207,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            With a line for each thing that is wrong.
+            If anything is wrong, with a line for each fault.
         """
         return cls._read(split_strategy(mapping).mapping)
 
@@ -219,7 +225,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            If the file cannot be read, or for each thing that is wrong in it.
+            If the file cannot be read, or anything in it is wrong, with a line for each fault.
         """
         mapping = read_configuration(path)
         try:
@@ -265,7 +271,7 @@ class Pipeline(Part):
         return self
 
     def _check_communication(self) -> None:
-        """Refuse communication that contradicts the sizes, the latency, or what transfers wait for."""
+        """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
         for key in ("communicators", "lowering"):
             if getattr(self, key) is not None and self.p2p != "rendezvous":
                 raise WrongKeyError(key, f"applies to p2p: rendezvous; found p2p: {self.p2p or 'async'}")
@@ -295,16 +301,16 @@ class Pipeline(Part):
                 )
 
     def hop(self, boundary: int, source: int, destination: int, kind: str = "F") -> Hop:
-        """Return how long a result takes from one device to another; on one device it takes no time.
+        """Return the hop of a result from one device to another; within one device it takes no time.
 
         Parameters
         ----------
         boundary : int
-            The lower of the two stages between which it passes.
+            The lower of the two stages that it passes between.
         source, destination : int
             The devices.
         kind : {"F", "B"}
-            What is passed on: a forward's result or a backward's.
+            Whether a forward's or a backward's result is passed on.
         """
         if source == destination:
             return NO_HOP
@@ -313,7 +319,7 @@ class Pipeline(Part):
         return self.communication.hop(boundary, source, destination, kind)
 
     def hops(self, homes: Sequence[int]) -> Iterator[Hop]:
-        """List the hops of a placement, both ways over each boundary between devices.
+        """Yield the hops of a placement, both ways over each boundary between devices.
 
         Parameters
         ----------
@@ -327,16 +333,16 @@ class Pipeline(Part):
 
     @property
     def longest_lag(self) -> Fraction:
-        """The most that any hop between two devices can take, whatever the placement."""
+        """The longest lag of any hop between two devices, in any placement."""
         return max(self._lags(), default=Fraction(0))
 
     @property
     def least_lag(self) -> Fraction:
-        """The least that any hop between two devices can take, whatever the placement."""
+        """The shortest lag of any hop between two devices, in any placement."""
         return min(self._lags(), default=Fraction(0))
 
     def _lags(self) -> Iterator[Fraction]:
-        """List what a hop can take: over each boundary, within a node and between nodes, both ways."""
+        """Yield every possible lag of a hop: over each boundary, within a node and between nodes, both ways."""
         if self.communication is None:
             yield self.p2p_latency
             return
@@ -346,11 +352,11 @@ class Pipeline(Part):
 
     @property
     def semantics(self) -> str:
-        """What a transfer waits for, with the default filled in."""
+        """The value of ``p2p``, with the default filled in."""
         return self.p2p or "async"
 
     def _lay_out(self, layers: Layers) -> None:
-        """Make the times and the memory of the stages from the layers on them."""
+        """Compute the times and the memory of each stage from its layers."""
         limit = self.memory.limit
         if limit is not None:
             limits = limit if isinstance(limit, tuple) else (limit,) * self.devices
@@ -381,7 +387,7 @@ class Pipeline(Part):
             recomputed = resolve_recomputed(layers, self.layers_per_stage, self.recomputed_per_stage)
         columns = zip(*stage_costs(layers, self.layers_per_stage, recomputed), strict=True)
         forward, backward, to_input, to_weight, activation, held, static = columns
-        # not read like a user's numbers: those of an empty stage are 0
+        # bypasses the validation of user input: the costs of an empty stage are 0
         times = Times.model_construct(
             forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
         )
@@ -448,9 +454,9 @@ class Pipeline(Part):
         )
 
     def block_duration(self, forward_stage: int, backward_stage: int) -> Fraction:
-        """Compute how long an overlapped block lasts.
+        """Return the duration of an overlapped block.
 
-        That is what is given for the forward's stage (the rule of PP-Emulation), else F + B − σ · min(F, B).
+        If block times are given, it is that of the forward's stage (PP-Emulation's rule), else F + B − σ · min(F, B).
 
         Parameters
         ----------
@@ -465,12 +471,12 @@ class Pipeline(Part):
 
     @property
     def is_open_cut(self) -> bool:
-        """Whether the model is given as layers, and not yet which of them lie on which stage."""
+        """Whether the model is given as layers that are not yet assigned to stages."""
         return self.layers is not None and self.layers_per_stage is None
 
     @property
     def halves_are_assumed(self) -> bool:
-        """Whether backwards are given and neither of their halves, so that I and W are taken to be half of B each."""
+        """Whether backwards are given without their halves, so that I and W are assumed to be half of B each."""
         if self.layers is not None:
             return all(kind.halves_are_assumed for kind in self.layers.kinds)
         times = self.times
@@ -478,12 +484,12 @@ class Pipeline(Part):
 
     @property
     def stages_per_device(self) -> int:
-        """How many stages each device holds, if the same on each."""
+        """The number of stages on each device, if it is the same on each."""
         return (self.stages or self.devices) // self.devices
 
     @property
     def limits(self) -> tuple[Fraction | None, ...]:
-        """The memory limit of each device; None where there is none."""
+        """The memory limit of each device; None if it has none."""
         return tuple(_entry(self.memory.limit, device) for device in range(self.devices))
 
     @property
@@ -498,8 +504,8 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            If it is not a whole number of at least 1, too large, or not what the lists of times have; or if the layers
-            cannot be cut so.
+            If the number is not a whole number of at least 1, is too large, or differs from the lengths of the lists of
+            times; or if the layers cannot be cut into that number.
         """
         if self.is_open_cut:
             return self.with_even_cut(_stage_count(stages))
@@ -511,15 +517,15 @@ class Pipeline(Part):
         Parameters
         ----------
         layers_per_stage : sequence of int
-            How many layers each stage holds; their number is the number of stages.
+            The number of layers on each stage, one entry per stage.
         recomputed_per_stage : sequence or None
-            For each stage how many of its layers are recomputed: a number (the first ones that can be), numbers by the
-            names of kinds, or one number for each kind; None for no layer.
+            For each stage, how many of its layers are recomputed: a number (of the first ones that can be), numbers by
+            the names of kinds, or one number for each kind; None if no layer is.
 
         Raises
         ------
         InputError
-            If the pipeline has no layers, or they do not allow this cut.
+            If the pipeline has no layers, or its layers do not allow this cut.
         """
         if self.layers is None:
             raise InputError("layers_per_stage: needs layers, and this pipeline gives the times of its stages")
@@ -528,7 +534,7 @@ class Pipeline(Part):
         return self.model_copy(update={"stages": None, **cut, **self._communication_in(len(layers_per_stage))})
 
     def _communication_in(self, stages: int) -> dict[str, Any]:
-        """Give what transfers cost in another number of stages, where that is given for each boundary."""
+        """Return the costs of transfers for another number of stages, if they are given per boundary."""
         given = self.communication
         if given is None or self.stages in (None, stages) or not list(given.lists()):
             return {}
@@ -558,13 +564,13 @@ class Pipeline(Part):
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
     def without_waiting(self) -> Pipeline:
-        """Let transfers wait for nothing: the same hops, as every bound counts them."""
+        """Return the pipeline with transfers that wait for nothing: the same hops, as every bound counts them."""
         if self.semantics == "async":
             return self
         return self.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
 
     def as_stages(self) -> Pipeline:
-        """Forget the layers: the same costs, given for each stage.
+        """Return the pipeline without its layers: the same costs, given per stage.
 
         Raises
         ------
@@ -577,27 +583,27 @@ class Pipeline(Part):
         return self._read(fields | dict.fromkeys(("layers", "layers_per_stage", "recomputed_per_stage")))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the pipeline; with changes, the whole is read and checked anew.
+        """Copy the pipeline; if anything changes, the whole is read and checked again.
 
         Raises
         ------
         InputError
-            For each thing that is wrong with the changes.
+            If anything is wrong with the changes, with a line for each fault.
         """
         if not update:
             return super().model_copy(deep=deep)
         fields = {key: getattr(self, key) for key in type(self).model_fields}
-        if self.layers is not None:  # what follows from them is not given
+        if self.layers is not None:  # drop the values derived from layers
             del fields["times"]
             fields["memory"] = Memory(limit=self.memory.limit)
-        return self._read(fields | dict(update))  # the costs, kept beside the fields, stay behind
+        return self._read(fields | dict(update))  # cached costs are not copied
 
     def recut(self, stages: int) -> Pipeline:
         """Cut the same model into another number of stages.
 
-        Each stage's times and memory are spread evenly over its part of the model; a new stage gets what lies in its
-        part. So a stage splits evenly, neighbours merge, and every total stays the same, exactly. A model of layers is
-        cut evenly between its layers instead.
+        Each stage's times and memory are spread evenly over its part of the model, and a new stage gets the share that
+        falls into its own part. So a stage splits evenly, neighbours merge, and every total stays exactly the same. A
+        model of layers is cut evenly between its layers instead.
 
         Parameters
         ----------
@@ -607,7 +613,7 @@ class Pipeline(Part):
         Raises
         ------
         InputError
-            If it is not a whole number of at least 1 or too large, or the pipeline leaves its own open.
+            If the number is not a whole number of at least 1 or is too large, or the pipeline leaves its own open.
         """
         stages = _stage_count(stages)
         if stages == self.stages and not self.is_open_cut:
@@ -626,16 +632,16 @@ class Pipeline(Part):
         if self.memory.static is None:
             del kept["static"]
         durations: dict[str, Any] = {key: columns[key] for key in Times.model_fields if key in columns}
-        if self.halves_are_assumed:  # as they are of the new cut
+        if self.halves_are_assumed:  # the new cut assumes them too
             durations |= {"backward_input": None, "backward_weight": None}
-        # not read like a user's numbers: parts may be smaller than those may be, and sums larger
+        # bypasses the validation of user input: parts may be smaller than allowed there, and sums larger
         times = Times.model_construct(**durations)
         memory = Memory.model_construct(**kept, limit=self.memory.limit)
         changes: dict[str, Any] = {"stages": stages, "times": times, "memory": memory}
         return self.model_copy(update=changes | self._communication_in(stages))
 
     def to_mapping(self) -> dict[str, Any]:
-        """Write the pipeline as a configuration, absent values left out."""
+        """Write the pipeline as a configuration without absent values."""
         mapping: dict[str, Any] = plain_values(self)
         if self.layers is not None:
             del mapping["times"]
@@ -651,8 +657,8 @@ class Pipeline(Part):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        """Show the sizes and the costs in a notebook, a line each."""
-        from html import escape  # it loads every named character of HTML
+        """Show the sizes and the costs in a notebook, on one line each."""
+        from html import escape  # imported here because it loads every named character of HTML
 
         sizes, costs = self._in_two_lines
         return f"<div><b>{escape(sizes)}</b><br>{escape(costs)}</div>"
@@ -685,7 +691,7 @@ def _stage_count(stages: object) -> int:
 
 
 def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
-    """Refuse costs of stages beside layers, and cuts without them."""
+    """Refuse layers together with costs of stages, and cuts without layers."""
     if values.get("layers") is None:
         for key in ("layers_per_stage", "recomputed_per_stage"):
             if values.get(key) is not None:
@@ -703,7 +709,7 @@ def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
 
 
 def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> None:
-    """Refuse limits that leave no room for the static memory alone, whatever the cut."""
+    """Refuse limits that are too small for the static memory alone, whatever the cut."""
     largest = max(layers.kinds, key=lambda kind: kind.glue * kind.static)
     if largest.glue * largest.static > max(limits):
         together = f"{largest.glue} layers of {largest.name}" if largest.glue > 1 else f"one layer of {largest.name}"
@@ -733,7 +739,7 @@ def _entry(value: PerStage | None, place: int) -> Fraction | None:
 
 
 def _recut(values: Sequence[Fraction], stages: int) -> tuple[Fraction, ...]:
-    """Spread values evenly over equal parts and gather them over other equal parts."""
+    """Spread each value evenly over its equal part of the model, and sum over the new equal parts."""
     old = len(values)
     gathered = [Fraction(0)] * stages
     for new in range(stages):

@@ -21,23 +21,23 @@ _LETTERS = {
 
 
 def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: int | None) -> str:
-    """Write the numbers of devices, stages, microbatches and, where the model is given as such, layers."""
+    """Write the numbers of devices, stages, microbatches and, if the model has any, layers."""
     cut = "stages as the schedule needs" if stages is None else counted(stages, "stage")
     given = "" if layers is None else f", {counted(layers, 'layer')}"
     return f"{counted(devices, 'device')}, {cut}, {counted(microbatches, 'microbatch')}{given}"
 
 
 def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
-    """Write times and memory as they are given, those of different stages as a range.
+    """Write times and memory as given; values that differ between stages become a range.
 
     Parameters
     ----------
     times, memory : mapping of str to number, tuple or None
-        Under the keys of a configuration; None for what is absent.
+        By the keys of a configuration; None for an absent value.
     latency : number or tuple
-        The latency of a transfer, or of each.
+        The latency of every transfer, or of each.
     overlap : Fraction or None
-        The part of its shorter half that a block saves.
+        The fraction of its shorter half that a block saves.
     unit : str or None
         The unit of time.
     """

@@ -10,19 +10,19 @@ from solver.counted import counted
 from solver.errors import InputError
 
 STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1, "wave": None}
-"""How many stages a placement needs for each device; None where there is a choice, see `STAGES_COME_IN`."""
+"""Stages per device of each placement; None if there is a choice, see `STAGES_COME_IN`."""
 
 STAGES_COME_IN = {"interleaved": 1, "wave": 2}
-"""Where there is a choice, the stages of a device are a multiple of this: a wave is one there and one back."""
+"""If there is a choice, the stages of a device are a multiple of this: a wave has one there and one back."""
 
 
 class LocalStage(NamedTuple):
-    """A stage as one device sees it, with the microbatches that meet it there.
+    """A stage on one device, with the microbatches that pass through it there.
 
     Attributes
     ----------
     stage : int
-        Which stage.
+        The stage.
     microbatches : range
         Those that pass through this copy of the stage.
     """
@@ -38,11 +38,11 @@ class Placement:
     Attributes
     ----------
     name : str
-        ``linear``, ``interleaved``, ``v``, ``bidirectional`` or ``wave``; ``custom`` for what is none of these.
+        ``linear``, ``interleaved``, ``v``, ``bidirectional`` or ``wave``; ``custom`` if it is none of these.
     devices : int
-        How many devices there are.
+        The number of devices.
     microbatches : int
-        How many microbatches there are, of all directions together.
+        The number of microbatches, all directions together.
     homes : tuple of tuple of int
         For each direction, the device of each stage. Microbatches are split evenly between directions, the first
         half to direction 0.
@@ -54,18 +54,18 @@ class Placement:
     homes: tuple[tuple[int, ...], ...]
 
     def directions(self) -> list[tuple[range, tuple[int, ...]]]:
-        """List each direction's microbatches with the device of each stage."""
+        """Return for each direction its microbatches and the device of each stage."""
         first = -(-self.microbatches // len(self.homes))
         parts = [range(first), range(first, self.microbatches)]
         return list(zip(parts, self.homes, strict=False))
 
     def device_of(self, stage: int, microbatch: int) -> int:
-        """Return on which device a microbatch meets a stage."""
+        """Return the device on which a microbatch passes through a stage."""
         return next(homes[stage] for part, homes in self.directions() if microbatch in part)
 
     @cached_property
     def local_stages(self) -> tuple[tuple[LocalStage, ...], ...]:
-        """The stages of each device, in the order in which microbatches meet them, direction by direction."""
+        """The stages of each device, in the order in which microbatches reach them, direction by direction."""
         held: list[list[LocalStage]] = [[] for _ in range(self.devices)]
         for part, homes in self.directions():
             for stage, device in enumerate(homes):
@@ -87,12 +87,12 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
     Returns
     -------
     Placement
-        Named as wished, but a single wave is called what it is, ``v``.
+        Named as requested, except that a single wave is called ``v``.
 
     Raises
     ------
     InputError
-        If the rule does not know the name or needs another number of stages.
+        If the name is not known, or its rule needs a different number of stages.
     """
     if name not in STAGES_PER_DEVICE:
         raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}")
@@ -109,7 +109,7 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
 
 
 def takes_stages(name: str, devices: int, stages: int) -> bool:
-    """Return whether a placement can lay so many stages out on so many devices."""
+    """Return whether a placement can lay out this number of stages on this number of devices."""
     per_device = STAGES_PER_DEVICE[name]
     if per_device is not None:
         return stages == per_device * devices
@@ -128,7 +128,7 @@ def _homes(name: str, devices: int, stages: int) -> tuple[tuple[int, ...], ...]:
 
 
 def recognise_placement(devices: int, microbatches: int, homes: tuple[tuple[int, ...], ...]) -> Placement:
-    """Name a placement that was read off an order: one of the usual where it equals it, else ``custom``.
+    """Name a placement that was read off an order: ``custom`` unless it equals one of the known placements.
 
     Parameters
     ----------

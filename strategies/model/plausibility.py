@@ -1,4 +1,4 @@
-"""What is allowed in a pipeline and yet looks like a slip of the pen."""
+"""Warnings about values of a pipeline that are allowed but look like typos."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from fractions import Fraction
 from strategies.model.pipeline import Pipeline
 
 LONGEST_LATENCY = 10
-"""In forwards: a transfer that takes longer than so many was probably written in another unit."""
+"""A transfer that takes longer than this many forwards was probably written in another unit."""
 
 
 def doubts(pipeline: Pipeline) -> Iterator[str]:
-    """Ask about what looks like a slip of the pen, a line each.
+    """Ask about each value that looks like a typo, on one line each.
 
     Parameters
     ----------
     pipeline : Pipeline
-        As it was given, before it is re-partitioned.
+        As given, before it is re-partitioned.
     """
     what, forward = _forward_of_a_stage(pipeline)
     key = "p2p_latency" if pipeline.communication is None else "communication: a transfer of"
@@ -29,7 +29,7 @@ def doubts(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _forward_of_a_stage(pipeline: Pipeline) -> tuple[str, Fraction]:
-    """Give the longest forward, or that of an average stage where the model's layers are not cut yet."""
+    """Return the longest forward with its name, or an average stage's if the layers are not cut yet."""
     if pipeline.layers is not None and pipeline.layers_per_stage is None:
         return "average", pipeline.layers.sum_of_costs.forward / (pipeline.stages or pipeline.devices)
     forwards = pipeline.times.forward

@@ -1,4 +1,4 @@
-"""The memory that devices hold at all times: weights, gradients and optimizer state of their stages."""
+"""The memory that devices hold at all times: the weights, gradients and optimizer state of their stages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strategies.model.placements import Placement
 
 
 def static_memory(pipeline: Pipeline, placement: Placement) -> list[Fraction]:
-    """Add up what each device holds at all times; where a placement keeps two copies of a stage, both count.
+    """Add up the static memory of each device; if a placement keeps two copies of a stage, both count.
 
     Parameters
     ----------

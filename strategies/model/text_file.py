@@ -1,4 +1,4 @@
-"""Reading the text of an input file, whatever is in it."""
+"""Reads the text of an input file, whatever it contains."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from strategies.model.numbers import in_one_line
 
 
 def read_text_file(path: str | Path, kind: str, largest: int, cure: Callable[[Path], str] = lambda _path: "") -> str:
-    """Read a text file, but not one that is far too large to be meant.
+    """Read a text file, unless it is far too large to be the intended one.
 
     Parameters
     ----------
     path : str or Path
-        Where it is.
+        The file.
     kind : str
-        What it should be, for the message: ``"a configuration"``.
+        What the message calls it: ``"a configuration"``.
     largest : int
-        The most bytes that it may have.
+        Its largest allowed size in bytes.
     cure : callable
-        ``cure(path)`` is added to the message where the file cannot be read.
+        ``cure(path)`` is added to the message if the file cannot be read.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pydantic's errors as lines for people: the key, what was found, what is allowed, and the nearest valid key."""
+"""Turns Pydantic's errors into readable lines: the key, what was found, what is allowed, and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strategies.model.numbers import in_one_line, shown
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """Write all errors of a validation, a line each."""
+    """Write all errors of a validation, one line each."""
     lines: list[str] = []
     for found in error.errors(include_url=False):
         where = ".".join(shown(part) if not isinstance(part, str) else in_one_line(part[:60]) for part in found["loc"])
@@ -40,7 +40,7 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
 
 
 def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
-    """List the keys that a model takes at a place."""
+    """List the keys that a model accepts at a place."""
     inner: type[BaseModel] | None = model
     for part in where:
         if inner is not None and isinstance(part, str) and part in inner.model_fields:
@@ -49,7 +49,7 @@ def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """Find the model that an annotation is about, also of a list of them or of a root."""
+    """Find the model that an annotation names, also inside a list or a root."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (
             _model_in(annotation.model_fields["root"].annotation) if issubclass(annotation, RootModel) else annotation

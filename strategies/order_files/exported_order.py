@@ -1,4 +1,4 @@
-"""Orders as PyTorch's pipeline runtime takes them: microbatches renumbered, and what should be known of the file."""
+"""Orders for PyTorch's pipeline runtime: microbatches renumbered, with notes on the file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ExportedOrder:
     Attributes
     ----------
     orders : list of list of (Op, Block or Aside)
-        The actions of each device, with their microbatches as written.
+        The actions of each device, with the microbatch numbers of the file.
     notes : tuple of str
-        What should be known of it.
+        Notes on the file.
     """
 
     orders: Sequence[Sequence[Token]]
@@ -30,7 +30,7 @@ class ExportedOrder:
 
     @property
     def text(self) -> str:
-        """The file, as PyTorch's loader takes it."""
+        """The text of the file, in the format of PyTorch's loader."""
         return schedule_as_text(self.orders)
 
 
@@ -39,8 +39,8 @@ def export_order(
 ) -> ExportedOrder:
     """Prepare an order for PyTorch's pipeline runtime.
 
-    The runtime takes the losses in the order of the last stage's forwards, by position. So microbatches are renumbered
-    such that those run 0, 1, 2, …: all are alike, and no time changes.
+    The runtime matches losses to the last stage's forwards by position. So microbatches are renumbered to make these
+    forwards run 0, 1, 2, …; since all microbatches are alike, no time changes.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def export_order(
     placement : Placement
         Which device holds which stage.
     force_order_only : bool
-        Whether a bidirectional order is written anyway, as it is.
+        Whether to write even a bidirectional order, unchanged.
 
     Raises
     ------
     InputError
-        If the order is bidirectional and that is not forced.
+        If the order is bidirectional and ``force_order_only`` is not set.
     """
     if len(set(placement.homes)) > 1:
         if not force_order_only:
@@ -75,7 +75,7 @@ def export_order(
 
 
 def _numbers(orders: Sequence[Sequence[Token]], last: int) -> dict[int, int]:
-    """Give the microbatches numbers in the order in which the last stage runs their forwards."""
+    """Assign each microbatch its number in the order in which the last stage runs the forwards."""
     ops = (op for order in orders for action in order for op in ops_of(action))
     forwards = (op.microbatch for op in ops if op.stage == last and op.kind == "F")
     return {microbatch: number for number, microbatch in enumerate(forwards)}

@@ -1,4 +1,4 @@
-"""An order that a user gives, beside the published ones that users name."""
+"""An order that the user gives in a file, instead of naming a published one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from strategies.order_files.schedule_file import Token
 
 @dataclass(frozen=True)
 class GivenOrder:
-    """An order that was read from a file and found to be without fault.
+    """An order read from a file and found free of faults.
 
     Attributes
     ----------
     name : str
-        The file, as it was named.
+        The file, as the user named it.
     placement : Placement
-        Which device holds which stage, read off the file.
+        Which device holds which stage, according to the file.
     orders : list of list of (Op or Block)
         The actions of each device.
     notes : tuple of str
-        What of the file was left out.
+        Notes on the parts of the file that were left out.
     lowered : list of list of (Op, Block, Aside or None), or None
-        Its cells, where the file holds communication.
+        The cells of the file, if it holds communication.
     """
 
     name: str
@@ -36,14 +36,14 @@ class GivenOrder:
     lowered: Sequence[Sequence[Token | None]] | None = None
 
     def notes_on(self, lowering: str | None) -> tuple[str, ...]:
-        """Tell what of the file was left out; its communication was not where it is run as ``given``."""
+        """Return the notes on what was left out; with lowering ``given``, communication was not."""
         if lowering != "given":
             return self.notes
         return tuple(note for note in self.notes if " were set aside: " not in note)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many devices, stages and microbatches the file has."""
+        """The numbers of devices, stages and microbatches in the file."""
         placement = self.placement
         return {
             "devices": placement.devices,

@@ -20,10 +20,10 @@ from strategies.model.pipeline import MOST_OPS
 from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 100_000_000
-"""Bytes; the most operations that are taken need less."""
+"""Largest file in bytes; the most operations that are accepted need less."""
 
 MOST_CELLS = 3 * MOST_OPS
-"""Blanks and what is set aside count as well."""
+"""Most cells of a file, including blanks and cells that are set aside."""
 
 _TRANSFERS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B")
 _SHARDING = ("UNSHARD", "RESHARD", "REDUCE_GRAD")
@@ -37,7 +37,7 @@ _ALLOWED = "allowed are e.g. 2F0, 2B0, 2I0, 2W0 and (0F1;7B0)OVERLAP_F_B"
 
 
 class Aside(NamedTuple):
-    """An action of PyTorch's lowered schedules that is none of ours: communication, sharding, reducing gradients.
+    """An action of PyTorch's lowered schedules that computes nothing: communication, sharding, reducing gradients.
 
     Attributes
     ----------
@@ -61,21 +61,21 @@ Token: TypeAlias = PipelineAction | Aside
 
 
 def ops_of(token: Token | None) -> tuple[Op, ...]:
-    """List the operations of a cell: one, the two halves of a block, or none."""
+    """Return the operations of a cell: one, the two halves of a block, or none."""
     if isinstance(token, Op):
         return (token,)
     return tuple(token) if isinstance(token, Block) else ()  # type: ignore[arg-type]  # a Block's keys are Op here
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a schedule file.
+    """A fault in a schedule file.
 
     Attributes
     ----------
     row, column : int or None
-        Where, counted from 0: the row is the device. None where it is no single place.
+        The place, counted from 0; the row is the device. None if the fault has no single place.
     token : str
-        The action that it is about; empty where it is none.
+        The action at fault; empty if it is no action.
     message : str
         What is wrong, and what is allowed.
     """
@@ -96,20 +96,20 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduleFile:
-    """A schedule file as it stands.
+    """A schedule file as read.
 
     Attributes
     ----------
     name : str
-        What messages call it.
+        Its name in messages.
     rows : sequence of sequence of (Op, Block, Aside or None)
-        The cells of each device; None where one is blank or unreadable.
+        The cells of each device; None for a blank or unreadable one.
     faults : tuple of Fault
-        The cells that are no actions.
+        The cells that hold no valid action.
     set_aside : tuple of str
-        What communication and sharding there is, which an order of computations leaves out.
+        Notes on communication and sharding, which an order of computations leaves out.
     remarks : tuple of str
-        What else was left out.
+        Notes on anything else that was left out.
     """
 
     name: str
@@ -120,12 +120,12 @@ class ScheduleFile:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """All that an order of computations leaves out."""
+        """Notes on everything that an order of computations leaves out."""
         return (*self.set_aside, *self.remarks)
 
     @property
     def orders(self) -> list[list[PipelineAction]]:
-        """What each device computes, in its order."""
+        """The computations of each device, in order."""
         return [[token for token in row if token is not None and not isinstance(token, Aside)] for row in self.rows]
 
 
@@ -135,18 +135,18 @@ def read_schedule_file(path: str | Path) -> ScheduleFile:
     Parameters
     ----------
     path : str or Path
-        A CSV file as PyTorch writes and reads it: no header, row i for rank i, an action a cell.
+        A CSV file as PyTorch writes and reads it: no header, row i for rank i, one action per cell.
 
     Raises
     ------
     InputError
-        If it cannot be read or is no schedule at all. Single cells that are no actions are its faults.
+        If the file cannot be read or is no schedule at all. Single cells without a valid action become its faults.
     """
     return parse_schedule(read_text_file(path, "a schedule", LARGEST_FILE, _nearest_file), in_one_line(path))
 
 
 def _nearest_file(path: Path) -> str:
-    """Name the file beside a missing one that is spelled most like it."""
+    """Return the file next to a missing one whose name is most similar."""
     try:
         beside = [each.name for each in path.parent.glob("*.csv")]
     except (OSError, ValueError):
@@ -163,12 +163,12 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
     text : str
         The file's text.
     name : str
-        What messages call it.
+        Its name in messages.
 
     Raises
     ------
     InputError
-        If it is no schedule at all.
+        If the text is no schedule at all.
     """
     cells, notes = _cells(text, name)
     faults: list[Fault] = []
@@ -182,11 +182,11 @@ def parse_schedule(text: str, name: str) -> ScheduleFile:
             f"{faults[0]}"
         )
     counts = Counter(token.kind for row in rows for token in row if isinstance(token, Aside))
-    return ScheduleFile(name, rows, tuple(faults), tuple(_told(counts, name)), tuple(notes))
+    return ScheduleFile(name, rows, tuple(faults), tuple(_notes_on_set_aside(counts, name)), tuple(notes))
 
 
 def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
-    """Split a text into stripped cells; blank lines at the end are left out, and a note says so."""
+    """Split a text into stripped cells; drop blank lines at the end, with a note."""
     if text.count(",") > MOST_CELLS:
         raise InputError(f"{name}: has {text.count(','):,} cells; at most {MOST_CELLS:,} are taken")
     _refuse_other_separator(text, name)
@@ -204,7 +204,7 @@ def _cells(text: str, name: str) -> tuple[list[list[str]], list[str]]:
 
 
 def _refuse_other_separator(text: str, name: str) -> None:
-    """Refuse columns that are separated as spreadsheets of some languages do it; the ; within a block is none."""
+    """Refuse separators that spreadsheets use in some languages; the ; within a block is not a separator."""
     sign = next((sign for sign in (";", "\t") if sign in text), None)
     if sign is None or "," in text:
         return
@@ -241,7 +241,7 @@ def parse_token(text: str) -> Token:
     Raises
     ------
     InputError
-        If it is no action.
+        If it is no valid action.
     """
     aside = _ASIDE.fullmatch(text)
     token = _aside(*aside.groups()) if aside else parse_action(text)
@@ -268,9 +268,9 @@ def _hint(text: str) -> str:
 
 
 def _as_pytorch_reads(text: str) -> Iterable[str]:
-    """Say where PyTorch's loader takes a cell without a word, for something else than it looks like."""
+    """Warn if PyTorch's loader silently reads a cell as something other than it looks like."""
     found = _PYTORCHS.match(text)
-    if found is None or not re.search("_|SHARD", text):  # of other cells, what is meant says enough
+    if found is None or not re.search("_|SHARD", text):  # for other cells, the suggested action is enough
         return
     stage, kind, microbatch = found.groups()
     read = f"{int(stage)}{kind}{int(microbatch) if microbatch else ''}"
@@ -285,9 +285,9 @@ def _as_pytorch_reads(text: str) -> Iterable[str]:
 
 
 def nearest_token(text: str) -> str | None:
-    """Find the action that a cell was probably meant to be."""
+    """Return the action that a cell was probably meant to be."""
     plain = re.sub(r"[^0-9A-Z_;()]", "", text[:200].upper())
-    plain = re.sub(r"(?<!\d)0+(?=\d)", "", plain)  # a number does not begin with 0
+    plain = re.sub(r"(?<!\d)0+(?=\d)", "", plain)  # numbers have no leading zeros
     if block := _LOOSE_BLOCK.search(plain):
         return f"({block[1]};{block[2]}B{block[3]})OVERLAP_F_B"
     if op := _LOOSE_OP.search(plain):
@@ -301,12 +301,12 @@ def nearest_token(text: str) -> str | None:
 
 def _nearest_kind(text: str) -> str | None:
     if text.endswith(tuple(f"_{kind}" for kind in _TRANSFERS)):
-        return None  # a word about a transfer that stands elsewhere: a hint to write the transfer would double it
+        return None  # a remark on a transfer that stands elsewhere: suggesting the transfer would duplicate it
     near = difflib.get_close_matches(text, [*KINDS, *_TRANSFERS, *_SHARDING], n=1)
     return near[0] if near else text[0] if text[0] in KINDS else None
 
 
-def _told(counts: Counter[str], name: str) -> Iterable[str]:
+def _notes_on_set_aside(counts: Counter[str], name: str) -> Iterable[str]:
     for kinds, why in (
         (_TRANSFERS, "ppopt places communication by itself"),
         (_SHARDING, "ppopt does not model sharding and the reduction of gradients"),
@@ -317,11 +317,11 @@ def _told(counts: Counter[str], name: str) -> Iterable[str]:
 
 
 def schedule_as_text(rows: Iterable[Iterable[Token | None]]) -> str:
-    """Write a schedule file: a line a device, the last one ended too, and no blank line.
+    """Write a schedule file: one line per device, each with a line end, and no blank line.
 
     Parameters
     ----------
     rows : iterable of iterable of (Op, Block, Aside or None)
-        The cells of each device, None for a blank.
+        The cells of each device; None for a blank.
     """
     return "".join(",".join("" if token is None else str(token) for token in row) + "\n" for row in rows)

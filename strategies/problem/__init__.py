@@ -1,1 +1,1 @@
-"""From a pipeline to a scheduling problem."""
+"""Writes a pipeline as a scheduling problem."""

@@ -1,4 +1,4 @@
-"""From a pipeline to a scheduling problem: its operations, what waits for what, and the memory they hold."""
+"""Writes a pipeline as a scheduling problem: its operations, their dependencies, and the memory that they hold."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from strategies.model.static_memory import static_memory
 from strategies.problem.fusing import Halves, PairDurations, block_scale
 
 Splits = Callable[[int, int], bool]
-"""``splits(stage, microbatch)``: whether that backward is I and W instead of B."""
+"""``splits(stage, microbatch)`` says whether that backward is I and W instead of B."""
 
 
 def split_as_in(orders: Iterable[Iterable[PipelineAction]]) -> Splits:
-    """Split those backwards that orders split."""
+    """Split the backwards that the orders split."""
     split = {(op.stage, op.microbatch) for order in orders for op in order if isinstance(op, Op) and op.kind == "I"}
     return lambda stage, microbatch: (stage, microbatch) in split
 
@@ -28,18 +28,17 @@ def split_as_in(orders: Iterable[Iterable[PipelineAction]]) -> Splits:
 def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> Problem:
     """Write a pipeline as a scheduling problem.
 
-    F(k, s) waits for F(k, s − 1); B or I (k, s) waits for B or I (k, s + 1), at the last stage for F(k, s), and always
-    for its own F; W(k, s) waits for I(k, s). What crosses devices arrives a hop
-    later (`Pipeline.hop`).
+    F(k, s) waits for F(k, s − 1). B or I (k, s) waits for B or I (k, s + 1), at the last stage for F(k, s), and always
+    for its own F. W(k, s) waits for I(k, s). A result that crosses devices arrives one hop later (`Pipeline.hop`).
 
     Parameters
     ----------
     pipeline : Pipeline
-        With a settled number of stages.
+        The pipeline, with a settled number of stages.
     placement : Placement
         Which device holds which stage.
     splits : callable
-        Which backwards are I and W.
+        Says which backwards are I and W.
 
     Returns
     -------
@@ -83,7 +82,7 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
 
 
 class _Lags(NamedTuple):
-    """How long results take over a boundary, and how long they are on its links, in ticks."""
+    """The lags of results over a boundary, and their times on its links, in ticks."""
 
     forward: int
     backward: int
@@ -92,7 +91,7 @@ class _Lags(NamedTuple):
 
     @classmethod
     def of(cls, pipeline: Pipeline, boundary: int, pair: tuple[int, int], scale: int) -> _Lags:
-        """Count the two hops over a boundary."""
+        """Convert the two hops over a boundary to ticks."""
         here, there = pair
         forward, backward = pipeline.hop(boundary, here, there, "F"), pipeline.hop(boundary, there, here, "B")
         return cls(*(in_ticks(value, scale) for value in (forward.lag, backward.lag, forward[0], backward[0])))
@@ -108,7 +107,7 @@ def _moves(
 
 
 def _tasks_by_kind(pipeline: Pipeline, homes: Sequence[int], scale: int) -> dict[str, list[Task]]:
-    """Make the tasks of each kind and stage; all microbatches share them."""
+    """Make the tasks of each kind and stage, which all microbatches share."""
     columns = {"F": "forward", "B": "backward", "I": "backward_input", "W": "backward_weight"}
     return {
         kind: [
@@ -138,7 +137,7 @@ def _waits(ops: Sequence[tuple[Op, ...]], lags: Sequence[_Lags]) -> Iterator[Pre
 
 
 def _holds(pipeline: Pipeline, splits: Splits, scale: int) -> list[Hold]:
-    """List what each stage and microbatch holds: from F to B, or partly to I and partly to W."""
+    """List the memory that each stage and microbatch holds: from F to B, or partly to I and partly to W."""
     amounts = [in_ticks(cost.activation, scale) for cost in pipeline.costs]
     held = [in_ticks(cost.held_for_weight, scale) for cost in pipeline.costs]
     holds: list[Hold] = []

@@ -1,4 +1,4 @@
-"""Which forwards and backwards may share an overlapped block, and how long it lasts."""
+"""Which forwards and backwards may share an overlapped block, and how long the block lasts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 Pair = tuple[int, int]
-"""The stages of a forward and of a backward; each stands for all that cost the same."""
+"""The stages of a forward and of a backward; each stands for all stages of the same cost."""
 
 
 @dataclass(frozen=True)
 class Halves:
-    """The forwards and backwards that can meet in a block; a class is named by its first stage.
+    """The forwards and backwards that can share a block, in classes named by their first stage.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Halves:
 
     @classmethod
     def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
-        """Find the halves of a pipeline with a settled number of stages."""
+        """Find the possible halves in a pipeline with a settled number of stages."""
         forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.costs)
         backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.costs)
         stages = [[each.stage for each in local if each.microbatches] for local in placement.local_stages]
@@ -46,7 +46,7 @@ class Halves:
         return cls(forwards, backwards, tuple(on_devices))
 
     def fusing(self, tasks: Mapping[Key, Task], second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
-        """Write for a problem which operations may share a block.
+        """Write which operations of a problem may share a block.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class Halves:
         second_kind : {"B", "I"}
             The kind of operation that is a second half.
         durations : mapping of (int, int) to int
-            How long each pair of classes lasts, in ticks.
+            The duration of each pair of classes, in ticks.
         """
         classes = {"F": (0, self.forwards), second_kind: (1, self.backwards)}
         halves: tuple[dict[Key, int], dict[Key, int]] = ({}, {})
@@ -68,18 +68,18 @@ class Halves:
 
 
 class PairDurations(Mapping[Pair, int]):
-    """How long each block that a device can run lasts, in ticks; worked out where it is asked for.
+    """The duration of each block that a device can run, in ticks, computed on demand.
 
-    A device with thousands of stages has millions of pairs, and an order few of them.
+    A device with thousands of stages has millions of pairs, of which an order uses few.
 
     Parameters
     ----------
     pipeline : Pipeline
         The costs.
     halves : Halves
-        What can meet.
+        The possible halves.
     scale : int
-        How many ticks make one unit of time; a multiple of `block_scale`.
+        The number of ticks in one unit of time; a multiple of `block_scale`.
     """
 
     def __init__(self, pipeline: Pipeline, halves: Halves, scale: int) -> None:
@@ -99,10 +99,10 @@ class PairDurations(Mapping[Pair, int]):
 
 
 def block_scale(pipeline: Pipeline, halves: Halves) -> int:
-    """Find the least number of ticks to a unit of time in which every block, F and B are whole.
+    """Return the least number of ticks per unit of time that makes every block, F and B a whole number of ticks.
 
-    Only what is the shorter half of some block is shortened, by a part of itself: an F that is no longer than the
-    longest B on its device, or the other way round.
+    A block saves a fraction of its shorter half. So only halves that are the shorter one of some block matter: an F no
+    longer than the longest B on its device, or a B no longer than the longest F.
     """
     costs = pipeline.costs
     if pipeline.times.overlapped_forward_backward is not None:
@@ -118,18 +118,18 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
 
 
 def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> tuple[Halves, frozenset[Pair]]:
-    """Find the blocks that are shorter than their halves one after the other, and the halves that can be in one.
+    """Find the blocks that are shorter than their two halves in sequence, and the halves that can be in one.
 
-    No schedule needs others: their halves one after the other take no longer, hold no more, and are done no later.
+    No schedule needs other blocks: their halves in sequence take no longer, hold no more, and end no later.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With a settled number of stages.
+        The pipeline, with a settled number of stages.
     placement : Placement
         Which device holds which stage.
     split_backward : bool
-        Whether a backward may be I and W, where that is shorter than B.
+        Whether a backward may be I and W if that is shorter than B.
     """
     halves = Halves.of(pipeline, placement)
     saving: set[Pair] = set()
@@ -142,13 +142,13 @@ def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: b
 
 
 def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, *, split_backward: bool) -> bool:
-    """Return whether a block is shorter than its halves one after the other."""
+    """Return whether a block is shorter than its two halves in sequence."""
     forward = pipeline.costs[forward_stage].forward
     backward = pipeline.costs[backward_stage].least_backward(split_backward)
     return pipeline.block_duration(forward_stage, backward_stage) < forward + backward
 
 
 def _classes(values: Iterable[Hashable]) -> tuple[int, ...]:
-    """Name each value by the first place at which it stands."""
+    """Name each value by the index of its first occurrence."""
     first: dict[Hashable, int] = {}
     return tuple(first.setdefault(value, place) for place, value in enumerate(values))

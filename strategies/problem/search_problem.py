@@ -1,4 +1,4 @@
-"""The scheduling problem of a search: any order, and where it is allowed, any overlapped pair."""
+"""The scheduling problem of a search: any order and, if allowed, any overlapped pair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strategies.problem.fusing import saving_blocks
 
 
 class Allowed(NamedTuple):
-    """What a search may use.
+    """The freedom of a search.
 
     Attributes
     ----------
@@ -38,25 +38,25 @@ def build_search_problem(
     """Write a pipeline as a problem to be searched.
 
     Microbatches are alike: no cost depends on the microbatch, so those of one direction can be numbered such that every
-    (stage, kind) takes them in increasing order. That order is imposed here, as precedences, and only here; if costs
-    ever depend on the microbatch, it has to go. Where an I can be merged with its W, only the W's that are not merged
-    can be numbered so, and their order is left open: I1 B2 W1 is not to be lost.
+    (stage, kind) takes them in increasing order. Precedences impose that order here, and only here; they must go if
+    costs ever depend on the microbatch. If an I can be merged with its W, only the unmerged W's could be numbered that
+    way, so the order of W's is left open: otherwise I1 B2 W1 would be lost.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With a settled number of stages.
+        The pipeline, with a settled number of stages.
     placement : Placement
         Which device holds which stage.
     split_backward : bool
-        Whether backwards are I and W. A B outside blocks is allowed beside them where it is shorter than both.
+        Whether backwards are I and W. A B outside blocks is then allowed as well if it is shorter than both together.
     overlap : bool
-        Whether any forward may run in one block with any full backward on its device, where that saves time.
+        Whether any forward may run in one block with any full backward on its device, if that saves time.
 
     Returns
     -------
     Problem
-        Its keys are `Op`; `pipeline_actions` translates what a search makes of them.
+        Its keys are `Op`; `pipeline_actions` translates the orders that a search makes of them.
     """
     plain = build_problem(pipeline, placement, lambda _stage, _microbatch: split_backward)
     chains = _chains(placement, "FIW" if split_backward else "FB")
@@ -91,14 +91,14 @@ def build_search_problem(
 
 
 def build_repetition(pipeline: Pipeline, placement: Placement, allowed: Allowed, size: int) -> Repetition:
-    """Write only the first microbatches of a pipeline as a problem to be searched.
+    """Write the first microbatches of a pipeline as a problem to be searched.
 
     Parameters
     ----------
     pipeline, placement, allowed
         As for `build_search_problem`.
     size : int
-        How many microbatches of each direction are written down, less than there are.
+        The number of microbatches of each direction to write, less than the pipeline has.
     """
     given = placement.directions()
     few = replace(placement, microbatches=size * len(given))
@@ -110,7 +110,7 @@ def build_repetition(pipeline: Pipeline, placement: Placement, allowed: Allowed,
 
 
 def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
-    """List the tasks of each (direction, stage, kind) in the order of their microbatches."""
+    """List the tasks of each (direction, stage, kind) by microbatch."""
     return [
         [Op(stage, kind, microbatch) for microbatch in microbatches]
         for microbatches, homes in placement.directions()
@@ -121,17 +121,18 @@ def _chains(placement: Placement, kinds: str) -> list[list[Key]]:
 
 
 def numbered_in_turn(problem: Problem, orders: Orders) -> list[list[Action]]:
-    """Give microbatches new numbers, so that every (direction, stage, kind) takes them in turn.
+    """Renumber microbatches so that every (direction, stage, kind) takes them in increasing order.
 
-    Nothing becomes later by it: where the j-th of some ends before the j-th of others starts for every pairing, it does
-    so for the pairing in turn. A W that is merged with its I follows it, and the others take in turn what is left.
+    This delays nothing. If some pairing of two kinds of tasks lets each task end before its partner starts, then so
+    does the pairing in order, the j-th with the j-th. A W that is merged with its I keeps the I's number; the other W's
+    take the remaining numbers in order.
 
     Parameters
     ----------
     problem : Problem
-        As `build_search_problem` makes it.
+        As `build_search_problem` returns it.
     orders : Orders
-        In its actions, with the microbatches in any order.
+        Orders of its actions, with the microbatches in any order.
     """
     chain_of = {task: place for place, chain in enumerate(problem.chains) for task in chain}
     found: list[list[Key]] = [[] for _ in problem.chains]

@@ -1,4 +1,4 @@
-"""A warning of blocks that are shorter than one of their halves."""
+"""Warns of blocks that are shorter than one of their halves."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _RULES = (
 
 
 def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineAction]]) -> str | None:
-    """Name the stages whose block is shorter than one of its halves alone, by the greatest part, if there are any.
+    """Name the stages with the block that is shortest relative to its longer half alone, if any is shorter than that.
 
-    That can be where the duration of blocks is given by the forward's stage.
+    Blocks can be that short if their durations are given by the forward's stage.
 
     Parameters
     ----------
     pipeline : Pipeline
         The costs.
     orders : iterable of iterable of (Op or Block)
-        What devices run.
+        The actions of each device.
     """
     if pipeline.times.overlapped_forward_backward is None:
         return None
@@ -43,7 +43,7 @@ def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineA
 
 
 def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
-    """Keep the first of several notes on short blocks, and all others."""
+    """Yield all notes, but only the first of those on short blocks."""
     explained = False
     for note in notes:
         if not (explained and note.endswith(_RULES)):
@@ -52,6 +52,6 @@ def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
 
 
 def _part_of_half(pipeline: Pipeline, forward: int, backward: int) -> float:
-    """Divide a block's duration by that of its longer half."""
+    """Return a block's duration divided by that of its longer half."""
     longer = max(pipeline.costs[forward].forward, pipeline.costs[backward].backward)
     return float(pipeline.block_duration(forward, backward) / longer)

@@ -1,1 +1,1 @@
-"""What several schedules of the catalogue share."""
+"""Rules that several schedules of the catalogue share."""

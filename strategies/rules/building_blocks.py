@@ -8,20 +8,20 @@ from typing import NamedTuple, TypeAlias
 from strategies.language.steps import F, I, Step, Steps, W
 
 F0, F1, I1, I0, W1, W0 = range(6)
-"""The kinds of actions on a V, in the order of a microbatch: 0 is a device's stage on the way there, 1 on the way back;
-I1 and I0 are backwards for the input, or whole ones."""
+"""The kinds of actions on a V, in the order of a microbatch: 0 is a device's stage on the way out, 1 on the way back.
+I1 and I0 are backwards for the input, or full backwards."""
 
 INTERVAL = 6
-"""Slots between two microbatches: as many as a device has actions for each."""
+"""Slots from one microbatch to the next: the number of actions that a device has for each microbatch."""
 
 Action: TypeAlias = tuple[int, int]
-"""A kind, and the number of the microbatch."""
+"""A kind and a microbatch."""
 
 _STEPS: dict[int, Steps] = {F0: F(0), F1: F(1), I1: I(1), I0: I(0), W1: W(1), W0: W(0)}
 
 
 class Block(NamedTuple):
-    """Where one device does the four actions of microbatch 0 that others wait for."""
+    """The slots of one device's four actions of microbatch 0 that others wait for."""
 
     forward_there: int
     forward_back: int
@@ -30,20 +30,20 @@ class Block(NamedTuple):
 
 
 def v_min_block(devices: int, device: int) -> Block:
-    """Lay out V-Min's block: the least memory, about a third of 1F1B's."""
+    """Return V-Min's block, which has the least memory, about a third of 1F1B's."""
     gap = 0 if devices % 3 else 2
     return Block(device, 2 * devices - 1 - device, 2 * devices + gap + device, 4 * devices + gap - 1 - device)
 
 
 def v_half_block(devices: int, device: int) -> Block:
-    """Lay out V-Half's block: about half of 1F1B's memory."""
+    """Return V-Half's block, which needs about half of 1F1B's memory."""
     gap = 0 if devices % 2 else 3
     turn = 3 * devices - 2 - device
     return Block(2 * device, turn, 3 * devices - 1 + gap + 2 * device, 6 * devices - 2 + gap - device)
 
 
 def repeated(block: Block, microbatches: int) -> dict[Action, int]:
-    """Give the actions of every microbatch their slots."""
+    """Return the slot of each action of every microbatch."""
     return {
         (kind, microbatch): slot + INTERVAL * microbatch
         for kind, slot in zip((F0, F1, I1, I0), block, strict=True)
@@ -52,7 +52,7 @@ def repeated(block: Block, microbatches: int) -> dict[Action, int]:
 
 
 def input_of(kind: int, device: int, devices: int) -> tuple[int, int] | None:
-    """Find what an action waits for: the kind and the device of its input; None for a microbatch's first."""
+    """Return the kind and the device of an action's input; None for a microbatch's first action."""
     there = kind in (F0, I1)
     before = device - 1 if there else device + 1
     if 0 <= before < devices:

@@ -1,4 +1,4 @@
-"""The programme of one device that DualPipe and DualPipeV share (DeepSeek's DualPipe repository, ``step``)."""
+"""The programme of one device, shared by DualPipe and DualPipeV (DeepSeek's DualPipe repository, ``step``)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def dualpipe_programme(*, ranks: int, rank: int, microbatches: int, side: tuple[
     Parameters
     ----------
     ranks : int
-        The devices from one end of the pipeline to its turning point.
+        The number of devices from one end of the pipeline to its turning point.
     rank : int
-        How far from the end this device is.
+        This device's distance from the end.
     microbatches : int
-        How many enter at one side.
+        The number of microbatches that enter at one side.
     side : (int, int)
-        The device's chunk on the near side, where its first forwards come from, and on the far side.
+        The device's chunk on the near side, where its first forwards come from, and its chunk on the far side.
     """
     near, far = side
     inner = ranks - rank - 1  # devices between this one and the turning point
@@ -29,7 +29,7 @@ def dualpipe_programme(*, ranks: int, rank: int, microbatches: int, side: tuple[
     yield from F(near) * (2 * inner)
     yield from (F(near) + F(far)) * (rank + 1)
     yield from (I(far) + W + F(far)) * inner
-    if inner == 0 and steady > 0:  # nothing to overlap with yet
+    if inner == 0 and steady > 0:  # no backward to overlap with yet
         yield from F(near) + B(far) + (F(far) | B(near))
         steady -= 1
     yield from overlapped * steady
@@ -40,7 +40,7 @@ def dualpipe_programme(*, ranks: int, rank: int, microbatches: int, side: tuple[
 
 
 def _cooldown(rank: int, near: int, far: int) -> Steps:
-    """Alternate the two sides' last backwards; the second half of them is split, so that W's can fill the end."""
+    """Alternate the two sides' last backwards, and split the second half of them so that W's can fill the end."""
     kinds = [B] * (rank + 1) + [I] * (rank + 1)
     chunks = [far, near] * (rank + 1)
     return sum((kind(chunk) for kind, chunk in zip(kinds, chunks, strict=True)), Steps())

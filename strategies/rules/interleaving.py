@@ -1,4 +1,4 @@
-"""The walk through chunks and groups of microbatches that the interleaved schedules share."""
+"""The walk through chunks and groups of microbatches, shared by the interleaved schedules."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _PYTORCHS_NAMES = ("ScheduleInterleaved1F1B", "Interleaved1F1B")
 
 
 def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
-    """Say how PyTorch's class would group the microbatches, where that is not p each.
+    """Say how PyTorch's class would group the microbatches, if not in groups of p.
 
     Parameters
     ----------
     name : str
-        What the user called the schedule.
+        The user's name for the schedule.
     devices, microbatches : int
         The pipeline's sizes.
 
     Returns
     -------
     str or None
-        The sentence; None where another name is used or the groups are the same.
+        The sentence; None if the name is not PyTorch's or the groups are the same.
     """
     if plain(name) not in map(plain, _PYTORCHS_NAMES) or microbatches % devices == 0:
         return None
@@ -40,11 +40,11 @@ def pytorchs_groups(name: str, devices: int, microbatches: int) -> str | None:
 
 
 def group_sizes(pipeline: Pipeline) -> Iterator[int]:
-    """Propose how many microbatches a group might have, where p deadlock: no group, the last included, below p.
+    """Propose group sizes for a pipeline on which groups of p deadlock: no group, the last included, is below p.
 
-    Groups that are all alike come first, then those with a shorter last one, then all microbatches in one; each time
-    the smallest, which need the least memory, first. Where there are fewer microbatches than devices there is no such
-    group, and only the last is proposed.
+    Sizes that make all groups equal come first, then sizes with a shorter last group, then one group of all
+    microbatches. Within each, smaller sizes come first, since they need less memory. With fewer microbatches than
+    devices no group reaches p, and only the group of all microbatches is proposed.
     """
     devices, microbatches = pipeline.devices, pipeline.microbatches
     sizes = range(devices, microbatches)
@@ -54,7 +54,7 @@ def group_sizes(pipeline: Pipeline) -> Iterator[int]:
 
 
 def short_group(pipeline: Pipeline, *, group_size: int | None = None) -> str:
-    """Say which group is too short; empty where none is shorter than p."""
+    """Say which group is too short; empty if none is shorter than p."""
     devices, microbatches = pipeline.devices, pipeline.microbatches
     size = devices if group_size is None else group_size
     if microbatches % size:
@@ -63,28 +63,28 @@ def short_group(pipeline: Pipeline, *, group_size: int | None = None) -> str:
 
 
 def warmup_of_groups(devices: int, device: int, chunks: int, group: int) -> int:
-    """Count the forwards that a device runs before its first backward, if it has as many: Megatron-LM's rule."""
+    """Count the forwards that a device runs before its first backward, if it has that many: Megatron-LM's rule."""
     return 2 * (devices - 1 - device) + (chunks - 1) * group
 
 
 def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:
-    """Walk through groups of microbatches, in each group through all chunks, in each chunk through the group.
+    """Walk through the groups of microbatches, in each group through all chunks, and in each chunk through the group.
 
     Parameters
     ----------
     pipeline : Pipeline
         The pipeline.
     device : int
-        Whose walk it is.
+        The device.
     group_size : int or None
-        The microbatches of a group; None for as many as there are devices. The last group may be shorter.
+        The number of microbatches in a group; None for the number of devices. The last group may be shorter.
 
     Returns
     -------
     forwards, backwards : list of int
         The chunk of each forward, and of each backward (the same with the chunks reversed).
     warmup : int
-        How many forwards come before the first backward.
+        The number of forwards before the first backward.
     """
     devices, microbatches, chunks = pipeline.devices, pipeline.microbatches, pipeline.stages_per_device
     group = devices if group_size is None else group_size

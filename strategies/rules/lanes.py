@@ -1,4 +1,4 @@
-"""The slots of a device in which actions are pulled forward under a limit on the activations held."""
+"""The slots of a device, in which actions are pulled forward within a limit on the activations held."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from strategies.rules.building_blocks import F0, F1, I0, I1, W0, W1, Action, input_of
 
 CHANGE = {F0: 1, F1: 1, I1: 0, I0: 0, W1: -1, W0: -1}
-"""How an action changes the number of activations held."""
+"""The change in the number of activations held, by kind of action."""
 
 WEIGHT_OF = {I1: W1, I0: W0}
 INPUT_OF_WEIGHT = {W1: I1, W0: I0}
@@ -19,9 +19,9 @@ class Lane:
     Attributes
     ----------
     slots : dict of Action to int
-        Where each action is.
+        The slot of each action.
     row : list of Action or None
-        What is in each slot.
+        The action in each slot.
     levels : list of int
         The activations held after each slot.
     """
@@ -38,18 +38,18 @@ class Lane:
             self.levels.append(level)
 
     def at(self, slot: int) -> Action | None:
-        """Return what is in a slot, which may lie behind the last."""
+        """Return the action in a slot, which may lie beyond the last."""
         return self.row[slot] if slot < len(self.row) else None
 
     def first_empty(self, earliest: int) -> int:
-        """Find the first slot from the earliest on with nothing in it."""
+        """Return the first empty slot from ``earliest`` on."""
         slot = earliest
         while self.at(slot) is not None:
             slot += 1
         return slot
 
     def pull(self, action: Action, new: int) -> None:
-        """Move an action to a slot that is not behind its own."""
+        """Move an action to a slot no later than its own."""
         old, change = self.slots[action], CHANGE[action[0]]
         self.row[old] = None
         self.row[new] = action
@@ -58,9 +58,9 @@ class Lane:
 
 
 def in_slots(lanes: Sequence[Lane]) -> Iterator[tuple[int, Action]]:
-    """Walk through the slots, in each through the devices, and yield each device with its action.
+    """Walk through the slots, and in each slot through the devices, and yield each device with its action.
 
-    What is pulled forward meanwhile is not met again.
+    An action that is pulled forward during the walk is not visited again.
     """
     for slot in range(max(len(lane.row) for lane in lanes)):
         for device, lane in enumerate(lanes):
@@ -69,18 +69,18 @@ def in_slots(lanes: Sequence[Lane]) -> Iterator[tuple[int, Action]]:
 
 
 def earliest_slot(lanes: Sequence[Lane], device: int, action: Action, *, whole_backwards: bool = False) -> int:
-    """Find the first slot in which an action's input, and the same action of the microbatch before, are done.
+    """Return the first slot after an action's input and after the same action of the previous microbatch.
 
     Parameters
     ----------
     lanes : sequence of Lane
-        Those of all devices.
+        The lanes of all devices.
     device : int
-        Whose action it is.
+        The device of the action.
     action : Action
         The action.
     whole_backwards : bool
-        Whether a backward is done when its second half is, which goes by the kind of its W.
+        Whether a full backward takes two slots, the second of which has the kind of its W.
     """
     kind, number = action
     slots = lanes[device].slots

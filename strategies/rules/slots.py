@@ -1,4 +1,4 @@
-"""Schedules whose rule gives every action a slot: a device runs its actions in the order of their slots."""
+"""Support for rules that give every action a slot: a device runs its actions in the order of their slots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def by_slot(slotted: Iterable[tuple[int, Steps]]) -> Iterator[Step]:
     Parameters
     ----------
     slotted : iterable of (int, Steps)
-        The slot in which each begins.
+        The steps, each with the slot in which it begins.
     """
     for _, steps in sorted(slotted, key=lambda pair: pair[0]):
         yield from steps

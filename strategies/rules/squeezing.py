@@ -1,7 +1,7 @@
-"""Filling the slots of repeated building blocks with W's and closing the gaps, as the authors of V-Half and V-Min do.
+"""Fills the slots of repeated building blocks with W's and closes the gaps, as the authors of V-Half and V-Min do.
 
-Rules after the repository of Qi et al. 2024 (arXiv 2405.15362). Times play no part: everything is done in slots of one
-unit, so the result depends on the numbers of devices and microbatches only.
+The rules follow the repository of Qi et al. 2024 (arXiv 2405.15362). Times play no part: every slot is one unit, so the
+result depends only on the numbers of devices and microbatches.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from strategies.language.steps import Step
 from strategies.rules.building_blocks import F0, F1, I0, I1, W0, W1, Action, Block, as_steps, input_of, repeated
 
 _ANY_W = 6
-"""The kind of a W that is not yet said to belong to one of the two stages; the n-th answers the n-th backward."""
+"""The kind of a W that is not yet assigned to one of the two stages; the n-th belongs to the n-th backward."""
 
 _State: TypeAlias = tuple[int, int]
-"""After a slot: activations held, and W's owed that empty slots will be taken for."""
+"""The state after a slot: activations held, and W's owed that later empty slots will take."""
 
 
 @lru_cache(maxsize=2)
@@ -35,7 +35,7 @@ def squeezed(block: Callable[[int, int], Block], devices: int, microbatches: int
     Returns
     -------
     tuple of list of Step
-        For each device.
+        The steps of each device.
     """
     lanes = [_Lane(repeated(block(devices, device), microbatches)) for device in range(devices)]
     for lane in lanes:
@@ -61,7 +61,7 @@ class _Lane:
         self.slots = slots
 
     def settle(self, *, with_weights: bool) -> None:
-        """Get ready for pulling: what is in each slot, and the state after it."""
+        """Prepare for pulling: compute the action in each slot and the state after it."""
         self.with_weights = with_weights
         self.row: list[Action | None] = [None] * (max(self.slots.values()) + 1)
         for action, slot in self.slots.items():
@@ -89,14 +89,14 @@ class _Lane:
         return state if self.with_weights else (level, owed + 1)
 
     def pull(self, action: Action, earliest: int, limit: int) -> None:
-        """Move an action to the first empty slot from the earliest on in which the limit is kept, if there is one."""
+        """Move an action to the first empty slot from ``earliest`` on that keeps the limit, if there is one."""
         old = self.slots[action]
         for new in range(earliest, old):
             if self.row[new] is None and self._move(action, old, new, limit):
                 return
 
     def _move(self, action: Action, old: int, new: int, limit: int) -> bool:
-        """Move an action if the limit is kept."""
+        """Move an action if that keeps the limit; return whether it did."""
         self.row[old], self.row[new] = None, action
         state = self.states[new - 1] if new else (0, 0)
         states: list[_State] = []
@@ -119,7 +119,7 @@ class _Lane:
         self.slots = {(kind, number): slot for (kind, number), slot in self.slots.items() if kind <= I0}
 
     def place_weights(self, *, split: bool = False) -> None:
-        """Put W's into empty slots as soon as they are owed, the rest behind the last backward."""
+        """Put W's into empty slots as soon as they are owed, and the rest after the last backward."""
         row = {slot: kind for (kind, _), slot in self.slots.items()}
         last = max(slot for slot, kind in row.items() if kind in (I1, I0))
         owed, done = {W1: 0, W0: 0, _ANY_W: 0}, {W1: 0, W0: 0, _ANY_W: 0}
@@ -143,7 +143,7 @@ def _in_order(lanes: Sequence[_Lane]) -> list[tuple[int, int, int, int]]:
 
 
 def _pull(lanes: Sequence[_Lane], microbatches: int, *, with_weights: bool) -> None:
-    """Pull the actions before and after the steady part forward, within the largest peak that there is now."""
+    """Pull actions outside the steady part forward, within the current largest peak; before it only if with weights."""
     for lane in lanes:
         lane.settle(with_weights=with_weights)
     limit = max(lane.peak for lane in lanes)
@@ -158,7 +158,7 @@ def _pull(lanes: Sequence[_Lane], microbatches: int, *, with_weights: bool) -> N
 
 
 def _earliest(lanes: Sequence[_Lane], device: int, kind: int, number: int) -> int:
-    """Find the first slot in which an action's inputs, and the same action of the microbatch before, are done."""
+    """Return the first slot after an action's inputs and after the same action of the previous microbatch."""
     lane = lanes[device]
     after = [lane.slots[kind, number - 1]] if number else []
     if kind == _ANY_W:
@@ -172,7 +172,7 @@ def _earliest(lanes: Sequence[_Lane], device: int, kind: int, number: int) -> in
 
 
 def _close_gaps(lanes: Sequence[_Lane]) -> None:
-    """Start every action as early as its device's order and its input allow."""
+    """Move every action as early as its device's order and its input allow."""
     free = [0] * len(lanes)
     for _, device, kind, number in _in_order(lanes):
         slot = free[device]

@@ -1,7 +1,7 @@
-"""Filling and closing the gaps of repeated building blocks as AMD's Primus does.
+"""Fills and closes the gaps of repeated building blocks as AMD's Primus does.
 
-Rules after the schedules ``v-half`` and ``v-min`` of Primus, a variant of Qi et al. 2024 (arXiv 2405.15362). Where all
-times are alike the result is never longer than that of the authors; at other times it can be.
+The rules follow the schedules ``v-half`` and ``v-min`` of Primus, a variant of Qi et al. 2024 (arXiv 2405.15362). If
+all times are equal, the result is never longer than the authors'; with unequal times it can be.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def squeezed_as_in_primus(
     Returns
     -------
     tuple of list of Step
-        For each device.
+        The steps of each device.
     """
     blocks = [repeated(block(devices, device), microbatches) for device in range(devices)]
     lanes = [Lane(_with_weights(slots)) for slots in blocks]
@@ -44,7 +44,7 @@ def squeezed_as_in_primus(
 
 
 def _with_weights(slots: Mapping[Action, int]) -> dict[Action, int]:
-    """Put each W into the first empty slot, that of the oldest I first."""
+    """Put each W into the first empty slot, the W of the oldest I first."""
     row = {slot: action for action, slot in slots.items()}
     filled = dict(slots)
     owed: deque[Action] = deque()
@@ -60,7 +60,7 @@ def _with_weights(slots: Mapping[Action, int]) -> dict[Action, int]:
 
 
 def _tail(lane: Lane, microbatches: int) -> frozenset[Action]:
-    """Choose the actions that close the schedule, from the last microbatch's second forward on."""
+    """Choose the actions of the tail, which starts after the last microbatch's second forward."""
     tail, closing = set(), False
     for action in filter(None, lane.row):
         if closing:
@@ -73,7 +73,7 @@ def _tail(lane: Lane, microbatches: int) -> frozenset[Action]:
 
 
 def _pull_within(limit: int, lane: Lane, action: Action, earliest: int) -> None:
-    """Move an action to the first empty slot from which on the level stays within the limit."""
+    """Move an action to the first empty slot from ``earliest`` on that keeps the level within the limit."""
     old, change = lane.slots[action], CHANGE[action[0]]
     for new in range(earliest, old):
         if lane.row[new] is None and max(lane.levels[new:old]) + change <= limit:
@@ -82,7 +82,7 @@ def _pull_within(limit: int, lane: Lane, action: Action, earliest: int) -> None:
 
 
 def _close_tails(lanes: list[Lane], tails: list[frozenset[Action]]) -> None:
-    """Take the W's out of the tails, move all else there as far forward as it goes, and put the W's back in."""
+    """Take the W's out of the tails, move the other actions as far forward as possible, and put the W's back."""
     taken_out: list[tuple[int, Action]] = []
     for device, action in in_slots(lanes):
         lane = lanes[device]

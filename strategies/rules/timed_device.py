@@ -1,4 +1,4 @@
-"""A device to which the Zero Bubble heuristics append one action after the other, each timed at once."""
+"""A device to which the Zero Bubble heuristics append one action after another, timing each immediately."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _STEPS: dict[str, Steps] = {"F": F, "I": I, "W": W}
 
 
 class DeviceCosts(NamedTuple):
-    """What actions cost on a device, in whole ticks and whole units of memory.
+    """The costs of actions on a device, in whole ticks and whole units of memory.
 
     Attributes
     ----------
     durations : dict of str to int
-        Of F, I and W.
+        The durations of F, I and W.
     changes : dict of str to int
-        How F, I and W change the memory held: the first is at least 0, the others at most, and the sum is 0.
+        The changes of the memory held by F, I and W: at least 0 for F, at most 0 for I and W, and 0 in sum.
     """
 
     durations: dict[str, int]
@@ -26,22 +26,22 @@ class DeviceCosts(NamedTuple):
 
 
 class TimedDevice:
-    """What one device has done so far, and when it is free again.
+    """The steps of one device so far, and the state after them.
 
     Attributes
     ----------
     free : int
-        When its last action ends.
+        The end of its last action.
     begun : int or None
-        When its first action started.
+        The start of its first action.
     idle : int
-        How long it has waited between its actions.
+        Its total idle time between actions.
     memory : int
-        What it holds.
+        The memory that it holds.
     owed : deque of int
-        The chunks that a W is owed for, the oldest first.
+        The chunk of each W that it owes, the oldest first.
     steps : list of Step
-        What it does.
+        Its steps.
     """
 
     def __init__(self, costs: DeviceCosts) -> None:
@@ -54,7 +54,7 @@ class TimedDevice:
         self.steps: list[Step] = []
 
     def run(self, kind: str, chunk: int, arrival: int) -> int:
-        """Append an action whose input arrives then; return when it ends."""
+        """Append an action whose input arrives at ``arrival``; return its end."""
         start = max(self.free, arrival)
         if self.begun is None:
             self.begun = start
@@ -77,7 +77,7 @@ class TimedDevice:
             self.run_weight()
 
     def make_room(self, kind: str, limit: int | None) -> bool:
-        """Append W's until one action more is within the limit; return whether it is."""
+        """Append W's until one more action of this kind fits the limit; return whether it does."""
         if limit is None:
             return True
         while self.owed and self.memory + self.costs.changes[kind] > limit:
@@ -85,7 +85,7 @@ class TimedDevice:
         return self.memory + self.costs.changes[kind] <= limit
 
     def fill(self, arrival: int) -> int:
-        """Append the W's that fit before an arrival; return how long the device would wait for it then."""
+        """Append the W's that fit before an arrival; return how long the device would still wait for it."""
         while self.owed and self.free + self.costs.durations["W"] <= arrival:
             self.run_weight()
         return arrival - self.free

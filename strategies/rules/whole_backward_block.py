@@ -1,7 +1,7 @@
-"""The building block of 1F1B-V, with whole backwards of two slots each, repeated and pulled forward once.
+"""The building block of 1F1B-V, with full backwards of two slots each, repeated and pulled forward once.
 
-Rules after the repository of Qi et al. 2024 (arXiv 2405.15362). The result depends on the numbers of devices and
-microbatches only.
+The rules follow the repository of Qi et al. 2024 (arXiv 2405.15362). The result depends only on the numbers of devices
+and microbatches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from strategies.rules.building_blocks import F0, F1, I0, I1, INTERVAL, Action
 from strategies.rules.lanes import WEIGHT_OF, Lane, earliest_slot, in_slots
 
 _STEPS: dict[int, Steps] = {F0: F(0), F1: F(1), I1: B(1), I0: B(0)}
-"""A backward's first slot goes by the kind of its I here; its second one, by that of its W, is no step of its own."""
+"""A backward's first slot has the kind of its I here; the second has the kind of its W, and is no separate step."""
 
 
 @lru_cache(maxsize=2)
@@ -28,7 +28,7 @@ def one_forward_one_backward_on_a_v(devices: int, microbatches: int) -> tuple[li
     Returns
     -------
     tuple of list of Step
-        For each device.
+        The steps of each device.
     """
     lanes = [Lane(_repeated(block, microbatches)) for block in _block(devices)]
     limit = max(max(lane.levels) for lane in lanes)
@@ -38,7 +38,7 @@ def one_forward_one_backward_on_a_v(devices: int, microbatches: int) -> tuple[li
 
 
 def _block(devices: int) -> list[dict[int, int]]:
-    """Lay out microbatch 0: the slot of each kind on each device."""
+    """Return the slots of microbatch 0: the slot of each kind on each device."""
     block = [{F0: device, F1: 2 * devices - 1 - device} for device in range(devices)]
     slot = 2 * devices + (0 if devices % 3 else 3)
     since_gap = (3 - (devices + 2) % 3) % 3
@@ -62,7 +62,7 @@ def _repeated(block: dict[int, int], microbatches: int) -> dict[Action, int]:
 
 
 def _pull(lane: Lane, action: Action, earliest: int, limit: int) -> None:
-    """Move an action forward where there is an empty slot for it."""
+    """Move an action forward if it fits into an empty slot."""
     kind, old = action[0], lane.slots[action]
     if kind in WEIGHT_OF:
         free = (slot for slot in range(earliest, old - 1) if lane.row[slot : slot + 2] == [None, None])
@@ -73,7 +73,7 @@ def _pull(lane: Lane, action: Action, earliest: int, limit: int) -> None:
 
 
 def _within(lane: Lane, limit: int, slot: int, earliest: int) -> int:
-    """Go back from a slot as long as one activation more is within the limit."""
+    """Go back from a slot as long as one more activation fits the limit."""
     while slot > earliest and lane.levels[slot - 1] < limit:
         slot -= 1
     return slot

@@ -1,6 +1,6 @@
 """The Zero Bubble heuristic on p stages under a memory limit, from times (Qi et al. 2023, arXiv 2401.10241).
 
-Rules after the authors' repository, section 3.1 of the paper in words.
+The rules follow the authors' repository; section 3.1 of the paper describes them in words.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from strategies.rules.timed_device import DeviceCosts, TimedDevice
 
 @lru_cache(maxsize=2)
 def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
-    """Build the heuristic's eight variants and keep the one with the least span.
+    """Build the heuristic's eight variants and keep the one with the shortest span.
 
-    Its limit is the pipeline's on each device. Where stages differ much, a variant can order an action before its
-    input; the authors' code stops there, here it is left out.
+    The limit is the pipeline's on each device. If stages differ much, a variant can order an action before its input:
+    the authors' code stops there, while this one skips the variant.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With one stage per device.
+        The pipeline, with one stage per device.
 
     Returns
     -------
     tuple of list of Step
-        For each device.
+        The steps of each device.
 
     Raises
     ------
     InputError
-        If a device's limit is below one activation, or no variant is complete.
+        If a device's limit is below one activation, or no variant can be completed.
     """
     for device, (limit, cost) in enumerate(zip(pipeline.limits, pipeline.costs, strict=True)):
         if limit is not None and limit < cost.activation + cost.static:
@@ -46,7 +46,7 @@ def zero_bubble_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
             )
     runs = []
     for early, hold, greedy in product((True, False), repeat=3):
-        run = _Run(pipeline, early=early, hold=hold, greedy=greedy)
+        run = _Variant(pipeline, early=early, hold=hold, greedy=greedy)
         try:
             run.build()
         except _IncompleteError:
@@ -64,8 +64,8 @@ class _IncompleteError(Exception):
     """A variant orders an action before its input, or cannot keep the limit."""
 
 
-class _Run:
-    """One variant: what each device has done, and when each F and I ends."""
+class _Variant:
+    """One variant: the state of each device, and the end of each F and I."""
 
     def __init__(self, pipeline: Pipeline, *, early: bool, hold: bool, greedy: bool) -> None:
         self.early, self.hold, self.greedy = early, hold, greedy
@@ -81,7 +81,7 @@ class _Run:
         return max(device.free - (device.begun or 0) for device in self.devices)
 
     def build(self) -> None:
-        """Run the whole variant."""
+        """Build the whole variant."""
         everywhere = range(self.last + 1)
         for place in everywhere:
             self.forward(place)
@@ -97,7 +97,7 @@ class _Run:
             device.run_all_weights()
 
     def run_forwards(self) -> None:
-        """Run one forward on each device that wants one, W's before it where memory or waiting allow."""
+        """Run one forward on each device that wants one, after W's that make room for it or fill the wait."""
         for place, wanted in enumerate(self.wanted()):
             if wanted:
                 self.make_room(place)
@@ -105,7 +105,7 @@ class _Run:
                 self.forward(place)
 
     def run_backwards(self) -> None:
-        """Run one backward on each device, W's before it while it waits."""
+        """Run one backward on each device, after W's that fill the wait."""
         for place in reversed(range(self.last + 1)):
             self.fill(place, self.backward_arrival(place) if place < self.last else None)
             if place == 0 and len(self.forwards[0]) == self.microbatches:
@@ -113,7 +113,7 @@ class _Run:
             self.backward(place)
 
     def extra_forwards(self) -> list[int]:
-        """Choose how many forwards each device runs beyond its first before its first backward."""
+        """Choose how many forwards each device runs before its first backward, besides its first forward."""
         extra = [0] * (self.last + 1)
         returned = self.forwards[self.last][0] + self.devices[self.last].costs.durations["I"]
         for place in reversed(range(self.last)):
@@ -134,14 +134,14 @@ class _Run:
         return extra
 
     def wanted(self) -> list[bool]:
-        """Choose the devices that run a forward before the next backward: none above one that runs none."""
+        """Choose the devices that run a forward before the next backward; one that runs none stops all before it."""
         wanted = [self.wants(place) for place in range(self.last + 1)]
         for place in reversed(range(self.last)):
             wanted[place] = wanted[place] and wanted[place + 1]
         return wanted
 
     def wants(self, place: int) -> bool:
-        """Return whether a device runs a forward, or holds it back because the next device is busy anyway."""
+        """Return whether a device runs a forward; it may hold one back while the next device is busy anyway."""
         if len(self.forwards[place]) >= self.microbatches:
             return False
         if not self.hold or place == self.last:
@@ -156,7 +156,7 @@ class _Run:
         return end <= needed or needed - device.free > self.largest_idle - device.idle
 
     def weights_for_room(self, place: int) -> int:
-        """Count the W's that have to run before a forward fits."""
+        """Count the W's that must run before a forward fits the limit."""
         device, limit = self.devices[place], self.limits[place]
         held = device.memory + device.costs.changes["F"]
         weights = 0
@@ -170,7 +170,7 @@ class _Run:
             raise _IncompleteError
 
     def fill(self, place: int, arrival: int | None) -> None:
-        """Run W's while a device waits for what comes from another one."""
+        """Run W's while a device waits for an input from another device."""
         if arrival is None:
             return
         device = self.devices[place]
@@ -206,7 +206,7 @@ class _Run:
 
 
 def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]]:
-    """Write the devices, the latency and the limits in whole ticks and whole units of memory."""
+    """Return the devices, the latency and the limits in whole ticks and whole units of memory."""
     costs = pipeline.costs
     ticks = common_scale([pipeline.longest_lag, *(value for cost in costs for value in cost if value is not None)])
     units = common_scale(
@@ -218,12 +218,11 @@ def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]
     devices = []
     for cost in costs:
         durations = {"F": cost.forward, "I": cost.backward_input, "W": cost.backward_weight}
-        held = {"F": cost.activation, "I": cost.held_for_weight - cost.activation, "W": -cost.held_for_weight}
         devices.append(
             TimedDevice(
                 DeviceCosts(
                     {kind: in_ticks(value, ticks) for kind, value in durations.items()},
-                    {kind: in_ticks(value, units) for kind, value in held.items()},
+                    {kind: in_ticks(value, units) for kind, value in cost.changes.items() if kind in durations},
                 )
             )
         )

@@ -1,4 +1,4 @@
-"""ZB-V as its authors' repository builds it from times (Qi et al. 2023, arXiv 2401.10241, for a V of stages)."""
+"""Builds ZB-V from times as its authors' repository does (Qi et al. 2023, arXiv 2401.10241, for a V of stages)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _KIND_AND_CHUNK = {F0: ("F", 0), F1: ("F", 1), I1: ("I", 1), I0: ("I", 0)}
 
 @lru_cache(maxsize=2)
 def zero_bubble_v_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
-    """Build the heuristic's variants and keep the one in which the device that idles most idles least.
+    """Build the heuristic's variants and keep the one whose most idle device idles least.
 
-    It knows one F, I and W for all stages: the median over devices of the average of a device's two. Its memory is 2p
-    activations on every device, whatever the pipeline's limit.
+    The heuristic uses one F, I and W for all stages: the median over devices of the average of a device's two. Its
+    memory is 2p activations on every device, whatever the pipeline's limit.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With two stages per device.
+        The pipeline, with two stages per device.
 
     Returns
     -------
     tuple of list of Step
-        For each device.
+        The steps of each device.
     """
     costs, latency = _typical(pipeline)
-    best: _Run | None = None
+    best: _Attempt | None = None
     for before_backward, before_forward in product((True, False), repeat=2):
         run = _best_allowances(costs, latency, pipeline, before_backward, before_forward)
         if best is None or run.worst < best.worst:
@@ -44,30 +44,30 @@ def zero_bubble_v_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
 
 
 def _typical(pipeline: Pipeline) -> tuple[DeviceCosts, int]:
-    """Find the costs that stand for all stages, in whole ticks and units, and the latency."""
+    """Return typical costs that stand for all stages, in whole ticks and units, and the latency."""
 
     def typical(column: str) -> Fraction:
         values: list[Fraction] = [getattr(cost, column) for cost in pipeline.costs]
         return median((near + far) / 2 for near, far in zip(values, reversed(values), strict=True))
 
     times = {"F": typical("forward"), "I": typical("backward_input"), "W": typical("backward_weight")}
-    activation, held = typical("activation"), typical("held_for_weight")
-    changes = {"F": activation, "I": held - activation, "W": -held}
+    held = {column: typical(column) for column in ("activation", "held_for_weight")}
+    changes = pipeline.costs[0]._replace(**held).changes
     ticks, units = common_scale([pipeline.longest_lag, *times.values()]), common_scale(changes.values())
     costs = DeviceCosts(
         {kind: in_ticks(value, ticks) for kind, value in times.items()},
-        {kind: in_ticks(value, units) for kind, value in changes.items()},
+        {kind: in_ticks(value, units) for kind, value in changes.items() if kind in times},
     )
     return costs, in_ticks(pipeline.longest_lag, ticks)
 
 
 def _best_allowances(
     costs: DeviceCosts, latency: int, pipeline: Pipeline, before_backward: bool, before_forward: bool
-) -> _Run:
-    """Run with what each device idled in the run before as its allowance, as long as that helps."""
+) -> _Attempt:
+    """Build again with each device's idle time of the last attempt as its allowance, as long as that helps."""
 
-    def run(allowances: list[int]) -> _Run:
-        built = _Run(costs, latency, pipeline, allowances, before_backward, before_forward)
+    def run(allowances: list[int]) -> _Attempt:
+        built = _Attempt(costs, latency, pipeline, allowances, before_backward, before_forward)
         built.build()
         return built
 
@@ -80,8 +80,8 @@ def _best_allowances(
     return best
 
 
-class _Run:
-    """One run: what each device has done, when each F and I ends, and how long the device that idles most does so."""
+class _Attempt:
+    """One attempt: the state of each device, the end of each F and I, and the idle time of the most idle device."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Run:
         self.worst = 0
 
     def build(self) -> None:
-        """Run the whole schedule."""
+        """Build the whole schedule."""
         self.fill_pipeline()
         self.even_out()
         for _ in range(2 * self.microbatches):
@@ -115,7 +115,7 @@ class _Run:
         return len(self.ends[kind][place])
 
     def fill_pipeline(self) -> None:
-        """Run the first microbatch there and back, with as many more forwards as memory and time allow meanwhile."""
+        """Run the first microbatch out and back, and as many more forwards as memory and time allow meanwhile."""
         lasts, takes = self.costs.durations["F"], self.costs.changes["F"]
         for place in range(self.last + 1):
             self.run(F0, place)
@@ -132,7 +132,7 @@ class _Run:
             self.run(F1, place)
 
     def even_out(self) -> None:
-        """Run forwards, the two kinds in turn, until each device is as far as the one before it."""
+        """Run forwards, alternating the two kinds, until each device is as far as the one before it."""
         turn = F0
         for place in range(1, self.last + 1):
             while self.is_behind(place):
@@ -147,7 +147,7 @@ class _Run:
         return here < before or self.done(F1, place) <= self.done(F1, place - 1) < self.microbatches
 
     def run_backwards(self) -> None:
-        """Run one backward on each device: those on the way back first, which wait for the device behind."""
+        """Run one backward on each device: first those that wait for the next device."""
         for device in self.devices:
             device.make_room("I", self.limit)
         chosen = [self.choose_backward(place) for place in range(self.last + 1)]
@@ -187,14 +187,14 @@ class _Run:
         return F0 if is_ready else None
 
     def arrival(self, kind: int, place: int) -> int | None:
-        """Find when the input of a device's next action arrives from another device; None if it is at home."""
+        """Return when a device's next action receives its input from another device; None if it comes from its own."""
         source = input_of(kind, place, self.last + 1)
         if source is None or source[1] == place:
             return None
         return self.ends[source[0]][source[1]][self.done(kind, place)] + self.latency
 
     def fill(self, kind: int, place: int, *, even_late: bool) -> None:
-        """Run W's while a device waits; with ``even_late`` one more, if the device has idled little so far."""
+        """Run W's while a device waits; with ``even_late``, one more if the device would otherwise idle too long."""
         arrival = self.arrival(kind, place)
         if arrival is None:
             return

@@ -1,4 +1,4 @@
-"""The same on the command line: exit status, no traceback, and output that agrees with itself."""
+"""The same judgement on the command line: exit status, no traceback, and consistent output."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MEANINGS = {
     "frontier": {0},
     "sweep": {0, 1},
 }
-"""What each may end with on a model that is drawn right: 2 is for schedules that cannot be run, and plans of stages."""
+"""The allowed exit statuses on a valid model; 2 is for schedules that cannot run, and for plans of stages."""
 
 
 def command_line_faults(command: str, model: Model) -> Iterator[str]:
-    """Run a command in this process as the command line does."""
+    """Run a command in this process as the command line would, and yield its faults."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.json"
         if command == "sweep":
@@ -67,7 +67,7 @@ def _faults(command: str, model: Model, result: Result) -> Iterator[str]:
 
 
 def _disagreements(shown: Any) -> Iterator[str]:
-    """Find a bound above the makespan beside it, wherever it stands; what exceeds its memory is bound by nothing."""
+    """Find any bound above the makespan next to it; schedules over the memory limit have no bound."""
     if isinstance(shown, list):
         for each in shown:
             yield from _disagreements(each)

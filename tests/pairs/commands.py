@@ -1,4 +1,4 @@
-"""The six commands, each run on a drawn model, and everything that it claims held against all that exists."""
+"""Runs each of the six commands on a drawn model, and checks all its claims by exhaustive search."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from tests.pairs.schedules import (
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional")
 
 SECONDS = 0.6
-"""For each search; for plans more, which end as soon as they are proven."""
+"""Time limit of each search; plans get more, and end as soon as they are proven."""
 
 
 class Verdict(NamedTuple):
-    """What became of a command on a model.
+    """The outcome of a command on a model.
 
     Attributes
     ----------
     outcome : {"ok", "refused", "infeasible", "no answer", "FAULT"}
-        The last if anything that it says is false, or it ends with a traceback.
+        The last one if any of its claims is false, or it ends with a traceback.
     messages : tuple of str
-        The faults; else what it said where it has no result.
+        The faults; without any, the message if it has no result.
     call : str
-        How to do it again.
+        The code that reproduces it.
     """
 
     outcome: str
@@ -61,11 +61,11 @@ REFUSALS = {
     "frontier": r"limits: .* is below|nothing takes memory|placement: ",
     "sweep": r"^$",
 }
-"""What a command may say when it refuses a model that is drawn right."""
+"""Patterns of the messages with which a command may refuse a valid model."""
 
 
 def judge(command: str, model: Model) -> Verdict:
-    """Run a command on a model and hold what it claims against all that exists."""
+    """Run a command on a model and check its claims by exhaustive search."""
     draw = random.Random(f"{command} {model.seed}")
     calls: list[str] = [f"mapping = {model.mapping!r}"]
     try:
@@ -78,7 +78,7 @@ def judge(command: str, model: Model) -> Verdict:
         return Verdict("infeasible", (str(error),), "\n".join(calls))
     except ppopt.TimeTooShortError as error:
         return Verdict("no answer", (str(error),), "\n".join(calls))
-    except Exception as error:  # whatever else: that is what is looked for
+    except Exception as error:  # any other error is a fault
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
         return Verdict("FAULT", (f"{type(error).__name__} at {where}: {error}",), "\n".join(calls))
@@ -176,7 +176,7 @@ def _compare(model: Model, draw: random.Random, tell: Tell) -> Faults:
 
 
 def _left_behind(found: ppopt.Comparison) -> Faults:
-    """Find searches that end behind a published schedule on their own placement and cut, with no more freedom."""
+    """Find searches that lose to a published schedule on the same placement and cut with no more freedom."""
     for searched in (each for each in found.schedules if each.is_searched):
         for other in found.schedules:
             same = (
@@ -211,7 +211,7 @@ def _ladder_faults(model: Model, schedule: ppopt.Schedule, ladder: Any) -> Fault
 
 
 COST_DEPENDENT = ("zb-auto", "zb-v-auto", "interleaved-group")
-"""They make another order for each cut."""
+"""Schedules whose order depends on the cut."""
 
 
 def _plan(model: Model, draw: random.Random, tell: Tell) -> Faults:
@@ -249,7 +249,7 @@ def _plan(model: Model, draw: random.Random, tell: Tell) -> Faults:
 
 
 def _how(model: Model, recompute: str | None) -> str:
-    """What is recomputed by default."""
+    """Return the recomputation mode, with the command's default filled in."""
     limited = "limit" in model.mapping.get("memory", {})
     return recompute or ("per-stage" if _may_recompute(model) and limited else "none")
 
@@ -307,7 +307,7 @@ def _every_choice(model: Model, how: str, stages: int) -> Iterator[tuple[Counts,
 def _every_plan(
     model: Model, how: str, orders: Sequence[Sequence[Action]], stages: int
 ) -> Iterator[tuple[Counts, tuple[Counts, ...], Fraction]]:
-    """List all cuts and recomputations with which an order fits, and how long it takes if no transfer waits."""
+    """Yield all cuts and recomputations with which an order fits, with its makespan if no transfer waits."""
     for cut, again in _every_choice(model, how, stages):
         makespan = order_fits(costs_of(model.mapping, stages, cut, again), orders)
         if makespan is not None:
@@ -321,7 +321,7 @@ def _least_of_all_cuts(
 
 
 def _unplanned_faults(model: Model, names: Sequence[str], how: str, said: str) -> Faults:
-    """Find cuts with which an order fits that is said to fit with none."""
+    """Find cuts with which an order fits, though the plan says that it fits with none."""
     if "layers" not in model.mapping:
         return
     unlimited = {**model.mapping, "memory": {}}
@@ -352,7 +352,7 @@ _KNOWN = (
 
 
 def _reason_faults(model: Model, plan: ppopt.Plan, orders: Sequence[Sequence[Action]]) -> Faults:
-    """Hold what a plan's reasons say of other cuts against all of them, with transfers that wait as they do here."""
+    """Check a plan's claims about other cuts against all of them, under the same rules of waiting."""
     for (pattern, limited), reason in product(_KNOWN, plan.reasons):
         found = re.search(pattern, reason)
         if found is None or plan.is_free or plan.name.partition(":")[0] in COST_DEPENDENT:
@@ -438,7 +438,7 @@ def _point_faults(
 
 
 def _every_costs(model: Model, placement: str) -> Iterator[Costs]:
-    """List the costs of a model on a placement: of every cut of its layers, if it is open for so many stages."""
+    """Yield the costs of a model on a placement, for every cut of its layers unless a cut of that size is given."""
     per_device = 1 if placement in ("linear", "bidirectional") else 2
     stages = 2 * per_device
     if "layers" not in model.mapping:
@@ -494,7 +494,7 @@ def _searched_row_faults(here: Model, row: Mapping[str, Any], label: str, freedo
     faults = [
         list(bound_faults(label, costs, freedom, row["bound"])) for costs in _every_costs(here, freedom.placement)
     ]
-    if all(faults):  # which cut it is of, the row does not say
+    if all(faults):  # the row does not say which cut it belongs to
         yield faults[0][0]
 
 
@@ -521,7 +521,7 @@ def _replayed_row_faults(here: Model, row: Mapping[str, Any], label: str, _freed
 
 
 def _fitting(model: Model) -> list[str]:
-    """List the placements that one may ask for."""
+    """List the placements that fit the model."""
     even = model.mapping["microbatches"] % 2 == 0
     small = model.mapping["microbatches"] == 2
     return ["linear", *(["bidirectional"] if even else []), *(["interleaved", "v"] if small else [])]

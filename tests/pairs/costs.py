@@ -1,4 +1,4 @@
-"""What a model costs, read from its mapping and docs/configuration.md alone: no code is shared with what is judged."""
+"""The costs of a model, from its mapping and docs/configuration.md alone: no code is shared with the judged code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Counts = tuple[int, ...]
 
 
 class Stage(NamedTuple):
-    """What one microbatch costs on one stage, and what the stage keeps at all times."""
+    """The costs of one microbatch on one stage, and the stage's static memory."""
 
     forward: Fraction
     backward: Fraction
@@ -21,18 +21,18 @@ class Stage(NamedTuple):
     held: Fraction
     static: Fraction
     block: Fraction | None
-    """How long any block with a forward of this stage lasts, where that is given."""
+    """Duration of any block with a forward of this stage, if given."""
 
 
 class Hop(NamedTuple):
-    """What a result takes over a boundary between two devices: time on its link, and time thereafter."""
+    """The time of a result over a boundary between two devices: on its link, and after that."""
 
     moving: Fraction
     latency: Fraction
 
 
 class Costs(NamedTuple):
-    """All that times and memory of an order depend on."""
+    """Everything that the times and the memory of an order depend on."""
 
     stages: tuple[Stage, ...]
     hops: tuple[Hop, ...]
@@ -50,14 +50,14 @@ class Costs(NamedTuple):
 
 
 def exact(value: Any) -> Fraction:
-    """Read a number as the decimal that was written."""
+    """Read a number as the decimal that it is written as."""
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
 
 
 def costs_of(
     mapping: Mapping[str, Any], stages: int, cut: Sequence[int] | None = None, again: Sequence[Counts] | None = None
 ) -> Costs:
-    """Cost a model on so many stages; layers on a cut, with so many layers of each row recomputed on each stage."""
+    """Return the costs of a model in stages; for layers, on a cut, with the recomputed layers of each stage and row."""
     made = (
         _layer_stages(mapping["layers"], cut, again)
         if cut is not None
@@ -114,7 +114,7 @@ def _halves(
 
 
 def _recut(given: Sequence[Stage], stages: int) -> Iterator[Stage]:
-    """Spread each stage evenly over its part of the model, and give each new stage what lies in its part."""
+    """Spread each stage evenly over its part of the model, and give each new stage the share in its own part."""
     size = Fraction(len(given), stages)
     for number in range(stages):
         start, stop = number * size, (number + 1) * size
@@ -181,7 +181,7 @@ def _recomputed(row: Mapping[str, Any]) -> list[Fraction]:
 
 
 def rows_per_stage(rows: Sequence[Mapping[str, Any]], cut: Sequence[int]) -> list[Counts]:
-    """Count for each stage the layers of each row."""
+    """Count the layers of each row on each stage."""
     ends = [sum(row.get("count", 1) for row in rows[: place + 1]) for place in range(len(rows))]
     edges = [sum(cut[:stage]) for stage in range(len(cut) + 1)]
     return [
@@ -193,7 +193,7 @@ def rows_per_stage(rows: Sequence[Mapping[str, Any]], cut: Sequence[int]) -> lis
 
 
 def every_cut(rows: Sequence[Mapping[str, Any]], stages: int, *, empty: bool = True) -> Iterator[Counts]:
-    """List all cuts that pins and glue allow."""
+    """Yield all cuts that pins and glue allow."""
     total = sum(row.get("count", 1) for row in rows)
     for inner in product(range(total + 1), repeat=stages - 1):
         edges = [0, *inner, total]
@@ -216,7 +216,7 @@ def _is_allowed(rows: Sequence[Mapping[str, Any]], cut: Counts) -> bool:
 
 
 def every_recomputation(rows: Sequence[Mapping[str, Any]], cut: Counts, how: str) -> Iterator[tuple[Counts, ...]]:
-    """List all that may be recomputed: nothing, any number of layers of each stage, or the first k of every stage."""
+    """Yield every allowed recomputation: none, any number of layers of each stage, or the first k of every stage."""
     able = [
         tuple(count if row.get("recompute") else 0 for row, count in zip(rows, held, strict=True))
         for held in rows_per_stage(rows, cut)

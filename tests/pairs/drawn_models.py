@@ -1,4 +1,4 @@
-"""Small random models: what they are made of, what transfers wait for, and how their numbers are written."""
+"""Small random models that vary in their form, in what transfers wait for, and in the digits of their numbers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 from typing import Any, NamedTuple, Protocol
 
 FEATURES = ("stages", "layers", "glue", "recompute", "empty")
-"""Times per stage; layers; layers of which some stay together; layers that may be recomputed; stages without layers."""
+"""Times per stage; layers; layers with glue; layers that may be recomputed; stages without layers."""
 
 SEMANTICS = ("async", "links", "rendezvous", "batched")
 
 NUMBERS = ("round", "digits")
-"""A few digits, or the sixteen that Python computes with."""
+"""A few digits, or the sixteen of Python's floats."""
 
 
 class Model(NamedTuple):
@@ -22,9 +22,9 @@ class Model(NamedTuple):
     mapping : dict
         The configuration.
     stages : int
-        Into how many stages it is cut, or may be.
+        The number of stages that it is cut into, or may be.
     seed : int
-        For what is still to be chosen.
+        The seed for later choices.
     """
 
     mapping: dict[str, Any]
@@ -33,12 +33,12 @@ class Model(NamedTuple):
 
 
 def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model:
-    """Draw the model of that number of one kind; always the same."""
+    """Draw the model of a kind with this number; the result is always the same."""
     draw = random.Random(f"{feature} {semantics} {numbers} {number}")
     written = _digits(draw) if numbers == "digits" else _as_it_is
     per_device = draw.choice([1, 1, 2])
     stages = 2 * per_device
-    # with eight, a search begins that counts in the machine's whole numbers
+    # with eight, a search that counts in machine integers starts
     counts = [2, 3, 8, 8] if numbers == "digits" else [2, 2, 3, 4]
     mapping: dict[str, Any] = {"devices": 2, "microbatches": draw.choice(counts) if per_device == 1 else 2}
     if feature == "stages":
@@ -55,7 +55,7 @@ def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model
 
 
 class Written(Protocol):
-    """Writes a number, of a time if nothing else is said."""
+    """Writes a number, by default of a time."""
 
     def __call__(self, value: float, what: str = "time") -> float: ...
 
@@ -65,7 +65,7 @@ def _as_it_is(value: float, what: str = "time") -> float:
 
 
 def _digits(draw: random.Random) -> Written:
-    """Write sixteen digits, at sizes that differ by what is written."""
+    """Write numbers of sixteen digits, at a magnitude that depends on the kind of number."""
     scales = {what: draw.choice([1, 1, 0.01, 0.0007]) for what in ("time", "hop", "memory")}
 
     def write(value: float, what: str = "time") -> float:
@@ -162,7 +162,7 @@ def _transfers(draw: random.Random, semantics: str, stages: int | None, written:
 
 
 def _limit(draw: random.Random, mapping: dict[str, Any]) -> float:
-    """Choose a limit from about the least with which one microbatch runs to what all of them take."""
+    """Choose a limit between about the least for one microbatch and the memory of all microbatches."""
     rows = mapping.get("layers")
     if rows is None:
         memory = mapping["memory"]
@@ -173,7 +173,7 @@ def _limit(draw: random.Random, mapping: dict[str, Any]) -> float:
         static = sum(row["count"] * row.get("static", 0) for row in rows)
         kept = sum(row["count"] * row["activation"] for row in rows)
     share = draw.choice([0.5, 0.6, 0.8, 1, 1.3, 2, 4])
-    if able and draw.random() < 0.7:  # where it depends on what is recomputed
+    if able and draw.random() < 0.7:  # then it depends on what is recomputed
         groups = sum(row["count"] // row.get("glue", 1) for row in rows or ())
         static, share = 0.6 * static, draw.uniform(0.5, 1) * (2 if groups == 1 else 1)
     limit = max(static + kept * share, least)

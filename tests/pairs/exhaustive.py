@@ -1,7 +1,7 @@
-"""Whether any order is shorter than a time that is said to be a bound: all orders are tried.
+"""Tries all orders to find one that is shorter than a claimed bound.
 
-Three things are left out, and no more: the copies of an order in which equal microbatches have changed their numbers;
-what cannot end in time even if no device ever waited again; and what was reached before with nothing later.
+It leaves out only three things: copies of an order in which equal microbatches have swapped their numbers; states that
+cannot end in time even if no device waited again; and states reached before with nothing later.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tests.pairs.costs import Costs
 from tests.pairs.replay import Action
 
 MOST_STATES = 20_000
-"""More are not looked at: what is asked is then not judged."""
+"""Most states visited; beyond it, the claim is not judged."""
 
 
 class Freedom(NamedTuple):
-    """Where the stages lie, and what an order may use."""
+    """The placement, and what an order may use."""
 
     placement: str
     split: bool
@@ -27,18 +27,18 @@ class Freedom(NamedTuple):
 
 
 class TooManyStatesError(Exception):
-    """The model is too large to try everything."""
+    """The model is too large to try all orders."""
 
 
 class Shorter(NamedTuple):
-    """An order that ends before it should be possible."""
+    """An order that ends earlier than should be possible."""
 
     makespan: Fraction
     actions: tuple[tuple[int, Action], ...]
 
 
 def homes_of(placement: str, devices: int, stages: int) -> list[list[int]]:
-    """List for each direction the device of each stage."""
+    """Return the device of each stage for each direction."""
     there, back = list(range(devices)), list(reversed(range(devices)))
     if placement == "bidirectional":
         return [there, back]
@@ -48,7 +48,7 @@ def homes_of(placement: str, devices: int, stages: int) -> list[list[int]]:
 
 
 def fits_one_microbatch(costs: Costs, freedom: Freedom) -> bool:
-    """Whether one microbatch at a time fits the memory; then some order exists, and else none."""
+    """Return whether one microbatch at a time fits the memory: an order exists exactly then."""
     homes = homes_of(freedom.placement, len(costs.limits), len(costs.stages))
     for device, limit in enumerate(costs.limits):
         here = [[costs.stages[stage] for stage, home in enumerate(way) if home == device] for way in homes]
@@ -60,27 +60,27 @@ def fits_one_microbatch(costs: Costs, freedom: Freedom) -> bool:
 
 
 def shorter_order(costs: Costs, freedom: Freedom, than: Fraction) -> Shorter | None:
-    """Find an order that fits the memory and ends before ``than``; None if there is none, whatever the transfers."""
+    """Find an order that fits the memory and ends before ``than``; None if there is none, however transfers wait."""
     if not fits_one_microbatch(costs, freedom):
         return None
     return _Trial(costs, freedom, than).run()
 
 
 class _State(NamedTuple):
-    """What is done, and when devices and results are there.
+    """The tasks done, and the moments at which devices are free and results are there.
 
     Attributes
     ----------
     places : tuple of int
-        How far each microbatch is on its way, forwards and then backwards through all stages.
+        The progress of each microbatch, forwards and then backwards through all stages.
     weights : int
-        Which W are still to come, a bit each.
+        The W's still to come, one bit each.
     free, left : tuple of int
-        When each device is free, and the least work that it has left.
+        The moment at which each device is free, and the least work that it has left.
     ready : tuple of int
-        When the input of each microbatch's next step is there.
+        The moment at which the input of each microbatch's next step is there.
     levels : tuple of Fraction
-        What each device holds.
+        The memory that each device holds.
     """
 
     places: tuple[int, ...]
@@ -137,14 +137,14 @@ class _Trial:
         return int(value * self.scale)
 
     def _least(self) -> None:
-        """Set the least that a task adds to the work of its device, and the least that must follow its start."""
+        """Compute the least work that a task adds to its device, and the least time from its start to the end."""
         stages = range(len(self.f))
         least_f, least_b = list(self.f), [min(self.b[s], self.i[s] + self.w[s]) for s in stages]
         self.work_f, self.work_b = list(least_f), list(least_b)
         for f, b in self.blocks:
             length = self.blocks[f, b]
             least_f[f] = min(least_f[f], length)
-            # one block does the work of two halves, so each counts for at most half of the least of its blocks
+            # a block does the work of two halves, so each half counts for at most half of its shortest block
             self.work_f[f] = min(self.work_f[f], length // 2)
             self.work_b[b] = min(self.work_b[b], length // 2)
         least_i = [
@@ -182,7 +182,7 @@ class _Trial:
         return None if found is None else Shorter(Fraction(found, self.scale), tuple(self.path))
 
     def _explore(self, state: _State) -> int | None:
-        """Go on from what is done, and return when all is; None if that is too late, whatever comes next."""
+        """Continue from a state, and return the end of everything; None if every continuation ends too late."""
         if self._is_too_late(state):
             return None
         if not state.weights and all(place == self.last for place in state.places):
@@ -211,7 +211,7 @@ class _Trial:
         )
 
     def _was_reached(self, state: _State) -> bool:
-        """Whether the same was done before, with every device and every result there no later."""
+        """Return whether the same tasks were done before, with every device free and every result there no later."""
         known = self.seen.setdefault((state.places, state.weights), [])
         vector = (*state.free, *state.ready)
         if any(all(one <= two for one, two in zip(other, vector, strict=True)) for other in known):
@@ -220,7 +220,7 @@ class _Trial:
         return False
 
     def _next_on_its_way(self, state: _State) -> Iterator[_Next]:
-        """List the forwards and backwards that may come next, and the blocks of both."""
+        """Yield the forwards and backwards that may come next, and their blocks."""
         for k, place in enumerate(state.places):
             if place == self.last:
                 continue
@@ -234,7 +234,7 @@ class _Trial:
                 yield from self._with_a_backward(state, k, stage)
 
     def _has_an_equal_before(self, state: _State, k: int) -> bool:
-        """Whether a microbatch of a smaller number, which is its equal, has not begun either."""
+        """Return whether an equal microbatch with a smaller number has not begun either."""
         return state.places[k] == 0 and any(
             state.places[other] == 0 and self.way[other] == self.way[k] for other in range(k)
         )
@@ -279,7 +279,7 @@ class _Trial:
     def _after(
         self, state: _State, action: Action, moved: tuple[int, ...], length: int, work: int, change: Fraction
     ) -> _Next:
-        """Run an action as early as it goes; ``moved`` are the microbatches that it takes one step on their way."""
+        """Run an action as early as possible; ``moved`` are the microbatches that it advances by one step."""
         device = self.homes[action[0][2]][action[0][0]]
         end = max([state.free[device], *(state.ready[k] for k in moved)]) + length
         places, ready = list(state.places), list(state.ready)

@@ -1,4 +1,4 @@
-"""What an order takes, by docs/semantics.md alone: times, memory, and results that pass a link one after the other."""
+"""Replays an order by docs/semantics.md alone: times, memory, and links that take one result after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tests.pairs.costs import Costs
 
 Task = tuple[int, str, int]
-"""A stage, F, B, I or W, and a microbatch."""
+"""A stage, a kind (F, B, I or W), and a microbatch."""
 
 Action = tuple[Task, ...]
 """One task, or a forward and a backward in one block."""
@@ -20,7 +20,7 @@ _TASK = re.compile(r"(\d+)([FBIW])(\d+)")
 
 
 class Replayed(NamedTuple):
-    """When every task runs, and the most that every device holds."""
+    """The times of every task, and the peak memory of every device."""
 
     starts: dict[Task, Fraction]
     ends: dict[Task, Fraction]
@@ -32,7 +32,7 @@ class Replayed(NamedTuple):
 
 
 class NotAnOrderError(Exception):
-    """The order lacks a task, has one twice or on the wrong device, or waits in a circle."""
+    """The order lacks a task, has one twice or on the wrong device, or deadlocks."""
 
 
 def read_orders(texts: Sequence[Sequence[str]]) -> list[list[Action]]:
@@ -49,7 +49,7 @@ def replay(costs: Costs, orders: Sequence[Sequence[Action]]) -> Replayed:
     Raises
     ------
     NotAnOrderError
-        If that cannot be done.
+        If the actions are no order that can run.
     """
     home = _homes(costs, orders)
     starts: dict[Task, Fraction] = {}
@@ -100,7 +100,7 @@ def _input(
     ends: dict[Task, Fraction],
     task: Task,
 ) -> Fraction | None:
-    """Return when the inputs of a task are there; None while what produces them has not run."""
+    """Return the arrival of a task's inputs; None if their producers have not run yet."""
     stage, kind, microbatch = task
     if kind == "W":
         return ends.get((stage, "I", microbatch))
@@ -130,7 +130,7 @@ def _send(
     task: Task,
     end: Fraction,
 ) -> None:
-    """Note when a result arrives; a device produces its results, and puts them on a link, in its own order."""
+    """Record when a result arrives; a device produces its results, and puts them on a link, in its own order."""
     stage, kind, microbatch = task
     other = stage + (1 if kind == "F" else -1)
     if kind == "W" or not 0 <= other < len(costs.stages):
@@ -170,5 +170,5 @@ def _peaks(
 
 
 def _direction(home: dict[tuple[int, int], int], stage: int, microbatch: int) -> int:
-    """Tell the copies of a stage apart by where a microbatch meets the first one."""
+    """Tell the copies of a stage apart by the device on which a microbatch enters stage 0."""
     return home[0, microbatch]

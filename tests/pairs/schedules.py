@@ -1,4 +1,4 @@
-"""What must be true of one schedule, whatever made it, and of the bound that stands beside it."""
+"""Checks any single schedule, and the bound next to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import ppopt
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME
 from ppopt.schedules.communicated import Order
 from solver.problem import Block, Placed
 from solver.programs import Compute, Program
@@ -19,12 +20,12 @@ from tests.pairs.exhaustive import Freedom, Shorter, TooManyStatesError, fits_on
 from tests.pairs.replay import Action, NotAnOrderError, Replayed, Task, read_orders, replay
 
 ROUNDED = Fraction(1, 10**12)
-"""A bound is shown as a float: it may be above the exact one by this part."""
+"""Relative tolerance of a bound: shown as a float, it may be above the exact one by this."""
 
 
 @cache
 def shorter(costs: Costs, freedom: Freedom, than: Fraction) -> Shorter | str | None:
-    """Find an order that is shorter; say ``not judged`` where there are too many to try."""
+    """Find a shorter order; return ``not judged`` if there are too many to try."""
     try:
         return shorter_order(costs, freedom, than)
     except TooManyStatesError:
@@ -36,13 +37,13 @@ def as_bound(value: float | Fraction) -> Fraction:
 
 
 def costs_as_run(mapping: dict[str, Any], schedule: ppopt.Schedule) -> Costs:
-    """Cost the cut that a schedule says it ran."""
+    """Return the costs of the cut that a schedule says it ran."""
     pipeline = schedule.pipeline
     return costs_of(mapping, pipeline.stages or 0, pipeline.layers_per_stage, pipeline.recomputed_per_stage)
 
 
 def faults_of(mapping: dict[str, Any], schedule: ppopt.Schedule) -> Iterator[str]:
-    """Replay a schedule by the documented rules alone, and hold every figure against that."""
+    """Replay a schedule by the documented rules alone, and compare every figure."""
     label = schedule.strategy
     pipeline = schedule.pipeline
     if pipeline.layers_per_stage is not None and pipeline.layers_per_stage not in set(
@@ -110,7 +111,7 @@ def _task(key: object) -> Task:
 
 
 def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
-    """Run the programs of a schedule moment by moment; where sends and receives are placed is taken as it is."""
+    """Simulate the programs of a schedule moment by moment, with sends and receives placed as in the schedule."""
     scale = schedule.problem.ticks_per_unit
     blocks = {op: number for number, action in enumerate(_blocks(schedule)) for op in action}
     rows = [
@@ -121,12 +122,12 @@ def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
         for task in [_task(op)]
     ]
     pipeline = schedule.pipeline
+    by_time = schedule.is_searched or schedule.strategy == ONE_AT_A_TIME
     order = Order(
-        schedule.strategy, pipeline, schedule.layout, schedule.problem, schedule.actions, rows,
-        searched=schedule.is_searched,
+        schedule.strategy, pipeline, schedule.layout, schedule.problem, schedule.actions, rows, searched=by_time
     )  # fmt: skip
     communicators = pipeline.communicators or "pair"
-    if schedule.is_searched:
+    if by_time:
         lowered = order.lowered("timed")
     elif pipeline.semantics == "batched":
         lowered = order.batched()
@@ -140,7 +141,7 @@ def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
         raise AssertionError(f"{schedule.strategy}: hangs in the simulation")
     starts: dict[Task, Fraction] = {}
     ends: dict[Task, Fraction] = {}
-    peaks = unhindered.peaks  # a device's memory follows from its order, but for what ends and starts at one moment
+    peaks = unhindered.peaks  # memory follows from a device's order, except for ends and starts at one moment
     for computed in simulation.computed:
         for name, start, end in computed:
             for op in name if isinstance(name, Block) else (name,):
@@ -153,7 +154,7 @@ def _blocks(schedule: ppopt.Schedule) -> list[Block]:
 
 
 def _timed(program: Program, unhindered: Replayed, scale: int) -> Program:
-    """Give each computation the duration that the rules give it."""
+    """Give each computation its duration according to the rules."""
 
     def duration(name: object) -> int:
         task = _task(name.first if isinstance(name, Block) else name)
@@ -163,7 +164,7 @@ def _timed(program: Program, unhindered: Replayed, scale: int) -> Program:
 
 
 def bound_faults(label: str, costs: Costs, freedom: Freedom, bound: float | Fraction | None) -> Iterator[str]:
-    """Look for an order on these very costs that is shorter than a bound."""
+    """Look for an order on exactly these costs that is shorter than a bound."""
     if bound is None:
         return
     found = shorter(costs, freedom, as_bound(bound))
@@ -182,7 +183,7 @@ def written(found: Shorter) -> str:
 
 
 def freedom_of(schedule: ppopt.Schedule) -> Freedom | None:
-    """Return what a schedule's bound is of; None on a placement that has no name here."""
+    """Return the freedom that a schedule's bound covers; None on a placement without a name here."""
     placement = schedule.placement
     if placement == "custom":
         return None
@@ -192,7 +193,7 @@ def freedom_of(schedule: ppopt.Schedule) -> Freedom | None:
 
 
 def own_bound_faults(mapping: dict[str, Any], schedule: ppopt.Schedule) -> Iterator[str]:
-    """Hold a schedule's bound against all orders on its own cut with its freedom."""
+    """Check a schedule's bound against all orders on its own cut with its freedom."""
     freedom = freedom_of(schedule)
     if freedom is not None and schedule.fits:
         yield from bound_faults(schedule.strategy, costs_as_run(mapping, schedule), freedom, schedule.bound)
@@ -203,7 +204,7 @@ def something_fits(costs: Costs, freedom: Freedom) -> bool:
 
 
 def order_fits(costs: Costs, orders: Sequence[Sequence[Action]]) -> Fraction | None:
-    """Return how long an order takes if no transfer waits; None where it does not fit the memory."""
+    """Return the makespan of an order if no transfer waits; None if it does not fit the memory."""
     made = replay(costs._replace(links=False), orders)
     over = any(limit is not None and peak > limit for peak, limit in zip(made.peaks, costs.limits, strict=True))
     return None if over else made.makespan

@@ -1,7 +1,7 @@
 """The table of all pairs: ``python -m tests.pairs.table [--models N] [--processes N] [--only TEXT]``.
 
-Every command on models of every kind, whose transfers wait in every way, with numbers of a few digits and of sixteen.
-What is false is printed with what reproduces it; the exit status is 1 then.
+It runs every command on models of every kind, with every rule of waiting, and with numbers of few and of sixteen
+digits. It prints each false claim with the code that reproduces it, and then exits with status 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.pairs.drawn_models import FEATURES, NUMBERS, SEMANTICS, draw_model
 
 
 class Cell(NamedTuple):
-    """One pair of everything, and the number of a model of it."""
+    """One combination of all axes, and the number of its model."""
 
     feature: str
     semantics: str
@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A cell, what became of it, and how long that took."""
+    """A cell, its verdict, and the time that it took."""
 
     cell: Cell
     verdict: Verdict
@@ -44,7 +44,7 @@ class Judged(NamedTuple):
 
 
 def judge_model(kind: tuple[str, str, str, int], commands: tuple[str, ...] = tuple(COMMANDS)) -> list[Judged]:
-    """Run all commands on one model, so that what was tried exhaustively for one serves the others."""
+    """Run all commands on one model, so that they share its exhaustive searches."""
     warnings.simplefilter("error")
     feature, semantics, numbers, number = kind
     model = draw_model(feature, semantics, numbers, number)
@@ -59,7 +59,7 @@ def judge_model(kind: tuple[str, str, str, int], commands: tuple[str, ...] = tup
 
 
 def with_faults(verdict: Verdict, faults: list[str]) -> Verdict:
-    """Add what the command line says wrong."""
+    """Add the faults of the command line."""
     if not faults:
         return verdict
     before = verdict.messages if verdict.outcome == "FAULT" else ()
@@ -67,12 +67,12 @@ def with_faults(verdict: Verdict, faults: list[str]) -> Verdict:
 
 
 def kinds(models: int) -> Iterator[tuple[str, str, str, int]]:
-    """List all kinds of models, with their numbers."""
+    """Yield all kinds of models, with their numbers."""
     return ((*kind, number) for number in range(models) for kind in product(FEATURES, SEMANTICS, NUMBERS))
 
 
 def main() -> int:
-    """Judge, and print."""
+    """Judge all cells, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=10, help="how many models of each kind")
     parser.add_argument("--processes", type=int, default=2)
@@ -93,7 +93,7 @@ def main() -> int:
 
 
 def print_table(judged: list[Judged]) -> None:
-    """Print what became of each cell, what was refused, and where the time went."""
+    """Print the verdict of each cell, the refusals, and the time taken."""
     cells: dict[tuple[str, str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for cell, verdict, _ in judged:
         cells[cell.feature, cell.semantics, cell.numbers][cell.command][verdict.outcome] += 1

@@ -1,6 +1,6 @@
-"""Wherever two features meet: no bound above what exists, no makespan below its bound, no traceback.
+"""For every pair of features: no bound above an existing order, no makespan below its bound, no traceback.
 
-``python -m tests.pairs.table`` prints what became of every cell.
+``python -m tests.pairs.table`` prints the verdict of every cell.
 """
 
 from __future__ import annotations

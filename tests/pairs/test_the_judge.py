@@ -1,4 +1,4 @@
-"""The judge itself: it finds what is false, and its exhaustive search finds what another one finds."""
+"""The judge itself: it finds false claims, and its exhaustive search agrees with a second one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_wrong_times_memory_and_status_are_found(waits: str) -> None:
     wrong = [
         replace(made, rows=[*made.rows[:-1], later[-1]]),
         replace(made, figures=replace(made.figures, makespan=made.makespan - 1)),
-        replace(made, figures=replace(made.figures, peak_memory=(0.0, 0.0))),
+        replace(made, figures=replace(made.figures, peaks=(Fraction(0), Fraction(0)))),
         replace(made, bound=made.makespan + 1),
         replace(made, bound=made.makespan - 1, status="optimal"),
     ]

@@ -1,4 +1,4 @@
-"""A fault of ours in one schedule: it is named, the others are shown, and the exit status is 1."""
+"""An internal error in one schedule is named, the other schedules are shown, and the exit status is 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interleaved schedules on a pipeline with one stage per device: two are run, in every command, and that is said."""
+"""On a pipeline with one stage per device, interleaved schedules run two, in every command, and a note says so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COSTS = {
     "times": {"forward": [1, 1, 1, 1], "backward": 2},
     "memory": {"activation": 1},
 }
-MAKESPAN = 16.5  # m (F + B) and (p − 1)(F + B)/2 for filling and draining; with one chunk 21
+MAKESPAN = 16.5  # m (F + B), plus (p − 1)(F + B)/2 for filling and draining; 21 with one chunk
 KEPT = "interleaved:stages=4 keeps the one stage per device that is given"
 
 

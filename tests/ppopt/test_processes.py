@@ -1,4 +1,4 @@
-"""What a command starts ends with it, in whatever way that is, and prints nothing of its own."""
+"""Processes that a command starts end with it, however it ends, and print nothing themselves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def started(folder: Path, command: str) -> subprocess.Popen[str]:
 
 
 def children_of(process: int) -> set[int]:
-    """List processes by the one that started them; not those that compile, which outlive a command by design."""
+    """List the child processes of a process, except those that compile, which outlive a command by design."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -76,7 +76,7 @@ def test_workers_end_with_the_command_and_let_go_of_its_output(
     wait_until("it has workers", lambda: len(children_of(process.pid)) >= 2, process)
     workers = children_of(process.pid)
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=60)  # until nobody holds the pipes any more
+    out, err = process.communicate(timeout=60)  # until no process holds the pipes
     assert "Traceback" not in out + err
     for worker in workers:
         ends = time.monotonic() + 60
@@ -96,7 +96,7 @@ def test_a_worker_that_is_still_being_loaded_takes_no_notice_of_ctrl_c(tmp_path:
         os.kill(worker, signal.SIGINT)
     time.sleep(1)
     assert all(map(is_there, workers))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in out + err
     assert "interrupted: " in err

@@ -1,4 +1,4 @@
-"""No result is made that is shorter than what is proven that nothing beats, by however little."""
+"""No result is shorter than its proven bound, by however little."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ppopt.optimization.periodic import PeriodicSchedule
 from tests.evaluated import evaluated, pipeline
 
 LITTLE = Fraction(1, 10**30)
-"""Far below what a float can tell apart."""
+"""A difference far below the precision of a float."""
 
 COSTS = pipeline(4, 8, p2p_latency=0.1)
 LAYERS = ppopt.Pipeline.from_mapping(

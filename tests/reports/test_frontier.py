@@ -1,4 +1,4 @@
-"""What is said and drawn of a memory frontier is what its points say."""
+"""The sentence and the chart of a memory frontier agree with its points."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_not_proven_is_not_called_so() -> None:
 
 
 def test_what_memory_saves_in_all_goes_beyond_the_last_limit() -> None:
-    """What the knee has is a part of all that is known, and nobody says that it is all there can be."""
+    """The knee's share is relative to the best known saving, which the sentence does not claim to be the most."""
     short = replace(SHOWN, points=[*POINTS[:2], point(4, 500, 450)])
     assert "the knee is at 2, with 89.45% of the possible saving" in short.sentence.replace("The knee", "the knee")
     assert "more memory keeps helping, up to 8 (11.80% of each step)" in short.sentence

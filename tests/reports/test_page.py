@@ -62,7 +62,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def making(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the script at once, which else takes a second each time."""
+    """Stub the making of the script, which otherwise takes a second each time."""
     monkeypatch.setattr("reports.page.bundle._bundled", lambda: script)
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_cache_is_made_anew(
     assert vega_script() == script
 
 
-# ---- data within the page
+# ---- data in the page
 
 TEXTS = st.text() | st.sampled_from(["</script>", "<!--", "<script", "\u2028\u2029", "]]>", "\ud83d\ude80"])
 PLAIN = st.recursive(

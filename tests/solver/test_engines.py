@@ -1,4 +1,4 @@
-"""Two engines, one answer: to the last digit, whatever the durations."""
+"""The two engines give the same answer to the last digit, for any durations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from solver.problem import Block, Fusing, Problem, Task
 from solver.replay import choose_engine, replay
 from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, evaluated_if_complete
+from tests.examples import examples
 
 NUMBERS = st.one_of(
     st.floats(1e-3, 1e3, allow_nan=False),
@@ -42,7 +43,7 @@ def pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
     return strategy.name, Pipeline.from_mapping({**sizes, "times": times, "p2p_latency": latency})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(pipelines())
 def test_the_engines_agree_to_the_last_digit(case: tuple[str, Pipeline]) -> None:
     strategy, costs = case

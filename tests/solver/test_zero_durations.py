@@ -1,4 +1,4 @@
-"""What takes no time has its turn all the same: in both engines, the checker, the bounds and every search."""
+"""An operation that takes no time still has its turn: in both engines, the checker, the bounds and every search."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from strategies.language.registry import all_strategies
 from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated_if_complete
+from tests.examples import examples
 from tests.layered_pipelines import Layered, random_layered
 from tests.solver.bounds.exact_optimum import ExactModel
 
@@ -59,7 +60,7 @@ def cut_pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cut_pipelines())
 def test_both_engines_replay_empty_stages_and_the_checker_agrees(case: tuple[str, Pipeline]) -> None:
     name, pipeline = case
@@ -75,13 +76,13 @@ def test_both_engines_replay_empty_stages_and_the_checker_agrees(case: tuple[str
 
 
 @pytest.mark.no_cover
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(cut_pipelines())
 def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, Pipeline]) -> None:
-    """The makespan of a fixed order is continuous in its durations: the same, but for what the little time adds."""
+    """The makespan of a fixed order is continuous in its durations: a small duration changes it only a little."""
     name, pipeline = case
     found = evaluated_if_complete(name, pipeline)
-    stages = found.pipeline.as_stages()  # some rules need another number of stages than was drawn
+    stages = found.pipeline.as_stages()  # some rules need a different number of stages than was drawn
     little = 1e-6
     times = {
         key: [float(getattr(cost, key)) or little for cost in stages.costs]
@@ -96,7 +97,7 @@ def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, 
         }
     )
     near = evaluated_if_complete(name, nearly)
-    assume(found.orders == near.orders)  # some rules look at the times
+    assume(found.orders == near.orders)  # some rules use the times
     operations = 3 * (stages.stages or 0) * stages.microbatches
     assert found.makespan <= near.makespan <= found.makespan + operations * little
 
@@ -115,7 +116,7 @@ def test_a_circle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 10**9))
 def test_the_engines_agree_on_any_order_of_any_problem(seed: int) -> None:
     draw = random.Random(seed)
@@ -230,7 +231,7 @@ def test_heuristics_make_valid_schedules_and_get_stuck_nowhere(compiled: bool) -
 
 
 @pytest.mark.no_cover
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 10**6))
 def test_spans_are_bounded_by_what_is_found(seed: int) -> None:
     made = random_layered(seed, most_microbatches=2)

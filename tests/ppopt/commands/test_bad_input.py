@@ -1,4 +1,4 @@
-"""Bad input gives one clear message on standard error and exit status 2: never a traceback, never half a file."""
+"""Bad input gives one clear message on standard error and exit status 2: never a traceback or half a file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ppopt.commands.cli import cli
 from ppopt.commands.printing import together
 from solver.counted import listed
+from tests.examples import examples
 
 RIGHT: dict[str, Any] = {
     "devices": 2,
@@ -122,7 +123,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
-    """A right configuration with something in it replaced, removed or added."""
+    """Draw a valid configuration with something replaced, removed or added."""
     whole: dict[str, Any] = json.loads(json.dumps(RIGHT))
     for _ in range(draw(st.integers(1, 3))):
         place = whole
@@ -138,7 +139,7 @@ def mutated(draw: st.DrawFn) -> Any:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated(), st.sampled_from(["1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipe-v", "1f1b-overlap"]))
 def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, strategy: str) -> None:
     file = tmp_path / "costs.json"
@@ -153,7 +154,7 @@ def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, 
         assert result.stderr
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=60), st.binary(max_size=60)))
 def test_no_file_gives_a_traceback(tmp_path: Path, content: str | bytes) -> None:
     file = tmp_path / "costs.yaml"
@@ -185,7 +186,7 @@ def test_a_number_of_thousands_of_digits_is_told_without_pythons_advice(tmp_path
 
 
 def test_names_of_files_cannot_command_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever they are printed: in errors, tables, notes, titles and lists of what was written."""
+    """They are printed in errors, tables, notes, titles and lists of written files."""
     monkeypatch.chdir(tmp_path)
     order, costs = f"{ESCAPE}.csv", f"{ESCAPE}.yaml"
     Path(order).write_text("0F0,0B0\n\n")

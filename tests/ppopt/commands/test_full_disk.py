@@ -1,4 +1,4 @@
-"""A full disk loses no result: every command prints it before it writes a file."""
+"""A full disk loses no result: every command prints its result before it writes a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def full(_target: Path) -> Iterator[IO[bytes]]:
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that takes no more files, but for two that are there."""
+    """A folder that takes no files except two that exist already."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "layers.yaml").write_text(LAYERS)
     (tmp_path / "grid.yaml").write_text(GRID)
@@ -92,7 +92,7 @@ def test_a_sweep_shows_what_was_done_before_its_disk_was_full(disk: Path, monkey
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 2
     assert "rows: cannot be written: the disk is full" in result.stderr
-    assert len(json.loads(result.stdout)["rows"]) == 2 + 1  # what could not be kept is shown, too
+    assert len(json.loads(result.stdout)["rows"]) == 2 + 1  # rows that could not be written are shown, too
     with pytest.raises(ppopt.InputError, match="the disk is full"):
         ppopt.sweep("grid.yaml", "other", jobs=1)
 

@@ -1,4 +1,4 @@
-"""What there is one of is named in the singular, wherever ppopt speaks."""
+"""Every message of ppopt uses the singular for counts of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rule for seeds: the same range in all commands, in Python and in a grid; every seed in it works."""
+"""Seeds have one range in all commands, in Python and in a grid, and every seed in it works."""
 
 from __future__ import annotations
 

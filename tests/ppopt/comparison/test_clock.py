@@ -1,4 +1,4 @@
-"""The time limit of a comparison holds for all that it does; what there is no time for is left out by name."""
+"""The time limit of a comparison covers everything that it does; whatever it has no time for is left out by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ppopt.commands.cli import cli
 from ppopt.commands.pages import PagePace, write_report
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed
-from ppopt.optimization import optimize as optimizing
+from ppopt.optimization import cuts
 
 MODEL = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "memory": {"limit": 6}})
 
@@ -77,13 +77,13 @@ def test_a_model_is_cut_once_for_the_bound_and_the_search_of_a_placement() -> No
         {"name": "head", "forward": 3, "backward": 5},
     ]
     model = Pipeline.from_mapping({"devices": 3, "microbatches": 6, "layers": layers})
-    optimizing._planned_once.cache_clear()
+    cuts._planned_once.cache_clear()
     made = ppopt.compare(model, ["1f1b"], time_limit=2)
-    assert optimizing._planned_once.cache_info().misses == len(made.searched) == 4
+    assert cuts._planned_once.cache_info().misses == len(made.searched) == 4
 
 
 def test_the_time_of_noise_is_foreseen_in_proportion_to_its_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Preparing counts once for each schedule, not once for each batch of draws."""
+    """Preparation counts once for each schedule, not once for each batch of draws."""
     made = [ppopt.evaluate(MODEL, name) for name in ("1f1b", "zb-h1")]
     clock = [0.0]
 

@@ -1,4 +1,4 @@
-"""What ``compare`` says of communicators."""
+"""The notes of ``compare`` on communicators."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def pipeline(p: int = 4, m: int = 8, overlapped: float | None = None, **more: An
 
 
 def table_of(output: str) -> list[str]:
-    """The lines from the header of a table on."""
+    """Return the lines from the header of a table on."""
     lines = output.splitlines()
     return lines[next(place for place, line in enumerate(lines) if line.startswith("  strategy")) :]
 
@@ -46,7 +46,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
 
 
 def strategies_of(output: str) -> list[str]:
-    """The marks and names of a table."""
+    """Return the marks and names of a table."""
     table = "\n".join(table_of(output))
     rows = table[: table.index("  lower bound")].splitlines()[1:]
     return [f"{line[:2].strip()} {line[2:].partition('  ')[0]}".strip() for line in rows]
@@ -122,7 +122,7 @@ def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
     assert json.loads(run(*arguments, "--no-optimize").stdout)["search"] is None
 
 
-# ---- the baseline, and what is excluded
+# ---- the baseline, and exclusions
 
 
 def test_all_are_compared_with_1f1b_where_it_is_there() -> None:
@@ -418,7 +418,7 @@ def test_without_time_the_first_schedules_are_shown() -> None:
 
 
 def test_too_large_for_a_search_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_SEARCHED_OPS", 100)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_SEARCHED_OPS", 100)
     made = ppopt.compare(pipeline(), ["1f1b"], time_limit=1)
     assert [schedule.strategy for schedule in made.schedules] == ["optimized-bidirectional", "optimized-linear", "1f1b"]
     assert made.searched == ("linear", "bidirectional")

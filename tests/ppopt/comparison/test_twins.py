@@ -1,4 +1,4 @@
-"""Published schedules that are one order have one row with all their names; JSON, CSV and Python have each."""
+"""Published schedules with the same order share one row with all their names; JSON, CSV and Python list each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(*arguments: str) -> Result:
 
 
 def names_in(table: str) -> list[str]:
-    """The names of a table's rows, in front of two blanks."""
+    """Return the names of a table's rows, which end at two blanks."""
     lines = table.splitlines()
     first = next(place for place, line in enumerate(lines) if "makespan" in line and "bubble" in line)
     rows = [line[2:].split("  ")[0] for line in lines[first + 1 :]]
@@ -69,7 +69,7 @@ def test_a_ranking_joins_them_with_the_baseline_and_the_draws(baseline: str) -> 
     assert result.stdout.count("zb-h1 = zb1p") >= 4
     assert "vs base: against zb-h1 = zb1p" in result.stdout
     row = next(line for line in result.stdout.splitlines() if line.startswith("zb-h1 = zb1p ") and "%" in line)
-    assert row.endswith("100.00%")  # each of them has won half of the draws
+    assert row.endswith("100.00%")  # together: each of them wins half of the draws
 
 
 def test_a_page_shows_one_of_them() -> None:

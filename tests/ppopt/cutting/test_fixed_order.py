@@ -37,7 +37,7 @@ QUICK = (
     "llama70b-h3-gpipe-p8v1m32",
     *(name for name in INSTANCES if name.startswith("small-")),
 )
-"""What is proven in a moment; `benchmarks/plan.py` runs all of them."""
+"""Instances that are proven in a moment; `benchmarks/plan.py` runs all of them."""
 
 
 def planned(instance: dict[str, Any], seconds: float) -> FixedPlan:
@@ -51,7 +51,7 @@ def planned(instance: dict[str, Any], seconds: float) -> FixedPlan:
 
 
 def check_is_true(plan: FixedPlan) -> None:
-    """The plan's cut, evaluated like any other, takes as long as the plan says, and fits."""
+    """Check that the plan's cut, evaluated like any other, has the plan's makespan and fits."""
     assert plan.cut is not None
     assert plan.placement is not None
     assert plan.makespan is not None
@@ -128,7 +128,7 @@ def test_a_plan_is_never_longer_than_the_cut_that_evaluate_finds_in_a_moment(rec
 
 
 def test_at_first_as_little_is_recomputed_as_the_memory_asks_for() -> None:
-    """The even cut of 1F1B holds 4, 3, 2 and 1 microbatches of 3 layers each: device 0 has room for 3 of 4."""
+    """With an even cut, 1F1B holds 4, 3, 2 and 1 microbatches of 3 layers each; device 0 has room for 3 of its 4."""
     model = pipeline([{**TIGHT[1], "count": 12}], 4, 16, limit=102)
     plan = plan_fixed_order(model, "1f1b", recompute="per-stage", time_limit=0)
     assert plan.layers_per_stage == (3, 3, 3, 3)
@@ -151,7 +151,7 @@ def test_known_answers(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama70b-h2-interleaved-p8v5m64", "dense32-interleaved-p4v4m16-lim260-rc"])
 def test_known_answers_of_many_stages(name: str) -> None:
-    """The proof takes some seconds; whatever the machine, no bound is above the known value."""
+    """The proof takes some seconds; on any machine, no bound is above the known value."""
     instance = INSTANCES[name]
     plan = planned(instance, 25)
     check_is_true(plan)
@@ -195,7 +195,7 @@ def test_an_order_that_follows_from_costs_is_planned_without_a_proof() -> None:
 
 @pytest.mark.parametrize("cut", [[3, 2, 3], [2, 3, 3], [4, 2, 2], [2, 2, 4]])
 def test_an_order_that_is_the_same_on_a_few_costs_is_not_taken_for_fixed(cut: list[int]) -> None:
-    """With two microbatches zb-auto's order was alike on three pipelines that were tried, and another on this model."""
+    """With two microbatches, zb-auto had the same order on the three pipelines tried, but another one on this model."""
     layer = {"name": "t", "count": 8, "forward": 10, "backward_input": 11, "backward_weight": 9}
     pipeline = Pipeline.from_mapping(
         {"devices": 3, "microbatches": 2, "communication": {"transfer": 3}, "layers": [layer]}
@@ -225,7 +225,7 @@ def test_a_schedule_file_is_a_fixed_order(tmp_path: Path) -> None:
 
 
 def test_numbers_with_many_digits_are_planned_with_bounds_that_hold() -> None:
-    """Ticks of 10⁻³⁰ do not fit 64 bits: what is solved is rounded, what is reported is not."""
+    """Ticks of 10⁻³⁰ do not fit 64 bits: the solved problem is rounded, the reported figures are not."""
     fine = {
         **SMALL,
         "layers": [

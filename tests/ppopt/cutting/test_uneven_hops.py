@@ -1,4 +1,4 @@
-"""Plans where hops differ, against every cut of small models."""
+"""Plans with uneven hops, against every cut of small models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ppopt check``, and files beside names on the command line."""
+"""``ppopt check``, and files next to names on the command line."""
 
 from __future__ import annotations
 

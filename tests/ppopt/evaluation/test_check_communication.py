@@ -1,4 +1,4 @@
-"""``ppopt check`` on files with communication: every fault in its place, and which communicators they need."""
+"""``ppopt check`` on files with communication: every fault with its place, and the communicators that they need."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_crossed_edge_is_a_fault_and_no_communicators_are_told() -> None:
 
 
 def test_what_deferring_receives_crosses_and_hangs_as_was_measured() -> None:
-    """Run in PyTorch 2.13: `defer_pp_recv=True` gives wrong gradients for these, and for the others right ones."""
+    """Measured in PyTorch 2.13: `defer_pp_recv=True` gives wrong gradients for the crossed ones only."""
     for name, sizes, is_crossed in (
         ("zb-interleaved", (2, 4, 4), True),
         ("zb-v", (4, 8, 8), True),
@@ -248,7 +248,7 @@ def test_what_deferring_receives_crosses_and_hangs_as_was_measured() -> None:
 
 
 def test_the_communicators_of_a_configuration_are_those_that_an_order_must_run_with() -> None:
-    """What a file hangs with decides: of a lowered one, and in a word of an order of computations."""
+    """They decide whether a lowered file passes; for an order of computations, the summary says how they do."""
     made = evaluated_with_transfers("interleaved", 2, 4, 4, 0)
     text = schedule_as_text(lower_as_pytorch(made.actions, made.layout, deferred=True))
     Path("c.yaml").write_text("p2p: rendezvous\ncommunicators: edge\ncommunication: {transfer: 1}\n")
@@ -276,7 +276,7 @@ def test_lower_is_for_orders_of_computations() -> None:
 
 
 def pairs_in_circle(programs, transfers, communicators: str) -> set[tuple[str, str]]:
-    """What stands in front of what, as the circle of a deadlock tells it."""
+    """Return the pairs of blocking and blocked actions in the cycle of a deadlock."""
     with pytest.raises(RendezvousDeadlockError) as caught:
         run(programs, transfers, queues(communicators))
     assert all(held.queued for held in caught.value.circle)
@@ -284,7 +284,7 @@ def pairs_in_circle(programs, transfers, communicators: str) -> set[tuple[str, s
 
 
 def test_the_first_circle_of_pytorch_172668() -> None:
-    """Receives right before their use: interleaved 1F1B on two ranks hangs as reported there."""
+    """With receives right before their use, interleaved 1F1B on two ranks hangs as reported there."""
     schedule = evaluated_with_transfers("interleaved", 2, 4, 2, 0)
     rows = late(schedule.actions, schedule.layout)
     made = as_programs(rows, schedule.layout, unit_durations, moves_at_once)
@@ -304,7 +304,7 @@ def test_the_first_circle_of_pytorch_172668() -> None:
 
 
 def test_the_second_circle_of_pytorch_172668() -> None:
-    """The odd rank receives before it sends: two microbatches then run, and four hang as reported there."""
+    """If the odd rank receives before it sends, two microbatches run, and four hang as reported there."""
     for microbatches in (2, 4):
         schedule = evaluated_with_transfers("interleaved", 2, 4, microbatches, 0)
         rows = late(schedule.actions, schedule.layout)
@@ -318,7 +318,7 @@ def test_the_second_circle_of_pytorch_172668() -> None:
 
 
 def receives_first(row):
-    """Where a send is followed by a receive, exchange them."""
+    """Swap each send with a receive that follows it."""
     row = list(row)
     for place in range(len(row) - 1):
         here, after = row[place : place + 2]
@@ -335,7 +335,7 @@ def test_the_order_of_pytorch_172668_is_pytorchs_own_lowering_and_runs_as_it_is(
 
 
 def test_megatrons_warmup_flush_with_one_communicator_a_rank() -> None:
-    """On every rank a receive for what comes next stands before the send of what was computed, round the ring."""
+    """On every rank of the ring, the receive for the next computation stands before the send of the last result."""
     (row,) = [row for row in golden()["programs_transfer_0.05"] if "flush" in row["program"]]
     programs, transfers = program_row(row)
     assert run(programs, transfers, queues("pair")).makespan * 20 > 0

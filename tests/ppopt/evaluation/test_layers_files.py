@@ -1,4 +1,4 @@
-"""Configurations with layers, some stages of which are empty, through the commands."""
+"""Commands on configurations with layers and some empty stages."""
 
 from __future__ import annotations
 

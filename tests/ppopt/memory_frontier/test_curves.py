@@ -1,4 +1,4 @@
-"""What is known at a limit holds beyond it, so both curves are monotone whatever is found."""
+"""A schedule holds at larger limits and a bound at smaller ones, so both curves are monotone whatever is found."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
 from solver.bounds.bound import Bound
 from strategies.problem.search_problem import build_search_problem
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 COSTS = pipeline(2, 3, stages=2)
 PUBLISHED = evaluated("1f1b", COSTS)
@@ -38,7 +40,7 @@ def found(makespan: Fraction, memory: Fraction) -> Found:
 
 @st.composite
 def known(draw: st.DrawFn) -> Curves:
-    """Two placements, one of which needs more memory, with schedules and bounds that do not contradict each other."""
+    """Draw two placements, one of which needs more memory, with consistent schedules and bounds."""
     lanes = [lane("linear"), lane("bidirectional", activation=2)]
     for each in lanes:
         each.add(found(Fraction(1000), each.least))
@@ -51,7 +53,7 @@ def known(draw: st.DrawFn) -> Curves:
     return Curves(lanes)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(known(), st.lists(AMOUNTS, min_size=2, max_size=8))
 def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: list[Fraction]) -> None:
     limits = sorted(limit for limit in asked if limit >= curves.least)
@@ -66,7 +68,7 @@ def test_neither_curve_rises_and_the_bound_stays_below(curves: Curves, asked: li
         assert each.makespan == min(found.makespan for found in every)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(known())
 def test_steps_and_stairs_are_the_curves(curves: Curves) -> None:
     stairs, steps = curves.stairs(), curves.bound_steps([])

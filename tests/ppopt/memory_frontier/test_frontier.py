@@ -1,4 +1,4 @@
-"""`ppopt.frontier`: what it returns is right, keeps its time, and can be gone on from."""
+"""`ppopt.frontier` returns correct results, keeps its time limit, and can be continued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from ppopt.memory_frontier.curves import Curves, Found, Lane
 from ppopt.memory_frontier.explore import Exploration
 from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
+from ppopt.schedules.twins import BETWEEN
 from solver.bounds.bound import Bound
 from solver.errors import TimeTooShortError
 from strategies.problem.search_problem import build_search_problem
@@ -42,11 +44,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(saved: Path) -> Frontier:
-    return ppopt.frontier(COSTS, time_limit=4, points=6, workers=2, save_to=saved)
+    return ppopt.frontier(COSTS, time_limit=10, points=6, workers=2, save_to=saved)
 
 
 def assert_sound(frontier: Frontier) -> None:
-    """Both curves are monotone, no bound is above a makespan, and no comparable published schedule below a curve."""
+    """Check that curves are monotone, no bound is above a makespan, and no comparable schedule is below a curve."""
     for before, after in pairwise(frontier.points):
         assert before.limit < after.limit
         assert before.makespan >= after.makespan
@@ -68,7 +70,7 @@ def assert_sound(frontier: Frontier) -> None:
 
 def test_a_frontier_is_sound(searched: Frontier) -> None:
     assert_sound(searched)
-    assert len(searched.published) == 24 + 1  # zb-auto also within the limit
+    assert len(searched.published) == 24 + 1  # the last: zb-auto, run again within the limit
     assert searched.points[0].limit == 1
     assert searched.points[-1].makespan == searched.top.makespan
     assert searched.points[-1].limit == max(searched.top.peak_memory)
@@ -166,7 +168,7 @@ def test_without_time_everything_is_there() -> None:
     assert frontier.seconds < 30
 
 
-# ---- which search comes next
+# ---- the choice of the next search
 
 
 def exploration(**more: Any) -> Exploration:
@@ -335,7 +337,7 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def searchers(mark: str) -> Iterator[int]:
-    """List the processes that search for the command with this mark in its environment, and for no other test's."""
+    """Yield the search processes of the command with this mark in its environment, and of no other test's."""
     for entry in Path("/proc").iterdir():
         try:
             is_searcher = b"ppopt.memory_frontier.searcher" in (entry / "cmdline").read_bytes()
@@ -371,7 +373,7 @@ def test_a_page_leaves_out_no_schedule(tmp_path: Path, searched: Frontier) -> No
         assert section.schedules[point.rank].summary.figures.makespan == point.makespan
     for each in section.frontier.published:
         assert each.rank is not None
-        assert section.schedules[each.rank].summary.name == each.name
+        assert section.schedules[each.rank].summary.name in each.name.split(BETWEEN)
     text = page.read_text()
     assert all(f'id="timeline-0-{rank}"' in text for rank in range(len(section.schedules)))
 
@@ -383,13 +385,13 @@ def test_a_frontier_shows_itself(searched: Frontier) -> None:
 
 
 def test_what_cannot_be_written_out_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing with all microbatches is replayed; the error says how long that would take."""
+    """No order of all microbatches is replayed; the error says how long that would take."""
     sizes: list[int] = []
     plain = find.replay_orders
 
-    def noted(label: str, pipeline: Pipeline, *rest: Any) -> Any:
+    def noted(label: str, pipeline: Pipeline, *rest: Any, **options: Any) -> Any:
         sizes.append(pipeline.microbatches)
-        return plain(label, pipeline, *rest)
+        return plain(label, pipeline, *rest, **options)
 
     monkeypatch.setattr(find, "replay_orders", noted)
     given = Pipeline.from_mapping({"devices": 4, "microbatches": 20_000})

@@ -1,4 +1,4 @@
-"""The frontier of a model of layers: cuts are searched at every limit, and what is proven holds for those it names."""
+"""The frontier of a model of layers: cuts are searched at every limit, and proofs hold for the cuts that it names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppopt.memory_frontier.explore import _keep
 from ppopt.memory_frontier.find import _laid
 from ppopt.memory_frontier.job import OverCuts
 from ppopt.memory_frontier.searched_cuts import searched_cuts_of
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
 from reports.page.sentences import winner
 from strategies.model.placements import STAGES_PER_DEVICE, make_placement
 from tests.brute_force import optimum
@@ -84,7 +84,7 @@ def test_the_least_limit_is_that_of_the_cut_that_needs_least(placement: str) -> 
 
 
 def test_what_a_cut_has_proven_is_not_taken_for_another() -> None:
-    """Schedules and bounds of another cut never meet: the search is at fault, and what was known stays."""
+    """Results for a different cut are not merged: the search is at fault, and the known results stay."""
     model = layered()
     first, second = searched_cuts_of(model, "bidirectional", SearchOptions(), [None], [(1, 3)])[:2]
     assert first.pipeline.layers_per_stage != second.pipeline.layers_per_stage

@@ -73,7 +73,7 @@ def test_a_slow_device_slows_all_that_it_runs_and_nothing_else() -> None:
     slower = luck > 0.5
     assert every[slower].min() > schedule.makespan
     fast = every[luck < -1]
-    assert np.ptp(fast) < 0.05 * schedule.makespan  # the others take as long as ever
+    assert np.ptp(fast) < 0.05 * schedule.makespan  # the other times are unchanged
 
 
 def test_a_stage_that_is_split_elsewhere_has_the_luck_of_its_halves() -> None:
@@ -131,7 +131,7 @@ def test_measured_spreads_come_back(spread: Path) -> None:
     forward = Pipeline.from_mapping({"devices": 2, "microbatches": 1, "times": tiny | {"forward": [1, 1e-9]}})
     drawn = sampled_makespans([evaluated("gpipe", forward)], noise)[0]
     assert np.percentile(drawn, [10, 50, 90]) == pytest.approx([0.9, 1, 1.3], rel=0.01)
-    # the only stage of another cut is that on which its middle lies, the second, which did not vary
+    # the middle of the other cut's only stage lies on the second stage, which did not vary
     drawn = sampled_makespans([evaluated("gpipe", pipeline(1, 1, stages=1, times=tiny | {"forward": 1}))], noise)[0]
     assert drawn == pytest.approx(np.ones(20_000))
 
@@ -140,7 +140,7 @@ def test_transfers_vary_as_they_were_measured(spread: Path) -> None:
     noise = Noise(spreads=ppopt.read_spreads(spread), samples=20_000)
     tiny = {"forward": 1e-9, "backward": 1e-9}
     costs = Pipeline.from_mapping({"devices": 2, "microbatches": 1, "times": tiny, "p2p_latency": 1})
-    drawn = sampled_makespans([evaluated("gpipe", costs)], noise)[0]  # one there and one back, which are independent
+    drawn = sampled_makespans([evaluated("gpipe", costs)], noise)[0]  # one hop each way, independent
     single = np.random.default_rng(0).standard_normal((2, 200_000))
     expected = np.exp(single * np.where(single < 0, np.log(2), np.log(3)) / 1.2815515655446004).sum(axis=0)
     assert np.percentile(drawn, [10, 50, 90]) == pytest.approx(np.percentile(expected, [10, 50, 90]), rel=0.03)

@@ -1,4 +1,4 @@
-"""Uneven pipelines with blocks, by each rule of their duration: against every order that there is."""
+"""Uneven pipelines with blocks, under each rule for their duration, against every order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.optimization.ladders import Freedom, device_loads, find_bounds
+from ppopt.optimization.ladders import Freedom, device_loads
 from ppopt.schedules.replaying import replay_orders
 from solver.bounds.loads import least_loads
 from solver.bounds.makespan import makespan_bound
@@ -22,9 +22,11 @@ from strategies.model.placements import Placement, make_placement
 from strategies.problem.dependencies import build_problem, split_as_in
 from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import Action, World
+from tests.examples import examples
+from tests.ppopt.optimization.test_ladder import find_bounds
 
 RULES = ("absent", "overlap", "per stage")
-SIZES = [  # placement, devices, stages, microbatches, split: what is tried exhaustively in a moment
+SIZES = [  # placement, devices, stages, microbatches, split: small enough to try every order in a moment
     ("v", 2, 4, 2, False),
     ("v", 1, 2, 2, False),
     ("v", 1, 2, 2, True),
@@ -82,7 +84,7 @@ def random_case(seed: int, rule: str) -> Case:
 
 
 def orders_of(run: list[tuple[Action, Fraction]], devices: int) -> list[list[PipelineAction]]:
-    """Write what an exhaustive search ran as orders."""
+    """Write the actions of an exhaustive search as orders."""
     orders: list[list[PipelineAction]] = [[] for _ in range(devices)]
     for action, _ in run:
         ops = [Op(*task) for task in action.tasks if task[1] == "F" or len(action.tasks) == 1]
@@ -110,7 +112,7 @@ def check_bounds(case: Case, world: World) -> None:
 
 
 def check_replay_and_checker(case: Case, world: World) -> None:
-    """The exhaustive search's own times pass the checker, and the replay of its orders gives the same."""
+    """Check that the exhaustive search's times pass the checker, and that a replay of its orders gives the same."""
     if world.best is None:
         return
     pipeline, layout = case.pipeline, case.layout
@@ -151,7 +153,7 @@ def test_no_bound_is_above_the_optimum_and_the_checker_agrees(rule: str) -> None
         check(seed, rule)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(1000, 10**6), st.sampled_from(RULES))
 def test_nor_anywhere_else(seed: int, rule: str) -> None:
     check(seed, rule)

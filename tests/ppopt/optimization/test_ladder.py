@@ -1,4 +1,4 @@
-"""Ladders: no step is negative, the steps add up exactly, and every bound is a true one."""
+"""Ladders: no step is negative, the steps add up exactly, and every bound is true."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from ppopt.optimization.ladders import (
     Bounds,
     Freedom,
     device_loads,
-    find_bounds,
     freedom_of,
     make_ladder,
     measure_ladders,
@@ -35,9 +34,14 @@ from strategies.model.placements import make_placement
 from strategies.problem.search_problem import Allowed
 from tests.brute_force import optimum
 from tests.conftest import DATA
+from tests.examples import examples
 
 ROWS = json.loads((DATA / "pp_emulation_makespans.json").read_text())
 SIZES = ("devices", "stages", "microbatches")
+
+
+def find_bounds(freedom: Freedom) -> Bounds:
+    return ladders._quick_bounds(freedom, ladders._Clock(ladders._bounds_needed(freedom)))
 
 
 @cache
@@ -74,8 +78,8 @@ def checked(schedule: Schedule) -> Ladder:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_all_golden_rows(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 700)  # a third of the rows are larger, and take long
-    rows = sorted(ROWS, key=lambda row: [str(value) for value in list(row.values())[1:-1]])  # alike ones share bounds
+    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 700)  # a third of the rows are larger and take long
+    rows = sorted(ROWS, key=lambda row: [str(value) for value in list(row.values())[1:-1]])  # similar rows share bounds
     quarter = -(-len(rows) // 4)
     with collection_paused():
         for row in rows[part * quarter : (part + 1) * quarter]:
@@ -128,7 +132,7 @@ def costs(draw: st.DrawFn) -> Pipeline:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("most", [0, ladders.MOST_BOUNDED_OPS])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(pipeline=costs())
 def test_any_costs(most: int, pipeline: Pipeline) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -145,7 +149,7 @@ def test_any_costs(most: int, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(pipeline=costs())
 def test_what_size_or_clock_leaves_of_a_bound_is_the_same_for_ladder_and_search(pipeline: Pipeline) -> None:
     for schedule in every_schedule(pipeline):
@@ -198,7 +202,7 @@ def pipeline(p: int = 4, m: int = 8, latency: float = 0, overlapped: float = 3, 
 def test_a_ladder_worked_out_by_hand() -> None:
     schedule = ppopt.evaluate(pipeline(2, 4, latency=1, overlapped=2), "1f1b")
     ladder = measure_ladders([schedule]).ladders[0]
-    # every device works 4·3; the second starts after a forward of the first and a transfer, and can end with its work
+    # every device works 4·3; the second starts after the first's forward and a transfer, and can end with its own work
     assert (ladder.ideal, ladder.saved, ladder.imbalance) == (12, 0, 0)
     assert ladder.filling_and_draining == 1
     assert ladder.latency == 1
@@ -210,7 +214,7 @@ def test_a_ladder_worked_out_by_hand() -> None:
 def test_blocks_save_what_they_save_at_most() -> None:
     schedule = ppopt.evaluate(pipeline(overlapped=2), "1f1b-overlap")
     ladder = measure_ladders([schedule]).ladders[0]
-    assert ladder.saved == 8  # of 3 for a microbatch 1, eight times on every device
+    assert ladder.saved == 8  # 1 of 3 per microbatch, eight times on every device
 
 
 def test_blocks_that_save_nothing_are_no_freedom() -> None:
@@ -222,7 +226,7 @@ def test_blocks_that_save_nothing_are_no_freedom() -> None:
 
 
 def searched(schedule: Schedule, value: float, **changes: Any) -> Schedule:
-    """Dress a schedule up as the result of a search that has proven a bound."""
+    """Make a schedule look like the result of a search that has proven a bound."""
     held = Bound(int(value * schedule.problem.ticks_per_unit), "search")
     return replace(schedule, strategy="made", status="feasible", bound_held_by=held, **changes)
 
@@ -299,7 +303,7 @@ def test_of_a_long_pipeline_the_first_microbatches_show_the_ladder(
     costs = costs.with_stages(4).recut(stages)
     freedom = Freedom(costs, make_placement(placement, 4, stages, 80), True, placement == "bidirectional")
     whole = find_bounds(freedom)
-    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 1000)  # less than there are, more than are looked at
+    monkeypatch.setattr(ladders, "MOST_BOUNDED_OPS", 1000)  # fewer than there are, more than are examined
     quick = ladders.QuickBounds()
     quick.find([freedom])
     assert not quick.cut_short

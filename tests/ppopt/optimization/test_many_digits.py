@@ -1,4 +1,4 @@
-"""Costs of sixteen digits, as Python makes them, are searched and proven like others."""
+"""Costs of sixteen digits, like Python's floats, are searched and proven like others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 import ppopt
 from ppopt import InfeasibleError, Pipeline, Schedule
-from ppopt.optimization.optimize import SearchOptions, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from tests.brute_force import optimum
 
 TIMES = {"forward": 18.522345678901234, "backward_input": 18.086123456789012, "backward_weight": 9.337987654321098}

@@ -1,4 +1,4 @@
-"""A search starts from the schedules that trade memory for time: at their own memory it is never longer."""
+"""A search starts from the schedules that trade memory for time: within their memory, its result is never longer."""
 
 from __future__ import annotations
 

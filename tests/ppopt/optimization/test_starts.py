@@ -1,4 +1,4 @@
-"""A search is never worse than published schedules, also with the options that they propose, and what it is given."""
+"""A search is never worse than the schedules given to it, or than published ones, with or without proposed options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import ppopt
 from ppopt import B, DeadlockError, F, InputError, Pipeline, Schedule, Step, strategy
 from ppopt.commands.cli import cli
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.optimization.starts import fitting_strategies, published_orders
 from solver.search.sweep import Sweeper
 from strategies.model.placements import make_placement
@@ -60,13 +60,13 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
                 assert value / problem.ticks_per_unit <= published.makespan
                 assert sweeper.memory(orders)[0] / problem.amounts_per_unit == max(published.peak_memory)
                 tried += 1
-    assert tried or placement in ("v", "bidirectional")  # whose published schedules overlap
+    assert tried or placement in ("v", "bidirectional")  # the published schedules of these two overlap
 
 
 @pytest.fixture
 def only_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a search do nothing beyond its starts, whatever time it has: what it finds besides proves nothing of them."""
-    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
+    """Stop every search after its starts, since anything found later says nothing about them."""
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
 
 
 def deadlocked() -> Pipeline:
@@ -98,7 +98,7 @@ def test_with_time_no_proposed_option_is_better(
         for options in each.variants(pipeline):
             published = made_or_none(pipeline, each.name, **options)
             assert published is None or made.makespan <= published.makespan
-    monkeypatch.setattr("ppopt.optimization.optimize.MOMENT", 0.0)
+    monkeypatch.setattr("ppopt.optimization.published_starts.MOMENT", 0.0)
     hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
     assert any("the search did not start from" in note and "interleaved" in note for note in hurried.notes)
 
@@ -170,7 +170,7 @@ def layered(limit: float | None = None) -> Pipeline:
 def test_no_search_ends_behind_what_was_replayed_for_the_same_table(
     pipeline: Pipeline, only_starts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize._offer_published", lambda *_: [])  # as where there is no time
+    monkeypatch.setattr("ppopt.optimization.one_search.offer_published", lambda *_: [])  # as if there were no time
     made = ppopt.compare(pipeline, time_limit=1.5)
     compared = 0
     for found in (each for each in made.schedules if each.is_searched):
@@ -195,7 +195,7 @@ def test_what_is_shorter_for_its_number_of_stages_is_named() -> None:
 def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = costs("linear", latency=4)
     good = ppopt.optimize(pipeline, time_limit=2)
-    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
     whole = ppopt.evaluate(pipeline, "1f1b")
     other = ppopt.evaluate(pipeline, "dualpipe-v")
     assert ppopt.optimize(pipeline).makespan > good.makespan

@@ -1,4 +1,4 @@
-"""What plans are compared with: every pair of figures is of replays under the same rules of communication."""
+"""Comparisons of plans: both figures of a pair come from replays under the same rules of communication."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_layout_that_no_order_can_run_is_named() -> None:
 
 
 def test_a_layout_on_which_an_order_does_not_run_takes_no_plan_along() -> None:
-    """Megatron's interleaved schedule needs more than 2 devices where transfers are batched."""
+    """Megatron's interleaved schedule needs more than 2 devices if transfers are batched."""
     pipeline = model({"p2p": "batched", "communication": {"transfer": 3}}, 2)
     found = ppopt.plan(pipeline, ["interleaved", "1f1b"], layouts=["Et*2|t|t|tL"], time_limit=3)
     assert [plan.name for plan in found] == ["1f1b"]
@@ -140,7 +140,7 @@ def test_without_a_limit_nothing_is_said_of_what_fits(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
 def test_costs_of_sixteen_digits_are_planned_where_transfers_wait(waiting: dict[str, Any], name: str) -> None:
-    """Cuts are replayed with all digits then, without the waiting that is no part of what is planned."""
+    """Cuts are then replayed with all digits, without the waiting, which planning ignores."""
     mapping = model(waiting, 3).to_mapping()
     mapping["layers"][1] |= {"forward": 10.123456789012345, "backward": 20.000000000000004}
     mapping["layers"][2] |= {"forward": 0.012345678901234567, "backward": 30.123456789012345}
@@ -180,7 +180,7 @@ def test_that_a_limit_costs_nothing_is_said_where_it_is_proven() -> None:
 
 
 def test_what_recomputation_saves_in_both_directions_is_a_mean() -> None:
-    """Each microbatch passes one of the two copies that a device holds."""
+    """Each microbatch passes through one of the two copies that a device holds."""
     pipeline = uneven(limit=105, devices=4)
     best = ppopt.plan(pipeline, ["dualpipe"], time_limit=3).best
     assert best is not None

@@ -1,7 +1,7 @@
-"""A search takes a cut with which one microbatch fits where there is one, and says infeasible only where there is none.
+"""A search uses a cut with which one microbatch fits if there is one, and says infeasible only if there is none.
 
-The reference tries every cut, by the rules alone: a device holds what is static of both copies of its stages, and one
-activation of every stage that a microbatch meets there.
+The reference tries every cut, by the rules alone: a device holds the static memory of both copies of its stages, and
+one activation of every stage that a microbatch passes through there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SPLIT_OPEN: dict[str, Any] = {
     ],
     "memory": {"limit": 6},
 }
-"""One microbatch fits as 1 + 2 layers on two devices that keep two copies, and not as 2 + 1."""
+"""One microbatch fits as 1 + 2 layers on two devices that keep two copies, but not as 2 + 1."""
 
 
 def _homes(placement: str, devices: int, stages: int) -> list[list[int]]:
@@ -96,7 +96,7 @@ def test_infeasible_is_said_if_and_only_if_no_cut_fits(
 ) -> None:
     draw = Random(f"{placement} {digits} {in_time}")
     told = {True: 0, False: 0}
-    if not in_time:  # the cut of a bound comes too late
+    if not in_time:  # the cut that comes with the bound is too late
         monkeypatch.setattr(ppopt.cutting.quick, "_of_bound", lambda *_: None)
         monkeypatch.setattr(ppopt.cutting.quick, "cut_of_published", lambda *_: None)
     for _ in range(16):

@@ -1,4 +1,4 @@
-"""Cuts and orders together: bounds for every order, against exhaustive search on tiny models."""
+"""Planning cuts and orders together: bounds for every order, against exhaustive search on tiny models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ppopt
 from ppopt.cutting.linear_bound import LinearBound, scales_of
 from ppopt.cutting.one_device import device_bound
 from ppopt.cutting.partitions import partitions_of
-from ppopt.planning.free_order import FreeOptions, FreeOrder, exact_makespan
+from ppopt.planning.free_order import FreeOptions, FreeOrder
 from solver.deadline import OutOfTimeError
 from strategies.model.cuts import check_cut
 from strategies.model.placements import Placement, make_placement
@@ -63,7 +63,7 @@ def cuts_of(model: ppopt.Pipeline, stages: int, *, empty: bool) -> list[tuple[in
 
 
 def exact(model: ppopt.Pipeline, placement: str, *, split: bool) -> Fraction | None:
-    """Find the best order of a cut exhaustively; None where nothing fits."""
+    """Find the best order of a cut exhaustively; None if nothing fits."""
     stages = len(model.costs)
     placed = make_placement(placement, model.devices, stages, model.microbatches)
     problem = build_search_problem(model, placed, split_backward=split)
@@ -103,7 +103,7 @@ def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> None:
-    """Not above the bound that is found for the whole cut: both are true, and the slice knows less."""
+    """It is not above the bound of the whole cut: both are true, and the slice knows less."""
     random = Random(seed)
     model = tiny(500 + seed, random.choice([2, 3]), "linear")
     bound = LinearBound(model, split_backward=True, empty=True)
@@ -136,7 +136,7 @@ def test_the_bound_of_a_device_is_not_above_that_of_the_whole(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
-    """The bound of all cuts however they are recomputed is not above a cut of which everything is recomputed."""
+    """The bound of all cuts with any recomputation is not above the optimum of a cut that recomputes everything."""
     model = tiny(70 + seed, 2, "linear")
     assert model.layers is not None
     mapping = model.to_mapping()
@@ -192,7 +192,7 @@ def test_a_start_is_never_made_worse() -> None:
     start = ppopt.evaluate(model, "zb-h1")
     found = FreeOrder(model, layout(model, "linear", 1), FreeOptions(workers=1), [start]).run(perf_counter() + 0.01)
     assert found.makespan is not None
-    assert found.makespan <= exact_makespan(start)
+    assert found.makespan <= start.exact_makespan
 
 
 def test_what_has_no_time_raises_nothing_but_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Orders that cannot be written, cut for and replayed in time are not begun."""
+"""Orders that cannot be written, cut and replayed in time are not begun."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model(microbatches: int) -> Pipeline:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Collect how many microbatches each order has that is written."""
+    """Collect the number of microbatches of each order that is written."""
     sizes: list[int] = []
     plain = orders._order_of
 
@@ -54,7 +54,7 @@ def test_of_what_takes_too_long_nothing_is_written(written: list[int]) -> None:
 
 
 def test_short_orders_come_before_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 1 ms an operation and 10 s, two of 2,016 and 4,032 operations are planned, one of 6,048 is not."""
+    """With 1 ms per operation and 10 s, orders of 2,016 and 4,032 operations are planned, one of 6,048 is not."""
     monkeypatch.setattr(planning, "MANY_ACTIONS", 1000)
     monkeypatch.setattr(planning, "measured_pace", lambda *_, empty: Pace(1e-4, 6e-4, 3e-4))
     made = ppopt.plan(model(252), ["interleaved", "1f1b"], stages_per_device=[1, 2, 3], time_limit=10)

@@ -1,4 +1,4 @@
-"""Plans: what they say is what a replay says, and why."""
+"""Plans: their figures are those of a replay, and their reasons are true."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
 
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p4v1m32", "kimi-1f1b-p4v1m32", "kimi-1f1b-p8v1m64", "sarvam19-1f1b-p4m16"])
 def test_nvidias_layouts_are_beaten_or_proven(name: str) -> None:
-    """The others take longer: `python -m benchmarks.plan_layouts`."""
+    """The other layouts take longer; `python -m benchmarks.plan_layouts` runs them."""
     entry = next(each for each in everything()["nvidia_layouts"] if each["instance"] == name)
     model = nvidias_model(entry)
     found = ppopt.plan(model, ["1f1b"], layouts=[entry["layout"]], time_limit=10)

@@ -1,4 +1,4 @@
-"""Searches keep numpy's matrix library to one thread, and give back what held before."""
+"""Searches limit numpy's matrix library to one thread, and restore the previous setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ppopt import Pipeline
 from ppopt.process.single_threaded_blas import single_threaded_blas
 from solver.errors import InputError
 
-assert np  # its library has to be there
+assert np  # loads the library
 
 
 def threads() -> set[int]:

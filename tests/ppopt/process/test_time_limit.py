@@ -1,4 +1,4 @@
-"""A command's time limit: what it is shared by, and that what there is no time for is left out and named."""
+"""A command's time limit covers everything that it does; whatever it has no time for is left out and named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import ppopt
 from ppopt import Pipeline
 from ppopt.commands.cli import cli
 from ppopt.optimization.explain import explain_within
-from ppopt.optimization.optimize import SearchOptions, compared_with_published, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.process import time_limit
 from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
 from solver.bounds.makespan import load_bound, makespan_bound
@@ -30,7 +32,7 @@ def costs(p: int = 4, m: int = 8, **more: Any) -> Pipeline:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(time_limit, "perf_counter", lambda: clock.now)
     monkeypatch.setattr("solver.search.portfolio.perf_counter", lambda: clock.now)
@@ -142,7 +144,7 @@ def test_without_a_search_a_comparison_evaluates_all(monkeypatch: pytest.MonkeyP
     assert len(made.schedules) == 3
     assert made.bounds_cut_short
     assert made.bound is not None
-    assert made.bound >= 8 * 3 + 3  # the work of the last device and what lies before it
+    assert made.bound >= 8 * 3 + 3  # the work of the last device, and the forwards before it
 
 
 @pytest.mark.parametrize("placement", ["linear", "v", "interleaved", "bidirectional"])
@@ -155,6 +157,16 @@ def test_no_bound_is_below_the_work_however_short_the_time(placement: str, objec
     problem = build_search_problem(made.pipeline, made.layout, split_backward=True, overlap=False)
     if objective == "makespan":
         assert load_bound(problem).value <= made.bound * problem.ticks_per_unit <= makespan_bound(problem).value
+
+
+def test_each_of_several_searches_raises_its_bound_by_all_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
+    pipeline = costs(4, 8, memory={"limit": 4}, p2p_latency=0.5)
+    for made in optimize_each(pipeline, SearchOptions(placement="all", time_limit=100)):
+        assert isinstance(made, ppopt.Schedule)
+        problem = build_search_problem(made.pipeline, made.layout, split_backward=True, overlap=False)
+        assert made.proven is not None
+        assert made.proven * problem.ticks_per_unit >= makespan_bound(problem).value, made.placement
 
 
 def test_what_follows_a_search_is_taken_from_its_time() -> None:

@@ -1,4 +1,4 @@
-"""Outputs never take the place of what is read, and standard output is not begun anew."""
+"""Outputs never overwrite inputs, and standard output is not truncated."""
 
 from __future__ import annotations
 

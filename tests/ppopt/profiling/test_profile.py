@@ -1,4 +1,4 @@
-"""``ppopt profile`` as a user runs it, and what its result is good for."""
+"""``ppopt profile`` as a user runs it, and the uses of its result."""
 
 from __future__ import annotations
 

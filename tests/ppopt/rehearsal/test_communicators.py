@@ -1,4 +1,4 @@
-"""Rehearsals of orders with their communication, and with queues in place of gloo's own transfers."""
+"""Rehearsals of lowered orders, and of queues in place of gloo's own transfers."""
 
 from __future__ import annotations
 

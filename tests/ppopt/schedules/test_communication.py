@@ -1,4 +1,4 @@
-"""``communication``, ``p2p``, ``communicators`` and ``lowering``: what transfers cost, and what waits for them."""
+"""``communication``, ``p2p``, ``communicators`` and ``lowering``: the costs of transfers, and the rules of waiting."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from solver.longest_path import replay_on_graph
 from solver.search.sweep import Sweeper
 from strategies.model.communicators import COMMUNICATORS
 from tests.brute_force import optimum
+from tests.examples import examples
 from tests.lowered_orders import TIMES, golden
 
 SIZES = {"devices": 4, "stages": 8, "microbatches": 8, "times": TIMES}
@@ -73,7 +74,7 @@ def test_hops_of_boundaries_are_taken_along_to_another_cut() -> None:
     )
     assert costs.communication is not None
     assert costs.recut(2).communication.transfer == (2,)  # the boundary in the middle
-    assert costs.recut(8).communication.transfer == (1, 1, 2, 2, 3, 3, 3)  # of a stage that is split, the larger end
+    assert costs.recut(8).communication.transfer == (1, 1, 2, 2, 3, 3, 3)  # inside a split stage: the larger end
     assert costs.recut(4) is costs
     assert ppopt.Pipeline.from_mapping(costs.to_mapping()) == costs
 
@@ -128,7 +129,7 @@ def test_lists_of_boundaries_need_stages() -> None:
         ppopt.Pipeline.from_mapping({**open_stages, "communication": {"transfer": [1, 1, 1]}})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.sampled_from(["interleaved", "dualpipe-v", "zb-v", "looped-bfs", "hanayo", "interleaved-overlap", "chimera"]),
     st.sampled_from([2, 4]),
@@ -148,7 +149,7 @@ def test_links_take_one_result_after_the_other(name: str, devices: int, transfer
 
 @st.composite
 def cuts_with_empty_stages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """Schedules, most of them with blocks, on layers of which some stage has none."""
+    """Draw schedules, most of them with blocks, on models in which some stage has no layers."""
     name, per_device = draw(
         st.sampled_from([("interleaved-overlap", 2), ("1f1b-overlap", 1), ("dualpipe-v", 2), ("dualpipe", 1)])
     )
@@ -161,7 +162,7 @@ def cuts_with_empty_stages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return name, mapping | draw(st.sampled_from([{}, {"overlap": 0.5}]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cuts_with_empty_stages())
 @example(
     (
@@ -182,7 +183,7 @@ def test_blocks_that_take_no_time_have_their_turn_on_a_link(case: tuple[str, dic
     assert {row.task: row.start for row in waits.rows} == link_by_link(waits)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(cuts_with_empty_stages(), st.sampled_from(COMMUNICATORS))
 def test_blocks_that_take_no_time_run_with_every_kind_of_waiting(
     case: tuple[str, dict[str, Any]], communicators: str
@@ -195,7 +196,7 @@ def test_blocks_that_take_no_time_run_with_every_kind_of_waiting(
 
 
 def link_by_link(schedule: ppopt.Schedule) -> dict[object, int]:
-    """The same from the rule itself: put everything off until nothing comes before its input, again and again."""
+    """Find the starts from the rule itself: delay actions repeatedly until none comes before its input."""
     starts = dict.fromkeys((row.task for row in schedule.rows), 0)
     while (later := put_off(schedule, starts)) != starts:
         starts = later
@@ -203,7 +204,7 @@ def link_by_link(schedule: ppopt.Schedule) -> dict[object, int]:
 
 
 def put_off(schedule: ppopt.Schedule, starts: dict[object, int]) -> dict[object, int]:
-    """Start each action behind the one before it on its device, and not before its inputs are there."""
+    """Start each action after the previous one on its device, and not before its inputs are there."""
     inputs = arrivals(schedule, starts)
     later: dict[object, int] = {}
     free = [0] * schedule.problem.devices
@@ -217,7 +218,7 @@ def put_off(schedule: ppopt.Schedule, starts: dict[object, int]) -> dict[object,
 
 
 def arrivals(schedule: ppopt.Schedule, starts: dict[object, int]) -> dict[object, int]:
-    """When the inputs of each operation are there, each link taking one result after the other."""
+    """Return when the inputs of each operation are there, if each link takes one result after another."""
     problem, rows = schedule.problem, schedule.rows
     ends = {row.task: starts[row.task] + row.end - row.start for row in rows}
     turn = {row.task: place for place, row in enumerate(rows)}
@@ -299,7 +300,7 @@ def test_ladders_set_apart_what_communication_costs() -> None:
 
 @pytest.mark.parametrize("more", [{"p2p": "batched"}, {"p2p": "rendezvous", "communicators": "rank"}])
 def test_all_idle_time_is_explained_by_transfers_as_they_were(more: dict[str, str]) -> None:
-    """With the lags that transfers had, a replay that knows of no waiting gives the same times."""
+    """With the lags that transfers had, a replay without waiting gives the same times."""
     costs = pipeline(communication={"transfer": 0.25, "latency": 0.1}, **more)
     made = ppopt.evaluate(costs, "interleaved")
     found = replay_on_graph(made.problem_as_run, made.actions)
@@ -382,7 +383,7 @@ def test_the_checker_knows_links() -> None:
 
 @pytest.mark.parametrize("placement", ["v", "bidirectional"])
 def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
-    """Whole backwards shorter than both halves, blocks, and a link that two results want at once."""
+    """The case has full backwards shorter than both halves, blocks, and two results that need a link at once."""
     costs = {
         "devices": 2, "stages": 4 if placement == "v" else 2, "microbatches": 4, "overlap": 0.5, "p2p": "links",
         "times": {"forward": 2, "backward": 3.8, "backward_input": 2, "backward_weight": 2},

@@ -1,4 +1,4 @@
-"""Orders out and in again: nothing is lost, and nothing wrong is taken."""
+"""Orders that are exported and read again: nothing is lost, and nothing wrong is accepted."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from strategies.order_files.exported_order import export_order
 from strategies.order_files.schedule_file import parse_schedule
 from tests.conftest import DATA
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 FILES = sorted((DATA / "pytorch_orders").glob("*.csv"))
@@ -39,7 +40,7 @@ def exported_again(schedule: Schedule, path: Path) -> Schedule:
 
 
 def last_forwards(schedule: Schedule) -> list[int]:
-    """The microbatches of the last stage's forwards, in their order."""
+    """Return the microbatches of the last stage's forwards, in order."""
     last = (schedule.pipeline.stages or 0) - 1
     halves = (
         op for order in schedule.actions for each in order for op in (each if isinstance(each, Block) else [each])
@@ -62,7 +63,7 @@ def test_every_schedule_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
         assert last_forwards(again) == list(range(8))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_every_schedule_comes_back_on_any_costs(data: st.DataObject, tmp_path: Path) -> None:
     strategy = all_strategies()[data.draw(st.sampled_from(sorted(all_strategies())))]
@@ -75,7 +76,7 @@ def test_every_schedule_comes_back_on_any_costs(data: st.DataObject, tmp_path: P
     try:
         made = ppopt.evaluate(costs, strategy.name, engine="graph")
     except DeadlockError:
-        return  # the interleaved rules deadlock where microbatches are left over
+        return  # the interleaved rules deadlock if the last group is incomplete
     again = exported_again(made, tmp_path / "x.csv")
     assert again.makespan == made.makespan
     assert again.busy == made.busy
@@ -94,7 +95,7 @@ def test_microbatches_are_renumbered_and_the_makespan_is_kept(tmp_path: Path) ->
     assert last_forwards(again) == [0, 1, 2]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(numbers=st.permutations(range(8)), name=st.sampled_from(["1f1b", "zb-h1", "dualpipe-v", "interleaved"]))
 def test_any_numbering_is_brought_into_order(numbers: list[int], name: str) -> None:
     made = ppopt.evaluate(pipeline(4, 8), name, engine="graph")
@@ -140,7 +141,7 @@ def test_bidirectional_orders_are_refused_unless_forced(tmp_path: Path) -> None:
 
 
 def custom() -> str:
-    """Six stages on three devices, as no usual placement has them."""
+    """Six stages on three devices, in a placement without a name."""
     rows = ["0F0,0F1,3F0,3F1,3B0,3B1,0B0,0B1", "4F0,5F0,5B0,4B0,4F1,5F1,5B1,4B1", "1F0,1F1,2F0,2F1,2B0,1B0,2B1,1B1"]
     return "\n".join(rows) + "\n"
 
@@ -198,7 +199,7 @@ SMALL_FILES = [file for file in FILES if file.stat().st_size < 1200]
 
 
 @pytest.mark.no_cover
-@settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_a_mangled_file_is_never_a_traceback_and_never_taken_wrongly(data: st.DataObject, tmp_path: Path) -> None:
     file = data.draw(st.sampled_from(SMALL_FILES))
@@ -243,7 +244,7 @@ def _mangle(rows: list[list[str]], data: st.DataObject) -> None:
 
 
 def _complete_by_an_independent_count(text: str, stages: int, microbatches: int) -> None:
-    """Count the operations in the text itself: each once, none beside them."""
+    """Count the operations in the text itself: each once, and no others."""
     seen: Counter[str] = Counter()
     for cell in (cell.strip().strip('"') for line in text.splitlines() for cell in line.split(",")):
         if cell.startswith("("):

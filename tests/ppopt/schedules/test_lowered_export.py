@@ -1,4 +1,4 @@
-"""Exports with communication: what `check` finds no fault in, whatever communicators there are."""
+"""Exports with communication: `check` finds no fault in them, under any communicators."""
 
 from __future__ import annotations
 

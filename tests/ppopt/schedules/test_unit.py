@@ -1,4 +1,4 @@
-"""The unit of a configuration stands wherever a time is shown."""
+"""The unit of a configuration appears wherever a time is shown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_without_a_unit_nothing_is_said_of_one() -> None:
 
 
 def under(output: str, title: str) -> str:
-    """What stands below a title of a table, right-aligned as the figures are."""
+    """Return the text below a title of a table, right-aligned like the figures."""
     lines = output.splitlines()
     place = next(place for place, line in enumerate(lines) if line.startswith("  strategy"))
     end = lines[place].index(f" {title}") + 1 + len(title)
@@ -84,7 +84,7 @@ def test_data_have_it_in_the_configuration(config: str) -> None:
 
 
 def titles(part: Any) -> list[str]:
-    """All titles of axes and tooltips of a chart, and what a menu offers."""
+    """List all titles of axes and tooltips of a chart, and the options of its menus."""
     if isinstance(part, list):
         return [title for each in part for title in titles(each)]
     if not isinstance(part, dict):

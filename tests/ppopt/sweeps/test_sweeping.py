@@ -146,7 +146,7 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
 
 
 def in_new_folder(folder: Path, content: bytes) -> Path:
-    """Make a sweep's folder that holds one file of finished jobs."""
+    """Make a sweep's folder with one file of finished jobs."""
     with Journal(folder):
         (folder / "jobs-1.jsonl").write_bytes(content)
     return folder
@@ -188,7 +188,7 @@ def test_no_edit_of_a_journal_changes_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_folder_whose_making_was_killed_is_taken(tmp_path: Path) -> None:
-    """Between a temporary file and its name."""
+    """The kill comes between writing a temporary file and renaming it."""
     (tmp_path / f".{journal.MARK}.x1y2.part").write_text('{"form')
     assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 18
     assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 2
@@ -275,7 +275,7 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_with_the_same_table(tmp_path: P
     rows = json.loads(last.stdout)["rows"]
     expected = run_sweep(read_grid(grid), None, workers=1).rows
     assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in expected]
-    assert lines_in(tmp_path / "s") == len(rows)  # none twice
+    assert lines_in(tmp_path / "s") == len(rows)  # no job twice
 
 
 def lines_in(folder: Path) -> int:
@@ -286,7 +286,7 @@ def lines_in(folder: Path) -> int:
 
 
 class _Dies:
-    """A job that ends its process the first time."""
+    """A job that kills its process the first time."""
 
     def __init__(self, job: Job, mark: Path) -> None:
         self.key, self.job, self.mark = job.key, job, mark
@@ -377,7 +377,7 @@ def test_very_many_jobs_want_to_be_confirmed() -> None:
 
 
 def test_a_worker_loads_no_solver_for_what_is_only_replayed() -> None:
-    """Every worker of a sweep pays for what it loads, so it loads what its jobs need."""
+    """Every worker of a sweep pays for what it loads, so it loads only what its jobs need."""
     program = (
         "import sys\n"
         "from ppopt.sweeps.grid import read_grid\n"

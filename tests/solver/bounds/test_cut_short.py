@@ -1,4 +1,4 @@
-"""However early a bound is cut short, it is true, and never below the work of a device and what must lie around it."""
+"""A bound cut short at any time is true, and never below the work of a device plus the least time around it."""
 
 from __future__ import annotations
 

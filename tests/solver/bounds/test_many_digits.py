@@ -1,4 +1,4 @@
-"""Bounds are the same whatever a tick is: in numbers that 64 bits do not hold, too."""
+"""Bounds do not depend on the size of a tick, even with numbers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 
 TICKS, UNITS = 10**21 + 7, 10**19 + 9
-"""Of time and of memory: with so many, nothing fits 64 bits."""
+"""Factors on ticks of time and of memory, with which nothing fits 64 bits."""
 
 
 def in_finer_ticks(problem: Problem, time: int, memory: int) -> Problem:
@@ -54,7 +54,7 @@ def test_a_bound_is_as_high_in_ticks_that_are_too_fine_for_64_bits(part: int) ->
         few = bound_or_none(problem)
         many = bound_or_none(in_finer_ticks(problem, TICKS, UNITS))
         assert (few is None) == (many is None), text
-        # in few ticks some arguments round up to the next of them, and others build on that
+        # with few ticks some arguments round up to the next tick, and others build on that
         assert few is None or many is None or many <= few * TICKS, text
         alike += few is None or many is None or -(-many // TICKS) == few
     assert alike >= 38
@@ -90,7 +90,7 @@ def test_no_sum_of_durations_lies_where_none_is_said_to_lie() -> None:
         draw = random.Random(seed)
         amounts = [draw.randrange(10**6, 10**7) for _ in range(draw.randint(1, 4))]
         if len(amounts) > 2 and seed % 2:
-            amounts[2] = amounts[0] + amounts[1]  # a whole backward, say: sums that are equal
+            amounts[2] = amounts[0] + amounts[1]  # equal sums, such as a full backward and its halves
         counts = [draw.randint(1, 3) for _ in amounts]
         tasks = {
             (amount, place): Task(0, amount)

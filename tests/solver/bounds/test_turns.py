@@ -1,4 +1,4 @@
-"""What all slots of a row waste while they turn: no schedule wastes less, whatever is before and behind."""
+"""The least waste of a row's slots while they turn: no schedule wastes less, whatever comes before and after."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Key = tuple[str, int, int]
 
 
 class TurningSlots:
-    """F and I on all devices and W on the first one alone: least waste of turns, whatever is before them.
+    """A model of the least waste of turns, whatever comes before them: F and I on all devices, W on the first only.
 
-    Nothing here is shared with the bound: an order of two tasks is a Boolean, a slot a precedence.
+    It shares nothing with the bound: an order of two tasks is a Boolean, and a slot is a precedence.
     """
 
     def __init__(self, row: Row, turns: int, *, ended: bool = False, before: int = 0) -> None:
@@ -73,7 +73,7 @@ class TurningSlots:
         return self.row.forwards[device] if kind == "F" else self.row.to_inputs[device]
 
     def _lag(self, before: Key, after: Key) -> int:
-        """Down a link takes half of its lags, rounded up, and up the rest."""
+        """Return half of a link's two lags, rounded up, on the way down, and the rest on the way up."""
         both = self.row.lags[min(before[2], after[2])]
         return both - both // 2 if before[0] == "F" else both // 2
 
@@ -118,7 +118,7 @@ def test_no_slots_waste_less(uneven: int) -> None:
 
 @pytest.mark.parametrize("preceded", [False, True])
 def test_no_slots_waste_less_on_average(preceded: bool) -> None:
-    """With turns before them, too, and where the mean of fewer slots is carried over to all."""
+    """This holds with turns before them, too, and if the mean of fewer slots is carried over to all."""
     raised = 0
     for seed in range(30, 50):
         row, _ = random_turns(seed)
@@ -133,7 +133,7 @@ def test_no_slots_waste_less_on_average(preceded: bool) -> None:
 
 
 def test_what_is_proven_is_not_far_from_the_truth() -> None:
-    """With three slots and W little longer than two lags, each turn has to wait D for both others, and is seen to."""
+    """With three slots and W slightly longer than two lags, each turn must wait D for both others, as is proven."""
     row = even_row(5, (12, 12, 3), 1, 3)
     assert row.turns.best(3)[-1].third == 2
     turns = 9
@@ -142,7 +142,7 @@ def test_what_is_proven_is_not_far_from_the_truth() -> None:
 
 
 def test_more_slots_prove_more() -> None:
-    """On 8 devices with 6 activations: half of D for each other slot, which no schedule was found to do without."""
+    """On 8 devices with 6 activations: half of D for each other slot, and no schedule was found that needs less."""
     row = even_row(8, (185, 181, 93), 20, 6)
     turns = row.turns
     assert turns == Turns(Fraction(185 + 181 + 40), 93 - 40, Fraction(93 - 40), Fraction(80), 6)
@@ -159,7 +159,7 @@ def test_more_slots_prove_more() -> None:
     ("times", "lag", "live"), [((9, 9, 2), 1, 3), ((9, 9, 1), 1, 3), ((2, 2, 9), 2, 3), ((9, 9, 4), 1, 1)]
 )
 def test_nothing_is_said_where_nothing_is_known(times: tuple[int, int, int], lag: int, live: int) -> None:
-    """W no longer than two lags, W so long that each slot may as well skip a place, or one slot alone."""
+    """The cases: W no longer than two lags, W so long that each slot may as well skip a place, or one slot alone."""
     turns = even_row(4, times, lag, live).turns
     assert turns.wasted(100) == 0
     assert turns.wasted_by_each(50, live)[1] <= 0

@@ -1,4 +1,4 @@
-"""Best splits of rows of items that mean nothing, against all splits that there are."""
+"""Best splits of rows of arbitrary items, against all splits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from solver import jit
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import compiled_loops
 from solver.partitioning.descent import Descent, Found
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import certificate, tightened
@@ -34,7 +35,7 @@ def random_problem(seed: int) -> PartitionProblem:
         runs.append(Run(draw.randint(1, 3), first, last, tuple(modes)))
         if draw.random() < 0.2:
             first = draw.randint(first, last)
-    # windows grow with the runs
+    # windows grow with the number of runs
     for place in range(len(runs) - 1, 0, -1):
         before, after = runs[place - 1], runs[place]
         runs[place - 1] = replace(before, last=min(before.last, after.last))
@@ -72,7 +73,7 @@ def random_problem(seed: int) -> PartitionProblem:
 
 
 def in_parts(problem: PartitionProblem, seed: int) -> PartitionProblem:
-    """Let items consist of several parts, each of which is in a mode of its own."""
+    """Make items of several parts, each in its own mode."""
     draw = random.Random(seed)
     runs = tuple(replace(run, count=min(run.count, 2), parts=draw.choice([1, 2, 3])) for run in problem.runs)
     first = None if problem.first_in_mode is None else draw.randint(1, 5)
@@ -117,7 +118,7 @@ def _every_mode(problem: PartitionProblem, held: list[list[int]]) -> Iterator[Nu
 
 
 def length_of(problem: PartitionProblem, amounts: Numbers) -> int:
-    """The longest path, by its definition."""
+    """Return the longest path, by its definition."""
     values = dict(zip(problem.columns, amounts.tolist(), strict=True))
 
     def value(form: tuple[Term, ...]) -> int:
@@ -190,7 +191,7 @@ def test_paths_are_lower_bounds_of_all_splits_also_those_of_fractions() -> None:
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_any_multipliers_prove_a_bound_that_holds(huge: bool) -> None:
-    """Also in numbers that do not fit 64 bits when they are multiplied."""
+    """This includes numbers whose products do not fit 64 bits."""
     for seed in range(25):
         problem = random_problem(seed)
         draw = np.random.default_rng(seed)
@@ -254,7 +255,7 @@ def test_a_quick_split_is_the_same_each_time() -> None:
 
 def test_annealing_finds_splits_and_paths_that_are_true() -> None:
     pytest.importorskip("numba")
-    loops = compiled_loops(may_compile=True)
+    compiled = jit.jitted(loops, may_compile=True)
     found = 0
     for seed in range(60):
         problem = random_problem(seed) if seed < 30 else in_parts(random_problem(seed), seed)
@@ -264,7 +265,7 @@ def test_annealing_finds_splits_and_paths_that_are_true() -> None:
         if not every:
             continue
         pool = Pool(len(problem.columns))
-        annealing = Annealing(problem, Replay(problem, loops), pool, seed)
+        annealing = Annealing(problem, Replay(problem, compiled), pool, seed)
         worst = max(every, key=lambda amounts: length_of(problem, amounts))
         start = Found(max(1, length_of(problem, worst)), 0.0, worst)
         better = annealing.round(start, start.length, deadline=None)

@@ -1,4 +1,4 @@
-"""Splits by their greatest row, against all splits there are."""
+"""Splits by their greatest row, against all splits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def amount(form: Form, runs: list[Run], split: Split) -> int:
 
 
 def every_split(drawn: Drawn) -> list[tuple[int, tuple[int, ...]]]:
-    """List the greatest row and the cuts of every split that is allowed."""
+    """List the greatest row and the cuts of every allowed split."""
     items = [number for number, run in enumerate(drawn.runs) for _ in range(run.count)]
     found = []
     for inner in combinations_with_replacement(range(len(items) + 1), drawn.bins - 1):

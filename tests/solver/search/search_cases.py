@@ -1,4 +1,4 @@
-"""Pipelines to search, and the independent check of what a search returns."""
+"""Pipelines to search, and an independent check of a search's result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The golden values of published schedules: makespan, span, peaks and order of each row; whole orders of some."""
+"""Golden values of published schedules: makespan, span, peaks and order hash of each row; whole orders of some."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.evaluated import UNIT, evaluated
 ROWS = json.loads((DATA / "catalogue_rows.json").read_text())["rows"]
 ORDERS = json.loads((DATA / "catalogue_orders.json").read_text())["orders"]
 NAMES = {"zbv": "zb-v", "zb-v": "zb-v-auto"}
-"""What the files call the fixed V schedule and the one built from times."""
+"""The files' names for the fixed V schedule and for the one built from times."""
 
 OPTIONS = {"group": "group_size", "depth": "depth", "waves": "waves"}
 SCHEDULES = sorted({row["schedule"] for row in ROWS})
@@ -48,7 +48,9 @@ def costs_of(row: dict[str, Any]) -> Pipeline:
 
 
 def named(row: dict[str, Any]) -> str:
-    options = ",".join(f"{OPTIONS[key]}={value}" for key, value in row["options"].items() if key in OPTIONS)
+    given = [f"{OPTIONS[key]}={value}" for key, value in row["options"].items() if key in OPTIONS]
+    one_per_device = [f"stages={row['p']}"] if row["options"].get("v") == 1 else []  # else it would run two
+    options = ",".join(given + one_per_device)
     return f"{NAMES.get(row['schedule'], row['schedule'])}{':' if options else ''}{options}"
 
 
@@ -57,7 +59,7 @@ def as_csv(made: Schedule) -> str:
 
 
 def peaks(made: Schedule) -> list[int]:
-    """The most activations that each device holds, taken by F and returned by W or B, read off its order alone."""
+    """Return each device's peak of activations, taken by F and returned by W or B, from its order alone."""
     held = [[{"F": 1, "I": 0}.get(op.kind, -1) for op in order] for order in made.actions]
     return [max(accumulate(changes)) for changes in held]
 
@@ -84,7 +86,7 @@ def test_every_row_is_reproduced(name: str) -> None:
             found = {"makespan": made.makespan, "span": made.span, "peak": peaks(made), "order": order}
             assert found == {key: row[key] for key in found}, row
             if name == "zb-auto" and "published" in row:
-                assert row["cap"] / row["p"] in (1, 2)  # ZB-1p and ZB-2p of the paper
+                assert row["cap"] / row["p"] in (1, 2)  # the paper's ZB-1p and ZB-2p
                 assert round(made.span_bubble_ratio, 4) == row["published"]["value"], row
 
 

@@ -1,6 +1,6 @@
 """Published closed forms for idle time and peak activations, each under its own assumptions.
 
-F, I, W are per full device, uniform, without latency; a stage of v on a device takes 1/v of them.
+F, I and W are the times of a whole device, uniform, without latency; each of its v stages takes 1/v of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def schedule(name: str, p: int, m: int, times: tuple[int, int, int], v: int = 1,
 
 
 def idle(made: Schedule, p: int) -> Fraction:
-    """T − m(F + B), in time units."""
+    """Return T − m(F + B), in units of time."""
     return Fraction(made.makespan).limit_denominator(10**6) - Fraction(made.ideal).limit_denominator(10**6)
 
 
@@ -60,7 +60,7 @@ def test_interleaving_divides_the_bubble_by_the_chunks(
     made = schedule("interleaved", p, groups * p, times, v)
     forward, to_input, to_weight = times
     assert idle(made, p) == Fraction((p - 1) * (forward + to_input + to_weight), v)
-    if groups > 1:  # with fewer microbatches the warm-up cannot be as long
+    if groups > 1:  # with fewer microbatches the warm-up is shorter
         assert max(made.peak_memory) == pytest.approx(p + (p - 1) / v, abs=1e-12)
 
 

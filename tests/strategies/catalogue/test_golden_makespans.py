@@ -1,4 +1,4 @@
-"""The makespans measured with PP-Emulation: every row, and with CP-SAT all but the largest."""
+"""The makespans measured with PP-Emulation: every row, with CP-SAT all but the largest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = json.loads((DATA / "pp_emulation_makespans.json").read_text())
 SIZES = ("devices", "stages", "microbatches")
 ROWS_BY_STRATEGY = sorted({row["strategy"] for row in ROWS})
 MOST_FOR_CPSAT = 512
-"""Forwards of a row. CP-SAT takes five times as long for the 122 rows with more as for all others together."""
+"""Most forwards of a row for CP-SAT, which takes five times as long for the 122 larger rows as for all others."""
 
 
 def costs_of(row: dict[str, Any]) -> Pipeline:

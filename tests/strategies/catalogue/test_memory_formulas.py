@@ -1,7 +1,7 @@
 """Closed forms of the schedules that trade memory for time, each under its own assumptions.
 
-F, I, W and B are per stage, uniform, without latency; peaks count the activations of stages, "idle" is the makespan
-less the work of a device, in the times of stages.
+F, I, W and B are the times of a stage, uniform, without latency. Peaks count the activations of stages. "Idle" is the
+makespan less the work of a device, in the times of stages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WHOLE = (1, 2)
 
 
 def costs(p: int, m: int, times: tuple[int, ...], stages: int) -> Pipeline:
-    """A pipeline of F, I and W, or of F and B."""
+    """Return a pipeline with times F, I and W, or F and B."""
     keys = ("forward", "backward_input", "backward_weight") if len(times) == 3 else ("forward", "backward")
     sizes = {"devices": p, "stages": stages, "microbatches": m}
     return Pipeline.from_mapping({**sizes, "times": dict(zip(keys, times, strict=True))})
@@ -80,7 +80,7 @@ def test_zb_v_from_times_is_mostly_but_not_always_better_than_the_fixed_one(
 
 
 def published_idle_for_a_peak(p: int, activations: int) -> int:
-    """The authors' form for the blocks that their later search finds under a peak."""
+    """Return the authors' closed form for the blocks that their later search finds within a peak."""
     return 3 * p - 1 - 3 * activations + max(3 * p, p + 1 + 2 * ((activations + 1) // 2))
 
 

@@ -1,4 +1,4 @@
-"""PP-Emulation's newest rule: the sender pays the latency between neighbours of one stage. All its rows, exactly."""
+"""PP-Emulation's newest rule, under which the sender pays the latency between neighbours of one stage: exact rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _renamed(mapping):
 
 
 def makespan_of(schedule: ppopt.Schedule, *, synchronous: bool) -> Fraction:
-    """Replay with what PP-Emulation charges beyond ppopt's rules."""
+    """Replay with the latencies that PP-Emulation charges beyond ppopt's rules."""
     problem = schedule.problem
     latency = int(schedule.pipeline.p2p_latency * problem.ticks_per_unit)
     last = len(schedule.pipeline.costs) - 1
@@ -50,7 +50,7 @@ def makespan_of(schedule: ppopt.Schedule, *, synchronous: bool) -> Fraction:
 
 
 def _charged(before: Op, after: Op, last: int) -> bool:
-    """Every hop, also on one device; and W behind its I, but on the last stage."""
+    """Return whether latency is charged: on every hop, even on one device, and from I to W except on the last stage."""
     return before.stage != after.stage or (after.kind == "W" and after.stage != last)
 
 
@@ -79,7 +79,7 @@ def _receiver(op: Op, schedule: ppopt.Schedule, last: int) -> Op | None:
 def test_all_rows_follow_from_the_replay_and_that_rule(name: str) -> None:
     for row in (row for row in ROWS if row["strategy"] == name):
         schedule = schedule_of(row)
-        if name != "dualpipe":  # there PP-Emulation numbers microbatches in another way
+        if name != "dualpipe":  # PP-Emulation numbers its microbatches differently
             assert [",".join(order) for order in schedule.orders] == row["order"]
         assert makespan_of(schedule, synchronous=True) == Fraction(row["makespan_exact"]), row
         assert makespan_of(schedule, synchronous=False) == Fraction(row["makespan_before_sync_exact"]), row

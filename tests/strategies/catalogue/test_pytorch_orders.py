@@ -1,4 +1,4 @@
-"""Our orders are PyTorch's, action for action, on what its schedule classes dump."""
+"""Our orders equal those that PyTorch's schedule classes dump, action for action."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = re.compile(r"(\w+)_p(\d+)_v(\d+)_m(\d+)")
 
 
 def compute_actions(path: Path) -> list[list[str]]:
-    """The actions of each rank, without communication and the like."""
+    """Return the computations of each rank."""
     rows = [line.split(",") for line in path.read_text().strip().splitlines()]
     return [
         [cell for cell in row if cell and not re.search(r"[A-Z]{3}$", cell.replace("OVERLAP_F_B", ""))] for row in rows

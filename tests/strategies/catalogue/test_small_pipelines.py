@@ -1,4 +1,4 @@
-"""Every schedule runs wherever its requirements are met, however small."""
+"""Every schedule runs on any pipeline that meets its requirements, however small."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ppopt
 from ppopt import DeadlockError, InputError
 from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 NAMES = list(all_strategies())
 MAY_DEADLOCK = ("interleaved", "interleaved-overlap")
@@ -44,7 +45,7 @@ def test_a_schedule_runs_completely_or_says_why_not(name: str, p: int) -> None:
         assert len(made.timeline) == len(made.problem.tasks)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data(), p=st.integers(1, 9), m=st.integers(1, 20))
 def test_no_schedule_deadlocks_but_where_its_rule_says_so(data: st.DataObject, p: int, m: int) -> None:
     strategy = all_strategies()[data.draw(st.sampled_from([name for name in NAMES if name not in MAY_DEADLOCK]))]

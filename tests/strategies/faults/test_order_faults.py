@@ -29,7 +29,7 @@ def test_the_samples_are_fine() -> None:
 
 
 def test_the_order_of_pytorchs_own_class_with_its_mistake() -> None:
-    """As `Schedule1F1B.pipeline_order` of PyTorch 2.13 has it on 4 ranks with 8 microbatches."""
+    """The order is `Schedule1F1B.pipeline_order` of PyTorch 2.13 on 4 ranks with 8 microbatches."""
     last = "3F1,3B0,3F2,3B1,3F3,3B2,3F4,3B3,3F5,3B4,3F6,3B5,3F7,3B6,3F8,3B7,3REDUCE_GRAD"
     assert faults("\n".join([*PYTORCHS.splitlines()[:3], last])) == [
         "row 4 (device 3), column 15: 3F8 is of microbatch 8, which is out of range; the file's own are 0 to 7",
@@ -161,7 +161,7 @@ def test_a_file_that_computes_nothing() -> None:
 
 
 def test_two_directions_are_taken_where_each_has_its_half() -> None:
-    """Stage s of the first half runs on device s, of the second on device p − 1 − s."""
+    """Stage s runs on device s for the first half of the microbatches, and on device p − 1 − s for the second."""
     text = "0F0,1F1,1B1,0B0\n0F1,1F0,1B0,0B1\n"
     placement = check_file(parse_schedule(text, "x.csv")).placement
     assert placement is not None

@@ -1,4 +1,4 @@
-"""What is said of how a model is taken: of stages that are split, of unusual numbers of stages, of assumed halves."""
+"""Notes on how a model was taken: split stages, unusual numbers of stages, assumed halves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ppopt import Pipeline
 from ppopt.commands.cli import cli
 from strategies.given_model.model_notes import HALVES, split_stage_notes
 
-LAYERS = [1.0] * 79 + [8.0]  # 80 layers, an LM head of seven layers' work with the last one
+LAYERS = [1.0] * 79 + [8.0]  # 80 layers, the last with an LM head of seven layers' work
 
 
 def model(forward: list[float], devices: int = 8, **more: Any) -> Pipeline:

@@ -1,4 +1,4 @@
-"""How many stages a model is cut into, and for how many its times are meant."""
+"""The number of stages that a model is cut into, and the number that its times are meant for."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_stages_that_are_given_are_kept_where_they_fit() -> None:
     assert cut_for(made, "interleaved:stages=8").pipeline.stages == 8
     one_a_device = GivenModel(pipeline(stages=4))
     assert cut_for(one_a_device, "interleaved").pipeline.stages == 4
-    assert one_a_device.for_placement("interleaved").pipeline.stages == 8  # a search has a use for them
+    assert one_a_device.for_placement("interleaved").pipeline.stages == 8  # a search can use them
     with pytest.raises(InputError, match=r"^stages: the pipeline has 4, but 8.csv has 8$"):
         one_a_device.for_order(order(8))
 

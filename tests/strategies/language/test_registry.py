@@ -105,7 +105,7 @@ def test_a_class_of_pytorch_that_is_not_here_is_not_taken_for_another(name: str)
 
 
 def test_pytorchs_own_names_are_understood_or_refused() -> None:
-    """Every name that PyTorch's look-up takes, with and without the class's prefix, means one schedule or none."""
+    """Every name that PyTorch's look-up accepts, with and without the class's prefix, means one schedule or none."""
     torch = importlib.util.find_spec("torch")
     if torch is None or not torch.submodule_search_locations:
         pytest.skip("PyTorch is not installed: pip install 'ppopt[torch]'")
@@ -173,7 +173,7 @@ def test_a_schedule_of_another_package_appears_beside_ours(tmp_path: Path) -> No
         [*run, "evaluate", "idler", "--devices", "2"], capture_output=True, text=True, check=True
     )
     assert "lazy" in evaluated.stdout
-    assert "24" in evaluated.stdout  # 4 microbatches, each 2 stages of F + B, one after the other
+    assert "24" in evaluated.stdout  # 4 microbatches with 2 stages of F + B each, in sequence
 
 
 def test_options_may_have_spaces() -> None:

@@ -1,4 +1,4 @@
-"""Which values of an option run: what is named runs, and deadlocks are told by times and without them alike."""
+"""Values of an option that run: every value named runs, and deadlocks are found without times as with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from strategies.language.orders import make_orders
 from strategies.language.registry import find_strategy
 from strategies.language.running_options import can_run, values_that_run
 from strategies.language.steps import B, F
+from tests.examples import examples
 
 
 def pipeline(devices: int, microbatches: int, stages: int) -> Pipeline:
@@ -27,7 +28,7 @@ def runs_when_replayed(name: str, costs: Pipeline, group_size: int) -> bool:
     return True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(["interleaved", "interleaved-overlap"]),
     st.integers(1, 5),
@@ -38,7 +39,7 @@ def runs_when_replayed(name: str, costs: Pipeline, group_size: int) -> bool:
 def test_an_order_ends_without_times_where_it_ends_with_them(name: str, p: int, m: int, v: int, group: int) -> None:
     costs = pipeline(p, m, v * p)
     _, orders = make_orders(find_strategy(name), costs, {"group_size": group})
-    assert can_run(orders, v * p) == runs_when_replayed(name, costs, group)
+    assert can_run(orders, v * p) == runs_when_replayed(f"{name}:stages={v * p}", costs, group)
 
 
 @pytest.mark.parametrize("name", ["zb1p", "zb-h2", "dualpipe", "dualpipe-v", "looped-bfs", "gpipe"])
@@ -82,7 +83,7 @@ def test_what_would_take_long_to_try_is_not_named(monkeypatch: pytest.MonkeyPatc
     why_deadlocked=lambda _costs, *, depth=0: f"depth {depth} begins with a backward" if depth == 0 else "",
 )
 def hasty(costs, device, *, depth=None):
-    """Begins with a backward unless it is told otherwise."""
+    """Begin with a backward unless ``depth`` is given."""
     depth = depth or 0
     yield from F * depth
     yield from (B + F) * (costs.microbatches - depth)

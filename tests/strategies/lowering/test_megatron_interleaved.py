@@ -1,8 +1,8 @@
-"""Megatron-Core's interleaved schedule in batches, against its own loops, written here from their rule.
+"""Megatron-Core's interleaved schedule in batches, against its own loops, rewritten here from their rule.
 
-``forward_backward_pipelining_with_interleaving`` without ``overlap_p2p_comm``: virtual microbatch k is of a chunk and a
-microbatch; behind each forward of the warm-up, each pair of the steady phase and each backward of the cool-down stands
-one batch with what was produced and what is needed next.
+The loops are ``forward_backward_pipelining_with_interleaving`` without ``overlap_p2p_comm``. Virtual microbatch k is a
+chunk and a microbatch. One batch follows each forward of the warm-up, each pair of the steady phase and each backward
+of the cool-down; it holds the results just produced and the inputs needed next.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Rank:
         return [End(op._replace(stage=op.stage + 1), False)] if op.stage < self.last_stage else []
 
     def received_next(self, k: int, kind: str) -> list[End]:
-        """``recv_tensor_from_previous_stage``: the leading rank receives for the chunk that the results come to."""
+        """As ``recv_tensor_from_previous_stage``: the leading rank receives for the chunk that the results enter."""
         if k == self.total - 1:
             return []
         of = self.forward if kind == "F" else self.backward
@@ -102,7 +102,7 @@ def makespan_of_megatron(devices: int, chunks: int, microbatches: int) -> Fracti
 
 @pytest.mark.parametrize("devices", [3, 4, 5, 7, 9])
 def test_batches_are_megatrons_also_where_one_pair_is_steady(devices: int) -> None:
-    """With m = p there are devices whose steady phase is one pair, if p is odd: all their forwards come first."""
+    """With m = p and p odd, some devices have one pair as their steady phase: all their forwards come first."""
     for chunks in (2, 3, 4):
         for microbatches in (devices, 2 * devices):
             made = ppopt.evaluate(

@@ -68,7 +68,7 @@ def test_stages_of_layers_are_made_of_their_kinds() -> None:
     cut = layered(layers_per_stage=[3, 3, 3, 3], recomputed_per_stage=[1, 0, 0, {"head": 1}])
     parts = found(layered(), cut)
     assert parts["F"][0] == {Cost("forward", "embedding"): 1, Cost("forward", "decoder"): 4, Cost("forward", "head"): 0}
-    assert parts["I"][0][Cost("forward", "decoder")] == 2  # a forward once more
+    assert parts["I"][0][Cost("forward", "decoder")] == 2  # the forward, run again
     assert parts["I"][3][Cost("backward_input", "head")] == 4 + 1
     for stage, costs in enumerate(cut.costs):
         assert sum(parts["B"][stage].values()) == costs.backward

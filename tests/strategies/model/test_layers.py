@@ -203,7 +203,7 @@ def test_windows_are_what_some_cut_uses(layers: Layers, stages: int) -> None:
 
 
 def allowed(layers: Layers, stages: int, empty: bool) -> Any:
-    """List all cuts that pins and glue allow, as layers of each kind on each stage, by trying every one."""
+    """List all cuts that pins and glue allow, as layers of each kind on each stage, by trying every cut."""
     ends = [sum(kind.count for kind in layers.kinds[: place + 1]) for place in range(len(layers.kinds))]
     for cut in all_cuts(len(layers.groups), stages):
         stage_of = [stage for stage, count in enumerate(cut) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Reading PyTorch's CSV, and writing back exactly what was read."""
+"""PyTorch's CSV is read, and written back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedules that are built from times: what they take from the pipeline, and where their authors' code stops."""
+"""The schedules built from times: their use of the pipeline, and the cases in which their authors' code stops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt import InputError, Pipeline
 from tests.evaluated import evaluated, pipeline
+from tests.examples import examples
 
 KEYS = ("forward", "backward_input", "backward_weight")
 STOPS = {"forward": [8, 1, 5], "backward_input": [3, 2, 8], "backward_weight": [4, 9, 9]}
-"""On these times each of the heuristic's eight variants orders an action before its input."""
+"""With these times each of the heuristic's eight variants orders an action before its input."""
 
 
 @st.composite
@@ -31,7 +32,7 @@ def uneven(draw: st.DrawFn) -> Pipeline:
     return pipeline(p, m, times=times, p2p_latency=draw(st.sampled_from([0, 0.5, 20])), memory=memory)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(costs=uneven())
 def test_zb_auto_keeps_the_limit_or_says_that_no_variant_is_complete(costs: Pipeline) -> None:
     refused, made = "", None
@@ -45,7 +46,7 @@ def test_zb_auto_keeps_the_limit_or_says_that_no_variant_is_complete(costs: Pipe
         assert ppopt.violations(made.problem, made.rows) == []  # memory included
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(costs=uneven())
 def test_zb_v_auto_runs_on_any_times(costs: Pipeline) -> None:
     evaluated("zb-v-auto", costs)

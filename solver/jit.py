@@ -23,6 +23,16 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+LOOPS = (
+    "random_numbers",
+    "partitioning/loops",
+    "search/annealing",
+    "search/circle",
+    "search/lattice",
+    "search/turns",
+)
+"""The modules of inner loops, without suffix; what is compiled of other sources of any of them is not used."""
+
 KEPT_IN = "PPOPT_COMPILED"
 """The variable of the environment that names another folder for what is compiled."""
 
@@ -36,7 +46,7 @@ def interpreted(module: ModuleType) -> dict[str, Any]:
 
 
 def jitted(module: ModuleType, *, may_compile: bool) -> dict[str, Any] | None:
-    """Take the functions of a module from numba's cache; None if they are not there.
+    """Take the functions of a module, by name, from numba's cache; None if they are not there.
 
     Where they are not, they are compiled: at once, or else in a process of its own, for whoever asks next.
 
@@ -49,14 +59,21 @@ def jitted(module: ModuleType, *, may_compile: bool) -> dict[str, Any] | None:
     """
     try:
         names = _compilable(module)
-        function = names[module.FUNCTIONS[-1].__name__]
-        is_compiled = bool(function.signatures) or _is_cached(function)
     except Exception:  # not installed, or no folder for its cache: the loops are correct without
         return None
-    if not is_compiled and not may_compile:
+    if not may_compile and not _is_compiled(names, module):
         compile_beside()
         return None
     return names
+
+
+def compiled(module: ModuleType) -> dict[str, Any] | None:
+    """Take the functions of a module, by name, from numba's cache; None if they are not there, and begin nothing."""
+    try:
+        names = _compilable(module)
+        return names if _is_compiled(names, module) else None
+    except Exception:  # as above
+        return None
 
 
 def compile_beside() -> None:
@@ -82,13 +99,15 @@ def _begin_to_compile() -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[1],
         start_new_session=True,
     )
 
 
-def _is_cached(function: Any) -> bool:
-    return any(Path(function.stats.cache_path).glob(f"*.{function.py_func.__name__}-*.nbi"))
+def _is_compiled(names: dict[str, Any], module: ModuleType) -> bool:
+    function = names[module.FUNCTIONS[-1].__name__]
+    cached = f"*.{function.py_func.__name__}-*.nbi"
+    return bool(function.signatures) or any(Path(function.stats.cache_path).glob(cached))
 
 
 @cache
@@ -123,7 +142,7 @@ def _folder() -> Path:
     """Name the folder for what is compiled from these very sources, by this numba, for this processor."""
     numba, llvm = import_module("numba"), import_module("llvmlite.binding")
     marks = [numba.__version__, sys.version, llvm.get_host_cpu_name()]
-    for source in (Path(__file__).with_name(f"{name}.py") for name in ("annealing", "circle", "lattice", "turns")):
+    for source in (Path(__file__).parent / f"{name}.py" for name in LOOPS):
         status = source.stat()
         marks.append(f"{source} {status.st_size} {status.st_mtime_ns}")
     name = hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]
