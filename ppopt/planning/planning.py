@@ -1,4 +1,4 @@
-"""Planning: the best cut for every schedule and number of stages side by side, in the time there is."""
+"""Planning: the best cut for every schedule and number of stages, side by side, within the time limit."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from strategies.model.plausibility import doubts
 from strategies.order_files.given_order import GivenOrder, Named
 
 SHARE_OF_WRITING = 0.5
-"""The part of the time in which orders are written."""
+"""Share of the time for writing orders."""
 
 SHARE_OF_FIXED = 0.4
-"""Where orders are searched, too, the part of the time that published ones may take."""
+"""Share of the time for published orders, if orders are searched as well."""
 
 SHARE_OF_REASONS = 0.05
-"""The part of the time that is kept for what the best plan is compared with."""
+"""Share of the time reserved for the cuts that the best plan is compared with."""
 
 LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
-"""Seconds that go into that, at least and at most."""
+"""Least and most seconds for that comparison."""
 
 MOST_COMPARED = 3
-"""So many cuts at most are replayed for it."""
+"""The most cuts replayed for that comparison."""
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
-"""Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
+"""Most seconds, and largest share of the time left, for the bounds of a page's ladders."""
 
 OnPhase = Callable[[str], None]
-"""Called with a few words on what is being done."""
+"""Called with a short text about the current phase."""
 
 
 def plan(
@@ -81,48 +81,48 @@ def plan(
     raise_infeasible: bool = True,
     afterwards: Afterwards | None = None,
 ) -> Planning:
-    """Find which layers go on which stage, and which are recomputed, for each of several schedules.
+    """Find the layers of each stage, and which are recomputed, for each of several schedules.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers; a cut that it has does not matter.
+        With layers; its cut, if any, is ignored.
     strategies : iterable of str or path, optional
-        Names and schedule files as for `ppopt.evaluate`; by default every schedule that there is. What does not fit is
-        left out, with a reason.
+        Names and schedule files as for `ppopt.evaluate`; by default every known schedule. A schedule that does not fit
+        is left out, with a reason.
     stages_per_device : int or iterable of int, optional
-        How many stages a device holds; by default as each schedule asks, and 2, 3 and 4 where it takes any number.
+        How many stages a device holds; by default as each schedule requires, or 2, 3 and 4 if it takes any number.
     free : bool
-        Whether to search for the order, too, together with the cut.
+        Whether to search for the order as well, together with the cut.
     placement : {"linear", "interleaved", "v", "wave", "all"}, optional
-        With ``free``: where.
+        With ``free``: the placement to search.
     split_backward : bool
         With ``free``: whether backwards may be I and W.
     recompute : {"none", "per-stage", "uniform-k"}, optional
-        What may be recomputed: nothing; of each stage any number of layers; of every stage the first k. By default
-        anything where there is a memory limit and the layers say what it costs.
+        What may be recomputed: nothing; any number of layers of each stage; the first k layers of every stage. By
+        default anything, if there is a memory limit and the layers give the cost of recomputation.
     empty_stages : bool
         Whether stages may be empty.
     layouts : iterable of str or list
-        Layouts in the words of Megatron, torchtitan or DeepSpeed, to compare the plans with.
+        Layouts in the format of Megatron, torchtitan or DeepSpeed, to compare the plans with.
     time_limit : float
-        Seconds for all of it. Each schedule has a short turn; then those have longer ones that may still win.
+        Seconds in all. Each schedule gets a short turn; then those that may still win get longer ones.
     workers : int, optional
         Threads.
     seed : int
         The seed of everything random.
     progress, on_phase : callable, optional
-        ``progress(standing)`` is called whenever the best plan of the present schedule or its bound moves,
-        ``on_phase(text)`` with what is being done.
+        ``progress(standing)`` is called whenever the current schedule's best plan or bound changes,
+        ``on_phase(text)`` with the current phase.
     raise_infeasible : bool
-        Whether an error is raised where nothing fits the memory; else the result says why, and has no plans.
+        Whether to raise an error if nothing fits the memory; otherwise the result says why, and has no plans.
     afterwards : Afterwards, optional
-        What is yet to be done with the result in the same time.
+        Work on the result that must fit into the same time.
 
     Returns
     -------
     Planning
-        The plans, best first. Ctrl-C ends the search early, with what there is.
+        The plans, best first. Ctrl-C ends the search early, with the plans so far.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def _read_names(strategies: Any) -> tuple[Named, ...] | None:
 
 @dataclass
 class _Planner:
-    """All that one plan does."""
+    """One run of `plan`."""
 
     pipeline: Pipeline
     options: PlanOptions
@@ -226,7 +226,7 @@ class _Planner:
             return self._gathered_plans(plans, unplanned, candidates, race, list(lacks.values()), layouts)
 
     def _plans_of(self, race: Race) -> tuple[list[Plan], list[Unplanned]]:
-        """Replay the best cuts; where transfers wait, an order may hang."""
+        """Replay the best cuts; if transfers wait, an order may hang."""
         plans: list[Plan] = []
         cannot_run: list[Unplanned] = []
         with interrupt_put_off(self._interrupt):
@@ -253,7 +253,7 @@ class _Planner:
         lacks: Sequence[Lack],
         layouts: Sequence[GivenLayout],
     ) -> Planning:
-        """Rank the plans, and say what is to be said about them."""
+        """Rank the plans, and add their reasons."""
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
         failed = not plans and all(each.is_proven for each in unplanned)
         compared = compare_layouts(layouts, candidates.fitting, plans)
@@ -270,7 +270,7 @@ class _Planner:
         )
 
     def _gather(self, layouts: Sequence[GivenLayout]) -> Candidates:
-        """List the orders; the numbers of stages of layouts that are to be compared are among theirs."""
+        """List the orders, including those with the numbers of stages of the layouts to compare."""
         self.on_phase("writing orders")
         names, numbers = self.options.strategies, self.options.stages_per_device
         also = {len(layout.cut) // self.pipeline.devices for layout in layouts}
@@ -296,7 +296,7 @@ class _Planner:
         return found
 
     def _may_take(self, actions: int) -> str | None:
-        """Say why there is no time for one more order of so many actions; count it if there is."""
+        """Say why one more order with this many actions would take too long; count it if it would not."""
         assert self.pace is not None
         seconds = self.pace.answering * actions
         if perf_counter() + self.promised + seconds <= self.ends + MOMENT:
@@ -309,7 +309,7 @@ class _Planner:
         )
 
     def _foreseen(self, order: FixedOrder) -> float:
-        """Foresee how many seconds a first cut for an order takes, where orders are long."""
+        """Predict the seconds of a first cut for an order, if orders are long."""
         return 0.0 if self.pace is None else self.pace.planning * size_of(order)
 
     def _race(self, race: Race) -> None:
@@ -331,7 +331,7 @@ class _Planner:
         self.ends -= self._page([entry.order for entry in race.entries if entry.makespan is not None])
 
     def _finishing(self, orders: Sequence[FixedOrder]) -> float:
-        """Foresee how long it takes to replay plans for orders, with what they are compared with, and write a page."""
+        """Predict the time to replay the plans and the cuts they are compared with, and to write a page."""
         waits, layouts = self.pipeline.semantics != "async", len(self.options.layouts)
         replays = 1 + layouts + waits * (1 + layouts)
         sizes = [size_of(order) for order in orders]
@@ -339,18 +339,18 @@ class _Planner:
         return CAUTION * self.replaying * actions + self._page(orders)
 
     def _page(self, orders: Sequence[FixedOrder]) -> float:
-        """Foresee how long a page about plans for orders takes."""
+        """Predict the time of a page about the plans."""
         actions = sum(sorted(size_of(order) for order in orders)[-MOST_SHOWN:])
         return CAUTION * self.replaying * self.afterwards.per_schedule * actions + self.bounds
 
     def _seconds_per_action(self, order: FixedOrder) -> float:
-        """Find out how long it takes to replay an action."""
+        """Measure the time of replaying an action."""
         if self.pace is not None:
             return self.pace.replaying / CAUTION
 
         def replay() -> tuple[float]:
             began = perf_counter()
-            with suppress(Exception):  # it hangs, or the fault is ours: that is said later
+            with suppress(Exception):  # a deadlock or an internal error: reported later
                 self._replayed(order, order.pipeline)
             return (perf_counter() - began,)
 
@@ -363,14 +363,14 @@ class _Planner:
         return replay_orders(name_of(order), pipeline, order.placement, orders, "graph", notes=notes)
 
     def _plan_of(self, entry: Entry) -> Plan:
-        """Replay the best cut of an order, and hold the two against each other."""
+        """Replay the best cut of an order, and check its makespan against the replay."""
         order, answer = entry.order, entry.answer
         assert answer is not None
         assert answer.cut is not None
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
         makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
-        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan lets transfers pass
+        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan ignores waits
             raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
         plan = Plan(
             name=name_of(order),
@@ -382,7 +382,7 @@ class _Planner:
             recomputation=self.recompute,
             uniform_k=answer.uniform_k,
             seconds=entry.seconds,
-            notes=() if entry.bound == makespan else answer.notes,  # all orders are bounded
+            notes=() if entry.bound == makespan else answer.notes,  # the bound holds for all orders
         )
         if entry.bound > makespan or not schedule.fits:
             raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
@@ -392,7 +392,7 @@ class _Planner:
         return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
 
     def _as_run(self, order: FixedOrder, pipeline: Pipeline | None) -> Schedule | None:
-        """Replay an order on another cut, with all that its transfers wait for; None where it does not run."""
+        """Replay an order on another cut, including waits of transfers; None if it does not run."""
         if pipeline is None:
             return None
         with suppress(InputError):
@@ -400,7 +400,7 @@ class _Planner:
         return None
 
     def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
-        """Take a cut that nothing is recomputed on if it fits and is shorter than a plan's."""
+        """Return the plan, with another cut without recomputation if that fits and is shorter."""
         if other is None or not self._is_allowed(other) or other.exact_makespan >= plan.exact_makespan:
             return plan
         is_proven = plan.bound == other.exact_makespan
@@ -424,7 +424,7 @@ class _Planner:
         return why_nothing_fits(order, self._recompute_at_most, empty=self.options.empty_stages)
 
     def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
-        """Say what lacks least, and whether another number of stages would help one that takes any."""
+        """Say what lacks least, and whether another number of stages would help a schedule that takes any."""
         if not lacks:
             return InfeasibleError("infeasible: no cut and no order fits the memory limit", 0, Fraction(0), Fraction(0))
         least = min(lacks, key=lambda lack: lack.amount)
@@ -459,7 +459,7 @@ class _Planner:
         )
 
     def _explained(self, plans: Sequence[Plan], orders: Sequence[FixedOrder]) -> Iterator[Plan]:
-        """Add the reasons, for the best plan with what it is compared with."""
+        """Add the reasons; for the best plan, including comparisons with other cuts."""
         by_name = {(name_of(order), order.stages): order for order in orders}
         for place, plan in enumerate(plans):
             order = by_name.get((plan.name, plan.pipeline.stages or 0))
@@ -470,15 +470,15 @@ class _Planner:
             yield replace(best, reasons=reasons(best, others), even_makespan=_as_float(others.even))
 
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
-        """Return whether a long order can be compared with others before the time is up."""
+        """Return whether a long order can be compared with other cuts before the time is up."""
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
         replays = CAUTION * self.replaying * (1 + others) * size_of(order)
         return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
 
     def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
-        """Find what a plan is compared with: the even cut, and the best ones without the limit or recomputation.
+        """Find the cuts to compare a plan with: the even one, and the best ones without the limit or recomputation.
 
-        All are replayed with what transfers wait for, as the plan was. One that fits and is shorter takes its place.
+        All are replayed with the waits of transfers, as the plan was. One that fits and is shorter replaces the plan.
         """
         pipeline = plan.pipeline
         limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
