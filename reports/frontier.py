@@ -159,8 +159,10 @@ class ShownFrontier:
         possible = (last.makespan - self.highest_bound) / last.makespan
         if possible <= 0:
             return f"; more than {grouped(memory)} saves nothing, which is proven"
-        saved = f"at most {percent(possible)} could be saved"
-        return f"; with more than {grouped(memory)} nothing shorter was found, and {saved}"
+        return (
+            f"; with more than {grouped(memory)} nothing shorter was found, "
+            f"and at most {percent(possible)} could be saved"
+        )
 
 
 def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:

@@ -15,7 +15,7 @@ from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import search_unwritten
 from ppopt.optimization.published_starts import offer_given, offer_published, offer_something
 from ppopt.optimization.robust import Met, choose_robust
-from ppopt.optimization.sizes import count_operations, is_large, refuse_to_write, shows_at_first, stays_unwritten
+from ppopt.optimization.sizes import count_operations, is_large, refuse_to_write, starts_with_few, stays_unwritten
 from ppopt.optimization.span_bound import first_span_bound
 from ppopt.optimization.starts import fitting_strategies, one_at_a_time
 from ppopt.optimization.unwritten import Long, Unwritten
@@ -25,10 +25,10 @@ from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import MOMENT, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
-from solver.budget import CHOICE, FIRST_PART, LESS_MEMORY, RESULT, STARTS, WHOLE
+from solver.budget import CHOICE, FIRST_PART, LESS_MEMORY, RESULT, STARTS, STRETCHING, WHOLE
 from solver.problem import Problem
 from solver.search.first_bounds import plain_bound, quick_bound
-from solver.search.long_search import LongSearch
+from solver.search.long_search import LongSearch, is_long
 from solver.search.memory_reduction import spare_memory
 from solver.search.portfolio import work
 from solver.search.shorter_problems import long_search_of
@@ -97,6 +97,7 @@ class _Whole:
         self.search.rival = self.rival_in_ticks(self.search.problem)
         self.met = Met()
         self.search.on_met = None if options.robust is None else self.met
+        self.fewer: LongSearch | None = None
         self.draft: Draft | None = None
         self.notes: list[str] = []
 
@@ -106,7 +107,8 @@ class _Whole:
         with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
             if search.interrupted:  # while it was written out
                 raise KeyboardInterrupt
-            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.search_of_fewer())
+            self.fewer = self.search_of_fewer()
+            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.fewer)
             if search.closed:
                 self.spare_memory()
         return self.result()
@@ -128,7 +130,11 @@ class _Whole:
         keep_for_result(self.draft.seconds, self.long, self.options, limit)
 
     def bound(self) -> None:
-        """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search."""
+        """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search.
+
+        Where the whole is long, but not so long that it was searched ahead, schedules of few microbatches are stretched
+        then, if the bound is not met.
+        """
         if self.ahead is None:
             self.limit.bounding = quick_bound(self.search)
         else:
@@ -136,6 +142,9 @@ class _Whole:
                 quick_bound(self.search, known=self.ahead.search.held_by)
             self.limit.bounding = self.ahead.bounding
         keep_for_bounds(self.pipeline, self.limit)
+        if self.ahead is None and self.fewer is not None and is_long(self.search.problem):
+            with self.limit.running(STRETCHING):
+                self.fewer.begin()
 
     @property
     def tools(self) -> tuple[ToolName, ...]:
@@ -188,7 +197,7 @@ class _Whole:
             What was found; None where the whole is searched from the beginning.
         """
         long, options, limit = self.long, self.options, self.limit
-        if not shows_at_first(self.pipeline, self.placement, options):
+        if not starts_with_few(self.pipeline, self.placement, options):
             return None
         ops = count_operations(self.pipeline, options)
         chains = ops // self.pipeline.microbatches * long.directions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.unwritten import repeats
 from solver.errors import InputError
+from solver.search.long_search import stretches
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
@@ -34,6 +35,13 @@ def stays_unwritten(pipeline: Pipeline, placement: Placement, options: SearchOpt
 def shows_at_first(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
     """Return whether the first microbatches show what is searched for."""
     return options.objective == "makespan" and pipeline.semantics == "async" and repeats(pipeline, placement)
+
+
+def starts_with_few(pipeline: Pipeline, placement: Placement, options: SearchOptions) -> bool:
+    """Return whether the first microbatches are searched before the whole is written out."""
+    length = pipeline.microbatches // len(placement.homes)
+    is_worth_it = is_large(pipeline, options) or stretches(length, pipeline.devices)
+    return is_worth_it and shows_at_first(pipeline, placement, options)
 
 
 def is_large(pipeline: Pipeline, options: SearchOptions) -> bool:

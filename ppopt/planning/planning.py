@@ -292,7 +292,7 @@ class _Planner:
         if not found.fitting and not found.too_long and not self.options.free:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
             raise InputError("\n".join(lines) or "stages_per_device: no schedule takes that number")
-        found.fitting.sort(key=lambda order: order.stages)  # quick ones first
+        found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
         return found
 
     def _may_take(self, actions: int) -> str | None:
