@@ -76,13 +76,13 @@ _ARGUMENTS: Mapping[Argument, str] = {
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
-    "area": "the memory of device {device}: what is held, for how long, and what must stay free at both ends",
+    "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
     "blocks": "the work of device {device}, less all that overlapping can save",
-    "block area": "the work of all devices, less what overlapping saves, and the memory that is held through it",
-    "device relaxation": "a relaxation solved by CP-SAT, in which all devices but the named ones are mere delays",
+    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
+    "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
-    "lengths": "the durations and transfers: no sum of them lies below the one found and above what was proven before",
+    "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
     "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
 }
 
