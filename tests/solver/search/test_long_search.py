@@ -13,7 +13,8 @@ import pytest
 
 from solver.bounds.makespan import makespan_bound
 from solver.checker import violations
-from solver.problem import Problem, Task, place
+from solver.numbered import place
+from solver.problem import Problem, Task
 from solver.replay import replay
 from solver.search import annealing, jit
 from solver.search.beside import running_beside
