@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from operator import add
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar
 
@@ -141,7 +141,7 @@ class ClassTable(LazyDict[Key, int]):
         return {key: of_task for key, of_task in named if of_task >= 0}
 
 
-class CodedOrders(LazyList[list[Action]]):
+class CodedOrders(LazyList[list[Any]]):
     """The orders of devices by the codes of their tasks.
 
     Parameters
@@ -158,6 +158,11 @@ class CodedOrders(LazyList[list[Action]]):
 
     def __init__(self, names: Names, codes: Numbers, action: Numbers, bounds: list[int]) -> None:
         self.names, self.codes, self.action, self.bounds = names, codes, action, bounds
+
+    @classmethod
+    def of(cls, names: Names, orders: Sequence[Sequence[tuple[int, ...]]]) -> CodedOrders:
+        """Take the orders of devices as the codes of each action."""
+        return cls(names, *_laid_out(orders))
 
     def make(self) -> Iterator[list[Action]]:
         """Make the actions of each device."""
@@ -325,10 +330,10 @@ def number_orders(numbered: Numbered, orders: Orders) -> NumberedOrders:
     if isinstance(orders, CodedOrders) and isinstance(tasks, TaskTable) and orders.names == tasks.names:
         numbers, action, bounds = tasks.numbers(orders.codes), orders.action, orders.bounds
     else:
-        held = [tasks_of(each) for order in orders for each in order]
-        numbers = _numbers(numbered.number.get(task, -1) for each in held for task in each)
-        action = np.repeat(np.arange(len(held)), _numbers(map(len, held)))
-        bounds = [0, *np.cumsum([len(order) for order in orders]).tolist()]
+        number = numbered.number
+        numbers, action, bounds = _laid_out(
+            [[[number.get(task, -1) for task in tasks_of(action)] for action in order] for order in orders]
+        )
     known = numbers[numbers >= 0]
     times = np.bincount(known, minlength=len(tasks))
     devices = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[action]
@@ -337,6 +342,14 @@ def number_orders(numbered: Numbered, orders: Orders) -> NumberedOrders:
         raise AssertionError("orders are complete as actions, and not as numbers")
     duration = _durations(numbered, orders, numbers, np.array(_first_places(action)))
     return NumberedOrders(numbers, action, bounds, duration)
+
+
+def _laid_out(orders: Sequence[Sequence[Sequence[int]]]) -> tuple[Numbers, Numbers, list[int]]:
+    """Lay out all actions one after the other: their tasks, to which each belongs, and where each device's begin."""
+    actions = list(chain.from_iterable(orders))
+    tasks = _numbers(chain.from_iterable(actions))
+    action = np.repeat(np.arange(len(actions)), _numbers(map(len, actions)))
+    return tasks, action, [0, *accumulate(map(len, orders))]
 
 
 def _durations(numbered: Numbered, orders: Orders, numbers: Numbers, first: Numbers) -> list[int]:

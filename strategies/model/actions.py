@@ -57,9 +57,13 @@ class OpNames(NamedTuple):
         """All codes are below it."""
         return len(KINDS) * self.stages * self.microbatches
 
-    def code(self, stage: int, kind: str, microbatch: int) -> int:
-        """Return the code of an operation."""
-        return (microbatch * self.stages + stage) * len(KINDS) + KINDS.index(kind)
+    def code(self, stage: int, microbatch: int) -> int:
+        """Return the code of a forward; those of what else is done to its microbatch there follow."""
+        return (microbatch * self.stages + stage) * len(KINDS)
+
+    def microbatch(self, code: int) -> int:
+        """Return the microbatch of an operation."""
+        return code // (len(KINDS) * self.stages)
 
     def parts(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Return the stage, the place of the kind in `KINDS`, and the microbatch of each code."""
