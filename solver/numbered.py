@@ -2,7 +2,7 @@
 
 Replay, checker and figures work on these arrays. What everybody else reads (`Task`, `Precedence`, `Hold`, `Placed`,
 actions) is made of them when somebody asks; where a problem comes as such objects, the arrays are made of those. Arrays
-of times and amounts are exact: they hold Python's integers where 64 bits are too few (`solver.resolution.integers`).
+of times and amounts are exact: they hold Python's integers where 64 bits are too few (`integers`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from solver.lazy import LazyDict, LazyList
 from solver.order_graph import check_complete
 from solver.problem import Action, Block, Hold, Key, Orders, Placed, Precedence, Problem, Task, tasks_of
-from solver.resolution import integers
 
 Numbers: TypeAlias = NDArray[np.int64]
 """Numbers of tasks, devices and other things that are counted; -1 for none."""
@@ -28,6 +27,24 @@ Exact: TypeAlias = NDArray[Any]
 """Times or amounts."""
 
 View = TypeVar("View", bound="PrecedenceList | HoldList | ClassTable | MoveTable | Timeline")
+
+
+LARGEST_ARRAY = 2**56
+"""Of numbers whose sum is below this, an array has 64 bits, and sums of a few such sums fit; else Python's integers."""
+
+
+def integers(values: Iterable[int], total: int = 0) -> NDArray[Any]:
+    """Make an array that is exact: of 64 bits where sums fit them, else of Python's integers.
+
+    Parameters
+    ----------
+    values : iterable of int
+        What it holds.
+    total : int
+        What sums of them, and of what they are added to, come to.
+    """
+    numbers = list(values)
+    return np.array(numbers, dtype=np.int64 if max(total, sum(map(abs, numbers))) < LARGEST_ARRAY else object)
 
 
 class Names(Protocol):

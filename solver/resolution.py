@@ -14,10 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from solver.block_lengths import longest_blocks
 from solver.errors import InputError
@@ -51,23 +47,6 @@ MOST_SUMS = 20_000
 
 ROUGH_HORIZON = 2**40
 """Where time is rounded anyway, this leaves as much for memory as it needs."""
-
-LARGEST_ARRAY = 2**56
-"""Of numbers whose sum is below this, an array has 64 bits, and sums of a few such sums fit; else Python's integers."""
-
-
-def integers(values: Iterable[int], total: int = 0) -> NDArray[Any]:
-    """Make an array that is exact: of 64 bits where sums fit them, else of Python's integers.
-
-    Parameters
-    ----------
-    values : iterable of int
-        What it holds.
-    total : int
-        What sums of them, and of what they are added to, come to.
-    """
-    numbers = list(values)
-    return np.array(numbers, dtype=np.int64 if max(total, sum(map(abs, numbers))) < LARGEST_ARRAY else object)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from solver.bounds.preceding_work import total_before
 from solver.bounds.single_track import Row, area_wasted, device_of, turns_bound
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
+from solver.numbered import integers
 from solver.repetition import Repetition, places_of
-from solver.resolution import integers
 
 
 def stretched_bound(

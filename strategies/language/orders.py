@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from solver.errors import InputError
-from solver.numbered import CodedOrders
 from strategies.language.counting import count_microbatches
 from strategies.language.registry import Strategy, find_strategy
 from strategies.model.actions import OpNames, PipelineAction
@@ -110,6 +109,8 @@ def make_orders(
     orders : sequence of list of (Op or Block)
         The actions of each device.
     """
+    from solver.numbered import CodedOrders
+
     assert pipeline.stages is not None
     refuse_too_large(strategy, pipeline.stages, pipeline.microbatches)
     placement = make_placement(strategy.placement, pipeline.devices, pipeline.stages, pipeline.microbatches)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from solver.errors import InputError
 from solver.problem import Block
 from strategies.model.numbers import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 KINDS = ("F", "B", "I", "W")
 """Forward, full backward, backward for the input, backward for the weights."""
@@ -67,9 +68,8 @@ class OpNames(NamedTuple):
 
     def parts(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Return the stage, the place of the kind in `KINDS`, and the microbatch of each code."""
-        cell, kind = np.divmod(codes, len(KINDS))
-        microbatch, stage = np.divmod(cell, self.stages)
-        return stage, kind, microbatch
+        cell = codes // len(KINDS)
+        return cell % self.stages, codes % len(KINDS), cell // self.stages
 
     def keys(self, codes: NDArray[np.int64]) -> list[Op]:
         """Make the operations of codes."""

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.exact import common_scale, in_ticks
-from solver.numbered import CodedOrders, Exact, HoldList, MoveTable, Numbers, PrecedenceList, TaskTable
+from solver.numbered import CodedOrders, Exact, HoldList, MoveTable, Numbers, PrecedenceList, TaskTable, integers
 from solver.problem import Orders, Problem
-from solver.resolution import integers
 from strategies.model.actions import KINDS, Op, OpNames
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
