@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
-from reports.memory import memory_steps
+import numpy as np
+
+from reports.memory import peak_memory
+from solver.numbered import Timeline
 from solver.problem import Placed, Problem
 
 
@@ -74,7 +78,8 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figure
     ideal : Fraction
         U in the user's unit of time.
     """
-    return figures_of(problem, Extents(*_extents(problem.devices, rows), peak_memory(problem, rows)), ideal)
+    timeline = Timeline.of(problem, rows)
+    return figures_of(problem, Extents(*_extents(problem, timeline), peak_memory(problem, timeline)), ideal)
 
 
 class Extents(NamedTuple):
@@ -126,24 +131,20 @@ def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
     )
 
 
-def _extents(devices: int, rows: Sequence[Placed]) -> tuple[list[int], list[int], list[int]]:
-    """Return each device's first start, last end, and busy time."""
-    start_of_all = min(row.start for row in rows)
-    first: list[int | None] = [None] * devices
-    last = [start_of_all] * devices
-    busy = [0] * devices
-    counted: set[int] = set()
-    for _, device, start, end, block in rows:
-        earliest = first[device]
-        first[device] = start if earliest is None else min(start, earliest)
-        last[device] = max(end, last[device])
-        if block is None or block not in counted:
-            busy[device] += end - start
-        if block is not None:
-            counted.add(block)
-    return [start_of_all if start is None else start for start in first], last, busy
-
-
-def peak_memory(problem: Problem, rows: Sequence[Placed]) -> list[int]:
-    """Return the most memory that each device holds at one time, in ticks of memory."""
-    return [max((level for _, level in steps), default=0) for steps in memory_steps(problem, rows)]
+def _extents(problem: Problem, rows: Timeline) -> tuple[list[int], list[int], list[int]]:
+    """Find each device's first start, last end, and busy time."""
+    lasts = rows.end - rows.start
+    halves = np.flatnonzero(rows.block >= 0)
+    second = np.setdiff1d(halves, halves[np.unique(rows.block[halves], return_index=True)[1]])
+    lasts[second] = 0
+    order = np.argsort(rows.device, kind="stable")
+    start, end, lasts = rows.start[order], rows.end[order], lasts[order]
+    start_of_all = int(start.min())
+    first, last, busy = ([nothing] * problem.devices for nothing in (start_of_all, start_of_all, 0))
+    bounds = np.searchsorted(rows.device[order], np.arange(problem.devices + 1)).tolist()
+    for device, (begin, behind) in enumerate(pairwise(bounds)):
+        if begin < behind:
+            here = slice(begin, behind)
+            first[device], last[device] = int(start[here].min()), int(end[here].max())
+            busy[device] = int(lasts[here].sum())
+    return first, last, busy

@@ -218,29 +218,3 @@ class Placed(NamedTuple):
     start: int
     end: int
     block: int | None = None
-
-
-def place(problem: Problem, orders: Orders, starts: Mapping[Action, int]) -> list[Placed]:
-    """List the times of each task, device by device, from the starts of the actions.
-
-    Parameters
-    ----------
-    problem : Problem
-        The scheduled problem.
-    orders : Orders
-        The actions of each device.
-    starts : mapping of Action to int
-        The start of each action, in ticks.
-    """
-    placed: list[Placed] = []
-    blocks = 0
-    for device, order in enumerate(orders):
-        for action in order:
-            start = starts[action]
-            end = start + problem.duration(action)
-            if isinstance(action, Block):
-                placed += [Placed(task, device, start, end, blocks) for task in action]
-                blocks += 1
-            else:
-                placed.append(Placed(action, device, start, end))
-    return placed

@@ -14,10 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from solver.block_lengths import longest_blocks
 from solver.errors import InputError
@@ -51,24 +47,6 @@ MOST_SUMS = 20_000
 
 ROUGH_HORIZON = 2**40
 """If time is rounded anyway, this horizon leaves enough range for memory."""
-
-LARGEST_ARRAY = 2**56
-"""Numbers whose sum is below this go in an array of 64 bits, in which sums of a few such sums fit; else they are
-Python's integers."""
-
-
-def integers(values: Iterable[int], total: int = 0) -> NDArray[Any]:
-    """Make an exact array: of 64 bits if sums fit, else of Python's integers.
-
-    Parameters
-    ----------
-    values : iterable of int
-        The values.
-    total : int
-        The largest sum of these values and of others that they are added to.
-    """
-    numbers = list(values)
-    return np.array(numbers, dtype=np.int64 if max(total, sum(map(abs, numbers))) < LARGEST_ARRAY else object)
 
 
 @dataclass(frozen=True)

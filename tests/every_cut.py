@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from solver.checker import violations
 from solver.errors import InputError
-from solver.longest_path import replay_on_graph
-from solver.problem import place
+from solver.numbered import place
+from solver.replay import replay
 from strategies.language.orders import make_orders, parse_strategy
 from strategies.model.cuts import check_cut, counts_by_kind
 from strategies.model.layers import Layers
@@ -172,7 +172,7 @@ def best_of_all(instance: Instance) -> Fraction | None:
             if orders is None:
                 placement, orders = make_orders(strategy, made, {})
             problem = build_problem(made, placement, split_as_in(orders))
-            rows = place(problem, orders, replay_on_graph(problem, orders))
+            rows = place(problem, orders, replay(problem, orders))
             makespan = Fraction(max(row.end for row in rows), problem.ticks_per_unit)
             if (best is None or makespan < best) and not violations(problem, rows, memory=True):
                 best = makespan

@@ -20,6 +20,7 @@ MAY_NOT = {
 }
 SOLVER_DATA_TYPES = {
     "solver.counted",
+    "solver.numbered",
     "solver.problem",
     "solver.programs",
     "solver.repetition",

@@ -10,8 +10,7 @@ from ppopt.schedules.communicated import Order, run_lowered
 from ppopt.schedules.communicator_verdicts import circles
 from ppopt.schedules.schedule import Schedule
 from solver.counted import listed
-from solver.problem import place
-from solver.replay import replay
+from solver.replay import timeline
 from strategies.lowering.as_program import as_programs
 from strategies.model.communicators import COMMUNICATORS, MEANINGS
 from strategies.order_files.schedule_file import Token
@@ -121,7 +120,7 @@ def _moves(schedule: Schedule) -> bool:
 def try_communicators(schedule: Schedule) -> CommunicatorFigures:
     """Run a schedule with each kind of communicators, placed as the pipeline says, by PyTorch, and by time."""
     problem = replace(schedule.problem, moves={})
-    rows = place(problem, schedule.actions, replay(problem, schedule.actions, "graph"))
+    rows = timeline(problem, schedule.actions)
     order = Order(schedule.strategy, schedule.pipeline, schedule.layout, problem, schedule.actions, rows)
     chosen = schedule.pipeline.lowering or "timed"
     placed: dict[str, list[list[Token | None]]] = {}

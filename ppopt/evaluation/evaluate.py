@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from os import PathLike
 from time import perf_counter
@@ -255,10 +255,10 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 
-def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:
+def _planned(order: FixedOrder) -> tuple[Pipeline, Sequence[Sequence[PipelineAction]]]:
     """Cut layers for an order quickly; an order that depends on costs is made again for that cut."""
     pipeline = planned(order)
-    return pipeline, list(map(list, order.orders_on(pipeline)))
+    return pipeline, order.orders_on(pipeline)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:

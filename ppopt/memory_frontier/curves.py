@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from ppopt.cutting.least_memory import least_memory
 from ppopt.schedules.schedule import Schedule, refuse_below_bound
-from reports.metrics import peak_memory
+from reports.memory import peak_memory
 from solver.bounds.bound import Bound
 from solver.problem import Problem
 from strategies.model.pipeline import Pipeline

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction, Measurement
 from ppopt.schedules.schedule import Schedule
-from reports.metrics import peak_memory
+from reports.memory import peak_memory
 from solver.problem import Placed
 from strategies.model.actions import Op
 from strategies.model.pipeline import Pipeline

@@ -11,8 +11,8 @@ from typing import Any
 from ppopt.schedules.communicated import Order, placed_rows, run_lowered
 from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
-from solver.problem import Block, Key, Placed, Precedence, Problem, place
-from solver.replay import replay
+from solver.problem import Block, Key, Placed, Precedence, Problem
+from solver.replay import timeline
 from strategies.lowering.as_program import as_programs
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
@@ -79,7 +79,7 @@ def predict(schedule: Schedule, costs: Pipeline) -> Schedule:
     """
     started = perf_counter()
     orders, problem = _as_pytorch_runs(schedule, costs)
-    rows: list[Placed] = place(problem, orders, replay(problem, orders, "graph"))
+    rows = timeline(problem, orders)
     return _predicted(schedule, costs, orders, problem, rows, started)
 
 

@@ -14,8 +14,8 @@ from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
-from solver.problem import Placed, Problem, place
-from solver.replay import choose_engine, replay
+from solver.problem import Placed, Problem
+from solver.replay import choose_engine, timeline
 from solver.states import EngineChoice
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
@@ -68,11 +68,11 @@ def replay_orders(
     problem = build_problem(pipeline, placement, split_as_in(orders))
     chosen = choose_engine(engine, problem)
     try:
-        rows = place(problem, orders, replay(problem, orders, chosen))
+        rows = timeline(problem, orders, chosen)
         unhindered = rows
         if problem.moves:
             free = replace(problem, moves={})
-            unhindered = place(free, orders, replay(free, orders, "graph"))
+            unhindered = timeline(free, orders)
     except InputError as error:
         error.args = (f"{label}: {error}",)
         raise

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.bounds.network import Reach
+from solver.numbered import integers
 from solver.problem import Hold, Key
-from solver.resolution import integers
 
 Numbers = NDArray[np.int64]
 

@@ -47,8 +47,8 @@ from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
 from solver.bounds.single_track import Row
 from solver.deadline import check_time
+from solver.numbered import integers
 from solver.repetition import Repetition, places_of
-from solver.resolution import integers
 
 
 @dataclass(frozen=True)

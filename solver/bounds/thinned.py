@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from solver.block_lengths import block_durations, shortest_blocks
+from solver.numbered import LARGEST_ARRAY, integers
 from solver.problem import Hold, Key, Precedence, Problem
-from solver.resolution import LARGEST_ARRAY, integers
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from solver.errors import InputError
 from strategies.language.counting import count_microbatches
 from strategies.language.registry import Strategy, find_strategy
-from strategies.model.actions import PipelineAction
+from strategies.model.actions import OpNames, PipelineAction
 from strategies.model.numbers import in_one_line, read_count, shown
 from strategies.model.pipeline import MOST_OPS, Pipeline
 from strategies.model.placements import Placement, make_placement
@@ -90,7 +90,7 @@ def _whole_number(where: str, text: str) -> int:
 
 def make_orders(
     strategy: Strategy, pipeline: Pipeline, options: dict[str, int] | None = None
-) -> tuple[Placement, list[list[PipelineAction]]]:
+) -> tuple[Placement, Sequence[Sequence[PipelineAction]]]:
     """Make the order of each device.
 
     Parameters
@@ -106,25 +106,28 @@ def make_orders(
     -------
     placement : Placement
         Which device holds which stage.
-    orders : list of list of Op or Block
+    orders : sequence of list of (Op or Block)
         The actions of each device.
     """
+    from solver.numbered import CodedOrders
+
     assert pipeline.stages is not None
     refuse_too_large(strategy, pipeline.stages, pipeline.microbatches)
     placement = make_placement(strategy.placement, pipeline.devices, pipeline.stages, pipeline.microbatches)
     orders = [_order_of(strategy, pipeline, device, placement, options or {}) for device in range(pipeline.devices)]
-    return placement, orders
+    return placement, CodedOrders.of(OpNames(pipeline.stages, pipeline.microbatches), orders)
 
 
 def _order_of(
     strategy: Strategy, pipeline: Pipeline, device: int, placement: Placement, options: dict[str, int]
-) -> list[PipelineAction]:
+) -> list[tuple[int, ...]]:
     try:
         steps = list(strategy(pipeline, device, **options))
     except InputError as error:
         raise InputError(f"{strategy.name}: {error}") from None
+    names = OpNames(len(placement.homes[0]), placement.microbatches)
     try:
-        return list(count_microbatches(steps, placement.local_stages[device]))
+        return list(count_microbatches(steps, placement.local_stages[device], names))
     except InputError as error:
         raise InputError(f"{strategy.name}, device {device}: {error}") from None
 

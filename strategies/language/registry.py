@@ -213,7 +213,7 @@ def find_strategy(name: str) -> Strategy:
     InputError
         If there is none; the message names the nearest one and lists all.
     """
-    by_name = {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
+    by_name = _by_plain_name()
     wanted = plain(name)
     if wanted in by_name:
         return by_name[wanted]
@@ -223,6 +223,11 @@ def find_strategy(name: str) -> Strategy:
     near = difflib.get_close_matches(wanted, spelled, n=1, cutoff=0.5)
     hint = f"did you mean {spelled[near[0]].name}? " if near else ""
     raise InputError(f"strategy: {name[:60]!r} is not known; {hint}Known are {', '.join(all_strategies())}")
+
+
+@cache
+def _by_plain_name() -> dict[str, Strategy]:
+    return {plain(each): strategy for strategy in all_strategies().values() for each in _names(strategy)}
 
 
 def _refuse_list(text: str) -> None:

@@ -6,10 +6,14 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from typing import cast
+
+import numpy as np
 
 from solver.exact import common_scale, in_ticks
-from solver.problem import Fusing, Key, Task
-from strategies.model.actions import Op
+from solver.numbered import ClassTable, TaskTable
+from solver.problem import Fusing
+from strategies.model.actions import KINDS, OpNames
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
@@ -45,26 +49,27 @@ class Halves:
         ]
         return cls(forwards, backwards, tuple(on_devices))
 
-    def fusing(self, tasks: Mapping[Key, Task], second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
+    def fusing(self, tasks: TaskTable, second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
         """Write which operations of a problem may share a block.
 
         Parameters
         ----------
-        tasks : mapping of Key to Task
+        tasks : TaskTable
             The operations.
         second_kind : {"B", "I"}
             The kind of operation that is a second half.
         durations : mapping of (int, int) to int
             The duration of each pair of classes, in ticks.
         """
-        classes = {"F": (0, self.forwards), second_kind: (1, self.backwards)}
-        halves: tuple[dict[Key, int], dict[Key, int]] = ({}, {})
-        for op, task in tasks.items():
-            if isinstance(op, Op) and op.kind in classes:
-                side, of_stages = classes[op.kind]
-                if of_stages[op.stage] in self.on_devices[task.device][side]:
-                    halves[side][op] = of_stages[op.stage]
-        return Fusing(*halves, durations=durations)
+        names = cast("OpNames", tasks.names)
+        stage, kind, _ = names.parts(tasks.codes)
+        halves: list[ClassTable] = []
+        for side, (half, of_stages) in enumerate((("F", self.forwards), (second_kind, self.backwards))):
+            here = np.full((len(self.on_devices), names.stages), -1)
+            for device, classes in enumerate(self.on_devices):
+                here[device] = [each if each in classes[side] else -1 for each in of_stages]
+            halves.append(ClassTable(tasks, np.where(kind == KINDS.index(half), here[tasks.device, stage], -1)))
+        return Fusing(halves[0], halves[1], durations)
 
 
 class PairDurations(Mapping[Pair, int]):

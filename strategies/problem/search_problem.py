@@ -8,12 +8,13 @@ from itertools import pairwise
 from typing import NamedTuple, cast
 
 from solver.exact import in_ticks
+from solver.numbered import TaskTable
 from solver.problem import Action, Block, Fusing, Key, Merged, Orders, Problem, tasks_of
 from solver.repetition import Repetition
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
-from strategies.problem.dependencies import build_problem
+from strategies.problem.dependencies import build_problem, split_all
 from strategies.problem.fusing import saving_blocks
 
 
@@ -58,8 +59,9 @@ def build_search_problem(
     Problem
         Its keys are `Op`; `pipeline_actions` translates the orders that a search makes of them.
     """
-    plain = build_problem(pipeline, placement, lambda _stage, _microbatch: split_backward)
+    plain = build_problem(pipeline, placement, split_all(placement, split_backward))
     chains = _chains(placement, "FIW" if split_backward else "FB")
+    assert isinstance(plain.tasks, TaskTable)
     ops = [op for op in plain.tasks if isinstance(op, Op)]
     inputs = [op for op in ops if op.kind == "I"]
     whole = [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs]
@@ -82,7 +84,9 @@ def build_search_problem(
     ]
     return replace(
         plain,
+        tasks=dict(plain.tasks),
         precedences=[*plain.precedences, *order],
+        holds=list(plain.holds),
         fusing=fusing,
         partners={op: op._replace(kind="W") for op in inputs},
         merged_durations=merged,

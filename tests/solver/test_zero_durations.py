@@ -19,7 +19,8 @@ from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.checker import violations
 from solver.errors import DeadlockError, InfeasibleError
-from solver.problem import Placed, Problem, Task, place
+from solver.numbered import place
+from solver.problem import Placed, Problem, Task
 from solver.replay import replay
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import improve

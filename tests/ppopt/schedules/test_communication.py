@@ -19,7 +19,7 @@ from ppopt.optimization.ladders import measure_ladders
 from reports.charts.timeline_layout import columns, transfer_rows
 from reports.ladder import STEPS
 from reports.page.tables import number_titles, numbers
-from solver.longest_path import replay_on_graph
+from solver.replay import replay
 from solver.search.sweep import Sweeper
 from strategies.model.communicators import COMMUNICATORS
 from tests.brute_force import optimum
@@ -140,7 +140,7 @@ def test_links_take_one_result_after_the_other(name: str, devices: int, transfer
     waits = ppopt.evaluate(ppopt.Pipeline.from_mapping({**costs, "p2p": "links"}), name)
     passes = ppopt.evaluate(ppopt.Pipeline.from_mapping(costs), name)
     assert ppopt.violations(waits.problem, waits.rows, memory=False) == []
-    assert Sweeper(waits.problem).starts(waits.actions) == replay_on_graph(waits.problem, waits.actions)
+    assert Sweeper(waits.problem).starts(waits.actions) == replay(waits.problem, waits.actions)
     starts = {row.task: row.start for row in passes.rows}
     assert all(row.start >= starts[row.task] for row in waits.rows)
     assert float(waits.unhindered_makespan) == passes.makespan
@@ -303,7 +303,7 @@ def test_all_idle_time_is_explained_by_transfers_as_they_were(more: dict[str, st
     """With the lags that transfers had, a replay without waiting gives the same times."""
     costs = pipeline(communication={"transfer": 0.25, "latency": 0.1}, **more)
     made = ppopt.evaluate(costs, "interleaved")
-    found = replay_on_graph(made.problem_as_run, made.actions)
+    found = replay(made.problem_as_run, made.actions)
     assert {row.task: row.start for row in made.rows} == found
     assert sum(idle.latency for idle in made.waiting.devices) > 0
 

@@ -14,7 +14,8 @@ import pytest
 from solver import jit
 from solver.bounds.makespan import makespan_bound
 from solver.checker import violations
-from solver.problem import Problem, Task, place
+from solver.numbered import place
+from solver.problem import Problem, Task
 from solver.replay import replay
 from solver.search import annealing
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem

@@ -15,7 +15,8 @@ import pytest
 from solver.bounds.bound import Bound
 from solver.checker import violations
 from solver.errors import DeadlockError, InputError
-from solver.problem import Hold, Orders, Problem, Task, place
+from solver.numbered import place
+from solver.problem import Hold, Orders, Problem, Task
 from solver.replay import replay
 from solver.search.compile_all import compile_all
 from solver.search.local_search import LocalSearch

@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 import ppopt
-from solver.longest_path import replay_on_graph
 from solver.problem import Block, Precedence
+from solver.replay import replay
 from strategies.model.actions import Op, PipelineAction
 from tests.lowered_orders import golden
 
@@ -44,7 +44,7 @@ def makespan_of(schedule: ppopt.Schedule, *, synchronous: bool) -> Fraction:
     if synchronous:
         more += [each for order in schedule.actions for each in _gaps(order, schedule, latency, last)]
     changed = replace(problem, precedences=[*problem.precedences, *more])
-    starts = replay_on_graph(changed, schedule.actions)
+    starts = replay(changed, schedule.actions)
     end = max(start + problem.duration(action) for action, start in starts.items())
     return Fraction(end, problem.ticks_per_unit)
 
