@@ -173,7 +173,8 @@ def _waits(cells: _Cells, tasks: TaskTable, lags: Exact) -> tuple[PrecedenceList
 
 def _holds(pipeline: Pipeline, cells: _Cells, tasks: TaskTable, scale: int) -> HoldList:
     """List what each cell holds: from F to B, or partly to I and partly to W."""
-    costs = ((cost.activation, cost.activation - cost.held_for_weight, cost.held_for_weight) for cost in pipeline.costs)
+    changes = (cost.changes for cost in pipeline.costs)
+    costs = ((change["F"], -change["I"], -change["W"]) for change in changes)
     amounts = _table(costs, scale, cells)[cells.stage]
     exists = np.stack([np.ones_like(cells.split), cells.split], axis=1)
     returner = np.stack([cells.forward + 1, cells.forward + 2], axis=1)[exists]
