@@ -104,7 +104,7 @@ def test_what_an_explanation_has_no_time_for_is_named() -> None:
     limit = TimeLimit(7)
     limit.turn_ends -= 1000
     text = explain_within(limit, made)
-    left_out = "What more memory and no latency would give was left out: the time limit of 7 s was used up."
+    left_out = "The effect of more memory and no latency was left out: the time limit of 7 s was used up."
     assert text.endswith(left_out)
     assert "left out" not in whole
     assert text.removesuffix(f" {left_out}") in whole
@@ -126,7 +126,7 @@ def test_the_command_names_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     arguments = ["optimize", "--devices", "4", "--microbatches", "8", "--memory-limit", "3", "--explain"]
     result = CliRunner().invoke(cli, [*arguments, "--time-limit", "1.5", "--format", "json"], catch_exceptions=False)
     (row,) = json.loads(result.stdout)["schedules"]
-    assert row["explanation"].endswith("What more memory would give was left out: the time limit of 1.5 s was used up.")
+    assert row["explanation"].endswith("The effect of more memory was left out: the time limit of 1.5 s was used up.")
     assert any("1f1b" in note and "left out beside it: the time limit of 1.5 s" in note for note in row["notes"])
     assert "left out beside it" in result.stderr
 
