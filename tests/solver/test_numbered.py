@@ -197,3 +197,15 @@ def test_the_checker_finds_what_a_naive_one_finds() -> None:
             assert {each.kind for each in violations(as_objects(problem), rows)} == expected, (case, rows)
             met |= expected
     assert met == KINDS
+
+
+def test_static_memory_of_many_digits_beside_nothing_else_is_exact() -> None:
+    memory = {"activation": 0, "held_for_weight": 0, "static": 1e22, "limit": 1e-18}
+    costs = Pipeline.from_mapping({"devices": 2, "microbatches": 2, "memory": memory})
+    schedule = evaluated("1f1b", costs, "graph")
+    assert schedule.peak_memory == (1e22, 1e22)
+    assert schedule.problem.static == [10**40] * 2
+    found = [str(each) for each in violations(schedule.problem, schedule.rows)]
+    assert found == [f"memory: device {device} holds {10**40} at 0, but has 1" for device in range(2)]
+    nothing = replace(schedule.problem, holds=[])
+    assert [str(each) for each in violations(nothing, schedule.rows)] == found
