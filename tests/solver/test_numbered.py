@@ -199,6 +199,17 @@ def test_the_checker_finds_what_a_naive_one_finds() -> None:
     assert met == KINDS
 
 
+def test_a_part_of_a_tick_is_not_rounded_away() -> None:
+    schedule = made("plain")
+    last = max(range(len(schedule.rows)), key=lambda place: schedule.rows[place].start)
+    row = schedule.rows[last]
+    rows = [*schedule.rows]
+    rows[last] = row._replace(start=row.start - 0.5, end=row.end - 0.5)
+    assert {each.kind for each in violations(schedule.problem, rows)} & {"overlap", "precedence"}
+    rows[last] = row._replace(start=row.start + 0.5, end=row.end + 0.75)
+    assert [each.kind for each in violations(schedule.problem, rows, memory=False)] == ["duration"]
+
+
 def test_static_memory_of_many_digits_beside_nothing_else_is_exact() -> None:
     memory = {"activation": 0, "held_for_weight": 0, "static": 1e22, "limit": 1e-18}
     costs = Pipeline.from_mapping({"devices": 2, "microbatches": 2, "memory": memory})
