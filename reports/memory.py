@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from solver.numbered import Exact, Numbered, Timeline, sorting
+from solver.numbered import Exact, Numbered, Timeline, integers, sorting
 from solver.problem import Placed, Problem
 
 
@@ -52,8 +52,8 @@ def _levels(problem: Problem, rows: Sequence[Placed]) -> Iterator[tuple[Exact, E
     bounds = np.searchsorted(device[order], np.arange(problem.devices + 1)).tolist()
     beginning = timeline.start.min() if len(timeline) else 0
     for place, (first, last) in enumerate(pairwise(bounds)):
-        here, always = order[first:last], problem.static_of(place)
+        here, always = order[first:last], integers([problem.static_of(place)])
         moments, level = moment[here], np.cumsum(change[here]) + always
-        if always:
-            moments, level = np.insert(moments, 0, beginning), np.insert(level, 0, always)
+        if always[0]:
+            moments, level = np.insert(moments, 0, beginning), np.concatenate([always, level])
         yield moments, level

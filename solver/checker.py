@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.numbered import Numbered, Numbers, Timeline, sorting
+from solver.numbered import Numbered, Numbers, Timeline, integers, sorting
 from solver.problem import Key, Placed, Problem
 
 
@@ -229,7 +229,9 @@ def _fit_the_memory(numbered: Numbered, rows: Timeline) -> Iterable[Violation]:
         capacity, here = problem.capacities[place], order[first:last]
         if capacity is None:
             continue
-        level, room = np.cumsum(change[here]) + problem.static_of(place), capacity + problem.static_of(place)
-        if len(level) and (peak := level.max()) > room:
-            when = moment[here[np.argmax(level)]]
-            yield Violation("memory", f"device {place} holds {peak} at {when}, but has {room}")
+        static = integers([problem.static_of(place)])
+        level = np.concatenate([static, np.cumsum(change[here]) + static])
+        if level.max() > capacity + problem.static_of(place):
+            when = [0, *moment[here].tolist()][np.argmax(level)]
+            room = capacity + problem.static_of(place)
+            yield Violation("memory", f"device {place} holds {level.max()} at {when}, but has {room}")

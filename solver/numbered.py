@@ -218,8 +218,8 @@ class Timeline(LazyList[Placed]):
             problem.tasks,
             _numbers(number.get(row.task, -1) for row in rows),
             _numbers(row.device for row in rows),
-            integers(row.start for row in rows),
-            integers(row.end for row in rows),
+            _as_given([row.start for row in rows]),
+            _as_given([row.end for row in rows]),
             _numbers(-1 if row.block is None else blocks.setdefault(row.block, len(blocks)) for row in rows),
         )
 
@@ -424,6 +424,11 @@ def sorting(*columns: Exact) -> Numbers:
 def _first_places(action: Numbers) -> list[int]:
     """Find where each action begins among the tasks, and where the last ends."""
     return [*np.flatnonzero(np.diff(action, prepend=-1)).tolist(), len(action)]
+
+
+def _as_given(times: list[int]) -> Exact:
+    """Write times of somebody else's; what is no whole number, against all types, is not made one."""
+    return integers(times) if set(map(type, times)) <= {int} else np.array(times, dtype=object)
 
 
 def _numbers(values: Iterable[int]) -> Numbers:

@@ -25,8 +25,11 @@ from tests.evaluated import evaluated
 SIXTEEN_DIGITS = [1.0000000000000002, 3.3333333333333335, 2.7182818284590452, 3.1415926535897931]
 LAYERS = [{"name": "decoder", "count": 6, "forward": 2, "backward_input": 2, "backward_weight": 1, "activation": 1.5}]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "plain": ("1f1b", {}),
-    "split": ("zb-h2", {"times": {"forward": [1, 2, 3, 4], "backward_input": 2, "backward_weight": 1}}),
+    "plain": ("1f1b", {"p2p_latency": 0.5}),
+    "split": (
+        "zb-h2",
+        {"p2p_latency": 2, "times": {"forward": [1, 2, 3, 4], "backward_input": 2, "backward_weight": 1}},
+    ),
     "blocks": ("dualpipe-v", {"overlap": 0.5}),
     "both ways": ("chimera", {"memory": {"static": [1, 2, 3, 4]}, "p2p_latency": 0.25}),
     "links": ("interleaved", {"p2p": "links", "communication": {"latency": 0.5, "transfer": 1.25}}),
@@ -157,12 +160,13 @@ KINDS = {"unknown", "missing", "twice", "device", "duration", "overlap", "preced
 def _mutated(rows: Sequence[Placed], chance: random.Random) -> list[Placed]:
     """Change one or two rows in some way."""
     changed = list(rows)
-    for _ in range(chance.randint(1, 2)):
+    for _ in range(chance.choice([1, 1, 2])):
         place = chance.randrange(len(changed))
         row, other = changed[place], chance.choice(changed)
-        shift = chance.choice([-1, 1, -50, 50, 10**6])
+        shift = chance.choice([-1, -1, -1, 1, -50, 50, 10**6])
         changed[place] = chance.choice(
             [
+                row._replace(start=row.start + shift, end=row.end + shift),
                 row._replace(start=row.start + shift, end=row.end + shift),
                 row._replace(end=row.end + shift),
                 row._replace(device=chance.randrange(4)),
@@ -175,6 +179,8 @@ def _mutated(rows: Sequence[Placed], chance: random.Random) -> list[Placed]:
         )
         if chance.random() < 0.2:
             del changed[chance.randrange(len(changed))]
+        if chance.random() < 0.2:
+            changed.append(chance.choice(changed)._replace(start=10**7, end=10**7 + chance.randint(1, 4)))
     chance.shuffle(changed)
     return changed
 
@@ -191,3 +197,26 @@ def test_the_checker_finds_what_a_naive_one_finds() -> None:
             assert {each.kind for each in violations(as_objects(problem), rows)} == expected, (case, rows)
             met |= expected
     assert met == KINDS
+
+
+def test_a_part_of_a_tick_is_not_rounded_away() -> None:
+    schedule = made("plain")
+    last = max(range(len(schedule.rows)), key=lambda place: schedule.rows[place].start)
+    row = schedule.rows[last]
+    rows = [*schedule.rows]
+    rows[last] = row._replace(start=row.start - 0.5, end=row.end - 0.5)
+    assert {each.kind for each in violations(schedule.problem, rows)} & {"overlap", "precedence"}
+    rows[last] = row._replace(start=row.start + 0.5, end=row.end + 0.75)
+    assert [each.kind for each in violations(schedule.problem, rows, memory=False)] == ["duration"]
+
+
+def test_static_memory_of_many_digits_beside_nothing_else_is_exact() -> None:
+    memory = {"activation": 0, "held_for_weight": 0, "static": 1e22, "limit": 1e-18}
+    costs = Pipeline.from_mapping({"devices": 2, "microbatches": 2, "memory": memory})
+    schedule = evaluated("1f1b", costs, "graph")
+    assert schedule.peak_memory == (1e22, 1e22)
+    assert schedule.problem.static == [10**40] * 2
+    found = [str(each) for each in violations(schedule.problem, schedule.rows)]
+    assert found == [f"memory: device {device} holds {10**40} at 0, but has 1" for device in range(2)]
+    nothing = replace(schedule.problem, holds=[])
+    assert [str(each) for each in violations(nothing, schedule.rows)] == found
