@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -51,7 +52,21 @@ def test_a_bound_that_is_too_high_is_found() -> None:
     (fault,) = bound_faults("", costs, freedom, found.makespan + 0.01)
     assert "above an order that exists" in fault
     assert isinstance(shorter_order(costs, freedom, Fraction(1000)), Shorter)
-    assert list(own_bound_faults(STAGES, replace(found, bound=found.makespan + 0.01)))
+    assert list(own_bound_faults(STAGES, with_claims(found, proven=found.exact_makespan + Fraction(1, 100))))
+
+
+def with_claims(made: ppopt.Schedule, **claims: Any) -> ppopt.Schedule:
+    """Copy a schedule with other claims, past the check that refuses false ones."""
+    copied = copy(made)
+    for name, value in claims.items():
+        object.__setattr__(copied, name, value)
+    return copied
+
+
+def test_a_schedule_below_its_bound_is_refused() -> None:
+    found = ppopt.optimize(ppopt.Pipeline.from_mapping(STAGES), time_limit=2, workers=1)
+    with pytest.raises(ppopt.InternalError, match="below the bound"):
+        replace(found, proven=found.exact_makespan + Fraction(1, 10**30))
 
 
 @pytest.mark.parametrize("waits", ["async", "links", "rendezvous", "batched"])
@@ -64,8 +79,8 @@ def test_wrong_times_memory_and_status_are_found(waits: str) -> None:
         replace(made, rows=[*made.rows[:-1], later[-1]]),
         replace(made, figures=replace(made.figures, makespan=made.makespan - 1)),
         replace(made, figures=replace(made.figures, peaks=(Fraction(0), Fraction(0)))),
-        replace(made, bound=made.makespan + 1),
-        replace(made, bound=made.makespan - 1, status="optimal"),
+        with_claims(made, proven=made.exact_makespan + 1),
+        with_claims(made, proven=made.exact_makespan - 1, status="optimal"),
     ]
     for each in wrong:
         assert list(faults_of(mapping, each))
