@@ -13,9 +13,10 @@ import ppopt
 from ppopt.commands.cli import cli
 from ppopt.comparison import compare as compare_module
 from ppopt.comparison.compare import _with_bound
-from ppopt.optimization import optimize
+from ppopt.optimization import one_search
 from ppopt.optimization.ladders import measure_ladders
 from ppopt.optimization.periodic import PeriodicSchedule
+from ppopt.optimization.published_beside import compared_with_published
 from tests.evaluated import evaluated, pipeline
 
 LITTLE = Fraction(1, 10**30)
@@ -72,20 +73,20 @@ def test_a_row_of_a_comparison() -> None:
 
 def test_what_does_not_fit_the_memory_has_no_bound_of_what_does() -> None:
     found = ppopt.optimize(pipeline(4, 8, memory={"limit": 2}), time_limit=2, workers=1)
-    beside, _ = optimize.compared_with_published(found)
+    beside, _ = compared_with_published(found)
     assert {each.fits for each in beside} == {True, False}
     assert all((each.bound is None) == (not each.fits) for each in beside)
 
 
 def test_a_fault_on_one_placement_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = optimize._check
+    plain = one_search.check_result
 
     def check(search: Any, result: Any) -> None:
         if result.placement == "v":
             raise ppopt.InternalError("optimized-v: 1 is below the bound 2")
         plain(search, result)
 
-    monkeypatch.setattr(optimize, "_check", check)
+    monkeypatch.setattr(one_search, "check_result", check)
     found = ppopt.optimize(pipeline(2, 4), placement="all", time_limit=4, workers=1)
     assert found.placement != "v"
     assert "internal error: optimized-v: 1 is below the bound 2" in found.notes

@@ -23,7 +23,7 @@ MODEL: dict[str, Any] = {
 def test_a_frontier_has_the_placements_that_a_search_has(waiting: dict[str, str]) -> None:
     found = ppopt.frontier(Pipeline.from_mapping(MODEL | waiting), placement="all", time_limit=0)
     assert set(found.searched) == {"linear", "interleaved", "v", "bidirectional"}
-    assert any("is placed by time" in note for note in found.notes)
+    assert any("placed by time" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("waiting", [{"p2p": "rendezvous", "lowering": "pytorch"}, {"p2p": "batched"}])

@@ -118,7 +118,7 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert outcome.ran == 6 + failed_before
     whole = run_sweep(read_grid(QUICK), None, workers=1)
     assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in whole.rows]
-    monkeypatch.setattr(ppopt, "__version__", "9.9")
+    monkeypatch.setattr("ppopt.sweeps.job.__version__", "9.9")
     assert run_sweep(read_grid(QUICK), tmp_path / "new", workers=1).ran == 18
 
 
@@ -328,7 +328,7 @@ def test_another_version_is_no_result() -> None:
     ("arguments", "message"),
     [
         ({"jobs": 0}, "jobs: must be a whole number from 1 to 1024; found 0"),
-        ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: says how many processes of this machine run"),
+        ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: sets the number of processes on this machine"),
         *(
             ({"cluster": name}, f"--cluster: must be an address such as tcp://host:8786, or local; found {name!r}")
             for name in ("", "tcp://", "tcp://127.0.0.1:abc", "tcp://127.0.0.1", "tcp://127.0.0.1:70000", "x://y:1")

@@ -138,7 +138,7 @@ ALIKE_OR_SHORTER_W = [(1, 1, 1), (3, 2, 2), (5, 4, 3), (7, 6, 1)]
 def test_interleaved_zero_bubble(p: int, v: int, times: tuple[int, int, int]) -> None:
     forward, to_input, to_weight = times
     for m in (p, 3 * p):
-        made = evaluated("zb-interleaved", costs(p, m, times, v * p))
+        made = evaluated(f"zb-interleaved:stages={v * p}", costs(p, m, times, v * p))
         assert made.makespan == made.span == m * v * sum(times) + (p - 1) * (forward + to_input - to_weight)
         assert made.peak_memory == (v * p,) * p
 
@@ -146,12 +146,12 @@ def test_interleaved_zero_bubble(p: int, v: int, times: tuple[int, int, int]) ->
 @pytest.mark.parametrize(("p", "m"), [(p, m) for p in range(1, 9) for m in (1, p - 1, p, p + 1, 3 * p - 1) if m])
 def test_interleaved_zero_bubble_with_one_chunk_is_zb_h1(p: int, m: int) -> None:
     model = costs(p, m, UNIT, p)
-    assert evaluated("zb-interleaved", model).orders == evaluated("zb-h1", model).orders
+    assert evaluated(f"zb-interleaved:stages={p}", model).orders == evaluated("zb-h1", model).orders
 
 
 @pytest.mark.parametrize(("p", "v", "groups"), every((1, 2, 4, 5, 8), (1, 2, 3), (2, 4)))
 def test_interleaving_in_groups_of_p(p: int, v: int, groups: int) -> None:
-    made = evaluated(f"interleaved-group:group_size={p}", costs(p, groups * p, UNIT, v * p))
+    made = evaluated(f"interleaved-group:group_size={p},stages={v * p}", costs(p, groups * p, UNIT, v * p))
     assert idle(made) == 2 * (p - 1)
     assert peak(made) == v * p
 

@@ -74,7 +74,9 @@ def test_what_was_moved_is_counted_piece_by_piece(
     if notes:
         moved = 1 - Fraction(most, new)
         part = "half" if moved == Fraction(1, 2) else f"{float(moved):.0%}"
-        assert notes[0].startswith(f"stage {heavy} of {old} is 3 times the others; cut into {new}, {part} of what")
+        assert notes[0].startswith(
+            f"stage {heavy} of {old} is 3 times the others; cut into {new}, {part} of its extra time"
+        )
 
 
 def test_a_tenth_more_than_the_others_is_noise() -> None:
