@@ -1,6 +1,6 @@
 """For every pair of features: no bound above an existing order, no makespan below its bound, no traceback.
 
-``python -m tests.pairs.table`` prints the verdict of every cell.
+``python -m tests.pairs.table --models 10`` prints the verdict of every cell on as many models as you like.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def test_what_a_command_claims_is_true_of_one_model(cell: tuple[str, str, str, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", EVERY_CELL, ids="-".join)
-def test_what_a_command_claims_is_true_of_ten_models(cell: tuple[str, str, str, str]) -> None:
-    for number in range(10):
+def test_what_a_command_claims_is_true_of_three_models(cell: tuple[str, str, str, str]) -> None:
+    for number in range(3):
         assert_no_fault(cell, number)
 
 
