@@ -369,7 +369,7 @@ class _ComparisonSoFar:
         """Say why even the shortest search of a placement would take too long; empty if it would not."""
         if len(self.paces) < FEWEST_PACES:
             return ""
-        with suppress(InputError):
+        with suppress(InputError, InfeasibleError, TimeTooShortError):  # the search says so itself, at once
             cut, _ = searched_cut(pipeline, name, options, shares=len(options.placements))
             of_search = MOST_KINDS * (cut.stages or 0) * cut.microbatches
             needed = SHORTEST_SEARCH_OF_MANY * min(self.paces) * of_search

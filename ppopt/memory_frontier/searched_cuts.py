@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from time import perf_counter
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from ppopt.memory_frontier.curves import Record
 from ppopt.optimization.cuts import searched_cut
 from ppopt.optimization.options import SearchOptions
+from solver.errors import InfeasibleError, TimeTooShortError
 from strategies.given_model.stages import GivenModel
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
@@ -86,8 +88,11 @@ def searched_cuts_of(
     if len(layout.homes) == 1 and not (options.overlap and _saves_by_blocks(cut, layout)):
         return [SearchedCut(name, cut.with_cut(frugal), layout, is_open=True)]
     shares = len(limits) * len(options.placements)
-    planned = (searched_cut(model.with_limit(each), name, options, shares=shares)[0] for each in limits)
-    found = (each.layers_per_stage or () for each in planned)
+    found: list[Counts] = []
+    for limit in limits:
+        with suppress(InfeasibleError, TimeTooShortError):  # the frugal cut fits whatever limit any cut fits
+            planned, _ = searched_cut(model.with_limit(limit), name, options, shares=shares)
+            found.append(planned.layers_per_stage or ())
     cuts = list(dict.fromkeys([frugal, *found, *map(tuple, kept)]))[:MOST_CUTS]
     names = [name, *(f"{name} ({place})" for place in range(2, len(cuts) + 1))]
     return [SearchedCut(each, cut.with_cut(counts), layout) for each, counts in zip(names, cuts, strict=True)]
