@@ -1,5 +1,5 @@
-# make demo: install and compare all schedules on a real example. make test: install and test every rule, in five
-# minutes on two cores. make test-slow: all other tests, and all examples.
+# make demo: install and compare all schedules on a real example. make test: install and test every rule.
+# make test-slow: all other tests, and all examples.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

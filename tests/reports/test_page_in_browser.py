@@ -579,6 +579,7 @@ def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: 
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 640, 1280])
 def test_no_text_of_a_chart_is_cut_by_its_edge(
     open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int

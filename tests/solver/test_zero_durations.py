@@ -195,6 +195,7 @@ def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
         assert all(last - ends[key] >= tails[key] for key in tails), made.text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(6))
 def test_the_search_finds_the_optimum(block: int) -> None:

@@ -62,6 +62,7 @@ def check_is_true(plan: FixedPlan) -> None:
     assert plan.bound <= plan.makespan
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("drawn", "first"), [*((random_instance, first) for first in range(1000, 1045, 15)), (glued_instance, 0)]

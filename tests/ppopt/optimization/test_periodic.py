@@ -32,6 +32,7 @@ def few_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppopt.optimization.sizes.MOST_SEARCHED_OPS", 500)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("few_are_written")
 @pytest.mark.parametrize(
     ("placement", "stages", "more"),

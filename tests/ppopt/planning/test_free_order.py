@@ -75,6 +75,7 @@ def layout(model: ppopt.Pipeline, name: str, per_device: int) -> Placement:
     return make_placement(name, model.devices, per_device * model.devices, model.microbatches)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("seed", "split"), [(0, True), (1, False)])
 @pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES)

@@ -80,6 +80,7 @@ def check(problem: Problem, starts: Times, ends: Times) -> int:
     return checked
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("block", range(3))
 def test_no_schedule_is_served_faster(block: int) -> None:
     checked = 0

@@ -59,6 +59,7 @@ def from_the_first(problem: Problem, size: int) -> Bound | None:
         return None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_no_schedule_is_shorter(block: int) -> None:

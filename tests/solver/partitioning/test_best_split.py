@@ -141,6 +141,7 @@ def best_of_all(problem: PartitionProblem) -> int | None:
     return min((length_of(problem, amounts) for amounts in fitting), default=None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("parted", [False, True])
 @pytest.mark.parametrize("first", range(0, 80, 40))

@@ -124,6 +124,7 @@ def periodic_schedule(compiled: CompiledProblem, size: int) -> Periodic:
     return Periodic(before, [string * 2 for string in period], after, 2 * tasks)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
 def test_copies_stay_alike_while_all_are_annealed(kind: str, loops: bool) -> None:
     """Every schedule made from one with three copies of a part works with any number of copies, too."""
