@@ -772,7 +772,7 @@ def test_a_schedule_too_long_to_draw_is_shown_by_its_idle_shares_and_three_windo
     text = sheet.text
     assert "With 24,000 operations it is too long to draw in full" in text
     assert f"{made.schedules[0].strategy}: too long for a page." in text
-    assert "ppopt compare --export-dir DIR writes also those that are too long for a page" in text
+    assert "ppopt compare --export-dir DIR also writes the orders that are too long for a page" in text
     before = sheet.keep()
     ctrl_wheel(sheet, "timeline-0-0-steady")
     sheet.wait_for_change(before, ["timeline-0-0-steady"])
@@ -831,7 +831,7 @@ def test_pages_of_all_sorts_read_well(open_page: Opener, folder: Path, sort: str
     assert not re.findall(r"Fraction\(|Placed\(|\bFalse\b|\bTrue\b", text)
     if made.schedules:
         assert_drawn(sheet)
-        assert sheet.page.locator("#numbers-0 tbody tr").count() == len(made.schedules)
+        assert sheet.page.locator("#numbers-0 tbody tr").count() == len(made.shown.schedules)
     else:
         assert sheet.charts == []
         assert "No schedule fits" in text
