@@ -43,7 +43,11 @@ def main(arguments: list[str] | None = None) -> None:
         spent = perf_counter() - began
         print(f"{spent:6.0f} s  {left:4} left  {row.method:30} {row.family:12} {row.number:2}  {text}", file=sys.stderr)
 
-    run_all(methods, families, results, seconds=given.seconds, seed=given.seed, jobs=given.jobs, tell=tell)
+    def foresee(count: int, seconds: float) -> None:
+        print(f"{count} to run with a method off, in about {seconds / 60:.0f} minutes", file=sys.stderr)
+
+    how = {"seconds": given.seconds, "seed": given.seed, "jobs": given.jobs}
+    run_all(methods, families, results, **how, tell=tell, foresee=foresee)
     table = written(methods, results, given.seconds, given.seed)
     if given.table is None:
         print(table)

@@ -149,7 +149,7 @@ LINEAR = "ppopt/planning/linear_bound:LinearBound ppopt/planning/partitions:_One
 # fmt: off
 BASIC = (
     method("jackson", "v uneven linear", "solver/bounds/jackson",
-           Switch(f"{MAKESPAN}:jackson_bound", gives(0)), Switch(f"{BOUNDS}.relaxation:jackson_bound", gives(0))),
+           Switch(f"{MAKESPAN}:jackson_bound", gives(0)), only_bound=True),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any)),
     method("pair", "below-p long linear", "solver/bounds/single_track:thrice_wasted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack
@@ -10,8 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from benchmarks.ablation.instances import Instance, instances
@@ -19,6 +19,16 @@ from benchmarks.ablation.methods import BASIC, METHODS
 from benchmarks.ablation.switches import Method, switched_off, watching
 
 BASELINE = "baseline"
+
+BEGINNING = 2.5
+"""Seconds until a process has loaded all."""
+
+Key: TypeAlias = tuple[str, str, int, str, float, int]
+
+
+def key_of(method: str, instance: Instance, seconds: float, seed: int) -> Key:
+    """Name the row of an instance."""
+    return method, instance.family, instance.number, instance.mark, seconds, seed
 
 
 @dataclass(frozen=True)
@@ -29,10 +39,10 @@ class Row:
     ----------
     method : str
         What was off; `BASELINE` for nothing.
-    family, number : str, int
+    family, number, mark : str, int, str
         The instance.
     seconds, seed : float, int
-        The limit, and the seed of the search.
+        The limit, in seconds of processor time as all times here, and the seed of the search.
     found, bound : float or None, float
         The makespan and its bound. None if there is none.
     closed : float or None
@@ -54,6 +64,7 @@ class Row:
     method: str
     family: str
     number: int
+    mark: str
     seconds: float
     seed: int
     found: float | None = None
@@ -67,9 +78,9 @@ class Row:
     error: str = ""
 
     @property
-    def key(self) -> tuple[str, str, int, float, int]:
+    def key(self) -> Key:
         """What makes two rows the same."""
-        return self.method, self.family, self.number, self.seconds, self.seed
+        return self.method, self.family, self.number, self.mark, self.seconds, self.seed
 
     @property
     def gap(self) -> float:
@@ -81,9 +92,9 @@ class Row:
         """Whether it was proven to be optimal."""
         return self.closed is not None
 
-    def copy_as(self, method: str, why: str) -> Row:
+    def copy_as(self, method: str, why: str, asked: Sequence[str] = ()) -> Row:
         """Say that a method changes nothing."""
-        return Row(**asdict(self) | {"method": method, "copied": why, "used": {}})
+        return Row(**asdict(self) | {"method": method, "copied": why, "used": {}, "asked": [*asked]})
 
 
 class _SameBoundError(Exception):
@@ -110,10 +121,10 @@ def solve(instance: Instance, seconds: float, seed: int) -> tuple[float | None, 
 
     pipeline = ppopt.Pipeline.from_mapping(instance.mapping)
     how: dict[str, Any] = {"time_limit": seconds, "workers": 1, "seed": seed}
-    began = perf_counter()
+    began = time.perf_counter()
     if pipeline.layers is not None:
         planning = ppopt.plan(pipeline, raise_infeasible=False, **how, **instance.options)
-        took = perf_counter() - began
+        took = time.perf_counter() - began
         wanted = [plan for plan in planning if plan.is_free or "free" not in instance.options]
         if not wanted:
             return None, 0.0, took if planning.infeasible else None
@@ -123,12 +134,12 @@ def solve(instance: Instance, seconds: float, seed: int) -> tuple[float | None, 
 
     def note(at: ppopt.Standing) -> None:
         if not closed and at.best is not None and at.best <= at.bound:
-            closed.append(perf_counter() - began)
+            closed.append(time.perf_counter() - began)
 
     try:
         made = ppopt.optimize(pipeline, progress=note, **how, **instance.options)
     except InfeasibleError:
-        return None, 0.0, perf_counter() - began
+        return None, 0.0, time.perf_counter() - began
     when = closed[0] if closed else made.seconds
     return made.makespan, made.bound or 0.0, when if made.status == "optimal" else None
 
@@ -138,7 +149,7 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
     import ppopt.optimization.optimize
     import ppopt.planning.planning
 
-    row = Row(method, instance.family, instance.number, seconds, seed)
+    row = Row(*key_of(method, instance, seconds, seed))
     first: list[int] = []
 
     def look(bound: int) -> None:
@@ -148,7 +159,7 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
 
     used: dict[str, int] = {}
     asked: list[str] = []
-    began = perf_counter()
+    began = time.perf_counter()
     with ExitStack() as stack:  # what shortens no makespan would take time after a proof
         stack.enter_context(patch.object(ppopt.optimization.optimize, "spare_memory", lambda *_, **__: None))
         stack.enter_context(_at_first_bound(look))
@@ -160,10 +171,10 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
             found, bound, closed = solve(instance, seconds, seed)
         except _SameBoundError:
             assert baseline is not None
-            return baseline.copy_as(method, "same bound")
+            return baseline.copy_as(method, "same bound", asked)
         except Exception as error:  # a row says so, and the others go on
             return Row(**asdict(row) | {"error": f"{type(error).__name__}: {error}", "asked": asked})
-    more = {"found": found, "bound": bound, "closed": closed, "took": perf_counter() - began, "asked": asked}
+    more = {"found": found, "bound": bound, "closed": closed, "took": time.perf_counter() - began, "asked": asked}
     return Row(**asdict(row) | more | {"first_bound": first[0] if first else None, "used": used})
 
 
@@ -171,7 +182,7 @@ class Results:
     """Rows, kept in a file as soon as they are there, or nowhere."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.rows: dict[tuple[str, str, int, float, int], Row] = {}
+        self.rows: dict[Key, Row] = {}
         self.path = None if folder is None else folder / "rows.jsonl"
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,8 +202,16 @@ class Results:
 
     def of(self, method: str, family: str, seconds: float, seed: int) -> list[Row]:
         """List the rows of a family."""
-        keys = [(method, each.family, each.number, seconds, seed) for each in instances(family)]
+        keys = [key_of(method, each, seconds, seed) for each in instances(family)]
         return [self.rows[key] for key in keys if key in self.rows]
+
+
+def count_processor_time() -> None:
+    """Let every clock of this process count what it used of a processor: a busy machine then changes nothing.
+
+    It must be the first thing that a process does.
+    """
+    time.perf_counter = time.process_time
 
 
 def families_of(methods: Iterable[Method]) -> list[str]:
@@ -209,6 +228,7 @@ def run_all(
     seed: int,
     jobs: int,
     tell: Callable[[Row, int], None],
+    foresee: Callable[[int, float], None],
 ) -> None:
     """Run what is missing: all with nothing off, then each method where it has been at work.
 
@@ -224,11 +244,15 @@ def run_all(
         How many run side by side.
     tell : callable
         ``tell(row, left)`` for every row, and how many are left.
+    foresee : callable
+        ``foresee(count, seconds)`` once it is known how many methods and instances have to run, and about how long.
     """
     every = [instance for family in families for instance in instances(family)]
-    missing = [each for each in every if (BASELINE, each.family, each.number, seconds, seed) not in results.rows]
+    missing = [each for each in every if key_of(BASELINE, each, seconds, seed) not in results.rows]
     _run(((BASELINE, each, None) for each in missing), results, seconds, seed, jobs, tell)
-    _run(list(_to_run(methods, families, results, seconds, seed)), results, seconds, seed, jobs, tell)
+    waiting = list(_to_run(methods, families, results, seconds, seed))
+    foresee(len(waiting), sum(BEGINNING + known.took for *_, known in waiting) / jobs)
+    _run(waiting, results, seconds, seed, jobs, tell)
 
 
 def _to_run(
@@ -238,7 +262,7 @@ def _to_run(
     for method in methods:
         for family in (each for each in method.families if each in families):
             for instance, known in zip(instances(family), results.of(BASELINE, family, seconds, seed), strict=True):
-                if (method.name, family, instance.number, seconds, seed) in results.rows:
+                if key_of(method.name, instance, seconds, seed) in results.rows:
                     continue
                 if any(known.used.get(part, 0) for part in method.parts) or known.error:
                     yield method.name, instance, known
@@ -255,7 +279,8 @@ def _run(
     tell: Callable[[Row, int], None],
 ) -> None:
     waiting = list(tasks)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, count_processor_time, max_tasks_per_child=1) as pool:
         begin = partial(pool.submit, run)
         futures: list[Future[Row]] = [begin(name, each, seconds, seed, known) for name, each, known in waiting]
         for number, future in enumerate(as_completed(futures), 1):
