@@ -100,8 +100,8 @@ def v_shaped(draw: random.Random, _number: int) -> tuple[dict[str, Any], dict[st
 
 def fused(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     placement, chunks = (("bidirectional", 1), ("v", 2))[number % 2]
-    devices = draw.choice([4, 4, 8, 8, 16])
-    microbatches = max(2 * devices, microbatches_for(draw, devices, 3))
+    devices = draw.choice([2, 4, 4, 8])
+    microbatches = draw.choice([2, 2, 3, 4, 6]) * devices // 2
     limit = int(devices * chunks * draw.uniform(1.0, 1.5)) + 1
     mapping = pipeline_of(draw, devices, microbatches, limit, chunks)
     mapping["overlap"] = round(draw.uniform(0.3, 1.0), 2)
@@ -172,7 +172,7 @@ def plans(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, A
     )
     strategies, chunks = kinds[number % len(kinds)]
     devices = draw.choice([4, 8, 16])
-    mapping = layers_of(draw, devices, chunks) | {"microbatches": microbatches_for(draw, devices)}
+    mapping = layers_of(draw, devices, chunks) | {"microbatches": devices * draw.randint(1, 4)}
     options: dict[str, Any] = {"strategies": strategies, "stages_per_device": chunks, "recompute": "none"}
     if draw.random() < 0.5:
         whole = sum(each["count"] * each["activation"] for each in mapping["layers"] if "activation" in each)
@@ -185,13 +185,14 @@ def plans(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, A
 
 def free_plans(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Cut and order together."""
-    placement, chunks = (("linear", 1), ("v", 2), ("linear", 1), ("interleaved", 2))[number % 4]
+    kinds = (("linear", "1f1b", 1), ("v", "zb-v", 2), ("linear", "1f1b", 1), ("interleaved", "interleaved", 2))
+    placement, strategy, chunks = kinds[number % len(kinds)]
     devices = draw.choice([4, 8])
-    mapping = layers_of(draw, devices, chunks) | {"microbatches": microbatches_for(draw, devices, 3)}
+    mapping = layers_of(draw, devices, chunks) | {"microbatches": devices * draw.randint(1, 3)}
     whole = sum(each["count"] * each["activation"] for each in mapping["layers"] if "activation" in each)
     static = sum(each["count"] * each["static"] for each in mapping["layers"] if "static" in each)
     mapping["memory"] = {"limit": round(whole * draw.uniform(1.0, 1.8) + static / devices * 1.2, 1)}
-    options = {"strategies": ["1f1b"], "stages_per_device": chunks, "recompute": "none"}
+    options = {"strategies": [strategy], "stages_per_device": chunks, "recompute": "none"}
     return mapping, options | {"free": True, "placement": placement}
 
 

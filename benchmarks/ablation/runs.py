@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -101,6 +102,12 @@ class _SameBoundError(Exception):
     """Without a method the bound ahead of the search is the same."""
 
 
+def _decides_alone(method: Method, baseline: Row) -> bool:
+    """Return whether a method can change nothing any more behind the first bound."""
+    others = baseline.used.get("cp-sat", 0) + baseline.used.get("relaxation", 0)
+    return method.reach == "first bound" or (method.reach == "bounds" and not others)
+
+
 def _at_first_bound(act: Callable[[int], None]) -> AbstractContextManager[Any]:
     """Look at the bound of a search when its tools begin."""
     import ppopt.optimization.optimize as module
@@ -114,8 +121,13 @@ def _at_first_bound(act: Callable[[int], None]) -> AbstractContextManager[Any]:
     return patch.object(module, "run_tools", begin)
 
 
-def solve(instance: Instance, seconds: float, seed: int) -> tuple[float | None, float, float | None]:
-    """Run an instance on one core; return what was found, the bound, and after how many seconds they met."""
+def solve(
+    instance: Instance, seconds: float, seed: int, enough: Row | None = None
+) -> tuple[float | None, float, float | None]:
+    """Run an instance on one core; return what was found, the bound, and after how many seconds they met.
+
+    A search ends as soon as both are as good as in another row, where they did not meet.
+    """
     import ppopt
     from solver.errors import InfeasibleError
 
@@ -131,10 +143,13 @@ def solve(instance: Instance, seconds: float, seed: int) -> tuple[float | None, 
         best = wanted[0]
         return float(best.exact_makespan), float(best.bound), took if best.status == "optimal" else None
     closed: list[float] = []
+    is_open = enough is not None and enough.found is not None and not enough.is_proven
 
     def note(at: ppopt.Standing) -> None:
         if not closed and at.best is not None and at.best <= at.bound:
             closed.append(time.perf_counter() - began)
+        elif is_open and at.best is not None and at.best <= enough.found and at.bound >= enough.bound:
+            signal.raise_signal(signal.SIGINT)
 
     try:
         made = ppopt.optimize(pipeline, progress=note, **how, **instance.options)
@@ -154,7 +169,7 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
 
     def look(bound: int) -> None:
         first.append(bound)
-        if baseline is not None and METHODS[method].only_bound and bound == baseline.first_bound:
+        if baseline is not None and bound == baseline.first_bound and _decides_alone(METHODS[method], baseline):
             raise _SameBoundError
 
     used: dict[str, int] = {}
@@ -168,7 +183,7 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
         else:
             asked = stack.enter_context(switched_off(METHODS[method]))
         try:
-            found, bound, closed = solve(instance, seconds, seed)
+            found, bound, closed = solve(instance, seconds, seed, baseline)
         except _SameBoundError:
             assert baseline is not None
             return baseline.copy_as(method, "same bound", asked)

@@ -9,10 +9,12 @@ from functools import cached_property, wraps
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
+
+Reach: TypeAlias = Literal["first bound", "bounds", "all"]
 
 
 def always(_result: Any, *_arguments: Any, **_named: Any) -> bool:
@@ -66,9 +68,9 @@ class Method:
         What goes if the method goes: ``file``, or ``file:name`` of a function or class.
     switches : tuple of Switch
         All of them are off at a time.
-    only_bound : bool
-        Whether it can change nothing but the bound ahead of the search: where that bound is the same without it, so is
-        all that follows.
+    reach : {"first bound", "bounds", "all"}
+        What it can change: nothing but the bound ahead of the search; what CP-SAT and the relaxation begin with, too;
+        or anything. Where that bound is the same without it, and those that it can change are not at work, all is.
     parts : tuple of str
         The methods that are switched off together, or itself.
     """
@@ -77,7 +79,7 @@ class Method:
     families: tuple[str, ...]
     files: tuple[str, ...]
     switches: tuple[Switch, ...]
-    only_bound: bool
+    reach: Reach
     parts: tuple[str, ...]
 
     @property
@@ -86,20 +88,20 @@ class Method:
         return sum(_lines(each) for each in self.files)
 
     def __add__(self, other: Method) -> Method:
-        """Join two methods that are switched off together."""
+        """Join two methods that are switched off together; the families are those of the first."""
         return Method(
             f"{self.name}+{other.name}",
-            tuple(dict.fromkeys(self.families + other.families)),
+            self.families,
             tuple(dict.fromkeys(self.files + other.files)),
             self.switches + other.switches,
-            self.only_bound and other.only_bound,
+            max(self.reach, other.reach, key=get_args(Reach).index),
             self.parts + other.parts,
         )
 
 
-def method(name: str, families: str, files: str, *switches: Switch, only_bound: bool = False) -> Method:
+def method(name: str, families: str, files: str, *switches: Switch, reach: Reach = "all") -> Method:
     """Make a method from words that are separated by blanks."""
-    return Method(name, tuple(families.split()), tuple(files.split()), switches, only_bound, (name,))
+    return Method(name, tuple(families.split()), tuple(files.split()), switches, reach, (name,))
 
 
 def _lines(name: str) -> int:
