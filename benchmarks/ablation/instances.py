@@ -71,10 +71,11 @@ def microbatches_for(draw: random.Random, devices: int, most: int = 4) -> int:
     return draw.randint(2, 2 * most) * devices // 2
 
 
-def linear(draw: random.Random, _number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    devices = draw.choice([4, 8, 12, 16])
-    limit = draw.randint(devices, devices + devices // 4)
-    mapping = pipeline_of(draw, devices, microbatches_for(draw, devices), limit)
+def linear(draw: random.Random, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    devices = draw.choice([4, 8, 8, 12, 16, 16])
+    limit = devices if number % 2 else draw.randint(devices, devices + devices // 2)
+    microbatches = draw.randint(4, 8) * devices // 2
+    mapping = pipeline_of(draw, devices, microbatches, limit)
     mapping["p2p_latency"] = round(mapping["times"]["forward"] * draw.uniform(0.01, 0.05), 2)
     return mapping, {"placement": "linear"}
 
