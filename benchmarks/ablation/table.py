@@ -144,7 +144,8 @@ def written(methods: Sequence[Method], results: Results, seconds: float, seed: i
         for place, each in enumerate(found):
             named = (f"`{method.name}`", str(method.lines), verdict(method, found)) if not place else ("", "", "")
             lines.append(_line(each, *named))
-    errors = [row for row in results.rows.values() if row.error]
+    names = (BASELINE, *(method.name for method in methods))
+    errors = [row for name in names for each in FAMILIES for row in results.of(name, each, seconds, seed) if row.error]
     lines += ["", *(f"- {row.method}, {row.family} {row.number}: {row.error}" for row in errors)] if errors else []
     return "\n".join(lines) + "\n"
 
@@ -161,7 +162,7 @@ def _with_everything(results: Results, seconds: float, seed: int) -> list[str]:
     lines = ["| family | instances | proven | median gap | largest gap | median s to proof |"]
     lines.append("| --- | --: | --: | --: | --: | --: |")
     for family in FAMILIES:
-        rows = results.of(BASELINE, family, seconds, seed)
+        rows = [row for row in results.of(BASELINE, family, seconds, seed) if not row.error]
         if rows:
             gaps, closed = [row.gap for row in rows], [row.closed for row in rows if row.closed is not None]
             when = f"{median(closed):.2f}" if closed else "–"
