@@ -1,10 +1,11 @@
-# make demo: install and compare all schedules on a real example. make test: install and run all tests.
+# make demo: install and compare all schedules on a real example. make test: install and test every rule.
+# make test-slow: all other tests, and all examples.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format types bench clean
+.PHONY: demo test test-slow lint format types bench clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("ppopt needs Python 3.11 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -27,7 +28,10 @@ demo: $(VENV)/installed
 	@echo "Left in $(DEMO)/: table.txt and report.html. Open $(CURDIR)/$(DEMO)/report.html in a browser."
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/installed-test
+	PPOPT_ALL_EXAMPLES=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or hypothesis" $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
-"""Run the benchmarks, each in a process of its own, so that peak memory is its own too.
+"""Runs the benchmarks, each in its own process, so that its peak memory is its own, too.
 
-``python -m benchmarks`` runs the short ones, ``python -m benchmarks optimality`` those that are named.
+``python -m benchmarks`` runs the short ones; ``python -m benchmarks optimality`` runs those named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOT_BY_THEMSELVES = {
     "zero_bubble_world",
     "rehearsal",
     "communication",
-}  # minutes, half an hour, or torch
+}  # these take minutes or half an hour, or need torch
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 
 print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")

@@ -1,9 +1,9 @@
-"""What placing communication by time loses, and how a rehearsal with queues compares with its prediction.
+"""The cost of placing communication by time, and rehearsals with queues against their predictions.
 
     python -m benchmarks.communication placement [COUNT]
     python -m benchmarks.communication rehearsal [SCHEDULE...]
 
-`placement`: searched orders, transfers of 0.05 F, one communicator a rank; with random durations drawn after lowering.
+`placement`: searched orders, transfers of 0.05 F, one communicator per rank, random durations drawn after lowering.
 `rehearsal`: PyTorch's placement and placement by time, with queues, on 4 local processes.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 
 import ppopt
-from ppopt.evaluation.communicated import Order
+from ppopt.schedules.communicated import Order
 from solver.program_faults import find_crossings
 from solver.rendezvous import run
 from strategies.lowering.as_program import as_programs
-from strategies.lowering.communicators import COMMUNICATORS, queues
+from strategies.model.communicators import COMMUNICATORS, queues
 
 TRANSFER = 0.05
 DRAWS = 10

@@ -1,7 +1,7 @@
-"""The whole evaluation with the CP-SAT engine against a bare CP-SAT model of the same order.
+"""A whole evaluation with the CP-SAT engine against a bare CP-SAT model of the same order.
 
-The bare model is solved twice: with the parameters that are known to help (no presolve, no probing, no symmetry, no
-linear relaxation, one worker), and with the older linear propagation besides, which the engine uses.
+The bare model is solved twice: with the parameters known to help (no presolve, no probing, no symmetry, no linear
+relaxation, one worker), and with the older linear propagation in addition, which the engine uses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The whole evaluation with the graph engine against building and walking the same networkx graph alone."""
+"""A whole evaluation with the graph engine against only building and walking the same networkx graph."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bare_networkx(made: Schedule) -> int:
 
 
 def bare_sweep(made: Schedule) -> int:
-    """Walk pointers along the devices' orders; the numbering and edges are made beforehand and do not count."""
+    """Time a walk of pointers along the devices' orders, without the numbering and the edges, which are made before."""
     number = {op: place for place, op in enumerate(op for order in made.actions for op in order)}
     waits: list[list[int]] = [[] for _ in number]
     for before, after, _ in made.problem.precedences:
@@ -96,7 +96,7 @@ for name in ("1f1b", "zb1p"):
 
 
 def per_op(devices: int, microbatches: int) -> tuple[float, float]:
-    """Microseconds of the whole evaluation and of bare networkx, an operation."""
+    """Return the microseconds per operation of the whole evaluation and of bare networkx."""
     made = evaluate("zb1p", devices, microbatches)
     ours = median_seconds(lambda: evaluate("zb1p", devices, microbatches))
     theirs = median_seconds(lambda: bare_networkx(made))

@@ -1,8 +1,9 @@
-"""Memory frontiers: what is published, found and proven at each limit, and how good the V schedules are at theirs.
+"""Memory frontiers: the best published, found and proven step at each limit, and the V schedules at their memory.
 
 ``python -m benchmarks.memory_frontier [seconds] [part of a name]``
 
-Without a name also `examples/measured-1.5b.yaml`. Memory is counted in activations of a device's part of the model.
+Without a name, `examples/measured-1.5b.yaml` runs as well. The unit of memory is the activation of a device's part of
+the model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the search finds and proves on published instances.
+"""The search on published instances: makespans, bounds and gaps.
 
 ``python -m benchmarks.optimality [seconds] [part of a name]``
 
-Linear placement and one activation unit released by W unless said; every schedule has passed the checker.
+By default the placement is linear and W releases one unit of activation. Every schedule has passed the checker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ppopt import Pipeline
 
 
 class Instance(NamedTuple):
-    """A pipeline, what is searched, and the best makespan (or span) known, with the bound where it is open."""
+    """A pipeline, the freedom of the search, and the best known makespan (or span), with its bound if a gap is open."""
 
     name: str
     known: str

@@ -1,10 +1,10 @@
-"""What planning a cut for a fixed order finds and proves on known instances.
+"""Planning a cut for a fixed order, on known instances.
 
 ``python -m benchmarks.plan [seconds] [part of a name]``
 
-The instances and the best values and bounds known before are those of ``tests/data/planned_models.json``; without
-a part of a name, all of them. ``llama70b-h1.14-interleaved-p8v5m64`` is 80 layers and a head of 1.14 layers.
-Seconds are wall-clock, ``cpu`` is what the process used: on a busy machine the second tells more.
+The instances, with the best values and bounds known before, come from ``tests/data/planned_models.json``; without a
+part of a name, all of them run. ``llama70b-h1.14-interleaved-p8v5m64`` has 80 layers and a head of 1.14 layers.
+Seconds are wall-clock time, and ``cpu`` is the CPU time of the process, which says more on a busy machine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 from time import perf_counter, process_time
 from typing import Any
 
-from ppopt.planning.fixed_order import quick_cut
+from ppopt.cutting.fixed_order import quick_cut
 from tests.planned_models import pipeline_of
-from tests.ppopt.planning.test_fixed_order import INSTANCES, check_is_true, planned
+from tests.ppopt.cutting.test_fixed_order import INSTANCES, check_is_true, planned
 
 LIGHT_HEAD = "llama70b-h1.14-interleaved-p8v5m64"
 
@@ -28,7 +28,7 @@ def all_instances() -> dict[str, dict[str, Any]]:
 
 
 def run(instance: dict[str, Any], seconds: float) -> bool:
-    """Plan one instance; return whether it is as good as what was known."""
+    """Plan one instance; return whether the result is as good as the known one."""
     started, used = perf_counter(), process_time()
     plan = planned(instance, seconds)
     took, cpu = perf_counter() - started, process_time() - used
@@ -60,7 +60,7 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     part = sys.argv[2] if len(sys.argv) > 2 else ""
     chosen = [each for name, each in all_instances().items() if part in name]
-    planned(INSTANCES["small-023-interleaved-p2v2m6"], 60)  # numba compiles before the clock runs
+    planned(INSTANCES["small-023-interleaved-p2v2m6"], 60)  # numba compiles before the clock starts
     quick(INSTANCES["llama70b-h2-interleaved-p8v5m64"])
     good = sum(run(instance, seconds) for instance in chosen)
     print(f"{good} of {len(chosen)} as good as known or better")

@@ -1,11 +1,11 @@
-"""Layouts that others wrote or computed, and the best cut that a plan finds and proves for the same order.
+"""Layouts that others wrote or computed, against the best cut that a plan finds and proves for the same order.
 
 ``python -m benchmarks.plan_layouts [nvidia|pytorch|known] [seconds] [part of a name]``
 
-``nvidia``: the layouts in NVIDIA's recipes, replayed on the costs of tests/data/planned_models.json, which are only
-like those of the models: a difference is what balance alone is worth there. ``pytorch``: what the heuristic of pull
-request 179212 of PyTorch finds on these instances. ``known``: every instance with what was known of it. Each plan may
-take so many seconds (20 by default).
+``nvidia``: the layouts in NVIDIA's recipes, replayed on the costs of tests/data/planned_models.json. These costs only
+resemble those of the models, so a difference shows the value of balance alone. ``pytorch``: the cuts that the heuristic
+of PyTorch's pull request 179212 finds on these instances. ``known``: every instance with the best result known before.
+``seconds`` is the time limit of each plan (20 by default).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.planned_models import everything, instances, nvidias_model, pipeline,
 
 
 def qwens_model() -> ppopt.Pipeline:
-    """Make a model like Qwen3-Next: 48 layers alike, one for multi-token prediction, a head of 0.7 layers."""
+    """Make a model like Qwen3-Next: 48 equal layers, one for multi-token prediction, a head of 0.7 layers."""
 
     def layer(name: str, forward: int, **more: Any) -> dict[str, Any]:
         return {"name": name, "forward": forward, "backward": 2 * forward, **more}

@@ -1,6 +1,6 @@
-"""Predicted against measured time of a step: schedules in PyTorch's runtime, on 2 and 4 local processes.
+"""Predicted against measured step times: schedules in PyTorch's runtime, on 2 and 4 local processes.
 
-Stages of 20 to 60 ms wait; see docs/rehearse.md for what that says. It needs PyTorch.
+Stages wait for 20 to 60 ms instead of computing; docs/rehearse.md says what that shows. This benchmark needs PyTorch.
 """
 
 from __future__ import annotations

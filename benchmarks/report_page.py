@@ -1,6 +1,6 @@
-"""Report pages: how long one takes to build beyond evaluating, how large it is, how soon a browser has drawn it.
+"""Report pages: the time to build one beyond evaluating, its size, and the time until a browser has drawn it.
 
-Needs playwright and Chromium for the last of these.
+The last of these needs playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def model(devices: int, microbatches: int) -> ppopt.Pipeline:
 
 
 def seconds_until_drawn(page: Path, times: int = 5) -> float | None:
-    """Open a page so many times; give the median of the seconds from its start until all charts are drawn."""
+    """Open a page several times; return the median of the seconds from its start until all charts are drawn."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"{'page':24} {'ops':>8} {'evaluate s':>10} {'build s':>8} {'MB':>6} {'drawn s':>8}")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        costs = model(2, 2)  # fills the cache, loads libraries
+        costs = model(2, 2)  # fill the cache and load libraries
         write_report(str(page), [comparison_of(costs, [ppopt.evaluate(costs, "1f1b")])], ["warm"], ["ppopt"])
         for title, devices, microbatches, names in cases:
             started = perf_counter()

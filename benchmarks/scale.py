@@ -1,11 +1,11 @@
-"""What the search finds and proves at the sizes of real runs.
+"""The search at the sizes of real runs: makespans, bounds and times.
 
-``python -m benchmarks.scale [seconds] [part of a name]``, by default 60 seconds for each. F, I and W take 185, 181 and
-93, a transfer 20, as measured on a model of 1.5 billion parameters. Each line says what was found, the bound, the gap
-between them, after how many seconds the gap was 1 % and 0, and how long the whole took; every schedule that is written
-out has passed the checker. ``python -m benchmarks.scale growth [picture.svg]`` measures the time to 1 % on 16 devices
+``python -m benchmarks.scale [seconds] [part of a name]`` takes 60 seconds for each search by default. F, I and W last
+185, 181 and 93, a transfer 20, as measured on a model of 1.5 billion parameters. Each line gives the makespan found,
+the bound, the gap, the seconds until the gap was 1 % and 0, and the total time. Every schedule that is written out has
+passed the checker. ``python -m benchmarks.scale growth [picture.svg]`` measures the time to a gap of 1 % on 16 devices
 as the number of microbatches grows; each search ends there. ``python -m benchmarks.scale cores [seconds]`` counts the
-moves that local search alone makes on one core and on more, and what they come to.
+moves of local search alone on one core and on more, and gives the makespans that they reach.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from reports.charts import palette
 from reports.picture import picture
 from solver.search.local_search import LocalSearch
 from solver.search.portfolio import search
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LATENCY = 20
@@ -36,7 +36,7 @@ CLOSE = 0.01
 
 
 class Row(NamedTuple):
-    """A pipeline, and what is searched."""
+    """A pipeline, and the freedom of the search."""
 
     placement: str
     devices: int
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In a few words."""
+        """A short name."""
         kind = f"{self.placement} v{self.chunks}" if self.placement == "interleaved" else self.placement
         fused = f" fused {self.block}" if self.block else ""
         return f"{kind}{fused} p{self.devices} m{self.microbatches} cap {self.limit}"
@@ -94,7 +94,7 @@ ROWS = [
 def run(row: Row, seconds: float) -> None:
     """Search one row and print its line."""
     told: list[Standing] = []
-    optimize = ppopt.optimize  # loads its libraries
+    optimize = ppopt.optimize  # the first access loads its libraries
     pipeline, began = row.pipeline, perf_counter()
     made = optimize(
         pipeline, placement=row.placement, overlap=row.block is not None, time_limit=seconds, progress=told.append
@@ -119,7 +119,7 @@ def _seconds(value: float | None) -> str:
 
 
 def seconds_to_close(row: Row, seconds: float) -> float | None:
-    """Search one row until the gap is 1 %, and return after how many seconds it was; writing the problem counts."""
+    """Search one row until the gap is 1 %, and return the seconds that it took, including writing the problem."""
     reached: list[float] = []
 
     def end_if_close(at: Standing) -> None:
@@ -137,7 +137,7 @@ def seconds_to_close(row: Row, seconds: float) -> float | None:
 
 
 def growth(seconds: float, path: str | None) -> None:
-    """Print the time to 1 % as the number of microbatches grows; write it as a picture, too, where a file is named."""
+    """Print the time to 1 % as the number of microbatches grows; draw it, too, if a file is named."""
     points = [
         {"placement": name, "microbatches": 2**power, "seconds": seconds_to_close(row, seconds)}
         for name, placement, limit, chunks in (("linear", "linear", 16, 1), ("V", "v", 32, 2))
@@ -152,7 +152,7 @@ def growth(seconds: float, path: str | None) -> None:
 
 
 def growth_chart(points: Sequence[Mapping[str, object]]) -> alt.LayerChart:
-    """Draw seconds over microbatches, a line for each placement."""
+    """Draw seconds over microbatches, with a line for each placement."""
     x = alt.X(
         "microbatches:Q",
         title="microbatches",
@@ -171,10 +171,10 @@ def growth_chart(points: Sequence[Mapping[str, object]]) -> alt.LayerChart:
 
 
 def cores(seconds: float) -> None:
-    """Print what local search alone does on 1, 2, 4, … cores in the same time, twice with other seeds.
+    """Print the moves and results of local search alone on 1, 2, 4, … cores in the same time, with two seeds each.
 
-    The instance is one on which a published schedule is optimal, so that the bound is the optimum; local search is not
-    given it, and starts from list schedules.
+    A published schedule is optimal on this instance, so the bound is the optimum. Local search does not get that
+    schedule; it starts from list schedules.
     """
     pipeline = Row("v", 16, 32, 32, 2).pipeline
     problem = build_search_problem(pipeline, make_placement("v", 16, 32, 32))

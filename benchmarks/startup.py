@@ -1,4 +1,4 @@
-"""``ppopt --help`` and a usage error against importing click alone."""
+"""Times ``ppopt --help`` and a usage error against importing click alone."""
 
 from __future__ import annotations
 

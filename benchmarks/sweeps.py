@@ -1,6 +1,6 @@
-"""Sweeps: two processes against one, a cluster with a worker killed in the middle, and a sweep killed at ten moments.
+"""Sweeps: two processes against one, a cluster with a worker killed midway, and a sweep killed at ten moments.
 
-``python -m benchmarks.sweeps`` does all, ``... speed``, ``... cluster`` and ``... kills`` one of them.
+``python -m benchmarks.sweeps`` runs all three; add ``speed``, ``cluster`` or ``kills`` to run one of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def speed() -> None:
 
 
 def figures(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """Take what the clock does not change: bounds and status of a search that its time ends may differ."""
+    """Keep figures that do not depend on the clock; a search ended by its time limit may vary in bounds and status."""
     return [(row["p2p_latency"], row["strategy"], row["makespan"], row["status"]) for row in rows]
 
 

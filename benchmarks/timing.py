@@ -1,4 +1,4 @@
-"""Timing a call: the median of several runs, garbage collected before each."""
+"""Times a call: the median of several runs, with garbage collected before each."""
 
 from __future__ import annotations
 

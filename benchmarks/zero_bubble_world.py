@@ -1,7 +1,7 @@
-"""The search on the Zero Bubble paper's own profiles, with room for p, 1.5 p and 2 p activations a device.
+"""The search on the Zero Bubble paper's own profiles, with room for p, 1.5 p and 2 p activations per device.
 
-``python -m benchmarks.zero_bubble_world [seconds]``. Latency and times as measured there; an activation is one unit,
-held until W. Beside the result stand the paper's handcrafted schedules where they fit.
+``python -m benchmarks.zero_bubble_world [seconds]``. Latency and times are the paper's measurements; an activation is
+one unit, held until W. The paper's handcrafted schedules are printed next to the result if they fit.
 """
 
 from __future__ import annotations

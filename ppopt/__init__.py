@@ -1,6 +1,6 @@
-"""ppopt: how good a pipeline-parallel schedule is, exactly, and what the best possible one is.
+"""ppopt: computes exactly how good a pipeline-parallel schedule is, and finds the best possible one.
 
-Everything a user needs is here; the names are loaded when they are first used.
+Everything a user needs is here; names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import importlib
 
 from ppopt.name_clash import refuse_name_clash
+from ppopt.process.version import __version__
 
 refuse_name_clash()
 
 TYPE_CHECKING = False
-"""As `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
+"""Like `typing.TYPE_CHECKING`, without loading `typing`, which takes longer than everything else here."""
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ppopt.commands.catalogue import strategies
     from ppopt.comparison.charts import (
         bubble_chart,
         device_idle_chart,
@@ -29,39 +29,39 @@ if TYPE_CHECKING:
     from ppopt.comparison.compare import compare
     from ppopt.comparison.comparison import Comparison
     from ppopt.comparison.offline_charts import show_offline
+    from ppopt.evaluation.catalogue import strategies
     from ppopt.evaluation.check import CheckReport, check_schedule_file
     from ppopt.evaluation.evaluate import evaluate, evaluate_all
-    from ppopt.evaluation.export import export
-    from ppopt.evaluation.replaying import InternalError
     from ppopt.memory_frontier.find import frontier
-    from ppopt.memory_frontier.frontier import Frontier, Point
+    from ppopt.memory_frontier.frontier_result import Frontier, Point
     from ppopt.noise.noise import Noise
     from ppopt.noise.spread_file import read_spreads
     from ppopt.noise.under_noise import under_noise
     from ppopt.optimization.explain import explain
-    from ppopt.optimization.optimize import SearchOptions, optimize, optimize_each
+    from ppopt.optimization.optimize import optimize, optimize_each
+    from ppopt.optimization.options import SearchOptions
     from ppopt.planning.planning import plan
     from ppopt.planning.plans import Plan, Planning
+    from ppopt.process.internal_error import InternalError
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
     from ppopt.rehearsal.rehearsing import rehearse, rehearse_all
-    from ppopt.result import Schedule
+    from ppopt.schedules.export import export
+    from ppopt.schedules.schedule import Schedule
     from ppopt.sweeps.sweeping import sweep
     from reports.metrics import Figures
     from solver.checker import Violation, violations
     from solver.errors import DeadlockError, InfeasibleError, InputError, TimeTooShortError
     from solver.problem import Block, Placed, Problem
     from solver.search.state import Standing
-    from strategies.actions import Op, parse_action
-    from strategies.pipeline import Pipeline
-    from strategies.registry import Strategy, schedule, strategy
-    from strategies.steps import B, F, I, Step, W
-
-__version__ = "0.1.0"
+    from strategies.language.registry import Strategy, schedule, strategy
+    from strategies.language.steps import B, F, I, Step, W
+    from strategies.model.actions import Op, parse_action
+    from strategies.model.pipeline import Pipeline
 
 _HOMES = {
-    "ppopt.commands.catalogue": ("strategies",),
+    "ppopt.evaluation.catalogue": ("strategies",),
     "ppopt.comparison.charts": (
         "bubble_chart",
         "device_idle_chart",
@@ -74,18 +74,19 @@ _HOMES = {
     "ppopt.comparison.comparison": ("Comparison",),
     "ppopt.comparison.offline_charts": ("show_offline",),
     "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
-    "ppopt.evaluation.export": ("export",),
-    "ppopt.evaluation.replaying": ("InternalError",),
+    "ppopt.schedules.export": ("export",),
+    "ppopt.process.internal_error": ("InternalError",),
     "ppopt.memory_frontier.find": ("frontier",),
-    "ppopt.memory_frontier.frontier": ("Frontier", "Point"),
+    "ppopt.memory_frontier.frontier_result": ("Frontier", "Point"),
     "ppopt.noise.noise": ("Noise",),
     "ppopt.noise.spread_file": ("read_spreads",),
     "ppopt.noise.under_noise": ("under_noise",),
     "ppopt.optimization.explain": ("explain",),
     "ppopt.evaluation.check": ("CheckReport", "check_schedule_file"),
-    "ppopt.result": ("Schedule",),
+    "ppopt.schedules.schedule": ("Schedule",),
     "ppopt.sweeps.sweeping": ("sweep",),
-    "ppopt.optimization.optimize": ("SearchOptions", "optimize", "optimize_each"),
+    "ppopt.optimization.optimize": ("optimize", "optimize_each"),
+    "ppopt.optimization.options": ("SearchOptions",),
     "ppopt.planning.planning": ("plan",),
     "ppopt.planning.plans": ("Plan", "Planning"),
     "ppopt.profiling.profile_result": ("Profile", "profile"),
@@ -97,10 +98,10 @@ _HOMES = {
     "solver.errors": ("DeadlockError", "InfeasibleError", "InputError", "TimeTooShortError"),
     "solver.problem": ("Block", "Placed", "Problem"),
     "solver.search.state": ("Standing",),
-    "strategies.actions": ("Op", "parse_action"),
-    "strategies.pipeline": ("Pipeline",),
-    "strategies.registry": ("Strategy", "schedule", "strategy"),
-    "strategies.steps": ("B", "F", "I", "Step", "W"),
+    "strategies.model.actions": ("Op", "parse_action"),
+    "strategies.model.pipeline": ("Pipeline",),
+    "strategies.language.registry": ("Strategy", "schedule", "strategy"),
+    "strategies.language.steps": ("B", "F", "I", "Step", "W"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -169,7 +170,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name from its room when it is first asked for."""
+    """Load a name from its room on first use."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ppopt' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -1,4 +1,4 @@
-"""The names of ppopt's other packages may belong to a user's own files, which Python would then load instead."""
+"""Detects user files that have the names of ppopt's other packages, which Python would then load instead."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH
 
 
 def refuse_name_clash() -> None:
-    """Refuse to go on where one of ppopt's packages is hidden by somebody else's module; load them otherwise.
+    """Stop if another module hides one of ppopt's packages; otherwise load the packages.
 
-    They are loaded so that whoever comes later, with a longer search path, cannot hide them any more. What hides one is
-    found without running it.
+    Once loaded, they can no longer be hidden by a later change of the search path. A hiding module is found without
+    running it.
 
     Raises
     ------
     ImportError
-        With the file that was found, ppopt's own, and the way out.
+        With the file found, ppopt's own, and the cure.
     """
     for name in OTHER_PACKAGES:
         found = _location(name)
@@ -35,7 +35,7 @@ def refuse_name_clash() -> None:
 
 
 def _location(name: str) -> str | None:
-    """Find where a package comes from, or would: its folder, or its file where it is a single one."""
+    """Find where a package is, or would be, loaded from: its folder, or its file if it is a single one."""
     module = sys.modules.get(name)
     spec = PathFinder.find_spec(name) if module is None else getattr(module, "__spec__", None)
     if spec is not None and spec.submodule_search_locations:

@@ -1,4 +1,4 @@
-"""Writing a file so that there is never half of one."""
+"""Writes a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+_SUFFIX = ".part"
+
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes its place when all of it is written; it keeps the permissions of the one it replaces.
+    """Open a temporary file that replaces the target once it is complete, with the target's permissions.
 
     Parameters
     ----------
     target : Path
-        Its name, which is no link; its folder exists.
+        The path of the file, not a link; its folder must exist.
 
     Raises
     ------
     OSError
-        If it cannot be written; nothing is left behind, as after any other exception in between.
+        If it cannot be written. No temporary file is left behind, nor is one after any other exception in the body.
     """
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=_SUFFIX)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -36,6 +38,15 @@ def atomic_write(target: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def is_left_behind(path: Path, target: Path) -> bool:
+    """Return whether a file is a temporary file of the target, left by a killed writer or still being written."""
+    return path.name.startswith(_prefix(target)) and path.name.endswith(_SUFFIX)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:50]}."
 
 
 def _umask() -> int:

@@ -1,7 +1,7 @@
-"""Chrome traces: what Perfetto and chrome://tracing open.
+"""Writes Chrome traces, which Perfetto and chrome://tracing open.
 
-One unit of the user's time is one microsecond of the trace, unless it has a name that says how long it is. Devices
-are threads, what crosses devices is a flow from the end of its producer to the start of its consumer, and activation
+One unit of the user's time is one microsecond of the trace, unless the unit's name says how long it is. Devices are
+threads. A result that crosses devices is a flow from the end of its producer to the start of its consumer. Activation
 memory is a counter.
 """
 
@@ -17,12 +17,12 @@ from reports.operation import operation
 from solver.problem import Placed, Problem
 
 _INSIDE = 0.001
-"""A flow starts this long (µs) before its producer ends: at the very end it would no longer touch it."""
+"""A flow starts this long (µs) before its producer ends: at the very end it would not attach to it."""
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A schedule to be written: each becomes a process of the trace; ``unit`` is that of its times."""
+    """A schedule to write; each becomes a process of the trace. ``unit`` is the unit of its times."""
 
     name: str
     problem: Problem
@@ -31,12 +31,12 @@ class Traced:
 
     @property
     def ticks(self) -> float:
-        """How many ticks a microsecond of the trace has."""
+        """The number of ticks in a microsecond of the trace."""
         return self.problem.ticks_per_unit / MICROSECONDS.get(self.unit, 1)
 
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1000, "us": 1, "µs": 1, "μs": 1, "ns": 0.001}
-"""In one unit of time, by its name; a unit of another name is shown as one microsecond."""
+"""Microseconds in a unit of time, by its name; a unit with another name is shown as one microsecond."""
 
 
 def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
@@ -45,9 +45,9 @@ def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
     Parameters
     ----------
     file : text file
-        Where to write.
+        The file.
     schedules : iterable of Traced
-        What to write.
+        The schedules.
     """
     every = list(schedules)
     unit = every[0].unit if every else ""
@@ -65,7 +65,7 @@ def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
 
 
 def _events(traced: Traced, process: int, first_flow: int) -> Iterator[str]:
-    """Write the events as JSON; all but the names are numbers, so that a template does."""
+    """Yield the events as JSON; everything but the names is a number, so templates suffice."""
     yield json.dumps({"ph": "M", "pid": process, "name": "process_name", "args": {"name": traced.name}})
     for device in range(traced.problem.devices):
         thread = {"ph": "M", "pid": process, "tid": device}

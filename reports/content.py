@@ -1,4 +1,4 @@
-"""What a report shows: schedules with all that is said about them, gathered by configuration."""
+"""The content of a report: schedules with everything said about them, grouped by configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reports.frontier import ShownFrontier
+from reports.frontier_points import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
 from reports.noise import NoiseFigures
@@ -16,16 +16,16 @@ from solver.problem import Placed, Problem
 
 
 class ShownTransfer(NamedTuple):
-    """One end of a transfer, where transfers wait.
+    """One end of a transfer, in a schedule whose transfers wait.
 
     Attributes
     ----------
     device : int
-        Where the end is.
+        The device of this end.
     name : str
-        What moves, and from where to where.
+        The result that moves, its source and its destination.
     ready, start, end : int
-        When this end could begin, when the transfer began, and when it was over, in ticks.
+        The moment at which this end could begin, and the start and end of the transfer, in ticks.
     """
 
     device: int
@@ -42,17 +42,17 @@ class HeldLayers:
     Attributes
     ----------
     device, stage : int
-        Where they lie.
+        Their device and stage.
     kind : str
-        What they are called.
+        Their name.
     count : int
-        How many there are.
+        Their number.
     recomputed : bool
-        Whether their forward is run once more for their backward.
+        Whether their forward is run again for their backward.
     time : float
         F + B of all of them together, for one microbatch.
     static : float
-        What they hold at all times.
+        The memory that they hold at all times.
     """
 
     device: int
@@ -75,30 +75,32 @@ class Presented:
     placement : str
         The placement's name.
     local_stages : sequence of sequence of (int, range)
-        For each device the stages that it holds, in the order in which microbatches meet them, each with the
-        microbatches that meet it there (those of one direction in a bidirectional pipeline).
+        For each device its stages, in the order in which microbatches reach them, each with the microbatches that pass
+        through it there (those of one direction in a bidirectional pipeline).
     problem : Problem
-        What was scheduled; its tasks are (stage, kind, microbatch).
+        The problem; its tasks are (stage, kind, microbatch).
     timeline : sequence of Placed
-        When each task runs; device by device in the order of time, the halves of a block one after the other.
+        The times of all tasks, device by device in order of time; the halves of a block are adjacent.
     waiting : Waiting
-        What the devices wait for, and for how long.
+        The idle time of the devices, by cause.
     orders : sequence of sequence of str
         The actions of each device in PyTorch's grammar.
     ladder : Ladder or None
-        Where its time goes.
+        Its ladder, from the ideal time to the makespan.
     searched : bool
-        Whether a search found it; else it is published.
+        Whether a search found it; otherwise it is published.
     notes : tuple of str
-        What the reader should know about it.
+        Notes for the reader.
     values : mapping
         The same plain values as in ``--format json``.
     transfers : sequence of ShownTransfer
-        Both ends of each transfer; empty where transfers wait for nothing.
+        Both ends of each transfer; empty if transfers wait for nothing.
     cut : sequence of HeldLayers
-        Where the layers of the model lie; empty where the times of stages were given.
+        The layers of each stage; empty if the times of stages were given.
     noise : NoiseFigures or None
-        Its makespan with drawn times.
+        Its makespan under noise.
+    is_drawn : bool
+        Whether there was time to draw its timeline.
     """
 
     summary: Row
@@ -115,6 +117,7 @@ class Presented:
     transfers: Sequence[ShownTransfer] = ()
     cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
+    is_drawn: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,33 +127,33 @@ class Section:
     Attributes
     ----------
     title : str
-        What it is called: the configuration's file.
+        Its name: the configuration's file.
     pipeline : mapping
         The configuration as plain values.
     schedules : sequence of Presented
-        Best first; those over the memory limit after those that fit.
+        The schedules, best first; those over the memory limit come after those that fit.
     left_out : sequence of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules that are left out, with the reason: they do not fit, there was no time, or an internal error.
     infeasible : sequence of str
-        Why nothing fits the memory, for each placement of which that is so.
+        The reasons why nothing fits the memory, for each placement on which nothing does.
     bound : float or None
-        A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+        A lower bound of the makespans of schedules that fit the memory, on any of the placements shown.
     baseline : Row or None
-        The one among them that all are compared with.
+        The schedule among them that the others are compared with.
     headline : str
-        The verdict; where empty, it is made from the schedules.
+        The verdict; if empty, it is made from the schedules.
     differences : sequence of str
-        How what was measured differs from what was predicted.
+        The differences between measurement and prediction.
     reasons : sequence of str
-        Why the layers lie as they do, where they were planned.
+        The reasons for the cut, if it was planned.
     search : str
-        One sentence on what was searched and how it ended; empty where nothing was.
+        One sentence on the search and how it ended; empty if there was none.
     frontier : ShownFrontier or None
-        What each memory limit allows, where that was explored.
+        The memory frontier, if it was explored.
     noise : str
-        With what noise times were drawn; empty where they were not.
+        A description of the noise; empty if there was none.
     what_if : WhatIf or None
-        What the schedules need to be replayed on other costs.
+        The data to replay the schedules on other costs.
     """
 
     title: str
@@ -170,10 +173,10 @@ class Section:
 
     @property
     def unit(self) -> str:
-        """The unit of time; empty where nobody named it."""
+        """The unit of time; empty if it has no name."""
         return str(self.pipeline.get("unit", ""))
 
 
 def with_name(name: str, reason: str) -> str:
-    """Write a reason with the name that it is about, which most reasons begin with."""
+    """Write a reason with the name of its subject, which most reasons begin with already."""
     return reason if reason.startswith(name.partition(":")[0]) else f"{name}: {reason}"

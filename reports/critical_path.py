@@ -1,4 +1,4 @@
-"""The critical path: one chain of actions, each of which held up the next, that is as long as the schedule."""
+"""The critical path: a chain of actions as long as the schedule, in which each action held up the next."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from solver.problem import Placed, Problem
 
 
 def critical_path(problem: Problem, rows: Sequence[Placed]) -> tuple[int, ...]:
-    """Find what the makespan is made of.
+    """Find a critical path, which makes up the makespan.
 
-    The path goes back from an action that ends last: from each action to the one before it on its device, if that ends
-    when this one starts; else to the task whose result arrives when this one starts; else it ends. In a replay it
-    starts with the schedule, and the durations and latencies along it add up to the makespan.
+    The path goes back from an action that ends last. From each action it goes to the previous one on its device, if
+    that ends when this one starts; else to the task whose result arrives when this one starts; else the path stops. In
+    a replay it reaches the start of the schedule, and the durations and latencies along it add up to the makespan.
 
     Parameters
     ----------
     problem : Problem
-        What was scheduled.
+        The problem that was scheduled.
     rows : sequence of Placed
-        When each task runs; device by device in the order of time, the halves of a block one after the other.
+        The times of all tasks, device by device in order of time; the halves of a block are adjacent.
 
     Returns
     -------
     tuple of int
-        The places in ``rows`` of the path's actions in the order of time; of a block, both halves.
+        The indices in ``rows`` of the path's actions in order of time, with both halves of a block.
     """
     if not rows:
         return ()
@@ -44,7 +44,7 @@ def _rows_of(lead: int, leads: Sequence[int]) -> tuple[int, ...]:
 
 
 def _holding_actions(problem: Problem, rows: Sequence[Placed], leads: Sequence[int]) -> list[int | None]:
-    """Find, for each leading row, that of the action which it had to wait for until it started."""
+    """Return, for each leading row, the leading row of the action that delayed its start."""
     arrivals = find_arrivals(problem, rows, leads)
     holding: list[int | None] = [None] * len(rows)
     last_on_device: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Why each device idles: every idle tick has one of five causes."""
+"""The idle time of devices by cause: every idle tick has one of five causes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CAUSES = ("filling", "data", "latency", "order", "draining")
 
 @dataclass(frozen=True)
 class Idle:
-    """The idle time of one device, in ticks; the five add up to all of it.
+    """The idle time of one device, in ticks; the five causes add up to all of it.
 
     Attributes
     ----------
     filling : int
-        From the first start of all to the device's first start; for a device without work, everything.
+        From the first start of all devices to this device's first start; for a device without work, everything.
     data : int
-        While what the device waits for is still being computed.
+        While the input that the device waits for is being computed.
     latency : int
-        While it is under way.
+        While that input is in transit.
     order : int
         While the device could already have started a later action, or the next one itself.
     draining : int
-        From the device's last end to the last end of all.
+        From the device's last end to the last end of all devices.
     """
 
     filling: int
@@ -47,9 +47,9 @@ class Wait(NamedTuple):
     Attributes
     ----------
     idle : int
-        All of it; the filling, for the first action of a device.
+        The whole idle time; for the first action of a device, the filling.
     data, latency, order : int
-        Its causes; all 0 for the first action of a device.
+        Its parts by cause; all 0 for the first action of a device.
     producer : Key or None
         The task whose result arrives last (of several, the one that ends last); None if the action waits for no task.
     """
@@ -63,7 +63,7 @@ class Wait(NamedTuple):
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why devices idle.
+    """The idle time of all devices, by cause.
 
     Attributes
     ----------
@@ -79,14 +79,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """When each action has the last of its inputs; by leading row (`leading_rows`), the other rows' mean nothing.
+    """The arrival of the last input of each action, by leading row (`leading_rows`); other rows' entries mean nothing.
 
     Attributes
     ----------
     moments : list of int
-        When it is there; the first start of all, where an action waits for nothing.
+        The arrival; the first start of all devices if an action waits for nothing.
     sent : list of int
-        When the task that makes it ends.
+        The end of the task that produces the input.
     producers : list of (int or None)
         The row of that task.
     """
@@ -97,7 +97,7 @@ class Arrivals:
 
 
 def leading_rows(rows: Sequence[Placed]) -> list[int]:
-    """Find, for each row, the row that stands for its action: its own, or that of the block's first half."""
+    """Return, for each row, the row that stands for its action: itself, or the row of its block's first half."""
     leads = list(range(len(rows)))
     for place, (row, following) in enumerate(pairwise(rows)):
         if row.block is not None and row.block == following.block:
@@ -106,16 +106,16 @@ def leading_rows(rows: Sequence[Placed]) -> list[int]:
 
 
 def find_arrivals(problem: Problem, rows: Sequence[Placed], leads: Sequence[int]) -> Arrivals:
-    """Find the input that each action gets last; of several, the one that was sent last.
+    """Find the input that arrives last for each action; of several, the one sent last.
 
     Parameters
     ----------
     problem : Problem
-        Whose precedences say what waits for what.
+        The problem, with its precedences.
     rows : sequence of Placed
-        When each task runs.
+        The times of all tasks.
     leads : sequence of int
-        What `leading_rows` says of them.
+        The `leading_rows` of them.
     """
     place_of = {row.task: place for place, row in enumerate(rows)}
     ends = [row.end for row in rows]
@@ -133,25 +133,25 @@ def find_arrivals(problem: Problem, rows: Sequence[Placed], leads: Sequence[int]
 
 
 def explain_idle(problem: Problem, rows: Sequence[Placed]) -> Waiting:
-    """Say why each device idles, from the first start of all to the last end of all.
+    """Divide the idle time of each device by cause, from the first start of all devices to the last end of all.
 
-    A gap before an action is divided at two moments. Up to the end of the task whose result the action gets last, the
-    device waits for data, and then for the latency; but from the moment at which it could have started a later action
-    of its order, or this one, it idles because of the order. It can start an action that has all of its inputs, if what
-    the action takes fits the device's memory.
+    A gap before an action is divided at two moments. Until the end of the task whose result arrives last for the
+    action, the device waits for data, and after that for the latency. But from the moment at which the device could
+    have started a later action of its order, or this one, it idles because of the order. It can start an action that
+    has all its inputs, if the memory that the action takes fits on the device.
 
     Parameters
     ----------
     problem : Problem
-        What was scheduled.
+        The problem that was scheduled.
     rows : sequence of Placed
-        When each task runs; device by device in the order of time, the halves of a block one after the other. Each
-        task of the problem runs once, and a device runs one action at a time.
+        The times of all tasks, device by device in order of time; the halves of a block are adjacent. Each task of the
+        problem runs once, and a device runs one action at a time.
 
     Returns
     -------
     Waiting
-        The idle time of each device and before each row.
+        The idle time of each device, and before each row.
     """
     leads = leading_rows(rows)
     arrivals = find_arrivals(problem, rows, leads)
@@ -185,7 +185,7 @@ def _actions_by_device(devices: int, rows: Sequence[Placed], leads: Sequence[int
 
 
 class _Memory:
-    """What actions take and what devices have left; on a device without a limit, nothing counts."""
+    """The memory that actions take and that devices have left; devices without a limit are not tracked."""
 
     def __init__(self, problem: Problem, rows: Sequence[Placed], leads: Sequence[int]) -> None:
         given = problem.capacities or (None,) * problem.devices
@@ -204,7 +204,7 @@ class _Memory:
 
 
 def _taken(problem: Problem, rows: Sequence[Placed], leads: Sequence[int]) -> dict[int, int]:
-    """Add up what each action takes, by leading row."""
+    """Add up the memory that each action takes, by leading row."""
     amounts: dict[Key, int] = {}
     for hold in problem.holds:
         amounts[hold.take] = amounts.get(hold.take, 0) + hold.amount
@@ -222,7 +222,7 @@ class _DeviceMemory(NamedTuple):
     steps: list[tuple[int, int]]
 
     def room(self, moment: int) -> int:
-        """Return how much is left when all is returned that is returned at that moment; negative if over the limit."""
+        """Return the memory left at a moment, after all that is returned then; negative if over the limit."""
         if self.capacity is None:
             return 0
         passed = bisect_right(self.steps, moment, key=itemgetter(0))
@@ -232,9 +232,9 @@ class _DeviceMemory(NamedTuple):
 def _explain_gaps(
     rows: Sequence[Placed], actions: Sequence[int], arrivals: Arrivals, memory: _DeviceMemory
 ) -> Iterator[tuple[int, tuple[int, int, int]]]:
-    """Divide the gaps of a device, from the last one back: into what waits for data, for latency, and for the order.
+    """Divide the gaps of a device, from the last one back, into waiting for data, for latency, and for the order.
 
-    ``ready`` keeps, for each amount of memory that later actions take, when the first of them has its inputs.
+    For each amount of memory that later actions take, ``ready`` keeps the moment at which the first has its inputs.
     """
     ready: dict[int, int] = {}
     for previous, action in reversed(list(pairwise(actions))):
@@ -248,12 +248,12 @@ def _explain_gaps(
 
 
 def _first_ready(ready: dict[int, int], room: int, latest: int) -> int:
-    """Find when the first of the actions that fit has its inputs; what takes no memory always fits."""
+    """Return when the first of the fitting actions has its inputs; an action that takes no memory always fits."""
     return min((moment for amount, moment in ready.items() if amount == 0 or amount <= room), default=latest)
 
 
 def _divide(free: int, start: int, sent: int, choice: int) -> tuple[int, int, int]:
-    """Divide a gap at the end of the producer and at the moment from which the device had something to start."""
+    """Divide a gap at the end of the producer and at the moment from which the device could start an action."""
     idle_by_order = min(start, max(free, choice))
     under_way = min(idle_by_order, max(free, sent))
     return under_way - free, idle_by_order - under_way, start - idle_by_order

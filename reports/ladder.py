@@ -1,4 +1,4 @@
-"""The ladder: from the ideal time of the work to the makespan, in steps that say what each part is lost to."""
+"""The ladder: from the ideal time of the work to the makespan, in one step per cause of lost time."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ STEPS = ("cut", "imbalance", "filling_and_draining", "latency", "memory", "order
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where a schedule's time goes, exactly, in the user's unit of time.
+    """The parts of a schedule's makespan, exactly, in the user's unit of time.
 
-    Every step is the difference of two true lower bounds, the last one of the makespan and the highest bound; none is
-    negative, and ``ideal − saved`` with all steps is the makespan.
+    Every step is the difference between two true lower bounds; the last one is that between the makespan and the
+    highest bound. None is negative, and ``ideal − saved`` plus all steps is the makespan.
 
     Attributes
     ----------
     ideal : Fraction
         U: all forwards and backwards, un-overlapped, spread evenly over the devices.
     saved : Fraction
-        What overlapped blocks, and halves that are shorter than the whole, can take off U at most.
+        The most that overlapped blocks, and halves shorter than the full backward, can take off U.
     imbalance : Fraction
         The largest least load of a device, less ``ideal − saved``.
     filling_and_draining : Fraction
         The bound without latency and without memory limit, less that load.
     latency : Fraction
-        What the bound rises by latency.
+        The rise of the bound by latency.
     memory : Fraction
-        What it rises further by the memory limit.
+        Its further rise by the memory limit.
     order : Fraction
-        The makespan without waiting communication less the bound: the most that another order can still gain.
+        The makespan without waiting communication, less the bound: the most that another order can still gain.
     limited : bool
-        Whether the memory limit counts; a schedule that exceeds it is measured against the bound without it.
+        Whether the memory limit counts; a schedule that exceeds it is measured against the bound without the limit.
     cut : Fraction
-        For a model of layers: what the same order is known to save on another cut. It is taken off the steps behind it,
-        the imbalance first, and never off the order.
+        For a model of layers, the time that the same order is known to save on another cut. It is taken off the steps
+        after it, the imbalance first, and never off the order.
     communication : Fraction
-        What the makespan rises because transfers wait: for each other, for receives, or computing for them.
+        The rise of the makespan by waiting: transfers wait for each other or for receives, or computing waits for them.
     """
 
     ideal: Fraction
@@ -53,12 +53,12 @@ class Ladder:
     communication: Fraction = Fraction(0)
 
     def with_cut(self, saved: Fraction) -> Ladder:
-        """Set apart what another cut would save.
+        """Move the time that another cut would save into a step of its own.
 
         Parameters
         ----------
         saved : Fraction
-            By how much the same order is shorter on the best cut that is known.
+            The time by which the same order is shorter on the best known cut.
         """
         left = saved
         steps = {}

@@ -1,47 +1,59 @@
-"""How much memory each device holds over time, static memory included."""
+"""The memory of each device over time, including static memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+import numpy as np
+
+from solver.numbered import Exact, Numbered, Timeline, integers, sorting
 from solver.problem import Placed, Problem
 
 
 def memory_steps(problem: Problem, rows: Sequence[Placed]) -> list[list[tuple[int, int]]]:
-    """Follow the memory that each device holds.
+    """Return the memory of each device over time.
 
     Parameters
     ----------
     problem : Problem
-        Whose holds say what is taken and returned.
+        The problem, whose holds define what is taken and returned.
     rows : sequence of Placed
-        When each task runs.
+        The times of all tasks.
 
     Returns
     -------
     list of list of (int, int)
-        For each device the moments at which its level changes (ticks) with the level from then on. What is returned at
-        a moment is gone before anything is taken at it. Static memory is there from the first start of all.
+        For each device the moments (in ticks) at which its level changes, with the level from then on. Memory returned
+        at a moment is free before anything is taken at that moment. Static memory is held from the first start of all.
     """
-    start_of_all = min((row.start for row in rows), default=0)
-    changes: list[list[tuple[int, int]]] = [
-        [(start_of_all, always)] if (always := problem.static_of(device)) else [] for device in range(problem.devices)
-    ]
-    placed = {row.task: row for row in rows}
-    for hold in problem.holds:
-        taker = placed[hold.take]
-        changes[taker.device].append((taker.start, hold.amount))
-        changes[taker.device] += [(placed[task].end, -part) for task, part in hold.returns if part]
-    return [_levels(each) for each in changes]
+    steps: list[list[tuple[int, int]]] = []
+    for moment, level in _levels(problem, rows):
+        last = np.append(moment[1:] != moment[:-1], True)[: len(moment)].astype(np.bool_)
+        steps.append(list(zip(moment[last].tolist(), level[last].tolist(), strict=True)))
+    return steps
 
 
-def _levels(changes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    changes.sort()
-    levels: list[tuple[int, int]] = []
-    level = 0
-    for moment, together in groupby(changes, key=itemgetter(0)):
-        level += sum(change for _, change in together)
-        levels.append((moment, level))
-    return levels
+def peak_memory(problem: Problem, rows: Sequence[Placed]) -> list[int]:
+    """Find the most memory that each device holds at one time, in ticks of memory."""
+    return [int(level.max()) if len(level) else 0 for _, level in _levels(problem, rows)]
+
+
+def _levels(problem: Problem, rows: Sequence[Placed]) -> Iterator[tuple[Exact, Exact]]:
+    """Give for each device when something is taken or returned, and the level then, what is returned first."""
+    holds, timeline = Numbered(problem).holds, Timeline.of(problem, rows)
+    row_of = np.empty(len(problem.tasks), dtype=np.int64)
+    row_of[timeline.number] = np.arange(len(timeline))
+    taker, returner, parts = row_of[holds.take], row_of[holds.returner], np.flatnonzero(holds.part)
+    device = timeline.device[np.concatenate([taker, taker[holds.hold[parts]]])]
+    moment = np.concatenate([timeline.start[taker], timeline.end[returner[parts]]])
+    change = np.concatenate([holds.amount, -holds.part[parts]])
+    order = sorting(device, moment, change)
+    bounds = np.searchsorted(device[order], np.arange(problem.devices + 1)).tolist()
+    beginning = timeline.start.min() if len(timeline) else 0
+    for place, (first, last) in enumerate(pairwise(bounds)):
+        here, always = order[first:last], integers([problem.static_of(place)])
+        moments, level = moment[here], np.cumsum(change[here]) + always
+        if always[0]:
+            moments, level = np.insert(moments, 0, beginning), np.concatenate([always, level])
+        yield moments, level

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
-from reports.memory import memory_steps
+import numpy as np
+
+from reports.memory import peak_memory
+from solver.numbered import Timeline
 from solver.problem import Placed, Problem
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a schedule costs, in the user's units; each figure is rounded once, from an exact value.
+    """The figures of a schedule, in the user's units; each is rounded once, from an exact value.
 
     Attributes
     ----------
@@ -22,17 +27,17 @@ class Figures:
     span : float
         S: the longest (last end − first start) of one device.
     busy : tuple of float
-        For each device the durations of its actions, a block counted once.
+        For each device the sum of its actions' durations, counting a block once.
     ideal : float
         U: all forwards and backwards, un-overlapped, spread evenly over the devices.
     bubble_ratio : float
         1 − Σ busy ÷ (devices × T).
     bubble_over_ideal : float
-        (T − U) ÷ U, the bubble of Megatron and PP-Emulation; negative where overlap beats U.
+        (T − U) ÷ U, the bubble of Megatron and PP-Emulation; negative if overlap beats U.
     span_bubble_ratio : float
-        1 − U ÷ S, the Zero Bubble paper's.
-    peak_memory : tuple of float
-        For each device the most memory it holds at one time.
+        1 − U ÷ S, the Zero Bubble paper's bubble.
+    peaks : tuple of Fraction
+        For each device the most memory that it holds at one time, exactly; these decide what fits a limit.
     """
 
     makespan: float
@@ -42,7 +47,23 @@ class Figures:
     bubble_ratio: float
     bubble_over_ideal: float
     span_bubble_ratio: float
-    peak_memory: tuple[float, ...]
+    peaks: tuple[Fraction, ...]
+
+    @cached_property
+    def peak_memory(self) -> tuple[float, ...]:
+        """For each device the most memory it holds at one time."""
+        return tuple(map(float, self.peaks))
+
+    def excesses(self, limits: Sequence[Fraction | None]) -> dict[int, Fraction]:
+        """Return the devices that hold more than their limit, and by how much.
+
+        Parameters
+        ----------
+        limits : sequence of Fraction or None
+            The memory limit of each device.
+        """
+        pairs = enumerate(zip(self.peaks, limits, strict=True))
+        return {device: peak - limit for device, (peak, limit) in pairs if limit is not None and peak > limit}
 
 
 def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figures:
@@ -51,26 +72,27 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figure
     Parameters
     ----------
     problem : Problem
-        What was scheduled.
+        The problem that was scheduled.
     rows : sequence of Placed
-        When each task runs, in ticks.
+        The times of all tasks, in ticks.
     ideal : Fraction
         U in the user's unit of time.
     """
-    return figures_of(problem, Extents(*_extents(problem.devices, rows), peak_memory(problem, rows)), ideal)
+    timeline = Timeline.of(problem, rows)
+    return figures_of(problem, Extents(*_extents(problem, timeline), peak_memory(problem, timeline)), ideal)
 
 
 class Extents(NamedTuple):
-    """What the figures of a timeline are computed from, for each device, in ticks.
+    """The data that a timeline's figures are computed from, for each device, in ticks.
 
     Attributes
     ----------
     first, last : list of int
-        When it first starts and last ends something.
+        Its first start and its last end.
     busy : list of int
-        The durations of its actions, a block counted once.
+        The sum of its actions' durations, counting a block once.
     peaks : list of int
-        The most memory it holds at one time.
+        The most memory that it holds at one time.
     """
 
     first: list[int]
@@ -80,14 +102,14 @@ class Extents(NamedTuple):
 
 
 def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
-    """Compute the figures of a timeline of which no more is known than its extents.
+    """Compute the figures of a timeline from its extents alone.
 
     Parameters
     ----------
     problem : Problem
-        What was scheduled, or so much of it that it has the units and the number of devices.
+        The problem that was scheduled; only its units and its number of devices are used.
     extents : Extents
-        Of the timeline.
+        The timeline's extents.
     ideal : Fraction
         U in the user's unit of time.
     """
@@ -105,28 +127,24 @@ def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
         bubble_ratio=(room - sum(busy)) / room,
         bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
         span_bubble_ratio=float((span - ideal_ticks) / span),
-        peak_memory=tuple(peak / problem.amounts_per_unit for peak in peaks),
+        peaks=tuple(Fraction(peak, problem.amounts_per_unit) for peak in peaks),
     )
 
 
-def _extents(devices: int, rows: Sequence[Placed]) -> tuple[list[int], list[int], list[int]]:
+def _extents(problem: Problem, rows: Timeline) -> tuple[list[int], list[int], list[int]]:
     """Find each device's first start, last end, and busy time."""
-    start_of_all = min(row.start for row in rows)
-    first: list[int | None] = [None] * devices
-    last = [start_of_all] * devices
-    busy = [0] * devices
-    counted: set[int] = set()
-    for _, device, start, end, block in rows:
-        earliest = first[device]
-        first[device] = start if earliest is None else min(start, earliest)
-        last[device] = max(end, last[device])
-        if block is None or block not in counted:
-            busy[device] += end - start
-        if block is not None:
-            counted.add(block)
-    return [start_of_all if start is None else start for start in first], last, busy
-
-
-def peak_memory(problem: Problem, rows: Sequence[Placed]) -> list[int]:
-    """Find the most memory that each device holds at one time, in ticks of memory."""
-    return [max((level for _, level in steps), default=0) for steps in memory_steps(problem, rows)]
+    lasts = rows.end - rows.start
+    halves = np.flatnonzero(rows.block >= 0)
+    second = np.setdiff1d(halves, halves[np.unique(rows.block[halves], return_index=True)[1]])
+    lasts[second] = 0
+    order = np.argsort(rows.device, kind="stable")
+    start, end, lasts = rows.start[order], rows.end[order], lasts[order]
+    start_of_all = int(start.min())
+    first, last, busy = ([nothing] * problem.devices for nothing in (start_of_all, start_of_all, 0))
+    bounds = np.searchsorted(rows.device[order], np.arange(problem.devices + 1)).tolist()
+    for device, (begin, behind) in enumerate(pairwise(bounds)):
+        if begin < behind:
+            here = slice(begin, behind)
+            first[device], last[device] = int(start[here].min()), int(end[here].max())
+            busy[device] = int(lasts[here].sum())
+    return first, last, busy

@@ -1,4 +1,4 @@
-"""What schedules do under noise: their figures, and the table that shows them."""
+"""Schedules under noise: their figures, and the table that shows them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class NoiseFigures:
     mean : float
         The mean of all draws.
     standard_error : float
-        How far the mean may be off: its standard deviation over other draws of as many.
+        The standard error of the mean: its standard deviation over repeated sets of the same number of draws.
     low, high : float
         One draw in twenty is shorter than ``low``, one in twenty longer than ``high``.
     best : float or None
-        In which part of the draws it is the shortest of those it is shown with that fit the memory; of several equally
-        short ones each has its part. None for one that does not fit where others do.
+        The fraction of draws in which it is the shortest of the schedules in the table that fit the memory; equally
+        short ones share a draw. None if it does not fit and others do.
     samples : int
-        How many draws there are.
+        The number of draws.
     """
 
     mean: float
@@ -55,11 +55,11 @@ class NoisyRow:
     Attributes
     ----------
     name : str
-        What it is called.
+        Its name.
     makespan : float
         Its makespan without noise.
     figures : NoiseFigures
-        With noise.
+        Its figures with noise.
     """
 
     name: str
@@ -67,7 +67,7 @@ class NoisyRow:
     figures: NoiseFigures
 
     def cells(self) -> list[str]:
-        """Write the figures, as `TITLES` names them."""
+        """Write the figures in the order of `TITLES`."""
         figures = self.figures
         return [
             number(figures.mean),
@@ -79,14 +79,14 @@ class NoisyRow:
 
 
 def noise_table(rows: Sequence[NoisyRow], about: str, unit: str = "") -> str:
-    """Write the figures of schedules under noise as a table, the least mean first.
+    """Write the figures of schedules under noise as a table, the smallest mean first.
 
     Parameters
     ----------
     rows : sequence of NoisyRow
-        At least one.
+        The schedules; at least one.
     about : str
-        What the noise is.
+        A description of the noise.
     unit : str
         The unit of time.
     """
@@ -103,7 +103,7 @@ def noise_table(rows: Sequence[NoisyRow], about: str, unit: str = "") -> str:
 
 
 def noise_sentence(rows: Sequence[NoisyRow]) -> str:
-    """Say which schedule is the shortest under noise, and whether that is the one without."""
+    """Say which schedule is the shortest under noise, and whether it is also the shortest without."""
     least = min(rows, key=lambda row: row.figures.mean)
     fitting = [row for row in rows if row.figures.best is not None]
     if fitting:
@@ -119,4 +119,4 @@ def noise_sentence(rows: Sequence[NoisyRow]) -> str:
         loss = shortest.figures.mean / least.figures.mean - 1
         text += f"; {shortest.name}, the shortest without noise, is {percent(loss)} behind it on average"
     often = max(fitting or rows, key=lambda row: row.figures.best or 0.0)
-    return f"{text}. {often.name} is the best most often, in {percent(often.figures.best or 0.0)} of the draws."
+    return f"{text}. {often.name} wins most often, in {percent(often.figures.best or 0.0)} of the draws."

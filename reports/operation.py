@@ -1,4 +1,4 @@
-"""What reports know of a task: which stage, which kind, which microbatch."""
+"""A task as reports see it: its stage, its kind, its microbatch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from solver.problem import Key
 
 
 class Operation(NamedTuple):
-    """A task of a pipeline; any tuple of these three will do."""
+    """A task of a pipeline; any tuple of these three can be read as one."""
 
     stage: int
     kind: str

@@ -1,11 +1,11 @@
-"""Charts as pictures, made without a browser."""
+"""Renders charts as pictures, without a browser."""
 
 from __future__ import annotations
 
 from typing import Any
 
 WIDTH = 760
-"""Pixels, for charts that fill whatever width they get."""
+"""Width in pixels of charts that would fill their container."""
 
 _CONFIG = {"background": "white", "view": {"stroke": None}, "axis": {"labelLimit": 240, "labelOverlap": True}}
 
@@ -16,9 +16,9 @@ def picture(chart: Any, form: str) -> bytes:
     Parameters
     ----------
     chart : altair.Chart
-        Any kind of chart. Where it fills its container, it becomes `WIDTH` pixels wide.
+        Any kind of chart. If it fills its container, it becomes `WIDTH` pixels wide.
     form : {"png", "svg"}
-        What to render; PNG with twice as many pixels in each direction, for print.
+        The format; a PNG has twice as many pixels in each direction, for print.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The table of plans: what the best cut of each order takes, what none can beat, and where the layers lie."""
+"""The table of plans: the makespan, bound and layers of the best cut of each order."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class PlanRow:
     name : str
         The order.
     stages_per_device : int
-        How many stages each device holds.
+        The number of stages on each device.
     makespan : float
-        How long it takes.
+        Its makespan.
     bound : float or None
-        What no cut can beat; None where nothing is proven.
+        A makespan that no cut can beat; None if nothing is proven.
     status : str
         ``optimal`` or ``feasible``.
     peak_memory : float
-        The most that a device holds.
+        The most memory that a device holds.
     layers : sequence of int
         The layers of each stage.
     recomputed : sequence of int
-        How many of them are recomputed.
+        The number of recomputed layers of each stage.
     """
 
     name: str
@@ -46,16 +46,16 @@ class PlanRow:
 
 
 def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
-    """Write plans as a table, best first, the first marked ``*``.
+    """Write plans as a table, best first, with the first marked ``*``.
 
     Parameters
     ----------
     rows : sequence of PlanRow
-        At least one.
+        The plans; at least one.
     unit : str
-        The unit of time; empty where it has no name.
+        The unit of time; empty if it has no name.
     width : int or None
-        How many columns there are: then the layers of each plan have a line of their own. None for as many as it takes.
+        The number of columns; the layers of each plan then get a line of their own. None for as many as needed.
     """
     titles = ("", "strategy", "v", "makespan", "bound", "gap", "status", "memory")
     units = [("", "", "", unit, unit, "", "", "")] if unit else []
@@ -76,7 +76,7 @@ def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
 
 
 def _bodies(lines: Sequence[str], rows: int) -> list[list[str]]:
-    """Split what was aligned into one part a row: a name that is too long has made two lines of one."""
+    """Split aligned lines into the lines of each row; a name that is too long has made two lines of its row."""
     whole = [line.split("\n") for line in lines]
     return whole if len(whole) == rows else [[line] for line in lines]
 
@@ -100,6 +100,6 @@ def _cut(row: PlanRow) -> str:
 
 
 def shortened(counts: Sequence[int]) -> str:
-    """Write numbers in a row, equal neighbours together: ``11 10×4 9``."""
+    """Write numbers in a row, grouping equal neighbours: ``11 10×4 9``."""
     rows = [(value, len(list(row))) for value, row in groupby(counts)]
     return " ".join(f"{value}×{times}" if times > 2 else " ".join([str(value)] * times) for value, times in rows)

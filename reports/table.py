@@ -1,11 +1,12 @@
-"""The table of figures, for a terminal of 80 columns."""
+"""The table of figures, for terminals of 80 columns."""
 
 from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reports.metrics import Figures
 from reports.numbers import number, percent, signed_percent
@@ -19,29 +20,29 @@ class Row:
     Attributes
     ----------
     name : str
-        What it is called.
+        Its name.
     sizes : (int, int, int)
         Devices, stages, microbatches.
     figures : Figures
         Its figures.
-    limits : sequence of float or None
+    exact_limits : sequence of Fraction or None
         The memory limit of each device.
     status : str
-        ``replayed``, or what a search says of its result.
+        ``replayed``, or the status of a search.
     objective : str
-        What is compared: ``makespan`` or ``span``.
+        The objective: ``makespan`` or ``span``.
     bound : float or None
         A lower bound of the objective.
     unit : str
-        The unit of time; empty where nobody named it.
+        The unit of time; empty if it has no name.
     communication : float or None
-        By what part the makespan rises because transfers wait; None where none does.
+        The fraction by which waiting transfers lengthen the makespan; None if none waits.
     """
 
     name: str
     sizes: tuple[int, int, int]
     figures: Figures
-    limits: Sequence[float | None]
+    exact_limits: Sequence[Fraction | None]
     status: Status = "replayed"
     objective: Objective = "makespan"
     bound: float | None = None
@@ -50,18 +51,44 @@ class Row:
 
     @property
     def value(self) -> float:
-        """The objective's value."""
+        """The value of the objective."""
         return self.figures.span if self.objective == "span" else self.figures.makespan
+
+    @property
+    def limits(self) -> list[float | None]:
+        """The memory limit of each device, to be shown."""
+        return [None if limit is None else float(limit) for limit in self.exact_limits]
 
     @property
     def over(self) -> list[int]:
         """The devices that hold more than their limit."""
-        pairs = zip(self.figures.peak_memory, self.limits, strict=True)
-        return [device for device, (peak, limit) in enumerate(pairs) if limit is not None and peak > limit]
+        return list(self.figures.excesses(self.exact_limits))
+
+    @property
+    def worst(self) -> int:
+        """The device that exceeds its limit most."""
+        excesses = self.figures.excesses(self.exact_limits)
+        return max(excesses, key=excesses.__getitem__)
+
+    def excess(self, write: Callable[[float], str], between: str) -> str:
+        """Write what the worst device holds and its limit; how much more that is, where both read the same.
+
+        Parameters
+        ----------
+        write : callable
+            How numbers are written.
+        between : str
+            The words between the two.
+        """
+        held, limit = self.figures.peaks[self.worst], self.exact_limits[self.worst] or Fraction(0)
+        holds, allowed = write(float(held)), write(float(limit))
+        if holds == allowed:
+            return f"{write(float(held - limit))} more than its limit of {allowed}"
+        return f"{holds}{between}{allowed}"
 
 
 TERMINAL_WIDTH = 80
-"""The columns that a table may take where somebody reads it on a terminal."""
+"""The width of a table for a reader at a terminal."""
 
 _SHORTEST_NAME = 12
 _LONGEST_TITLE = 10
@@ -72,17 +99,16 @@ _BOUNDED = ("bubble", "memory", "bound", "gap")
 
 
 def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
-    """Write the figures of schedules as a table, the best marked ``*`` and those over the memory limit ``!``.
+    """Write the figures of schedules as a table, with the best marked ``*`` and those over the memory limit ``!``.
 
-    Where bounds are known, they take the place of the sizes.
+    If bounds are known, they replace the sizes.
 
     Parameters
     ----------
     rows : sequence of Row
-        At least one.
+        The schedules; at least one.
     width : int or None
-        How many columns there are: a name that is too long for them gets a line of its own. None for as many as it
-        takes.
+        The number of columns; a name that does not fit gets a line of its own. None for as many as needed.
     """
     best = best_rows(rows)
     if any(row.bound is not None for row in rows):
@@ -101,7 +127,7 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
 
 
 WAITING = "comm"
-"""The title of the column that says by how much waiting transfers lengthen a schedule."""
+"""The title of the column for the time that waiting transfers add to a schedule."""
 
 
 def _waiting(row: Row) -> str:
@@ -109,23 +135,23 @@ def _waiting(row: Row) -> str:
 
 
 def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
-    """Write the unit in a second line, below the titles of times: beside them, it would take the room of names."""
+    """Write the unit in a second line below the titles of times: next to them, it would take space from the names."""
     return [titles, [unit if title in TIMES else "" for title in titles]] if unit else [titles]
 
 
 def ranking(
     rows: Sequence[Row], bound: float | None, baseline: Row | None = None, width: int | None = TERMINAL_WIDTH
 ) -> str:
-    """Write ranked schedules as a table, each with its own bound and gap, and the bound of them all as the last line.
+    """Write ranked schedules as a table, each with its own bound and gap, and their common bound as the last line.
 
     Parameters
     ----------
     rows : sequence of Row
-        Best first.
+        The schedules, best first.
     bound : float or None
-        What no schedule can beat that fits the memory.
+        A makespan that no schedule within the memory can beat.
     baseline : Row or None
-        The one that all are compared with, in a column of its own.
+        The schedule that the others are compared with, in a column of its own.
     width : int or None
         As for `table`.
     """
@@ -141,7 +167,7 @@ def _folded(notes: Sequence[str], width: int | None) -> Sequence[str]:
 
 
 def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None) -> list[tuple[str, ...]]:
-    """Write the titles of a ranking, a row for each schedule, and one for the bound: the mark, the name, the figures.
+    """Write the titles of a ranking, a row for each schedule, and one for the bound, each with mark, name and figures.
 
     Parameters
     ----------
@@ -164,14 +190,14 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
 
 
 def ranking_notes(rows: Sequence[Row], baseline: Row | None) -> list[str]:
-    """Say what the marks of a ranking mean, and what a baseline with a long name is."""
+    """Explain the marks of a ranking, and name the baseline if its name is too long for a title."""
     is_short = baseline is None or baseline.name in versus(baseline)
     notes = [] if is_short or baseline is None else [f"{versus(baseline)}: against {baseline.name}"]
     return [*notes, *_footnotes(rows, bool(best_rows(rows)))]
 
 
 def versus(baseline: Row) -> str:
-    """Name the column that compares with a baseline."""
+    """Write the title of the column that compares with a baseline."""
     title = f"vs {baseline.name}"
     return title if _width(title) <= _LONGEST_TITLE else "vs base"
 
@@ -181,7 +207,7 @@ def _compared(value: float, baseline: Row | None) -> list[str]:
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Choose the rows with the least objective among those that fit; none of one, or beside a measurement."""
+    """Return the fitting rows with the least objective; none if there is only one row, or next to a measurement."""
     fitting = [row for row in rows if not row.over]
     if len(rows) < 2 or not fitting or any(row.status == "measured" for row in rows):
         return []
@@ -194,7 +220,7 @@ def _mark(row: Row, best: bool) -> str:
 
 
 def _bounded_cells(row: Row, *, of_own: bool = False) -> tuple[str, ...]:
-    """Write a row with bound and gap; what is proven within the memory limit says nothing of a row over it."""
+    """Write a row with bound and gap; a proof within the memory limit says nothing about a row over it."""
     bound = row.bound
     return (
         number(row.value),
@@ -218,14 +244,14 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) -> list[str]:
-    """Align rows of a mark, a name and figures, as in the tables above.
+    """Align rows of a mark, a name and figures, as in this file's tables.
 
     Parameters
     ----------
     cells : sequence of sequence of str
-        A row each, titles first.
+        The cells of each row, titles first.
     width : int or None
-        How many columns there are; names take what the figures leave of them. None for as many as it takes.
+        The number of columns; names get the columns that the figures leave. None for as many as needed.
     """
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     if width is not None:
@@ -235,7 +261,7 @@ def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) 
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Align a row; a name too long for its column gets a line of its own."""
+    """Align a row; a name that is too long for its column gets a line of its own."""
     mark, name, *numbers = cells
     first = mark.ljust(widths[0]) + " " + name
     if _width(name) > widths[1]:
@@ -254,11 +280,7 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
     notes = ["* the shortest" + (" that fits the memory limit" if limited else "")] if marked else []
     for row in rows:
         if row.over:
-            worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
-            peak, limit = row.figures.peak_memory[worst], row.limits[worst] or 0
             others = f" (and {len(row.over) - 1} more)" if len(row.over) > 1 else ""
-            notes.append(
-                f"! {row.name} is over the memory limit: device {worst}{others} holds {number(peak)}, "
-                f"its limit is {number(limit)}"
-            )
+            excess = row.excess(number, ", its limit is ")
+            notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
     return notes

@@ -1,4 +1,4 @@
-"""A timeline drawn with characters: a line a device, time from left to right."""
+"""Draws a timeline with characters: one line per device, time from left to right."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
     Parameters
     ----------
     rows : sequence of Placed
-        When each task runs; the tasks are (stage, op, microbatch).
+        The times of all tasks, which are (stage, op, microbatch).
     devices : int
-        How many lines there are.
+        The number of devices.
     width : int
-        Columns to fill, the labels of the devices included.
+        The number of columns to fill, including the labels of the devices.
     paint : callable
-        Colours the text of an operation; nothing is coloured without it.
+        Colours the text of an operation; without it, nothing is coloured.
 
     Returns
     -------
     str
-        One line a device; an operation shows its kind and microbatch as far as there is room, an overlapped block both
-        halves with ``|`` between, or ``X`` where it has no room for them, and idle time dots.
+        One line per device. An operation shows its kind and microbatch as far as there is room. An overlapped block
+        shows both halves with ``|`` between them, or ``X`` without room for that. Idle time shows as dots.
     """
     label_width = len(f"device {devices - 1} ")
     columns = max(8, width - label_width)
@@ -55,7 +55,7 @@ def draw(rows: Sequence[Placed], devices: int, width: int, paint: Paint | None =
 
 
 def _bars(rows: Sequence[Placed]) -> list[tuple[str, int, int, int, str]]:
-    """List what is drawn: (text, device, start, end, kind), a block once."""
+    """List the bars to draw as (text, device, start, end, kind), each block once."""
     bars: list[tuple[str, int, int, int, str]] = []
     for place, (task, device, start, end, block) in enumerate(rows):
         _, kind, microbatch = operation(task)
@@ -68,14 +68,14 @@ def _bars(rows: Sequence[Placed]) -> list[tuple[str, int, int, int, str]]:
 
 
 def _ticks_per_column(rows: Sequence[Placed], length: int, columns: int) -> float:
-    """Choose the scale: whole columns for the shortest operation where it gets any, at most six."""
+    """Choose the scale: a whole number of columns for the shortest operation if it gets any, at most six."""
     shortest = min(row.end - row.start for row in rows)
     whole = min(6, shortest * columns // length)
     return shortest / whole if whole else length / columns
 
 
 def _fit(text: str, columns: int) -> str:
-    """Cut a text to its room, or fill it up with a rule."""
+    """Cut a text to its columns, or pad it with a rule."""
     if len(text) > columns:
         text = "X" if "|" in text else text[:1]
     return text + "─" * (columns - len(text) - 1) + ("╴" if columns > len(text) else "")

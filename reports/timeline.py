@@ -1,4 +1,4 @@
-"""The timeline as a table: one row an operation."""
+"""The timeline as a table, with one row per operation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def timeline_frame(rows: Sequence[Placed], ticks_per_unit: int) -> pd.DataFrame:
     Parameters
     ----------
     rows : sequence of Placed
-        When each task runs, in ticks; the tasks are (stage, op, microbatch).
+        The times of all tasks, which are (stage, op, microbatch), in ticks.
     ticks_per_unit : int
         Ticks in one of the user's units of time.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``device``, ``stage``, ``microbatch``, ``op``, ``start``, ``end`` (the user's unit) and ``block`` (the
-        same number for both halves of an overlapped block, missing elsewhere); device by device, in the order of time.
+        Columns ``device``, ``stage``, ``microbatch``, ``op``, ``start``, ``end`` (in the user's unit) and ``block``
+        (the same number for both halves of an overlapped block, missing elsewhere); device by device, in order of time.
     """
     tasks, devices, starts, ends, blocks = zip(*rows, strict=True)
     stages, ops, microbatches = zip(*map(operation, tasks), strict=True)

@@ -1,4 +1,4 @@
-"""The verdict on schedules, in one sentence: which is the best, how it compares, and how far it is from the bound."""
+"""The verdict on schedules in one sentence: which is best, how it compares, and how far it is from the bound."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from reports.table import Row
 
 
 def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, is_infeasible: bool = False) -> str:
-    """Say which schedule wins, by how much, and what stands in the way of a faster one.
+    """Say which schedule wins, by how much, and what prevents a faster one.
 
     Parameters
     ----------
     rows : sequence of Row
-        Best first; those over the memory limit after those that fit.
+        The schedules, best first; those over the memory limit come after those that fit.
     bound : float or None
-        What no schedule can beat that fits the memory.
+        A makespan that no schedule within the memory can beat.
     baseline : Row or None
-        The one that all are compared with.
+        The schedule that the others are compared with.
     is_infeasible : bool
         Whether nothing was found because nothing fits the memory.
     """
@@ -35,9 +35,8 @@ def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, i
 
 
 def excess(row: Row) -> str:
-    """Say on which device a schedule needs too much memory most."""
-    worst = max(row.over, key=lambda device: row.figures.peak_memory[device] - (row.limits[device] or 0))
-    return f"needs {grouped(row.figures.peak_memory[worst])} of {grouped(row.limits[worst] or 0)} on device {worst}"
+    """Say on which device a schedule exceeds its memory limit most."""
+    return f"needs {row.excess(grouped, ' of ')} on device {row.worst}"
 
 
 def _that_fits(rows: Sequence[Row]) -> str:
@@ -50,7 +49,7 @@ def _against(row: Row, baseline: Row | None) -> str:
 
 
 def compared(row: Row, baseline: Row) -> str:
-    """Say by how much a step is shorter or longer than the baseline's."""
+    """Say how much shorter or longer a step is than the baseline's."""
     ratio = row.figures.makespan / baseline.figures.makespan - 1
     if not ratio:
         return f"as long as {baseline.name}"

@@ -1,4 +1,4 @@
-"""What a page needs to replay schedules on other costs: what their times are made of, and what waits for what."""
+"""The data that a page needs to replay schedules on other costs: the parts of their times, and the dependencies."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from reports.operation import operation
 from solver.problem import Problem
 
 StageParts: TypeAlias = Sequence[Sequence[tuple[int, float]]]
-"""For each stage the costs, by number, that its time is made of, each with its amount."""
+"""For each stage, the costs that its time consists of, by number, each with its amount."""
 
 
 class CostItem(NamedTuple):
-    """A cost that can be changed.
+    """A cost that the reader can change.
 
     Attributes
     ----------
     key : str
         The configuration's key.
     place : str
-        Of which stage, or of which kind of layers.
+        Its stage, or its kind of layers.
     label : str
-        What it is called.
+        Its label.
     """
 
     key: str
@@ -32,14 +32,15 @@ class CostItem(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What a little less, or more, of one thing does to a makespan.
+    """The effect of slightly shrinking or growing one thing on a makespan.
 
     Attributes
     ----------
     label : str
-        Of what: a cost, all costs of a kind, the latency, or a device.
+        The thing: a cost, all costs of a kind, the latency, or a device.
     shrinking, growing : float
-        By which part of 1 % the makespan shrinks where it shrinks by 1 %, and grows where it grows.
+        The shrinkage of the makespan if the thing shrinks by 1 %, and its growth if it grows by 1 %, as fractions of
+        1 %.
     """
 
     label: str
@@ -54,17 +55,19 @@ class Replayable:
     Attributes
     ----------
     parts : mapping of str to StageParts
-        By the kind of operation, ``F``, ``B``, ``I``, ``W``, and ``block`` where blocks have times of their own.
+        Keyed by the kind of operation, ``F``, ``B``, ``I``, ``W``, and ``block`` if blocks have times of their own.
     overlap : float or None
-        σ, where the time of a block follows from its halves.
+        σ, if the time of a block follows from its halves.
     waits : sequence of (str, int, str, int)
-        What waits for what of the same microbatch: kind and stage of both. What crosses devices takes the latency.
+        The dependencies within a microbatch: kind and stage of the producer, then of the consumer. A result that
+        crosses devices takes the latency.
     memory : mapping of str to sequence of float
-        What F takes on each stage when it starts, and what the other kinds return when they end, in the user's unit.
+        The memory that F takes on each stage when it starts, and that the other kinds return when they end, in the
+        user's unit.
     static : sequence of float
-        What each device holds at all times.
+        The memory that each device holds at all times.
     effects : sequence of Effect
-        What each cost does to its makespan; those that do nothing left out.
+        The effects of costs on its makespan, without those that have none.
     """
 
     parts: Mapping[str, StageParts]
@@ -75,7 +78,7 @@ class Replayable:
     effects: Sequence[Effect]
 
     def to_dict(self) -> dict[str, Any]:
-        """Write what the page's script needs."""
+        """Write the data for the page's script."""
         return {
             "parts": self.parts,
             "overlap": self.overlap,
@@ -87,14 +90,14 @@ class Replayable:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What can be changed, and the schedules that follow.
+    """The costs that the reader can change, and the schedules that can be replayed.
 
     Attributes
     ----------
     costs : sequence of CostItem
-        What the parts of times name by number.
+        The costs, which the parts of times refer to by number.
     latency : float
-        Of a transfer.
+        The latency of a transfer.
     schedules : sequence of Replayable or None
         One for each schedule of the section; None for one that cannot be replayed on other costs.
     """
@@ -105,20 +108,20 @@ class WhatIf:
 
 
 def waits_of(problem: Problem, latency: int) -> list[tuple[str, int, str, int]] | None:
-    """Sum up what waits for what, as a rule for every microbatch.
+    """Return the dependencies as a rule for every microbatch.
 
     Parameters
     ----------
     problem : Problem
         Its tasks are (stage, kind, microbatch).
     latency : int
-        How long a result takes to another device, in ticks.
+        The time of a result to another device, in ticks.
 
     Returns
     -------
     list of (str, int, str, int) or None
-        Kind and stage of what is waited for, and of what waits, all of the same microbatch. None where the problem is
-        not of this form: lags that are no transfers, or a rule that does not hold for every microbatch.
+        Kind and stage of the producer, then of the consumer, both of the same microbatch. None if the problem does not
+        have this form: it has lags that are no transfers, or a rule that does not hold for every microbatch.
     """
     rules: dict[tuple[str, int, str, int], int] = {}
     for before, after, lag in problem.precedences:
@@ -138,7 +141,7 @@ def waits_of(problem: Problem, latency: int) -> list[tuple[str, int, str, int]] 
 
 
 def returns_of(problem: Problem, stages: int) -> dict[str, list[float]] | None:
-    """Sum up what F takes on each stage and what the others return; None where microbatches differ."""
+    """Return the memory that F takes on each stage and that the other kinds return; None if microbatches differ."""
     amounts: dict[tuple[str, int], set[int]] = {}
     for hold in problem.holds:
         taker = operation(hold.take)
@@ -154,5 +157,5 @@ def returns_of(problem: Problem, stages: int) -> dict[str, list[float]] | None:
 
 
 def strongest(effects: Sequence[Effect], count: int) -> Iterator[Effect]:
-    """List the effects that shorten a step most."""
+    """Yield the effects that shorten a step most."""
     yield from sorted(effects, key=lambda effect: (-effect.shrinking, -effect.growing))[:count]

@@ -1,4 +1,4 @@
-"""The shortest and the longest block that each task can be in."""
+"""The shortest and the longest possible block of each task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from solver.problem import Key, Problem
 
 
 def block_durations(problem: Problem) -> Iterator[tuple[int, int, int, int]]:
-    """List the blocks that each device can run: the device, the classes of both halves, and how long they last."""
+    """Yield the blocks that each device can run: the device, the classes of both halves, and the duration."""
     firsts, seconds = _classes(problem, problem.fusing.firsts), _classes(problem, problem.fusing.seconds)
     durations = problem.fusing.durations
     for device, classes in firsts.items():
@@ -20,7 +20,7 @@ def block_durations(problem: Problem) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _classes(problem: Problem, classes: Mapping[Key, int]) -> dict[int, dict[int, None]]:
-    """Gather the classes of each device, in a fixed order."""
+    """Collect the classes of each device, in a fixed order."""
     found: dict[int, dict[int, None]] = defaultdict(dict)
     for key, each in classes.items():
         found[problem.tasks[key].device][each] = None
@@ -28,7 +28,7 @@ def _classes(problem: Problem, classes: Mapping[Key, int]) -> dict[int, dict[int
 
 
 def shortest_blocks(problem: Problem) -> dict[Key, int]:
-    """Find how long the shortest block lasts that each task can be in; those that cannot be in one are left out."""
+    """Find the duration of each task's shortest possible block; tasks without blocks are omitted."""
     least_of_first: dict[tuple[int, int], int] = {}
     least_of_second: dict[tuple[int, int], int] = {}
     for device, first, second, duration in block_durations(problem):
@@ -42,7 +42,7 @@ def shortest_blocks(problem: Problem) -> dict[Key, int]:
 
 
 def longest_blocks(problem: Problem) -> dict[Key, int]:
-    """Find how long the longest block lasts that each first half can be in."""
+    """Find the duration of each first half's longest possible block."""
     longest: dict[tuple[int, int], int] = {}
     for device, first, _, duration in block_durations(problem):
         longest[device, first] = max(duration, longest.get((device, first), duration))

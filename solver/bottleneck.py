@@ -1,4 +1,4 @@
-"""Cutting a row of items into parts so that the greatest cost of a part is least, and all other cuts in their order."""
+"""Cuts a row of items into parts such that the greatest cost of a part is least, and yields all other cuts in order."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from itertools import count, pairwise
 from solver.deadline import check_time
 
 Cost = Callable[[int, int, int], int | None]
-"""``cost(part, start, stop)``: what a part costs that holds the items ``start`` up to ``stop``; None: it may not."""
+"""``cost(part, start, stop)``: the cost of a part with the items from ``start`` up to ``stop``; None if not allowed."""
 
 
 class Bottleneck:
     """The cuts of a row of items into parts, by the greatest cost of a part.
 
-    V(d, b), the least greatest cost with which the first d parts hold the first b items, is the least over a of
-    max(V(d − 1, a), cost(d − 1, a, b)).
+    Let V(d, b) be the least possible greatest cost if the first d parts hold the first b items. It is the minimum over
+    a of max(V(d − 1, a), cost(d − 1, a, b)).
 
     Parameters
     ----------
     parts, items : int
-        How many there are of each.
+        The number of each.
     cost : callable
-        What a part costs; asked once for each part, start and stop.
+        The cost of a part; called once for each part, start and stop.
     deadline : float, optional
         On the clock of `time.perf_counter`.
 
@@ -49,19 +49,20 @@ class Bottleneck:
 
     @property
     def least(self) -> int | None:
-        """The least greatest cost; None where no cut is allowed."""
+        """The least possible greatest cost; None if no cut is allowed."""
         return self._least[-1][-1]
 
     def cuts(self) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield every cut with its greatest cost, the least first.
+        """Yield every cut with its greatest cost, in increasing order.
 
-        A cut is found from its end: what is chosen so far costs g at most, the rest at least V, and what has the least
-        max(g, V) goes on first. V is exact, so nothing is looked at that costs more than what is yielded next.
+        Cuts are built from their end: the parts chosen so far cost at most g each, the rest at least V, and the partial
+        cut with the least max(g, V) is extended first. V is exact, so no partial cut is examined that costs more than
+        the next cut yielded.
 
         Yields
         ------
         int, tuple of int
-            The greatest cost, and how many items each part holds.
+            The greatest cost, and the number of items in each part.
         """
         if self.least is None:
             return

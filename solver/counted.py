@@ -1,20 +1,28 @@
-"""A number with its noun, as messages write it."""
+"""A number with its noun, and lists of names, for messages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def counted(count: int, what: str) -> str:
-    """Write how many there are of something: ``1 device``, ``2 microbatches``, ``20,000 operations``.
+    """Write a count with its noun: ``1 device``, ``2 microbatches``, ``20,000 operations``.
 
     Parameters
     ----------
     count : int
-        How many.
+        The number.
     what : str
-        One of them. Its plural ends in ``es`` after ``ch`` and ``s``, in ``ies`` for ``y``, else in ``s``.
+        The noun in the singular. Its plural ends in ``es`` after ``ch`` and ``s``, in ``ies`` for ``y``, else in ``s``.
     """
     if count == 1:
         return f"1 {what}"
     if what.endswith("y"):
         return f"{count:,} {what[:-1]}ies"
     return f"{count:,} {what}{'es' if what.endswith(('ch', 's')) else 's'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write a list of names, separated by commas, or by semicolons if a name contains a comma."""
+    every = list(names)
+    return ("; " if any("," in name for name in every) else ", ").join(every)

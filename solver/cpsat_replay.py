@@ -1,4 +1,4 @@
-"""The CP-SAT engine: a fixed order as precedences, the makespan minimised, then shifted left."""
+"""The CP-SAT engine: models a fixed order as precedences, minimises the makespan, then shifts all actions left."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ortools.sat.python import cp_model
 
 from solver.order_graph import between_actions, check_complete, deadlock, order_graph
 from solver.problem import Action, Orders, Precedence, Problem
-from solver.time_step import time_step
+from solver.resolution import time_step
 
 
 def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
     """Find the earliest start of every action of a fixed order with CP-SAT.
 
-    Durations that are too fine for 64 bits are rounded for the solver only: its starts give an order in which
-    every action follows what it waits for, and the shift to the left along that order is exact.
+    Durations that are too fine for 64 bits are rounded for the solver only: its starts give an order in which every
+    action comes after those that it waits for, and the shift to the left along that order is exact.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
 
 
 def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
-    """Collect the precedences between actions and along each device, without those the device's order implies."""
+    """Collect the precedences between actions and along each device, without those that the device's order implies."""
     position = {action: (device, place) for device, order in enumerate(orders) for place, action in enumerate(order)}
     edges: list[Precedence] = []
     for before, after, lag in between_actions(problem, orders):
@@ -66,7 +66,7 @@ def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
 def solve(
     actions: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence], step: int
 ) -> tuple[dict[Action, int], int] | None:
-    """Minimise the makespan; None if the edges hold a circle that takes time."""
+    """Minimise the makespan; None if the edges form a circle that takes time."""
     rounded = {
         action: max(1, round(duration / step)) if step > 1 else duration for action, duration in durations.items()
     }
@@ -92,23 +92,23 @@ def solve(
 
 
 def set_parameters(solver: cp_model.CpSolver) -> None:
-    """Switch off what only costs time on a model that propagation alone solves."""
+    """Switch off features that only cost time, since propagation alone solves this model."""
     solver.parameters.cp_model_presolve = False
     solver.parameters.cp_model_probing_level = 0
     solver.parameters.symmetry_level = 0
     solver.parameters.linearization_level = 0
     solver.parameters.num_workers = 1
-    solver.parameters.catch_sigint_signal = False  # else Ctrl-C would end the solve, not the program
+    solver.parameters.catch_sigint_signal = False  # otherwise Ctrl-C would end the solve, not the program
     solver.parameters.new_linear_propagation = False  # the older one follows chains of precedences in linear time
 
 
 def in_waiting_order(
     actions: Sequence[Action], edges: Sequence[Precedence], rough_starts: dict[Action, int]
 ) -> list[Action] | None:
-    """List the actions, each behind all that it waits for; None if actions of no duration wait in a circle.
+    """List the actions, each after those that it waits for; None if actions of no duration wait in a circle.
 
-    What takes time starts before what waits for it. What takes none may start at the same moment; such actions are
-    sorted among themselves.
+    An action that takes time starts before the actions that wait for it. An action that takes none may start at the
+    same moment; such actions are sorted among themselves.
     """
     at_once: dict[Action, list[Action]] = {}
     for before, after, _ in edges:
@@ -124,16 +124,16 @@ def in_waiting_order(
 def shift_left(
     sequence: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence]
 ) -> dict[Action, int]:
-    """Start every action as early as what it waits for allows, in exact ticks.
+    """Start every action as early as its dependencies allow, in exact ticks.
 
     Parameters
     ----------
     sequence : sequence of Action
-        All actions, each behind what it waits for.
+        All actions, each after those that it waits for.
     durations : mapping of Action to int
         In ticks.
     edges : sequence of Precedence
-        What waits for what.
+        The dependencies.
     """
     waits_for: dict[Action, list[tuple[Action, int]]] = {action: [] for action in sequence}
     for before, after, lag in edges:

@@ -1,4 +1,4 @@
-"""Running CP-SAT such that it can always be stopped: by a time, by a question asked again and again, by Ctrl-C."""
+"""Runs CP-SAT such that it can always be stopped: by a deadline, by a callback that is polled, by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ortools.sat.python import cp_model
 from solver.states import Answer
 
 POLL_SECONDS = 0.05
-"""How often the question whether to stop is asked."""
+"""Seconds between two calls of ``stop``."""
 
 GRACE_SECONDS = 30.0
-"""How long CP-SAT may take to obey before its thread is left to itself; it was never seen to need one second."""
+"""Seconds to wait for CP-SAT to stop before its thread is abandoned; it was never seen to need one second."""
 
 Values: TypeAlias = list[int]
 """The values of the watched variables, in their order."""
@@ -40,8 +40,8 @@ class Result:
     status : {"optimal", "feasible", "infeasible", "unknown"}
         ``unknown``: stopped before anything was found or proven.
     bound : int or None
-        What the objective was proven to be at least; None where nothing was proven (a run that is stopped inside
-        presolve says 0, which is no news).
+        A proven lower bound of the objective; None if nothing was proven (a run stopped inside presolve reports 0,
+        which means nothing).
     values : list of int or None
         The watched variables in the best solution.
     """
@@ -63,31 +63,31 @@ def run(
     on_bound: Callable[[int], None] | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> Result:
-    """Solve a model in a thread of its own.
+    """Solve a model in a separate thread.
 
     Parameters
     ----------
     model : CpModel
-        What is solved.
+        The model.
     watched : sequence of IntVar
-        The variables whose values are told.
+        The variables whose values are reported.
     deadline : float
         When to stop, on the clock of `time.perf_counter`.
     stop : callable
-        Asked every 0.05 s whether to stop.
+        Called every 0.05 s; the run stops when it returns True.
     workers, seed : int
-        CP-SAT's.
+        CP-SAT's number of workers and its seed.
     on_solution : callable, optional
-        Told the values of the watched variables in every better solution, in the thread that called.
+        Called with the values of the watched variables in every better solution, in the calling thread.
     on_bound : callable, optional
-        Told every better bound of the objective, likewise.
+        Called with every better bound of the objective, in the calling thread.
     parameters : mapping, optional
         Further parameters of CP-SAT.
 
     Returns
     -------
     Result
-        What is known at the end. The run ends soon after a stop, whatever CP-SAT was doing.
+        The result. The run ends soon after a stop, whatever CP-SAT is doing.
     """
     return Interruptible(model, watched, workers, seed, dict(parameters or {})).run(
         deadline, stop, on_solution, on_bound
@@ -96,10 +96,10 @@ def run(
 
 @dataclass
 class Interruptible:
-    """One solve that obeys a stop within moments.
+    """One solve that stops promptly when asked.
 
-    CP-SAT's own handling of Ctrl-C swallows the signal, and kills the interpreter at a later solve; so it is switched
-    off, and the main thread stays free to be interrupted.
+    CP-SAT's own handling of Ctrl-C swallows the signal, and kills the interpreter at a later solve. So it is switched
+    off, and the main thread stays interruptible.
     """
 
     model: cp_model.CpModel
@@ -143,7 +143,7 @@ class Interruptible:
         parameters = self._solver.parameters
         parameters.catch_sigint_signal = False
         parameters.num_workers = self.workers
-        parameters.random_seed = self.seed
+        parameters.random_seed = self.seed % 2**31  # searches add to the user's seed
         if deadline < math.inf:
             parameters.max_time_in_seconds = max(0.01, deadline - perf_counter())
         for name, value in self.parameters.items():
@@ -153,10 +153,10 @@ class Interruptible:
         try:
             self._solver.best_bound_callback = self._events.put
             self._status = self._solver.solve(self.model, _Watcher(self.watched, self._events))
-        except BaseException as error:  # told to the thread that waits
+        except BaseException as error:  # passed to the waiting thread
             self._failure = error
         finally:
-            self._events.put(-math.inf)  # wakes the thread that waits
+            self._events.put(-math.inf)  # wakes the waiting thread
 
     def _report_next(
         self,
@@ -176,7 +176,7 @@ class Interruptible:
             on_bound(_as_bound(event))
 
     def _end(self, thread: threading.Thread) -> None:
-        """Stop the solver until it obeys: a stop that comes before its start is lost."""
+        """Repeat the stop until the solver obeys: a stop before its start is lost."""
         patience = perf_counter() + GRACE_SECONDS
         while thread.is_alive() and perf_counter() < patience:
             self._solver.stop_search()
@@ -197,7 +197,7 @@ class Interruptible:
 
 
 def _as_bound(value: float) -> int:
-    """Read CP-SAT's bound, a float, without rounding it up by more than its own error."""
+    """Convert CP-SAT's bound, a float, to an integer without rounding it up by more than its own error."""
     return math.ceil(value - 1e-6)
 
 

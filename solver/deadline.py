@@ -9,37 +9,37 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 ITEMS_BETWEEN_LOOKS = 1024
-"""So many items are gone through between two looks at the clock."""
+"""The number of items between two checks."""
 
 
 class OutOfTimeError(Exception):
-    """A deadline has passed; what was found before it holds."""
+    """A deadline has passed; results found before it are valid."""
 
 
 def is_over(deadline: float | None) -> bool:
-    """Return whether a deadline has passed; none never does."""
+    """Return whether a deadline has passed; None never passes."""
     return deadline is not None and time.perf_counter() >= deadline
 
 
 def check_time(deadline: float | None) -> None:
-    """Refuse to go on behind a deadline.
+    """Stop after a deadline.
 
     Raises
     ------
     OutOfTimeError
-        If it has passed.
+        If the deadline has passed.
     """
     if is_over(deadline):
         raise OutOfTimeError
 
 
 def until(over: Callable[[], bool], items: Iterable[Item]) -> Iterator[Item]:
-    """Go through many items, and ask again and again whether that is over.
+    """Yield many items, and check regularly whether to stop.
 
     Raises
     ------
     OutOfTimeError
-        If it is.
+        If ``over()`` returns True.
     """
     for count, item in enumerate(items):
         if not count % ITEMS_BETWEEN_LOOKS and over():

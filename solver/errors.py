@@ -1,4 +1,4 @@
-"""Errors that a user can fix, and that nothing fits the memory; one line each."""
+"""Errors that a user can fix, and answers such as that nothing fits the memory; one line each."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class InputError(ValueError):
-    """What the user gave is wrong; the message names the key, what was found and what is allowed."""
+    """The user's input is wrong; the message names the key, what was found and what is allowed."""
 
 
 class DeadlockError(InputError):
-    """A fixed order cannot run, because its actions wait for each other in a circle.
+    """A fixed order cannot run because its actions wait for each other in a circle.
 
     Attributes
     ----------
@@ -29,14 +29,14 @@ class DeadlockError(InputError):
 class InfeasibleError(Exception):
     """No schedule fits the memory; the message says what is missing.
 
-    It is no `InputError`: what was given makes sense, and the answer is that there is none.
+    This is not an `InputError`: the question makes sense, and the answer is that no schedule exists.
 
     Attributes
     ----------
     device : int
-        Where memory does not suffice.
+        The device whose memory does not suffice.
     needed, capacity : int or Fraction
-        What must be held there at one time, and what there is; in the same unit as in the message.
+        The memory that must be held there at one time, and the memory available; in the message's unit.
     """
 
     def __init__(self, message: str, device: int, needed: int | Fraction, capacity: int | Fraction) -> None:
@@ -49,19 +49,19 @@ class InfeasibleError(Exception):
 class TimeTooShortError(Exception):
     """The time limit is too short for any answer; the message says how long one takes.
 
-    It is no `InputError`: with more time, or on another machine, the same has an answer.
+    This is not an `InputError`: with more time, or on another machine, the same question has an answer.
     """
 
 
 def describe_cycle(cycle: list[object], longest: int = 12) -> str:
-    """Write a circle of waiting actions as text, leaving out its middle when it is long.
+    """Write a circle of waiting actions as text, without its middle if it is long.
 
     Parameters
     ----------
     cycle : list
         The actions, each waiting for the one before it.
     longest : int
-        How many actions are written out at most.
+        The most actions to write out.
     """
     names = [str(action) for action in cycle]
     if len(names) > longest:

@@ -10,13 +10,12 @@ from numbers import Rational
 
 
 def exact(value: float | Decimal | Rational) -> Fraction:
-    """Read a number as the decimal it was written as.
+    """Read a number as the decimal that was written.
 
     Parameters
     ----------
     value : number
-        A finite number. A float stands for its shortest decimal form: 0.1 is one tenth, not the binary number
-        next to it.
+        A finite number. A float stands for its shortest decimal form: 0.1 is one tenth, not the nearest binary number.
 
     Returns
     -------
@@ -41,7 +40,7 @@ def common_scale(values: Iterable[Fraction]) -> int:
 
 
 def in_ticks(value: Fraction, scale: int) -> int:
-    """Count a value in ticks of ``1 / scale``.
+    """Convert a value to ticks of ``1 / scale``.
 
     Raises
     ------

@@ -1,25 +1,52 @@
 """The graph engine: earliest starts as longest paths over the graph of a fixed order.
 
-The graph is that of `solver.order_graph`, which names the circle of a deadlock; here it is lists of numbers, for a
-networkx graph of 200,000 actions takes five times as long to build and to walk.
+The graph is that of `solver.order_graph`, which names the circle of a deadlock; here the devices walk along their
+orders, each as far as it comes, and what a device waits for wakes it.
 """
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
-from typing import TypeAlias
+from collections import defaultdict
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
 
-from solver.order_graph import between_actions, check_complete, deadlock, order_graph
-from solver.problem import Action, Block, Orders, Problem, tasks_of
+import numpy as np
+
+from solver.numbered import Numbered, NumberedOrders, number_orders
+from solver.order_graph import deadlock, order_graph
+from solver.problem import Orders, Problem
+
+_Wait: TypeAlias = tuple[int, int]
+"""An action, and how long after its end the next may start."""
+
+_Departure: TypeAlias = tuple[int, int, int, int]
+"""A result that leaves an action: the link, how long it moves, how much later it arrives, and what waits for it."""
 
 
-def replay_on_graph(problem: Problem, orders: Orders) -> dict[Action, int]:
+class _Edges(NamedTuple):
+    """What the actions of a fixed order wait for, beside the action before on their device.
+
+    Attributes
+    ----------
+    waits : list of list of (int, int)
+        For each action, what it waits for and for how long behind that; what comes over a link has no lag here.
+    departures : dict of int to list
+        By action, the results that it sends over links, in their turn.
+    """
+
+    waits: list[list[_Wait]]
+    departures: dict[int, list[_Departure]]
+
+
+def earliest_starts(problem: Problem, orders: Orders) -> tuple[NumberedOrders, list[int]]:
     """Find the earliest start of every action of a fixed order.
 
     Returns
     -------
-    dict of Action to int
-        The starts in ticks; the first is 0.
+    orders : NumberedOrders
+        The orders by the numbers of tasks.
+    starts : list of int
+        For each action, in ticks; the first is 0.
 
     Raises
     ------
@@ -28,118 +55,79 @@ def replay_on_graph(problem: Problem, orders: Orders) -> dict[Action, int]:
     InputError
         If the orders do not name every task exactly once.
     """
-    check_complete(problem, orders)
-    actions = list(chain.from_iterable(orders))
-    durations = [problem.duration(action) for action in actions]
-    if problem.moves:
-        starts = _longest_paths_with_links(durations, *_successors_and_departures(problem, orders, actions))
-    else:
-        starts = _longest_paths(durations, _successors(problem, orders, actions))
+    numbered = Numbered(problem)
+    written = number_orders(numbered, orders)
+    starts = _walk(written, _edges(numbered, written))
     if starts is None:
         raise deadlock(order_graph(problem, orders))
-    return dict(zip(actions, starts, strict=True))
+    return written, starts
 
 
-def _successors(problem: Problem, orders: Orders, actions: list[Action]) -> list[list[tuple[int, int]]]:
-    """List for each action, by its number, what waits for it, and for how long behind its end."""
-    number = {action: place for place, action in enumerate(actions)}
-    successors: list[list[tuple[int, int]]] = [[] for _ in actions]
-    for before, after, lag in between_actions(problem, orders):
-        successors[number[before]].append((number[after], lag))
-    first = 0
-    for order in orders:
-        for before, after in pairwise(range(first, first + len(order))):
-            successors[before].append((after, 0))
-        first += len(order)
-    return successors
+def _edges(numbered: Numbered, orders: NumberedOrders) -> _Edges:
+    precedences = numbered.precedences
+    action_of = np.empty(len(orders.tasks), dtype=np.int64)
+    action_of[orders.tasks] = orders.action
+    before, after = action_of[precedences.before], action_of[precedences.after]
+    here, there = numbered.device[precedences.before], numbered.device[precedences.after]
+    lag = precedences.lag
+    departures: dict[int, list[_Departure]] = defaultdict(list)
+    if numbered.problem.moves:
+        moving = numbered.moving
+        moved = np.flatnonzero(moving >= 0)
+        place = np.argsort(orders.tasks)  # of a block the first half's results leave first
+        moved = moved[np.argsort(place[precedences.before[moved]], kind="stable")]
+        link = here * numbered.problem.devices + there
+        columns = (link[moved], moving[moved], (lag - moving)[moved], after[moved])
+        for source, *departure in zip(before[moved].tolist(), *(column.tolist() for column in columns), strict=True):
+            departures[source].append(tuple(departure))
+        lag = np.where(moving >= 0, 0, lag)
+    # an order alone makes an action wait for an earlier one of its device
+    needed = np.flatnonzero((here != there) | (before >= after) | (lag != 0))
+    needed = needed[np.argsort(after[needed], kind="stable")]
+    waits = list(zip(before[needed].tolist(), lag[needed].tolist(), strict=True))
+    bounds = np.searchsorted(after[needed], np.arange(len(orders.duration) + 1)).tolist()
+    return _Edges([waits[first:last] for first, last in pairwise(bounds)], departures)
 
 
-def _inputs(successors: list[list[tuple[int, int]]]) -> list[int]:
-    """Count for each action what it waits for."""
-    missing = [0] * len(successors)
-    for behind in successors:
-        for after, _ in behind:
-            missing[after] += 1
-    return missing
-
-
-def _longest_paths(durations: list[int], successors: list[list[tuple[int, int]]]) -> list[int] | None:
-    """Go through the actions, each behind all that it waits for; None where there is a circle."""
-    missing = _inputs(successors)
-    starts = [0] * len(durations)
-    free = [action for action, count in enumerate(missing) if not count]
-    for action in free:
-        end = starts[action] + durations[action]
-        for after, lag in successors[action]:
-            if end + lag > starts[after]:
-                starts[after] = end + lag
-            missing[after] -= 1
-            if not missing[after]:
-                free.append(after)
-    return starts if len(free) == len(durations) else None
-
-
-_Departure: TypeAlias = tuple[int, int, int, int]
-"""A result that leaves an action: the link, how long it moves, how much later it arrives, and what waits for it."""
-
-
-def _successors_and_departures(
-    problem: Problem, orders: Orders, actions: list[Action]
-) -> tuple[list[list[tuple[int, int]]], list[list[_Departure]]]:
-    """List for each action, by its number, what waits for it on its device, and the results that leave it, in turn."""
-    number = {task: place for place, action in enumerate(actions) for task in tasks_of(action)}
-    device_of = [device for device, order in enumerate(orders) for _ in order]
-    successors: list[list[tuple[int, int]]] = [[] for _ in actions]
-    departures: list[list[_Departure]] = [[] for _ in actions]
-    blocks = {action.second: place for place, action in enumerate(actions) if isinstance(action, Block)}
-    last: list[tuple[int, _Departure]] = []
-    moves, devices = problem.moves, problem.devices
-    for before, after, lag in problem.precedences:
-        here, there = number[before], number[after]
-        moving = moves.get((before, after))
-        if moving is None:
-            successors[here].append((there, lag))
-            continue
-        departure = (device_of[here] * devices + device_of[there], moving, lag - moving, there)
-        if before in blocks:
-            last.append((here, departure))
-        else:
-            departures[here].append(departure)
-    for place, departure in last:
-        departures[place].append(departure)
-    for before, after in pairwise(range(len(actions))):
-        if device_of[before] == device_of[after]:
-            successors[before].append((after, 0))
-    return successors, departures
-
-
-def _longest_paths_with_links(
-    durations: list[int], successors: list[list[tuple[int, int]]], departures: list[list[_Departure]]
-) -> list[int] | None:
-    """Go through the actions as `_longest_paths` does, and let each result wait for those before it on its link.
+def _walk(orders: NumberedOrders, edges: _Edges) -> list[int] | None:
+    """Let each device run its actions as long as what they wait for has run; None where there is a circle.
 
     An action comes behind all that its device runs before it, so each link is asked for in its order.
     """
-    missing = _inputs(successors)
-    for departure in chain.from_iterable(departures):
-        missing[departure[3]] += 1
-    starts = [0] * len(durations)
+    duration, (waits, departures) = orders.duration, edges
+    starts = [0] * len(duration)
+    ends = [-1] * len(duration)
+    sleeping: dict[int, list[int]] = defaultdict(list)
     link_is_free: dict[int, int] = {}
-    free = [action for action, count in enumerate(missing) if not count]
-    for action in free:
-        end = starts[action] + durations[action]
-        for link, moving, latency, after in departures[action]:
-            over = max(end, link_is_free.get(link, 0)) + moving
-            link_is_free[link] = over
-            if over + latency > starts[after]:
-                starts[after] = over + latency
-            missing[after] -= 1
-            if not missing[after]:
-                free.append(after)
-        for after, lag in successors[action]:
-            if end + lag > starts[after]:
-                starts[after] = end + lag
-            missing[after] -= 1
-            if not missing[after]:
-                free.append(after)
-    return starts if len(free) == len(durations) else None
+    places, lasts = orders.bounds[:-1], orders.bounds[1:]
+    now = [0] * len(places)
+    awake = list(reversed(range(len(places))))
+    while awake:
+        device = awake.pop()
+        end = now[device]
+        for action in range(places[device], lasts[device]):
+            start = starts[action]
+            if end > start:
+                start = end
+            for before, lag in waits[action]:
+                ready = ends[before]
+                if ready < 0:
+                    sleeping[before].append(device)
+                    break
+                if ready + lag > start:
+                    start = ready + lag
+            else:
+                starts[action] = start
+                ends[action] = end = start + duration[action]
+                if action in sleeping:
+                    awake += sleeping.pop(action)
+                if action in departures:
+                    for link, moving, latency, after in departures[action]:
+                        link_is_free[link] = over = max(end, link_is_free.get(link, 0)) + moving
+                        starts[after] = max(starts[after], over + latency)
+                continue
+            places[device], now[device] = action, end
+            break
+        else:
+            places[device] = lasts[device]
+    return None if sleeping else starts

@@ -1,4 +1,4 @@
-"""The graph of a fixed order: precedences between actions, and each device's order as further edges."""
+"""The graph of a fixed order: precedences between actions, with each device's order as additional edges."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def order_graph(problem: Problem, orders: Orders) -> nx.DiGraph[Action]:
     Parameters
     ----------
     problem : Problem
-        What is scheduled.
+        The scheduled problem.
     orders : Orders
         The actions of each device; together they name every task once.
 
     Returns
     -------
     networkx.DiGraph
-        Nodes are the actions, with ``device`` and ``duration`` (ticks). An edge's ``lag`` (ticks) is how long after
-        the end of its tail its head may start. Edges that stand for a device's order have lag 0.
+        Nodes are the actions, with ``device`` and ``duration`` (ticks). An edge's ``lag`` (ticks) is the least time
+        from the end of its tail to the start of its head. Edges for a device's order have lag 0.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def order_graph(problem: Problem, orders: Orders) -> nx.DiGraph[Action]:
 
 
 def check_complete(problem: Problem, orders: Orders) -> None:
-    """Refuse orders that miss a task, repeat one, or name one that does not exist or lives elsewhere."""
+    """Refuse orders that miss or repeat a task, or name one that does not exist or is on another device."""
     seen: set[Key] = set()
     for device, order in enumerate(orders):
         for action in order:
@@ -78,7 +78,7 @@ def between_actions(problem: Problem, orders: Orders) -> Iterator[Precedence]:
 
 
 def deadlock(graph: nx.DiGraph[Action]) -> DeadlockError:
-    """Describe why a graph with a circle cannot run, by a short circle in it."""
+    """Describe why a graph with a circle cannot run, with a short circle of it."""
     knot = next(part for part in nx.strongly_connected_components(graph) if is_knot(graph, part))
     inside = graph.subgraph(knot)
     start = min(knot, key=lambda action: (graph.nodes[action]["device"], str(action)))
@@ -90,6 +90,6 @@ def deadlock(graph: nx.DiGraph[Action]) -> DeadlockError:
 
 
 def is_knot(graph: nx.DiGraph[Action], part: set[Action]) -> bool:
-    """Return whether a strongly connected component holds a circle."""
+    """Return whether a strongly connected component contains a circle."""
     action = next(iter(part))
     return len(part) > 1 or action in graph[action]

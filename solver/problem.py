@@ -1,8 +1,8 @@
 """A scheduling problem: tasks on devices, precedences with lag, memory, and tasks that may fuse.
 
-Nothing here knows what a pipeline is. All durations, lags and amounts are whole numbers ("ticks"), so that
-replay, search, bounds and checks are exact; ``ticks_per_unit`` leads back to the user's unit of time and
-``amounts_per_unit`` to the user's unit of memory.
+Nothing here knows about pipelines. All durations, lags and amounts are whole numbers ("ticks"), so that replay, search,
+bounds and checks are exact; ``ticks_per_unit`` converts back to the user's unit of time, ``amounts_per_unit`` to the
+user's unit of memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Task(NamedTuple):
     device : int
         Where it runs.
     duration : int
-        How long, in ticks. One of 0 still has its turn: it starts when its device is free, and ends at that moment.
+        In ticks. A task of 0 ticks still takes its turn: it starts when its device is free, and ends at that moment.
     """
 
     device: int
@@ -51,7 +51,7 @@ class Merged(NamedTuple):
 
 
 Action: TypeAlias = Hashable
-"""What a device runs at one time: a task (its key), a `Merged` pair, or a `Block` (whose second half may be merged)."""
+"""The unit of work of a device: a task (its key), a `Merged` pair, or a `Block` (whose second half may be merged)."""
 
 Orders: TypeAlias = Sequence[Sequence[Action]]
 """The actions of each device, in the order in which it runs them."""
@@ -61,7 +61,7 @@ Precedence: TypeAlias = tuple[Key, Key, int]
 
 
 class Hold(NamedTuple):
-    """Memory taken on a device when one task starts and returned when others end.
+    """Memory that is taken on a device when one task starts, and returned when others end.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Hold(NamedTuple):
     amount : int
         How much is taken.
     returns : tuple of (Key, int)
-        The tasks at whose ends a part is returned; the parts add up to ``amount``. Whatever returns a part takes time.
-        So what is returned at a moment was held before it, and it never matters in which order tasks of no duration
-        start and end at one moment.
+        The tasks at whose ends a part is returned; the parts add up to ``amount``. A task that returns a part takes
+        time. So memory returned at a moment was held before it, and the order in which tasks of no duration start and
+        end at one moment never matters.
     """
 
     take: Key
@@ -88,10 +88,9 @@ class Fusing:
     ----------
     firsts, seconds : mapping of Key to int
         The class of each task that may be the first, or the second, half of a block. In blocks, all tasks of a class
-        are alike. In a search, a second half that has a partner brings it along (`Merged`).
+        are equivalent. In a search, a second half with a partner brings the partner along (`Merged`).
     durations : mapping of (int, int) to int
-        How long a block lasts, in ticks, by the classes of its two halves; those of two classes that have no entry do
-        not fuse.
+        The duration of a block, in ticks, by the classes of its two halves; two classes without an entry do not fuse.
     """
 
     firsts: Mapping[Key, int] = field(default_factory=dict)
@@ -99,51 +98,51 @@ class Fusing:
     durations: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     def duration(self, first: Key, second: Key) -> int | None:
-        """Look up how long a block of two tasks lasts; None where they do not fuse in this order."""
+        """Return the duration of a block of two tasks; None if they do not fuse in this order."""
         if first not in self.firsts or second not in self.seconds:
             return None
         return self.durations.get((self.firsts[first], self.seconds[second]))
 
     def scaled(self, scale: Callable[[int], int]) -> Fusing:
-        """Write the durations in other ticks."""
+        """Convert the durations to other ticks."""
         return replace(self, durations={pair: scale(duration) for pair, duration in self.durations.items()})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What has to be scheduled.
+    """A scheduling problem.
 
     Attributes
     ----------
     devices : int
-        How many devices there are.
+        The number of devices.
     tasks : mapping of Key to Task
         All tasks, each to be run exactly once.
     precedences : sequence of (before, after, lag)
-        What waits for what; see `Precedence`.
+        The dependencies; see `Precedence`.
     holds : sequence of Hold
         The memory that tasks take and return.
     capacities : sequence of int or None
-        The memory that each device has for holds, beside its static memory; None where it is not limited. Empty for no
-        limit anywhere.
+        The memory that each device has for holds, in addition to its static memory; None if unlimited. Empty if no
+        device has a limit.
     static : sequence of int
-        The memory that each device holds at all times; empty where it holds none.
+        The memory that each device holds at all times; empty if none does.
     fusing : Fusing
-        Which tasks may share a block, any two of one device whose classes have a duration together.
+        Which tasks may share a block: any two of one device whose classes have a duration together.
     partners : mapping of Key to Key
-        For a search: the task that can be merged with each of these, and waits for it.
+        For a search: for each of these tasks, another one that waits for it and can be merged with it.
     merged_durations : mapping of Key to int
-        For a search: how long each of these lasts when it is merged with its partner outside a block; one that is not
-        named merges only inside a block.
+        For a search: the duration of each of these tasks when merged with its partner outside a block; a task not
+        named here merges only inside a block.
     chains : sequence of sequence of Key
-        For a search: tasks that are alike in everything (device, duration, memory, and what they wait for), each in an
-        order that a heuristic may impose. Where the precedences impose it too, it loses no solution.
+        For a search: tasks that are equal in everything (device, duration, memory, and dependencies), in an order that
+        a heuristic may impose. If the precedences impose this order as well, no solution is lost.
     ticks_per_unit, amounts_per_unit : int
-        How many ticks make one unit of the user's time, and of the user's memory.
+        Ticks per unit of the user's time, and of the user's memory.
     moves : mapping of (Key, Key) to int
-        For precedences between devices: for how many ticks of the lag the result of the first task is on the link from
-        its device to the other. A link moves one result at a time, in the order in which the device produces them, of a
-        block the first half's first. Empty where results do not wait for each other.
+        For precedences between devices: the number of ticks of the lag for which the first task's result is on the link
+        from its device to the other. A link moves one result at a time, in the order in which the device produces them;
+        in a block, the first half's result comes first. Empty if results do not wait for each other.
     """
 
     devices: int
@@ -169,7 +168,7 @@ class Problem:
         return self.static[device] if self.static else 0
 
     def duration(self, action: Action) -> int:
-        """Return how long a task or a block lasts, in ticks."""
+        """Return the duration of a task or a block, in ticks."""
         if isinstance(action, Block):
             second = action.second.first if isinstance(action.second, Merged) else action.second
             return self.fusing.durations[self.fusing.firsts[action.first], self.fusing.seconds[second]]
@@ -178,7 +177,7 @@ class Problem:
         return self.tasks[action].duration
 
     def can_merge(self, task: Key) -> bool:
-        """Return whether a search may run a task in one piece with its partner, alone or in a block."""
+        """Return whether a search may merge a task with its partner, alone or in a block."""
         return task in self.partners and (task in self.merged_durations or task in self.fusing.seconds)
 
     def dag(self) -> nx.DiGraph[Key]:
@@ -200,18 +199,18 @@ def tasks_of(action: Action) -> tuple[Key, ...]:
 
 
 class Placed(NamedTuple):
-    """When one task runs.
+    """The times of one task.
 
     Attributes
     ----------
     task : Key
-        Which task.
+        The task.
     device : int
-        Where it runs.
+        Its device.
     start, end : int
-        When, in ticks.
+        In ticks.
     block : int or None
-        The same number for the two halves of a block; None outside blocks.
+        A number shared by the two halves of a block; None outside blocks.
     """
 
     task: Key
@@ -219,29 +218,3 @@ class Placed(NamedTuple):
     start: int
     end: int
     block: int | None = None
-
-
-def place(problem: Problem, orders: Orders, starts: Mapping[Action, int]) -> list[Placed]:
-    """List when each task runs, device by device, from the starts of the actions.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    orders : Orders
-        The actions of each device.
-    starts : mapping of Action to int
-        When each action starts, in ticks.
-    """
-    placed: list[Placed] = []
-    blocks = 0
-    for device, order in enumerate(orders):
-        for action in order:
-            start = starts[action]
-            end = start + problem.duration(action)
-            if isinstance(action, Block):
-                placed += [Placed(task, device, start, end, blocks) for task in action]
-                blocks += 1
-            else:
-                placed.append(Placed(action, device, start, end))
-    return placed

@@ -1,4 +1,4 @@
-"""What is wrong with programs whatever their times are: ends that are missing, and receives that are crossed."""
+"""Faults of programs that do not depend on times: missing ends, and crossed receives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from solver.programs import End, Post, Posted, Program, Transfer, Wait, posted_e
 
 
 def check_programs(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> None:
-    """Refuse programs that miss an end of a transfer, repeat one, post one elsewhere, or wait for what is no group.
+    """Refuse programs that miss or repeat an end of a transfer, post it on a wrong device, or wait for a non-group.
 
     Raises
     ------
     InputError
-        With the first of it.
+        With the first fault.
     """
     seen: set[End] = set()
     for end, (device, _) in posted_ends(programs):
@@ -57,12 +57,12 @@ def _is_group(program: Program, place: int, post: int) -> bool:
 
 
 class Crossing(NamedTuple):
-    """Two transfers on one directed pair of devices that are sent in one order and received in another.
+    """Two transfers on one directed pair of devices, sent in one order and received in another.
 
     Attributes
     ----------
     sent, received : Key
-        The first send that meets another's receive, and that receive.
+        The first send that meets another transfer's receive, and the transfer of that receive.
     sends, receives : Posted
         Where the two are posted.
     """
@@ -74,10 +74,10 @@ class Crossing(NamedTuple):
 
 
 def find_crossings(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> list[Crossing]:
-    """Find for each directed pair of devices the first receive that meets the send of another transfer.
+    """For each directed pair of devices, find the first receive that meets the send of another transfer.
 
-    Messages have no tags: on a directed pair the k-th send meets the k-th receive. Programs whose receives stand in
-    another order than their sends need not hang; they compute with the wrong results.
+    Messages have no tags: on a directed pair, the k-th send meets the k-th receive. Programs whose receives are in
+    another order than their sends need not hang; they compute with wrong data.
     """
     sends: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)
     receives: dict[tuple[int, int], list[tuple[Key, Posted]]] = defaultdict(list)

@@ -1,8 +1,8 @@
-"""Programs of devices that compute, hand over transfers to be done, and wait for some of them.
+"""Programs of devices that compute, post transfers, and wait for some of them.
 
-A program is a list of three instructions. `Compute` occupies the device. `Post` hands a group of sends and receives to
-the device's queues and goes on at once. `Wait` lets it go on only when every member of an earlier group is done.
-Which queue a transfer is on, whoever asks says: `solver.rendezvous` runs programs with any queues.
+A program is a list of three kinds of instructions. `Compute` occupies the device. `Post` hands a group of sends and
+receives to the device's queues, and the device continues at once. `Wait` blocks the device until every member of an
+earlier group is done. The caller chooses the queue of each transfer: `solver.rendezvous` runs programs with any queues.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Compute(NamedTuple):
     Attributes
     ----------
     name : Key
-        What it is.
+        Its name.
     duration : int
-        How long, in ticks.
+        In ticks.
     """
 
     name: Key
@@ -34,7 +34,7 @@ class End(NamedTuple):
     Attributes
     ----------
     transfer : Key
-        Which transfer.
+        The transfer.
     is_send : bool
         Whether it is the sender's end.
     """
@@ -44,24 +44,24 @@ class End(NamedTuple):
 
 
 class Post(NamedTuple):
-    """A group of sends and receives, handed over together; the device goes on at once.
+    """A group of sends and receives, posted together; the device continues at once.
 
     Attributes
     ----------
     ends : tuple of End
-        Its members. Those on one queue enter it together, and all are done before what comes behind them is ready.
+        Its members. Those on one queue enter it together, and all are done before later entries are ready.
     """
 
     ends: tuple[End, ...]
 
 
 class Wait(NamedTuple):
-    """The device goes on when every member of a group is done.
+    """The device continues when every member of a group is done.
 
     Attributes
     ----------
     post : int
-        The place of the group's `Post` in the same program.
+        The position of the group's `Post` in the same program.
     """
 
     post: int
@@ -80,9 +80,9 @@ class Transfer(NamedTuple):
     source, destination : int
         The devices.
     duration : int
-        How long it moves, in ticks; both ends are busy with it for so long.
+        The time that it moves, in ticks; both ends are busy for that time.
     latency : int
-        How much later it can be used, in ticks; that occupies nothing.
+        The additional time until it can be used, in ticks; this occupies nothing.
     """
 
     source: int
@@ -92,7 +92,7 @@ class Transfer(NamedTuple):
 
 
 Queues: TypeAlias = Callable[[Key, Transfer], Hashable]
-"""Names the queue that a transfer uses on each of its two devices; a device's queues are its own."""
+"""Returns the queue that a transfer uses on each of its two devices; devices do not share queues."""
 
 
 class Posted(NamedTuple):
@@ -101,7 +101,7 @@ class Posted(NamedTuple):
     Attributes
     ----------
     device, instruction : int
-        The program, and the place in it.
+        The program, and the position in it.
     """
 
     device: int
@@ -109,7 +109,7 @@ class Posted(NamedTuple):
 
 
 def posted_ends(programs: Sequence[Program]) -> Iterator[tuple[End, Posted]]:
-    """List every end that is posted, program by program, with its place."""
+    """Yield every posted end, program by program, with its position."""
     for device, program in enumerate(programs):
         for place, instruction in enumerate(program):
             if isinstance(instruction, Post):
@@ -117,7 +117,7 @@ def posted_ends(programs: Sequence[Program]) -> Iterator[tuple[End, Posted]]:
 
 
 def blocking(programs: Sequence[Program]) -> list[list[Instruction]]:
-    """Make every group be waited for at once: behind each `Post` stands a `Wait` for it."""
+    """Insert a `Wait` directly after each `Post`, so that every group is waited for at once."""
     return [_blocking(program) for program in programs]
 
 

@@ -1,9 +1,9 @@
-"""Running programs whose transfers need both ends at once, one after the other on each queue; and their deadlocks.
+"""Runs programs whose transfers need both ends at once, one after the other on each queue; and finds their deadlocks.
 
-Each end of a transfer is on one queue of its device. An end is *ready* when its group has been posted and everything in
-front of it on its queue is done. A transfer starts when both its ends are ready, and keeps both queues busy until it
-ends. Computing is not touched by it, except by `Wait`. So the times are longest paths over what waits for what, and a
-deadlock is a circle in that.
+Each end of a transfer is on one queue of its device. An end is *ready* when its group has been posted and everything
+ahead of it on its queue is done. A transfer starts when both its ends are ready, and keeps both queues busy until it
+ends. It does not affect computation, except by `Wait`. So the times are longest paths in the graph of dependencies, and
+a deadlock is a circle in that graph.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from solver.programs import Compute, End, Post, Posted, Program, Queues, Transfe
 
 
 class Moved(NamedTuple):
-    """When a transfer moves.
+    """The times of a transfer.
 
     Attributes
     ----------
     sendable, receivable : int
         When each of its ends is ready, in ticks.
     start, end : int
-        When it moves.
+        When it starts and ends moving.
     """
 
     sendable: int
@@ -38,7 +38,7 @@ class Moved(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """When a device computes something, in ticks."""
+    """The times of a computation, in ticks."""
 
     name: Key
     start: int
@@ -46,17 +46,17 @@ class Computed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
-    """When everything in some programs happens.
+class ProgramTimes:
+    """The times of everything in some programs.
 
     Attributes
     ----------
     computed : list of list of Computed
-        What each device computes, in its order.
+        The computations of each device, in its order.
     transfers : dict of Key to Moved
-        Every transfer.
+        All transfers.
     points : list of list of int
-        For each device when it reaches each instruction, and when it is behind its last one.
+        For each device, when it reaches each instruction, and when it has completed its last one.
     """
 
     computed: list[list[Computed]]
@@ -65,28 +65,28 @@ class Run:
 
     @property
     def makespan(self) -> int:
-        """From 0 to the last end of a computation, in ticks."""
+        """The time from 0 to the last end of a computation, in ticks."""
         return max((row[-1].end for row in self.computed if row), default=0)
 
 
 class Held(NamedTuple):
-    """Why a transfer never starts: what holds up one of its ends.
+    """Why a transfer never starts: one of its ends is held up.
 
     Attributes
     ----------
     transfer : Key
         The transfer.
     end : End
-        Which of its ends is not ready.
+        The end that is not ready.
     device : int
         The device of that end.
     by : End
-        What that end waits for, on the same device: another transfer's.
+        The end of another transfer, on the same device, that ``end`` waits for.
     queued : bool
-        Whether the end is posted and stands behind ``by`` on a queue; else the device waits for ``by`` before it posts
+        Whether the end is posted, and is after ``by`` on a queue; otherwise the device waits for ``by`` before it posts
         the end.
     waiting : int or None
-        The place of that `Wait`.
+        The position of that `Wait`.
     """
 
     transfer: Key
@@ -98,12 +98,12 @@ class Held(NamedTuple):
 
 
 class RendezvousDeadlockError(InputError):
-    """Programs hang, because transfers wait for each other in a circle.
+    """Programs hang because transfers wait for each other in a circle.
 
     Attributes
     ----------
     circle : tuple of Held
-        Each transfer with what holds it up: the transfer of the next one, that of the last one the first.
+        The transfers of the circle; each is held up by the next one, and the last one by the first.
     """
 
     def __init__(self, circle: Sequence[Held]) -> None:
@@ -112,23 +112,23 @@ class RendezvousDeadlockError(InputError):
         super().__init__(f"transfers wait for each other: {names}")
 
 
-def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> Run:
-    """Find when everything happens in programs, each thing as early as it can.
+def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> ProgramTimes:
+    """Compute the times of everything in programs, each as early as possible.
 
     Parameters
     ----------
     programs : sequence of Program
         One for each device, as `solver.program_faults.check_programs` accepts them. The two ends of a transfer are
-        found by its name, so crossed programs have to be refused before (`solver.program_faults.find_crossings`).
+        matched by its name, so crossed programs must be refused before (`solver.program_faults.find_crossings`).
     transfers : mapping of Key to Transfer
         All transfers.
     queues : callable
-        Names the queue of a transfer, see `solver.programs`.
+        Returns the queue of a transfer, see `solver.programs`.
 
     Raises
     ------
     RendezvousDeadlockError
-        If some of it never happens; with the first circle, see `_first_circle`.
+        If something never happens; with the first circle, see `_first_circle`.
     """
     machine = _Machine(programs, transfers, queues)
     if not machine.runs():
@@ -138,7 +138,7 @@ def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: 
 
 @dataclass(slots=True)
 class _Entry:
-    """What was posted together on one queue."""
+    """The ends posted together on one queue."""
 
     posted: int
     group: _Group
@@ -149,7 +149,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Group:
-    """A posted group: how many of its members are not done, and when those that are were."""
+    """A posted group: how many of its members are not done yet, and when the others were done."""
 
     device: int
     left: int
@@ -158,14 +158,14 @@ class _Group:
 
 @dataclass(slots=True)
 class _Queue:
-    """A queue: its entries, the first of which is in hand, and since when it is."""
+    """A queue: its entries, the first of which is being served, and since when."""
 
     entries: deque[_Entry] = field(default_factory=deque)
     free: int = 0
 
 
 class _Machine:
-    """Runs programs as far as they go."""
+    """Runs programs as far as possible."""
 
     def __init__(self, programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: Queues) -> None:
         self.programs, self.transfers = programs, transfers
@@ -185,14 +185,14 @@ class _Machine:
         self.awake: list[int] = []
 
     def runs(self) -> bool:
-        """Run all that can run; return whether that is everything."""
+        """Run everything that can run; return whether all of it could."""
         self.awake = list(range(len(self.programs)))[::-1]
         while self.awake:
             self._advance(self.awake.pop())
         return len(self.moved) == len(self.transfers)  # then no wait is left either
 
     def _advance(self, device: int) -> None:
-        """Go through a program until it waits for what is not done."""
+        """Run a program until it waits for a group that is not done."""
         program, points = self.programs[device], self.points[device]
         self.waiting_for[device] = None
         while len(points) <= len(program):
@@ -227,7 +227,7 @@ class _Machine:
                 self._take_in_hand(queue)
 
     def _take_in_hand(self, queue: _Queue) -> None:
-        """Make the members of a queue's first entry ready, start what has both ends ready, and so on with the next."""
+        """Make a queue's first entry ready, start transfers with both ends ready, then continue with the next entry."""
         begun = [queue]
         while begun:
             queue = begun.pop()
@@ -240,7 +240,7 @@ class _Machine:
                     begun += self._move(end.transfer)
 
     def _move(self, key: Key) -> Iterable[_Queue]:
-        """Let a transfer happen; return the queues that have their next entry in hand now."""
+        """Run a transfer; return the queues that move on to their next entry."""
         transfer = self.transfers[key]
         ends = End(key, True), End(key, False)
         sendable, receivable = self.ready[ends[0]], self.ready[ends[1]]
@@ -265,17 +265,17 @@ class _Machine:
             self.waiting_for[group.device] = None
             self.awake.append(group.device)
 
-    def result(self) -> Run:
-        """Tell when everything happened."""
-        return Run(self.computed, self.moved, self.points)
+    def result(self) -> ProgramTimes:
+        """Return the times of everything."""
+        return ProgramTimes(self.computed, self.moved, self.points)
 
     def held(self, posted: Mapping[End, Posted]) -> dict[Key, list[Held]]:
-        """List for each transfer that never starts what holds up its ends."""
+        """For each transfer that never starts, list the reasons why its ends are held up."""
         open_transfers = [key for key in self.transfers if key not in self.moved]
         return {key: [each for end in _ends(key) for each in self._holding(end, posted)] for key in open_transfers}
 
     def _holding(self, end: End, posted: Mapping[End, Posted]) -> Iterable[Held]:
-        """List what holds up an end: what is in hand on its queue, or what its device waits for before it posts it."""
+        """List what holds up an end: the entry being served on its queue, or the `Wait` before the end is posted."""
         if end in self.ready:
             return
         device = posted[end].device
@@ -299,11 +299,11 @@ def _ends(key: Key) -> tuple[End, End]:
 
 
 def _first_circle(machine: _Machine) -> list[Held]:
-    """Find a circle of transfers that nothing outside of it holds up, the earliest of those.
+    """Find the earliest circle of transfers that is held up by nothing outside the circle.
 
-    A circle can hold up others, and those further ones; only one that waits for nothing but itself is a cause. Where
-    there are several, the one counts whose first send comes earliest when no transfer has to wait. Within it, the walk
-    goes from that transfer always to the earliest one that holds it up, until it comes back.
+    A circle can hold up other transfers, and those still others; only a circle that waits for nothing but itself is a
+    cause. Among several, the one is chosen whose first send comes earliest if no transfer has to wait. The walk starts
+    at that transfer and always continues with the earliest transfer that holds up the current one, until it returns.
     """
     posted = dict(posted_ends(machine.programs))
     held = machine.held(posted)
@@ -340,31 +340,9 @@ def departures(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -
     Returns
     -------
     dict of Key to int
-        In ticks. What programs never reach, since they wait for each other even so, is not in it.
+        In ticks. Sends that programs never reach, because they wait for each other even then, are omitted.
     """
-    return _run_asynchronously(programs, transfers)[1]
-
-
-def run_asynchronously(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> Run:
-    """Find when everything happens if a send goes at once, and neither queues nor receives hold it up.
-
-    Raises
-    ------
-    InputError
-        If devices wait in a circle even so.
-    """
-    points, sent, computed = _run_asynchronously(programs, transfers)
-    if any(len(of_device) <= len(program) for of_device, program in zip(points, programs, strict=True)):
-        raise InputError("the programs wait for each other, however transfers go")
-    moved = {key: Moved(at, at, at, at + transfers[key].duration) for key, at in sent.items()}
-    return Run(computed, moved, points)
-
-
-def _run_asynchronously(
-    programs: Sequence[Program], transfers: Mapping[Key, Transfer]
-) -> tuple[list[list[int]], dict[Key, int], list[list[Computed]]]:
     points: list[list[int]] = [[0] for _ in programs]
-    computed: list[list[Computed]] = [[] for _ in programs]
     sent: dict[Key, int] = {}
     waiting: dict[Key, int] = {}
     awake = list(range(len(programs)))
@@ -374,7 +352,6 @@ def _run_asynchronously(
         while len(reached) <= len(program):
             now, instruction = reached[-1], program[len(reached) - 1]
             if isinstance(instruction, Compute):
-                computed[device].append(Computed(instruction.name, now, now + instruction.duration))
                 reached.append(now + instruction.duration)
             elif isinstance(instruction, Post):
                 for end in instruction.ends:
@@ -391,7 +368,7 @@ def _run_asynchronously(
                     waiting[missing] = device
                     break
                 reached.append(max([now, *(_done(end, transfers[end.transfer], sent) for end in group.ends)]))
-    return points, sent, computed
+    return sent
 
 
 def _done(end: End, transfer: Transfer, sent: Mapping[Key, int]) -> int:

@@ -1,6 +1,6 @@
-"""The independent checker of runs: what is wrong with the times of programs and their transfers.
+"""The independent checker of runs: finds wrong times of programs and their transfers.
 
-It shares no code with what makes them, and holds them against the rules one by one.
+It shares no code with `solver.rendezvous`, which computes the times, and checks the rules one by one.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from solver.checker import Violation
 from solver.problem import Key
 from solver.programs import Compute, End, Post, Program, Queues, Transfer
-from solver.rendezvous import Run
+from solver.rendezvous import ProgramTimes
 
 
 def run_violations(
     programs: Sequence[Program],
     transfers: Mapping[Key, Transfer],
     queue_of: Queues,
-    run: Run,
+    run: ProgramTimes,
 ) -> list[Violation]:
     """List every rule that a run breaks.
 
     Parameters
     ----------
     programs, transfers, queue_of
-        What was run; see `solver.rendezvous.run`.
-    run : Run
-        The times. That something could happen earlier is no violation.
+        The arguments of the run; see `solver.rendezvous.run`.
+    run : ProgramTimes
+        The times. A time later than necessary is not a violation.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def run_violations(
 
 
 def _everything_happens(
-    programs: Sequence[Program], transfers: Mapping[Key, Transfer], run: Run
+    programs: Sequence[Program], transfers: Mapping[Key, Transfer], run: ProgramTimes
 ) -> Iterator[Violation]:
     for key in transfers:
         if key not in run.transfers:
@@ -61,7 +61,9 @@ def _everything_happens(
             yield Violation("missing", f"device {device} does not run its program to its end")
 
 
-def _program_is_kept(device: int, program: Program, transfers: Mapping[Key, Transfer], run: Run) -> Iterator[Violation]:
+def _program_is_kept(
+    device: int, program: Program, transfers: Mapping[Key, Transfer], run: ProgramTimes
+) -> Iterator[Violation]:
     points = run.points[device]
     computed = iter(run.computed[device])
     for place, instruction in enumerate(program):
@@ -84,7 +86,7 @@ def _program_is_kept(device: int, program: Program, transfers: Mapping[Key, Tran
                     yield Violation("wait", f"device {device} goes on at {after}, but {end.transfer} is done at {done}")
 
 
-def _ends_wait_for_their_posts(programs: Sequence[Program], run: Run) -> Iterator[Violation]:
+def _ends_wait_for_their_posts(programs: Sequence[Program], run: ProgramTimes) -> Iterator[Violation]:
     for device, program in enumerate(programs):
         for place, instruction in enumerate(program):
             for end in instruction.ends if isinstance(instruction, Post) else ():
@@ -98,9 +100,9 @@ def _queues_take_one_after_the_other(
     programs: Sequence[Program],
     transfers: Mapping[Key, Transfer],
     queue_of: Queues,
-    run: Run,
+    run: ProgramTimes,
 ) -> Iterator[Violation]:
-    """Find what starts before everything that was posted earlier on its queue has ended."""
+    """Find transfers that start before everything posted earlier on their queues has ended."""
     for device, program in enumerate(programs):
         over: dict[Hashable, int] = defaultdict(int)
         for instruction in program:

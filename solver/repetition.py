@@ -1,4 +1,4 @@
-"""Problems that repeat: chains that are alike all along, of which the first tasks show what the rest looks like."""
+"""Problems that repeat: their chains are uniform, so the first tasks of each show what the rest looks like."""
 
 from __future__ import annotations
 
@@ -10,45 +10,56 @@ from typing import TypeAlias
 from solver.problem import Fusing, Key, Problem
 
 Place: TypeAlias = tuple[int, int]
-"""A chain and a place in it."""
+"""A chain and a position in it."""
 
 LONG = 4
-"""A chain is long that has this many tasks for every device; of shorter ones the whole is looked at."""
+"""A chain is long if it has at least this many tasks per device; shorter problems are treated whole."""
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """A problem of which only the first tasks of each chain are written down.
+    """A problem with only the first tasks of each chain written out.
 
     Attributes
     ----------
     problem : Problem
-        What is written down. It is regular, see `is_regular`.
+        The part that is written out. It is regular, see `is_regular`, or nothing is left out.
     more : tuple of int
-        For each chain of the problem, how many tasks follow that are left out: what is written down, written further.
+        For each chain of the problem, the number of further tasks that are left out and continue it regularly.
     """
 
     problem: Problem
     more: tuple[int, ...]
 
     @property
+    def is_shortened(self) -> bool:
+        """Whether anything is left out."""
+        return any(self.more)
+
+    @property
     def tasks(self) -> int:
-        """How many tasks there are, those that are left out too."""
+        """The number of tasks, including those left out."""
         return len(self.problem.tasks) + sum(self.more)
 
     def copies(self) -> dict[Key, int]:
-        """Return for how many tasks each stands: the last of a chain for those behind it, too."""
+        """Return how many tasks each one represents: the last of a chain also represents those after it."""
         last = {chain[-1]: 1 + more for chain, more in zip(self.problem.chains, self.more, strict=True)}
         return {key: last.get(key, 1) for key in self.problem.tasks}
 
 
-def is_regular(problem: Problem) -> bool:
-    """Return whether all tasks are in chains, whose precedences and holds are the same at every place.
+def as_repetition(problem: Problem | Repetition) -> Repetition:
+    """Take a problem for one that repeats and of which nothing is left out."""
+    return problem if isinstance(problem, Repetition) else Repetition(problem, (0,) * len(problem.chains))
 
-    A precedence leads from each task of a chain to the next of the same chain, or to the task at the same place of
-    another chain, with the same lag all along; a hold is taken and returned at one place, likewise. Tasks of a chain
-    are alike in all else. Where no precedences order a chain, its tasks are partners of others: those can be numbered
-    by their order in time whatever else is so numbered (see `solver.bounds.thinned.Thinned`).
+
+def is_regular(problem: Problem) -> bool:
+    """Return whether all tasks are in chains whose precedences and holds are the same at every position.
+
+    A precedence leads from each task of a chain to the next of the same chain, or to the task at the same position of
+    another chain, with the same lag all along. A hold is taken and returned at one position, and likewise the same all
+    along. Tasks of a chain are equal in everything else. If no precedences order a chain, its tasks are partners of
+    others: those can be numbered by their order in time, whatever else is numbered so (see
+    `solver.bounds.thinned.Thinned`).
     """
     places = places_of(problem)
     if len(places) != len(problem.tasks) or any(len(chain) < 2 for chain in problem.chains):
@@ -70,12 +81,12 @@ def is_regular(problem: Problem) -> bool:
 
 
 def places_of(problem: Problem) -> dict[Key, Place]:
-    """Find each task's chain and its place in it."""
+    """Find each task's chain and its position in it."""
     return {key: (chain, place) for chain, keys in enumerate(problem.chains) for place, key in enumerate(keys)}
 
 
 def _links(problem: Problem, places: Mapping[Key, Place]) -> Counter[tuple[int, int, int]] | None:
-    """Count the precedences between chains by their lag; None if one leads elsewhere."""
+    """Count the precedences between chains by their lags; None if one leads elsewhere."""
     links: Counter[tuple[int, int, int]] = Counter()
     for before, after, lag in problem.precedences:
         (first, here), (second, there) = places[before], places[after]
@@ -86,7 +97,7 @@ def _links(problem: Problem, places: Mapping[Key, Place]) -> Counter[tuple[int, 
 
 
 def _holds(problem: Problem, places: Mapping[Key, Place]) -> Counter[tuple[tuple[int, ...], tuple[int, ...]]] | None:
-    """Count the holds by their chains and amounts; None if one is returned at another place."""
+    """Count the holds by their chains and amounts; None if one is returned at another position."""
     holds: Counter[tuple[tuple[int, ...], tuple[int, ...]]] = Counter()
     for hold in problem.holds:
         at = [places[hold.take], *(places[task] for task, _ in hold.returns)]
@@ -97,7 +108,7 @@ def _holds(problem: Problem, places: Mapping[Key, Place]) -> Counter[tuple[tuple
 
 
 def _kind(problem: Problem, places: Mapping[Key, Place], key: Key) -> Hashable:
-    """Describe a task but for its place."""
+    """Describe a task except for its position."""
     partner = places[problem.partners[key]] if key in problem.partners else None
     return (
         problem.tasks[key],
@@ -109,19 +120,19 @@ def _kind(problem: Problem, places: Mapping[Key, Place], key: Key) -> Hashable:
 
 
 def shortened(whole: Problem | Repetition, size: int) -> Repetition | None:
-    """Write down only the first tasks of each chain.
+    """Write out only the first tasks of each chain.
 
     Parameters
     ----------
     whole : Problem or Repetition
-        The whole, or more of it.
+        The whole, or a longer part of it.
     size : int
-        How many tasks of a chain are kept, at least two.
+        The number of tasks to keep of each chain, at least two.
 
     Returns
     -------
     Repetition or None
-        None where the problem is not regular.
+        None if the problem is not regular.
     """
     problem = whole.problem if isinstance(whole, Repetition) else whole
     if size < 2 or not is_regular(problem):
@@ -136,7 +147,7 @@ def shortened(whole: Problem | Repetition, size: int) -> Repetition | None:
 
 
 def _restricted(problem: Problem, chains: Sequence[Sequence[Key]], kept: set[Key]) -> Problem:
-    """Leave out all tasks but some, with whatever has to do with the others."""
+    """Keep only some tasks, and drop everything that involves others."""
     fusing = problem.fusing
     return replace(
         problem,

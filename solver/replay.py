@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import get_args
 
 from solver.errors import InputError
-from solver.problem import Action, Orders, Problem
+from solver.longest_path import earliest_starts
+from solver.numbered import Numbered, place, placed
+from solver.problem import Action, Orders, Placed, Problem
+from solver.resolution import time_step
 from solver.states import Engine, EngineChoice
-from solver.time_step import time_step
 
 ENGINES: tuple[EngineChoice, ...] = get_args(EngineChoice)
 """The names an engine may have."""
@@ -22,15 +26,16 @@ def choose_engine(engine: EngineChoice, problem: Problem) -> Engine:
         return engine
     if problem.moves or len(problem.tasks) > LARGEST_FOR_CPSAT:
         return "graph"
+    numbered = Numbered(problem)
     try:
-        time_step((task.duration for task in problem.tasks.values()), (lag for _, _, lag in problem.precedences))
+        time_step(numbered.duration.tolist(), numbered.precedences.lag.tolist())
     except InputError:
         return "graph"
     return "cpsat"
 
 
-def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[Action, int]:
-    """Find the earliest start of every action of a fixed order.
+def timeline(problem: Problem, orders: Orders, engine: Engine = "graph") -> Sequence[Placed]:
+    """Replay a fixed order: list when each task runs, as early as it can, device by device.
 
     Parameters
     ----------
@@ -40,12 +45,7 @@ def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[A
         The actions of each device; together they name every task once.
     engine : {"cpsat", "graph"}
         CP-SAT with the order as precedences, or the longest path over the graph of
-        precedences and orders. Both give the same starts.
-
-    Returns
-    -------
-    dict of Action to int
-        The starts in ticks; the first is 0.
+        precedences and orders. Both give the same starts, in ticks; the first is 0.
 
     Raises
     ------
@@ -54,12 +54,17 @@ def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[A
     InputError
         If the orders miss or repeat a task.
     """
-    if engine == "cpsat":
-        if problem.moves:
-            raise InputError("engine: cpsat knows no links; p2p: links takes graph")
-        from solver.cpsat_replay import replay_with_cpsat
+    if engine == "graph":
+        return placed(problem, *earliest_starts(problem, orders))
+    return place(problem, orders, replay(problem, orders, engine))
 
-        return replay_with_cpsat(problem, orders)
-    from solver.longest_path import replay_on_graph
 
-    return replay_on_graph(problem, orders)
+def replay(problem: Problem, orders: Orders, engine: Engine = "graph") -> dict[Action, int]:
+    """Find the earliest start of every action of a fixed order; see `timeline`."""
+    if engine == "graph":
+        return dict(zip(chain.from_iterable(orders), earliest_starts(problem, orders)[1], strict=True))
+    if problem.moves:
+        raise InputError("engine: cpsat knows no links; p2p: links takes graph")
+    from solver.cpsat_replay import replay_with_cpsat
+
+    return replay_with_cpsat(problem, orders)

@@ -1,4 +1,4 @@
-"""Replaying one fixed order with many draws of its durations at once."""
+"""Replays one fixed order with many draws of its durations at once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _Indices: TypeAlias = NDArray[np.intp]
 
 
 class _Level(NamedTuple):
-    """Actions none of which waits for another of them.
+    """Actions that do not wait for each other.
 
     Attributes
     ----------
     actions : array of int, one each
         Their numbers.
     inputs : array of int, inputs x actions
-        What each waits for; where an action has fewer inputs, the number behind the last action.
+        The actions that each one waits for; missing inputs have the number after the last action.
     lags : array of int, inputs x actions
-        Which precedence that is; the number behind the last precedence stands for no lag.
+        The precedence of each input; the number after the last precedence stands for no lag.
     """
 
     actions: _Indices
@@ -36,15 +36,15 @@ class _Level(NamedTuple):
 
 
 class SampledReplay:
-    """A fixed order whose makespan is found for many vectors of durations at once.
+    """A fixed order whose makespan is computed for many vectors of durations at once.
 
-    It is the longest path of `solver.order_graph`, level by level of that graph: each level is one operation on arrays
-    of actions x samples. So the cost of a level hardly depends on the number of samples while they are few.
+    The makespan is the longest path of `solver.order_graph`, computed level by level: each level is one operation on
+    arrays of actions x samples. So the cost of a level hardly depends on the number of samples while they are few.
 
     Parameters
     ----------
     problem : Problem
-        What is scheduled.
+        The scheduled problem.
     orders : Orders
         The actions of each device; together they name every task once.
 
@@ -53,7 +53,7 @@ class SampledReplay:
     actions : list of Action
         All actions, device by device; durations come in this order.
     durations : array of float
-        How long each lasts in the problem itself, in ticks.
+        The duration of each action in the problem itself, in ticks.
     lags : array of float
         The lag of each precedence of the problem, in its order, in ticks.
 
@@ -66,7 +66,7 @@ class SampledReplay:
 
     Notes
     -----
-    Times are floats. Where all that is added up stays below 2**53 ticks and the durations are whole, they are exact.
+    Times are floats. They are exact if the durations are whole and all sums stay below 2**53 ticks.
     """
 
     def __init__(self, problem: Problem, orders: Orders) -> None:
@@ -81,7 +81,7 @@ class SampledReplay:
         self._levels = [self._level(actions, inputs) for actions in levels]
 
     def _inputs(self, problem: Problem, orders: Orders) -> list[list[tuple[int, int]]]:
-        """List for each action what it waits for, and by which precedence."""
+        """For each action, list the actions that it waits for, and the precedences."""
         number = {task: place for place, action in enumerate(self.actions) for task in tasks_of(action)}
         inputs: list[list[tuple[int, int]]] = [[] for _ in self.actions]
         for place, (before, after, _) in enumerate(problem.precedences):
@@ -101,18 +101,18 @@ class SampledReplay:
         return _Level(np.array(actions, dtype=np.intp), pairs[:, :, 0].T.copy(), pairs[:, :, 1].T.copy())
 
     def makespans(self, durations: Numbers, lags: Numbers | None = None) -> Numbers:
-        """Find the makespan for each sample.
+        """Compute the makespan of each sample.
 
         Parameters
         ----------
         durations : array of float, actions x samples
-            How long each action lasts, in the order of `actions`; at least 0.
+            The duration of each action, in the order of `actions`; at least 0.
         lags : array of float, precedences x samples, optional
-            How long each precedence takes; by default as in the problem.
+            The lag of each precedence; by default as in the problem.
 
         Returns
         -------
-        array of float, one a sample
+        array of float, one per sample
             The last end; the first start is 0.
         """
         samples = durations.shape[1]
@@ -129,7 +129,7 @@ class SampledReplay:
 
 
 def _levels(inputs: list[list[tuple[int, int]]]) -> list[list[int]] | None:
-    """Sort actions into levels, each behind all that its actions wait for; None where there is a circle."""
+    """Sort actions into levels, each after all that its actions wait for; None if there is a circle."""
     behind: list[list[int]] = [[] for _ in inputs]
     for action, before in enumerate(inputs):
         for other, _ in before:

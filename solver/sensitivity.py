@@ -1,9 +1,9 @@
-"""How the makespan of a fixed order changes with what its durations and lags are made of: its one-sided derivatives.
+"""The one-sided derivatives of a fixed order's makespan by the costs that make up its durations and lags.
 
-The makespan is the largest of all paths' lengths, each of which is linear in the costs. So where a cost grows a
-little, the makespan grows by what the path with most of it gains, among those that are as long as the makespan; and
-where a cost shrinks, it shrinks only by what the path with least of it loses. The two differ where several paths are
-critical: then no one cost alone can shorten them all.
+The makespan is the greatest length of a path, and each length is linear in the costs. If a cost grows a little, the
+makespan grows as much as the critical path with the most of that cost; if the cost shrinks, the makespan shrinks only
+as much as the critical path with the least of it. The two differ if several paths are critical: a single cost may then
+fail to shorten them all.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from solver.problem import Action, Orders, Problem
 from solver.sampled_replay import Numbers
 
 Growth = Callable[[Action], Mapping[int, float]]
-"""``growth(action)``: by how many ticks the action's duration changes for one unit of each cost, by its number."""
+"""``growth(action)``: the change of the action's duration for one unit of each cost, in ticks, by the cost's number."""
 
 
 class Derivatives(NamedTuple):
-    """How the makespan changes for one unit of each cost, in ticks.
+    """The change of the makespan for one unit of each cost, in ticks.
 
     Attributes
     ----------
-    shrinking : array of float, one a cost
-        By how much it shrinks where the cost shrinks.
-    growing : array of float, one a cost
-        By how much it grows where the cost grows; at least as much.
+    shrinking : array of float, one per cost
+        How much the makespan shrinks if the cost shrinks.
+    growing : array of float, one per cost
+        How much the makespan grows if the cost grows; at least as much.
     """
 
     shrinking: Numbers
@@ -46,23 +46,23 @@ def derivatives(
     growing: Growth,
     lag_cost: int | None = None,
 ) -> Derivatives:
-    """Find the derivatives of the makespan of a replay.
+    """Compute the derivatives of the makespan of a replay.
 
     Parameters
     ----------
     problem : Problem
-        What is scheduled.
+        The scheduled problem.
     orders : Orders
         The actions of each device.
     starts : mapping of Action to int
-        Their earliest starts, in ticks: only then is what is critical known.
+        The earliest starts, in ticks: with later ones, the critical actions would be unknown.
     costs : int
-        How many costs there are.
+        The number of costs.
     shrinking, growing : callable
-        How each duration changes where costs shrink, and where they grow; the same, but for a duration that has a
-        kink just here.
+        The change of each duration if costs shrink, and if they grow; they differ only for a duration with a kink at
+        the current costs.
     lag_cost : int, optional
-        The cost that all lags are proportional to: one unit of it changes each by its own length.
+        The cost that all lags are proportional to: one unit of it changes each lag by its own length.
     """
     actions = list(chain.from_iterable(orders))
     number = {action: place for place, action in enumerate(actions)}
@@ -83,7 +83,7 @@ _Edges = list[list[tuple[int, int]]]
 def _tight(
     problem: Problem, orders: Orders, number: Mapping[Action, int], begins: list[int], ends: list[int]
 ) -> _Edges:
-    """List for each action what it had to wait for until it started, with the lag in between."""
+    """For each action, list the actions that determined its start, with the lags in between."""
     behind: _Edges = [[] for _ in begins]
     for before, after, lag in between_actions(problem, orders):
         if ends[number[before]] + lag == begins[number[after]]:
@@ -96,7 +96,7 @@ def _tight(
 
 
 def _critical(behind: _Edges, last: list[int]) -> list[int]:
-    """List what lies on a critical path, each behind all that it waited for."""
+    """List the actions on critical paths, each after those that it waited for."""
     ordered: list[int] = []
     seen: set[int] = set()
     stack = [(place, False) for place in last]
@@ -120,7 +120,7 @@ def _along(
     lag_cost: int | None,
     best: np.ufunc,
 ) -> Numbers:
-    """Add up along critical paths, for each cost along the path with most or least of it."""
+    """Add up costs along critical paths, each cost along the path with the most or least of it."""
     nothing = np.zeros(costs)
     found: dict[int, Numbers] = {}
     awaited = set(chain.from_iterable((before for before, _ in behind[place]) for place in critical))

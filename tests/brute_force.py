@@ -1,4 +1,4 @@
-"""The true optimum of a small pipeline, by trying every order: no symmetry, no bound, no code shared."""
+"""Finds the true optimum of a small pipeline by trying every order: no symmetry, no bound, no shared code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Task = tuple[int, str, int]
 
 
 class Action(NamedTuple):
-    """What a device may run next: one task, a whole backward, or a forward and a whole backward together."""
+    """A possible next action of a device: one task, a full backward, or a forward and a full backward together."""
 
     tasks: tuple[Task, ...]
     device: int
@@ -30,7 +30,7 @@ def homes_of(placement: str, devices: int, stages: int) -> list[list[int]]:
 
 
 def optimum(pipeline: Pipeline, placement: str, *, split: bool, overlap: bool) -> Fraction | None:
-    """The least makespan; None if the memory is too small for any order."""
+    """Return the least makespan; None if the memory is too small for any order."""
     return World(pipeline, placement, split, overlap).explored().best
 
 
@@ -112,7 +112,7 @@ class World:
         return actions
 
     def _block(self, stage: int, other: int) -> Fraction:
-        """How long a block of a forward on one stage and a backward on another lasts."""
+        """Return the duration of a block of a forward on one stage and a backward on another."""
         given = self.pipeline.times.overlapped_forward_backward
         if given is not None:
             return given[stage] if isinstance(given, tuple) else given
@@ -178,7 +178,7 @@ class World:
         return change
 
     def _dominated(self, done: int, free: tuple[Fraction, ...], ends: dict[Task, Fraction]) -> bool:
-        """Whether the same tasks were done before with every device and every result there no later."""
+        """Return whether the same tasks were done before, with every device free and every result there no later."""
         ready = tuple(
             max(
                 (ends[before] + lag for before, lag in self.waits[task] if done & self.bit[before]), default=Fraction(0)

@@ -1,4 +1,4 @@
-"""Compiling all inner loops before the tests begin: ``python -m tests.compiling search`` or ``partitioning``."""
+"""Compiles all inner loops before the tests begin: ``python -m tests.compiling search`` or ``partitioning``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from solver.search.compile_all import compile_partitioning, compile_search
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("search", "partitioning")
 
 
 def compile_beforehand() -> None:
-    """Compile each part in a process of its own, where it is not compiled yet.
+    """Compile each part that is not compiled yet, in its own process.
 
-    Else each process of the tests that needs a loop compiles it, or a search goes on ten times as slowly meanwhile.
+    Otherwise each test process that needs a loop compiles it, or its search runs ten times as slowly meanwhile.
     """
     if importlib.util.find_spec("numba") is None:
         return
@@ -24,16 +26,7 @@ def compile_beforehand() -> None:
 
 
 def main(part: str) -> None:
-    if part == "search":
-        from solver.search.compile_all import compile_all
-
-        compile_all()
-    else:
-        from solver.partitioning.solve import best_split
-        from tests.solver.partitioning.test_best_split import random_problem
-
-        for seed in (3, 5):
-            best_split(random_problem(seed))
+    {"search": compile_search, "partitioning": compile_partitioning}[part]()
 
 
 if __name__ == "__main__":

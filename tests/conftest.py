@@ -1,9 +1,11 @@
-"""What holds for all tests.
+"""Settings for all tests.
 
-- Where CI sets PPOPT_NO_SKIP, a skipped test fails: everything a test needs must have been installed.
-- Coverage is not measured in slow tests, and of tests with many cases only in the first few: it would make the whole
-  two or three times as long, and find no line more.
-- Before several processes share the tests, all inner loops are compiled, once.
+- `make test` runs all tests but `slow` ones, with a fifth of the examples of each property and the first case of each
+  `exhaustive` family; `make test-slow` runs the rest, with all examples.
+- If CI sets PPOPT_NO_SKIP, a skipped test fails: everything that a test needs must be installed.
+- Coverage is not measured in slow tests, and only in the first few cases of tests with many: it would take two or
+  three times as long and find no further line.
+- Before several processes share the tests, all inner loops are compiled once.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ import pytest
 from hypothesis import settings
 
 from tests.compiling import compile_beforehand
+from tests.examples import examples
 
-settings.register_profile("any machine", deadline=None)  # no test asserts a time
+settings.register_profile("any machine", deadline=None, max_examples=examples(100))  # no test asserts a time
 settings.load_profile("any machine")
 
 MEASURED_CASES = 4
-"""Of one test with parameters."""
+"""Cases of a test with parameters in which coverage is measured."""
 
 DATA = Path(__file__).parent / "data"
 
@@ -32,11 +35,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compile_beforehand()
 
 
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     cases = Counter[str]()
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
+        if cases[test] > 1 and item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
         if cases[test] > MEASURED_CASES or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.no_cover)
 

@@ -1,4 +1,4 @@
-"""The schedule that docs/adding-a-schedule.md writes as its example, taken from the page itself."""
+"""The example schedule of docs/adding-a-schedule.md, taken from the page itself."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import ppopt
 from ppopt import Pipeline, Schedule
-from ppopt.evaluation.replaying import replay_orders
-from strategies.orders import make_orders
-from strategies.registry import Strategy
+from ppopt.schedules.replaying import replay_orders
+from strategies.language.orders import make_orders
+from strategies.language.registry import Strategy
 
 PAGE = Path(__file__).parent.parent / "docs" / "adding-a-schedule.md"
 

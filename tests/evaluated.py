@@ -1,4 +1,4 @@
-"""Evaluating in tests: every schedule that a test makes passes the independent checker."""
+"""Evaluates schedules for tests, and passes each through the independent checker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluated(strategy: str, costs: Pipeline, engine: str = "graph") -> Schedule
 
 
 def evaluated_if_complete(strategy: str, costs: Pipeline, engine: str = "auto") -> Schedule:
-    """Evaluate what hypothesis drew; times on which a heuristic finds no complete order are drawn again."""
+    """Evaluate a pipeline drawn by hypothesis; if a heuristic finds no complete order on its times, draw again."""
     try:
         return ppopt.evaluate(costs, strategy, engine=engine)
     except InputError as error:

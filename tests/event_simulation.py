@@ -1,9 +1,10 @@
-"""A small simulation of programs, moment by moment: slow, and independent of the replay that it is compared with."""
+"""A small simulation of programs, moment by moment: slow, and independent of the replay that it checks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from solver.problem import Key
 from solver.programs import Compute, End, Post, Program, Transfer
@@ -11,7 +12,7 @@ from solver.programs import Compute, End, Post, Program, Transfer
 
 @dataclass
 class Simulation:
-    """Everything as it is at one moment."""
+    """The state of everything at one moment."""
 
     programs: Sequence[Program]
     transfers: Mapping[Key, Transfer]
@@ -21,7 +22,7 @@ class Simulation:
     computed: list[list[tuple[Key, int, int]]] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Go from moment to moment until nothing happens any more; return whether everything has happened."""
+        """Advance from moment to moment until nothing more happens; return whether every program has ended."""
         self.counters = [0] * len(self.programs)
         self.busy = [0] * len(self.programs)
         self.computed = [[] for _ in self.programs]
@@ -86,3 +87,30 @@ class Simulation:
 
     def _queue(self, end: End) -> Hashable:
         return self.queue_of(end.transfer, self.transfers[end.transfer])
+
+
+def asynchronous_makespan(programs: Sequence[Program], transfers: Mapping[Key, Transfer]) -> int | None:
+    """Find the last end if a send goes at once and neither queues nor receives hold it up; None if devices hang."""
+    points: list[list[int]] = [[0] for _ in programs]
+    sent: dict[Key, int] = {}
+    last, moving = 0, True
+    while moving:
+        moving = False
+        for program, reached in zip(programs, points, strict=True):
+            while len(reached) <= len(program):
+                now, instruction = reached[-1], program[len(reached) - 1]
+                if isinstance(instruction, Compute):
+                    now += instruction.duration
+                    last = max(last, now)
+                elif isinstance(instruction, Post):
+                    sent |= {end.transfer: now for end in instruction.ends if end.is_send}
+                else:
+                    ends = cast("Post", program[instruction.post]).ends
+                    if any(end.transfer not in sent for end in ends):
+                        break
+                    for end in ends:
+                        moved = transfers[end.transfer]
+                        now = max(now, sent[end.transfer] + moved.duration + (0 if end.is_send else moved.latency))
+                reached.append(now)
+                moving = True
+    return None if any(len(each) <= len(program) for each, program in zip(points, programs, strict=True)) else last

@@ -1,4 +1,4 @@
-"""The best cut of a small model for a fixed order, by trying every cut and everything that may be recomputed."""
+"""Finds the best cut of a small model for a fixed order by trying every cut and every recomputation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from solver.checker import violations
 from solver.errors import InputError
-from solver.longest_path import replay_on_graph
-from solver.problem import place
-from strategies.cuts import check_cut, counts_by_kind
-from strategies.dependencies import build_problem, split_as_in
-from strategies.layers import Layers
-from strategies.orders import make_orders, parse_strategy
-from strategies.pipeline import Pipeline
+from solver.numbered import place
+from solver.replay import replay
+from strategies.language.orders import make_orders, parse_strategy
+from strategies.model.cuts import check_cut, counts_by_kind
+from strategies.model.layers import Layers
+from strategies.model.pipeline import Pipeline
+from strategies.problem.dependencies import build_problem, split_as_in
 
 NAMES = (
     *("1f1b", "gpipe", "zb-h1", "zb1p", "zb-h2", "eager-1f1b", "interleaved", "looped-bfs", "zb-v", "v-half"),
@@ -25,7 +25,7 @@ NAMES = (
 
 
 class Instance(NamedTuple):
-    """A model, a schedule, and what may be done."""
+    """A model, a schedule, and the freedom of the cut."""
 
     pipeline: Pipeline
     strategy: str
@@ -61,6 +61,43 @@ def random_instance(seed: int) -> Instance:
             continue
 
 
+def glued_instance(seed: int) -> Instance:
+    """Draw a model of glued layers that barely fits the memory; single layers of a group may be recomputed."""
+    draw = random.Random(seed)
+    while True:
+        name, devices = draw.choice(["1f1b", "1f1b", "zb-h1", "gpipe", "interleaved", "dualpipe-v"]), 2
+        needs, count = parse_strategy(name)[0].requirements, draw.choice([1, 2, 3, 4]) * 2
+        stages = needs.default_stages(devices)
+        if needs.unmet(name, Pipeline.from_mapping({"devices": devices, "microbatches": count})):
+            continue
+        layers = [
+            {**_kind(draw, number), "activation": draw.choice([2, 4])} for number in range(draw.choice([1, 1, 2]))
+        ]
+        for kind in layers:
+            kind["glue"] = draw.choice([1, 2, 3])
+            kind["count"] = kind["glue"] * draw.choice([1, 2])
+            kind["held_for_weight"] = draw.choice([0, kind["activation"]])
+            kind["recompute"] = {"activation": draw.choice([0, 1])}
+            if draw.random() < 0.7:
+                kind["recompute"]["time"] = draw.choice([0, 1, 3])
+        if draw.random() < 0.3:
+            layers[draw.choice([0, -1])]["earliest_stage"] = -1
+        if sum(kind["count"] for kind in layers) > (8 if stages == 2 else 4):
+            continue
+        mapping: dict[str, Any] = {
+            "devices": devices,
+            "microbatches": count,
+            "layers": layers,
+            "p2p_latency": draw.choice([0, 0, 1, 2.5]),
+            "memory": {"limit": draw.randint(4, 40)},
+        }
+        recompute = draw.choice(["per-stage", "uniform-k"])
+        try:
+            return Instance(Pipeline.from_mapping(mapping), name, recompute, draw.random() < 0.7)
+        except InputError:
+            continue
+
+
 def _kind(draw: random.Random, number: int) -> dict[str, Any]:
     forward, to_input, to_weight = draw.choice([0, 1, 2, 5]), draw.choice([1, 2, 7]), draw.choice([1, 3])
     activation = draw.choice([0, 1, 2])
@@ -82,7 +119,7 @@ def _kind(draw: random.Random, number: int) -> dict[str, Any]:
 
 
 def every_cut(layers: Layers, stages: int, empty: bool) -> Iterator[tuple[int, ...]]:
-    """List all cuts that the model allows."""
+    """Yield all cuts that the model allows."""
     total = layers.total
     for inner in product(range(total + 1), repeat=stages - 1):
         cuts = [0, *inner, total]
@@ -97,18 +134,17 @@ def every_cut(layers: Layers, stages: int, empty: bool) -> Iterator[tuple[int, .
 
 
 def every_recomputation(layers: Layers, cut: tuple[int, ...], mode: str) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """List all that may be recomputed: groups of glued layers of each stage and kind, or the first k of all stages."""
+    """Yield every allowed recomputation: any layers of each stage and kind, or the first k of all stages."""
     by_kind = counts_by_kind(layers, cut)
     if mode == "none":
         yield tuple((0,) * len(layers.kinds) for _ in cut)
         return
     if mode == "uniform-k":
-        groups = max(sum(kind.count // kind.glue for kind in layers.kinds), 1)
-        for first in range(groups + 1):
+        for first in range(layers.total + 1):
             yield tuple(_first(layers, held, first) for held in by_kind)
         return
     choices = [
-        range(0, (count if kind.recompute else 0) + 1, kind.glue)
+        range((count if kind.recompute else 0) + 1)
         for held in by_kind
         for kind, count in zip(layers.kinds, held, strict=True)
     ]
@@ -117,16 +153,13 @@ def every_recomputation(layers: Layers, cut: tuple[int, ...], mode: str) -> Iter
 
 
 def _first(layers: Layers, held: tuple[int, ...], first: int) -> tuple[int, ...]:
-    able = [count // kind.glue if kind.recompute else 0 for kind, count in zip(layers.kinds, held, strict=True)]
+    able = [count if kind.recompute else 0 for kind, count in zip(layers.kinds, held, strict=True)]
     before = [0, *accumulate(able)]
-    return tuple(
-        kind.glue * min(count, max(0, first - start))
-        for kind, count, start in zip(layers.kinds, able, before, strict=False)
-    )
+    return tuple(min(count, max(0, first - start)) for count, start in zip(able, before, strict=False))
 
 
 def best_of_all(instance: Instance) -> Fraction | None:
-    """The least makespan of all cuts that fit the memory; None if none fits."""
+    """Return the least makespan of all cuts that fit the memory; None if none fits."""
     pipeline, name = instance.pipeline, instance.strategy
     assert pipeline.layers is not None
     strategy, _ = parse_strategy(name)
@@ -139,7 +172,7 @@ def best_of_all(instance: Instance) -> Fraction | None:
             if orders is None:
                 placement, orders = make_orders(strategy, made, {})
             problem = build_problem(made, placement, split_as_in(orders))
-            rows = place(problem, orders, replay_on_graph(problem, orders))
+            rows = place(problem, orders, replay(problem, orders))
             makespan = Fraction(max(row.end for row in rows), problem.ticks_per_unit)
             if (best is None or makespan < best) and not violations(problem, rows, memory=True):
                 best = makespan

@@ -1,16 +1,16 @@
-"""Small random pipelines of layers, some of whose stages are empty or take no time for one of their operations."""
+"""Small random pipelines of layers, with some stages that are empty or have an operation that takes no time."""
 
 from __future__ import annotations
 
 import random
 from typing import Any, NamedTuple
 
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
 
 
 class Layered(NamedTuple):
-    """A pipeline, where its stages lie, and what its schedules may do."""
+    """A pipeline, its placement, and the freedom of its schedules."""
 
     pipeline: Pipeline
     placement: Placement
@@ -20,7 +20,7 @@ class Layered(NamedTuple):
 
 
 def random_layered(seed: int, *, most_microbatches: int = 3) -> Layered:
-    """Draw a pipeline with few layers for its stages, so that some are empty."""
+    """Draw a pipeline with few layers per stage, so that some stages are empty."""
     draw = random.Random(seed)
     name = draw.choice(["linear", "linear", "v", "interleaved", "bidirectional"])
     devices = draw.choice([2, 2, 3]) if name == "linear" else 2
@@ -70,7 +70,7 @@ def _kind(draw: random.Random, number: int) -> dict[str, Any]:
 
 
 def _limit(draw: random.Random, mapping: dict[str, Any], placement: str) -> int:
-    """Choose a limit about the least with which one microbatch runs."""
+    """Choose a limit near the least with which one microbatch runs."""
     costs = Pipeline.from_mapping(mapping).costs
     stages, devices = len(costs), mapping["devices"]
     homes = {"v": lambda s: min(s, stages - 1 - s)}.get(placement, lambda s: s % devices)

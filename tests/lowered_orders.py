@@ -1,4 +1,4 @@
-"""The golden data of communication, and orders with their communication in tests."""
+"""Golden data of communication, and lowered orders for tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import ppopt
 from ppopt import Schedule
 from solver.problem import Block
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.by_time import lower_by_time
 from strategies.lowering.transfers import Crossings, end_of, receive, send
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token, parse_token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token, parse_token
 from tests.conftest import DATA
 
 TIMES = {"forward": 1, "backward": 2, "backward_input": 1, "backward_weight": 1}
@@ -36,7 +36,7 @@ def evaluated_with_transfers(schedule: str, devices: int, stages: int, microbatc
 
 
 def ends_of(schedule: Schedule) -> dict[PipelineAction, int]:
-    """When each action of a schedule ends."""
+    """Return the end of each action of a schedule."""
     ends = {row.task: row.end for row in schedule.rows}
     actions = (action for order in schedule.actions for action in order)
     return {action: ends[action.first if isinstance(action, Block) else action] for action in actions}
@@ -52,7 +52,7 @@ def programs_of(schedule: Schedule, rows: Sequence[Sequence[Token]], transfer: f
 
 
 def late(orders: Sequence[Sequence[PipelineAction]], placement: Placement) -> list[list[Token]]:
-    """Each receive right before its use and each send right after its production: the first patch of pytorch#172668."""
+    """Place receives right before their use and sends right after their producer: the first patch of pytorch#172668."""
     crossings = Crossings(placement)
     return [[token for action in order for token in _late(action, crossings)] for order in orders]
 
@@ -63,7 +63,7 @@ def _late(action: PipelineAction, crossings: Crossings) -> list[Token]:
 
 
 def program_row(row: Mapping[str, Any]) -> tuple[list[list[Instruction]], dict[Op, Transfer]]:
-    """A framework's program of the golden data, a transfer taking one tick and F twenty."""
+    """Read a framework's program from the golden data, with one tick for a transfer and twenty for F."""
     homes: dict[Op, dict[bool, int]] = {}
     programs: list[list[Instruction]] = []
     for device, lines in enumerate(row["instructions"]):

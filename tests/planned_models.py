@@ -1,4 +1,4 @@
-"""Instances of planning with the best that is known of them, from tests/data/planned_models.json."""
+"""Instances of planning with their best known results, from tests/data/planned_models.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import ppopt
 
 LETTERS = {"E": "E", "MTP": "m", "H": "L"}
-"""Megatron's, of the kinds of the instances; all others are decoder layers."""
+"""Megatron's letters for the instances' kinds of layers; all other kinds are decoder layers."""
 
 DATA = Path(__file__).parent / "data" / "planned_models.json"
 
@@ -70,7 +70,7 @@ def _layer(kind: Mapping[str, Any], row: Mapping[str, Any], *, recompute: bool) 
 
 
 def nvidias_model(entry: Mapping[str, Any]) -> ppopt.Pipeline:
-    """Make the model of one of NVIDIA's layouts, with the costs that its family has in the instances."""
+    """Make the model of one of NVIDIA's layouts, with the costs of its family in the instances."""
     family, devices, microbatches = _named(entry["instance"])
     like = next(each for name, each in instances().items() if name.startswith(family[0]))
     kinds = dict(like["kinds"])
@@ -88,7 +88,7 @@ def nvidias_model(entry: Mapping[str, Any]) -> ppopt.Pipeline:
 
 
 def _named(instance: str) -> tuple[tuple[str, float | None], int, int]:
-    """Read a name: the family with the head's weight in layers, the devices, the microbatches."""
+    """Parse a name into the family with the head's weight in layers, the devices, and the microbatches."""
     found = re.match(r"([a-z0-9]+?)(?:-h([0-9.]+))?-.*?p(\d+)(?:v\d+)?m(\d+)", instance)
     assert found is not None
     family, head, devices, microbatches = found.groups()
@@ -96,7 +96,7 @@ def _named(instance: str) -> tuple[tuple[str, float | None], int, int]:
 
 
 def _count(row: Mapping[str, Any], entry: Mapping[str, Any], like: Mapping[str, Any]) -> int:
-    """Give the most common kind as many layers as the layout has; the others are those of the family."""
+    """Return the layout's number of layers for the most common kind, and the family's number for the others."""
     most = max(like["layers"], key=lambda each: each["count"])
     if row is not most:
         return int(row["count"])

@@ -1,4 +1,4 @@
-"""Running ppopt as a user does: a process of its own."""
+"""Runs ppopt as a user does, in its own process."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ main()
 
 
 def interrupted(*arguments: str, told: str = "", after: float = 0.2, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Press Ctrl-C so many seconds after a search has told its first result, or a text has been told of the progress.
+    """Press Ctrl-C ``after`` seconds after a search reports its first result, or after its progress contains ``told``.
 
-    What the machine does besides, and how long ppopt takes to start, then has no say in what is interrupted.
+    So the interrupted step depends neither on the machine's load nor on the start-up time of ppopt.
     """
     return subprocess.run(
         [sys.executable, "-c", _PRESSED, str(after), told, *arguments],
@@ -58,5 +58,5 @@ def interrupted(*arguments: str, told: str = "", after: float = 0.2, **more: Any
 
 
 def allow_ctrl_c() -> None:
-    """Undo what a shell does to all that it starts in the background: it ignores SIGINT."""
+    """Restore SIGINT, which a shell makes all its background processes ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

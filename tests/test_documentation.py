@@ -1,4 +1,4 @@
-"""What documentation, page and messages name is there: options, commands, files, anchors and names of the package."""
+"""Everything named in documentation, page and messages exists: options, commands, files, anchors and public names."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ OTHER_PROGRAMS = {
     "python": {"-m"},  # how to run a benchmark
     "dask": {"--nthreads", "--nworkers"},  # how to start a cluster
     "torchrun": {"--nproc-per-node"},  # how to start the code of docs/run-it.md
-    "Megatron": {  # what cuts, recomputation and `group_size` are there
+    "Megatron": {  # its options for cuts, recomputation and `group_size`
         *("--pipeline-model-parallel-size", "--pipeline-model-parallel-layout", "--num-layers", "--mtp-num-layers"),
         *("--recompute-granularity", "--recompute-method", "--recompute-num-layers"),
         "--microbatch-group-size-per-virtual-pipeline-stage",
     },
 }
-"""Options that belong to programs of others; they may be named only where the program is named, too."""
+"""Options of other programs, which may be named only together with the program."""
 
 READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
-"""Files that readers write: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
+"""Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
 
 COMMANDS: dict[str, click.Command] = {
     name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(None)
@@ -54,7 +54,7 @@ def options_of(command: str) -> dict[str, click.Option]:
 
 
 class Mention(NamedTuple):
-    """An option, with what follows it, and the commands one of which must have it."""
+    """An option with its value, and the commands of which at least one must have it."""
 
     option: str
     value: str
@@ -69,13 +69,13 @@ class Block:
     Attributes
     ----------
     text : str
-        All of it.
+        The whole text.
     pieces : list of str
-        What is marked as code.
+        The parts marked as code.
     owner : str
         For the first cell of a row, the command whose options these are.
     is_aside : bool
-        Whether what it names is not what the following is about.
+        Whether the command that it names is not the subject of the following blocks.
     """
 
     text: str
@@ -88,7 +88,7 @@ class Block:
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    """Read a document block by block; what is marked as code counts, and all of what is indented as such."""
+    """Read a document block by block, with text marked as code and all of each code block as pieces."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".yaml":
         lines = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
@@ -109,12 +109,12 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 def prose_block(text: str, section: str = "") -> Block:
-    """Give a paragraph, together with the heading above it."""
+    """Return a paragraph together with the heading above it."""
     return Block(section.partition("\n")[0] + text, re.findall(r"`([^`]+)`", text))
 
 
 def table_blocks(path: Path, table: str) -> Iterator[Block]:
-    """Give the cells of a table; those of its first column are of the header's command or the document's."""
+    """Yield the cells of a table; options in its first column belong to the header's or the document's command."""
     header, _, *rows = table.strip().splitlines()
     named = re.findall(r"`ppopt (\w+)`", header)
     owner = named[0] if named else path.stem if path.stem in COMMANDS else ""
@@ -125,7 +125,7 @@ def table_blocks(path: Path, table: str) -> Iterator[Block]:
 
 
 def called(piece: str) -> str:
-    """Name the command that a piece of code calls: `ppopt evaluate …`, or `evaluate` alone or before an option."""
+    """Return the command that a piece of code calls: `ppopt evaluate …`, or `evaluate` alone or before an option."""
     found = re.match(r"ppopt ([a-z]+)|([a-z]+)(?= --|$)", piece)
     name = (found[1] or found[2]) if found else ""
     return name if name in COMMANDS else ""
@@ -223,7 +223,7 @@ def test_help_names_no_option_that_its_command_has_not(command: str) -> None:
 
 @cache
 def program_texts() -> dict[Path, str]:
-    """Give all strings of each file of the program: its messages, and its docstrings."""
+    """Return all strings of each file of the program: its messages and its docstrings."""
     files = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
     nodes = {file: ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
     return {
@@ -298,7 +298,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 
 def anchors_of(path: Path) -> set[str]:
-    """List the anchors that a Markdown viewer gives to headings."""
+    """Return the anchors that a Markdown viewer gives to headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

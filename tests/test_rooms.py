@@ -20,6 +20,7 @@ MAY_NOT = {
 }
 SOLVER_DATA_TYPES = {
     "solver.counted",
+    "solver.numbered",
     "solver.problem",
     "solver.programs",
     "solver.repetition",
@@ -48,13 +49,13 @@ def test_imports_run_downwards(room: str) -> None:
 
 
 def home_of(name: str) -> Path | None:
-    """Find the file of a module; None for what is not ours, or a package."""
+    """Return the file of a module; None for packages and for modules that are not ours."""
     file = ROOT / (name.replace(".", "/") + ".py")
     return file if name.split(".")[0] in ROOMS and file.exists() else None
 
 
 def test_files_form_no_circle() -> None:
-    """Imports in functions and for types count, too: what needs them to be hidden is cut in the wrong place."""
+    """Imports in functions and for types count, too: code that needs them hidden is divided in the wrong place."""
     graph: nx.DiGraph[Path] = nx.DiGraph()
     for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py") if file.name != "__init__.py"):
         for name in imports(file):
@@ -63,6 +64,30 @@ def test_files_form_no_circle() -> None:
     assert graph.number_of_edges() > 500
     assert list(nx.simple_cycles(graph, length_bound=4)) == []
     assert nx.is_directed_acyclic_graph(graph)
+
+
+MOST_FLOORS = 8
+"""Most levels of folders inside a room, since a reader must know every level below the current one."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_folders_form_no_circle(room: str) -> None:
+    """A room's own `__init__` and `__main__` are its entry points and lie above all its folders."""
+    graph: nx.DiGraph[Path] = nx.DiGraph()
+    for file in (ROOT / room).rglob("*.py"):
+        for name in imports(file):
+            imported = home_of(name)
+            if imported is not None and imported.parent != file.parent and imported.is_relative_to(ROOT / room):
+                is_door = file.parent == ROOT / room and file.stem in ("__init__", "__main__")
+                graph.add_edge(file if is_door else file.parent, imported.parent)
+    assert graph.number_of_edges()
+    assert list(nx.simple_cycles(graph)) == []
+    folders = graph.subgraph(node for node in graph if node.suffix == "")
+    assert nx.dag_longest_path_length(folders) < MOST_FLOORS
+
+
+def test_strategies_have_no_loose_files() -> None:
+    assert [file.name for file in (ROOT / "strategies").glob("*.py")] == ["__init__.py"]
 
 
 @pytest.mark.parametrize("room", ["strategies", "reports"])

@@ -96,7 +96,7 @@ def all_routes(_original: Any) -> Any:
 
 def by_rows(_original: Any) -> Any:
     """List cuts by the rows for any order, on linear placements, too."""
-    from ppopt.planning.partitions import _SeveralPerDevice
+    from ppopt.cutting.partitions import _SeveralPerDevice
 
     return lambda pipeline, placement, deadline, **how: _SeveralPerDevice(pipeline, placement, deadline, **how)
 

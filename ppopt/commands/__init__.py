@@ -1,4 +1,4 @@
-"""The command line: a module for each command, with its options, and what they print and write.
+"""The command line: one module per command, with its options and output.
 
-Nothing here computes; a command reads its options and asks the other folders.
+Nothing here computes: a command reads its options and calls the other folders.
 """

@@ -10,11 +10,12 @@ import click
 
 from ppopt.commands.pipeline_options import pipelines_for_files
 from solver.errors import InputError
+from strategies.model.communicators import COMMUNICATORS
 
 if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport
 
-_EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
+_EPILOG = "The exit status is 2 if any file has a fault, or hangs with the communicators. See docs/orders.md."
 
 
 @click.command(epilog=_EPILOG)
@@ -25,7 +26,12 @@ _EPILOG = "The exit status is 2 if any file has a fault. See docs/orders.md."
 @click.option(
     "--lower",
     type=click.Choice(["pytorch", "deferred"]),
-    help="Check an order of computations as PyTorch would lower it: as it is, or with defer_pp_recv.",
+    help="Check an order of computations as PyTorch would lower it: by default, or with defer_pp_recv.",
+)
+@click.option(
+    "--communicators",
+    type=click.Choice(COMMUNICATORS),
+    help="Communicators with which a lowered file must run.  [default: the configuration's, else pair: PyTorch 2.13's]",
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
@@ -37,11 +43,12 @@ def check(
     memory_limit: str | None,
     recut: bool,
     lower: str | None,
+    communicators: str | None,
     form: str,
 ) -> None:
-    """Check schedule files: every fault with its row and column, and which communicators a lowered file needs.
+    """List every fault of schedule files with its row and column, and the communicators that a lowered file needs.
 
-    A microbatch holds one unit of memory on a stage where no configuration says otherwise.
+    Without a configuration, a microbatch holds one unit of memory on each stage.
     """
     from ppopt.evaluation.check import check_schedule_file
 
@@ -50,7 +57,7 @@ def check(
     checked: list[dict[str, Any]] = []
     for file in files:
         try:
-            report = check_schedule_file(file, costs, lower)
+            report = check_schedule_file(file, costs, lower, communicators)
         except InputError as error:
             failed = True
             checked.append({"file": file, "faults": [{"row": None, "column": None, "message": str(error)}]})
@@ -80,7 +87,7 @@ def _tell(report: CheckReport, form: str) -> None:
 
 
 def _together(circles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Put communicators with the same circle together."""
+    """Group communicators that hang in the same circle."""
     names: dict[str, list[str]] = {}
     for name, text in circles.items():
         names.setdefault(text, []).append(name)

@@ -1,4 +1,4 @@
-"""The command line. Commands are loaded when they are run, so that ``--help`` and usage errors cost nothing."""
+"""The command line. Commands are loaded only when they run, so ``--help`` and usage errors are fast."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 
 import click
 
-from ppopt import __version__
+from ppopt.process.processes import take_termination_as_interrupt
+from ppopt.process.version import __version__
 
 _COMMANDS = {
-    "check": "Check schedule files: every fault with its place.",
+    "check": "Check schedule files and list every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "frontier": "Find the shortest step for each memory limit, with a proven bound.",
@@ -30,7 +31,7 @@ _COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in ``ppopt.commands``, a module each."""
+    """A group whose commands live in ``ppopt.commands``, one module each."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands."""
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; a typo is answered with the nearest one."""
+        """Find the command; for a typo, suggest the nearest one."""
         name = args[0]
         near = difflib.get_close_matches(name, _COMMANDS, n=1)
         if name not in _COMMANDS and near:
@@ -60,7 +61,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a user's mistake is reported in plain lines, not as a traceback."""
+        """Run a command; report a user's mistake in plain lines, not as a traceback."""
+        from ppopt.process.internal_error import InternalError
         from solver.errors import InputError, TimeTooShortError
 
         warnings.showwarning = _show_warning
@@ -73,6 +75,10 @@ class LazyGroup(click.Group):
 
             tell_mistakes(str(error).split("\n"))
             ctx.exit(2)
+        except InternalError as error:
+            from ppopt.commands.reporting import tell_internal_errors
+
+            tell_internal_errors(ctx, str(error).split("\n"))
         except TimeTooShortError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(4)
@@ -93,25 +99,28 @@ def cli() -> None:
 
 def main(prog_name: str | None = None) -> None:
     """Run ppopt; the entry point."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more threads only wait for each other
+    take_termination_as_interrupt()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads would only wait for each other
     try:
         cli.main(prog_name=prog_name, standalone_mode=True)
     except OSError as error:
         if _is_of_output(error):
             _tell_output_error(error)
-        click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+        from strategies.model.numbers import in_one_line
+
+        click.echo(f"error: {in_one_line(error)}", err=True)
         sys.exit(1)
     finally:
-        gc.freeze()  # else Python goes through all objects once more before it ends, for a quarter of a second
+        gc.freeze()  # otherwise a last collection at exit takes a quarter of a second
 
 
 def _is_of_output(error: OSError) -> bool:
-    """Return whether it comes from printing, which click.echo alone does here."""
+    """Return whether the error comes from printing, which only click.echo does here."""
     return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _tell_output_error(error: OSError) -> NoReturn:
-    """Say that standard output cannot be written, and keep Python from trying once more at exit."""
+    """Report that standard output cannot be written, and keep Python from retrying at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     click.echo(f"error: standard output: {error.strerror or error}", err=True)
     sys.exit(1)

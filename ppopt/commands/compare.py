@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import webbrowser
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
@@ -21,16 +23,22 @@ from ppopt.commands.pipeline_options import (
     read_with_strategies,
     with_layout,
 )
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
-from ppopt.optimization.time_limit import REPORTING, Afterwards
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
+from ppopt.process.time_limit import Afterwards
 from solver.errors import InputError
 from solver.states import EngineChoice
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
+    from ppopt.commands.pages import PagePace
     from ppopt.comparison.comparison import Comparison
-    from ppopt.evaluation.export import ExportOptions
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
+    from ppopt.schedules.export import ExportOptions
+    from ppopt.schedules.schedule import Schedule
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
+
+SECONDS_OVER, SHARE_OVER = 0.5, 0.05
+"""Overruns of the time limit are reported above this many seconds and this share of the limit."""
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon: "
@@ -56,18 +64,20 @@ _EPILOG = (
     metavar="A,B,…",
     help="Published schedules, and files of your own.  [default: all published ones]",
 )
-@click.option("--exclude", "excluded", multiple=True, metavar="A,B,…", help="Schedules that are left out.")
+@click.option("--exclude", "excluded", multiple=True, metavar="A,B,…", help="Schedules to leave out.")
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="The schedule that the others are compared with, or none.  [default: 1f1b, where it is there]",
+    help="Schedule to compare the others with, or none.  [default: 1f1b, if it is shown]",
 )
-@click.option("--optimize/--no-optimize", default=True, help="Search for better ones, too.  [default: yes]")
-@click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
+@click.option("--optimize/--no-optimize", default=True, help="Also search for better schedules.  [default: yes]")
+@click.option(
+    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+)
 @click.option(
     "--overlap/--no-overlap",
     default=None,
-    help="Whether the search may run forwards and backwards in one block.  [default: where blocks save time]",
+    help="Let the search run a forward and a backward in one block.  [default: where blocks save time]",
 )
 @click.option(
     "--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds for each configuration."
@@ -108,8 +118,8 @@ def compare(
 ) -> None:
     """Rank published and searched schedules on your costs.
 
-    Each has the lower bound of its placement beside it. What does not fit the pipeline is left out, with the reason.
-    Ctrl-C ends the search with the best so far.
+    Each schedule is shown with the lower bound of its placement. Schedules that do not fit the pipeline are left out,
+    with the reason. Ctrl-C ends the search with the best so far.
     """
     if opened and report is None:
         raise InputError("--open: opens the page of --report FILE.html; give that as well")
@@ -124,25 +134,71 @@ def compare(
     _check_folder(export_dir)
     if report is not None:
         load_page()
-    options["afterwards"] = Afterwards(per_schedule=REPORTING * (report is not None))
-    comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options)
+    clock = _Clock(options["time_limit"] * max(1, len(configs)) if options["optimize"] else math.inf)
+    options["afterwards"] = Afterwards(foresee=None if report is None else clock.foresee)
+    comparisons, titles = _compare_each(configs or (None,), names, excluded, baseline, options, clock)
 
     from ppopt.commands.printing import show_comparisons, tell_files
 
     show_comparisons(comparisons, titles, form)
-    _write_files(comparisons, titles, report, charts)
+    _write_files(comparisons, titles, report, charts, clock)
     orders = [] if export_dir is None else _write_orders(export_dir, comparisons, titles, how)
     tell_files(form, chart=charts, report=[] if report is None else [report], export=orders)
+    clock.tell_what_is_over()
     if opened and report is not None:
         webbrowser.open(Path(report).absolute().as_uri())
+    tell_internal_errors(ctx, [line for comparison in comparisons for line in comparison.internal_errors])
     if any(comparison.infeasible and comparison.winner is None for comparison in comparisons):
         ctx.exit(3)
+
+
+@dataclass
+class _Clock:
+    """The time limit of a comparison with its page, in seconds, and the part that the page needs."""
+
+    seconds: float
+    ends: float = math.inf
+    pace: PagePace | None = None
+
+    def start(self) -> None:
+        """Start the clock."""
+        self.ends = perf_counter() + self.seconds
+
+    def foresee(self, schedules: Sequence[Schedule], operations: int) -> float:
+        """Measure how long a page takes with these schedules and with others that have ``operations`` in all."""
+        from ppopt.commands.pages import PagePace
+
+        sizes = [len(schedule.rows) for schedule in schedules]
+        if self.pace is None:
+            self.pace = PagePace.of(schedules[sizes.index(min(sizes))], len(sizes))
+        return self.pace.seconds(sum(sizes) + operations)
+
+    def drawn(self, comparisons: Sequence[Comparison]) -> list[int] | None:
+        """Count the schedules of each comparison that can be drawn in time, and name the others."""
+        if self.pace is None or self.ends == math.inf:
+            return None
+        counts = self.pace.drawn_within(self.ends - perf_counter(), comparisons)
+        parts = zip(comparisons, counts, strict=True)
+        names = dict.fromkeys(each.strategy for comparison, most in parts for each in comparison.schedules[most:])
+        if names:
+            click.echo(
+                f"note: the report has no timelines of {', '.join(names)}: "
+                f"the time limit of {self.seconds:g} s was used up",
+                err=True,
+            )
+        return counts
+
+    def tell_what_is_over(self) -> None:
+        """Report by how much the time limit was too short."""
+        over = perf_counter() - self.ends
+        if over > max(SECONDS_OVER, SHARE_OVER * self.seconds):
+            click.echo(f"note: the time limit of {self.seconds:g} s was too short by {over:.1f} s", err=True)
 
 
 def split_strategies(text: str) -> Iterator[str]:
     """Split a list of strategies at its commas, except for those between the options of one.
 
-    A part with ``=`` behind a strategy with a colon is an option of that.
+    A part with ``=`` after a strategy with a colon is an option of that strategy.
     """
     name = ""
     for part in text.split(","):
@@ -157,8 +213,8 @@ def split_strategies(text: str) -> Iterator[str]:
 
 
 def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str]) -> None:
-    """Refuse files that cannot be written before any work is done."""
-    from ppopt.whole_files import check_outputs
+    """Refuse, before any work is done, files that cannot be written."""
+    from ppopt.process.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
     check_outputs({"--report": report, **numbered}, inputs)
@@ -171,7 +227,7 @@ def _check_files(report: str | None, charts: Sequence[str], inputs: Sequence[str
 
 def _check_folder(folder: str | None) -> None:
     if folder is not None:
-        from ppopt.evaluation.export import check_folder
+        from ppopt.schedules.export import check_folder
 
         check_folder("--export-dir", folder)
 
@@ -179,8 +235,8 @@ def _check_folder(folder: str | None) -> None:
 def _write_orders(
     folder: str, comparisons: Sequence[Comparison], titles: Sequence[str], how: ExportOptions
 ) -> list[str]:
-    """Write the orders of all schedules, with their configurations in front where there are several."""
-    from ppopt.evaluation.export import write_orders
+    """Write the orders of all schedules; with several configurations, file names start with the configuration."""
+    from ppopt.schedules.export import write_orders
 
     several = len(comparisons) > 1
     parts = zip(comparisons, titles, strict=True)
@@ -196,12 +252,12 @@ def _compare_each(
     excluded: Sequence[str],
     baseline: str | None,
     options: dict[str, Any],
+    clock: _Clock,
 ) -> tuple[list[Comparison], list[str]]:
-    """Compare on each configuration, all of which are read before the first is compared."""
+    """Compare on each configuration. All are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
-    from ppopt.evaluation.order_files import read_each
-    from strategies.registry import all_strategies
-    from strategies.stages import with_virtual_stages
+    from ppopt.schedules.order_files import read_each
+    from strategies.language.registry import all_strategies
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
@@ -219,10 +275,6 @@ def _compare_each(
             mistakes += _about(title, error, several=len(configs) > 1)
     if mistakes:
         raise InputError("\n".join(dict.fromkeys(mistakes)))
-    if not names:
-        read = [
-            (pipeline, tuple(with_virtual_stages(str(name), pipeline) for name in every)) for pipeline, every in read
-        ]
 
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.comparison.compare import compare as compare_one
@@ -230,6 +282,7 @@ def _compare_each(
     options |= {"exclude": exclude, "baseline": baseline}
     comparisons: list[Comparison] = []
     was_wanted = options["optimize"]
+    clock.start()
     with ProgressLine() as line:
         for (pipeline, strategies), title in zip(read, titles, strict=True):
             if own:
@@ -247,21 +300,21 @@ def _compare_each(
 
 
 def _about(title: str, error: InputError, *, several: bool) -> list[str]:
-    """Write the lines of an error, with the configuration in front where there are several."""
+    """Write the lines of an error, prefixed with the configuration if there are several."""
     lines = str(error).split("\n")
-    name = " ".join(title.splitlines())
+    name = in_one_line(title)
     return [line if not several or line.startswith(name) else f"{name}: {line}" for line in lines]
 
 
 def _write_files(
-    comparisons: Sequence[Comparison], titles: Sequence[str], report: str | None, charts: Sequence[str]
+    comparisons: Sequence[Comparison], titles: Sequence[str], report: str | None, charts: Sequence[str], clock: _Clock
 ) -> None:
     if report is None and not charts:
         return
     from ppopt.commands.pages import write_chart, write_report
 
     if report is not None:
-        write_report(report, comparisons, titles, command_line())
+        write_report(report, comparisons, titles, command_line(), clock.drawn(comparisons))
     if charts and not any(comparison.schedules for comparison in comparisons):
         click.echo("note: there is no schedule to draw, so no chart was written", err=True)
         return

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
+from ppopt.commands.finite_number import SEED
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,
@@ -17,19 +18,19 @@ from ppopt.commands.pipeline_options import (
     read_with_strategies,
     with_layout,
 )
-from ppopt.commands.reporting import report_against, report_schedules, tell_mistakes
+from ppopt.commands.reporting import report_against, report_schedules, tell_internal_errors, tell_mistakes
 from solver.errors import InputError
 from solver.states import EngineChoice
 
 if TYPE_CHECKING:
-    from ppopt.result import Schedule
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
-    from strategies.stages import CutChoice
+    from ppopt.schedules.schedule import Schedule
+    from strategies.given_model.stages import CutChoice
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
 
 _EPILOG = (
     "A strategy may carry options: interleaved:stages=16 cuts the model into 16 stages, interleaved:group_size=8 takes "
-    "groups of 8 microbatches. What ends in .csv, or is the path of a file, is a schedule in PyTorch's format."
+    "groups of 8 microbatches. A name that ends in .csv, or the path of a file, is a schedule in PyTorch's format."
 )
 
 
@@ -72,10 +73,10 @@ def evaluate(
 ) -> None:
     """Replay published schedules, or your own from files, on your costs and print exact figures.
 
-    Several strategies are compared on the same model: where one needs another number of stages, the model is
-    re-partitioned. One that does not run stops no other.
+    Several strategies are compared on the same model, which is re-partitioned for those that need another number of
+    stages. A strategy that does not run does not stop the others.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs(
         {"--save": save, "--trace": trace, "--report": report, "--export": export},
@@ -95,9 +96,7 @@ def evaluate(
 
     from ppopt.commands.printing import show
 
-    schedules, mistakes = _evaluated(pipeline, names, engine, cut)
-    if not schedules:
-        raise InputError("\n".join(mistakes))
+    schedules, mistakes, faults = _evaluated(pipeline, names, engine, cut)
     schedules = with_noise(schedules, noise)
     order = None if export is None else prepared(schedules[0], how)
     comparison = compare_with_measured(schedules[0], against, unit) if against else None
@@ -113,28 +112,39 @@ def evaluate(
         report_against(report, form, comparison)
     elif report is not None:
         report_schedules(report, form, options["config"], pipeline, schedules, noise=noise)
+    tell_mistakes(mistakes)
+    tell_internal_errors(ctx, faults)
     if mistakes:
-        tell_mistakes(mistakes)
         ctx.exit(2)
 
 
 def _evaluated(
     pipeline: Pipeline, names: Sequence[Named], engine: EngineChoice, cut: CutChoice
-) -> tuple[list[Schedule], list[str]]:
-    """Evaluate each schedule; of those that do not run, list why."""
+) -> tuple[list[Schedule], list[str], list[str]]:
+    """Evaluate each schedule; list why the others do not run, and internal errors."""
     from ppopt.evaluation.evaluate import evaluate as evaluate_one
     from ppopt.evaluation.evaluate import evaluate_each
+    from ppopt.process.internal_error import InternalError
 
     if len(names) == 1:
-        return [evaluate_one(pipeline, names[0], engine, cut=cut)], []
+        return [evaluate_one(pipeline, names[0], engine, cut=cut)], [], []
     schedules: list[Schedule] = []
     mistakes: list[str] = []
+    faults: list[str] = []
     for outcome in evaluate_each(pipeline, names, engine, cut=cut):
-        if isinstance(outcome, InputError):
+        if isinstance(outcome, InternalError):
+            faults.append(str(outcome))
+        elif isinstance(outcome, InputError):
             mistakes += str(outcome).split("\n")
         else:
             schedules.append(outcome)
-    return schedules, list(dict.fromkeys(mistakes))
+    mistakes = list(dict.fromkeys(mistakes))
+    if not schedules and faults:
+        tell_mistakes(mistakes)
+        raise InternalError("\n".join(faults))
+    if not schedules:
+        raise InputError("\n".join(mistakes))
+    return schedules, mistakes, faults
 
 
 def _write_timelines(schedules: Sequence[Schedule], save: str | None, trace: str | None) -> None:

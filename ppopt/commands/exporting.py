@@ -1,4 +1,4 @@
-"""The options with which commands write orders, and what they say of it."""
+"""The options for exporting orders, and the notes printed about them."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ import click
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.evaluation.export import ExportOptions
-    from ppopt.result import Schedule
-    from strategies.exported_order import ExportedOrder
+    from ppopt.schedules.export import ExportOptions
+    from ppopt.schedules.schedule import Schedule
+    from strategies.order_files.exported_order import ExportedOrder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 export_option = click.option("--export", metavar="FILE.csv", help="Write the order for PyTorch (see docs/orders.md).")
 force_option = click.option(
-    "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, too, which PyTorch cannot run."
+    "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, although PyTorch cannot run it."
 )
 lowered_option = click.option(
-    "--lowered", is_flag=True, help="Export the order with its communication, so that it cannot hang."
+    "--lowered", is_flag=True, help="Export the order with its sends and receives, so that it cannot hang."
 )
-unshard_option = click.option("--unshard", is_flag=True, help="Write UNSHARD and RESHARD as well, for FSDP's modules.")
+unshard_option = click.option("--unshard", is_flag=True, help="Also write UNSHARD and RESHARD, for FSDP modules.")
 
 
 def how_to_export(command: Command) -> Command:
-    """Add the options that say how orders are exported."""
+    """Add the options for how orders are exported."""
     return force_option(lowered_option(unshard_option(command)))
 
 
 def read_export_options(
     option: str, target: str | None, *, forced: bool, lowered: bool, unshard: bool
 ) -> ExportOptions:
-    """Read how orders are exported; refuse that where nobody asked for an export."""
+    """Read how orders are exported; refuse these options without an export."""
     for flag, given in (("--force-order-only", forced), ("--lowered", lowered), ("--unshard", unshard)):
         if given and target is None:
             raise InputError(f"{flag}: applies to {option}; give that as well")
-    from ppopt.evaluation.export import ExportOptions
+    from ppopt.schedules.export import ExportOptions
 
     return ExportOptions(forced, lowered, unshard)
 
 
 def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
-    """Prepare the export of a schedule; refuse what PyTorch cannot run."""
-    from ppopt.evaluation.export import exported
-    from ppopt.garbage import collection_paused
+    """Prepare the export of a schedule; refuse a schedule that PyTorch cannot run."""
     from ppopt.optimization.periodic import PeriodicSchedule
+    from ppopt.process.garbage import collection_paused
+    from ppopt.schedules.export import exported
 
     try:
         with collection_paused():
@@ -59,9 +59,9 @@ def prepared(schedule: Schedule, options: ExportOptions) -> ExportedOrder:
 
 
 def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
-    """Write one prepared order, with its notes on standard error."""
+    """Write one prepared order; print its notes on standard error."""
     from ppopt.commands.printing import tell_files
-    from ppopt.evaluation.export import write_order
+    from ppopt.schedules.export import write_order
 
     write_order(path, order)
     tell_notes(order.notes)
@@ -69,6 +69,6 @@ def write_prepared(path: str, order: ExportedOrder, form: str) -> None:
 
 
 def tell_notes(notes: Iterable[str]) -> None:
-    """Print on standard error what users should know about exported files."""
+    """Print the notes about exported files on standard error."""
     for note in dict.fromkeys(notes):
         click.echo(f"note: {note}", err=True)

@@ -1,10 +1,12 @@
-"""A number on the command line; click's own takes nan and inf."""
+"""A finite number on the command line; click's own type accepts nan and inf."""
 
 from __future__ import annotations
 
 import math
 
 import click
+
+from strategies.model.numbers import SEEDS
 
 
 class _Finite(click.ParamType[float]):
@@ -22,3 +24,12 @@ class _Finite(click.ParamType[float]):
 
 FINITE = _Finite()
 """A finite number of at least 0."""
+
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(0, SEEDS - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="The seed of everything random.",
+)

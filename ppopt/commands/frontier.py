@@ -6,27 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppopt.commands.finite_number import FINITE
+from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.optimize import PLACEMENTS
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from ppopt.memory_frontier.frontier import Frontier
+    from ppopt.memory_frontier.frontier_result import Frontier
 
 
 @click.command()
 @pipeline_options
-@click.option("--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="What is searched.")
-@click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
-@click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="The memory limits.")
-@click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="How many limits are chosen.  [default: 12]")
-@click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds for all of it.")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Searches at once.  [default: the cores]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@click.option(
+    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+)
+@click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
+@click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="Memory limits to search at.")
+@click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="Number of limits to choose.  [default: 12]")
+@click.option("--time-limit", type=FINITE, default=100.0, show_default=True, metavar="S", help="Seconds in total.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", help="Searches to run at once.  [default: one for each core]"
+)
+@SEED
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--save", metavar="FILE.json", help="Keep what is found; where the file is there, go on from it.")
+@click.option("--save", metavar="FILE.json", help="Keep the results; if the file exists, continue from it.")
 @click.option("--report", metavar="FILE.html", help="Write a page with the curve and all timelines.")
 @click.option(
     "--chart",
@@ -35,7 +39,10 @@ if TYPE_CHECKING:
     multiple=True,
     help="Write the curve as an image, such as frontier.svg.",
 )
+@click.pass_context
 def frontier(
+    ctx: click.Context,
+    /,
     *,
     limits: str,
     points: int | None,
@@ -45,12 +52,12 @@ def frontier(
     charts: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Draw what memory buys: the shortest step for each memory limit, with what is proven of it.
+    """Find what memory buys: the shortest step for each memory limit, with a proven bound.
 
-    Every published schedule is beside it. Ctrl-C ends the search and keeps what there is.
+    Published schedules are shown for comparison. Ctrl-C ends the search and keeps the results so far.
     """
     if points is not None and limits.strip().lower() != "auto":
-        raise InputError("--points: chooses limits, and --limits names them; leave one of the two out")
+        raise InputError("--points: lets ppopt choose limits, but --limits names them; give one of the two")
     _check_files(save, report, charts, options["config"])
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     if report is not None:
@@ -58,13 +65,13 @@ def frontier(
 
     from ppopt.commands.printing import show_frontier, tell_files
     from ppopt.commands.progress_line import ProgressLine
-    from ppopt.memory_frontier.find import frontier as find_frontier
+    from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS
 
     searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
     with ProgressLine() as line:
         try:
-            found = find_frontier(
+            found, keep = find_frontier(
                 pipeline,
                 limits=limits,
                 points=POINTS if points is None else points,
@@ -76,19 +83,21 @@ def frontier(
         except InputError as error:
             raise InputError(_with_option(str(error))) from None
     show_frontier(found, form)
+    keep()
     _write_files(found, options["config"] or DEFAULTS, report, charts)
     tell_files(form, saved=[] if save is None else [save], chart=charts, report=[] if report is None else [report])
+    tell_internal_errors(ctx, found.internal_errors)
 
 
 def _with_option(message: str) -> str:
-    """Name the option where a message names the argument."""
+    """Replace the argument's name in a message by the option's."""
     return f"--{message}" if message.startswith(("limits:", "points:")) else message
 
 
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:
-    """Refuse files that cannot be written before any work is done."""
+    """Refuse, before any work is done, files that cannot be written."""
     from ppopt.commands.pages import check_picture
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     numbered = {f"--chart{f' ({place})' if place > 1 else ''}": path for place, path in enumerate(charts, 1)}
     check_outputs({"--save": save, "--report": report, **numbered}, [config])

@@ -1,4 +1,4 @@
-"""The options that put a measurement beside a prediction."""
+"""The options that compare a prediction with a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.profiling.against import Against
-    from ppopt.result import Schedule
+    from ppopt.schedules.schedule import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,7 +20,7 @@ _OPTIONS = (
         "--against",
         multiple=True,
         metavar="TRACE",
-        help="Traces or logs of the same order, as for `ppopt profile`: shows the measured step beside the predicted.",
+        help="Traces or logs of the same order, as for `ppopt profile`: compare measured and predicted steps.",
     ),
     click.option(
         "--unit",
@@ -31,7 +31,7 @@ _OPTIONS = (
 
 
 def measuring_options(command: Command) -> Command:
-    """Add them to a command."""
+    """Add the options to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -52,7 +52,7 @@ def check_measuring(against: Sequence[str], unit: str | None, names: Sequence[ob
 
 
 def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str | None) -> Against:
-    """Read a measurement and put its middle step beside the prediction."""
+    """Read a measurement and compare its median step with the prediction."""
     from ppopt.profiling.against import hold_against
     from ppopt.profiling.measurement import unit_of_times
     from ppopt.profiling.read import read_measurement
@@ -65,6 +65,6 @@ def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str
 
 
 def print_differences(against: Against, form: str) -> None:
-    """Print how the measurement differs, after a table; elsewhere on standard error."""
+    """Print how the measurement differs: after a table, or on standard error for other formats."""
     for text in against.differences:
         click.echo(click.wrap_text(text, 80, subsequent_indent="  "), err=form != "table")

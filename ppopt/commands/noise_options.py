@@ -12,7 +12,7 @@ from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.result import Schedule
+    from ppopt.schedules.schedule import Schedule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ _OPTIONS = (
     click.option(
         "--spread",
         metavar="FILE",
-        help="Draw the times as they were measured to vary instead: what `ppopt profile --spread` writes.",
+        help="Draw the times from measured spreads instead: a file written by `ppopt profile --spread`.",
     ),
     click.option(
         "--noise-device",
@@ -36,15 +36,11 @@ _OPTIONS = (
         metavar="X|D=X",
         help="Draw the speed of every device, or of device D, with this coefficient of variation.",
     ),
-    click.option("--samples", type=int, metavar="N", help="How many draws.  [default: 1000]"),
+    click.option("--samples", type=int, metavar="N", help="Number of draws.  [default: 1000]"),
 )
 
 NOISE_OPTIONS = ("noise", "spread", "noise_devices", "samples")
 """The parameters that `noise_options` adds."""
-
-SEED = click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random."
-)
 
 
 def noise_options(command: Command) -> Command:
@@ -57,29 +53,31 @@ def noise_options(command: Command) -> Command:
 def read_noise(
     noise: float | None, spread: str | None, noise_devices: Sequence[str], samples: int | None, seed: int
 ) -> Noise | None:
-    """Read what noise there is; None where no option asks for any.
+    """Read the noise; None if no option asks for any.
 
     Parameters
     ----------
     noise, spread, noise_devices, samples
         As `noise_options` adds them.
     seed : int
-        What seeds the draws.
+        The seed of the draws.
 
     Raises
     ------
     InputError
-        If one of them is wrong, or they do not go together.
+        If an option is wrong, or the options contradict each other.
     """
     if noise is None and spread is None and not noise_devices:
         if samples is not None:
-            raise InputError("--samples: says how often times are drawn; give --noise, --spread or --noise-device, too")
+            raise InputError(
+                "--samples: sets how often times are drawn; give --noise, --spread or --noise-device as well"
+            )
         return None
     from ppopt.noise.noise import USUAL_SAMPLES, Noise
     from ppopt.noise.spread_file import read_spreads
 
     if spread is not None and noise is not None:
-        raise InputError("--spread: is how each operation was measured to vary, and --noise says so, too; give one")
+        raise InputError("--spread: says how each operation varies, and so does --noise; give one of the two")
     return Noise(
         operation=noise or 0.0,
         spreads=None if spread is None else read_spreads(spread),
@@ -90,7 +88,7 @@ def read_noise(
 
 
 def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float | None = None) -> list[Schedule]:
-    """Replay schedules with drawn times, if there is any noise."""
+    """Replay schedules with drawn times, if noise is given."""
     if noise is None:
         return schedules
     from ppopt.noise.under_noise import under_noise
@@ -99,7 +97,7 @@ def with_noise(schedules: list[Schedule], noise: Noise | None, deadline: float |
 
 
 def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
-    """Read numbers for devices, ``3=0.2``, or one for all."""
+    """Read one number per device, as in ``3=0.2``, or one for all."""
     found: dict[int | None, float] = {}
     for text in texts:
         device, equals, value = text.rpartition("=")
@@ -114,7 +112,7 @@ def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
         found[place] = number
     if None in found:
         if len(found) > 1:
-            raise InputError("--noise-device: is given for all devices and for one; give either")
+            raise InputError("--noise-device: is given for all devices and for one; give one of the two")
         return found[None]
     return {place: number for place, number in found.items() if place is not None} or 0.0
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
-from ppopt.commands.finite_number import FINITE
-from ppopt.commands.noise_options import NOISE_OPTIONS, SEED, noise_options, read_noise, with_noise
+from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
-from ppopt.commands.reporting import load_page, report_schedules
-from solver.errors import InputError
+from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.states import Objective
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
-    from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import TimeLimit
-    from ppopt.result import Schedule
-    from strategies.pipeline import Pipeline
-    from strategies.stages import CutChoice
+    from ppopt.optimization.options import SearchOptions
+    from ppopt.process.time_limit import TimeLimit
+    from ppopt.schedules.schedule import Schedule
+    from strategies.given_model.stages import CutChoice
+    from strategies.model.pipeline import Pipeline
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 
@@ -30,15 +30,15 @@ PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
 @pipeline_options
 @cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
-@click.option("--full-backward", is_flag=True, help="Backwards are whole (B), not split into I and W.")
-@click.option("--overlap", is_flag=True, help="Any forward may run in one block with any full backward on its device.")
+@click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
+@click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @SEED
 @noise_options
 @click.option(
-    "--robust", is_flag=True, help="Of the schedules that the search met, take the one with the least mean under noise."
+    "--robust", is_flag=True, help="Take the schedule with the least mean under noise, of those that the search met."
 )
 @click.option("--explain", "explained", is_flag=True, help="Explain the bound and what would help.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -76,10 +76,10 @@ def optimize(
 ) -> None:
     """Search for the best schedule on your costs and within your memory, and prove how good it is.
 
-    The table puts beside it every published schedule that runs on the same placement. Ctrl-C ends the search with the
+    The table also shows every published schedule that runs on the same placement. Ctrl-C ends the search with the
     best so far.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"], options["spread"]])
@@ -90,8 +90,9 @@ def optimize(
     noise = _read_noise(options, seed, pipeline, robust=robust)
 
     from ppopt.commands.printing import save_timelines, show_optimized, write_traces
-    from ppopt.optimization.optimize import SearchOptions
-    from ppopt.optimization.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from ppopt.optimization.options import SearchOptions
+    from ppopt.process.time_limit import DRAWING, REPORTING, SAVING, TRACING, Afterwards, TimeLimit
+    from solver.budget import FILES
 
     if report is not None:
         load_page()
@@ -119,66 +120,91 @@ def optimize(
     limit = TimeLimit(time_limit, afterwards)
     results = _search_each(pipeline, wanted, limit)
     results.draw_times(noise, limit)
-    for reason in results.infeasible:
+    for reason in (*results.infeasible, *results.undecided):
         click.echo(reason, err=True)
     if not results.found:
-        ctx.exit(3)
+        tell_internal_errors(ctx, results.faults)
+        ctx.exit(4 if results.undecided else 3)
     if overlap and not any(map(_has_saving_blocks, results.found)):
         click.echo(
-            "note: --overlap: no block is shorter than its halves one after the other; the key overlap (0 to 1) of the "
-            "configuration says what part of the shorter half it saves",
+            "note: --overlap: no block is shorter than its halves one after the other; set the key overlap (0 to 1) "
+            "of the configuration to the part of the shorter half that a block saves",
             err=True,
         )
     show_optimized(pipeline, results.found, results.beside, form, draw=draw, texts=results.texts, noise=noise)
-    if save:
-        save_timelines(save, results.found)
-    if trace:
-        write_traces(trace, results.found)
-    if export is not None:
-        write_prepared(export, prepared(results.found[0], how), form)
-    if report is not None:
-        report_schedules(
-            report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
-        )
+    with limit.running(FILES, limit.owed):
+        if save:
+            save_timelines(save, results.found)
+        if trace:
+            write_traces(trace, results.found)
+        if export is not None:
+            write_prepared(export, prepared(results.found[0], how), form)
+        if report is not None:
+            report_schedules(
+                report, form, options["config"], pipeline, results.beside, deadline=limit.bounds_end, noise=noise
+            )
+    tell_internal_errors(ctx, results.faults)
 
 
 @dataclass
 class _Results:
-    """What searches have found, with the published schedules beside it, its explanations, and why there is no more."""
+    """The schedules found, published ones for comparison, explanations, and reasons for placements without a schedule.
+
+    ``faults`` are internal errors on single placements.
+    """
 
     found: list[Schedule] = field(default_factory=list)
     beside: list[Schedule] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+    def tell_why_not(self, outcome: Exception) -> None:
+        """Record why a placement has no schedule."""
+        if isinstance(outcome, TimeTooShortError):
+            self.undecided.append(str(outcome))
+        elif isinstance(outcome, InfeasibleError):
+            self.infeasible.append(str(outcome))
+        else:
+            self.faults.append(str(outcome))
 
     def draw_times(self, noise: Noise | None, limit: TimeLimit) -> None:
-        """Replay all with drawn times, if there is any noise."""
+        """Replay all schedules with drawn times, if noise is given."""
         noisy = dict(zip(map(id, self.beside), with_noise(self.beside, noise, limit.ends), strict=True))
         self.found = [noisy[id(schedule)] for schedule in self.found]
         self.beside = list(noisy.values())
 
 
 def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) -> _Results:
-    """Search each placement; what is shown beside a result belongs to its turn."""
+    """Search each placement, and evaluate the published schedules shown with its result in the same turn."""
     from ppopt.commands.printing import with_published
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.optimization.explain import explain_within
     from ppopt.optimization.optimize import optimize_each
-    from ppopt.result import Schedule
+    from ppopt.process.internal_error import InternalError
+    from ppopt.schedules.schedule import Schedule
+    from solver.budget import BESIDE, EXPLANATION
 
     results = _Results()
     with ProgressLine() as line:
         for outcome in optimize_each(pipeline, replace(wanted, progress=line.show), limit):
             if not isinstance(outcome, Schedule):
-                results.infeasible.append(str(outcome))
+                results.tell_why_not(outcome)
                 continue
             line.say("evaluating published schedules")
-            schedule, *published = with_published(outcome, limit)
+            try:
+                with limit.running(BESIDE):
+                    schedule, *published = with_published(outcome, limit)
+            except InternalError as error:
+                results.faults.append(str(error))
+                schedule, published = outcome, []
             results.found.append(schedule)
             results.beside += [schedule, *published]
             if limit.afterwards.explained:
                 line.say("explaining")
-                results.texts.append(explain_within(limit, schedule))
+                with limit.running(EXPLANATION):
+                    results.texts.append(explain_within(limit, schedule))
             line.say("")
     return results
 
@@ -188,18 +214,18 @@ def _read_noise(options: dict[str, Any], seed: int, pipeline: Pipeline, *, robus
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     elif robust:
-        raise InputError("--robust: needs to know how times vary; give --noise, --spread or --noise-device, too")
+        raise InputError("--robust: needs to know how times vary; give --noise, --spread or --noise-device as well")
     return noise
 
 
 def _has_saving_blocks(schedule: Schedule) -> bool:
-    from strategies.fusing import saving_blocks
+    from strategies.problem.fusing import saving_blocks
 
     return bool(saving_blocks(schedule.pipeline, schedule.layout, split_backward=schedule.allowed.split_backward)[1])
 
 
 def _check_export(export: str | None, placement: str, forced: bool) -> None:
-    """Refuse before the search what could not be exported after it."""
+    """Refuse, before the search, a result that could not be exported."""
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
     if export is not None and placement == "bidirectional" and not forced:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,9 +13,9 @@ from solver.counted import counted
 from solver.errors import InputError
 
 if TYPE_CHECKING:
-    from strategies.configuration import Split
-    from strategies.given_order import GivenOrder, Named
-    from strategies.pipeline import Pipeline
+    from strategies.model.configuration import Split
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import GivenOrder, Named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +23,9 @@ _OPTIONS = (
     click.option("-c", "--config", metavar="FILE", help="Configuration, YAML or JSON (see docs/configuration.md)."),
     click.option("--devices", type=int, metavar="N", help="Pipeline ranks.  [default: 4]"),
     click.option("--stages", type=int, metavar="N", help="Slices of the model.  [default: as the schedule needs]"),
-    click.option("--microbatches", type=int, metavar="N", help="Per iteration.  [default: twice the devices]"),
+    click.option(
+        "--microbatches", type=int, metavar="N", help="Microbatches of one step.  [default: twice the devices]"
+    ),
     click.option(
         "--time",
         "times",
@@ -33,7 +36,9 @@ _OPTIONS = (
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
-        "--recut", is_flag=True, help="Re-partition the model into --stages, or as many as a schedule file has."
+        "--recut",
+        is_flag=True,
+        help="Re-partition the model into --stages, or into as many stages as a schedule file has.",
     ),
 )
 
@@ -47,25 +52,25 @@ _CUT_OPTIONS = (
         type=click.Choice(["plan", "even"]),
         default="plan",
         show_default=True,
-        help="How layers are cut that come without layers_per_stage: for each schedule, or evenly.",
+        help="How to cut layers without layers_per_stage: for each schedule, or evenly.",
     ),
     click.option(
         "--layout",
         metavar="TEXT",
-        help="The cut of the layers, in the words of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
+        help="Cut of the layers, in the notation of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
     ),
 )
 
 
 def cut_options(command: Command) -> Command:
-    """Add the options that say how the layers of a model are cut."""
+    """Add the options for how the layers of a model are cut."""
     for option in reversed(_CUT_OPTIONS):
         command = option(command)
     return command
 
 
 def with_layout(pipeline: Pipeline, layout: str | None) -> Pipeline:
-    """Lay the layers of a model on stages as ``--layout`` says, if it is given.
+    """Assign the layers of a model to stages as ``--layout`` says, if given.
 
     Parameters
     ----------
@@ -92,7 +97,7 @@ def pipeline_options(command: Command) -> Command:
 
 
 def overriding_options(command: Command) -> Command:
-    """Add the options that describe a pipeline, all but the configuration that they override."""
+    """Add the options that describe a pipeline, except the configuration that they override."""
     for option in reversed(_OPTIONS[1:]):
         command = option(command)
     return command
@@ -122,14 +127,14 @@ def read_pipeline(config: str | None, **options: Any) -> tuple[Pipeline, str | N
 def read_with_strategies(
     strategies: Sequence[Named], config: str | None, **options: Any
 ) -> tuple[Pipeline, tuple[Named, ...]]:
-    """Make the pipeline as `read_pipeline` does, together with the strategies to be run on it.
+    """Make the pipeline as `read_pipeline` does, together with the strategies to run on it.
 
-    Schedule files among them settle the sizes that are left open.
+    Schedule files among them fix the sizes that are left open.
 
     Parameters
     ----------
     strategies : sequence of str or GivenOrder
-        Those named on the command line, schedule files included, or what was read of them.
+        The ones named on the command line; schedule files may be read already.
     config : str or None
         The configuration file.
     **options
@@ -140,10 +145,10 @@ def read_with_strategies(
     pipeline : Pipeline
         The pipeline.
     strategies : tuple of str or GivenOrder
-        Those named, else the one that the configuration names, if any; with the configuration's group size.
+        The ones named, or else the one in the configuration, if any; with the configuration's group size.
     """
-    from ppopt.evaluation.order_files import read_each
-    from strategies.orders import with_group_size
+    from ppopt.schedules.order_files import read_each
+    from strategies.language.orders import with_group_size
 
     named = read_each(strategies)
     split = _read_split(config)
@@ -156,19 +161,19 @@ def read_with_strategies(
 def pipelines_for_files(
     config: str | None, memory_limit: str | None, *, recut: bool = False
 ) -> Callable[[GivenOrder], Pipeline]:
-    """Read a configuration that schedule files are to be checked against.
+    """Read the configuration that schedule files are checked against.
 
     Parameters
     ----------
     config, memory_limit : str or None
         The configuration file, and the option that overrides its memory limit.
     recut : bool
-        Whether the model is re-partitioned into as many stages as the file has.
+        Whether the model is re-partitioned into the file's number of stages.
 
     Returns
     -------
     callable
-        Gives the pipeline for a file, which settles what the configuration leaves open.
+        Returns the pipeline for a file; the file fixes the sizes that the configuration leaves open.
     """
     mapping = _read_split(config).mapping
     unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {
@@ -184,9 +189,19 @@ def pipelines_for_files(
 
 
 def _read_split(config: str | None) -> Split:
-    from strategies.configuration import read_configuration, split_strategy
+    from strategies.model.configuration import read_configuration, split_strategy
 
-    return split_strategy({} if config is None else read_configuration(config))
+    split = split_strategy({} if config is None else read_configuration(config))
+    beside = _beside(config, split.strategy)
+    return split if beside is None else split._replace(strategy=beside)
+
+
+def _beside(config: str | None, strategy: str | None) -> str | None:
+    """Find the schedule file named by a configuration, first in the configuration's own folder."""
+    if config is None or strategy is None or not strategy.lower().endswith(".csv"):
+        return None
+    path = Path(config).parent / strategy
+    return str(path) if path.is_file() else None
 
 
 def _make_pipeline(
@@ -202,21 +217,21 @@ def _make_pipeline(
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
-    """Override a configuration with the options and read it."""
-    from strategies.pipeline import Pipeline
+    """Apply the options to a configuration and read the result."""
+    from strategies.model.pipeline import Pipeline
 
     files = [name for name in strategies if not isinstance(name, str)]
     if recut and (placed := next((each for each in files if each.lowered is not None), None)):
         raise InputError(
-            f"--recut: {placed.name} holds its communication, which was placed for the stages that it has; give the "
-            "model in so many, or an order of computations"
+            f"--recut: {placed.name} holds communication that was placed for its own stages; give a model with as "
+            "many stages, or an order of computations"
         )
-    as_given = None if recut and not files else stages  # else --stages does not say how the model is given
+    as_given = None if recut and not files else stages  # otherwise --stages does not describe the model as given
     sizes = {"devices": devices, "stages": as_given, "microbatches": microbatches}
     given = {key: value for key, value in sizes.items() if value is not None}
     mapping = mapping | given
     if strategies:
-        from strategies.stages import settle_sizes
+        from strategies.given_model.stages import settle_sizes
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
@@ -239,7 +254,7 @@ def _make_pipeline(
 
 
 def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) -> Pipeline:
-    from strategies.stages import recut_as_asked
+    from strategies.given_model.stages import recut_as_asked
 
     cut, notes = recut_as_asked(pipeline, stages, files)
     for note in notes:
@@ -248,8 +263,8 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
 
 
 def _value(option: str, text: str) -> Any:
-    """Read a number or a list of numbers; what is neither stays text and is refused with its key."""
-    from strategies.configuration import parse_json
+    """Read a number or a list of numbers; anything else stays text, to be refused with its key."""
+    from strategies.model.configuration import parse_json
 
     try:
         return parse_json(text)
@@ -264,7 +279,7 @@ _PP_EMULATIONS = {"backward_D": "backward_input", "backward_W": "backward_weight
 
 @dataclass
 class _TimeOverrides:
-    """The options ``--time``, one after the other; what one says, no later one may take back."""
+    """The ``--time`` options in order; no later one may undo an earlier one."""
 
     mapping: dict[str, Any]
     strategies: tuple[Named, ...]
@@ -280,7 +295,7 @@ class _TimeOverrides:
             raise InputError(f"--time: must be KEY=VALUE, e.g. forward=1.5; found {text[:40]!r}")
         times = self.mapping.setdefault("times", {})
         if not isinstance(times, dict):
-            return  # refused when the whole is read
+            return  # refused later, when the whole configuration is read
         key = _PP_EMULATIONS.get(name, name)
         stage = _stage(key, place) if dot else None
         self._take(key, stage, written.strip())
@@ -293,11 +308,13 @@ class _TimeOverrides:
             raise InputError(f"--time: {written} is given twice{names}")
         single = next((name for (given, place), name in self.given.items() if given == key and place is not None), None)
         if stage is None and single:
-            raise InputError(f"--time: {written} would take back {single}; give {written} first")
+            raise InputError(f"--time: {written} would overwrite {single}; give {written} first")
         self.given[key, stage] = written
 
     def _with_stage(self, key: str, stage: int, value: object) -> Any:
-        """Change one stage of what a key says."""
+        """Change one stage of a key's value."""
+        if "layers" in self.mapping:
+            raise InputError(f"times.{key}.{stage}: cannot be given beside layers, which have their own")
         current = self.mapping["times"].get(key, self._default(key))
         if current is None:
             raise InputError(f"times.{key}.{stage}: the other stages have no {key}; give {key} as well")
@@ -311,13 +328,13 @@ class _TimeOverrides:
         return entries
 
     def _default(self, key: str) -> int | None:
-        """Give what `_fill_in_times` will give to a key."""
+        """Return the value that `_fill_in_times` will set for a key."""
         whole = "backward" in self.mapping["times"]
         filled_in = ("forward",) if whole else ("forward", "backward_input", "backward_weight")
         return 1 if self.open_times and key in filled_in else None
 
     def _count_stages(self) -> int:
-        from strategies.stages import count_stages
+        from strategies.given_model.stages import count_stages
 
         return count_stages(self.mapping, self.strategies)
 
@@ -329,7 +346,7 @@ def _stage(key: str, text: str) -> int:
 
 
 def _fill_in_times(mapping: dict[str, Any]) -> None:
-    """Where no file gives times, every time that no option gives is 1."""
+    """Without a file of times, set every time that no option gives to 1."""
     times = mapping.setdefault("times", {})
     times.setdefault("forward", 1)
     if "backward" not in times:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ppopt.commands.finite_number import FINITE
+from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
-from ppopt.commands.reporting import DEFAULTS, command_line, load_page
-from ppopt.optimization.time_limit import REPORTING, Afterwards
+from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
+from ppopt.process.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
 
 if TYPE_CHECKING:
     from ppopt.planning.plans import Planning
-    from strategies.given_order import Named
-    from strategies.pipeline import Pipeline
+    from strategies.model.pipeline import Pipeline
+    from strategies.order_files.given_order import Named
 
 PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
 RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
 NOTHING_FOUND = 4
-"""The exit status where the time was too short for any plan."""
+"""The exit status if the time was too short to find a plan."""
 
 _EPILOG = (
-    "Strategies are named as for `ppopt evaluate`, with options after a colon; what ends in .csv is an order of your "
-    "own. The configuration gives the model as its layers (see docs/plan.md)."
+    "Strategies are named as for `ppopt evaluate`, with options after a colon; a name that ends in .csv is an order of "
+    "your own. The configuration must describe the model as layers (see docs/plan.md)."
 )
 
 
@@ -37,28 +38,32 @@ _EPILOG = (
     "--stages-per-device",
     "stages_per_device",
     metavar="1,2,4",
-    help="Stages on each device.  [default: as each schedule asks, else 2, 3 and 4]",
+    help="Stages on each device.  [default: as each schedule requires, else 2, 3 and 4]",
 )
-@click.option("--free", is_flag=True, help="Search for the order, too, with the cut.")
-@click.option("--placement", type=click.Choice(PLACEMENTS), help="Where --free searches.  [default: all]")
-@click.option("--full-backward", is_flag=True, help="With --free: backwards are whole (B), not split into I and W.")
+@click.option("--free", is_flag=True, help="Search for the order together with the cut.")
+@click.option("--placement", type=click.Choice(PLACEMENTS), help="Placements that --free searches.  [default: all]")
+@click.option(
+    "--full-backward",
+    is_flag=True,
+    help="With --free: keep backwards whole (B) instead of splitting them into I and W.",
+)
 @click.option(
     "--recompute",
     type=click.Choice(RECOMPUTATIONS),
     help="What may be recomputed: nothing, any number of layers of each stage, or the first k of every stage.  "
     "[default: per-stage with a memory limit]",
 )
-@click.option("--no-empty-stages", is_flag=True, help="Every stage holds a layer.")
+@click.option("--no-empty-stages", is_flag=True, help="Give every stage at least one layer.")
 @click.option(
     "--layout",
     "layouts",
     multiple=True,
     metavar="TEXT",
-    help="A layout of your own, in the words of Megatron, torchtitan or DeepSpeed, to compare with.",
+    help="A layout of your own to compare with, in the notation of Megatron, torchtitan or DeepSpeed.",
 )
 @click.option("--time-limit", type=FINITE, default=60.0, show_default=True, metavar="S", help="Seconds.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: at most 2]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed of everything random.")
+@SEED
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--save", metavar="FILE.yaml", help="Write the best plan as a configuration.")
 @click.option("--export-layout", is_flag=True, help="Print the best plan for Megatron, torchtitan and DeepSpeed.")
@@ -80,16 +85,17 @@ def plan(
 ) -> None:
     """Find which layers go on which stage, within your memory, and prove that no other cut is better.
 
-    For each schedule and number of stages the makespan of the best cut stands beside a bound over all cuts. Ctrl-C ends
-    the search with the best so far.
+    The table shows, for each schedule and number of stages, the makespan of the best cut and a bound over all cuts.
+    Ctrl-C ends the search with the best so far.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
-    check_outputs({"--save": save, "--report": report}, [options["config"], *orders])
-    config = options["config"]
+    order = str(Path(save).with_suffix(".csv")) if save and options["free"] else None
+    check_outputs({"--save": save, "--save, its order": order, "--report": report}, [options["config"], *orders])
+    config, stages = options["config"], options["stages"]
     pipeline, names = _read(orders, named, {name: options.pop(name) for name in OPTION_NAMES})
     options |= {
-        "stages_per_device": _numbers(stages_per_device),
+        "stages_per_device": _stages_per_device(pipeline, stages, _numbers(stages_per_device)),
         "split_backward": not full_backward,
         "empty_stages": not no_empty_stages,
     }
@@ -103,11 +109,11 @@ def plan(
     from ppopt.commands.printing import tell_files
 
     show_planning(planning, form, export_layout=export_layout)
-    if planning.best is not None and save is not None:
-        save_plan(save, planning.best)
+    saved = [] if planning.best is None or save is None else save_plan(save, order, planning.best)
     if planning.best is not None and report is not None:
         _write_page(report, config, planning, ends)
-    tell_files(form, plan=[save] if save and planning.best else [], report=[report] if report and planning.best else [])
+    tell_files(form, plan=saved[:1], order=saved[1:], report=[report] if report and planning.best else [])
+    tell_internal_errors(ctx, planning.internal_errors)
     if planning.best is None:
         ctx.exit(3 if planning.infeasible is not None else NOTHING_FOUND)
 
@@ -115,7 +121,7 @@ def plan(
 def _read(
     orders: tuple[str, ...], named: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Pipeline, tuple[Named, ...] | None]:
-    """Read the model, and the orders it is cut for; None for all."""
+    """Read the model and the orders to cut it for; None for all."""
     from ppopt.commands.compare import split_strategies
 
     listed = [*orders, *(name for text in named for name in split_strategies(text))]
@@ -126,7 +132,7 @@ def _read(
         listed = [name for name in listed if name.strip().lower() != "all"]
     pipeline, names = read_with_strategies(listed, **options)
     if everything:
-        from strategies.registry import all_strategies
+        from strategies.language.registry import all_strategies
 
         names = tuple(dict.fromkeys([*names, *all_strategies()]))
     return pipeline, names if listed or everything else None
@@ -144,6 +150,19 @@ def _numbers(text: str | None) -> list[int] | None:
     return list(map(int, parts))
 
 
+def _stages_per_device(pipeline: Pipeline, stages: int | None, numbers: list[int] | None) -> list[int] | None:
+    """Read ``--stages``, the number of stages for all schedules."""
+    if stages is None:
+        return numbers
+    number = stages // pipeline.devices
+    if numbers not in (None, [number]):
+        raise InputError(
+            f"--stages: {stages} are {number} on each of {pipeline.devices} devices, but --stages-per-device says "
+            f"{','.join(map(str, numbers or ()))}; give one of the two"
+        )
+    return [number]
+
+
 def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[str, Any]) -> Planning:
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.planning.planning import plan as plan_one
@@ -154,6 +173,6 @@ def _planned(pipeline: Pipeline, names: tuple[Named, ...] | None, options: dict[
 
 def _write_page(path: str, config: str | None, planning: Planning, deadline: float) -> None:
     from ppopt.commands.pages import readable, write_sections
-    from ppopt.planning.plan_section import plan_section
+    from ppopt.comparison.plan_section import plan_section
 
     write_sections(path, [plan_section(planning, readable(config or DEFAULTS), deadline=deadline)], command_line())

@@ -1,9 +1,10 @@
-"""What ``ppopt plan`` prints and writes."""
+"""The output and files of ``ppopt plan``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,12 +12,16 @@ import yaml
 
 from ppopt.commands.printing import as_csv, table_width, together, wrapped
 from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
-from ppopt.whole_files import written_whole
+from ppopt.process.whole_files import written_whole
+from ppopt.schedules.export import export
 from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
+from strategies.given_model.stages import with_own_stages
+from strategies.layouts.frameworks import FRAMEWORKS, planned_for
+from strategies.model.numbers import in_one_line
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
-"""What a row of CSV has no room for."""
+"""Figures left out of CSV rows."""
 
 
 def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None:
@@ -24,8 +29,10 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
     notes = [(plan.label, note) for plan in planning for note in (*plan.notes, *plan.schedule.notes)]
     for note in together(notes, lambda name, note: f"{name}: {note}"):
         click.echo(f"note: {note}", err=True)
+    for layout, reason in planning.layouts_left_out:
+        click.echo(f"note: --layout {layout}: was not compared: {reason}", err=True)
     if planning.interrupted:
-        click.echo("note: the search was interrupted; these are the best plans that it had found", err=True)
+        click.echo("note: the search was interrupted; these are the best plans found so far", err=True)
     if form == "json":
         click.echo(json.dumps(planning.to_dict(), allow_nan=False))
     elif form == "csv" and planning.plans:
@@ -40,7 +47,7 @@ def show_planning(planning: Planning, form: str, *, export_layout: bool) -> None
 
 
 def _failed(unplanned: Sequence[Unplanned]) -> list[str]:
-    """Say why orders have no plan, those for the same reason together."""
+    """Say why orders have no plan, grouped by reason."""
     named = [(each.name, f"{'infeasible' if each.is_proven else 'no plan'}: {each.reason}") for each in unplanned]
     return together(named, lambda name, text: f"{name}: {text}")
 
@@ -58,7 +65,7 @@ def _text(planning: Planning, *, export_layout: bool) -> str:
     if planning.layouts:
         parts.append("\n".join(wrapped(_compared(each)) for each in planning.layouts))
     if export_layout:
-        parts.append(_exports(best))
+        parts.append("\n".join(line for framework in FRAMEWORKS for line in _exported(planning, best, framework)))
     left_out = [f"left out: {name}: {reason}" for name, reason in planning.left_out]
     unplanned = _failed(planning.unplanned)
     if left_out or unplanned:
@@ -92,22 +99,62 @@ def _compared(each: ComparedLayout) -> str:
     if each.longer_by > 0:
         return f"{text}, {percent(each.longer_by)} longer than the best cut found ({best})."
     if each.longer_by < 0:
-        return f"{text}, {percent(-each.longer_by)} shorter than the plan, which keeps the limit ({best})."
+        keeps = ", which fits the limit" if schedule.over_limit else ""
+        return f"{text}, {percent(-each.longer_by)} shorter than the plan{keeps} ({best})."
     return f"{text}, as the plan does ({best})."
 
 
-def _exports(plan: Plan) -> str:
-    lines = [f"{plan.label}, for frameworks:"]
-    for export in plan.exports.values():
-        lines += [f"{export.framework}:", *(f"  {line}" for line in export.lines)]
-        lines += [f"  not expressed: {reason}" for reason in export.cannot]
-    return "\n".join(lines)
+def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
+    """Write the best plan that a framework can run, and what a better plan that it cannot run would save."""
+    plan, better = planning.best_for(framework), best.exports[framework]
+    if plan is None:
+        yield f"{framework} runs none of these plans as a whole; from {best.label} it can take:"
+        yield from (f"  {line}" for line in better.lines)
+        yield from (f"  not expressed: {reason}" for reason in better.cannot)
+        yield f"  for a plan that it can run, use {planned_for(framework)}"
+        return
+    yield f"{framework}: {plan.label}, {with_unit(number(plan.makespan), plan.pipeline.unit)}:"
+    yield from (f"  {line}" for line in plan.exports[framework].lines)
+    if plan.exact_makespan > best.exact_makespan:
+        saved = percent(float(1 - best.exact_makespan / plan.exact_makespan))
+        yield f"  not expressed: {best.label}, {saved} shorter: {'; '.join(better.cannot)}"
 
 
-def save_plan(path: str, plan: Plan) -> None:
-    """Write a plan as a configuration that ``ppopt evaluate`` replays."""
+def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
+    """Write a plan as a configuration that ``ppopt evaluate`` replays.
+
+    Parameters
+    ----------
+    path : str
+        The configuration.
+    order : str or None
+        A schedule file in the same folder, for a searched order.
+    plan : Plan
+        The plan.
+
+    Returns
+    -------
+    list of str
+        The files written.
+    """
     mapping = plan.pipeline.to_mapping()
+    if plan.is_free and order is not None:
+        export(plan.schedule, order)
+        mapping |= {"strategy": Path(order).name} | _as_searched(plan)
+    else:
+        order = None
     if not plan.is_free:
-        mapping["strategy"] = plan.name
+        mapping["strategy"] = plan.name if plan.strategy is None else with_own_stages(plan.name, plan.pipeline)
     with written_whole(path) as file:
+        name = in_one_line(Path(path).name)
+        file.write(f"# {plan.label}: `ppopt evaluate -c {name}` replays it\n")
         yaml.safe_dump(mapping, file, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return [path] if order is None else [path, order]
+
+
+def _as_searched(plan: Plan) -> dict[str, str]:
+    """Mark an order's communication as placed by time, as a search places it."""
+    if plan.pipeline.semantics not in ("rendezvous", "batched"):
+        return {}
+    placed = {"p2p": "rendezvous", "lowering": "timed"}
+    return placed | ({"communicators": "rank"} if plan.pipeline.semantics == "batched" else {})

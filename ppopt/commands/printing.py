@@ -1,4 +1,4 @@
-"""What the commands print and write."""
+"""The printed output and files of the commands."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from typing import Any
 import click
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.flat_figures import flat
-from ppopt.memory_frontier.frontier import Frontier
+from ppopt.memory_frontier.frontier_result import Frontier
 from ppopt.noise.noise import Noise
-from ppopt.optimization.optimize import compared_with_published
-from ppopt.optimization.time_limit import TimeLimit
-from ppopt.result import Schedule
-from ppopt.whole_files import bytes_written_whole, written_whole
+from ppopt.optimization.published_beside import compared_with_published
+from ppopt.process.time_limit import TimeLimit
+from ppopt.process.whole_files import bytes_written_whole, written_whole
+from ppopt.schedules.flat_figures import flat
+from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.twins import each_order_once
 from reports.chrome_trace import Traced, write_trace
 from reports.content import with_name
-from reports.frontier import frontier_table
+from reports.frontier_points import frontier_table
 from reports.noise import NoisyRow, noise_sentence, noise_table
 from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
-from solver.counted import counted
-from strategies.pipeline import Pipeline
-from strategies.short_blocks import one_on_short_blocks
+from solver.counted import counted, listed
+from strategies.model.numbers import in_one_line
+from strategies.model.pipeline import Pipeline
+from strategies.problem.short_blocks import one_on_short_blocks
 
 _COLOURS = {"F": "blue", "B": "yellow", "I": "bright_yellow", "W": "green", "OVERLAP": "magenta"}
 
@@ -48,7 +50,7 @@ def show(
     elif form == "csv":
         click.echo(as_csv([flat(schedule.to_dict()) for schedule in schedules]), nl=False)
     else:
-        click.echo(table([schedule.table_row() for schedule in schedules], table_width()))
+        click.echo(table([schedule.table_row() for schedule in each_order_once(schedules)], table_width()))
         _show_noise(schedules, noise)
     if draw:
         for schedule in schedules:
@@ -61,14 +63,14 @@ def _show_noise(schedules: Sequence[Schedule], noise: Noise | None) -> None:
 
 
 def _noise_lines(schedules: Sequence[Schedule], noise: Noise) -> list[str]:
-    named = [(each, each.noise) for each in schedules]
+    named = [(each, each.noise) for each in each_order_once(schedules)]
     rows = [NoisyRow(each.strategy, each.makespan, figures) for each, figures in named if figures is not None]
     unit = schedules[0].pipeline.unit or ""
     return [wrapped(noise_sentence(rows), indent=""), "", noise_table(rows, str(noise), unit)] if rows else []
 
 
 def table_width() -> int | None:
-    """Return how wide a table may be: in a pipe as wide as it needs, so that no name is broken."""
+    """Return the width of a table: unlimited in a pipe, so that no name is broken."""
     return TERMINAL_WIDTH if _is_read_on_a_terminal() else None
 
 
@@ -77,10 +79,10 @@ def _is_read_on_a_terminal() -> bool:
 
 
 def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[Schedule]:
-    """Put the published schedules on its placement behind the result of a search, as far as there is time."""
+    """Add the published schedules on the same placement after a search's result, as time permits."""
     published, left_out = compared_with_published(schedule, limit)
     if left_out and limit is not None:
-        note = f"{schedule.strategy}: {', '.join(left_out)} left out beside it: {limit.used_up}"
+        note = f"{schedule.strategy}: {listed(left_out)} left out beside it: {limit.used_up}"
         schedule = replace(schedule, notes=(*schedule.notes, note))
     return [schedule, *published]
 
@@ -95,7 +97,7 @@ def show_optimized(
     texts: Sequence[str] = (),
     noise: Noise | None = None,
 ) -> None:
-    """Print the results of a search among all that `with_published` puts beside them, each with its explanation."""
+    """Print the results of a search, ranked with those that `with_published` adds, each with its explanation."""
     if form == "json":
         _tell_notes(beside)
         rows = [schedule.to_dict() for schedule in beside]
@@ -118,7 +120,7 @@ def show_optimized(
 def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], form: str) -> None:
     """Print comparisons: tables, JSON or CSV on standard output, notes on standard error."""
     for comparison, title in zip(comparisons, titles, strict=True):
-        _tell_comparison(comparison, f"{title}: " if len(titles) > 1 else "")
+        _tell_comparison(comparison, f"{in_one_line(title)}: " if len(titles) > 1 else "")
     if form == "json":
         whole = [comparison.to_dict() for comparison in comparisons]
         click.echo(json.dumps(whole[0] if len(whole) == 1 else {"comparisons": whole}, allow_nan=False))
@@ -127,12 +129,12 @@ def show_comparisons(comparisons: Sequence[Comparison], titles: Sequence[str], f
     else:
         texts = [_comparison_text(comparison) for comparison in comparisons]
         if len(texts) > 1:
-            texts = [f"{' '.join(title.splitlines())}:\n{text}" for title, text in zip(titles, texts, strict=True)]
+            texts = [f"{in_one_line(title)}:\n{text}" for title, text in zip(titles, texts, strict=True)]
         click.echo("\n\n".join(texts))
     for comparison, title in zip(comparisons, titles, strict=True):
         if form != "table" or comparison.winner is None:
             for message in comparison.infeasible:
-                click.echo(f"{title}: {message}" if len(titles) > 1 else message, err=True)
+                click.echo(f"{in_one_line(title)}: {message}" if len(titles) > 1 else message, err=True)
 
 
 def show_frontier(frontier: Frontier, form: str) -> None:
@@ -150,18 +152,19 @@ def show_frontier(frontier: Frontier, form: str) -> None:
 
 
 def _tell_comparison(comparison: Comparison, prefix: str) -> None:
-    """Return what should be known of a comparison, with its configuration in front where there are several."""
+    """Print the notes on a comparison, prefixed with its configuration if there are several."""
     _tell_notes(comparison.schedules, prefix)
     for note in comparison.notes:
         click.echo(f"note: {prefix}{note}", err=True)
     if comparison.interrupted and not any(schedule.interrupted for schedule in comparison.schedules):
-        click.echo(f"note: {prefix}the search was interrupted before it had found anything", err=True)
+        click.echo(f"note: {prefix}the search was interrupted before it found anything", err=True)
     if comparison.bounds_cut_short:
         text = "some bounds were cut short; all are valid, but another run may find higher ones"
         click.echo(f"note: {prefix}{text}", err=True)
 
 
 def _comparison_text(comparison: Comparison) -> str:
+    comparison = comparison.shown
     rows = [schedule.table_row() for schedule in comparison.schedules]
     lines = []
     if rows:
@@ -175,7 +178,7 @@ def _comparison_text(comparison: Comparison) -> str:
 
 
 def wrapped(text: str, indent: str = "  ") -> str:
-    """Break a line for a terminal; what reads a pipe wants it whole."""
+    """Wrap a line for a terminal; in a pipe, keep it whole."""
     width = table_width()
     return text if width is None else click.wrap_text(text, width, subsequent_indent=indent)
 
@@ -193,7 +196,7 @@ def tell_files(form: str, **files: Sequence[str]) -> None:
     """Say which files were written, away from data on standard output."""
     for kind, paths in files.items():
         for path in paths:
-            click.echo(f"{kind}: {path}", err=form != "table")
+            click.echo(f"{kind}: {in_one_line(path)}", err=form != "table")
 
 
 def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
@@ -204,20 +207,20 @@ def _tell_notes(schedules: Sequence[Schedule], prefix: str = "") -> None:
 
 
 def together(named: Iterable[tuple[str, str]], of_one: Callable[[str, str], str]) -> list[str]:
-    """Write texts that are about a schedule each; one that is about several is written once, with all their names.
+    """Write one text per schedule; a text shared by several is written once, with all their names.
 
     Parameters
     ----------
     named : iterable of (str, str)
         Names and texts.
     of_one : callable
-        Writes a text that is about one schedule alone, from its name and the text.
+        Writes a text about a single schedule, from its name and the text.
     """
     names: dict[str, dict[str, None]] = {}
     for name, text in named:
         names.setdefault(text, {})[name] = None
     return [
-        of_one(next(iter(about)), text) if len(about) == 1 else f"{', '.join(about)}: {text}"
+        of_one(next(iter(about)), text) if len(about) == 1 else f"{listed(about)}: {text}"
         for text, about in names.items()
     ]
 
@@ -260,7 +263,7 @@ def _paint(text: str, kind: str) -> str:
 
 
 def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write timelines as CSV, one row per operation; with several schedules, a column names each."""
+    """Write timelines as CSV, one row per operation; with several schedules, a column holds the name."""
     with written_whole(path) as file:
         for place, schedule in enumerate(schedules):
             frame = schedule.timeline
@@ -270,7 +273,7 @@ def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
 
 
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
-    """Write schedules as one Chrome trace, a process each; compressed where the name ends in ``.gz``."""
+    """Write schedules as one Chrome trace, one process each; compressed if the name ends in ``.gz``."""
     traced = (Traced(each.strategy, each.problem, each.rows, each.pipeline.unit or "") for each in schedules)
     if not path.endswith(".gz"):
         with written_whole(path) as file:

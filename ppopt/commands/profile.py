@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
 @click.option("-o", "--output", metavar="FILE.yaml", help="Write the configuration there.  [default: standard output]")
-@click.option("--spread", metavar="FILE", help="Write how the times vary, as .yaml or .csv.")
-@click.option("--order", metavar="FILE.csv", help="Write the order that was run, as PyTorch reads it.")
-@click.option("--skip", type=click.IntRange(min=0), metavar="N", help="First steps that do not count.  [default: 1]")
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="What the configuration is written as.")
+@click.option("--spread", metavar="FILE", help="Write how much the times vary, as .yaml or .csv.")
+@click.option("--order", metavar="FILE.csv", help="Write the order that was run, in PyTorch's format.")
+@click.option("--skip", type=click.IntRange(min=0), metavar="N", help="Leave out the first N steps.  [default: 1]")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), help="Format of the configuration.")
 def profile(
     traces: tuple[str, ...],
     output: str | None,
@@ -33,32 +34,33 @@ def profile(
     TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
     or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--output": output, "--spread": spread, "--order": order}, traces)
     form = _form(form, output)
     spread_form = _spread_form(spread)
 
+    from ppopt.process.whole_files import written_whole
     from ppopt.profiling.profile_result import profile as take_profile
-    from ppopt.whole_files import written_whole
 
     found = take_profile(traces, skip=skip)
-    texts = {
-        output: found.to_yaml() if form == "yaml" else _json(found),
-        spread: found.spread_csv() if spread_form == "csv" else found.spread_yaml(),
-        order: found.order_csv(),
+    files = {
+        "costs": (output, found.to_yaml() if form == "yaml" else _json(found)),
+        "spread": (spread, found.spread_csv() if spread_form == "csv" else found.spread_yaml()),
+        "order": (order, found.order_csv()),
     }
-    for path, text in texts.items():
+    if output is None:
+        click.echo(files["costs"][1], nl=False)
+    _report(found, to_errors=output is None)
+    for what, (path, text) in files.items():
         if path is not None:
             with written_whole(path) as file:
                 file.write(text)
-    if output is None:
-        click.echo(found.to_yaml() if form == "yaml" else _json(found), nl=False)
-    _report(found, {"costs": output, "spread": spread, "order": order}, to_errors=output is None)
+            click.echo(f"{what}: {path}", err=output is None)
 
 
 def _form(form: str | None, output: str | None) -> str:
-    """Choose by the file's name, since a configuration is read by its name, too."""
+    """Choose the format by the file's name, as reading a configuration does."""
     named = "json" if output is not None and output.lower().endswith(".json") else "yaml"
     if output is not None and form is not None and form != named:
         ending = "a name that ends in .json" if form == "json" else "one that does not end in .json"
@@ -78,18 +80,17 @@ def _json(found: Profile) -> str:
     return json.dumps(found.pipeline.to_mapping(), indent=2) + "\n"
 
 
-def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) -> None:
+def _report(found: Profile, *, to_errors: bool) -> None:
     sizes = found.measurement
-    latency = f"{found.latency.median:.4g} ms ({found.latency})" if found.latency else "not measured"
+    latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
     steps = len(found.steps)
     devices, stages = counted(sizes.devices, "device"), counted(sizes.stages, "stage")
     lines = [
         f"{devices}, {stages} ({found.placement}), {counted(sizes.microbatches, 'microbatch')}",
-        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {found.step_time:.6g} ms",
-        *(f"step {step} does not count: {why}" for step, why in sorted(sizes.skipped.items())),
+        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {milliseconds(found.step_time)} ms",
+        *(f"step {step} is left out: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
         f"p2p_latency: {latency}",
-        *(f"{what}: {path}" for what, path in files.items() if path is not None),
     ]
     for line in lines:
         click.echo(line, err=to_errors)
@@ -98,5 +99,5 @@ def _report(found: Profile, files: dict[str, str | None], *, to_errors: bool) ->
 
 
 def _listed(found: Profile, key: str) -> str:
-    medians = [f"{each.median:.4g}" for each in found.spreads[key].values()]
+    medians = [milliseconds(each.median) for each in found.spreads[key].values()]
     return ", ".join(medians[:16]) + (f" and {len(medians) - 16} more" if len(medians) > 16 else "")

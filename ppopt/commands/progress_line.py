@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from solver.search.state import Standing
 
 SHORTEST_INTERVAL = 0.1
-"""Seconds between two lines."""
+"""Seconds between two updates."""
 
 
 class ProgressLine:
-    """Shows what is being done and how far a search has come, on one line of standard error, wiped at the end."""
+    """Shows the current phase and a search's progress on one line of standard error, wiped at the end."""
 
     def __init__(self) -> None:
-        self.wanted = sys.stderr is not None and sys.stderr.isatty()  # it is None where it is closed
+        self.wanted = sys.stderr is not None and sys.stderr.isatty()  # it is None if closed
         self.shown = 0.0
         self.said = ""
 
@@ -37,19 +37,19 @@ class ProgressLine:
             click.echo("\r\x1b[K", err=True, nl=False)
 
     def say(self, text: str) -> None:
-        """Put what is being done on the line; what a search tells goes behind it."""
+        """Show a phase on the line; a search's progress follows it."""
         self.said = text
         if self.wanted:
             self.shown = perf_counter()
             self._write(text)
 
     def say_at_times(self, text: str) -> None:
-        """Put what is being done on the line, unless it has just been written."""
+        """Show a phase, unless the line was just written."""
         if perf_counter() - self.shown >= SHORTEST_INTERVAL:
             self.say(text)
 
     def show(self, standing: Standing) -> None:
-        """Rewrite the line, unless it has just been written."""
+        """Rewrite the line, unless it was just written."""
         if not self.wanted or perf_counter() - self.shown < SHORTEST_INTERVAL:
             return
         self.shown = perf_counter()

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     metavar="S",
     help="Seconds after which the processes are stopped.  [default: 60 and five times the predicted time]",
 )
-@click.option("--save", metavar="FILE.json", help="Write everything, for `ppopt profile`.")
+@click.option("--save", metavar="FILE.json", help="Write all measurements, for `ppopt profile`.")
 @click.option("--trace-dir", metavar="DIR", help="Write a trace of each rank by PyTorch's profiler.")
 @click.option(
     "--communicators",
     type=click.Choice(["async", "edge", "pair", "rank"]),
     default="async",
     show_default=True,
-    help="Queues of blocking sends and receives: one an edge, a pair of ranks, or a rank; async for none.",
+    help="Queues of blocking sends and receives: one for each edge, pair of ranks, or rank; async for none.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
@@ -59,10 +59,10 @@ def rehearse(
 ) -> None:
     """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
 
-    SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. Compared are the predicted and the measured
-    time of a step, the gradients with those of a single process, and the activation memory (see docs/rehearse.md).
+    SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. The prediction is compared with the
+    measured step time and activation memory, and the gradients with those of a single process (see docs/rehearse.md).
     """
-    from ppopt.whole_files import check_outputs
+    from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--save": save}, [options["config"], schedule])
     if processes is not None:
@@ -94,7 +94,7 @@ def rehearse(
 def _show(result: Rehearsal, form: str, save: str | None) -> None:
     import json
 
-    from ppopt.whole_files import written_whole
+    from ppopt.process.whole_files import written_whole
 
     for note in result.notes:
         click.echo(f"note: {note}", err=True)

@@ -1,4 +1,4 @@
-"""What commands that show schedules have in common: the page of one that was not asked to compare, and mistakes."""
+"""Shared by commands that show schedules: pages without a comparison, and the reporting of mistakes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,38 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strategies.model.numbers import in_one_line
+
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
     from ppopt.profiling.against import Against
-    from ppopt.result import Schedule
-    from strategies.pipeline import Pipeline
+    from ppopt.schedules.schedule import Schedule
+    from strategies.model.pipeline import Pipeline
 
 DEFAULTS = "defaults"
-"""What a pipeline without a configuration file is called."""
+"""The title of a pipeline without a configuration file."""
 
 
 def command_line() -> list[str]:
-    """Give the command that was typed."""
+    """Return the command as typed."""
     return ["ppopt", *sys.argv[1:]]
 
 
 def tell_mistakes(lines: Iterable[str]) -> None:
-    """Return what the user should fix, one line each."""
+    """Print what the user should fix, one line each."""
     for line in lines:
-        click.echo(f"error: {line}", err=True)
+        click.echo(f"error: {in_one_line(line)}", err=True)
+
+
+def tell_internal_errors(ctx: click.Context, lines: Sequence[str]) -> None:
+    """Print internal errors after all results; the exit status is then 1."""
+    tell_mistakes(f"internal error: {line}" for line in lines)
+    if lines:
+        ctx.exit(1)
 
 
 def load_page() -> None:
-    """Load what writes pages, before a clock runs."""
+    """Load the page's modules before a clock runs."""
     import reports.page.page  # noqa: F401
 
 
@@ -45,24 +54,24 @@ def report_schedules(
     deadline: float | None = None,
     noise: Noise | None = None,
 ) -> None:
-    """Write schedules as a page, and say so.
+    """Write schedules as a page, and print its path.
 
     Parameters
     ----------
     path : str
         The page's file.
     form : str
-        What is printed besides: ``table``, ``json`` or ``csv``.
+        The format printed as well: ``table``, ``json`` or ``csv``.
     config : str or None
         The configuration file.
     pipeline : Pipeline
         The model.
     schedules : sequence of Schedule
-        What is shown.
+        The schedules.
     deadline : float, optional
-        Until when bounds may be looked for, on the clock of `time.perf_counter`.
+        When to stop looking for bounds, on the clock of `time.perf_counter`.
     noise : Noise, optional
-        With what noise their times were drawn.
+        The noise with which their times were drawn.
     """
     from ppopt.commands.pages import write_report
     from ppopt.commands.printing import tell_files
@@ -74,7 +83,7 @@ def report_schedules(
 
 
 def report_against(path: str, form: str, against: Against) -> None:
-    """Write a prediction and the measurement beneath it as a page, and say so.
+    """Write a prediction, with the measurement below it, as a page, and print its path.
 
     Parameters
     ----------

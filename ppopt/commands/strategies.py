@@ -11,7 +11,7 @@ import click
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def strategies(form: str) -> None:
     """List the schedules and what they require of a pipeline (p devices, m microbatches, any whole k)."""
-    from ppopt.commands.catalogue import strategies as known
+    from ppopt.evaluation.catalogue import strategies as known
 
     listed = known()
     if form == "json":

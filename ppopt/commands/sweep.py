@@ -15,24 +15,29 @@ from ppopt.commands.finite_number import FINITE
 from ppopt.commands.reporting import command_line
 from ppopt.commands.sweep_progress import SweepProgress, duration
 from solver.errors import InputError
+from strategies.model.numbers import in_one_line
 
 if TYPE_CHECKING:
     from ppopt.sweeps.grid import Grid
     from ppopt.sweeps.sweeping import Outcome
 
 _SHOWN = ("strategy", "makespan", "bound", "bubble_ratio", "peak_memory", "status")
-"""The figures of the table; JSON and CSV have all."""
+"""The figures shown in the table; JSON and CSV have all."""
 
 _LONGEST_REASON = 60
 
 
 @click.command()
 @click.argument("grid", metavar="GRID.yaml")
-@click.option("-o", "--output", metavar="DIR", help="Keep results there as they come in; go on where it was ended.")
-@click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one for each core]")
+@click.option(
+    "-o", "--output", metavar="DIR", help="Keep results in DIR as they come in, and continue an earlier sweep."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Number of processes.  [default: one for each core]"
+)
 @click.option("--cluster", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:port, or local.")
 @click.option("--time-limit", type=FINITE, metavar="S", help="Seconds for each search.  [default: the grid's, else 10]")
-@click.option("--dry-run", is_flag=True, help="Say how many jobs there are and about how long they take.")
+@click.option("--dry-run", is_flag=True, help="Show the number of jobs and roughly how long they take.")
 @click.option("--yes", "confirmed", is_flag=True, help="Run more than 5,000 jobs without asking.")
 @click.option("--report", metavar="FILE.html", help="Write a page: who wins where, and by how much.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
@@ -52,12 +57,12 @@ def sweep(
 ) -> None:
     """Run schedules and searches on a grid of configurations, on this machine or a cluster.
 
-    GRID.yaml has a base configuration, axes over its keys, and what is run at each point; see docs/sweep.md. With -o
-    a sweep that was ended, in whatever way, goes on where it was.
+    GRID.yaml holds a base configuration, axes over its keys, and the runs at each point; see docs/sweep.md. With -o,
+    a sweep that was stopped, in whatever way, continues where it was.
     """
+    from ppopt.process.whole_files import check_outputs
     from ppopt.sweeps.grid import read_grid
-    from ppopt.sweeps.sweeping import count_workers, run_sweep
-    from ppopt.whole_files import check_outputs
+    from ppopt.sweeps.sweeping import EndedError, count_workers, run_sweep
 
     check_outputs({"--report": report}, [grid])
     read = read_grid(grid, time_limit=time_limit)
@@ -66,14 +71,19 @@ def sweep(
         click.echo(_foreseen(read, workers))
         return
     _confirm(read, workers, confirmed=confirmed)
-    with SweepProgress() as progress:
-        outcome = run_sweep(read, output, workers=workers, cluster=cluster, on_progress=progress.show)
+    try:
+        with SweepProgress() as progress:
+            outcome = run_sweep(read, output, workers=workers, cluster=cluster, on_progress=progress.show)
+    except EndedError as error:
+        if error.outcome.rows:
+            _show(error.outcome, form)
+        raise
     _show(outcome, form)
     if report is not None:
         from ppopt.commands.pages import write_sweep
 
         write_sweep(report, outcome, grid, command_line())
-        click.echo(f"report: {report}", err=form != "table")
+        click.echo(f"report: {in_one_line(report)}", err=form != "table")
     if outcome.interrupted:
         again = "; the same command goes on from there" if output is not None else ""
         click.echo(f"note: interrupted: {len(outcome.rows):,} of {outcome.jobs:,} jobs are done{again}", err=True)
@@ -96,12 +106,12 @@ def _foreseen(grid: Grid, workers: int) -> str:
 
 
 def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
-    """Ask before very many jobs are run; where nobody can answer, refuse.
+    """Ask before running very many jobs; refuse if nobody can answer.
 
     Raises
     ------
     InputError
-        If nobody says yes.
+        Unless the answer is yes.
     """
     from ppopt.sweeps.sweeping import MOST_UNCONFIRMED
 
@@ -116,6 +126,8 @@ def _confirm(grid: Grid, workers: int, *, confirmed: bool) -> None:
 
 def _show(outcome: Outcome, form: str) -> None:
     columns = [axis.name for axis in outcome.grid.axes]
+    if form == "table":
+        _tell_notes(outcome.rows)
     if form == "json":
         click.echo(json.dumps({"rows": outcome.rows, "jobs": outcome.jobs}, allow_nan=False))
         return
@@ -131,8 +143,17 @@ def _show(outcome: Outcome, form: str) -> None:
     click.echo(_table(columns, outcome.rows))
 
 
+def _tell_notes(rows: Sequence[dict[str, Any]]) -> None:
+    """Print each note once on standard error, with the schedules that it applies to."""
+    from ppopt.commands.printing import together
+
+    named = [(str(row["strategy"]), str(row["notes"])) for row in rows if row["notes"]]
+    for note in together(named, lambda name, note: f"{name}: {note}"):
+        click.echo(f"note: {note}", err=True)
+
+
 def _table(axes: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """Write a row for each job, the shortest that fits at each point marked."""
+    """Write one row per job; at each point, mark the shortest schedule that fits."""
     from reports.sweeps.winners import winners
 
     best = {id(row) for row in winners(axes, rows).values()}

@@ -1,4 +1,4 @@
-"""How far a sweep has come: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a sweep: a bar on a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from ppopt.sweeps.sweeping import SweepStanding
 
 SHORTEST_INTERVAL, SHORTEST_INTERVAL_OF_LINES = 0.1, 10.0
-"""Seconds between two states of the bar, and between two lines where nobody is looking."""
+"""Seconds between two updates of the bar, and between two lines if there is no terminal."""
 
 _BAR = 24
 
 
 class SweepProgress:
-    """Shows it on standard error."""
+    """Shows a sweep's progress on standard error."""
 
     def __init__(self) -> None:
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -37,7 +37,7 @@ class SweepProgress:
             click.echo("\r\x1b[K", err=True, nl=False)
 
     def show(self, standing: SweepStanding) -> None:
-        """Rewrite the bar, or write a line, unless that was done just now."""
+        """Rewrite the bar, or write a line, unless it was just written."""
         interval = SHORTEST_INTERVAL if self.is_terminal else SHORTEST_INTERVAL_OF_LINES
         if perf_counter() - self.shown < interval and standing.done < standing.jobs:
             return
@@ -53,13 +53,13 @@ class SweepProgress:
 
 
 def describe(standing: SweepStanding) -> str:
-    """Write how far a sweep has come."""
+    """Describe a sweep's progress."""
     text = f"{standing.done:,} of {standing.jobs:,} done, {standing.running:,} running, {standing.left:,} left"
     return text if standing.seconds_left is None else f"{text}, about {duration(standing.seconds_left)} to go"
 
 
 def duration(seconds: float) -> str:
-    """Write a time for people: 40 s, 3 min, 2.5 h."""
+    """Format a time for humans: 40 s, 3 min, 2.5 h."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

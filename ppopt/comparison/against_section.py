@@ -1,4 +1,4 @@
-"""A prediction with the measurement beside it, as a section of a report."""
+"""A prediction and its measurement, as a section of a report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reports.content import Section
 
 
 def against_section(against: Against, title: str) -> Section:
-    """Take what a report shows of a prediction and the measurement beside it."""
+    """Make the section of a report for a prediction and its measurement."""
     predicted, measured = against.predicted, against.measured
     comparison = comparison_of(predicted.pipeline, [predicted])
     return Section(

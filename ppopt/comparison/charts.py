@@ -1,6 +1,6 @@
-"""The charts of the report, for notebooks and papers: each is an Altair chart that can be restyled.
+"""The report's charts for notebooks and papers: each is an Altair chart that can be restyled.
 
-They fill the width of their container; ``chart.properties(width=600)`` gives them another.
+They fill the width of their container; ``chart.properties(width=600)`` sets another width.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ppopt.comparison.compare import comparison_of
 from ppopt.comparison.comparison import Comparison
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.numbers import shown as name_value
+from strategies.model.numbers import shown as name_value
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reports.content import Section
 
 Shown: TypeAlias = Comparison | Schedule | Sequence[Schedule]
-"""What can be drawn: a comparison, or schedules of one model."""
+"""A comparison, or schedules of one model."""
 
 
 def bubble_chart(shown: Shown) -> alt.LayerChart:
@@ -50,7 +50,7 @@ def memory_chart(shown: Shown) -> alt.LayerChart:
 
 
 def ladder_chart(shown: Shown) -> alt.LayerChart:
-    """Draw from the ideal time of the work to each makespan, in steps that say what the time is lost to.
+    """Draw each makespan as steps up from the ideal time of the work; each step names a cause of lost time.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def ladder_chart(shown: Shown) -> alt.LayerChart:
 
 
 def idle_chart(shown: Shown) -> alt.Chart:
-    """Draw how long the devices of each schedule idle on average, by what they wait for.
+    """Draw the average idle time of each schedule's devices, by cause.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def idle_chart(shown: Shown) -> alt.Chart:
 
 
 def device_idle_chart(shown: Shown) -> alt.Chart:
-    """Draw how long each device of a schedule idles, by what it waits for; ``schedule`` chooses which.
+    """Draw the idle time of each device of a schedule, by cause; ``schedule`` selects the schedule.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def device_idle_chart(shown: Shown) -> alt.Chart:
 
 
 def timeline_chart(schedule: Schedule) -> alt.LayerChart | alt.Chart:
-    """Draw a schedule's timeline with its memory; beyond 20,000 operations, the idle part of each device over time.
+    """Draw a schedule's timeline with its memory; above 20,000 operations, each device's share of idle time over time.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _section(shown: Shown) -> Section:
 
 
 def _model(schedule: Schedule) -> tuple[object, ...]:
-    """Write what stays the same when a model is re-partitioned."""
+    """Return everything that stays the same when a model is re-partitioned."""
     pipeline = schedule.pipeline
     return (
         pipeline.devices,

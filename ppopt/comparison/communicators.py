@@ -1,4 +1,4 @@
-"""Under which communicators schedules run, and what PyTorch's placement of their communication costs."""
+"""Which communicators let a schedule run, and the cost of PyTorch's placement of communication."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from ppopt.evaluation.communicated import Order, run_lowered
-from ppopt.evaluation.communicator_verdicts import circles
-from ppopt.result import Schedule
-from solver.problem import place
-from solver.replay import replay
+from ppopt.schedules.communicated import Order, run_lowered
+from ppopt.schedules.communicator_verdicts import circles
+from ppopt.schedules.schedule import Schedule
+from solver.counted import listed
+from solver.replay import timeline
 from strategies.lowering.as_program import as_programs
-from strategies.lowering.communicators import COMMUNICATORS, MEANINGS
-from strategies.schedule_file import Token
+from strategies.model.communicators import COMMUNICATORS, MEANINGS
+from strategies.order_files.schedule_file import Token
 
 WORTH_TELLING = 0.05
-"""A part of the makespan."""
+"""Losses above this share of the makespan are reported."""
 
 SECONDS_A_TRANSFER = 3e-4
-"""How long a schedule is taken to need for each, before one has been timed."""
+"""Estimated seconds per task of a schedule, until a schedule has been timed."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class CommunicatorFigures:
     runs : mapping of str to str
         ``"runs"`` or ``"hangs"``, placed as the pipeline says.
     lost : mapping of str to float
-        By what part it is longer where PyTorch places sends and receives than placed by time; empty where PyTorch
-        cannot run it.
+        The relative increase of the makespan if PyTorch places sends and receives, compared with placement by time;
+        empty if PyTorch cannot run the schedule.
     """
 
     runs: Mapping[str, str]
@@ -40,11 +40,11 @@ class CommunicatorFigures:
 
     @property
     def hangs(self) -> list[str]:
-        """The communicators with which it hangs."""
+        """The communicators with which the schedule hangs."""
         return [name for name, verdict in self.runs.items() if verdict == "hangs"]
 
     def warning(self, name: str) -> str | None:
-        """Say what PyTorch's placement loses, where that is much."""
+        """Say how much PyTorch's placement loses, if it is a lot."""
         worst = max(self.lost, key=lambda each: self.lost[each], default=None)
         if worst is None or self.lost[worst] <= WORTH_TELLING:
             return None
@@ -58,14 +58,14 @@ class CommunicatorFigures:
 
 @dataclass
 class CommunicatorTrials:
-    """Tries schedules with each kind of communicators, as long as there is time.
+    """Tries schedules with each kind of communicators, as time permits.
 
     Attributes
     ----------
     found : dict of str to CommunicatorFigures
         By the name of the schedule.
     left_out : list of str
-        Those for which there was no time.
+        The schedules not tried for lack of time.
     """
 
     found: dict[str, CommunicatorFigures] = field(default_factory=dict)
@@ -73,14 +73,14 @@ class CommunicatorTrials:
     rate: float = SECONDS_A_TRANSFER
 
     def run(self, schedules: Iterable[Schedule], deadline: float) -> None:
-        """Try those whose transfers take time and that are not known yet.
+        """Try the schedules that are not tried yet and whose transfers take time.
 
         Parameters
         ----------
         schedules : iterable of Schedule
-            Which.
+            The schedules.
         deadline : float
-            On the clock of `time.perf_counter`; none is begun that would not be done by then.
+            On the clock of `time.perf_counter`; a schedule that would finish later is not tried.
         """
         for schedule in schedules:
             if schedule.strategy in self.found or not _moves(schedule):
@@ -94,11 +94,11 @@ class CommunicatorTrials:
             self.rate = (perf_counter() - began) / size
 
     def notes(self, schedules: Iterable[Schedule]) -> Iterator[str]:
-        """Say with which communicators they run, where PyTorch's placement loses much, and what was not tried."""
+        """Name the communicators that schedules run with, large losses by PyTorch's placement, and those not tried."""
         shown = [schedule.strategy for schedule in schedules if schedule.strategy in self.found]
         hanging = {name: self.found[name].hangs for name in shown if self.found[name].hangs}
         if shown and not hanging:
-            yield f"all run with any communicators ({', '.join(COMMUNICATORS)}): {', '.join(shown)}"
+            yield f"all run with any communicators ({', '.join(COMMUNICATORS)}): {listed(shown)}"
         elif shown:
             yield "; ".join(f"{name} hangs with {', '.join(names)}" for name, names in hanging.items())
         for name in shown:
@@ -106,11 +106,11 @@ class CommunicatorTrials:
                 yield warning
         missing = [name for name in dict.fromkeys(self.left_out) if name not in self.found]
         if missing:
-            yield f"with which communicators they run was not tried, for want of time: {', '.join(missing)}"
+            yield f"their communicators were not tried, for lack of time: {listed(missing)}"
 
 
 def _moves(schedule: Schedule) -> bool:
-    """Return whether any transfer takes time on its link; then it matters what stands in front of it."""
+    """Return whether any transfer takes time on its link; only then does the order of transfers matter."""
     pipeline = schedule.pipeline
     return pipeline.communication is not None and any(
         hop.transfer for homes in schedule.layout.homes for hop in pipeline.hops(homes)
@@ -120,7 +120,7 @@ def _moves(schedule: Schedule) -> bool:
 def try_communicators(schedule: Schedule) -> CommunicatorFigures:
     """Run a schedule with each kind of communicators, placed as the pipeline says, by PyTorch, and by time."""
     problem = replace(schedule.problem, moves={})
-    rows = place(problem, schedule.actions, replay(problem, schedule.actions, "graph"))
+    rows = timeline(problem, schedule.actions)
     order = Order(schedule.strategy, schedule.pipeline, schedule.layout, problem, schedule.actions, rows)
     chosen = schedule.pipeline.lowering or "timed"
     placed: dict[str, list[list[Token | None]]] = {}

@@ -1,8 +1,9 @@
-"""Comparing schedules: the published ones and the searched ones on one model, ranked, each with its ladder."""
+"""Comparing published and searched schedules on one model: ranked, each with its ladder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import perf_counter
@@ -10,7 +11,6 @@ from typing import Any
 
 from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
-from ppopt.comparison.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
 from ppopt.comparison.selection import (
     DEFAULT_BASELINE,
     Baseline,
@@ -23,40 +23,52 @@ from ppopt.comparison.selection import (
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
-from ppopt.optimization.optimize import SearchOptions, optimize_each, searched_cuts
-from ppopt.optimization.time_limit import Afterwards, TimeLimit
-from ppopt.result import Schedule
+from ppopt.optimization.cuts import searched_cut, searched_cuts
+from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import QuickBound, SearchOptions
+from ppopt.process.internal_error import InternalError, as_reason, internal_errors
+from ppopt.process.time_limit import Afterwards, TimeLimit
+from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
-from solver.errors import InfeasibleError, InputError
+from solver.budget import (
+    BOUNDS,
+    COMMUNICATORS,
+    DRAWS,
+    DRAWS_AND_FILES,
+    PUBLISHED,
+    PUBLISHED_BEFORE_FILES,
+    PUBLISHED_BEFORE_SEARCHES,
+)
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
-from strategies.given_order import GivenOrder, Named
-from strategies.numbers import shown
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import all_strategies
-from strategies.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.given_model.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
+from strategies.language.registry import all_strategies
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.given_order import GivenOrder, Named
 
-PUBLISHED_SHARE = 0.8
-"""The part of the time that evaluating published schedules may take before a search."""
+SHORTEST_SEARCH_OF_MANY = 6
+"""Least time of a search per operation, in multiples of the fastest evaluation per operation."""
 
-TRIALS_SHARE = 0.05
-"""Of the time that is left: trying published schedules with each kind of communicators, where something is searched."""
+FEWEST_PACES = 3
+"""Evaluations needed before the fastest one is trusted: the first ones may include loading libraries."""
 
-BOUNDS_SHARE = 0.25
-"""The part of what is then left that bounds may take."""
+ALWAYS_FOR_SEARCH = 0.3
+"""Seconds by which a search may exceed its time before it is left out; keeps every search of a small pipeline."""
+
+SHORTEST_SEARCH = 4
+"""Time of the shortest possible search, with its cut and its bound, in average evaluations."""
 
 MOST_KINDS = 3
-"""A search has at most so many operations for each stage and microbatch."""
-
-NOISE_CAUTION = 1.3
-"""Drawing times may take this much longer than foreseen."""
+"""Most operations that a search has for each stage and microbatch."""
 
 OnPhase = Callable[[str], None]
-"""Called with a few words on what is being done."""
+"""Called with a short text about the current phase."""
 
 
 def compare(
@@ -85,44 +97,45 @@ def compare(
     pipeline : Pipeline
         The costs and the memory limit.
     strategies : iterable of str or path, optional
-        Names and schedule files as for `evaluate`; by default every schedule that there is, those that take any number
-        of stages a device with two where the pipeline has one. What does not fit is left out, with a reason.
+        Names and schedule files as for `evaluate`; by default every known schedule. If the pipeline has one stage per
+        device, schedules that take any number of stages per device run with two. A schedule that does not fit is left
+        out, with a reason.
     optimize : bool
-        Whether to search, too, with split backwards.
+        Whether to search as well, with split backwards.
     placement : {"linear", "interleaved", "v", "bidirectional", "all"}
-        What is searched.
+        The placement to search.
     overlap : bool, optional
         Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
     baseline : str or path, optional
         The schedule that all are compared with, such as your own; it is evaluated if it is not among the others. By
-        default 1f1b, where that is among them; ``"none"`` for none.
+        default 1f1b, if it is among them; ``"none"`` for none.
     exclude : iterable of str or path
-        Schedules that are not evaluated: names, with any options, or with the very options that are given.
+        Schedules that are not evaluated: a name excludes it with any options, a name with options only with these.
     time_limit : float
-        Seconds for all of it: four fifths at most for the published schedules where something is searched, some for
-        bounds, the rest for the placements. What there is no time for is left out, and named.
+        Seconds in all. If there is a search, published schedules take at most four fifths, bounds take some, and the
+        placements share the rest. Schedules that the time does not suffice for are left out, and named.
     workers, seed
         As for `optimize`.
     engine : {"auto", "cpsat", "graph"}
-        As for `evaluate`; the graph is the fastest for many schedules, and all give the same.
+        As for `evaluate`; the graph is the fastest for many schedules, and all engines give the same result.
     progress, on_phase : callable, optional
-        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with what is being done.
+        ``progress(standing)`` is called as by `optimize`, ``on_phase(text)`` with the current phase.
     afterwards : Afterwards, optional
-        What is yet to be done with the result in the same time.
+        Work on the result that must fit into the same time.
     cut : {"plan", "even"}
-        How layers are cut that come without a cut: for each schedule on its own, or evenly.
+        How to cut layers that come without a cut: for each schedule on its own, or evenly.
     noise : Noise, optional
-        How times vary: each schedule is replayed with many draws of them, too, within the same time.
+        How times vary: each schedule is also replayed with many draws, within the same time.
 
     Returns
     -------
     Comparison
-        Ranked. Ctrl-C ends the search early, with the results so far.
+        The schedules, ranked. Ctrl-C ends the search early, with the results so far.
 
     Raises
     ------
     InputError
-        If an argument is wrong, or nothing remains to be shown.
+        If an argument is wrong, or nothing is left to show.
     """
     started = perf_counter()
     if overlap is not None and not isinstance(overlap, bool):
@@ -140,18 +153,20 @@ def compare(
         refuse_contradictions(pipeline, [compared.name])
     placements = options.placements if optimize else []
     if not names and not placements:
-        raise InputError("strategies: name at least one, or let something be searched")
+        raise InputError("strategies: must name at least one, or allow a search")
     limit = TimeLimit(time_limit, afterwards)
     model = GivenModel.of_several(pipeline, names, placements, cut)
     settled = model.settled()
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
-    allowed = overlap is None or overlap  # where no block saves time, it is no freedom
-    gathered = _Gathered(on_phase or _tell_nobody, limit)
-    gathered.evaluate(model, names, engine, hurried=bool(placements))
-    gathered.try_communicators(TRIALS_SHARE * limit.left if placements else limit.left)
-    options = replace(options, overlap=allowed, starts=tuple(gathered.starts))
-    if noise is not None:
-        gathered.put_aside_for_noise(noise, searched_cuts(searched, placements, options))
+    allowed = overlap is None or overlap  # harmless if no block saves time
+    gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit)
+    cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
+    with limit.running(PUBLISHED):
+        gathered.evaluate(model, names, engine, searches=len(placements))
+    gathered.try_communicators(COMMUNICATORS.within(limit.left) if placements else limit.left)
+    options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
+    if placements and gathered.schedules:
+        gathered.put_aside(noise, cuts)
     gathered.bound(searched, options, placements)
     if placements:
         gathered.search(searched, options)
@@ -160,19 +175,38 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        noisy = under_noise(ranked.schedules, noise, deadline=limit.ends if placements else None)
+        deadline = limit.ends - gathered.for_files if placements else None
+        with limit.running(DRAWS):
+            noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
-        left_out=tuple(gathered.left_out),
+        left_out=(*gathered.left_out, *ranked.left_out),
         infeasible=tuple(gathered.infeasible),
         searched=tuple(gathered.searched),
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
         communicators=gathered.trials.found,
     )
-    return replace(ranked, notes=(*ranked.notes, *gathered.trials.notes(ranked.schedules)))
+    notes = (*ranked.notes, *gathered.trials.notes(ranked.schedules), *_of_other_stages(ranked.schedules))
+    return replace(ranked, notes=notes)
+
+
+def _of_other_stages(schedules: Sequence[Schedule]) -> Iterator[str]:
+    """Name schedules that beat the searched one on the same placement with another number of stages."""
+    for found in (each for each in schedules if each.is_searched):
+        rivals = [
+            each
+            for each in schedules
+            if each.fits and each.placement == found.placement and each.pipeline.stages != found.pipeline.stages
+        ]
+        best = min(rivals, key=lambda each: each.makespan, default=found)
+        if best.makespan < found.makespan:
+            yield (
+                f"{best.strategy} is shorter than {found.strategy}, whose search had {found.pipeline.stages} stages; "
+                f"{best.pipeline.stages} were not searched"
+            )
 
 
 def _tell_nobody(_text: str) -> None:
@@ -182,88 +216,128 @@ def _tell_nobody(_text: str) -> None:
 def _checked(
     pipeline: Pipeline, strategies: Iterable[Any] | None, engine: EngineChoice, exclusions: frozenset[Hashable]
 ) -> list[Named]:
-    """Refuse wrong arguments before any work; list the names."""
+    """Refuse wrong arguments before any work; return the names as a list."""
     check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if strategies is None:
-        return [with_virtual_stages(str(name), pipeline) for name in without(all_strategies(), exclusions)]
+        strategies = all_strategies()
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
-    names = without(each_once(strategies), exclusions)
+    read = without(each_once(strategies), exclusions)
+    usual = (name if isinstance(name, GivenOrder) else with_virtual_stages(name, pipeline) for name in read)
+    names = without(each_once(usual), exclusions)
     refuse_contradictions(pipeline, names)
     return names
 
 
 @dataclass
-class _Gathered:
-    """What a comparison has found so far."""
+class _ComparisonSoFar:
+    """The results of a comparison so far."""
 
     on_phase: OnPhase
     limit: TimeLimit
     bounds: QuickBounds = field(default_factory=QuickBounds)
     schedules: list[Schedule] = field(default_factory=list)
-    starts: list[Schedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     infeasible: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     interrupted: bool = False
     labels: dict[Hashable, str] = field(default_factory=dict)
     trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
+    for_files: float = 0.0
+    paces: list[float] = field(default_factory=list)
 
     def try_communicators(self, seconds: float) -> None:
-        """Find out with which communicators the schedules run, and what PyTorch's placement costs."""
+        """Find out which communicators the schedules run with, and the cost of PyTorch's placement."""
         self.on_phase("trying communicators")
         try:
-            self.trials.run(self.schedules, perf_counter() + seconds)
+            with self.limit.running(COMMUNICATORS, seconds):
+                self.trials.run(self.schedules, perf_counter() + seconds)
         except KeyboardInterrupt:
             self.interrupted = True
             self.limit.hurry()
 
-    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, hurried: bool) -> None:
-        """Evaluate each schedule; leave out what does not fit, and what takes more than its share of hurried time.
+    def evaluate(self, model: GivenModel, names: Sequence[Named], engine: EngineChoice, *, searches: int) -> None:
+        """Evaluate each schedule; leave out any that does not fit, or that leaves too little time for searches.
 
-        What does not fit is shown with options that do, if there are any.
+        A schedule that does not fit is shown with options that do, if any exist.
         """
-        ends = self.limit.ends - (1 - PUBLISHED_SHARE) * self.limit.seconds
-        longest = 0.0
+        share = (PUBLISHED if self.limit.afterwards.foresee is None else PUBLISHED_BEFORE_FILES).share
+        started, longest = perf_counter(), 0.0
         for place, name in enumerate(names, 1):
             began = perf_counter()
-            if hurried and self.schedules and began + longest > ends:
-                self.left_out.append((str(name), f"not evaluated: {PUBLISHED_SHARE:.0%} of {self.limit.used_up}"))
+            for_searches = searches * SHORTEST_SEARCH * (began - started) / place / max(self.limit.seconds, 1e-9)
+            part = min(share, max(1 - for_searches, PUBLISHED_BEFORE_SEARCHES.share))
+            if searches and self.schedules and began + longest > self.limit.ends - (1 - part) * self.limit.seconds:
+                self.left_out.append((str(name), f"not evaluated: {part:.0%} of {self.limit.used_up}"))
                 continue
             self.on_phase(f"evaluating {name}, {place} of {len(names)}")
             try:
-                result = evaluate_with(model, name, engine, {})
-            except InputError as error:
-                self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
-                if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
-                    self.schedules.append(other)
-            else:
-                self._take(name, result)
+                self._evaluate_one(model, name, engine)
+            except Exception as error:
+                self.left_out.append((str(name), as_reason(name, error)))
             longest = max(longest, perf_counter() - began)
+
+    def _evaluate_one(self, model: GivenModel, name: Named, engine: EngineChoice) -> None:
+        began = perf_counter()
+        try:
+            result = evaluate_with(model, name, engine, {})
+        except InputError as error:
+            self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
+            if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
+                self.schedules.append(other)
+        else:
+            self._take(name, result)
+            self.paces.append((perf_counter() - began) / len(result.problem.tasks))
 
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
         self.labels[identity(name)] = result.strategy
-        if isinstance(name, GivenOrder) or parse_strategy(name)[1].keys() - {"stages"}:
-            self.starts.append(result)  # a search starts from the others by itself
 
-    def put_aside_for_noise(self, noise: Noise, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
-        """Keep the time for drawing times of all that is there and all that will be searched."""
-        sizes = [MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts]
-        if self.schedules and sizes:
-            self.limit.put_aside(files=NOISE_CAUTION * seconds_needed(self.schedules, noise, sum(sizes)))
+    def cut_for_searches(
+        self, pipeline: Pipeline, placements: Sequence[str], options: SearchOptions
+    ) -> list[tuple[Pipeline, Placement]]:
+        """Cut the model for each search, before published schedules use up their share of the time."""
+        try:
+            return list(searched_cuts(pipeline, placements, options))
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
+            return []
+
+    def put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
+        """Reserve time for noise draws and files, for the schedules found so far and those still to be searched."""
+        try:
+            self._put_aside(noise, cuts)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.limit.hurry()
+
+    def _put_aside(self, noise: Noise | None, cuts: Iterable[tuple[Pipeline, Placement]]) -> None:
+        coming = sum(MOST_KINDS * (cut.stages or 0) * cut.microbatches for cut, _ in cuts)
+        seconds = 0.0
+        if noise is not None:
+            self.on_phase("foreseeing how long drawing takes")
+            seconds += DRAWS.foreseen(seconds_needed(self.schedules, noise, coming))
+        if self.limit.afterwards.foresee is not None:
+            self.on_phase("foreseeing how long files take")
+            self.for_files = self.limit.afterwards.foresee(self.schedules, coming)
+        most = DRAWS_AND_FILES.within(self.limit.left)
+        if seconds + self.for_files > most:
+            self.for_files *= most / (seconds + self.for_files)
+        self.limit.put_aside(files=min(seconds + self.for_files, most))
 
     def bound(self, pipeline: Pipeline, options: SearchOptions, placements: Sequence[str]) -> None:
-        """Find the bounds of all that is there and all that will be searched."""
+        """Find bounds for the schedules found so far and those still to be searched."""
         self.on_phase("computing lower bounds")
-        share = BOUNDS_SHARE if placements else 1.0
-        self.bounds.deadline = perf_counter() + share * self.limit.left
+        seconds = BOUNDS.within(self.limit.left) if placements else self.limit.left
+        self.bounds.deadline = perf_counter() + seconds
         freedoms = [freedom_of(schedule) for schedule in self.schedules]
         freedoms += [Freedom(*cut, True, options.overlap) for cut in searched_cuts(pipeline, placements, options)]
         try:
-            self.bounds.find(freedoms)
+            with self.limit.running(BOUNDS, seconds):
+                self.bounds.find(freedoms)
         except KeyboardInterrupt:
             self.searched += placements[:1]
             self.interrupted = self.bounds.cut_short = True
@@ -271,38 +345,63 @@ class _Gathered:
         self.bounds.deadline = self.limit.ends
 
     def search(self, pipeline: Pipeline, options: SearchOptions) -> None:
-        """Search the placements in turn, the time shared; Ctrl-C ends them all."""
+        """Search the placements in turn; they share the time, and Ctrl-C ends them all."""
         placements = options.placements
         shown = len(self.schedules)
+        found = self.bounds.found.items()
+        quick: dict[Hashable, QuickBound] = {freedom: each.quick for freedom, each in found if each.quick is not None}
         for place, name in enumerate(placements):
             if self.interrupted:
                 return
+            if reason := self._why_not_searched(pipeline, name, options):
+                self.left_out.append((f"optimized-{name}", reason))
+                continue
             self.on_phase(f"{name}, {place + 1} of {len(placements)}")
             part = self.limit.part(len(placements) - place)
             part.afterwards = replace(part.afterwards, shown=shown)
             shown = 0
-            self._search_one(pipeline, replace(options, placement=name), part)
+            seconds = options.time_limit / len(placements)  # the same as for the bounds, so that the cut is the same
+            one = replace(options, placement=name, time_limit=seconds, quick=quick)
+            self._search_one(pipeline, one, part)
             self.limit.put_aside(files=part.owed)
+
+    def _why_not_searched(self, pipeline: Pipeline, name: str, options: SearchOptions) -> str:
+        """Say why even the shortest search of a placement would take too long; empty if it would not."""
+        if len(self.paces) < FEWEST_PACES:
+            return ""
+        with suppress(InputError, InfeasibleError, TimeTooShortError):  # the search says so itself, at once
+            cut, _ = searched_cut(pipeline, name, options, shares=len(options.placements))
+            of_search = MOST_KINDS * (cut.stages or 0) * cut.microbatches
+            needed = SHORTEST_SEARCH_OF_MANY * min(self.paces) * of_search
+            if needed > self.limit.left + ALWAYS_FOR_SEARCH:
+                left = f"less of the time limit of {self.limit.seconds:g} s was left"
+                return f"not searched: that takes at least {needed:.1f} s, and {left}"
+        return ""
 
     def _search_one(self, pipeline: Pipeline, options: SearchOptions, limit: TimeLimit) -> None:
         try:
             outcomes = list(optimize_each(pipeline, options, limit))
         except InputError as error:
             self.left_out.append((f"optimized-{options.placement}", str(error)))
-        except KeyboardInterrupt:  # before the search proper, or after it
+        except KeyboardInterrupt:  # just before the search or just after it
             self.searched.append(options.placement)
             self.interrupted = True
+        except Exception as error:
+            name = f"optimized-{options.placement}"
+            self.left_out.append((name, as_reason(name, error)))
         else:
             self.searched.append(options.placement)
             found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
             self.schedules += found
             self.infeasible += [str(outcome) for outcome in outcomes if isinstance(outcome, InfeasibleError)]
+            undecided = [str(outcome) for outcome in outcomes if isinstance(outcome, TimeTooShortError)]
+            self.left_out += [(f"optimized-{options.placement}", reason) for reason in undecided]
             self.interrupted = any(schedule.interrupted for schedule in found)
         if self.interrupted:
             self.limit.hurry()
 
     def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
-        """Find the baseline among what was made; a note says where one that was asked for is not there."""
+        """Find the baseline among the schedules; return a note instead if a requested one was left out."""
         if baseline.name is None:
             return {}
         label = self.labels.get(identity(baseline.name))
@@ -312,13 +411,15 @@ class _Gathered:
         return {"notes": (f"the baseline {baseline.name} was left out, so nothing is compared with it",)}
 
     def refuse_nothing(self) -> None:
-        """Refuse a comparison in which nothing remains."""
+        """Refuse an empty comparison."""
         if not self.schedules and not self.infeasible and self.left_out:
+            if ours := internal_errors(self.left_out):
+                raise InternalError("\n".join(ours))
             raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
 
 
 def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline: float | None = None) -> Comparison:
-    """Rank schedules that were made before.
+    """Rank existing schedules.
 
     Parameters
     ----------
@@ -327,7 +428,7 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
     schedules : sequence of Schedule
         At least one.
     deadline : float, optional
-        Until when bounds may be looked for, on the clock of `time.perf_counter`.
+        When to stop looking for bounds, on the clock of `time.perf_counter`.
     """
     least = min(schedule.pipeline.stages or 0 for schedule in schedules)
     settled = GivenModel(pipeline, least).settled()
@@ -343,31 +444,39 @@ def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline
 
 
 def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
-    """Choose one schedule for each placement."""
+    """Yield one schedule for each placement."""
     yield from {schedule.placement: schedule for schedule in schedules}.values()
 
 
 def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
-    """Rank schedules and lay their ladders."""
+    """Rank schedules and make their ladders; a schedule below its bound is left out as an internal error."""
     ranked = sorted(schedules, key=_rank)
     measured = measure_ladders(ranked, quick)
+    bounded: list[tuple[Schedule, Ladder]] = []
+    faults: list[tuple[str, str]] = []
+    for schedule, ladder in zip(ranked, measured.ladders, strict=True):
+        try:
+            bounded.append((_with_bound(schedule, ladder), ladder))
+        except InternalError as error:
+            faults.append((schedule.strategy, as_reason(schedule.strategy, error)))
     return Comparison(
         pipeline=pipeline,
-        schedules=tuple(_with_bound(*pair) for pair in zip(ranked, measured.ladders, strict=True)),
-        ladders=measured.ladders,
+        schedules=tuple(schedule for schedule, _ in bounded),
+        ladders=tuple(ladder for _, ladder in bounded),
+        left_out=tuple(faults),
         bound=None if measured.bound is None else float(measured.bound),
         bounds_cut_short=measured.cut_short,
     )
 
 
 def _rank(schedule: Schedule) -> tuple[Any, ...]:
-    """Those that fit come first, then the shorter, those with less memory, the searched, by name."""
+    """Rank by whether it fits, makespan, memory, searched before published, and name."""
     searched = schedule.is_searched
     return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
-    """Give a schedule its ladder's bound, on the makespan."""
+    """Give a schedule its ladder's bound on the makespan."""
     proven = schedule.bound_held_by
     same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
@@ -376,7 +485,7 @@ def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     return replace(
         schedule,
         objective="makespan",
-        bound=float(ladder.bound),
+        proven=ladder.bound,
         bound_held_by=proven if same and schedule.objective == "makespan" else None,
         status=status,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ppopt.comparison.communicators import CommunicatorFigures
-from ppopt.flat_figures import flat
-from ppopt.result import Schedule
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.flat_figures import flat
+from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
 from solver.counted import counted
-from strategies.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,34 +33,34 @@ class Comparison:
     pipeline : Pipeline
         The model, with the number of stages that its times are meant for.
     schedules : tuple of Schedule
-        Best first: those that fit the memory by their makespans, of equal ones that with the least memory
-        (`Schedule.memory_taken`) first, then those that do not. The bound of each is its ladder's.
+        Best first: schedules that fit the memory, by makespan and then by least memory (`Schedule.memory_taken`);
+        then those that do not fit. The bound of each is its ladder's.
     ladders : tuple of Ladder
         For each schedule, where its time goes.
     bound : float or None
-        A makespan that no schedule can beat that fits the memory, on any of the placements shown.
+        No schedule that fits the memory has a shorter makespan, on any of the placements shown.
     baseline : Schedule or None
         The one among them that all are compared with.
     left_out : tuple of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules left out, with the reason: they do not fit, the time was too short, or an internal error.
     infeasible : tuple of str
-        Why no schedule fits the memory, for each placement of which that is so.
+        For each placement on which no schedule fits the memory, the reason.
     searched : tuple of str
-        The placements that were searched; with an interruption, up to the one that it fell on.
+        The placements searched; after an interruption, up to the interrupted one.
     interrupted : bool
         Whether Ctrl-C ended the search.
     bounds_cut_short : bool
-        Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
-        higher in another run.
+        Whether the clock, or the size of the pipeline, left out some argument for a bound: all bounds hold, but
+        another run may find higher ones.
     seconds : float
-        How long all of it took.
+        The time it all took.
     notes : tuple of str
-        What the user should know of the comparison as such.
+        Notes on the comparison as a whole.
     communicators : mapping of str to CommunicatorFigures
-        Where transfers take time: for the name of each schedule with which communicators it runs, and what PyTorch's
-        placement of its communication costs.
+        By schedule name, if transfers take time: which communicators the schedule runs with, and the cost of
+        PyTorch's placement of its communication.
     noise : Noise or None
-        With what noise the times of the schedules were drawn, too.
+        The noise with which the schedules were also replayed.
     """
 
     pipeline: Pipeline
@@ -82,11 +85,16 @@ class Comparison:
 
     @property
     def fastest(self) -> Schedule | None:
-        """The shortest schedule, whatever memory it takes."""
+        """The shortest schedule, regardless of memory."""
         return min(self.schedules, key=lambda schedule: schedule.makespan, default=None)
 
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """Internal errors, one line per schedule; the results of the other schedules stand."""
+        return internal_errors(self.left_out)
+
     def figures(self) -> list[dict[str, Any]]:
-        """Write the figures of each schedule as plain values, the ladder as one of them."""
+        """Return the figures of each schedule, including its ladder, as plain values."""
         pairs = zip(self.schedules, self.ladders, strict=True)
         return [
             {**_figures(*pair), "vs_baseline": self.vs_baseline(pair[0]), **self._with_communicators(pair[0])}
@@ -94,12 +102,12 @@ class Comparison:
         ]
 
     def frame(self) -> pd.DataFrame:
-        """Make a table: a row for each schedule, best first, with the columns of ``--format csv``.
+        """Make a table: one row per schedule, best first, with the columns of ``--format csv``.
 
         Returns
         -------
         pandas.DataFrame
-            The entries of the ladder are ``ladder_ideal`` and so on. ``peak_memory`` is a list, one number a device.
+            The entries of the ladder are ``ladder_ideal`` and so on. ``peak_memory`` is a list, one number per device.
         """
         import pandas as pd
 
@@ -112,11 +120,11 @@ class Comparison:
         return {"communicators": dict(found.runs), "lost_as_pytorch_places": dict(found.lost)}
 
     def vs_baseline(self, schedule: Schedule) -> float | None:
-        """Return by which part a schedule's makespan is longer than the baseline's; negative where it is shorter."""
+        """Return how much longer than the baseline's a schedule's makespan is, as a ratio; negative if shorter."""
         return None if self.baseline is None else schedule.makespan / self.baseline.makespan - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the comparison as plain values, as in ``--format json``."""
+        """Return the comparison as plain values, as in ``--format json``."""
         search = {"placements": list(self.searched), "interrupted": self.interrupted} if self.searched else None
         rows = zip(self.figures(), self.schedules, strict=True)
         return {
@@ -131,9 +139,29 @@ class Comparison:
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
         }
 
+    @cached_property
+    def shown(self) -> Comparison:
+        """The comparison as tables, charts and pages show it: schedules with the same order share an entry."""
+        groups = twins(self.schedules)
+        if len(groups) == len(self.schedules):
+            return self
+        one = {id(group[0]): as_one(group) for group in groups}
+        pairs = [pair for pair in zip(self.schedules, self.ladders, strict=True) if id(pair[0]) in one]
+        baseline = next((one[id(group[0])] for group in groups if any(each is self.baseline for each in group)), None)
+        named = {one[id(group[0])].strategy: group[0].strategy for group in groups}
+        return replace(
+            self,
+            schedules=tuple(one[id(schedule)] for schedule, _ in pairs),
+            ladders=tuple(ladder for _, ladder in pairs),
+            baseline=self.baseline if baseline is None else baseline,
+            communicators={
+                name: self.communicators[first] for name, first in named.items() if first in self.communicators
+            },
+        )
+
     @property
     def baseline_row(self) -> Row | None:
-        """What is shown of the schedule that all are compared with, if there is one."""
+        """The row of the baseline, if there is one."""
         return None if self.baseline is None else self.baseline.table_row()
 
     @property
@@ -141,39 +169,45 @@ class Comparison:
         """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
         from reports.verdict import verdict
 
-        rows = [schedule.table_row() for schedule in self.schedules]
-        return verdict(rows, self.bound, self.baseline_row, is_infeasible=bool(self.infeasible))
+        rows = [schedule.table_row() for schedule in self.shown.schedules]
+        return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
 
-    def section(self, title: str = "", *, replayable: bool = False) -> Section:
-        """Take what a report shows of the comparison.
+    def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
+        """Make the section of a report.
 
         Parameters
         ----------
         title : str
-            What it is called, such as its configuration file.
+            Its title, such as its configuration file.
         replayable : bool
-            Whether its schedules are to be replayed on other costs, as on a page.
+            Whether the schedules can be replayed on other costs, as on a page.
+        drawn : int, optional
+            How many of them, best first, are drawn and replayed; by default all.
         """
         from ppopt.comparison.what_if import what_if
         from reports.content import Section
 
-        parts = zip(self.schedules, self.ladders, self.to_dict()["schedules"], strict=True)
+        shown = self.shown
+        parts = zip(shown.schedules, shown.ladders, shown.to_dict()["schedules"], strict=True)
         return Section(
             title=title,
             pipeline=self.pipeline.to_mapping(),
-            schedules=[schedule.presented(ladder, values) for schedule, ladder, values in parts],
+            schedules=[
+                replace(schedule.presented(ladder, values), is_drawn=drawn is None or rank < drawn)
+                for rank, (schedule, ladder, values) in enumerate(parts)
+            ],
             left_out=self.left_out,
             infeasible=self.infeasible,
             bound=self.bound,
-            baseline=self.baseline_row,
+            baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            what_if=what_if(self.pipeline, self.schedules) if replayable else None,
+            what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 
     def _repr_html_(self) -> str:
         """Show the verdict and the table in a notebook."""
-        from reports.notebook import comparison_html
+        from reports.page.notebook import comparison_html
 
         return comparison_html(self.section(), self.verdict)
 
@@ -208,7 +242,7 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
         results = ", ".join(f"{each.strategy} {each.status} after {each.seconds:.1f} s" for each in found)
         yield f"Searched placements: {', '.join(comparison.searched)}; {results}."
     if comparison.interrupted:
-        yield "The search was interrupted: these are the best schedules that it had found by then."
+        yield "The search was interrupted: these are the best schedules found so far."
     if comparison.bounds_cut_short:
         yield "Some bounds were cut short by time or size: all are valid, but another run may find higher ones."
     twofold = [each for each in comparison.schedules if each.placement == "bidirectional"]

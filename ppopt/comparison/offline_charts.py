@@ -1,4 +1,4 @@
-"""Charts in notebooks that need no network: each brings the script that draws it."""
+"""Charts for notebooks without a network: each carries the script that draws it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 RENDERER = "ppopt-offline"
-"""The name under which altair knows it."""
+"""The renderer's name in altair."""
 
 _EMBED_OPTIONS: dict[str, Any] = {
     "mode": "vega-lite",
@@ -33,9 +33,9 @@ window.ppoptEmbed(document.getElementById("{place}"), {specification}, {options}
 def show_offline() -> None:
     """Show all Altair charts in notebooks without a network, from now on.
 
-    By default Altair loads Vega from the network wherever a chart is shown. After this, every chart carries Vega with
-    it, about 0.9 MB, and shows itself with its menus and tooltips on machines and in saved notebooks that reach no
-    network. ``altair.renderers.enable("default")`` takes it back.
+    By default Altair loads Vega from the network for every chart. After this call, every chart carries Vega, about
+    0.9 MB, and works with its menus and tooltips without a network, also in saved notebooks.
+    ``altair.renderers.enable("default")`` undoes this.
     """
     import altair as alt
 
@@ -44,14 +44,14 @@ def show_offline() -> None:
 
 
 def offline_mimebundle(specification: dict[str, Any], **options: Any) -> dict[str, str]:
-    """Write a chart as HTML that needs nothing else, in the way that Altair asks a renderer for it.
+    """Write a chart as self-contained HTML, in the form that Altair expects from a renderer.
 
     Parameters
     ----------
     specification : dict
         The chart, in Vega-Lite.
     **options
-        As a user sets them for a renderer: ``embed_options`` go to Vega-Embed.
+        The renderer's options as set by a user: ``embed_options`` go to Vega-Embed.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def offline_mimebundle(specification: dict[str, Any], **options: Any) -> dict[st
     from reports.page.bundle import vega_script
     from reports.page.page import embedded
 
-    named = {key: value for key, value in specification.items() if key != "$schema"}  # an address nobody has to visit
+    named = {key: value for key, value in specification.items() if key != "$schema"}  # need not be fetched
     html = _HTML.format(
         place=f"ppopt-{uuid4().hex}",
         script=vega_script(),

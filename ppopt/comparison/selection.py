@@ -1,4 +1,4 @@
-"""Which schedules a comparison evaluates, and which of them all are compared with."""
+"""The schedules that a comparison evaluates, and its baseline."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from os.path import realpath
 from typing import Any
 
-from ppopt.evaluation.order_files import is_file, read_named
+from ppopt.schedules.order_files import is_file, read_named
 from solver.errors import InputError
-from strategies.given_order import GivenOrder, Named
-from strategies.numbers import shown
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.stages import with_virtual_stages
+from strategies.given_model.stages import with_virtual_stages
+from strategies.language.orders import parse_strategy
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.given_order import GivenOrder, Named
 
 DEFAULT_BASELINE = "1f1b"
 NO_BASELINE = "none"
 
 
 def each_once(names: Iterable[Any]) -> Iterator[Named]:
-    """Leave out what names the same schedule with the same options once more; refuse all that is wrong.
+    """Drop repeated names of the same schedule with the same options; refuse wrong names.
 
     Raises
     ------
     InputError
-        With all that is wrong with any of them.
+        With everything that is wrong with the names.
     """
     seen: set[Hashable] = set()
     mistakes: list[str] = []
@@ -44,7 +44,7 @@ def each_once(names: Iterable[Any]) -> Iterator[Named]:
 
 
 def identity(name: Named) -> Hashable:
-    """Give what is the same for all names of a schedule with the same options, or of a file."""
+    """Return a key shared by all names of a schedule with the same options, or of a file."""
     if isinstance(name, GivenOrder):
         return realpath(name.name)
     strategy, options = parse_strategy(name)
@@ -52,17 +52,17 @@ def identity(name: Named) -> Hashable:
 
 
 def read_exclusions(exclude: object) -> frozenset[Hashable]:
-    """Read what is to be left out: a file, a schedule with the very options that are given, or one with any.
+    """Read the exclusions: files, schedules with the given options, or schedules with any options.
 
     Parameters
     ----------
     exclude : iterable of str or path
-        What is named.
+        The names.
 
     Raises
     ------
     InputError
-        With all names that are not known.
+        With all unknown names.
     """
     if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
         raise InputError(f"exclude: must be a list of names; found {shown(exclude)}")
@@ -79,12 +79,12 @@ def read_exclusions(exclude: object) -> frozenset[Hashable]:
 
 
 def without(names: Iterable[Named], exclusions: frozenset[Hashable]) -> list[Named]:
-    """Leave out what `read_exclusions` read."""
+    """Drop the names that `read_exclusions` read."""
     return [name for name in names if exclusions.isdisjoint(_ways_to_exclude(name))]
 
 
 def _excluded(name: Any) -> Hashable:
-    """Read what is left out; a file need not be there for it."""
+    """Read one exclusion; a file need not exist."""
     if isinstance(name, GivenOrder):
         return identity(name)
     if is_file(name):
@@ -104,7 +104,7 @@ class Baseline:
     Attributes
     ----------
     name : str, GivenOrder or None
-        Which, None for none.
+        The schedule; None for none.
     is_asked_for : bool
         Whether the user named it.
     """
@@ -114,12 +114,12 @@ class Baseline:
 
 
 def read_baseline(baseline: Any) -> Named | None:
-    """Read what all schedules are to be compared with; None for ``none``.
+    """Read the baseline; None for ``none``.
 
     Raises
     ------
     InputError
-        If it is not known.
+        If it is unknown.
     """
     if isinstance(baseline, str) and baseline.strip().lower() == NO_BASELINE:
         return None
@@ -136,24 +136,24 @@ def _about(argument: str, error: InputError) -> str:
 def choose_baseline(
     baseline: Any, names: Sequence[Named], exclusions: frozenset[Hashable], pipeline: Pipeline
 ) -> Baseline:
-    """Choose what all schedules are compared with.
+    """Choose the baseline.
 
     Parameters
     ----------
     baseline : str, path or None
-        What the user named, with or without the number of stages that it has among the names; None for 1f1b where that
-        is among them, ``none`` for nothing.
+        The user's choice, with or without the number of stages that it has among the names; None for 1f1b if it is
+        among them, ``none`` for no baseline.
     names : sequence of str or GivenOrder
-        What is evaluated.
+        The schedules to evaluate.
     exclusions : frozenset
-        What is not, as `read_exclusions` reads it.
+        The exclusions, as `read_exclusions` returns them.
     pipeline : Pipeline
         The model.
 
     Raises
     ------
     InputError
-        If it is not known, or excluded.
+        If it is unknown or excluded.
     """
     if baseline is None:
         return Baseline(next((name for name in names if identity(name) == identity(DEFAULT_BASELINE)), None))

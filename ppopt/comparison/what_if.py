@@ -1,4 +1,4 @@
-"""What a page needs so that its schedules can be replayed on other costs, and what a little of each cost does."""
+"""Data that a page needs to replay its schedules on other costs, and the effect of a small change of each cost."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.what_if import CostItem, Effect, Replayable, WhatIf, returns_of, waits_of
 from solver.exact import in_ticks
 from solver.problem import Action, Block
 from solver.sensitivity import Growth, derivatives
-from strategies.actions import Op, PipelineAction
-from strategies.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
+from strategies.model.pipeline import Pipeline
 
 MOST_OPS = 20_000
-"""Longer schedules are not drawn whole, so there is nothing on the page that could be replayed."""
+"""Longer schedules are not drawn whole, so a page cannot replay them."""
 
 _LABELS = {
     "forward": "forward",
@@ -33,17 +33,20 @@ _ALL = {
 }
 
 
-def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
-    """Take what a page needs to replay schedules on other costs.
+def what_if(given: Pipeline, schedules: Sequence[Schedule], replayed: int | None = None) -> WhatIf:
+    """Collect the data that a page needs to replay schedules on other costs.
 
     Parameters
     ----------
     given : Pipeline
-        The model, in as many stages as its times are meant for.
+        The model, with the number of stages that its times are meant for.
     schedules : sequence of Schedule
-        Those of the section.
+        The section's schedules.
+    replayed : int, optional
+        How many of them, from the first on, can be replayed; by default all.
     """
-    parts = [_parts(given, schedule) for schedule in schedules]
+    last = len(schedules) if replayed is None else replayed
+    parts = [_parts(given, schedule) if place < last else None for place, schedule in enumerate(schedules)]
     costs = list(dict.fromkeys(cost for each in parts if each is not None for cost in _costs(each)))
     return WhatIf(
         costs=[CostItem(cost.key, str(cost.place), _label(cost)) for cost in costs],
@@ -56,8 +59,8 @@ def what_if(given: Pipeline, schedules: Sequence[Schedule]) -> WhatIf:
 
 
 def _parts(given: Pipeline, schedule: Schedule) -> PartsOfKinds | None:
-    waits = schedule.unhindered_makespan is not None  # for other transfers, which the page does not know
-    is_short = schedule.layout.microbatches != schedule.pipeline.microbatches  # a part stands for the whole
+    waits = schedule.unhindered_makespan is not None  # for other transfers, which the page does not model
+    is_short = schedule.layout.microbatches != schedule.pipeline.microbatches  # only a part is written out
     if schedule.status == "measured" or waits or is_short or len(schedule.problem.tasks) > MOST_OPS:
         return None
     return cost_parts(given, schedule.pipeline)
@@ -100,7 +103,7 @@ def _replayable(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) 
 
 
 class _Columns:
-    """Numbers what a derivative is taken by: each cost, all of one key, the latency, each device."""
+    """Numbers the variables of the derivatives: each cost, all costs of one key, the latency, each device."""
 
     def __init__(self, costs: Sequence[Cost], devices: int) -> None:
         self.costs = {cost: place for place, cost in enumerate(costs)}
@@ -120,7 +123,7 @@ class _Columns:
         ]
 
     def of(self, parts: Mapping[Cost, Fraction], scale: int) -> dict[int, float]:
-        """Write parts by their numbers, in ticks."""
+        """Return the parts by number, in ticks."""
         found: dict[int, float] = {}
         for cost, amount in parts.items():
             for place in (self.costs.get(cost), self.totals.get(cost.key), self.places.get(cost.place)):
@@ -160,7 +163,7 @@ def _growth(
     *,
     shrinking: bool,
 ) -> Growth:
-    """Say how durations change with costs; those of one kind, stage and device alike."""
+    """Return how durations change with costs; the same for all actions of one kind, stage and device."""
     known: dict[tuple[object, ...], dict[int, float]] = {}
     scale = schedule.problem.ticks_per_unit
 
@@ -189,7 +192,7 @@ def _of_action(ops: Sequence[Op], parts: PartsOfKinds) -> Parts:
 def _of_halves(
     schedule: Schedule, ops: Sequence[Op], halves: Sequence[dict[int, float]], *, shrinking: bool
 ) -> dict[int, float]:
-    """Say how F + B − σ · min(F, B) changes; where both are equally long, the one that becomes the shorter counts."""
+    """Return how F + B − σ · min(F, B) changes; if F = B, the half that becomes shorter counts as the minimum."""
     forward, backward = (schedule.problem.tasks[op].duration for op in ops)
     share = float(schedule.pipeline.overlap or 0)
     changes: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Given orders: published schedules and files are replayed, checked and written out.
+"""Replays, checks and writes out given orders: published schedules and files.
 
 Nothing here searches for an order or compares several.
 """

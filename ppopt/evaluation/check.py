@@ -7,54 +7,57 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from ppopt.evaluation.communicator_verdicts import (
+from ppopt.cutting.quick import planned_for_file
+from ppopt.process.garbage import collection_paused
+from ppopt.schedules.communicator_verdicts import (
     circles,
     crossing_faults,
     describe_circle,
     needed_communicators,
 )
-from ppopt.garbage import collection_paused
-from ppopt.planning.quick import planned_for_file
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.given_order import GivenOrder
+from strategies.faults.order_faults import check_communication, check_file
+from strategies.given_model.stages import GivenModel
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.transfers import is_lowered
-from strategies.numbers import shown
-from strategies.order_faults import check_communication, check_file
-from strategies.pipeline import Pipeline, StageCosts
-from strategies.placements import Placement
-from strategies.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
-from strategies.stages import GivenModel
-from strategies.static_memory import static_memory
+from strategies.model.communication import DEFAULT_COMMUNICATORS
+from strategies.model.communicators import COMMUNICATORS
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline, StageCosts
+from strategies.model.placements import Placement
+from strategies.model.static_memory import static_memory
+from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file
 
 Costs = Callable[[GivenOrder], Pipeline]
-"""Gives the pipeline that a file is for; refuses one that contradicts it."""
+"""Returns the pipeline for a file; refuses a file that contradicts it."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The findings of a check.
 
     Attributes
     ----------
     name : str
         The file.
     faults : tuple of Fault
-        All that is wrong.
+        All faults.
     notes : tuple of str
-        What of the file was left out.
+        Parts of the file that were ignored.
     summary : str
-        All of it in one line.
+        Everything in one line.
     communicators : mapping of str to str or None
-        For a file with communication, under which communicators it runs: ``"runs"`` or ``"hangs"`` for ``edge``,
-        ``pair``, ``way`` and ``rank``. None for an order of computations, or where a fault makes the question idle.
+        For a file with communication, ``"runs"`` or ``"hangs"`` for each of ``edge``, ``pair``, ``way`` and ``rank``.
+        None for an order of computations, or if a fault makes the question pointless.
     circles : mapping of str to str
-        For each communicators with which it hangs, the first circle of transfers that wait for each other.
+        For each kind of communicators with which the file hangs, the first circle of transfers waiting for each other.
     lowered : str
-        Where PyTorch placed the communication, how; rows and columns are then those of PyTorch's own lists.
+        How PyTorch placed the communication, if it did; rows and columns are then those of PyTorch's own lists.
+    asked : str
+        The communicators with which the file must run.
     """
 
     name: str
@@ -64,14 +67,15 @@ class CheckReport:
     communicators: Mapping[str, str] | None = None
     circles: Mapping[str, str] = field(default_factory=dict)
     lowered: str = ""
+    asked: str = DEFAULT_COMMUNICATORS
 
     @property
     def failed(self) -> bool:
-        """Whether it has a fault, or hangs with any communicators."""
-        return bool(self.faults) or (self.communicators is not None and "runs" not in self.communicators.values())
+        """Whether the file has a fault, or hangs with the communicators asked about."""
+        return bool(self.faults) or (self.communicators is not None and self.communicators[self.asked] == "hangs")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON; rows and columns are counted from 1."""
+        """Return plain values for JSON; rows and columns are counted from 1."""
         values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
         if self.communicators is not None:
             values["communicators"] = dict(self.communicators)
@@ -88,26 +92,33 @@ def _plain(fault: Fault) -> dict[str, Any]:
 
 
 @collection_paused()
-def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None = None) -> CheckReport:
-    """List all that is wrong with a schedule file, and find out which communicators it needs.
+def check_schedule_file(
+    path: str, costs: Costs | None = None, lower: str | None = None, communicators: str | None = None
+) -> CheckReport:
+    """List all faults of a schedule file, and find out which communicators it needs.
 
     Parameters
     ----------
     path : str
-        The file: an order of computations, or one with its communication, which is then checked as well.
+        The file: an order of computations, or an order with its communication, which is then checked as well.
     costs : callable, optional
-        Gives the pipeline whose sizes and memory limit the file must keep; asked only where the file itself is fine.
+        Returns the pipeline whose sizes and memory limit the file must keep; called only if the file itself is fine.
     lower : {"pytorch", "deferred"}, optional
-        Check an order of computations with the communication that PyTorch would place in it, without and with its
-        ``defer_pp_recv``.
+        Check an order of computations with the communication that PyTorch would place in it: without
+        ``defer_pp_recv``, or with it.
+    communicators : {"edge", "pair", "way", "rank"}, optional
+        The communicators with which the file must run; by default those of the costs, or else ``pair``, which PyTorch
+        2.13 makes unless ``device_id`` is given to ``init_process_group`` (then ``rank``).
 
     Raises
     ------
     InputError
-        If it is no schedule file at all, contradicts the pipeline, or cannot be lowered.
+        If the file is not a schedule file, contradicts the pipeline, or cannot be lowered.
     """
     if lower not in (None, *LOWERINGS):
         raise InputError(f"lower: {shown(lower)} is not known; allowed are {', '.join(LOWERINGS)}")
+    if communicators not in (None, *COMMUNICATORS):
+        raise InputError(f"communicators: {shown(communicators)} is not known; allowed are {', '.join(COMMUNICATORS)}")
     read = read_schedule_file(path)
     checked = check_communication(check_file(read)) if is_lowered(read.rows) else check_file(read)
     file, faults = checked.file, checked.faults
@@ -120,16 +131,19 @@ def check_schedule_file(path: str, costs: Costs | None = None, lower: str | None
     given = GivenOrder(file.name, checked.placement, file.orders, file.notes, placed)
     if costs is not None:
         pipeline = planned_for_file(GivenModel(costs(given)), given)
+        communicators = communicators or pipeline.communicators
         faults = tuple(_over_limit(file, pipeline, checked.placement))
     rows = file.rows if lower is None else _lowered(given, lower)
-    report = CheckReport(file.name, faults, notes, f"{file.name}: {_described(given)}; {_found(faults)}")
+    asked = communicators or DEFAULT_COMMUNICATORS
+    text = f"{file.name}: {_described(given)}; {_found(faults)}"
+    report = CheckReport(file.name, faults, notes, text, asked=asked)
     if not is_lowered(rows):
-        return report
+        return report if faults else replace(report, summary=f"{text}; {_lowered_in_a_word(given, asked)}")
     return _with_communicators(report, given, rows, lower)
 
 
 LOWERINGS = ("pytorch", "deferred")
-"""How PyTorch may lower an order of computations: as it does by default, and with ``defer_pp_recv``."""
+"""How PyTorch may lower an order of computations: by default, and with ``defer_pp_recv``."""
 
 
 _PLACED = {"pytorch": "as PyTorch lowers it", "deferred": "as PyTorch lowers it with defer_pp_recv=True"}
@@ -137,7 +151,7 @@ _PLACED = {"pytorch": "as PyTorch lowers it", "deferred": "as PyTorch lowers it 
 
 def _refuse_lowered(file: ScheduleFile) -> None:
     if is_lowered(file.rows):
-        raise InputError(f"{file.name}: --lower: the file has its communication already; check it as it is")
+        raise InputError(f"{file.name}: --lower: the file already contains its communication; check it without --lower")
 
 
 def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:
@@ -147,10 +161,33 @@ def _lowered(given: GivenOrder, lower: str) -> list[list[Token]]:
         raise InputError(f"{given.name}: {error}") from None
 
 
+MOST_TRIED = 5_000
+"""Most operations of an order that is lowered without being asked; this takes a second or two."""
+
+
+def _lowered_in_a_word(given: GivenOrder, communicators: str) -> str:
+    """Say in one phrase what happens to an order of computations if PyTorch places its communication."""
+    if sum(map(len, given.orders)) > MOST_TRIED:
+        return "--lower pytorch and --lower deferred say whether it runs as PyTorch places its communication"
+    try:
+        plain, deferred = (_verdict(given, lower, communicators) for lower in LOWERINGS)
+    except InputError:
+        return "PyTorch's runtime cannot lower it"
+    more = "" if deferred == "runs" else ": see --lower deferred"
+    return f"lowered by PyTorch, it {plain} with {communicators}, and with defer_pp_recv=True it {deferred}{more}"
+
+
+def _verdict(given: GivenOrder, lower: str, communicators: str) -> str:
+    lowered = as_programs(_lowered(given, lower), given.placement, unit_durations, moves_at_once)
+    if any(crossing_faults(lowered)):
+        return "is crossed"
+    return "runs" if circles(lowered, (communicators,))[communicators] is None else "hangs"
+
+
 def _with_communicators(
     report: CheckReport, given: GivenOrder, rows: Sequence[Sequence[Token | None]], lower: str | None
 ) -> CheckReport:
-    """Tell with which communicators an order with communication runs, if nothing in it crosses."""
+    """Find the communicators with which an order with communication runs, unless transfers in it cross."""
     lowered = as_programs(rows, given.placement, unit_durations, moves_at_once)
     how = f"{_described(given)}, {counted(len(lowered.transfers), 'transfer')}"
     placed = "" if lower is None else _PLACED[lower]
@@ -185,7 +222,7 @@ def _described(given: GivenOrder) -> str:
 
 
 def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) -> Iterator[Fault]:
-    """Find the devices that hold too much at some time: their orders alone decide that, whatever the times are."""
+    """Find the devices that exceed the limit at some moment; their orders alone decide this, whatever the times."""
     costs = pipeline.costs
     static = static_memory(pipeline, placement)
     for device, (row, limit) in enumerate(zip(file.rows, pipeline.limits, strict=True)):
@@ -198,18 +235,14 @@ def _over_limit(file: ScheduleFile, pipeline: Pipeline, placement: Placement) ->
 
 
 def _peak(row: Sequence[Token | None], costs: Sequence[StageCosts], static: Fraction) -> tuple[Fraction, int]:
-    """Return the most that a device holds, and in which column it first does."""
+    """Return the most that a device holds, and the first column in which it does."""
+    changes = [cost.changes for cost in costs]
     level = peak = static
     column = 0
     for place, token in enumerate(row):
         ops = ops_of(token)
-        level += sum(costs[op.stage].activation for op in ops if op.kind == "F")
+        level += sum(changes[op.stage]["F"] for op in ops if op.kind == "F")
         if level > peak:
             peak, column = level, place
-        level -= sum(_returned(op, costs[op.stage]) for op in ops)
+        level += sum(changes[op.stage][op.kind] for op in ops if op.kind != "F")
     return peak, column
-
-
-def _returned(op: Op, cost: StageCosts) -> Fraction:
-    returned = {"B": cost.activation, "I": cost.activation - cost.held_for_weight, "W": cost.held_for_weight}
-    return returned.get(op.kind, Fraction(0))

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from os import PathLike
 from time import perf_counter
 
-from ppopt.evaluation.order_files import read_each, read_named
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.planning.fixed_order import FixedOrder
-from ppopt.planning.quick import planned, planned_for_file
-from ppopt.result import Schedule
+from ppopt.cutting.fixed_order import FixedOrder
+from ppopt.cutting.quick import planned, planned_for_file
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_internal
+from ppopt.schedules.order_files import read_each, read_named
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.errors import DeadlockError, InputError, describe_cycle
 from solver.replay import ENGINES
 from solver.states import EngineChoice
-from strategies.actions import Op, PipelineAction
-from strategies.given_order import GivenOrder, Named
-from strategies.interleaving import pytorchs_groups
-from strategies.model_notes import PLANNED, chunks_notes, halves_notes
-from strategies.numbers import shown
-from strategies.orders import check_options, make_orders, parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.plausibility import doubts
-from strategies.registry import Strategy
-from strategies.running_options import values_that_run
-from strategies.stages import Cut, CutChoice, GivenModel
+from strategies.given_model.model_notes import PLANNED, chunks_notes, halves_notes
+from strategies.given_model.stages import Cut, CutChoice, GivenModel, with_virtual_stages
+from strategies.language.orders import check_options, make_orders, parse_strategy
+from strategies.language.registry import Strategy
+from strategies.language.running_options import values_that_run
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.model.plausibility import doubts
+from strategies.order_files.given_order import GivenOrder, Named
+from strategies.rules.interleaving import pytorchs_groups
 
 
 def evaluate(
@@ -43,16 +44,16 @@ def evaluate(
     Parameters
     ----------
     pipeline : Pipeline
-        The costs. Where its number of stages does not fit the schedule, the model is re-partitioned (`Pipeline.recut`)
+        The costs. If its number of stages does not fit the schedule, the model is re-partitioned (`Pipeline.recut`)
         and a note says so.
     strategy : str or path
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
-        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md), whose devices, stages and microbatches
-        must be the pipeline's; text is a path if it ends in ``.csv``, or holds a separator and exists.
+        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md) with the pipeline's devices, stages and
+        microbatches. A text is a path if it ends in ``.csv``, or if it contains a separator and exists.
     engine : {"auto", "cpsat", "graph"}
-        What computes the times; both give the same. ``auto`` takes CP-SAT up to 20,000 operations.
+        What computes the times; both engines give the same. ``auto`` uses CP-SAT up to 20,000 operations.
     cut : {"plan", "even"}
-        How layers are cut that come without a cut: in a moment for this schedule, or evenly. `ppopt.plan` looks longer.
+        How to cut layers that come without a cut: quickly for this schedule, or evenly. `ppopt.plan` searches longer.
     **options : int
         The schedule's options, as after the colon.
 
@@ -64,7 +65,7 @@ def evaluate(
     Raises
     ------
     InputError
-        If the strategy is not known, does not fit the pipeline, or deadlocks on it; for each fault of a file.
+        If the strategy is unknown, does not fit the pipeline, or deadlocks on it; or with each fault of a file.
     """
     check_pipeline(pipeline)
     return evaluate_with(GivenModel(pipeline, cut=cut), read_named(strategy), engine, options)
@@ -79,8 +80,8 @@ def evaluate_all(
 ) -> list[Schedule]:
     """Replay several schedules, published ones and files, on the same model.
 
-    Where the pipeline leaves the number of stages open and the schedules need different ones, its times are meant
-    for the smallest of them, and the model is re-partitioned for the others.
+    If the pipeline leaves the number of stages open and the schedules need different numbers, its times apply to the
+    smallest number, and the model is re-partitioned for the others.
 
     Parameters
     ----------
@@ -99,11 +100,11 @@ def evaluate_all(
     Raises
     ------
     InputError
-        As for `evaluate`, and if no strategy is named.
+        As for `evaluate`, or if no strategy is named.
     """
     results: list[Schedule] = []
     for outcome in evaluate_each(pipeline, strategies, engine, cut=cut):
-        if isinstance(outcome, InputError):
+        if not isinstance(outcome, Schedule):
             raise outcome
         results.append(outcome)
     return results
@@ -115,18 +116,19 @@ def evaluate_each(
     engine: EngineChoice = "auto",
     *,
     cut: CutChoice = "plan",
-) -> Iterator[Schedule | InputError]:
-    """Replay several schedules as `evaluate_all` does; one that does not run stops no other.
+) -> Iterator[Schedule | InputError | InternalError]:
+    """Replay several schedules as `evaluate_all` does; a failing one does not stop the others.
 
     Yields
     ------
-    Schedule or InputError
-        For each name its schedule, or why it does not fit the pipeline or deadlocks on it.
+    Schedule, InputError or InternalError
+        For each name its schedule, or why the schedule does not fit the pipeline or deadlocks on it, or an internal
+        error.
 
     Raises
     ------
     InputError
-        If a name is not known, an argument is wrong, or no strategy is named.
+        If a name is unknown, an argument is wrong, or no strategy is named.
     """
     check_pipeline(pipeline)
     if isinstance(strategies, str) or not isinstance(strategies, Iterable):
@@ -140,15 +142,17 @@ def evaluate_each(
             yield evaluate_with(model, name, engine, {})
         except InputError as error:
             yield error
+        except Exception as error:
+            yield as_internal(name, error)
 
 
 def check_pipeline(pipeline: object) -> None:
-    """Refuse what is not a pipeline.
+    """Refuse anything but a pipeline.
 
     Raises
     ------
     InputError
-        If it is none.
+        If the argument is not a pipeline.
     """
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"pipeline: must be a Pipeline, see Pipeline.from_mapping; found {shown(pipeline)}")
@@ -163,19 +167,21 @@ def evaluate_with(
     Parameters
     ----------
     model : GivenModel
-        The costs, and for how many stages they are meant.
+        The costs, and the number of stages that they are meant for.
     name : str or GivenOrder
-        A published schedule, or what was read from a file.
+        A published schedule, or an order read from a file.
     engine, options
         As for `evaluate`.
     cured : bool
-        Whether a deadlock is reported with what would run, which takes up to a second to find.
+        Whether to report a deadlock with alternatives that run; finding them takes up to a second.
     """
     started = perf_counter()
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
     if isinstance(name, GivenOrder):
         return _replay_given(model, name, engine, options)
+    if "stages" not in options:
+        name = with_virtual_stages(name, model.pipeline)
     strategy, chosen = _with_options(name, options)
     cut = model.for_strategy(strategy, chosen)
     stages = chosen.pop("stages", None)
@@ -198,7 +204,7 @@ def evaluate_with(
 
 
 def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> Iterator[str]:
-    """Say why an order deadlocks, where its schedule knows, and what would run."""
+    """Say why an order deadlocks, if its schedule knows, and what would run instead."""
     if strategy.why_deadlocked and (why := strategy.why_deadlocked(pipeline, **chosen)):
         yield why
     for option, values in values_that_run(strategy, pipeline, chosen).items():
@@ -206,7 +212,7 @@ def _cures(strategy: Strategy, pipeline: Pipeline, chosen: dict[str, int]) -> It
 
 
 def first_variant_that_runs(model: GivenModel, name: str, engine: EngineChoice) -> Schedule | None:
-    """Replay a schedule that fails with its default options with the first of those it proposes that run.
+    """Replay a schedule that fails with its default options, with the first of its own proposals that runs.
 
     Parameters
     ----------
@@ -218,7 +224,7 @@ def first_variant_that_runs(model: GivenModel, name: str, engine: EngineChoice) 
     Returns
     -------
     Schedule or None
-        None if no options run, or the name comes with options of the schedule's own.
+        None if no proposal runs, or if the name already sets options of the schedule's own.
     """
     strategy, chosen = parse_strategy(name)
     if chosen.keys() - {"stages"}:
@@ -249,14 +255,14 @@ def _replay_given(model: GivenModel, given: GivenOrder, engine: EngineChoice, op
     return replay_orders(given.name, pipeline, given.placement, given.orders, engine, notes=notes, given=given)
 
 
-def _planned(order: FixedOrder) -> tuple[Pipeline, list[list[PipelineAction]]]:
-    """Cut layers for an order in a moment; one that looks at the costs is made again."""
+def _planned(order: FixedOrder) -> tuple[Pipeline, Sequence[Sequence[PipelineAction]]]:
+    """Cut layers for an order quickly; an order that depends on costs is made again for that cut."""
     pipeline = planned(order)
-    return pipeline, list(map(list, order.orders_on(pipeline)))
+    return pipeline, order.orders_on(pipeline)
 
 
 def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[str, int]]:
-    """Read a strategy with the options after its colon and those given beside it."""
+    """Read a strategy with the options after its colon and those given separately."""
     strategy, written = parse_strategy(name)
     given = check_options(strategy, options)
     if twice := sorted(written.keys() & given):
@@ -265,9 +271,9 @@ def _with_options(name: str, options: dict[str, int]) -> tuple[Strategy, dict[st
 
 
 def _notes(strategy: Strategy, model: GivenModel, cut: Cut, placement: Placement, *, as_given: bool) -> Iterator[str]:
-    """Say how the model was taken; ``as_given`` if the user did not choose the number of stages for this schedule."""
+    """Say how the model was read; ``as_given`` if the user did not choose the number of stages for this schedule."""
     yield from _cut_notes(strategy.name, model, cut, placement)
-    yield from chunks_notes(strategy, cut.pipeline, as_given=as_given)
+    yield from chunks_notes(strategy, cut.given, cut.pipeline, as_given=as_given)
     if strategy.splits_backward:
         yield from halves_notes(model.pipeline)
 

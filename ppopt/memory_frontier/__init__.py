@@ -1,1 +1,1 @@
-"""The memory frontier: the shortest step that there is for each memory limit, and what is proven of it."""
+"""The memory frontier: the shortest step for each memory limit, with a proven bound."""

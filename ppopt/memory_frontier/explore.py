@@ -1,99 +1,97 @@
-"""Exploring the frontier: which placement is searched next, at which limit, and for how long."""
+"""Exploring the frontier: chooses which placement to search next, at which limit, and for how long."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.evaluation.replaying import InternalError
-from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.job import Answer, Failure, Job
+from ppopt.memory_frontier.curves import Curves, FoundSchedule, Record
+from ppopt.memory_frontier.job import Answer, Failure, Job, OverCuts
 from ppopt.memory_frontier.limits import respaced_limits, spaced_limits
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.interrupt import interrupt_noted
-from ppopt.optimization.optimize import SearchOptions
+from ppopt.optimization.options import SearchOptions
+from ppopt.process.internal_error import InternalError, as_reason
+from ppopt.process.interrupt import interrupt_noted
+from ppopt.schedules.schedule import Schedule
 from solver.counted import counted
-from strategies.pipeline import Pipeline
+from strategies.model.numbers import SEEDS
+from strategies.model.pipeline import Pipeline
 
 FIRST_SHARE = 0.4
-"""The part of the time after which everything has been searched once, if it can be."""
+"""Share of the time for the first round, in which everything is searched once if possible."""
 
 TOP_SHARE = 0.25
-"""The part of the time that finding the point may take from which more memory buys nothing."""
+"""Share of the time for finding the limit above which more memory gains nothing."""
 
 LATER_SHARE = 0.5
-"""A later search takes the part of this part of the time that its gap is of all gaps."""
+"""Share of the time left that a later search would get if no other gap were open; scaled by its share of all gaps."""
 
 SHORTEST, SHORTEST_PER_OP = 1.0, 5e-4
-"""Seconds that a search has at least, and for each operation: with less it does no more than set itself up."""
+"""Least seconds of a search, and extra seconds per operation: anything less only covers the setup."""
 
 SHORTEST_LATER = 4.0
-"""Seconds that a later search has at least."""
+"""Least seconds of a later search."""
 
 LAST_WORDS, LAST_SHARE = 0.4, 0.03
-"""So many seconds, and this part of the time, a search has after its end to say what it has found."""
+"""Seconds, plus a share of the time limit, that a stopped search has to report its result."""
 
 LEAST_PER_OP = 5e-5
-"""With fewer seconds for each operation no search is begun: it could not even say what it was given."""
+"""Seconds per operation below which no search is started: it could not even return its start."""
 
 BETWEEN_LOOKS = 0.25
-"""Seconds after which the clock is looked at again."""
+"""Seconds between two checks of the clock."""
 
 OnProgress = Callable[[str], None]
-"""Told in a few words how far the exploration has come."""
+"""Called with a short text about the exploration's progress."""
 
 Cell = tuple[str, Fraction | None]
 """A placement and a limit."""
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass
 class Exploration:
-    """Searches placements at limits, in parallel, until the time is up or nothing is open.
+    """Searches placements at limits, in parallel, until the time is up or no gap is open.
 
     Every search starts from the best schedule that fits its limit, and from the best bound of a greater limit. The next
-    one is that whose gap is largest for the time that it has had, so that each gets time in proportion to what could
-    still be gained by it. Where a search has gained nothing, the time that it took counts twice as much from then on.
+    search is the one whose gap is largest relative to the time it has had, so each gets time in proportion to what it
+    could still gain. If a search gains nothing, its time counts double from then on.
 
     Parameters
     ----------
     model : Pipeline
-        The model, its number of stages settled, without a memory limit.
+        The model with a fixed number of stages, without a memory limit.
     curves : Curves
-        What is known; it gets what is found.
+        The known schedules and bounds; new ones are added.
     options : SearchOptions
-        How is searched.
+        Options of the searches.
     limits : sequence of Fraction or None
-        The limits; None where they are chosen, between the least and the point from which more buys nothing.
+        The limits; None to choose them, between the least and the limit above which more memory gains nothing.
     points : int
-        How many are chosen.
+        The number of limits to choose.
     wanted : sequence of Fraction
-        Limits that shall be among the chosen ones, where they lie between.
+        Limits to include among the chosen ones, if they lie in the range.
     earlier : sequence of Fraction
-        Limits that an earlier run has chosen; none for the first one.
+        Limits chosen by an earlier run; none for the first run.
     ends : float
         When the searches must have ended, on the clock of `time.perf_counter`.
     processes : int
-        How many search at once.
+        The number of parallel searches.
     on_progress : callable
-        Told how far it has come.
+        Called with the progress.
 
     Attributes
     ----------
     interrupted : bool
-        Whether Ctrl-C has ended it.
+        Whether Ctrl-C ended the exploration.
     died : int
-        How many processes have ended by themselves.
+        The number of processes that ended unexpectedly.
+    faults : mapping of str to str
+        Internal errors by placement; these placements are not searched again.
     is_chosen : bool
-        Whether the limits are chosen.
+        Whether the limits are chosen here.
     """
 
     model: Pipeline
@@ -108,6 +106,7 @@ class Exploration:
     on_progress: OnProgress
     interrupted: bool = False
     died: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
     is_chosen: bool = field(init=False)
     started: float = field(default_factory=perf_counter)
     spent: dict[Cell, float] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class Exploration:
         self.is_chosen = self.limits is None
 
     def run(self, searchers: Searchers) -> None:
-        """Search until the time is up, nothing is open, or Ctrl-C is pressed."""
+        """Search until the time is up, no gap is open, or Ctrl-C is pressed."""
         if self.interrupted or self.ends <= perf_counter():
             return
         with interrupt_noted(self._note), suppress(KeyboardInterrupt):
@@ -129,7 +128,7 @@ class Exploration:
                 self._take(job, answer)
 
     def settle(self) -> list[Fraction]:
-        """List the limits that are shown: chosen ones end where more memory buys nothing."""
+        """List the limits to show; chosen ones end where more memory gains nothing."""
         limits = self._chosen() if self.limits is None else list(self.limits)
         if not self.is_chosen:
             return limits
@@ -150,42 +149,38 @@ class Exploration:
                 self._take(asked, answer)
 
     def _take(self, job: Job, answer: Answer) -> None:
-        """Keep what a search has found.
-
-        Raises
-        ------
-        InternalError
-            If something went wrong in it.
-        """
-        if isinstance(answer, Failure):
-            limit = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
-            raise InternalError(f"the search of {job.placement} {limit}: {answer.message}")
+        """Store a search's result; a placement whose search failed is not searched again."""
         if answer is None:
             return
-        lane, cell = self._lane(job.placement), (job.placement, job.limit)
-        before = _standing(lane, job.limit)
-        lane.add(Found.of(answer))
-        if answer.bound_held_by is not None:
-            lane.prove(answer.bound_held_by, job.limit)
-        if _standing(lane, job.limit) == before:
+        record, cell = self._record(job.placement), (job.placement, job.limit)
+        before = _standing(record, job.limit)
+        try:
+            _keep(record, job.limit, answer)
+        except InternalError as error:
+            within = "without a limit" if job.limit is None else f"within {float(job.limit):g}"
+            self.faults[record.name] = as_reason(record.name, InternalError(f"the search {within}: {error}"))
+            return
+        if _standing(record, job.limit) == before:
             self.spent[cell] *= 2
 
     # ---- what comes next
 
     def _next(self, running: Sequence[Job]) -> Job | None:
-        """Choose the next search; None where nothing is open but what is running already."""
+        """Choose the next search; None if every open one is running already."""
         busy = {(job.placement, job.limit) for job in running}
-        lanes = [lane for lane in self.curves.lanes if self._has_time(lane)]
-        if fresh := [lane.name for lane in lanes if (lane.name, None) not in self.spent]:
+        records = [record for record in self._searchable() if self._has_time(record)]
+        if fresh := [record.name for record in records if (record.name, None) not in self.spent]:
             return self._job((fresh[0], None), self._brief_seconds())
         if self.limits is None and not self._top_is_settled(busy):
             cell = self._probe(busy)
-            has_time = cell is not None and self._has_time(self._lane(cell[0]))
+            has_time = cell is not None and self._has_time(self._record(cell[0]))
             return self._job(cell, self._brief_seconds()) if cell is not None and has_time else None
         if self.limits is None:
             self.limits = self._chosen()
         if self.is_chosen and self.limits[-1] != self.curves.enough:
-            self.limits = respaced_limits(self.curves.lanes, self.limits, self.curves.enough, self.points, self.wanted)
+            self.limits = respaced_limits(
+                self.curves.records, self.limits, self.curves.enough, self.points, self.wanted
+            )
         opened = {cell: part for cell, part in self._open() if cell not in busy}
         if not opened:
             return None
@@ -195,17 +190,21 @@ class Exploration:
         share = float(opened[cell] / sum(opened.values()))
         return self._job(cell, max(LATER_SHARE * share * self._left * self.processes, SHORTEST_LATER))
 
+    def _searchable(self) -> list[Record]:
+        """List the placements whose searches have not failed."""
+        return [record for record in self.curves.records if record.name not in self.faults]
+
     def _open(self) -> Iterator[tuple[Cell, Fraction]]:
-        """List where something could still be gained, with the part of the step that it could be."""
+        """Yield the cells with an open gap, each with the share of the step that could still be gained."""
         for limit in (*(self.limits or ()), None):
-            for lane in self.curves.lanes:
-                if self._has_time(lane) and (part := self.curves.open_part(lane, limit)):
-                    yield (lane.name, limit), part
+            for record in self._searchable():
+                if self._has_time(record) and (part := self.curves.open_part(record, limit)):
+                    yield (record.name, limit), part
 
     def _top_is_settled(self, busy: set[Cell]) -> bool:
-        """Return whether it is known closely enough where the top begins, or has taken its share of the time.
+        """Return whether the start of the top is known closely enough, or its share of the time is used up.
 
-        An earlier run has looked for it.
+        An earlier run has settled it already.
         """
         if any(limit is None for _, limit in busy):
             return False
@@ -214,72 +213,79 @@ class Exploration:
         return late or bool(self.earlier) or (enough - self._not_enough(busy)) * self.points <= enough - least
 
     def _not_enough(self, busy: set[Cell]) -> Fraction:
-        """Return the greatest limit at which a search has not come up with the shortest step."""
+        """Return the greatest limit at which a search did not reach the shortest step."""
         tried = {limit for placement, limit in self.spent if limit is not None and (placement, limit) not in busy}
         short = (limit for limit in tried if self.curves.best_at(limit).makespan > self._top.makespan)
         return max(short, default=self.curves.least)
 
     def _probe(self, busy: set[Cell]) -> Cell | None:
-        """Choose a limit that tells where the top begins: between one that is not enough and the least that is.
+        """Choose a limit that narrows down where the top begins: between one too small and the least that suffices.
 
-        Until the searches without a limit have ended, the least limit is as good as any: it will be shown.
+        Until the searches without a limit have ended, choose the least limit: it will be shown in any case.
         """
         if any(limit is None for _, limit in busy):
-            first = ((lane.name, self.curves.least) for lane in self.curves.feasible(self.curves.least))
+            feasible = self.curves.feasible(self.curves.least)
+            first = ((record.name, self.curves.least) for record in self._searchable() if record in feasible)
             return next((cell for cell in first if cell not in self.spent), None)
         low = self._not_enough(busy)
         apart = self.curves.enough - low
-        lane = next(lane for lane in self.curves.lanes if (best := lane.best_at(None)) and best.rank == self._top.rank)
+        ranked = ((record, record.best_at(None)) for record in self._searchable())
+        record = next((record for record, best in ranked if best is not None and best.rank == self._top.rank), None)
+        if record is None:
+            return None
         probed = [limit for _, limit in busy if limit is not None]
         for part in range(1, self.processes + 1):
             limit = low + apart * part / (self.processes + 1)
             if all(abs(limit - other) * 4 >= apart for other in probed):
-                return lane.name, limit
+                return record.name, limit
         return None
 
     @property
-    def _top(self) -> Found:
+    def _top(self) -> FoundSchedule:
         return self.curves.best_at(None)
 
     def _chosen(self) -> list[Fraction]:
         curves = self.curves
         if self.earlier:
             limits = sorted({curves.least, *self.earlier})
-            return respaced_limits(curves.lanes, limits, curves.enough, self.points, self.wanted)
-        return spaced_limits(curves.lanes, curves.least, curves.enough, self.points, self.wanted)
+            return respaced_limits(curves.records, limits, curves.enough, self.points, self.wanted)
+        return spaced_limits(curves.records, curves.least, curves.enough, self.points, self.wanted)
 
     # ---- one search
 
     def _job(self, cell: Cell, seconds: float) -> Job:
         name, limit = cell
-        lane = self._lane(name)
-        seconds = min(max(seconds, self._shortest_search(lane)), self._left)
+        record = self._record(name)
+        seconds = min(max(seconds, self._shortest_search(record)), self._left)
         self.spent[cell] = self.spent.get(cell, 0.0) + seconds
         self.visits += 1
-        best, proof = lane.best_at(limit), lane.best_proof(limit)
+        best, proof = record.best_at(limit), record.best_proof(limit)
         options = replace(
             self.options,
-            placement=name,
+            placement=record.layout.name,
             time_limit=seconds,
             workers=1,
-            seed=self.options.seed + self.visits - 1,
+            seed=(self.options.seed + self.visits - 1) % SEEDS,
             starts=() if best is None else (best.schedule,),
             known=None if proof is None else proof.bound,
         )
-        return Job(name, limit, self.model.with_limit(limit), options)
+        model = self.model if record.pipeline.layers is None else record.pipeline
+        layout = record.layout if record.over_cuts else None
+        shortest = self._shortest_search(record)
+        return Job(name, limit, model.with_limit(limit), options, layout, record.bound_at(limit), shortest)
 
-    def _lane(self, name: str) -> Lane:
-        return next(lane for lane in self.curves.lanes if lane.name == name)
+    def _record(self, name: str) -> Record:
+        return next(record for record in self.curves.records if record.name == name)
 
-    def _shortest_search(self, lane: Lane) -> float:
-        return SHORTEST + SHORTEST_PER_OP * len(lane.problem.tasks)
+    def _shortest_search(self, record: Record) -> float:
+        return SHORTEST + SHORTEST_PER_OP * len(record.problem.tasks)
 
-    def _has_time(self, lane: Lane) -> bool:
-        return self._left >= LEAST_PER_OP * len(lane.problem.tasks)
+    def _has_time(self, record: Record) -> bool:
+        return self._left >= LEAST_PER_OP * len(record.problem.tasks)
 
     def _brief_seconds(self) -> float:
-        """Share the time of the first round between all that is to be searched in it."""
-        expected = len(self.curves.lanes) * (1 + (self.points if self.limits is None else len(self.limits)))
+        """Divide the time of the first round among its searches."""
+        expected = len(self.curves.records) * (1 + (self.points if self.limits is None else len(self.limits)))
         return FIRST_SHARE * (self.ends - self.started) * self.processes / expected
 
     def _spent(self, cell: Cell) -> float:
@@ -291,12 +297,12 @@ class Exploration:
 
     def _tell(self) -> None:
         if self.limits is None:
-            self.on_progress("finding the point from which more memory buys nothing")
+            self.on_progress("finding the point beyond which memory saves nothing")
             return
         gaps = [self._gap(limit) for limit in self.limits]
         done = sum(gap == 0 for gap in gaps)
         text = f"{done} of {counted(len(gaps), 'limit')} proven, mean gap {float(100 * sum(gaps) / len(gaps)):.2f}%"
-        seen = sum(any((lane.name, limit) in self.spent for lane in self.curves.lanes) for limit in self.limits)
+        seen = sum(any((record.name, limit) in self.spent for record in self.curves.records) for limit in self.limits)
         self.on_progress(f"{seen} of {counted(len(gaps), 'limit')} searched, {text}, {self._left:.0f} s left")
 
     def _gap(self, limit: Fraction) -> Fraction:
@@ -304,7 +310,29 @@ class Exploration:
         return (best - self.curves.bound_at(limit)) / best
 
 
-def _standing(lane: Lane, limit: Fraction | None) -> tuple[Fraction, Fraction]:
-    """Return how a placement stands at a limit: its shortest schedule and its bound."""
-    best = lane.best_at(limit)
-    return Fraction(0) if best is None else best.makespan, lane.bound_at(limit)
+def _keep(record: Record, limit: Fraction | None, answer: Schedule | OverCuts | Failure) -> None:
+    """Store the schedule and the bound of a search at a limit.
+
+    Raises
+    ------
+    InternalError
+        If the search failed.
+    """
+    if isinstance(answer, Failure):
+        raise InternalError(answer.message)
+    found = answer.best if isinstance(answer, OverCuts) else answer
+    if found is not None and not record.is_of(found):
+        raise InternalError(f"{found.strategy} is on another cut, for which these bounds do not hold")
+    if found is not None:
+        record.add(FoundSchedule.of(found))
+    if isinstance(answer, OverCuts):
+        record.prove_for_cuts(answer.proven, limit)
+    elif answer.bound_held_by is not None:
+        record.prove(answer.bound_held_by, limit)
+    record.refuse_contradictions()
+
+
+def _standing(record: Record, limit: Fraction | None) -> tuple[Fraction, Fraction]:
+    """Return a placement's shortest makespan and bound at a limit."""
+    best = record.best_at(limit)
+    return Fraction(0) if best is None else best.makespan, record.bound_at(limit)

@@ -2,60 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
-from ppopt import __version__
-from ppopt.comparison.ladders import freedom_of
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.memory_frontier.curves import Curves, Found, Lane
-from ppopt.memory_frontier.explore import Exploration, OnProgress, cores
-from ppopt.memory_frontier.frontier import Frontier, Point
+from ppopt.memory_frontier.curves import ONE_AT_A_TIME, Curves, FoundSchedule, Record
+from ppopt.memory_frontier.explore import Exploration, OnProgress
+from ppopt.memory_frontier.frontier_result import Frontier, Point
 from ppopt.memory_frontier.limits import AUTO, POINTS, Limits, read_limits, read_points, refuse_below
 from ppopt.memory_frontier.saved import Saved, read_saved, restore, save
+from ppopt.memory_frontier.searched_cuts import SearchedCut, least_makespan, scope_of, searched_cuts_of
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import MANY_OPS, MOST_SEARCHED_OPS, SearchOptions, searched_cut
+from ppopt.optimization.finishing import placement_notes
+from ppopt.optimization.ladders import freedom_of
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.sizes import MANY_OPS, MOST_SEARCHED_OPS
 from ppopt.optimization.starts import one_at_a_time
-from ppopt.optimization.time_limit import least_seconds
 from ppopt.optimization.unwritten import Long
-from ppopt.result import Schedule
-from ppopt.whole_files import check_writable
+from ppopt.process.cores import usable_cores
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_reason, internal_errors
+from ppopt.process.time_limit import least_seconds
+from ppopt.process.version import __version__
+from ppopt.process.whole_files import check_writable
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
+from solver.deadline import OutOfTimeError
 from solver.errors import InputError, TimeTooShortError
+from solver.search.first_bounds import plain_bound
 from solver.search.long_search import SHORTEST
-from solver.search.portfolio import plain_bound
-from strategies.model_notes import TWO_COPIES, halves_notes
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.plausibility import doubts
-from strategies.registry import all_strategies
-from strategies.search_problem import Allowed, build_search_problem, pipeline_actions
-from strategies.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.given_model.model_notes import TWO_COPIES, halves_notes
+from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
+from strategies.language.orders import parse_strategy
+from strategies.language.registry import all_strategies
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
+from strategies.model.plausibility import doubts
+from strategies.problem.search_problem import Allowed, build_search_problem, pipeline_actions
 
 PUBLISHED_SHARE = 0.25
-"""The part of the time that evaluating the published schedules may take at most; more are left out."""
+"""Largest share of the time for evaluating published schedules; the rest of them are left out."""
 
 LAID_SHARE = 0.5
-"""The part of the time after which no further placement is written out."""
+"""Share of the time after which no further placement is written out."""
 
 CAUTION = 1.5
-"""What was measured of few microbatches may take this much longer for each of many."""
+"""Safety factor on times per operation that were measured on few microbatches."""
 
 TO_ANSWER = 0.3
-"""Seconds that it takes to stop the searches and to put together what they have found."""
+"""Seconds to stop the searches and assemble their results."""
 
 FOR_A_PAGE, FOR_ITS_SCHEDULES = 0.6, 1.3
-"""How long a page takes: seconds for itself, and for each schedule in multiples of what evaluating it took."""
+"""Time of a page: seconds for itself, and per schedule, a multiple of the time of evaluating the schedule."""
 
-ONE_AT_A_TIME = "one microbatch at a time"
+NO_TIME_TO_CUT = "the time limit is too short to cut its layers such that they need the least memory"
 
 
-@collection_paused()
 def frontier(
     pipeline: Pipeline,
     *,
@@ -70,70 +75,142 @@ def frontier(
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
 ) -> Frontier:
-    """Find the shortest step for each memory limit, with a proven bound, beside the published schedules.
+    """Find the shortest step for each memory limit, with a proven bound, and compare it with published schedules.
 
-    What is found at a limit runs at every greater one, and what is proven at a limit holds at every smaller one, so
-    neither the makespans nor the bounds rise with the limit. The limit of the pipeline itself is one of those looked
-    at; it limits nothing.
+    A schedule found at a limit runs at every greater one, and a bound proven at a limit holds at every smaller one, so
+    neither the makespans nor the bounds rise with the limit. The pipeline's own limit is one of the limits examined; it
+    does not restrict the others.
 
     Parameters
     ----------
     pipeline : Pipeline
-        The costs, with what memory each stage takes.
+        The costs, with the memory that each stage takes.
     placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
-        Which device holds which stage; ``all`` is each but ``wave``, on the same model.
+        Which device holds which stage; ``all`` is every placement except ``wave``, on the same model.
     overlap : bool
         Whether any forward may run in one block with any full backward on its device.
     limits : "auto" or sequence of numbers
-        The memory limits, the same for every device. ``auto`` takes evenly spaced ones, from the least that any
-        schedule needs to the point from which more memory buys nothing.
+        The memory limits, the same for every device. ``auto`` chooses evenly spaced ones, from the least that any
+        schedule needs to the limit above which more memory gains nothing.
     points : int
-        How many ``auto`` takes at most.
+        The most limits that ``auto`` chooses.
     time_limit : float
-        Seconds for all of it.
+        Seconds in all.
     workers : int, optional
-        How many processes search at once; by default one for each core.
+        The number of parallel searches; by default one per core.
     seed : int
         The seed of everything random.
     save_to : str or path, optional
-        A file that keeps all that is found. Where it is there already, this run goes on from it.
+        A file that stores all results. If it exists, this run continues from it. If it cannot be written in the end,
+        the error's ``frontier`` holds the result.
     on_progress : callable, optional
-        ``on_progress(text)`` is called with how far it has come.
+        ``on_progress(text)`` is called with the progress.
     shown_afterwards : bool
         Whether to leave time for a page of all schedules.
 
     Returns
     -------
     Frontier
-        Ctrl-C ends the searches early, with what there is.
+        Ctrl-C ends the searches early, with the results so far.
 
     Raises
     ------
     InputError
-        If an argument is wrong, a limit is below the least, nothing takes memory, or the file cannot be used.
+        If an argument is wrong, a limit is below the least, the model takes no memory, or the file cannot be used.
     TimeTooShortError
-        If the pipeline is so long that not even the schedule with the least memory can be written out in time.
+        If the pipeline is too long to write out even the schedule with the least memory in time.
+    """
+    found, keep = find_frontier(
+        pipeline,
+        placement=placement,
+        overlap=overlap,
+        limits=limits,
+        points=points,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        save_to=save_to,
+        on_progress=on_progress,
+        shown_afterwards=shown_afterwards,
+    )
+    try:
+        keep()
+    except InputError as error:
+        raise NotSavedError(str(error), found) from None
+    return found
+
+
+class NotSavedError(InputError):
+    """The result could not be written.
+
+    Attributes
+    ----------
+    frontier : Frontier
+        The result.
+    """
+
+    def __init__(self, message: str, found: Frontier) -> None:
+        self.frontier = found
+        super().__init__(message)
+
+
+@collection_paused()
+def find_frontier(
+    pipeline: Pipeline,
+    *,
+    placement: str,
+    overlap: bool,
+    limits: Limits,
+    points: int,
+    time_limit: float,
+    workers: int | None,
+    seed: int,
+    save_to: str | Path | None,
+    on_progress: OnProgress | None = None,
+    shown_afterwards: bool = False,
+) -> tuple[Frontier, Callable[[], None]]:
+    """Do the same as `frontier`, but let the caller decide when to write the file: results are shown first.
+
+    Parameters
+    ----------
+    pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards
+        As for `frontier`.
+
+    Returns
+    -------
+    found : Frontier
+        The result.
+    keep : callable
+        ``keep()`` writes it to the file, if one was given.
+
+    Raises
+    ------
+    InputError, TimeTooShortError
+        As for `frontier`.
     """
     started = perf_counter()
     check_pipeline(pipeline)
     options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
     wanted, count = read_limits(limits), read_points(points)
-    gathered = _Gathered(pipeline, options, on_progress or _tell_nobody, started)
+    gathered = _FrontierSoFar(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
     saved = Saved()
     if save_to is not None:
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
-    gathered.lay_lanes()
-    refuse_below(gathered.curves.least, wanted or (), [lane.name for lane in gathered.curves.lanes])
-    with Searchers(gathered.processes) as searchers:  # they need a while to start
+    gathered.lay_lanes(saved.cuts)
+    refuse_below(gathered.curves.least, wanted or (), gathered.curves.placements)
+    with Searchers(gathered.processes) as searchers:  # they take a while to start
         gathered.evaluate()
-        restore(gathered.curves, saved, options.allowed)
+        gathered.restore(saved)
         exploration = gathered.explore(searchers, wanted, count, saved.limits, shown_afterwards=shown_afterwards)
     shown = exploration.settle()
     made = gathered.result(shown, exploration)
-    if save_to is not None:
-        save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
-    return replace(made, seconds=perf_counter() - started)
+
+    def keep() -> None:
+        if save_to is not None:
+            save(save_to, __version__, gathered.model, gathered.curves, options.allowed, shown, saved)
+
+    return replace(made, seconds=perf_counter() - started), keep
 
 
 def _tell_nobody(_text: str) -> None:
@@ -144,86 +221,105 @@ def _operations(pipeline: Pipeline) -> int:
     return 3 * (pipeline.stages or 0) * pipeline.microbatches
 
 
-def _laid(name: str, cut: Pipeline, layout: Placement, allowed: Allowed) -> Lane:
-    problem = build_search_problem(cut, layout, **allowed._asdict())
-    lane = Lane(name, cut, layout, problem)
-    orders = pipeline_actions(one_at_a_time(layout, problem))
-    lane.add(Found.of(replay_orders(ONE_AT_A_TIME, cut, layout, orders, "graph")))
-    lane.prove(plain_bound(problem, "makespan"), None)
-    return lane
+def _laid(cut: SearchedCut, allowed: Allowed) -> Record:
+    problem = build_search_problem(cut.pipeline, cut.layout, **allowed._asdict())
+    record = Record(cut.name, cut.pipeline, cut.layout, problem, cut.is_open)
+    orders = pipeline_actions(one_at_a_time(cut.layout, problem))
+    record.add(FoundSchedule.of(replay_orders(ONE_AT_A_TIME, cut.pipeline, cut.layout, orders, "graph", searched=True)))
+    if cut.is_open:
+        record.prove_for_cuts(least_makespan(cut.pipeline, cut.layout), None)
+    else:
+        record.prove(plain_bound(problem, "makespan"), None)
+    return record
 
 
-def _seconds_to_lay(cut: Pipeline, layout: Placement, allowed: Allowed) -> float:
+def _seconds_to_lay(cut: SearchedCut, allowed: Allowed) -> float:
     began = perf_counter()
-    _laid("", cut, layout, allowed)
+    _laid(cut, allowed)
     return perf_counter() - began
 
 
 @dataclass
-class _Gathered:
-    """What a frontier is made of so far."""
+class _FrontierSoFar:
+    """The parts of a frontier so far."""
 
     pipeline: Pipeline
     options: SearchOptions
     on_progress: OnProgress
     started: float
     curves: Curves = field(default_factory=lambda: Curves([]))
-    published: list[Found] = field(default_factory=list)
+    published: list[FoundSchedule] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     evaluating: float = 0.0
-    replaying: float = 0.0  # foreseen for each operation of long pipelines
+    replaying: float = 0.0  # predicted seconds per operation of long pipelines
     interrupted: bool = False
+    wanted: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
         every = (with_virtual_stages(name, self.pipeline) for name in all_strategies())
         self.names = list(every)
-        self.given = GivenModel.of_several(self.pipeline, self.names, self.options.placements).settled()
-        self.model = self.given.with_limit(None)
-        _refuse_no_memory(self.model)
+        self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
+        self.given = self.several.settled()
+        self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)
+        _refuse_no_memory(self.given)
 
-    def lay_lanes(self) -> None:
+    def lay_lanes(self, kept: Mapping[str, Sequence[Counts]]) -> None:
         """Cut the model for each placement, with a schedule that needs the least memory and a bound without a search.
+
+        Parameters
+        ----------
+        kept : mapping of str to sequence of sequence of int
+            For each placement, the cuts that an earlier run searched separately.
 
         Raises
         ------
         InputError
             If the model fits none of the placements.
         TimeTooShortError
-            If there is no time for any of them.
+            If the time is too short for all of them.
         """
-        lanes: list[Lane] = []
+        records: list[Record] = []
         too_long: list[str] = []
         for name in self.options.placements:
             try:
-                cut, layout = self._cut(name)
-                if (why := self._no_time(name, cut, layout, LAID_SHARE if lanes else 1.0)) is not None:
-                    too_long.append(why)
-                    self.left_out.append((name, why))
-                    continue
-                lanes.append(_laid(name, cut, layout, self.options.allowed))
-            except InputError as error:
-                self.left_out.append((name, str(error)))
-        if not lanes and too_long:
+                for cut in self._cuts(name, kept.get(name, ())):
+                    if (why := self._no_time(cut, LAID_SHARE if records else 1.0)) is None:
+                        records.append(_laid(cut, self.options.allowed))
+                    else:
+                        too_long.append(why)
+                        self.left_out.append((cut.name, why))
+            except OutOfTimeError:
+                too_long.append(f"{name}: {NO_TIME_TO_CUT}")
+                self.left_out.append((name, NO_TIME_TO_CUT))
+            except Exception as error:
+                reason = str(error) if isinstance(error, InputError) else as_reason(name, error)
+                self.left_out.append((name, reason))
+        if not records and too_long:
             raise TimeTooShortError("\n".join(too_long))
-        if not lanes:
+        if not records and (ours := internal_errors(self.left_out)):
+            raise InternalError("\n".join(ours))
+        if not records:
             raise InputError("\n".join(reason for _, reason in self.left_out))
-        self.curves = Curves(lanes)
+        self.curves = Curves(records)
 
-    def _cut(self, name: str) -> tuple[Pipeline, Placement]:
-        cut, layout = searched_cut(self.model, name, self.options)
-        ops = _operations(cut)
+    def _cuts(self, name: str, kept: Sequence[Counts]) -> list[SearchedCut]:
+        """Choose the cuts to search on a placement; an earlier run searched those in `kept`."""
+        limits = [None, *self.wanted] if self.wanted else [None]
+        cuts = searched_cuts_of(self.model, name, self.options, limits, kept)
+        ops = _operations(cuts[0].pipeline)
         if ops > MOST_SEARCHED_OPS:
             raise InputError(f"{name}: these are {ops:,} operations; at most {MOST_SEARCHED_OPS:,} are searched")
-        return cut, layout
+        return cuts
 
-    def _no_time(self, name: str, cut: Pipeline, layout: Placement, share: float) -> str | None:
-        """Foresee from a few microbatches how long a long pipeline takes; say so if that is more than a share."""
-        ops = _operations(cut)
+    def _no_time(self, cut: SearchedCut, share: float) -> str | None:
+        """Predict a long pipeline's time from a few microbatches; say so if it exceeds a share of the limit."""
+        name, ops = cut.name, _operations(cut.pipeline)
         if ops <= MANY_OPS:
             return None
         allowed = self.options.allowed
-        few, part = Long(cut, layout, allowed, ()).fewer(SHORTEST)
-        (least,) = least_seconds(lambda: [_seconds_to_lay(few, part, allowed)])
+        few, part = Long(cut.pipeline, cut.layout, allowed, ()).fewer(SHORTEST)
+        short = cut._replace(pipeline=few, layout=part)
+        (least,) = least_seconds(lambda: [_seconds_to_lay(short, allowed)])
         per_op = CAUTION * least / _operations(few)
         self.replaying = max(self.replaying, per_op)
         limit = self.options.time_limit
@@ -236,63 +332,80 @@ class _Gathered:
 
     @property
     def processes(self) -> int:
-        """How many searches run at once; none where there is no time for any."""
-        return (self.options.workers or cores()) if self.options.time_limit else 0
+        """The number of parallel searches; 0 if there is no time for any."""
+        return (self.options.workers or usable_cores()) if self.options.time_limit else 0
 
     def evaluate(self) -> None:
-        """Evaluate the published schedules; Ctrl-C ends that."""
+        """Evaluate the published schedules; Ctrl-C stops this."""
         try:
             self._evaluate_each()
         except KeyboardInterrupt:
             self.interrupted = True
 
     def _evaluate_each(self) -> None:
-        """Evaluate the published schedules without a limit, and with the user's where that makes another order."""
+        """Evaluate the published schedules without a limit, and with the user's limit if it changes the order."""
         ends = self.started + PUBLISHED_SHARE * self.options.time_limit
-        models = [self.model]
+        several = self.several
+        models = [replace(several, pipeline=several.pipeline.with_limit(None))]
         if self.pipeline.memory.limit is not None:
-            models.append(self.given)
+            models.append(several)
         began = perf_counter()
-        for place, name in enumerate(self.names, 1):
-            self.on_progress(f"evaluating {name}, {place} of {len(self.names)}")
+        runs = [(name, model) for model in models for name in self._by_placement()]
+        for place, (name, model) in enumerate(runs):
+            self.on_progress(f"evaluating {name}, {place + 1} of {len(runs)}")
             if (self.published and perf_counter() > ends) or self._is_too_late(name, ends):
                 share = f"{PUBLISHED_SHARE:.0%} of the time limit of {self.options.time_limit:g} s"
-                self.left_out += [(each, f"not evaluated: {share} was used up") for each in self.names[place - 1 :]]
+                left = (each for each, which in runs[place:] if which is models[0])
+                self.left_out += [(each, f"not evaluated: {share} was used up") for each in left]
                 break
-            for model in models:
-                self._evaluate_one(name, model)
+            try:
+                self._evaluate_one(name, model, is_first=model is models[0])
+            except Exception as error:
+                self.left_out.append((name, as_reason(name, error)))
         self.evaluating = (perf_counter() - began) / max(1, len(self.published))
 
+    def _by_placement(self) -> list[str]:
+        """List the published schedules, starting with those on a searched placement."""
+        searched = {record.layout.name for record in self.curves.records}
+        return sorted(self.names, key=lambda name: parse_strategy(name)[0].placement not in searched)
+
     def _is_too_late(self, name: str, ends: float) -> bool:
-        """Return whether evaluating a schedule of a long pipeline would take longer than all may take together."""
+        """Return whether evaluating a schedule of a long pipeline would exceed the time for all of them."""
         strategy, options = parse_strategy(name)
         stages = wished_stages(strategy, options, self.model.devices) or self.model.stages or self.model.devices
         ops = (3 if strategy.splits_backward else 2) * stages * self.model.microbatches
         return bool(self.replaying) and perf_counter() + self.replaying * ops > ends
 
-    def _evaluate_one(self, name: str, model: Pipeline) -> None:
+    def _evaluate_one(self, name: str, model: GivenModel, *, is_first: bool) -> None:
         try:
-            made: Schedule | None = evaluate_with(GivenModel(model), name, "graph", {}, cured=False)
+            made: Schedule | None = evaluate_with(model, name, "graph", {}, cured=False)
         except InputError as error:
-            made = first_variant_that_runs(GivenModel(model), name, "graph")
-            if made is None and model is self.model:
+            made = first_variant_that_runs(model, name, "graph")
+            if made is None and is_first:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
         if made is None:
             return
-        found = Found.of(made)
-        if model is not self.model and any(
+        found = FoundSchedule.of(made)
+        if not is_first and any(
             each.schedule.strategy == made.strategy and each.rank == found.rank for each in self.published
         ):
             return
         self.published.append(found)
-        if (lane := self._lane_of(made)) is not None:
-            lane.add(found)
+        if (record := self._lane_of(made)) is not None:
+            record.add(found)
 
-    def _lane_of(self, schedule: Schedule) -> Lane | None:
-        """Find the placement that a published schedule is on, where its search might have found it."""
+    def restore(self, saved: Saved) -> None:
+        """Restore the results of an earlier run."""
+        try:
+            restore(self.curves, saved, self.options.allowed)
+        except InternalError as error:
+            self.left_out.append(("what was saved", as_reason("what was saved", error)))
+
+    def _lane_of(self, schedule: Schedule) -> Record | None:
+        """Find the record whose search could have found a published schedule."""
         if freedom_of(schedule).overlap and not self.options.overlap:
             return None
-        return next((lane for lane in self.curves.lanes if lane.is_of(schedule)), None)
+        return next((record for record in self.curves.records if record.is_of(schedule)), None)
 
     def explore(
         self,
@@ -326,7 +439,7 @@ class _Gathered:
         return exploration
 
     def result(self, limits: Sequence[Fraction], exploration: Exploration) -> Frontier:
-        """Put together what is known."""
+        """Assemble the result."""
         curves = self.curves
         published = sorted(self.published, key=lambda each: (each.memory, each.makespan, each.schedule.strategy))
         steps = curves.bound_steps(limits)
@@ -341,39 +454,38 @@ class _Gathered:
             bounds=tuple((float(limit), float(bound)) for limit, bound in steps),
             top=curves.best_at(None).schedule,
             highest_bound=float(curves.bound_at(None)),
-            searched=tuple(lane.name for lane in curves.lanes),
-            left_out=tuple(self.left_out),
+            searched=curves.placements,
+            scope=scope_of(curves.records, self.pipeline),
+            left_out=(*self.left_out, *exploration.faults.items()),
             notes=tuple(self._notes(exploration)),
             interrupted=exploration.interrupted,
         )
 
     def _point(self, limit: Fraction) -> Point:
-        best, bound = self.curves.best_at(limit), self.curves.bound_at(limit)
-        return Point(
-            limit=float(limit),
-            schedule=best.schedule,
-            bound=float(bound),
-            status="optimal" if best.makespan == bound else "feasible",
-        )
+        return Point(float(limit), self.curves.best_at(limit).schedule, self.curves.bound_at(limit))
 
     def _notes(self, exploration: Exploration) -> Iterator[str]:
         yield from doubts(self.pipeline)
         yield from halves_notes(self.model)
+        yield from placement_notes(self.model)
         if "memory" not in self.pipeline.model_fields_set and self.pipeline.layers is None:
-            yield "no memory is given: every stage is taken to keep 1 of each microbatch (see memory.activation)"
+            yield "no memory is given, so every stage is assumed to keep 1 for each microbatch (see memory.activation)"
         if isinstance(self.pipeline.memory.limit, tuple) and len(set(self.pipeline.limits)) > 1:
-            yield "the devices have different limits, and the frontier gives all of them the same"
-        for lane in self.curves.lanes:
-            if len(lane.layout.homes) > 1 and not any(cost.static for cost in lane.pipeline.costs):
-                yield f"{lane.name} {TWO_COPIES}"
+            yield "the devices have different limits, but the frontier gives all of them the same"
+        for record in self.curves.records:
+            if len(record.layout.homes) > 1 and not any(cost.static for cost in record.pipeline.costs):
+                yield f"{record.layout.name} {TWO_COPIES}"
+        can_recompute = self.pipeline.layers is not None and self.pipeline.layers.recomputable
+        if can_recompute and any(record.over_cuts for record in self.curves.records):
+            yield "no layer is recomputed here; ppopt plan finds which to recompute within one limit"
         if exploration.died:
-            yield f"{exploration.died} of the processes that search ended by themselves; what they had found is lost"
+            yield f"{exploration.died} of the search processes died, and their results are lost"
         if exploration.interrupted:
-            yield "the searches were interrupted; these are the best schedules that they had found"
+            yield "the searches were interrupted; these are the best schedules found so far"
 
 
 def _refuse_no_memory(model: Pipeline) -> None:
-    """Refuse a model without any memory: no limit matters to it.
+    """Refuse a model that takes no memory: limits are meaningless for it.
 
     Raises
     ------
@@ -383,5 +495,5 @@ def _refuse_no_memory(model: Pipeline) -> None:
     if not any(cost.activation or cost.static for cost in model.costs):
         raise InputError(
             "memory.activation: must be above 0 on some stage for a memory frontier; found 0 on all, so no limit "
-            "matters; give what a stage keeps of a microbatch"
+            "matters; give the memory that a stage keeps for a microbatch"
         )

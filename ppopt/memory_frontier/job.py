@@ -1,4 +1,4 @@
-"""What a process that searches is asked, and what it answers."""
+"""The jobs and answers of a search process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from ppopt.optimization.optimize import SearchOptions
-from ppopt.result import Schedule
-from strategies.pipeline import Pipeline
+from ppopt.optimization.options import SearchOptions
+from ppopt.schedules.schedule import Schedule
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +25,27 @@ class Job:
     pipeline : Pipeline
         The model with that limit.
     options : SearchOptions
-        How it is searched, and for how long.
+        Options of the search, with its time limit.
+    layout : Placement or None
+        The placement of the stages, if the cut of the layers is searched as well; else None.
+    known : Fraction
+        The bound already proven for all cuts.
+    least_seconds : float
+        The least time for one cut.
     """
 
     placement: str
     limit: Fraction | None
     pipeline: Pipeline
     options: SearchOptions
+    layout: Placement | None = None
+    known: Fraction = Fraction(0)
+    least_seconds: float = 1.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a search that should not go wrong.
+    """An unexpected error in a search.
 
     Attributes
     ----------
@@ -46,5 +56,21 @@ class Failure:
     message: str
 
 
-Answer: TypeAlias = Schedule | Failure | None
-"""The best schedule that was found, with its bound; what went wrong; None where it was ended too early."""
+@dataclass(frozen=True, eq=False)
+class OverCuts:
+    """The result of a search over cuts.
+
+    Attributes
+    ----------
+    best : Schedule or None
+        The shortest schedule, on its cut.
+    proven : Fraction
+        A lower bound for every cut and order.
+    """
+
+    best: Schedule | None
+    proven: Fraction
+
+
+Answer: TypeAlias = Schedule | OverCuts | Failure | None
+"""The best schedule found, with its bound; an error; None if the search ended too early."""

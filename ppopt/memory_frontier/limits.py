@@ -1,4 +1,4 @@
-"""The memory limits of a frontier: those that a user names, or evenly spaced ones between which memory matters."""
+"""The memory limits of a frontier: the user's, or evenly spaced ones over the range in which memory matters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import pairwise
 from math import ceil, gcd, lcm
 from typing import Any, TypeAlias
 
-from ppopt.memory_frontier.curves import Lane
+from ppopt.memory_frontier.curves import Record
 from solver.errors import InputError
-from strategies.numbers import read_amount, shown, written_number
+from strategies.model.numbers import read_amount, shown, written_number
 
 POINTS = 12
-"""How many limits are looked at by default."""
+"""The default number of limits."""
 
 AUTO = "auto"
 
@@ -22,17 +22,17 @@ Limits: TypeAlias = str | Sequence[Any]
 
 
 def read_limits(limits: Limits) -> tuple[Fraction, ...] | None:
-    """Read the limits that a user names, each once and by rising size; None for ``auto``.
+    """Read the user's limits, without duplicates and in increasing order; None for ``auto``.
 
     Parameters
     ----------
     limits : str or sequence of numbers
-        As text, numbers with commas between.
+        As text, numbers separated by commas.
 
     Raises
     ------
     InputError
-        If one is not a number, or there is none.
+        If one is not a number, or the list is empty.
     """
     if isinstance(limits, str):
         if limits.strip().lower() == AUTO:
@@ -52,10 +52,16 @@ def read_limits(limits: Limits) -> tuple[Fraction, ...] | None:
 
 
 def _split(text: str) -> list[Any]:
-    """Read numbers with commas between; what is none is refused by its own words."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    """Read numbers separated by commas; quote anything else in the error."""
+    parts = [part.strip() for part in text.split(",")]
+    if not any(parts):
+        return []
     numbers: list[Any] = []
-    for part in parts:
+    for place, part in enumerate(parts, 1):
+        if not part:
+            raise InputError(
+                f"limits: must be {AUTO} or numbers such as 4,6,8; number {place} of {text[:40]!r} is empty"
+            )
         try:
             numbers.append(written_number(part))
         except ValueError:
@@ -64,12 +70,12 @@ def _split(text: str) -> list[Any]:
 
 
 def read_points(points: object) -> int:
-    """Read how many limits are chosen.
+    """Read the number of limits to choose.
 
     Raises
     ------
     InputError
-        If it is no whole number of at least 1.
+        Unless it is a whole number of at least 1.
     """
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise InputError(f"points: must be a whole number of at least 1; found {shown(points)}")
@@ -77,12 +83,12 @@ def read_points(points: object) -> int:
 
 
 def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequence[str]) -> None:
-    """Refuse limits under which there is no schedule.
+    """Refuse limits that no schedule can keep.
 
     Raises
     ------
     InputError
-        With the least that there is on any of the placements.
+        With the least feasible limit on any of the placements.
     """
     for limit in limits:
         if limit < least:
@@ -95,37 +101,37 @@ def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequen
 
 
 def spaced_limits(
-    lanes: Sequence[Lane], least: Fraction, most: Fraction, points: int, wanted: Iterable[Fraction]
+    records: Sequence[Record], least: Fraction, most: Fraction, points: int, wanted: Iterable[Fraction]
 ) -> list[Fraction]:
-    """Choose limits from the least to the most: all at which the curves can fall, or so many evenly spaced ones.
+    """Choose limits from the least to the most: all at which the curves can fall, or evenly spaced ones.
 
-    What a device holds is a sum of activations, of the parts of them that wait for W, and of its static memory. So the
-    curves fall only at static memory plus multiples of the greatest common divisor of all these amounts. Evenly spaced
-    limits are rounded to whole activations of a stage, where there are enough of these.
+    A device's memory is the sum of activations, the parts of them that wait for W, and its static memory. So the curves
+    fall only at static memory plus multiples of the greatest common divisor of all these amounts. Evenly spaced limits
+    are rounded to whole activations of a stage, if there are enough of these.
 
     Parameters
     ----------
-    lanes : sequence of Lane
+    records : sequence of Record
         The placements.
     least, most : Fraction
         The first and the last limit.
     points : int
-        How many are chosen at most.
+        The most limits to choose.
     wanted : iterable of Fraction
-        Limits that take the place of the nearest one in between.
+        Limits that replace the nearest chosen one inside the range.
 
     Returns
     -------
     list of Fraction
-        By rising size, each once.
+        In increasing order, without duplicates.
     """
     if most <= least or points == 1:
         return [most]
-    step, room = _step(lanes), most - least
+    step, room = _step(records), most - least
     if ceil(room / step) < points:
         spread = [least + step * place for place in range(ceil(room / step))]
     else:
-        grain = _grain(lanes, room, points)
+        grain = _grain(records, room, points)
         spread = [least + round(room * place / (points - 1) / grain) * grain for place in range(1, points - 1)]
     spread = sorted({least, most, *(limit for limit in spread if least < limit < most)})
     asked = {limit for limit in wanted if least < limit < most}
@@ -138,24 +144,24 @@ def spaced_limits(
 
 
 def respaced_limits(
-    lanes: Sequence[Lane], limits: Sequence[Fraction], most: Fraction, points: int, wanted: Iterable[Fraction]
+    records: Sequence[Record], limits: Sequence[Fraction], most: Fraction, points: int, wanted: Iterable[Fraction]
 ) -> list[Fraction]:
-    """Fit chosen limits to another most: most of them stay, and what was found at them.
+    """Adapt chosen limits to another last limit; most limits stay, along with the results at them.
 
-    Limits above it go, and others come between those that lie farthest apart. Where there are too many, those go that
-    lie closest to their neighbours.
+    Limits above the new last one are dropped, and new ones are added between those that are farthest apart. If there
+    are too many, those closest to their neighbours are dropped.
 
     Parameters
     ----------
-    lanes, points, wanted
+    records, points, wanted
         As for `spaced_limits`.
     limits : sequence of Fraction
-        What `spaced_limits` has chosen.
+        The limits that `spaced_limits` chose.
     most : Fraction
         The new last limit.
     """
     kept = [*(limit for limit in limits if limit < most), most]
-    grain = _grain(lanes, most - kept[0], points)
+    grain = _grain(records, most - kept[0], points)
     while len(kept) < points:
         between = [(low, low + round((high - low) / 2 / grain) * grain, high) for low, high in pairwise(kept)]
         free = [(high - low, middle) for low, middle, high in between if low < middle < high]
@@ -172,16 +178,15 @@ def respaced_limits(
     return kept
 
 
-def _grain(lanes: Sequence[Lane], room: Fraction, points: int) -> Fraction:
-    """Find of what amount limits are multiples: a whole activation of a stage, where there are enough of these."""
-    step = _step(lanes)
-    activations = (cost.activation for lane in lanes for cost in lane.pipeline.costs if cost.activation)
-    coarse = min(activations, default=step)
+def _grain(records: Sequence[Record], room: Fraction, points: int) -> Fraction:
+    """Find the amount that limits are multiples of: a whole activation of a stage, if there are enough of these."""
+    step = _step(records)
+    coarse = min((each for record in records for each in record.activations), default=step)
     return coarse if room / coarse >= points else step
 
 
-def _step(lanes: Sequence[Lane]) -> Fraction:
-    """Find the greatest amount of which all that a stage keeps are multiples."""
-    used = [amount for lane in lanes for cost in lane.pipeline.costs for amount in cost.amounts if amount]
+def _step(records: Sequence[Record]) -> Fraction:
+    """Find the greatest common divisor of all amounts that a stage keeps."""
+    used = [amount for record in records for amount in record.amounts]
     scale = lcm(*(amount.denominator for amount in used))
     return Fraction(gcd(*(int(amount * scale) for amount in used)), scale)

@@ -1,4 +1,4 @@
-"""Processes that search, one for each core: giving them jobs, waiting for what they find, and ending them."""
+"""Search processes, one per core: gives them jobs, waits for their answers, and ends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-import ppopt
 from ppopt.memory_frontier.job import Answer, Job
 
 
@@ -25,21 +24,21 @@ class _Searcher:
     process: subprocess.Popen[bytes]
     channel: Connection[Any, Any]
     job: Job | None = None
-    is_ready: bool = False  # it says so itself, when it has loaded all that it needs
+    is_ready: bool = False  # set when the process reports that its modules are loaded
 
 
 class Searchers:
-    """Processes that search. Use it as a context: at its end all are ended.
+    """A pool of search processes. Use it as a context manager: all processes end with it.
 
     Parameters
     ----------
     processes : int
-        How many.
+        The number of processes.
 
     Attributes
     ----------
     died : int
-        How many have ended by themselves.
+        The number of processes that ended unexpectedly.
     """
 
     def __init__(self, processes: int) -> None:
@@ -60,28 +59,28 @@ class Searchers:
 
     @property
     def idle(self) -> int:
-        """How many have nothing to do."""
+        """The number of idle processes."""
         return sum(searcher.job is None for searcher in self._searchers)
 
     @property
     def jobs(self) -> list[Job]:
-        """What is being done."""
+        """The running jobs."""
         return [searcher.job for searcher in self._searchers if searcher.job is not None]
 
     def give(self, job: Job) -> None:
-        """Let one that is idle do a job."""
+        """Give a job to an idle process."""
         searcher = next(each for each in self._searchers if each.job is None)
         searcher.job = job
-        with suppress(OSError):  # it has died, which `answers` finds out
+        with suppress(OSError):  # it has died; `answers` notices that
             searcher.channel.send(job)
 
     def answers(self, seconds: float) -> list[tuple[Job, Answer]]:
-        """Wait until something has been answered, or for so many seconds.
+        """Wait for answers, at most this many seconds.
 
         Returns
         -------
         list of (Job, Answer)
-            Each job with its answer; None where the process has died.
+            Each job with its answer; None if the process has died.
         """
         busy = {each.channel: each for each in self._searchers if each.job is not None}
         answered: list[tuple[Job, Answer]] = []
@@ -104,7 +103,7 @@ class Searchers:
         return answered
 
     def interrupt(self) -> None:
-        """End all that is being done: each answers with the best that it has found so far, if it has begun."""
+        """End all running jobs: each answers with its best so far, if it has started."""
         for searcher in self._searchers:
             if searcher.job is not None and searcher.is_ready:
                 searcher.process.send_signal(signal.SIGINT)
@@ -112,7 +111,7 @@ class Searchers:
                 searcher.job = None
 
     def last_answers(self, seconds: float) -> list[tuple[Job, Answer]]:
-        """End all that is being done, and wait for so many seconds for what was found."""
+        """End all running jobs, and wait at most this many seconds for their answers."""
         self.interrupt()
         ends = perf_counter() + seconds
         answered: list[tuple[Job, Answer]] = []
@@ -131,13 +130,13 @@ class Searchers:
 def _start() -> _Searcher:
     ours, theirs = Pipe()
     try:
-        process = subprocess.Popen(  # it runs this Python
+        process = subprocess.Popen(  # runs this same Python
             [sys.executable, "-P", "-m", "ppopt.memory_frontier.searcher"],
-            stdin=theirs.fileno(),  # a socket: jobs come and answers go through it
+            stdin=theirs.fileno(),  # a socket that carries jobs in and answers out
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=_environment(),
-            start_new_session=True,  # Ctrl-C is for us: we tell them
+            start_new_session=True,  # Ctrl-C goes only to this process, which passes it on
         )
     except BaseException:
         ours.close()
@@ -148,7 +147,7 @@ def _start() -> _Searcher:
 
 
 def _environment() -> dict[str, str]:
-    home = str(Path(ppopt.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     paths: Sequence[str] = [home, os.environ.get("PYTHONPATH", "")]
     return os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 

@@ -1,5 +1,4 @@
-"""Schedules under noise: each order replayed with many draws of its times, the same luck for all.
+"""Schedules under noise: each order is replayed with many draws of its times, the same luck for all.
 
-What draws and what is drawn belongs here; replaying many draws at once is `solver.sampled_replay`'s, and showing
-figures `reports.noise`'s.
+This folder draws the times; `solver.sampled_replay` replays many draws at once, and `reports.noise` shows the figures.
 """

@@ -1,4 +1,4 @@
-"""From luck to durations: what each action of an order lasts in each draw."""
+"""From luck to durations: how long each action of an order lasts in each draw."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ppopt.noise.luck import Luck
 from ppopt.noise.noise import Noise
 from ppopt.noise.spread_file import Deviations
 from ppopt.profiling.costs import KEYS
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from solver.problem import Block
 from solver.sampled_replay import Numbers, SampledReplay
-from strategies.actions import Op, PipelineAction
+from strategies.model.actions import Op, PipelineAction
 
 _NEITHER = Deviations(0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How the logarithm of a factor follows from a standard normal number, for each stage.
+    """How a standard normal number gives the logarithm of a factor, for each stage.
 
     Attributes
     ----------
     below, above : array of float
         The standard deviations for negative and for positive numbers.
     shift : array of float
-        What is added, so that the factor is 1 on average; 0 where it is 1 in the middle.
+        A constant to add, so that the factor's mean is 1; 0 if its median is 1.
     """
 
     below: Numbers
@@ -40,18 +40,18 @@ class Shape:
 
     @classmethod
     def of_variations(cls, variations: list[float]) -> Shape:
-        """Take log-normal factors of mean 1 with these coefficients of variation."""
+        """Make log-normal factors with mean 1 and these coefficients of variation."""
         squares = np.array([log(1 + variation**2) for variation in variations])
         return cls(np.sqrt(squares), np.sqrt(squares), -squares / 2)
 
     @classmethod
     def of_deviations(cls, deviations: list[Deviations]) -> Shape:
-        """Take factors of median 1 whose 10th and 90th percentiles are as measured."""
+        """Make factors with median 1 whose 10th and 90th percentiles are as measured."""
         below, above = np.array(deviations, dtype=np.float64).T
         return cls(below, above, np.zeros(len(deviations)))
 
     def factors(self, numbers: Numbers) -> Numbers:
-        """Turn numbers, whose first axis is that of the stages, into factors."""
+        """Turn numbers, with the stages along the first axis, into factors."""
         wide = (slice(None), *[np.newaxis] * (numbers.ndim - 1))
         below, above, shift = (each[wide] for each in (self.below, self.above, self.shift))
         factors: Numbers = np.exp(numbers * np.where(numbers < 0, below, above) + shift)
@@ -59,7 +59,7 @@ class Shape:
 
 
 class NoisyOrder:
-    """An order with what its durations need: which operations they belong to, and how these vary.
+    """An order prepared for drawing durations: the operations that they belong to, and how these vary.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class NoisyOrder:
 
     @property
     def operations(self) -> int:
-        """How many there are."""
+        """The number of operations."""
         return len(self.schedule.problem.tasks)
 
     def makespans(self, luck: Luck) -> Numbers:
-        """Find the makespan of each draw, in the user's unit of time."""
+        """Compute the makespan of each draw, in the user's unit of time."""
         durations = self.replay.durations[:, np.newaxis] * self._action_factors(luck)
         if self.noise.varies_by_device:
             numbers = np.stack([luck.of_device(device) for device in range(self.schedule.pipeline.devices)])
@@ -121,7 +121,7 @@ class NoisyOrder:
         return deviations
 
     def _action_factors(self, luck: Luck) -> Numbers:
-        """Give the factor of each action; a block lasts as much longer as its two halves do together."""
+        """Return the factor of each action; unless measured, a block's is the weighted mean of its halves'."""
         by_kind = {kind: shape.factors(luck.of_kind(kind, self.stages)) for kind, shape in self._shapes.items()}
         actions = cast("list[PipelineAction]", self.replay.actions)
         return np.stack([self._factor(action, by_kind, luck) for action in actions])
@@ -147,7 +147,7 @@ class NoisyOrder:
         return self.noise.spreads.of(KEYS["block"], stage, self.stages)
 
     def _lags(self, luck: Luck) -> Numbers | None:
-        """Draw the transfers, where they were measured."""
+        """Draw the transfers, if they were measured."""
         latency = None if self.noise.spreads is None else self.noise.spreads.latency
         if latency is None or latency == _NEITHER:
             return None

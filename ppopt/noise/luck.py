@@ -1,10 +1,10 @@
-"""Luck: what is drawn, once for all schedules, whatever stages they cut the model into.
+"""Luck: the random numbers, drawn once for all schedules, whatever stages they cut the model into.
 
-Every piece of work has a standard normal number in each draw: the forward, the backward for the input and that for the
-weights, of each microbatch on each part of the model, where the parts are as fine as all cuts together make them. What
-a schedule runs in one piece has the sum of the numbers of its pieces, each weighted by the root of its share, so that
-it is standard normal again: a stage that another schedule splits has the luck of both halves, and a full backward that
-of I and W. So schedules are compared on the same luck, and each of their operations still varies as much as was asked.
+The model is divided wherever any schedule cuts it. In each draw, the forward, the backward for the input and the
+backward for the weights of each microbatch on each of these parts have a standard normal number. An operation that
+covers several parts has the sum of their numbers, each weighted by the root of its share, which is again standard
+normal: a stage that another schedule splits combines the luck of both halves, and a full backward that of I and W. So
+schedules are compared on the same luck, and each of their operations still varies as much as requested.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PIECES = ("F", "I", "W")
 
 
 class Cells:
-    """The model, cut wherever some schedule cuts it.
+    """The model, divided wherever any schedule cuts it.
 
     Parameters
     ----------
     cuts : iterable of int
-        The numbers of stages.
+        The schedules' numbers of stages.
     """
 
     def __init__(self, cuts: Iterable[int]) -> None:
@@ -51,13 +51,13 @@ class Luck:
     cells : Cells
         The parts of the model.
     microbatches, devices : int
-        How many there are.
+        Their numbers.
     seed : int
-        What seeds all draws.
+        The seed of all draws.
     draws : range
-        Which ones; each is the same in whatever batch it is drawn.
+        The draws of this batch; each draw is the same in whatever batch it is drawn.
     with_transfers : bool
-        Whether transfers have numbers, too.
+        Whether transfers have numbers as well.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Luck:
         self._stages: dict[int, Numbers] = {}
 
     def of_device(self, device: int) -> Numbers:
-        """Return a device's numbers, one a draw."""
+        """Return a device's numbers, one per draw."""
         numbers: Numbers = self._devices[device]
         return numbers
 
@@ -84,7 +84,7 @@ class Luck:
         Returns
         -------
         array of float, stages x microbatches x draws
-            Those of B are made of those of I and W.
+            Numbers for B combine those of I and W.
         """
         work = self._of_stages(stages)
         if kind == "B":
@@ -110,14 +110,14 @@ class Luck:
         Parameters
         ----------
         senders : sequence of (stage, direction, microbatch)
-            Where each comes from; direction 0 goes to the next stage, 1 to the one before.
+            The sender of each transfer; direction 0 goes to the next stage, 1 to the previous one.
         stages : int
-            How many stages there are.
+            The number of stages.
 
         Returns
         -------
         array of float, senders x draws
-            Transfers over one boundary of the model have the same numbers, however it is cut elsewhere.
+            Transfers over the same boundary of the model have the same numbers, however it is cut elsewhere.
         """
         edges = [self.cells.of_stage(stage, stages) for stage, _, _ in senders]
         places = [cells[0] if back else cells[-1] for cells, (_, back, _) in zip(edges, senders, strict=True)]
@@ -127,9 +127,9 @@ class Luck:
 
 
 def _draw(seed: int, draw: int, count: int) -> Numbers:
-    """Draw numbers; those of an odd draw are the negatives of the ones before.
+    """Draw numbers; each odd draw is the negative of the draw before it.
 
-    Where one draw is lucky its antithetic twin is not, which takes most of the chance out of a mean (Hammersley and
+    When one draw is lucky, its antithetic twin is not, which removes most of the chance from a mean (Hammersley and
     Morton 1956).
     """
     pair, is_second = divmod(draw, 2)

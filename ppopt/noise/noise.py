@@ -1,4 +1,4 @@
-"""What noise there is: of each operation, as measured, and of each device."""
+"""The noise: of each operation, as measured, and of each device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from ppopt.noise.spread_file import Spreads
 from reports.numbers import percent
 from solver.errors import InputError
-from strategies.numbers import shown
+from strategies.model.numbers import check_seed, shown
 
 MOST_SAMPLES = 1_000_000
 LARGEST_VARIATION = 10.0
-"""A coefficient of variation above this is a slip: 5 % is 0.05."""
+"""A coefficient of variation above this must be a mistake: 5 % is 0.05."""
 
 USUAL_SAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """How times vary around those of the configuration.
+    """How times vary around the configured ones.
 
     Attributes
     ----------
@@ -31,12 +31,12 @@ class Noise:
     spreads : Spreads or None
         Measured spreads of the times of each stage instead; the medians are the configured times.
     device : float or mapping of int to float
-        The coefficient of variation of the speed of every device, or of some: all that the device runs in one draw
-        takes longer by the same factor. 0 for none.
+        The coefficient of variation of the speed of every device, or of some: in one draw, the same factor applies to
+        everything that the device runs. 0 for none.
     samples : int
-        How many draws there are.
+        The number of draws.
     seed : int
-        What seeds them.
+        Their seed.
 
     Raises
     ------
@@ -58,10 +58,9 @@ class Noise:
                 raise InputError(f"noise_device: must name a device by a whole number from 0; found {shown(device)}")
             _refuse_variation("noise_device", variation)
         if self.spreads is not None and self.operation:
-            raise InputError("spread: is how each operation was measured to vary; noise gives that, too: leave one out")
+            raise InputError("spread: says how each operation varies, and so does noise; give one of the two")
         _refuse_count("samples", self.samples, 1, MOST_SAMPLES)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {shown(self.seed)}")
+        check_seed(self.seed)
 
     def variation_of(self, device: int) -> float:
         """Return the coefficient of variation of a device's speed."""
@@ -73,12 +72,12 @@ class Noise:
         return any(self.device.values()) if isinstance(self.device, Mapping) else bool(self.device)
 
     def refuse_unknown_devices(self, devices: int) -> None:
-        """Refuse noise of a device that a pipeline has not.
+        """Refuse noise for a device that a pipeline does not have.
 
         Raises
         ------
         InputError
-            With the devices that it has.
+            With the pipeline's devices.
         """
         named = self.device if isinstance(self.device, Mapping) else {}
         for device in named:
@@ -96,7 +95,7 @@ class Noise:
         return ", ".join(parts) or "none"
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain values."""
+        """Return the noise as plain values."""
         device = dict(self.device) if isinstance(self.device, Mapping) else self.device
         return {
             "operation": self.operation,

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
-from strategies.text_file import read_text_file
+from strategies.model.numbers import as_said, in_one_line, shown
+from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 20_000_000
-"""Bytes; a row for each kind of operation of a million stages is below."""
+"""Bytes; enough for one row per kind of operation of a million stages."""
 
 NINETIETH = 1.2815515655446004
-"""How many standard deviations the 90th percentile of a normal distribution is above its mean."""
+"""The 90th percentile of the standard normal distribution."""
 
 LATENCY = "p2p_latency"
 KEYS = ("forward", "backward", "backward_input", "backward_weight", "overlapped_forward_backward", LATENCY)
@@ -27,7 +27,7 @@ COLUMNS = ("key", "stage", "p10", "median", "p90")
 
 
 class Deviations(NamedTuple):
-    """How far a time goes below and above its median, as standard deviations of its logarithm."""
+    """The spread of a time below and above its median, as standard deviations of its logarithm."""
 
     below: float
     above: float
@@ -35,16 +35,16 @@ class Deviations(NamedTuple):
 
 @dataclass(frozen=True)
 class Spreads:
-    """What was measured.
+    """Measured spreads.
 
     Attributes
     ----------
     name : str
         The file.
     by_key : mapping of str to (mapping of int to Deviations)
-        By the configuration's key and by stage.
+        Spreads by the configuration's key and by stage.
     latency : Deviations or None
-        Of a transfer.
+        The spread of a transfer.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Spreads:
 
     @property
     def stages(self) -> int:
-        """How many stages were measured."""
+        """The number of stages measured."""
         return 1 + max(stage for each in self.by_key.values() for stage in each)
 
     def of(self, key: str, stage: int, stages: int) -> Deviations | None:
@@ -64,7 +64,8 @@ class Spreads:
         key : str
             The configuration's key.
         stage, stages : int
-            Which of how many stages; where so many were not measured, that on which the middle of this one lies.
+            The stage, and the number of stages; if another number was measured, the measured stage that contains this
+            one's middle is used.
         """
         measured = self.by_key.get(key, {})
         return measured.get((2 * stage + 1) * self.stages // (2 * stages))
@@ -76,7 +77,7 @@ def read_spreads(path: str | Path) -> Spreads:
     Raises
     ------
     InputError
-        If it cannot be read, or for each row that is wrong.
+        If the file cannot be read, or with each wrong row.
     """
     name = in_one_line(path)
     text = read_text_file(path, "a file of spreads", LARGEST_FILE)
@@ -121,7 +122,7 @@ def _yaml_rows(name: str, text: str) -> list[Mapping[str, Any]]:
     try:
         rows = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: is not YAML: {in_one_line(error)[:200]}") from None
+        raise InputError(f"{name}: is not YAML: {as_said(error)[:200]}") from None
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(
             f"{name}: must be a list of rows with {', '.join(COLUMNS)}, as `ppopt profile --spread` writes"
@@ -138,10 +139,10 @@ def _read_row(row: Mapping[str, Any]) -> tuple[str, int, Deviations]:
     stage = 0 if key == LATENCY else _stage(row.get("stage"))
     low, middle, high = (_time(name, row.get(name)) for name in ("p10", "median", "p90"))
     if not low <= middle <= high:
-        raise ValueError(f"p10, median and p90 must not fall; found {low:g}, {middle:g}, {high:g}")
+        raise ValueError(f"p10, median and p90 must satisfy p10 ≤ median ≤ p90; found {low:g}, {middle:g}, {high:g}")
     if not middle:
         return str(key), stage, Deviations(0.0, 0.0)
-    least = middle / 1000  # a tenth percentile of 0 would make most draws vanish
+    least = middle / 1000  # with a 10th percentile of 0, most draws would be about 0
     return str(key), stage, Deviations(log(middle / max(low, least)) / NINETIETH, log(high / middle) / NINETIETH)
 
 

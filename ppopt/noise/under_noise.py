@@ -12,18 +12,18 @@ import numpy as np
 from ppopt.noise.factors import NoisyOrder
 from ppopt.noise.luck import Cells, Luck
 from ppopt.noise.noise import Noise
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.noise import NoiseFigures
 from solver.deadline import is_over
 from solver.errors import InputError
 from solver.sampled_replay import Numbers
-from strategies.numbers import shown
+from strategies.model.numbers import shown
 
 NUMBERS_AT_ONCE = 4_000_000
-"""A batch of draws holds at most about so many numbers (32 MB each of the few arrays that there are)."""
+"""About the most numbers in a batch of draws (32 MB in each of a few arrays)."""
 
 EQUAL = 1e-12
-"""Makespans that differ by no more than this part are equally short: floats round."""
+"""Makespans within this relative difference count as equal, because floats round."""
 
 
 def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float | None = None) -> list[Schedule]:
@@ -32,11 +32,11 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     Parameters
     ----------
     schedules : sequence of Schedule
-        On the same devices and with the same microbatches; whatever stages each cuts the model into.
+        On the same devices and with the same microbatches; the stages may differ.
     noise : Noise
-        How times vary, and how many draws there are.
+        How times vary, and the number of draws.
     deadline : float, optional
-        On the clock of `time.perf_counter`: no batch of draws begins behind it, but the first, and a note says so.
+        On the clock of `time.perf_counter`: only the first batch of draws may start after it, and a note says so.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     Raises
     ------
     InputError
-        If something is wrong, or spreads lack what a schedule runs.
+        If something is wrong, or the spreads lack a time that a schedule runs.
     """
     if not isinstance(noise, Noise):
         raise InputError(f"noise: must be a Noise; found {shown(noise)}")
@@ -55,7 +55,7 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
     makespans = sampled_makespans(schedules, noise, deadline=deadline)
     figures = figures_of(schedules, makespans)
     fewer = makespans.shape[1] < noise.samples
-    note = f"the noise has {makespans.shape[1]:,} of {noise.samples:,} draws: the time was up"
+    note = f"only {makespans.shape[1]:,} of {noise.samples:,} draws were made: the time was up"
     return [
         replace(schedule, noise=each, notes=(*schedule.notes, *([note] if fewer else [])))
         for schedule, each in zip(schedules, figures, strict=True)
@@ -63,9 +63,9 @@ def under_noise(schedules: Sequence[Schedule], noise: Noise, *, deadline: float 
 
 
 def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: float | None = None) -> Numbers:
-    """Find the makespans of schedules in each draw.
+    """Compute the makespans of schedules in each draw.
 
-    Ctrl-C ends it with the batches that are done, if there are any.
+    Ctrl-C ends this with the finished batches, if any.
 
     Parameters
     ----------
@@ -82,15 +82,15 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
     for schedule in schedules:
         if schedule.layout.microbatches != schedule.pipeline.microbatches:
             raise InputError(
-                f"noise: {schedule.strategy} is too long to be written out, and times are drawn for what is written"
+                f"noise: {schedule.strategy} is too long to be written out, and noise needs every operation"
             )
         if schedule.unhindered_makespan is not None:
             raise InputError(
-                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and times "
-                "are drawn only where none does; take p2p: async for it"
+                f"noise: {schedule.strategy} has transfers that wait (p2p {schedule.pipeline.semantics}), and "
+                "noise needs transfers that do not; use p2p: async"
             )
         if (schedule.pipeline.devices, schedule.pipeline.microbatches) != (first.devices, first.microbatches):
-            raise InputError("noise: the schedules must have the same devices and microbatches to share their luck")
+            raise InputError("noise: the schedules must have the same devices and microbatches to share draws")
     orders = [NoisyOrder(schedule, noise) for schedule in schedules]
     cells = Cells(order.stages for order in orders)
     transfers = noise.spreads is not None and noise.spreads.latency is not None
@@ -109,12 +109,12 @@ def sampled_makespans(schedules: Sequence[Schedule], noise: Noise, *, deadline: 
 
 
 def batch_size(orders: Sequence[NoisyOrder], noise: Noise) -> int:
-    """Choose how many draws are replayed at once, so that they fit the memory."""
+    """Choose the number of draws to replay at once, so that they fit in memory."""
     return max(1, min(noise.samples, NUMBERS_AT_ONCE // max(order.operations for order in orders)))
 
 
 def figures_of(schedules: Sequence[Schedule], makespans: Numbers) -> list[NoiseFigures]:
-    """Sum up makespans, a row for each schedule."""
+    """Summarize makespans, one row per schedule."""
     fits = [schedule.fits for schedule in schedules]
     compared = np.array(fits if any(fits) else [True] * len(fits))
     least = makespans[compared].min(axis=0)
@@ -135,25 +135,28 @@ def figures_of(schedules: Sequence[Schedule], makespans: Numbers) -> list[NoiseF
 
 
 def _standard_error(makespans: Numbers) -> float:
-    """Judge the error of the mean by the means of the pairs of draws, which are independent, unlike the draws."""
+    """Estimate the error of the mean from the means of pairs of draws: pairs are independent, single draws are not."""
     pairs = makespans[: len(makespans) // 2 * 2].reshape(-1, 2).mean(axis=1)
     return float(pairs.std(ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else 0.0
 
 
 def seconds_needed(schedules: Sequence[Schedule], noise: Noise, more_operations: int = 0) -> float:
-    """Foresee how long `under_noise` takes, from one batch of the largest schedule.
+    """Predict how long `under_noise` takes, from a batch of the largest schedule and a batch of two draws.
 
     Parameters
     ----------
     schedules, noise
         As for `under_noise`; at least one.
     more_operations : int
-        How many operations those have together that will come to them.
+        The total operations of schedules still to come.
     """
     sizes = [len(schedule.problem.tasks) for schedule in schedules]
     largest = schedules[sizes.index(max(sizes))]
     at_once = max(1, min(noise.samples, NUMBERS_AT_ONCE // max(sizes)))
     began = perf_counter()
+    sampled_makespans([largest], replace(noise, samples=min(2, at_once)))
+    prepared = perf_counter()
     sampled_makespans([largest], replace(noise, samples=at_once))
-    took = perf_counter() - began
-    return took * -(-noise.samples // at_once) * (sum(sizes) + more_operations) / max(sizes)
+    preparing, drawing = prepared - began, perf_counter() - prepared
+    per_draw = max(0.0, drawing - preparing) / at_once
+    return (preparing + per_draw * noise.samples) * (sum(sizes) + more_operations) / max(sizes)

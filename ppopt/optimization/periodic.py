@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.optimization.interrupt import interrupt_noted
 from ppopt.optimization.unwritten import Long, Unwritten, least_microbatches, repeats
-from ppopt.result import Schedule
+from ppopt.process.interrupt import interrupt_noted
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import Extents, figures_of
+from solver.budget import Budget
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
 from solver.search.compiled import compile_problem
 from solver.search.long_search import UnwrittenSearch
 from solver.search.state import Progress
 from solver.search.stretching import Runner, orders_of
-from strategies.actions import Op, PipelineAction
-from strategies.search_problem import pipeline_actions
+from strategies.model.actions import Op, PipelineAction
+from strategies.problem.search_problem import pipeline_actions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,8 @@ class PeriodicSchedule(Schedule):
         How many microbatches of each direction a period has.
     copies, shown : int
         How many periods there are in all, and how many are written out.
+    ticks : int
+        The makespan of the whole.
     """
 
     begins: tuple[int, ...] = ()
@@ -61,6 +66,12 @@ class PeriodicSchedule(Schedule):
     period: int = 1
     copies: int = SHOWN_PERIODS
     shown: int = SHOWN_PERIODS
+    ticks: int = 0
+
+    @cached_property
+    def exact_makespan(self) -> Fraction:
+        """The makespan of the whole without rounding; the span is not searched so."""
+        return Fraction(self.ticks, self.problem.ticks_per_unit)
 
     @property
     def operations(self) -> int:
@@ -91,14 +102,14 @@ class PeriodicSchedule(Schedule):
             how = "written with their communication" if timed else "written as a file"
             raise InputError(
                 f"{self.strategy}: has {self.operations:,} operations; at most {most:,} are {how} "
-                "(`actions`, `begins`, `ends` and `copies` say all of it)"
+                "(`actions`, `begins`, `ends` and `copies` describe it completely)"
             )
         layout = replace(self.layout, microbatches=self.pipeline.microbatches)
         actions = [list(self._whole(device)) for device in range(len(self.actions))]
         if timed:
             return replay_orders(self.strategy, self.pipeline, layout, actions, "graph", check_memory=True)
         given = {each.name: getattr(self, each.name) for each in fields(Schedule)}
-        return Schedule(**{**given, "layout": layout, "actions": actions})
+        return Schedule(**{**given, "layout": layout, "actions": actions, "proven": None, "bound_held_by": None})
 
     def to_dict(self) -> dict[str, Any]:
         """Write the figures as plain values, with how the order repeats."""
@@ -136,7 +147,7 @@ class PeriodicSchedule(Schedule):
 
 
 def search_unwritten(
-    long: Long, *, ops: int, seconds: float, workers: int, seed: int, progress: Progress | None
+    long: Long, *, ops: int, seconds: float | Budget, workers: int, seed: int, progress: Progress | None
 ) -> PeriodicSchedule:
     """Search for the best schedule of a pipeline of which only the first microbatches are written down.
 
@@ -177,8 +188,8 @@ def _refuse(long: Long, ops: int) -> None:
         least = least_microbatches(pipeline, long.placement)
         even = " and an even number" if long.directions > 1 else ""
         raise InputError(
-            f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; so many are only "
-            f"searched where a steady middle repeats, with at least {least} microbatches{even}"
+            f"optimize: these are {ops:,} operations of {pipeline.microbatches} microbatches; a search of "
+            f"this size needs a steady middle that repeats, with at least {least} microbatches{even}"
         )
 
 
@@ -189,7 +200,7 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     periodic, problem = found.periodic, search.repetition.problem
     label = f"optimized-{long.placement.name}"
     shown = min(SHOWN_PERIODS, found.copies)
-    compiled = compile_problem(problem)
+    compiled = compile_problem(search.rounded)
     tokens = periodic.unrolled(shown)
     size = Runner(compiled, may_compile=False).sizes(tokens)[0]
     part, layout = long.fewer(size)
@@ -202,7 +213,8 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     given |= {
         "pipeline": long.pipeline,
         "figures": figures_of(problem, Extents(whole.first, whole.last, whole.busy, peaks), long.pipeline.ideal),
-        "bound": search.bound / problem.ticks_per_unit,
+        "proven": Fraction(search.bound, problem.ticks_per_unit),
+        "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",
         "seconds": perf_counter() - started,
@@ -222,10 +234,10 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
 
 def _notes(search: UnwrittenSearch, label: str, ops: int, written: tuple[int, int]) -> Iterator[str]:
     if search.interrupted:
-        yield "the search was interrupted; this is the best schedule it had found"
+        yield "the search was interrupted; this is the best schedule found so far"
     assert search.found is not None
     yield (
-        f"{label}: of {ops:,} operations {written[0]:,} are written out, those of {written[1]} microbatches; a part of "
-        f"each device's order runs {search.found.copies:,} times; all figures are of the whole, timelines and traces "
-        "of what is written out"
+        f"{label}: {written[0]:,} of {ops:,} operations are written out, those of {written[1]} microbatches; a part of "
+        f"each device's order runs {search.found.copies:,} times; all figures describe the whole schedule, timelines "
+        "and traces only the part that is written out"
     )

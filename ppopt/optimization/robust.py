@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import sampled_makespans
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.numbers import number, percent
 from solver.counted import counted
 from solver.problem import Orders
 
 MOST_KEPT = 40
-"""So many of the shortest schedules are kept, beside those that the search started from."""
+"""Number of the shortest schedules kept, beside those that the search started from."""
 
 ALIKE = 3
-"""Of equally long ones, so many."""
+"""Number kept of each length."""
 
 SCREENED_BY = 100
 """Draws by which all are compared; the best of them, and the shortest, are then compared by all draws."""
@@ -30,14 +30,11 @@ MOST_COMPARED = 10
 REPLAYED = 2.5 * MOST_KEPT
 """How long replaying and screening takes at most, in multiples of what finishing a schedule takes."""
 
-MOST_OF_TIME = 0.2
-"""The part of a search's time that choosing may take."""
-
 Replay = Callable[[Orders], Schedule]
 """Replays orders of the search in the pipeline's own terms, and checks them."""
 
 
-class Met:
+class OfferedSchedules:
     """What a search has met: schedules that fit the memory, the first few of each length.
 
     Attributes
@@ -81,12 +78,12 @@ class Choice(NamedTuple):
     note: str
 
 
-def choose_robust(met: Met, best: Schedule, replay: Replay, noise: Noise, deadline: float) -> Choice:
+def choose_robust(met: OfferedSchedules, best: Schedule, replay: Replay, noise: Noise, deadline: float) -> Choice:
     """Choose the schedule with the least mean makespan.
 
     Parameters
     ----------
-    met : Met
+    met : OfferedSchedules
         What the search met.
     best : Schedule
         Its shortest.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
-from solver.bounds.bound import Bound
-from solver.bounds.span import span_bound
+from solver.bounds.bound import Bound, best
+from solver.bounds.span import span_bounds
 from solver.exact import in_ticks
 from solver.problem import Problem
-from solver.search.portfolio import busiest_device
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
+from solver.search.first_bounds import busiest_device
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 
 def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem) -> Bound:
@@ -23,7 +22,7 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
     if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fusing.firsts:
         return bound
     scale = problem.ticks_per_unit
-    value = span_bound(
+    values = span_bounds(
         [in_ticks(cost.forward, scale) for cost in pipeline.costs],
         [in_ticks(cost.backward_input, scale) for cost in pipeline.costs],
         [in_ticks(cost.backward_weight, scale) for cost in pipeline.costs],
@@ -31,7 +30,8 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
         live=_live(pipeline, problem),
         count=pipeline.microbatches,
     )
-    return max(bound, replace(bound, value=value), key=lambda each: each.value)
+    device = max(range(len(values)), key=values.__getitem__)  # device s holds stage s
+    return best(bound, Bound(values[device], "span", device))
 
 
 def _live(pipeline: Pipeline, problem: Problem) -> list[int]:

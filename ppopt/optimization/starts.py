@@ -8,12 +8,12 @@ from typing import cast
 
 from solver.errors import InputError
 from solver.problem import Action, Block, Merged, Orders, Problem, tasks_of
-from strategies.actions import Op, PipelineAction
-from strategies.orders import make_orders
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
-from strategies.registry import Strategy, all_strategies
-from strategies.search_problem import numbered_in_turn
+from strategies.language.orders import make_orders
+from strategies.language.registry import Strategy, all_strategies
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import numbered_in_turn
 
 
 def fitting_strategies(pipeline: Pipeline, placement: str, *, split_backward: bool) -> list[Strategy]:

@@ -10,20 +10,18 @@ from time import perf_counter
 from ppopt.optimization.starts import one_at_a_time, published_orders
 from solver.bounds.bound import Bound
 from solver.bounds.makespan import WITH_SECOND, bounds_of_long, sizes_to_write
+from solver.budget import BOUND, Budget
 from solver.problem import Action, Key, Merged, Orders, Problem
 from solver.repetition import LONG
 from solver.search.compiled import Tokens, compile_problem, tokens_from
 from solver.search.long_search import LongSearch, Stretched, UnwrittenSearch
-from solver.search.portfolio import begin_unwritten, run_unwritten
+from solver.search.shorter_problems import begin_unwritten, run_unwritten
 from solver.search.state import Progress, Search
 from solver.search.stretching import Periodic, Runner, orders_of
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed, build_repetition, build_search_problem
-
-BOUND_SHARE = 0.35
-"""The part of the time that each bound may take."""
+from strategies.language.registry import Strategy
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.problem.search_problem import Allowed, build_repetition, build_search_problem
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,12 @@ class Long:
         return len(self.placement.homes)
 
     def fewer(self, size: int) -> tuple[Pipeline, Placement]:
-        """Return the same with so many microbatches of each direction."""
+        """Return the same with ``size`` microbatches of each direction."""
         count = size * self.directions
         return self.pipeline.model_copy(update={"microbatches": count}), replace(self.placement, microbatches=count)
 
     def write(self, size: int) -> Problem:
-        """Write the problem with so many microbatches of each direction."""
+        """Write the problem with ``size`` microbatches of each direction."""
         return build_search_problem(*self.fewer(size), **self.allowed._asdict())
 
     def starts(self, problem: Problem) -> Iterator[Orders]:
@@ -96,7 +94,7 @@ class Unwritten:
         Where all report.
     """
 
-    def __init__(self, long: Long, chains: int, seconds: float, seed: int, progress: Progress | None) -> None:
+    def __init__(self, long: Long, chains: int, seconds: float | Budget, seed: int, progress: Progress | None) -> None:
         self.long, self.seed = long, seed
         size = sizes_to_write(long.pipeline.devices, chains)[-1]
         repetition = build_repetition(long.pipeline, long.placement, long.allowed, size)
@@ -125,7 +123,7 @@ class Unwritten:
         search, long = self.search, self.long
         if known is not None:
             search.proven(known)
-        bounds = bounds_of_long(search.repetition, deadline=search.until(BOUND_SHARE * search.seconds_left))
+        bounds = bounds_of_long(search.repetition, deadline=search.until(BOUND.within(search.seconds_left)))
         self._prove(bounds, 1)
         self._first = begin_unwritten(search, self.seed, long.starts, long.write)
         if not search.done():
@@ -149,15 +147,19 @@ class Unwritten:
         if self._first is not None and not self.search.done():
             run_unwritten(self.search, self._first, workers)
 
-    def hand_over(self, search: Search) -> float:
-        """Give what was found to a search of the whole, which goes on from here; return how many seconds that took."""
+    def hand_over(self, search: Search, plain: Bound) -> float:
+        """Give what was found to a search of the whole, which goes on from here; return how many seconds that took.
+
+        A plain bound of the whole is named as the reason where it is as high.
+        """
         began, ahead = perf_counter(), self.search
         progress, search.progress = search.progress, None
         search.started, search.interrupted = ahead.started, ahead.interrupted
+        search.proven(plain)
         if ahead.held_by is not None:
             search.proven(ahead.held_by)
         if ahead.found is not None:
-            compiled = compile_problem(ahead.problem)
+            compiled = compile_problem(ahead.rounded)
             tokens = ahead.found.periodic.unrolled(ahead.found.copies)
             search.offer(orders_of(search.problem.chains, compiled, tokens))
         search.progress = progress
@@ -166,7 +168,7 @@ class Unwritten:
     def offer_one_at_a_time(self) -> None:
         """Where nothing has been found, do one microbatch of each direction after the other."""
         search, long = self.search, self.long
-        compiled = compile_problem(search.problem)
+        compiled = compile_problem(search.rounded)
         _, layout = long.fewer(1)
         one = long.write(1)
         names = {here[0]: there[0] for here, there in zip(one.chains, search.problem.chains, strict=True)}

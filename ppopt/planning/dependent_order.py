@@ -1,7 +1,7 @@
-"""What is known of schedules whose order depends on the costs: cuts to begin with, and the bound for every order.
+"""For schedules whose order depends on the costs: cuts to start from, and the bound for every order.
 
-The order of such a schedule changes with the cut, so the proof for a fixed order does not hold for it. The bound for
-every order on its placement does.
+The order of such a schedule changes with the cut, so the proof for a fixed order does not apply. The bound for every
+order on its placement does.
 """
 
 from __future__ import annotations
@@ -10,32 +10,34 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
-from ppopt.planning.fixed_order import FixedOrder, work_bound
-from ppopt.planning.partitions import partitions_of
-from ppopt.planning.quick import cut_of_published, planned_for_search
+from ppopt.cutting.fixed_order import FixedOrder, work_bound
+from ppopt.cutting.partitions import partitions_of
+from ppopt.cutting.quick import cut_of_published, planned_for_search
 from solver.deadline import OutOfTimeError
-from strategies.cuts import Counts
+from solver.errors import InfeasibleError, TimeTooShortError
+from strategies.model.cuts import Counts
 
 
 def cuts_to_begin_with(order: FixedOrder, seconds: float) -> Iterator[Counts]:
-    """Yield cuts from which a good one may be found: that of the bound for every order, and of a published schedule.
+    """Yield cuts to start from: the one with the least bound for every order, and that of a published schedule.
 
     Parameters
     ----------
     order : FixedOrder
         The schedule, with its order on the even cut.
     seconds : float
-        Each may take so long.
+        Time limit for each.
     """
-    pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
-    if pipeline.layers_per_stage is not None:
-        yield pipeline.layers_per_stage
+    with suppress(InfeasibleError, TimeTooShortError):  # with recomputation, a cut may still fit
+        pipeline = planned_for_search(order.pipeline, order.placement, seconds, split_backward=_splits(order))
+        if pipeline.layers_per_stage is not None:
+            yield pipeline.layers_per_stage
     if (cut := cut_of_published(order.pipeline, order.placement, seconds)) is not None:
         yield cut
 
 
 def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, recompute: bool) -> Fraction:
-    """Bound the makespan of every order on the placement, whatever the cut; by all its work where time is short.
+    """Bound the makespan of every order on the placement, whatever the cut; by the total work if time is short.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Plans whose order is searched, too: for each placement asked for, from the best plans for published orders."""
+"""Plans with searched orders: for each requested placement, starting from the best plans for published orders."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from time import perf_counter
 from ppopt.planning.free_order import FreeOptions, FreeOrder, FreeResult
 from ppopt.planning.options import PlanOptions
 from ppopt.planning.plans import Plan, Unplanned
-from ppopt.result import Schedule
+from ppopt.process.internal_error import as_reason
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.fusing import saving_blocks
-from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_COME_IN, STAGES_PER_DEVICE, Placement, make_placement
-from strategies.stages import USUAL_STAGES_PER_DEVICE
+from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_COME_IN, STAGES_PER_DEVICE, Placement, make_placement
+from strategies.problem.fusing import saving_blocks
 
 OnPhase = Callable[[str], None]
 
 
 @dataclass
 class FreePlans:
-    """What was found.
+    """The plans found.
 
     Attributes
     ----------
     plans : list of Plan
-        One for each placement on which something was found.
+        One for each placement with a result.
     unplanned : list of Unplanned
-        Those on which nothing was, and why.
+        The placements without a result, and why.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        Whether Ctrl-C ended the search.
     """
 
     plans: list[Plan] = field(default_factory=list)
@@ -46,14 +47,14 @@ def free_plans(
     deadline: float,
     on_phase: OnPhase,
 ) -> FreePlans:
-    """Search for the best cut and order on each placement, the time shared evenly.
+    """Search for the best cut and order on each placement; they share the time evenly.
 
     Parameters
     ----------
     pipeline : Pipeline
         With layers.
     options : PlanOptions
-        The placements, and how they are searched.
+        The placements, and options of the search.
     recompute : bool
         Whether layers may be recomputed.
     fixed : sequence of Plan
@@ -61,7 +62,7 @@ def free_plans(
     deadline : float
         On the clock of `time.perf_counter`.
     on_phase : callable
-        Told what is being done.
+        Called with the current phase.
     """
     made = FreePlans()
     placements = _placements(pipeline, options)
@@ -99,18 +100,18 @@ def _search(
     starts = _starts(placement, options, fixed)
     try:
         found = FreeOrder(pipeline, placement, how, starts, options.progress).run(until)
-    except InputError as error:
-        made.unplanned.append(Unplanned(_name(placement), str(error), is_proven=False))
-        return
-    made.interrupted = found.interrupted
-    if found.best is None:
-        made.unplanned.append(_unplanned(placement, found, options))
-    else:
-        made.plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
+        made.interrupted = found.interrupted
+        if found.best is None:
+            made.unplanned.append(_unplanned(placement, found, options))
+        else:
+            made.plans.append(_plan(placement, found, found.best, fixed, perf_counter() - began))
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else as_reason(_name(placement), error)
+        made.unplanned.append(Unplanned(_name(placement), reason, is_proven=False))
 
 
 def _placements(pipeline: Pipeline, options: PlanOptions) -> list[Placement]:
-    """Lay the stages out that are searched, with as many on each device as are asked for."""
+    """List the placements to search, with the requested numbers of stages per device."""
     devices, found = pipeline.devices, list[Placement]()
     for name in options.free_placements:
         only = STAGES_PER_DEVICE[name]
@@ -132,7 +133,7 @@ def _name(placement: Placement) -> str:
 
 
 def _starts(placement: Placement, options: PlanOptions, fixed: Sequence[Plan]) -> list[Schedule]:
-    """Choose the plans that a search may start from: the same stages, and no step that it may not use."""
+    """Choose the plans that a search may start from: with the same stages, and only operations that it may use."""
     return [
         plan.schedule
         for plan in fixed
@@ -143,7 +144,7 @@ def _starts(placement: Placement, options: PlanOptions, fixed: Sequence[Plan]) -
 
 
 def _saves_by_blocks(plan: Plan) -> bool:
-    """Return whether the order may use blocks that are shorter than their halves, which the search does not."""
+    """Return whether the order may use blocks shorter than their halves, which the search does not use."""
     if plan.strategy is not None and not plan.strategy.overlaps:
         return False
     return bool(saving_blocks(plan.pipeline, plan.schedule.layout, split_backward=True)[1])
@@ -158,14 +159,13 @@ def _unplanned(placement: Placement, found: FreeResult, options: PlanOptions) ->
 
 
 def _plan(placement: Placement, found: FreeResult, best: Schedule, fixed: Sequence[Plan], seconds: float) -> Plan:
-    bound = min(found.bound, found.makespan or found.bound)
     same = next((plan for plan in fixed if plan.schedule is best), None)
     notes = (f"no better order was found than that of {same.label}",) if same is not None else ()
     return Plan(
         name=f"optimized-{placement.name}",
         schedule=best,
-        bound=bound,
-        status="optimal" if bound == found.makespan else "feasible",
+        bound=found.bound,
+        status="optimal" if found.bound == found.makespan else "feasible",
         is_free=True,
         recomputation="none" if same is None else same.recomputation,
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""Why no cut fits the memory: how much is missing, where, and what would help."""
+"""Why no cut fits the memory: which device lacks how much, and what would help."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
 
+from ppopt.cutting.fixed_order import FixedOrder, read_order
+from ppopt.cutting.order_as_partition import Recompute, write_partition
 from ppopt.planning.candidates import label_of, name_of
-from ppopt.planning.fixed_order import FixedOrder, read_order
-from ppopt.planning.linear_bound import scales_of
-from ppopt.planning.order_as_partition import Recompute, write_partition
 from reports.numbers import number
 from solver.errors import InfeasibleError, InputError
 from solver.partitioning.greatest_row import GreatestRow, Row
 from solver.partitioning.problem import Limit, PartitionProblem, Split
 
 SECONDS = 2.0
-"""Finding out how much is missing may take so long for each order."""
+"""Seconds per order to find out how much memory is missing."""
 
 
 OTHER_STAGES_PER_DEVICE = (1, 2, 3, 4)
-"""Where nothing fits, it is said which of these would."""
+"""The numbers of stages per device to suggest from, if nothing fits."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What every cut lacks.
+    """The memory that every cut lacks.
 
     Attributes
     ----------
     least : Fraction
-        By so much, at least, every cut exceeds the limit of some device; at most 0 where one fits.
+        Every cut exceeds the limit of some device by at least this much; at most 0 if a cut fits.
     device : int
-        The device on which the cut that lacks least does.
+        The device where the cut that lacks least exceeds its limit most.
     needed, limit : Fraction
-        What it holds there, and the limit.
+        The memory needed there, and the limit.
     """
 
     least: Fraction
@@ -46,7 +45,7 @@ class Missing:
 
 
 def missing_memory(order: FixedOrder, recompute: Recompute, *, empty: bool) -> Missing | None:
-    """Find the cut whose greatest excess over a limit is least: CP-SAT over what devices hold at every moment.
+    """Find the cut whose greatest excess over a limit is least, with CP-SAT over the devices' memory at every moment.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def missing_memory(order: FixedOrder, recompute: Recompute, *, empty: bool) -> M
     Returns
     -------
     Missing or None
-        None if there is no limit, or no answer in two seconds.
+        None if there is no limit, or no answer in time.
     """
     written = write_partition(order.pipeline, order.placement, order.orders, recompute=recompute, empty=empty)
     problem = written.problem
@@ -73,7 +72,7 @@ def missing_memory(order: FixedOrder, recompute: Recompute, *, empty: bool) -> M
         return None
     amounts = {id(limit): _amount(problem, limit, found.split) for limit in problem.limits}
     worst = max(problem.limits, key=lambda limit: amounts[id(limit)] - limit.most)
-    scale = scales_of(order.pipeline).memory
+    scale = written.amounts_per_unit
     stages = {term.bin for term in worst.form}
     device = next(
         device for device, local in enumerate(order.placement.local_stages) if stages <= {stage for stage, _ in local}
@@ -97,7 +96,7 @@ class Lack:
     reason : str
         Which device lacks how much, and what would help.
     missing : Missing or None
-        The same as numbers, where they are known.
+        The same in numbers, if known.
     """
 
     label: str
@@ -106,7 +105,7 @@ class Lack:
 
     @property
     def amount(self) -> Fraction:
-        """How much is missing at least; what is not known counts as most."""
+        """The least that is missing; an unknown amount counts as the greatest."""
         return Fraction(10**30) if self.missing is None else self.missing.least
 
 
@@ -127,7 +126,7 @@ def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) ->
         return Lack(label_of(order), "no cut fits the memory limit", None)
     reason = (
         f"every cut exceeds the memory limit of some device, by at least {number(float(missing.least))}; in the one "
-        f"that lacks least device {missing.device} holds {number(float(missing.needed))}, its limit is "
+        f"that comes closest, device {missing.device} holds {number(float(missing.needed))}, but its limit is "
         f"{number(float(missing.limit))}"
     )
     helps = _what_recomputation_gives(order, recompute, empty=empty)
@@ -150,7 +149,7 @@ def _what_recomputation_gives(order: FixedOrder, recompute: Recompute, *, empty:
 
 
 def other_numbers_of_stages(order: FixedOrder, recompute: Recompute, tried: Iterable[int], *, empty: bool) -> str:
-    """Say whether a schedule that takes any number of stages per device would fit with another one; empty if not known.
+    """Say if a schedule that takes any number of stages per device would fit with another number; empty if not known.
 
     Parameters
     ----------
@@ -185,14 +184,14 @@ def other_numbers_of_stages(order: FixedOrder, recompute: Recompute, tried: Iter
 
 
 def gathered(lacks: Sequence[Lack], others: str = "") -> InfeasibleError | None:
-    """Gather why nothing fits for several orders: that which lacks least first; None of none.
+    """Combine the reasons of several orders, the one that lacks least first; None if there are none.
 
     Parameters
     ----------
     lacks : sequence of Lack
-        All of them.
+        The reasons.
     others : str
-        What is known of other numbers of stages.
+        A remark about other numbers of stages.
     """
     if not lacks:
         return None

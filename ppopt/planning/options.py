@@ -1,4 +1,4 @@
-"""What a plan may use and how long it may take."""
+"""The options of a plan."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ppopt.planning.order_as_partition import Recompute
+from ppopt.cutting.order_as_partition import Recompute
+from ppopt.planning.candidates import Restriction
 from solver.errors import InputError
 from solver.search.state import Progress
-from strategies.given_order import Named
-from strategies.numbers import read_count, shown
-from strategies.pipeline import Pipeline
-from strategies.placements import STAGES_PER_DEVICE
+from strategies.model.numbers import check_seed, read_count, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import STAGES_PER_DEVICE
+from strategies.order_files.given_order import Named
 
 RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
 FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")
-"""The placements on which an order may be searched together with a cut: those with one copy of each stage."""
+"""The placements for searching an order together with a cut: those with one copy of each stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What `ppopt.plan` takes besides the pipeline; the same names and meanings.
+    """The arguments of `ppopt.plan` besides the pipeline, with the same names and meanings.
 
     Raises
     ------
@@ -53,22 +54,21 @@ class PlanOptions:
             raise InputError(f"placement: {shown(self.placement)} is not known here; allowed are {known}")
         if not self.free and (self.placement is not None or not self.split_backward):
             key = "placement" if self.placement is not None else "split_backward"
-            raise InputError(f"{key}: says where orders are searched, which free asks for; it is not given")
+            raise InputError(f"{key}: restricts the search for orders; give free as well")
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed: must be a whole number; found {self.seed!r}")
+        check_seed(self.seed)
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
 
     def recomputation(self, pipeline: Pipeline) -> Recompute:
-        """Return what may be recomputed: what is asked for, else anything where there is a limit and a cost for it.
+        """Return what may be recomputed: as requested, or else anything if there is a limit and its cost is given.
 
         Raises
         ------
         InputError
-            If recomputation is asked for, and the model does not say what it costs.
+            If recomputation is requested, and the model does not give its cost.
         """
         layers = pipeline.layers
         assert layers is not None
@@ -82,8 +82,14 @@ class PlanOptions:
         return "per-stage" if limited and layers.recomputable else "none"
 
     @property
+    def restriction(self) -> Restriction:
+        """The restriction of published orders: the same as of searched ones."""
+        placement = None if self.placement == "all" else self.placement
+        return Restriction(placement, self.split_backward)
+
+    @property
     def free_placements(self) -> Sequence[str]:
-        """The placements on which orders are searched."""
+        """The placements to search orders on."""
         if not self.free:
             return ()
         if self.placement in (None, "all"):
@@ -92,12 +98,12 @@ class PlanOptions:
 
 
 def read_stages_per_device(given: object) -> tuple[int, ...] | None:
-    """Read numbers of stages per device: one, or several; each once.
+    """Read numbers of stages per device: one or several, without duplicates.
 
     Raises
     ------
     InputError
-        If one is no whole number of at least 1.
+        Unless all are whole numbers of at least 1.
     """
     if given is None:
         return None

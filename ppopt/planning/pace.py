@@ -1,4 +1,4 @@
-"""How long orders take to be written, cut for and replayed: foreseen, so that none is begun that cannot be finished."""
+"""Predicts the time to write, cut for and replay an order, so that none is started that cannot be finished."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
-from ppopt.evaluation.replaying import replay_orders
-from ppopt.optimization.time_limit import least_seconds
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order, read_order
-from ppopt.planning.order_as_partition import Recompute
-from strategies.pipeline import Pipeline
+from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, read_order
+from ppopt.cutting.order_as_partition import Recompute
+from ppopt.process.time_limit import least_seconds
+from ppopt.schedules.replaying import replay_orders
+from strategies.model.pipeline import Pipeline
 
 MANY_ACTIONS = 20_000
-"""Shorter orders than this take too little time to be foreseen."""
+"""Orders with fewer actions are so quick that their time is not predicted."""
 
 TRIED_ACTIONS = 2_000
-"""An order of about so many actions shows how long one takes."""
+"""About the number of actions of the order that is timed."""
 
 CAUTION = 1.5
-"""It may take this much longer than it did, action for action."""
+"""Safety factor on the measured time per action."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How many seconds each action of an order takes.
+    """Seconds per action of an order.
 
     Attributes
     ----------
     writing : float
-        To write the order.
+        For writing the order.
     planning : float
-        To prepare it, and to find a first cut.
+        For preparing it and finding a first cut.
     replaying : float
-        To replay it, to check it and for its figures.
+        For replaying and checking it and computing its figures.
     """
 
     writing: float = 0.0
@@ -42,7 +42,7 @@ class Pace:
 
     @property
     def answering(self) -> float:
-        """From a name to a plan."""
+        """For everything from a name to a plan."""
         return self.writing + self.planning + self.replaying
 
 

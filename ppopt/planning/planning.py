@@ -1,4 +1,4 @@
-"""Planning: the best cut for every schedule and number of stages side by side, in the time there is."""
+"""Planning: the best cut for every schedule and number of stages, side by side, within the time limit."""
 
 from __future__ import annotations
 
@@ -6,53 +6,60 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
 from os import PathLike
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
+from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.order_as_partition import Recompute
 from ppopt.evaluation.evaluate import check_pipeline
-from ppopt.evaluation.order_files import read_named
-from ppopt.evaluation.replaying import InternalError, replay_orders
-from ppopt.garbage import collection_paused
-from ppopt.optimization.interrupt import interrupt_noted, interrupt_put_off
-from ppopt.optimization.time_limit import MOMENT, Afterwards
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
 from ppopt.planning.compared_layouts import GivenLayout, compare_layouts, read_layouts
-from ppopt.planning.fixed_order import FixedOrder, plan_fixed_order
-from ppopt.planning.free_order import exact_makespan
 from ppopt.planning.free_plans import FreePlans, free_plans
 from ppopt.planning.infeasible import Lack, gathered, other_numbers_of_stages, why_nothing_fits
 from ppopt.planning.options import PlanOptions, read_stages_per_device
-from ppopt.planning.order_as_partition import Recompute
 from ppopt.planning.pace import CAUTION, MANY_ACTIONS, Pace, measured_pace, size_of
 from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
-from ppopt.result import Schedule
-from ppopt.single_threaded_blas import single_threaded_blas
+from ppopt.process.garbage import collection_paused
+from ppopt.process.internal_error import InternalError, as_reason
+from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
+from ppopt.process.single_threaded_blas import single_threaded_blas
+from ppopt.process.time_limit import MOMENT, Afterwards, least_seconds
+from ppopt.schedules.order_files import read_named
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress
-from strategies.given_order import GivenOrder, Named
-from strategies.model_notes import halves_notes
-from strategies.numbers import shown as name_value
-from strategies.pipeline import Pipeline
-from strategies.plausibility import doubts
-from strategies.registry import all_strategies
+from strategies.given_model.model_notes import halves_notes
+from strategies.language.registry import all_strategies
+from strategies.model.numbers import shown as name_value
+from strategies.model.pipeline import Pipeline
+from strategies.model.plausibility import doubts
+from strategies.order_files.given_order import GivenOrder, Named
+
+SHARE_OF_WRITING = 0.5
+"""Share of the time for writing orders."""
 
 SHARE_OF_FIXED = 0.4
-"""Where orders are searched, too, the part of the time that published ones may take."""
+"""Share of the time for published orders, if orders are searched as well."""
 
 SHARE_OF_REASONS = 0.05
-"""The part of the time that is kept for what the best plan is compared with."""
+"""Share of the time reserved for the cuts that the best plan is compared with."""
 
 LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
-"""Seconds that go into that, at least and at most."""
+"""Least and most seconds for that comparison."""
+
+MOST_COMPARED = 3
+"""The most cuts replayed for that comparison."""
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
-"""Seconds, and the part of the time, that the bounds of a page's ladders may take at most."""
+"""Most seconds, and largest share of the time left, for the bounds of a page's ladders."""
 
 OnPhase = Callable[[str], None]
-"""Called with a few words on what is being done."""
+"""Called with a short text about the current phase."""
 
 
 def plan(
@@ -74,48 +81,48 @@ def plan(
     raise_infeasible: bool = True,
     afterwards: Afterwards | None = None,
 ) -> Planning:
-    """Find which layers go on which stage, and which are recomputed, for each of several schedules.
+    """Find the layers of each stage, and which are recomputed, for each of several schedules.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers; a cut that it has does not matter.
+        With layers; its cut, if any, is ignored.
     strategies : iterable of str or path, optional
-        Names and schedule files as for `ppopt.evaluate`; by default every schedule that there is. What does not fit is
-        left out, with a reason.
+        Names and schedule files as for `ppopt.evaluate`; by default every known schedule. A schedule that does not fit
+        is left out, with a reason.
     stages_per_device : int or iterable of int, optional
-        How many stages a device holds; by default as each schedule asks, and 2, 3 and 4 where it takes any number.
+        How many stages a device holds; by default as each schedule requires, or 2, 3 and 4 if it takes any number.
     free : bool
-        Whether to search for the order, too, together with the cut.
+        Whether to search for the order as well, together with the cut.
     placement : {"linear", "interleaved", "v", "wave", "all"}, optional
-        With ``free``: where.
+        With ``free``: the placement to search.
     split_backward : bool
         With ``free``: whether backwards may be I and W.
     recompute : {"none", "per-stage", "uniform-k"}, optional
-        What may be recomputed: nothing; of each stage any number of layers; of every stage the first k. By default
-        anything where there is a memory limit and the layers say what it costs.
+        What may be recomputed: nothing; any number of layers of each stage; the first k layers of every stage. By
+        default anything, if there is a memory limit and the layers give the cost of recomputation.
     empty_stages : bool
         Whether stages may be empty.
     layouts : iterable of str or list
-        Layouts in the words of Megatron, torchtitan or DeepSpeed, to compare the plans with.
+        Layouts in the format of Megatron, torchtitan or DeepSpeed, to compare the plans with.
     time_limit : float
-        Seconds for all of it. Each schedule has a short turn; then those have longer ones that may still win.
+        Seconds in all. Each schedule gets a short turn; then those that may still win get longer ones.
     workers : int, optional
         Threads.
     seed : int
         The seed of everything random.
     progress, on_phase : callable, optional
-        ``progress(standing)`` is called whenever the best plan of the present schedule or its bound moves,
-        ``on_phase(text)`` with what is being done.
+        ``progress(standing)`` is called whenever the current schedule's best plan or bound changes,
+        ``on_phase(text)`` with the current phase.
     raise_infeasible : bool
-        Whether an error is raised where nothing fits the memory; else the result says why, and has no plans.
+        Whether to raise an error if nothing fits the memory; otherwise the result says why, and has no plans.
     afterwards : Afterwards, optional
-        What is yet to be done with the result in the same time.
+        Work on the result that must fit into the same time.
 
     Returns
     -------
     Planning
-        The plans, best first. Ctrl-C ends the search early, with what there is.
+        The plans, best first. Ctrl-C ends the search early, with the plans so far.
 
     Raises
     ------
@@ -166,7 +173,7 @@ def _read_names(strategies: Any) -> tuple[Named, ...] | None:
 
 @dataclass
 class _Planner:
-    """All that one plan does."""
+    """One run of `plan`."""
 
     pipeline: Pipeline
     options: PlanOptions
@@ -179,6 +186,7 @@ class _Planner:
         self.recompute = self.options.recomputation(self.pipeline)
         self.ends = self.began + self.options.time_limit
         self.pace: Pace | None = None
+        self.replaying = self.bounds = 0.0
         self.promised = 0.0
 
     @collection_paused()
@@ -187,12 +195,20 @@ class _Planner:
         layouts = read_layouts(self.pipeline, self.options.layouts)
         candidates = self._gather(layouts)
         race = Race(
-            [Entry(order, needs=self._foreseen(order, "planning")) for order in candidates.fitting],
+            [
+                Entry(
+                    order,
+                    starts=tuple(layout.cut for layout in layouts if len(layout.cut) == order.stages),
+                    needs=self._foreseen(order),
+                )
+                for order in candidates.fitting
+            ],
             self.recompute,
             self.options.empty_stages,
             self.options.seed,
             self.options.progress,
             self.on_phase,
+            self._finishing,
         )
         if race.entries:
             self._race(race)
@@ -210,7 +226,7 @@ class _Planner:
             return self._gathered_plans(plans, unplanned, candidates, race, list(lacks.values()), layouts)
 
     def _plans_of(self, race: Race) -> tuple[list[Plan], list[Unplanned]]:
-        """Replay the best cuts; where transfers wait, an order may hang."""
+        """Replay the best cuts; if transfers wait, an order may hang."""
         plans: list[Plan] = []
         cannot_run: list[Unplanned] = []
         with interrupt_put_off(self._interrupt):
@@ -220,6 +236,9 @@ class _Planner:
                         plans.append(self._plan_of(entry))
                     except InputError as error:
                         cannot_run.append(Unplanned(label_of(entry.order), str(error), is_proven=False))
+                    except Exception as error:
+                        label = label_of(entry.order)
+                        cannot_run.append(Unplanned(label, as_reason(label, error), is_proven=False))
         return plans, cannot_run
 
     def _interrupt(self) -> None:
@@ -234,22 +253,24 @@ class _Planner:
         lacks: Sequence[Lack],
         layouts: Sequence[GivenLayout],
     ) -> Planning:
-        """Rank the plans, and say what is to be said about them."""
+        """Rank the plans, and add their reasons."""
         plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
         failed = not plans and all(each.is_proven for each in unplanned)
+        compared = compare_layouts(layouts, candidates.fitting, plans)
         return Planning(
             pipeline=self.pipeline,
             plans=tuple(self._explained(plans, candidates.fitting)),
             unplanned=tuple(unplanned),
             left_out=tuple(candidates.left_out),
-            layouts=tuple(compare_layouts(layouts, candidates.fitting, plans)),
+            layouts=tuple(compared.layouts),
+            layouts_left_out=tuple(compared.left_out),
             interrupted=self.interrupted,
             infeasible=self._why_nothing(race, lacks) if failed else None,
             seconds=perf_counter() - self.began,
         )
 
     def _gather(self, layouts: Sequence[GivenLayout]) -> Candidates:
-        """List the orders; the numbers of stages of layouts that are to be compared are among theirs."""
+        """List the orders, including those with the numbers of stages of the layouts to compare."""
         self.on_phase("writing orders")
         names, numbers = self.options.strategies, self.options.stages_per_device
         also = {len(layout.cut) // self.pipeline.devices for layout in layouts}
@@ -258,15 +279,24 @@ class _Planner:
         if most > MANY_ACTIONS:
             self.pace = measured_pace(self.pipeline, self.recompute, empty=self.options.empty_stages)
         may_take = None if self.pace is None else self._may_take
-        found = gather(self.pipeline, every, numbers, also=also, all_of_them=names is None, may_take=may_take)
-        if not found.fitting and not found.too_long:
+        found = gather(
+            self.pipeline,
+            every,
+            numbers,
+            also=also,
+            all_of_them=names is None,
+            only=self.options.restriction,
+            may_take=may_take,
+            until=self.ends - (1 - SHARE_OF_WRITING) * self.options.time_limit,
+        )
+        if not found.fitting and not found.too_long and not self.options.free:
             lines = [f"{name}: {reason}" for name, reason in found.left_out]
-            raise InputError("\n".join(lines) or "stages_per_device: no schedule takes so many")
+            raise InputError("\n".join(lines) or "stages_per_device: no schedule takes that number")
         found.fitting.sort(key=lambda order: order.stages)  # the quick ones first
         return found
 
     def _may_take(self, actions: int) -> str | None:
-        """Say why there is no time for one more order of so many actions; count it if there is."""
+        """Say why one more order with this many actions would take too long; count it if it would not."""
         assert self.pace is not None
         seconds = self.pace.answering * actions
         if perf_counter() + self.promised + seconds <= self.ends + MOMENT:
@@ -278,42 +308,53 @@ class _Planner:
             f"{beside}; the time limit is {self.options.time_limit:g} s"
         )
 
-    def _foreseen(self, order: FixedOrder, part: Literal["planning", "replaying"]) -> float:
-        """Foresee how many seconds a part of the work for an order takes, where orders are long."""
-        return 0.0 if self.pace is None else getattr(self.pace, part) * size_of(order)
+    def _foreseen(self, order: FixedOrder) -> float:
+        """Predict the seconds of a first cut for an order, if orders are long."""
+        return 0.0 if self.pace is None else self.pace.planning * size_of(order)
 
     def _race(self, race: Race) -> None:
+        self.replaying = self._seconds_per_action(race.entries[0].order)
         left = self.ends - perf_counter()
+        if self.afterwards.bounded:
+            self.bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * max(0.0, left))
         share = SHARE_OF_FIXED if self.options.free else 1.0
-        after = min(MOST_TO_COMPARE, SHARE_OF_REASONS * left) + self._finishing(race)
+        compared = min(MOST_TO_COMPARE, max(LEAST_TO_COMPARE, SHARE_OF_REASONS * left))
 
         def interrupt() -> None:
             self.interrupted = race.interrupted = True
 
         with interrupt_noted(interrupt):
             try:
-                race.run(perf_counter() + share * max(0.0, left - after))
+                race.run(perf_counter() + share * max(0.0, left - compared))
             except KeyboardInterrupt:
                 interrupt()
+        self.ends -= self._page([entry.order for entry in race.entries if entry.makespan is not None])
 
-    def _finishing(self, race: Race) -> float:
-        """Estimate from one replay how long it takes to replay all plans, and to write a page about the best."""
-        per_stage = self._replaying(race.entries[0].order) / race.entries[0].order.stages
-        stages = sorted(entry.order.stages for entry in race.entries)
-        page = self.afterwards.per_schedule * sum(stages[-MOST_SHOWN:])
-        left = max(0.0, self.ends - perf_counter())
-        bounds = min(BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS * left) if self.afterwards.bounded else 0.0
-        self.ends -= CAUTION * per_stage * page + bounds
-        return CAUTION * per_stage * (sum(stages) + page) + bounds
+    def _finishing(self, orders: Sequence[FixedOrder]) -> float:
+        """Predict the time to replay the plans and the cuts they are compared with, and to write a page."""
+        waits, layouts = self.pipeline.semantics != "async", len(self.options.layouts)
+        replays = 1 + layouts + waits * (1 + layouts)
+        sizes = [size_of(order) for order in orders]
+        actions = replays * sum(sizes) + MOST_COMPARED * max(sizes, default=0)
+        return CAUTION * self.replaying * actions + self._page(orders)
 
-    def _replaying(self, order: FixedOrder) -> float:
-        """Find out how many seconds it takes to replay an order."""
+    def _page(self, orders: Sequence[FixedOrder]) -> float:
+        """Predict the time of a page about the plans."""
+        actions = sum(sorted(size_of(order) for order in orders)[-MOST_SHOWN:])
+        return CAUTION * self.replaying * self.afterwards.per_schedule * actions + self.bounds
+
+    def _seconds_per_action(self, order: FixedOrder) -> float:
+        """Measure the time of replaying an action."""
         if self.pace is not None:
-            return self._foreseen(order, "replaying") / CAUTION
-        began = perf_counter()
-        with suppress(InputError):  # it hangs, which is said later
-            self._replayed(order, order.pipeline)
-        return perf_counter() - began
+            return self.pace.replaying / CAUTION
+
+        def replay() -> tuple[float]:
+            began = perf_counter()
+            with suppress(Exception):  # a deadlock or an internal error: reported later
+                self._replayed(order, order.pipeline)
+            return (perf_counter() - began,)
+
+        return least_seconds(replay)[0] / size_of(order)
 
     def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
         orders = order.orders_on(pipeline)
@@ -322,19 +363,16 @@ class _Planner:
         return replay_orders(name_of(order), pipeline, order.placement, orders, "graph", notes=notes)
 
     def _plan_of(self, entry: Entry) -> Plan:
-        """Replay the best cut of an order, and hold the two against each other."""
+        """Replay the best cut of an order, and check its makespan against the replay."""
         order, answer = entry.order, entry.answer
         assert answer is not None
         assert answer.cut is not None
         self.on_phase(f"replaying {label_of(order)}")
         schedule = self._replayed(order, answer.cut)
-        makespan = exact_makespan(schedule)
-        unhindered = makespan if schedule.unhindered_makespan is None else schedule.unhindered_makespan
-        if unhindered != answer.makespan:  # a plan lets transfers pass
-            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay {unhindered}")
-        if entry.bound > makespan or not schedule.fits:
-            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
-        return Plan(
+        makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
+        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan ignores waits
+            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
+        plan = Plan(
             name=name_of(order),
             schedule=schedule,
             bound=entry.bound,
@@ -344,8 +382,39 @@ class _Planner:
             recomputation=self.recompute,
             uniform_k=answer.uniform_k,
             seconds=entry.seconds,
-            notes=answer.notes,
+            notes=() if entry.bound == makespan else answer.notes,  # the bound holds for all orders
         )
+        if entry.bound > makespan or not schedule.fits:
+            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
+        if without_waiting is None or entry.bound == makespan or self.interrupted:
+            return plan
+        plain = [order.pipeline.with_cut(cut) for cut in entry.starts]
+        return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
+
+    def _as_run(self, order: FixedOrder, pipeline: Pipeline | None) -> Schedule | None:
+        """Replay an order on another cut, including waits of transfers; None if it does not run."""
+        if pipeline is None:
+            return None
+        with suppress(InputError):
+            return self._replayed(order, pipeline)
+        return None
+
+    def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
+        """Return the plan, with another cut without recomputation if that fits and is shorter."""
+        if other is None or not self._is_allowed(other) or other.exact_makespan >= plan.exact_makespan:
+            return plan
+        is_proven = plan.bound == other.exact_makespan
+        return replace(
+            plan,
+            schedule=other,
+            status="optimal" if is_proven else "feasible",
+            uniform_k=None if plan.uniform_k is None else 0,
+            notes=() if is_proven else plan.notes,
+        )
+
+    def _is_allowed(self, schedule: Schedule) -> bool:
+        cut = schedule.pipeline.layers_per_stage or ()
+        return schedule.fits and (self.options.empty_stages or all(cut))
 
     @property
     def _recompute_at_most(self) -> Recompute:
@@ -355,7 +424,9 @@ class _Planner:
         return why_nothing_fits(order, self._recompute_at_most, empty=self.options.empty_stages)
 
     def _why_nothing(self, race: Race, lacks: Sequence[Lack]) -> InfeasibleError | None:
-        """Say what lacks least, and whether another number of stages would help one that takes any."""
+        """Say what lacks least, and whether another number of stages would help a schedule that takes any."""
+        if not lacks:
+            return InfeasibleError("infeasible: no cut and no order fits the memory limit", 0, Fraction(0), Fraction(0))
         least = min(lacks, key=lambda lack: lack.amount)
         order = next(entry.order for entry in race.entries if label_of(entry.order) == least.label)
         same = [each.order for each in race.entries if name_of(each.order) == name_of(order)]
@@ -365,6 +436,8 @@ class _Planner:
 
     def _unplanned(self, entry: Entry, lack: Lack | None) -> Unplanned:
         label = label_of(entry.order)
+        if entry.fault:
+            return Unplanned(label, entry.fault, is_proven=False)
         if lack is not None:
             return Unplanned(label, lack.reason, is_proven=True)
         why = (
@@ -372,7 +445,8 @@ class _Planner:
             if self.interrupted
             else f"the time limit of {self.options.time_limit:g} s was used up"
         )
-        return Unplanned(label, f"no cut that fits was found: {why}", is_proven=False)
+        what = "no cut that fits" if any(limit is not None for limit in self.pipeline.limits) else "no cut"
+        return Unplanned(label, f"{what} was found: {why}", is_proven=False)
 
     def _free(self, plans: Sequence[Plan]) -> FreePlans:
         return free_plans(
@@ -385,41 +459,54 @@ class _Planner:
         )
 
     def _explained(self, plans: Sequence[Plan], orders: Sequence[FixedOrder]) -> Iterator[Plan]:
-        """Add the reasons, for the best plan with what it is compared with."""
+        """Add the reasons; for the best plan, including comparisons with other cuts."""
         by_name = {(name_of(order), order.stages): order for order in orders}
         for place, plan in enumerate(plans):
             order = by_name.get((plan.name, plan.pipeline.stages or 0))
-            others = Alternatives()
+            best, others = plan, Alternatives()
             if place == 0 and order is not None and not plan.is_free and self._has_time_to_compare(plan, order):
                 self.on_phase("explaining")
-                others = self._alternatives(plan, order)
-            yield replace(plan, reasons=reasons(plan, others), even_makespan=_as_float(others.even))
+                best, others = self._compared(plan, order)
+            yield replace(best, reasons=reasons(best, others), even_makespan=_as_float(others.even))
 
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
-        """Return whether a long order can be compared with others before the time is up."""
+        """Return whether a long order can be compared with other cuts before the time is up."""
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
-        needed = self._foreseen(order, "replaying") + others * self._foreseen(order, "planning")
-        return not needed or perf_counter() + needed <= self.ends + MOMENT
+        replays = CAUTION * self.replaying * (1 + others) * size_of(order)
+        return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
 
-    def _alternatives(self, plan: Plan, order: FixedOrder) -> Alternatives:
-        """Find what the plan is compared with: the even cut, and the best cuts without limit or recomputation."""
+    def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
+        """Find the cuts to compare a plan with: the even one, and the best ones without the limit or recomputation.
+
+        All are replayed with the waits of transfers, as the plan was. One that fits and is shorter replaces the plan.
+        """
         pipeline = plan.pipeline
         limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
         recomputes = any(plan.recomputed_per_stage) and not self.interrupted
-        parts = 1 + limited + recomputes
-        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / parts
-        even = exact_makespan(self._replayed(order, order.pipeline))
-        unlimited = plain = None
-        plain_is_infeasible = False
+        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / (1 + limited + recomputes)
+        even, unlimited, plain = self._as_run(order, order.pipeline), None, None
+        costs_nothing = plain_is_infeasible = False
         if limited:
             free = order.without_limit()
-            unlimited = self._quick(free, "none", left).makespan
+            found = self._quick(free, "none", left)
+            unlimited = self._as_run(free, found.cut)
+            costs_nothing = found.bound >= plan.exact_makespan
+            if unlimited is not None and unlimited.exact_makespan < plan.exact_makespan:
+                plan = self._shorter(plan, self._as_run(order, unlimited.pipeline.with_limit(pipeline.limits)))
         if recomputes:
             found = self._quick(order, "none", left)
-            plain, plain_is_infeasible = found.makespan, found.status == "infeasible"
-        return Alternatives(even, unlimited, plain, plain_is_infeasible)
+            plain, plain_is_infeasible = self._as_run(order, found.cut), found.status == "infeasible"
+            plan = self._shorter(plan, plain)
+        return plan, Alternatives(
+            even=_length(even),
+            even_fits=even is None or even.fits,
+            unlimited=_length(unlimited),
+            limit_costs_nothing=costs_nothing,
+            plain=_length(plain),
+            plain_is_infeasible=plain_is_infeasible,
+        )
 
-    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> Any:
+    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> FixedPlan:
         return plan_fixed_order(
             order.pipeline,
             order.label,
@@ -430,6 +517,10 @@ class _Planner:
             stop=lambda: self.interrupted,
             order=order,
         )
+
+
+def _length(schedule: Schedule | None) -> Fraction | None:
+    return None if schedule is None else schedule.exact_makespan
 
 
 def _as_float(value: Fraction | None) -> float | None:

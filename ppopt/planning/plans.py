@@ -1,4 +1,4 @@
-"""Plans: which layers lie on which stage, how long the schedule then takes, and what no other cut can beat."""
+"""Plans: the layers of each stage, the schedule's makespan with them, and a bound on every other cut."""
 
 from __future__ import annotations
 
@@ -8,57 +8,58 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from ppopt.planning.order_as_partition import Recompute
-from ppopt.result import Schedule
+from ppopt.cutting.order_as_partition import Recompute
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.schedule import Schedule, refuse_below_bound
 from reports.numbers import number
 from solver.counted import counted
 from solver.errors import InfeasibleError
-from strategies.cuts import Counts
-from strategies.layouts.frameworks import Export, Planned, exports
-from strategies.pipeline import Pipeline
-from strategies.registry import Strategy
+from strategies.language.registry import Strategy
+from strategies.layouts.frameworks import FRAMEWORKS, Export, Planned, exports
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from strategies.layers import Layers
+    from strategies.model.layers import Layers
 
 
 MOST_SHOWN = 8
-"""A page shows so many plans, the best ones."""
+"""The most plans on a page; the best ones are shown."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan:
-    """The best cut that was found for one order, or for any order on a placement.
+    """The best cut found for one order, or for any order on a placement.
 
     Attributes
     ----------
     name : str
-        The schedule with its options but ``stages``; the file of an order; or ``optimized-`` and the placement.
+        The schedule with its options except ``stages``; the file of an order; or ``optimized-`` and the placement.
     schedule : Schedule
         The order, replayed on this cut: `ppopt.evaluate` gives the same.
     bound : Fraction
-        Proven, exactly: no cut of the model makes this order shorter, or with ``is_free`` any order on this placement.
-        0 where nothing was proven.
+        Proven and exact: with any cut of the model this order takes at least this long; with ``is_free``, any order on
+        this placement does. 0 if nothing was proven.
     status : {"optimal", "feasible"}
         Whether the makespan meets the bound.
     strategy : Strategy or None
         The published schedule, if it is one.
     options : dict of str to int
-        Its options but ``stages``.
+        Its options except ``stages``.
     is_free : bool
-        Whether the order was searched, too.
+        Whether the order was searched as well.
     recomputation : str
-        What might be recomputed.
+        What was allowed to be recomputed.
     uniform_k : int or None
-        Where every stage recomputes as many layers: how many.
+        The number of layers that every stage recomputes, if it is uniform.
     even_makespan : float or None
-        How long the order takes on the even cut; None where it was not asked for.
+        The order's makespan on the even cut; None if not computed.
     seconds : float
-        How long it was looked for.
+        The time of the search.
     reasons : tuple of str
-        Why the layers lie as they do, in sentences.
+        Why the layers are placed as they are, in sentences.
     notes : tuple of str
-        What the user should know of it.
+        Notes for the user.
     """
 
     name: str
@@ -74,6 +75,9 @@ class Plan:
     seconds: float = 0.0
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_below_bound(self.name, self.exact_makespan, self.bound)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -94,10 +98,8 @@ class Plan:
 
     @property
     def exact_makespan(self) -> Fraction:
-        """The same without rounding."""
-        rows = self.schedule.rows
-        ticks = max(row.end for row in rows) - min(row.start for row in rows)
-        return Fraction(ticks, self.schedule.problem.ticks_per_unit)
+        """The exact makespan."""
+        return self.schedule.exact_makespan
 
     @property
     def gap(self) -> float:
@@ -112,7 +114,7 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """The name with the number of stages per device."""
+        """The name, with the number of stages per device."""
         return f"{self.name}, v = {self.stages_per_device}"
 
     @property
@@ -135,18 +137,22 @@ class Plan:
 
     @cached_property
     def exports(self) -> dict[str, Export]:
-        """The cut as each framework takes it, by the framework's name."""
+        """The cut in each framework's format, by the framework's name."""
         planned = Planned(self.pipeline, self.schedule.layout, self.strategy, self.options)
         return {each.framework: each for each in exports(planned)}
 
+    def longer_than(self, other: Plan) -> float:
+        """Return how much longer this plan takes than another, as a ratio."""
+        return float(self.exact_makespan / other.exact_makespan - 1)
+
     @property
     def megatron_layout(self) -> str | None:
-        """The cut in the words of Megatron; None where it cannot run it."""
+        """The cut in Megatron's format; None if Megatron cannot run it."""
         layout = self.exports["Megatron-Core"].value
         return None if layout is None else str(layout)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the plan as plain values, as in ``--format json``."""
+        """Return the plan as plain values, as in ``--format json``."""
         written = self.exports
         return {
             "strategy": self.name,
@@ -187,9 +193,9 @@ class Unplanned:
     name : str
         The order, with its number of stages per device.
     reason : str
-        What is missing where.
+        What is missing, and where.
     is_proven : bool
-        Whether none exists; else the time was too short to find one.
+        Whether no cut exists; otherwise the time was too short to find one.
     """
 
     name: str
@@ -199,14 +205,14 @@ class Unplanned:
 
 @dataclass(frozen=True)
 class ComparedLayout:
-    """Somebody's layout beside the plan for the same order.
+    """The user's layout, compared with the plan for the same order.
 
     Attributes
     ----------
     layout : str
-        As it was given.
+        As given.
     schedule : Schedule
-        The order, replayed on it.
+        The order, replayed on the layout.
     plan : Plan or None
         The plan for the same order and number of stages; None if there is none.
     """
@@ -217,11 +223,11 @@ class ComparedLayout:
 
     @property
     def longer_by(self) -> float | None:
-        """By which part it takes longer than the plan; negative where it is shorter."""
+        """How much longer the layout takes than the plan, as a ratio; negative if it is shorter."""
         return None if self.plan is None else self.schedule.makespan / self.plan.makespan - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain values."""
+        """Return the comparison as plain values."""
         return {
             "layout": self.layout,
             "strategy": self.schedule.strategy,
@@ -240,21 +246,23 @@ class Planning(Sequence[Plan]):
     Attributes
     ----------
     pipeline : Pipeline
-        The model as it was given.
+        The model as given.
     plans : tuple of Plan
-        By makespan; of equal ones that with the least memory first.
+        By makespan, then by least memory.
     unplanned : tuple of Unplanned
         Orders for which no cut was found.
     left_out : tuple of (str, str)
-        Schedules that do not fit the pipeline, with the reason.
+        Schedules left out, with the reason: they do not fit, the time was too short, or an internal error.
     layouts : tuple of ComparedLayout
-        Layouts that were given, beside the plans.
+        The user's layouts, compared with the plans.
+    layouts_left_out : tuple of (str, str)
+        Layouts that could not be compared, with any plan or with some, with the reason.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        Whether Ctrl-C ended the search.
     infeasible : InfeasibleError or None
-        Why nothing fits the memory, where that is proven of every order.
+        Why nothing fits the memory, if that is proven for every order.
     seconds : float
-        How long it took.
+        The time it took.
     """
 
     pipeline: Pipeline
@@ -262,6 +270,7 @@ class Planning(Sequence[Plan]):
     unplanned: tuple[Unplanned, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     layouts: tuple[ComparedLayout, ...] = ()
+    layouts_left_out: tuple[tuple[str, str], ...] = ()
     interrupted: bool = False
     infeasible: InfeasibleError | None = None
     seconds: float = 0.0
@@ -280,16 +289,46 @@ class Planning(Sequence[Plan]):
         """The shortest plan, if there is one."""
         return next(iter(self.plans), None)
 
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """Internal errors, one line per order; the other plans stand."""
+        return internal_errors([*((each.name, each.reason) for each in self.unplanned), *self.left_out])
+
+    def best_for(self, framework: str) -> Plan | None:
+        """Return the shortest plan that a framework can run, both cut and order, if there is one.
+
+        Parameters
+        ----------
+        framework : {"Megatron-Core", "torchtitan", "DeepSpeed"}
+            Its name.
+        """
+        return next((plan for plan in self if plan.exports[framework].is_whole), None)
+
+    def _best_for_each(self) -> dict[str, dict[str, Any] | None]:
+        found = {framework: self.best_for(framework) for framework in FRAMEWORKS}
+        return {
+            framework: None
+            if plan is None
+            else {
+                "strategy": plan.name,
+                "stages_per_device": plan.stages_per_device,
+                "longer_by": plan.longer_than(self.plans[0]),
+            }
+            for framework, plan in found.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
-        """Write all of it as plain values, as in ``--format json``."""
+        """Return everything as plain values, as in ``--format json``."""
         return {
             "pipeline": self.pipeline.to_mapping(),
             "plans": [plan.to_dict() for plan in self.plans],
+            "best_for": self._best_for_each(),
             "unplanned": [
                 {"strategy": each.name, "reason": each.reason, "proven": each.is_proven} for each in self.unplanned
             ],
             "left_out": [{"strategy": name, "reason": reason} for name, reason in self.left_out],
             "layouts": [each.to_dict() for each in self.layouts],
+            "layouts_left_out": [{"layout": layout, "reason": reason} for layout, reason in self.layouts_left_out],
             "interrupted": self.interrupted,
             "seconds": self.seconds,
         }

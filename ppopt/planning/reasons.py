@@ -1,4 +1,4 @@
-"""Why the layers of a plan lie as they do, in sentences."""
+"""Explains in sentences why the layers of a plan are placed as they are."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from fractions import Fraction
 from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
 from solver.counted import counted
-from strategies.cuts import ByKind, counts_by_kind
+from strategies.model.cuts import ByKind, counts_by_kind
 
 CLOSE_TO_LIMIT = 0.97
-"""A device that holds more than this part of its limit is said to be full."""
+"""A device above this share of its limit is called full."""
 
 MOST_DEVICES = 6
-"""Of more devices than this, only the range is named."""
+"""Above this many devices, only the range is named."""
 
 
 @dataclass(frozen=True)
 class Alternatives:
-    """What else was found for the same order, to compare with: makespans, exactly; None where nothing is known.
+    """Exact makespans of other cuts for the same order, to compare with; None if unknown.
+
+    All are of replays with the waits of transfers, as the plan's is.
 
     Attributes
     ----------
     even : Fraction or None
         On the even cut.
+    even_fits : bool
+        Whether the even cut keeps the memory limit.
     unlimited : Fraction or None
         Without the memory limit, the best cut found.
+    limit_costs_nothing : bool
+        Whether it is proven that no cut is shorter without the limit.
     plain : Fraction or None
         Without recomputation, the best cut found within the limit.
     plain_is_infeasible : bool
@@ -36,29 +42,33 @@ class Alternatives:
     """
 
     even: Fraction | None = None
+    even_fits: bool = True
     unlimited: Fraction | None = None
+    limit_costs_nothing: bool = False
     plain: Fraction | None = None
     plain_is_infeasible: bool = False
 
 
 def reasons(plan: Plan, others: Alternatives) -> tuple[str, ...]:
-    """Say why the layers of a plan lie as they do, what a layer more costs, and what memory and recomputation do.
+    """Explain a plan: why its layers are placed so, the cost of one more layer, the effect of memory and recomputation.
 
     Parameters
     ----------
     plan : Plan
-        What is explained.
+        The plan.
     others : Alternatives
-        What it is compared with.
+        The makespans to compare with.
     """
     return tuple(_sentences(plan, others))
 
 
 def _sentences(plan: Plan, others: Alternatives) -> Iterator[str]:
     yield _what_is_proven(plan)
+    yield from _what_is_waited(plan)
     if others.even is not None and others.even > plan.exact_makespan:
         even, longer = float(others.even), float(others.even / plan.exact_makespan - 1)
-        yield f"The even cut takes {_time(plan, even)}, {percent(longer)} longer."
+        exceeds = "" if others.even_fits else ", and exceeds the memory limit"
+        yield f"The even cut takes {_time(plan, even)}, {percent(longer)} longer{exceeds}."
     yield from _what_is_held(plan)
     yield from _what_a_layer_costs(plan)
     yield from _what_memory_forces(plan, others)
@@ -81,8 +91,20 @@ def _what_is_proven(plan: Plan) -> str:
     )
 
 
+def _what_is_waited(plan: Plan) -> Iterator[str]:
+    without = plan.schedule.unhindered_makespan
+    if without is None or without >= plan.exact_makespan:
+        return
+    waiting = plan.exact_makespan - without
+    what = "cuts and orders are" if plan.is_free else "cuts are"
+    yield (
+        f"Waiting transfers (p2p: {plan.pipeline.semantics}) cost {_time(plan, float(waiting))}, "
+        f"{percent(float(waiting / plan.exact_makespan))} of the makespan: {what} chosen as if no transfer waited."
+    )
+
+
 def _what_is_held(plan: Plan) -> Iterator[str]:
-    """Name the devices that hold something special, and those that hold more or fewer layers than most."""
+    """Name the devices with special layers, and those with more or fewer layers than most."""
     names, by_device = _layers_by_device(plan)
     main = _main_kind(plan)
     if main is None or len(by_device) < 2:
@@ -109,11 +131,11 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
     empty = [stage for stage, count in enumerate(plan.layers_per_stage) if not count]
     if empty:
         stages = f"Stage {empty[0]} is" if len(empty) == 1 else f"Stages {', '.join(map(str, empty))} are"
-        yield f"{stages} empty: what passes through costs its transfers only."
+        yield f"{stages} empty: only the transfers cost time."
 
 
 def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
-    """Count the layers of each name on each device, both copies of a bidirectional placement together."""
+    """Count the layers by name on each device, both copies of a bidirectional placement together."""
     kinds = plan.layers.kinds
     by_kind = counts_by_kind(plan.layers, plan.layers_per_stage)
     by_device: list[Counter[str]] = []
@@ -127,7 +149,7 @@ def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
 
 
 def _main_kind(plan: Plan) -> str | None:
-    """Return the kind of which there are most."""
+    """Return the most frequent kind of layers."""
     counts: Counter[str] = Counter()
     for kind in plan.layers.kinds:
         counts[kind.name] += kind.count
@@ -136,7 +158,7 @@ def _main_kind(plan: Plan) -> str | None:
 
 
 def _usual(counts: Sequence[int]) -> int:
-    """Return the number that most have; of equally common ones the one nearest to the middle."""
+    """Return the most common number; among equally common ones, the one nearest to the middle."""
     middle = sorted(counts)[len(counts) // 2]
     common = Counter(counts)
     return max(common, key=lambda count: (common[count], -abs(count - middle)))
@@ -144,7 +166,7 @@ def _usual(counts: Sequence[int]) -> int:
 
 def _compared(count: int, usual: int, name: str) -> str:
     more = count - usual
-    return f"{abs(more)} {name} layer{'s' if abs(more) > 1 else ''} {'more' if more > 0 else 'fewer'}, {count}"
+    return f"{abs(more)} {'more' if more > 0 else 'fewer'} {name} layer{'s' if abs(more) > 1 else ''} ({count})"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -171,10 +193,10 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     pipeline, copies = plan.pipeline, len(plan.schedule.layout.homes)
     work = kind.costs.forward + kind.costs.backward
     cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
-    what = f"{kind.glue} {kind.name} layers" if kind.glue > 1 else f"One {kind.name} layer"
+    what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
     where = "on any device costs m" if copies == 1 else f"on any stage costs each of its two devices m ÷ {copies}"
     share = percent(float(cost / plan.exact_makespan))
-    yield f"{what} more {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
+    yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
 
 
 def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -200,7 +222,10 @@ def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
             f"{number(plan.peak_memory[worst])} of {number(limits[worst] or 0)}."
         )
     elif not forced and others.unlimited is not None:
-        yield "The memory limit costs nothing here: no shorter cut is known without it."
+        if others.limit_costs_nothing:
+            yield "The memory limit costs nothing here: it is proven that no cut is shorter without it."
+        else:
+            yield "No shorter cut is known without the memory limit."
 
 
 def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -215,9 +240,9 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
     longest, saved, device = _effect(plan, again)
     share, are = percent(float(longest / plan.exact_makespan)), "is" if count == 1 else "are"
     yield (
-        f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}: device {device} works "
-        f"{_time(plan, float(longest))} longer for it ({share} of the makespan), and a microbatch keeps "
-        f"{number(float(saved))} less there."
+        f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}. On device {device} that adds "
+        f"{_time(plan, float(longest))} of work ({share} of the makespan) and saves {number(float(saved))} of memory "
+        f"per microbatch{'' if len(plan.schedule.layout.homes) == 1 else ', on average'}."
     )
     if others.plain_is_infeasible:
         yield "Without recomputation no cut fits the memory."
@@ -230,7 +255,7 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
 
 
 def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
-    """Find the device on which recomputation takes longest: that time, and what a microbatch then keeps less there."""
+    """Find the device with the longest recomputation: return its time, its saving per microbatch, and the device."""
     found: list[tuple[Fraction, Fraction, int]] = []
     for device, local in enumerate(plan.schedule.layout.local_stages):
         time, saved = Fraction(0), Fraction(0)
@@ -238,7 +263,8 @@ def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
             for kind, count in zip(plan.layers.kinds, again[stage], strict=True):
                 if count and kind.recomputed is not None:
                     time += len(microbatches) * count * (kind.recomputed.backward - kind.costs.backward)
-                    saved += count * (kind.costs.activation - kind.recomputed.activation)
+                    passes = Fraction(len(microbatches), plan.pipeline.microbatches)
+                    saved += passes * count * (kind.costs.activation - kind.recomputed.activation)
         found.append((time, saved, -device))
     time, saved, device = max(found)
     return time, saved, -device

@@ -1,4 +1,4 @@
-"""Costs from what was measured, traces and timer logs, and what was measured beside what was predicted.
+"""Derives costs from traces and timer logs, and compares measurements with predictions.
 
-Nothing here runs a schedule: what runs one on real processes is in ``rehearsal``.
+Nothing here runs a schedule: ``rehearsal`` runs schedules on real processes.
 """

@@ -1,4 +1,4 @@
-"""A prediction against what was measured: the same actions, the times beside each other, the differences by name."""
+"""Compares a prediction with a measurement: the same actions, both times, the largest differences by name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import cast
 
 from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction
 from ppopt.profiling.timeline import orders_of
-from ppopt.result import Schedule
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
-from reports.numbers import grouped, percent, with_unit
+from reports.numbers import MEASURED, grouped, percent, with_unit
 from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Placed, Problem, Task, tasks_of
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 FINEST = 1_000_000
-"""Ticks in one unit of time, at least: measured times do not fall on the prediction's own."""
+"""Least ticks per unit of time: measured times do not fall on the prediction's ticks."""
 
 NAMED = 6
-"""How many differences are named."""
+"""The most differences to name."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Against:
     predicted, measured : Schedule
         Both in the prediction's unit of time; the measured one has the status ``measured``.
     differences : tuple of str
-        The largest differences, in words: whole, by stage and kind, and where a device waited longer than predicted.
+        The largest differences, in words: in total, by stage and kind, and where a device waited longer than predicted.
     """
 
     predicted: Schedule
@@ -43,12 +43,12 @@ class Against:
 
 
 def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: str = "ms") -> Against:
-    """Put a measured step beside its prediction.
+    """Compare a measured step with its prediction.
 
     Parameters
     ----------
     predicted : Schedule
-        What was predicted.
+        The prediction.
     actions : sequence of MeasuredAction
         One step, all devices.
     unit : {"s", "ms", "us"}
@@ -57,7 +57,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     Raises
     ------
     InputError
-        If other actions were measured than the order has.
+        If the measured actions differ from the order's.
     """
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
@@ -73,7 +73,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         problem=problem,
         actions=orders_of(actions, problem.devices),
         rows=rows,
-        bound=None,
+        proven=None,
         bound_held_by=None,
         notes=(),
         unhindered_makespan=None,
@@ -83,7 +83,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
 
 
 def _check_same_order(predicted: Schedule, actions: Sequence[MeasuredAction]) -> None:
-    """Refuse a measurement of other actions, or of the same in another order."""
+    """Refuse a measurement of other actions, or of the same actions in another order."""
     _check_same_actions(predicted, actions)
     ran: dict[int, list[Op]] = defaultdict(list)
     for each in sorted(actions, key=lambda each: (each.start, each.end)):
@@ -135,7 +135,7 @@ def _with_finer_ticks(problem: Problem) -> Problem:
 
 
 def _rows(actions: Sequence[MeasuredAction], ticks: float) -> list[Placed]:
-    """Place the actions from time 0 on; a device's clock may not let two of them overlap, but the halves of a block."""
+    """Place the actions from time 0 on; shift any that overlap on a device, except the halves of a block."""
     first = min(each.start for each in actions)
     rows: list[Placed] = []
     ends: dict[int, int] = defaultdict(int)
@@ -150,7 +150,7 @@ def _rows(actions: Sequence[MeasuredAction], ticks: float) -> list[Placed]:
 
 
 def _as_they_ran(actions: Sequence[MeasuredAction]) -> list[list[MeasuredAction]]:
-    """List what ran as one, device by device in the order of time: an action, or the halves of a block, F first."""
+    """List what ran as one unit, per device in order of time: an action, or the halves of a block, F first."""
     together: dict[tuple[int, object], list[MeasuredAction]] = defaultdict(list)
     for place, each in enumerate(actions):
         together[each.device, ("alone", place) if each.block is None else each.block].append(each)
@@ -162,7 +162,7 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
     longer = measured.makespan / predicted.makespan - 1
     unit = predicted.pipeline.unit
     yield (
-        f"The step takes {grouped(measured.makespan)} instead of {with_unit(grouped(predicted.makespan), unit)} "
+        f"The step takes {_shown(measured.makespan)} instead of {with_unit(_shown(predicted.makespan), unit)} "
         f"({_signed(longer)}); "
         f"{percent(measured.bubble_ratio)} of the device time is idle instead of {percent(predicted.bubble_ratio)}."
     )
@@ -170,6 +170,11 @@ def _differences(predicted: Schedule, measured: Schedule) -> Iterable[str]:
         yield "The times differ by an order of magnitude: are the costs in the unit that --unit says?"
     yield from _by_stage_and_kind(predicted, measured)
     yield from _by_wait(predicted, measured)
+
+
+def _shown(value: float) -> str:
+    """Format a predicted time for comparison with a measured one."""
+    return grouped(value, MEASURED)
 
 
 def _signed(ratio: float) -> str:
@@ -184,14 +189,14 @@ def _by_stage_and_kind(predicted: Schedule, measured: Schedule) -> list[str]:
         was, now = median(before[what]), median(after[what])
         changes.append((abs(now - was) * len(after[what]), what, was, now))
     return [
-        f"{what} takes {grouped(now)} instead of {with_unit(grouped(was), unit)} ({_signed(now / was - 1)})."
+        f"{what} takes {_shown(now)} instead of {with_unit(_shown(was), unit)} ({_signed(now / was - 1)})."
         for effect, what, was, now in sorted(changes, reverse=True)[:NAMED]
         if effect > 0.001 * predicted.makespan
     ]
 
 
 def _durations(schedule: Schedule) -> dict[str, list[float]]:
-    """List the durations of each kind of action on each stage; a block counts once, by its two stages."""
+    """List the durations of each kind of action on each stage; a block counts once, under its two stages."""
     scale = schedule.problem.ticks_per_unit
     durations: dict[str, list[float]] = defaultdict(list)
     for place, row in enumerate(schedule.rows):
@@ -206,12 +211,12 @@ def _durations(schedule: Schedule) -> dict[str, list[float]]:
 
 
 def _by_wait(predicted: Schedule, measured: Schedule) -> list[str]:
-    """Name the actions before which a device idles much longer, or shorter, than predicted."""
+    """Name the actions before which a device idles much longer or shorter than predicted."""
     before, after, unit = _idle_before(predicted), _idle_before(measured), predicted.pipeline.unit
     homes = {_op(row): row.device for row in measured.rows}
     changes = sorted(((after[op] - before[op], op) for op in after), key=lambda change: -abs(change[0]))
     return [
-        f"Device {homes[op]} idles {grouped(after[op])} before {op} instead of {with_unit(grouped(before[op]), unit)}."
+        f"Device {homes[op]} idles {_shown(after[op])} before {op} instead of {with_unit(_shown(before[op]), unit)}."
         for change, op in changes[:NAMED]
         if abs(change) > 0.002 * predicted.makespan
     ]

@@ -1,4 +1,4 @@
-"""From what the ranks recorded to one measurement."""
+"""Combines the records of all ranks into one measurement."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from ppopt.profiling.clocks import bounds, estimate_offsets
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.ranks import choose_devices
-from ppopt.profiling.runs import Run
+from ppopt.profiling.recordings import Recording
 from ppopt.profiling.steps import Step, choose_steps, first_is_the_first, number_steps, share_clock
 from ppopt.profiling.transfers import transfers
 
 
-def assemble(runs: Sequence[Run], skip: int | None) -> Measurement:
-    """Put the ranks together: devices, steps, one clock.
+def assemble(runs: Sequence[Recording], skip: int | None) -> Measurement:
+    """Combine the ranks: identify devices and steps, and use one clock.
 
     Parameters
     ----------
-    runs : sequence of Run
-        Those of all files.
+    runs : sequence of Recording
+        The runs of all files.
     skip : int or None
-        How many of the first steps are warm-up; None to decide.
+        The number of warm-up steps at the start; None to decide here.
 
     Raises
     ------
     InputError
-        If a rank appears twice, or a stage was run by no rank.
+        If a rank appears twice, or no rank ran a stage.
     """
     devices, device_notes = choose_devices(runs)
     steps, step_notes = number_steps(devices)
@@ -83,7 +83,7 @@ def _on_one_clock(actions: Sequence[MeasuredAction], offsets: Sequence[float]) -
 
 
 def _without_waits(actions: Sequence[MeasuredAction], blind: set[int]) -> Sequence[MeasuredAction]:
-    """Let no action of these devices start before the end of what it waits for."""
+    """On these devices, move each start to at least the end of the action that it waits for."""
     if not blind:
         return actions
     ready: dict[tuple[int, int, float], float] = {}

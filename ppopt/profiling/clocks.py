@@ -1,6 +1,6 @@
-"""Clock offsets between ranks, from what cannot have happened before what.
+"""Clock offsets between ranks, from the necessary order of events.
 
-A consumer cannot start before its producer has ended, on whatever device. Each such pair says how far one clock may be
+A consumer cannot start before its producer has ended, on any device. Each such pair limits how far one clock may be
 ahead of the other; pairs in both directions bracket the offset.
 """
 
@@ -13,29 +13,30 @@ import networkx as nx
 
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import Transfer
+from reports.numbers import milliseconds
 
 Pairs = dict[tuple[int, int], float]
-"""For (i, j): by how much the clock of i may at most be moved forward against that of j."""
+"""For (i, j): how far the clock of i may at most be moved forward relative to that of j."""
 
 NEGLIGIBLE = 1e-6
 
 
 class Clocks(NamedTuple):
-    """The milliseconds to add to each device's clock, and what should be known of them."""
+    """The milliseconds to add to each device's clock, and notes on them."""
 
     offsets: tuple[float, ...]
     notes: list[str]
 
 
 def bounds(found: Iterable[Transfer], only_ends: Callable[[MeasuredAction], bool] = lambda _: False) -> Pairs:
-    """Gather how far clocks may be moved: i before j at most by the least time from an end on i to a start on j.
+    """Find how far clocks may be moved: i against j by at most the least time from an end on i to a start on j.
 
     Parameters
     ----------
     found : iterable of Transfer
-        What went between devices.
+        The transfers between devices.
     only_ends : callable
-        Tells of which consumers only the end says something: their start may lie before what they waited for.
+        Returns whether only the end of a consumer is reliable: its recorded start may precede the end of its wait.
     """
     pairs: Pairs = {}
     for transfer in found:
@@ -52,12 +53,12 @@ def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
     Parameters
     ----------
     devices : int
-        How many there are.
+        The number of devices.
     pairs : dict
-        As `bounds` gives them.
+        As `bounds` returns them.
     shared : bool
-        Whether all times are of one clock already. Then the offsets are 0 where nothing speaks against it; else they
-        are the middle of what is possible, as if transfers took as long there as back.
+        Whether all times are of one clock already. Then the offsets are 0 unless that is contradicted; otherwise they
+        are the middle of the possible range, as if transfers took equally long in both directions.
     """
     notes: list[str] = []
     offsets = [0.0] * devices if shared else _middles(devices, pairs, notes)
@@ -70,7 +71,7 @@ def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
     if changes is None:
         notes.append(
             "no clock offsets let every action start after the end of what it waits for; they are "
-            f"{-min(left.values()):.4g} ms short at worst"
+            f"{milliseconds(-min(left.values()))} ms short at worst"
         )
         return Clocks(tuple(offsets), notes)
     offsets = [offset + change for offset, change in zip(offsets, changes, strict=True)]
@@ -109,14 +110,14 @@ def _middles(devices: int, pairs: Mapping[tuple[int, int], float], notes: list[s
 
 
 def _middle(upper: float | None, at_least: float | None) -> float:
-    """Give the middle of −at_least … upper, or the one end that there is."""
+    """Return the middle of −at_least … upper, or the only end that is known."""
     if upper is None:
         return -(at_least or 0.0)
     return upper if at_least is None else (upper - at_least) / 2
 
 
 def _least_changes(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[float] | None:
-    """Move clocks back, or forward, by no more than they must, whichever is less; None if nothing helps."""
+    """Move clocks back, or forward, as little as necessary, whichever is less; None if neither helps."""
     back = _moved_back(devices, pairs)
     forward = _moved_back(devices, {(j, i): bound for (i, j), bound in pairs.items()})
     if back is None or forward is None:
@@ -125,7 +126,7 @@ def _least_changes(devices: int, pairs: Mapping[tuple[int, int], float]) -> list
 
 
 def _moved_back(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[float] | None:
-    """Find the changes of at most 0 nearest to it that keep all bounds: shortest paths; None where there are none."""
+    """Find the smallest backward changes (at most 0) that keep all bounds, by shortest paths; None if none exist."""
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_weighted_edges_from((-1, device, 0.0) for device in range(devices))
     graph.add_weighted_edges_from((j, i, bound) for (i, j), bound in pairs.items())
@@ -137,7 +138,7 @@ def _moved_back(devices: int, pairs: Mapping[tuple[int, int], float]) -> list[fl
 
 
 def _described(offsets: Iterable[float], pairs: Mapping[tuple[int, int], float]) -> str:
-    listed = ", ".join(f"{offset:+.4g}" for offset in offsets)
+    listed = ", ".join(f"{'' if offset < 0 else '+'}{milliseconds(offset)}" for offset in offsets)
     brackets = [(pairs[i, j] + pairs[j, i]) / 2 for i, j in pairs if i < j and (j, i) in pairs]
-    sure = f"; transfers in both directions pin them down to ± {max(brackets):.3g} ms" if brackets else ""
+    sure = f"; transfers in both directions pin them down to ± {milliseconds(max(brackets))} ms" if brackets else ""
     return f"clock offsets were added to the devices, inferred from which actions waited for which: {listed} ms{sure}"

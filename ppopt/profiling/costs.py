@@ -1,4 +1,4 @@
-"""Costs from a measurement: what each stage's operations take, and a transfer."""
+"""Costs from a measurement: the times of each stage's operations, and of a transfer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.transfers import transfers
+from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.backward_halves import SPLIT_TOLERANCE
+from strategies.model.backward_halves import SPLIT_TOLERANCE
 
 SHORTEST = 1e-6
-"""Milliseconds: an operation that does nothing is given a nanosecond, since durations must be more than 0."""
+"""Milliseconds: an operation that does nothing gets a nanosecond, since durations must be greater than 0."""
 
 KEYS = {
     "F": "forward",
@@ -35,7 +36,7 @@ class Spread(NamedTuple):
     times: int
 
     def __str__(self) -> str:
-        return f"p10 {self.p10:.4g}, p90 {self.p90:.4g}, {counted(self.times, 'time')}"
+        return f"p10 {milliseconds(self.p10)}, p90 {milliseconds(self.p90)}, {counted(self.times, 'time')}"
 
 
 Spreads = dict[str, dict[int, Spread]]
@@ -49,7 +50,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def measure_spreads(actions: Sequence[MeasuredAction]) -> Spreads:
-    """Gather the durations of each kind of operation on each stage; of blocks by the stage of the forward."""
+    """Collect the durations of each kind of operation on each stage; blocks count under the stage of their forward."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for action in actions:
         if action.block is None:
@@ -64,10 +65,10 @@ def measure_spreads(actions: Sequence[MeasuredAction]) -> Spreads:
 
 
 def measure_latency(actions: Sequence[MeasuredAction]) -> Spread | None:
-    """Take the time from a producer's end to its consumer's start where the consumer's device stood idle for it.
+    """Measure the time from a producer's end to its consumer's start, if the consumer's device was idle in between.
 
-    Blocks count only where nothing else waited, and then the later of their two inputs: their halves may have run one
-    after the other, and waited in the middle. None if nothing was waited for.
+    Blocks count only if no other action waited, and then by the later of their two inputs: their halves may have run
+    one after the other, and waited in the middle. None if nothing waited.
     """
     plain: list[float] = []
     latest: dict[tuple[int, int, float], tuple[float, float]] = {}
@@ -84,14 +85,14 @@ def measure_latency(actions: Sequence[MeasuredAction]) -> Spread | None:
 
 
 class Times(NamedTuple):
-    """The mapping ``times`` of a configuration, and what should be known of it."""
+    """The mapping ``times`` of a configuration, with notes on it."""
 
     columns: dict[str, list[float]]
     notes: list[str]
 
 
 def make_times(spreads: Spreads, stages: int) -> Times:
-    """Fill in the times of all stages from those that were measured.
+    """Fill in the times of all stages from the measured ones.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def _refuse_missing(medians: Mapping[str, Mapping[int, float]], stages: int) -> 
 def _from_blocks(
     medians: dict[str, dict[int, float]], blocks: Mapping[int, float], stages: int, notes: list[str]
 ) -> None:
-    """Where a stage ran its forwards or backwards in blocks only, take a third or two thirds of a block for one."""
+    """If a stage ran forwards or backwards only in blocks, use a third of a block for F and two thirds for B."""
     if not blocks:
         return
     usual = float(np.mean(list(blocks.values())))
@@ -150,13 +151,13 @@ def _from_blocks(
 
 
 def _complete_backwards(medians: dict[str, dict[int, float]], stages: int, notes: list[str]) -> None:
-    """Where some stages ran B and others I and W, give both to all."""
+    """If some stages ran B and others I and W, give both to all stages."""
     whole, to_input, to_weight = (medians[key] for key in ("backward", "backward_input", "backward_weight"))
     if not to_input or not to_weight:
         to_input.clear()
         to_weight.clear()
         return
-    # PyTorch's I of stage 0 does nothing, and its W the whole backward
+    # in PyTorch, I of stage 0 does nothing, and W is the whole backward
     shared = [stage for stage in to_input if stage in to_weight and stage]
     share = sum(to_input[s] for s in shared) / sum(to_input[s] + to_weight[s] for s in shared) if shared else 0.5
     for stage in range(stages):
@@ -174,7 +175,7 @@ def _complete_backwards(medians: dict[str, dict[int, float]], stages: int, notes
 
 
 def _settle(medians: dict[str, dict[int, float]], spreads: Spreads, notes: list[str]) -> None:
-    """Keep B and its halves within what a configuration allows: what was measured less often gives way."""
+    """Make B and its halves agree as far as a configuration requires: the one measured less often is changed."""
     whole, to_input, to_weight = (medians[key] for key in ("backward", "backward_input", "backward_weight"))
     if not to_input:
         return
@@ -182,20 +183,19 @@ def _settle(medians: dict[str, dict[int, float]], spreads: Spreads, notes: list[
         if _agree(whole[stage], to_input[stage], to_weight[stage]):
             continue
         found, halves = whole[stage], to_input[stage] + to_weight[stage]
+        shown, of_halves = milliseconds(found), milliseconds(halves)
         counts = [spreads.get(key, {}).get(stage) for key in ("backward", "backward_input")]
         often = [each.times if each else 0 for each in counts]
         if often[0] > often[1]:
             to_input[stage], to_weight[stage] = (each * found / halves for each in (to_input[stage], to_weight[stage]))
-            notes.append(
-                f"stage {stage}: I + W took {halves:.4g} ms and B {found:.4g} ms; I and W were scaled to match B"
-            )
+            notes.append(f"stage {stage}: I + W took {of_halves} ms and B {shown} ms; I and W were scaled to match B")
         else:
             whole[stage] = halves
-            notes.append(f"stage {stage}: B took {found:.4g} ms and I + W {halves:.4g} ms; I + W was used for B")
+            notes.append(f"stage {stage}: B took {shown} ms and I + W {of_halves} ms; I + W was used for B")
 
 
 def _agree(whole: float, to_input: float, to_weight: float) -> bool:
-    tolerance = float(SPLIT_TOLERANCE) * (1 - 1e-5)  # the numbers are rounded afterwards
+    tolerance = float(SPLIT_TOLERANCE) * (1 - 1e-5)  # leaves room for later rounding
     halves_are_less = max(to_input, to_weight) < whole * (1 - 1e-5)
     return halves_are_less and abs(to_input + to_weight - whole) <= tolerance * whole
 
@@ -221,7 +221,7 @@ def _forward_and_backward(medians: Mapping[str, Mapping[int, float]], stage: int
 
 
 def spread_rows(spreads: Spreads, latency: Spread | None) -> Iterator[dict[str, object]]:
-    """List the spreads, a row for each operation of each stage."""
+    """Yield the spreads, one row per operation of each stage."""
     for key, by_stage in spreads.items():
         for stage, each in by_stage.items():
             yield {"key": key, "stage": stage, **each._asdict()}

@@ -1,4 +1,4 @@
-"""Finding and opening the files that were given, plain or gzipped."""
+"""Finds and opens the given files, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
+from strategies.model.numbers import in_one_line, shown
 
 _ENDINGS = (".json", ".json.gz", ".gz", ".trace")
 DEEPEST = 1000
-"""Brackets that open within one read and do not close."""
+"""The most unclosed brackets within one read."""
 
 READ_ERRORS = (OSError, EOFError)
-"""What reading a damaged file raises."""
+"""The errors raised by reading a damaged file."""
 
 
 def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List the files that are meant: those named, and those of the folders named.
+    """List the named files, and those in the named folders.
 
     Raises
     ------
     InputError
-        If there is none, one does not exist, or one is named twice.
+        If there are none, one does not exist, or one is named twice.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(_each(paths))
     if not given:
@@ -66,19 +66,19 @@ def _expand(path: object) -> list[Path]:
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sort ``rank10`` behind ``rank9``."""
+    """Return a key that sorts ``rank10`` after ``rank9``."""
     digits = "".join(letter if letter.isdecimal() else " " for letter in name).split()
     return [(int(part[:18]), part) for part in digits] + [(0, name)]
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[_Shallow]:
-    """Open a file for reading, gunzipping it where it is gzipped, without a byte-order mark.
+    """Open a file for reading, unpacked if gzipped, without a byte-order mark.
 
     Raises
     ------
     InputError
-        If it cannot be opened.
+        If the file cannot be opened.
     """
     try:
         raw = path.open("rb")
@@ -95,7 +95,7 @@ class _Readable(Protocol):
 
 
 class _Unpacked:
-    """A gzipped file that ends where no more of it can be unpacked, so that nothing of a cut one is lost."""
+    """A gzipped file that ends where unpacking fails, so that a truncated file is read as far as possible."""
 
     def __init__(self, file: _Readable) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _Unpacked:
         self._unpack = zlib.decompressobj(wbits=31)
 
     def read(self, size: int = -1) -> bytes:
-        """Read on, about as much as is asked for.
+        """Read on, about as much as requested.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class _Unpacked:
             If not even the beginning can be unpacked.
         """
         while size:
-            if self._unpack.eof:  # another one may follow
+            if self._unpack.eof:  # another gzip member may follow
                 self._left, self._unpack = self._unpack.unused_data, zlib.decompressobj(wbits=31)
             packed = self._left or self._file.read(1 << 14)
             if not packed:
@@ -135,7 +135,7 @@ class _Unpacked:
 
 
 class _Shallow:
-    """A file that refuses to be nested very deeply; a parser would take memory with the square of the depth."""
+    """A file that refuses very deep nesting, since a parser's memory grows with the square of the depth."""
 
     def __init__(self, file: _Readable) -> None:
         self._file = file
@@ -147,7 +147,7 @@ class _Shallow:
         Raises
         ------
         ValueError
-            If far more brackets open here than close.
+            If far more brackets open in this part than close.
         """
         part = self._file.read(size)
         if not self._is_begun and size:
@@ -158,7 +158,7 @@ class _Shallow:
 
 
 def number_in(path: str) -> int | None:
-    """Read the rank off a file's name: the number behind ``rank``, else the last one."""
+    """Read the rank from a file's name: the number after ``rank``, or else the last number."""
     name = Path(path).name.lower()
     digits = "".join(letter if letter.isascii() and letter.isdecimal() else " " for letter in name)
     _, found, _ = name.partition("rank")

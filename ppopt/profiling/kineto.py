@@ -18,11 +18,11 @@ import ijson  # type: ignore[import-untyped]
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.receives import Receive, Waits
 from ppopt.profiling.recognition import Recognised
-from ppopt.profiling.runs import OF_THE_RANK, Range, Run, StepMark
+from ppopt.profiling.recordings import OF_THE_RANK, Range, Recording, StepMark
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.numbers import in_one_line
+from strategies.model.actions import Op
+from strategies.model.numbers import in_one_line
 
 _ACTION = re.compile(
     r"(?<!\w)PP:(?:(\d{1,9})([FBIW])(\d{1,9})|\((\d{1,9})([FB])(\d{1,9});(\d{1,9})([FB])(\d{1,9})\)OVERLAP_F_B)(?!\w)",
@@ -35,7 +35,7 @@ _RECEIVE = re.compile(r"(?:^|\b|:)(?:i?recv_?|wait)(?:$|\b)", re.ASCII)
 
 GPU, GRAPH, CPU = "gpu_user_annotation", "kernel", "user_annotation"
 _PREFERRED = (GPU, GRAPH, CPU, "cpu_op", "")
-"""Where actions are looked for, the best first: work on the streams, else what the CPU did."""
+"""Categories in which to look for actions, best first: work on the streams, or else on the CPU."""
 
 WHAT_TO_TURN_ON = (
     "they come from the schedules of torch.distributed.pipelining that run an order (_PipelineScheduleRuntime and its "
@@ -53,7 +53,7 @@ class _Event(NamedTuple):
 
 @dataclass
 class _Found:
-    """What is kept of a trace."""
+    """The parts of a trace that are kept."""
 
     actions: dict[str, list[_Event]] = field(default_factory=lambda: defaultdict(list))
     plain: list[_Event] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Found:
     broken: str = ""
 
     def add(self, event: object) -> None:
-        """Keep an event if it matters."""
+        """Keep an event if it is relevant."""
         self.events += 1
         if not isinstance(event, dict):
             return
@@ -119,7 +119,7 @@ class _Found:
         self.latest_kernel[event.lane] = event
 
     def finish(self) -> None:
-        """Close the ranges that are made of kernels."""
+        """Close the ranges that consist of kernels."""
         self.actions[GRAPH] += self.latest_kernel.values()
         self.latest_kernel = {}
 
@@ -132,7 +132,7 @@ def _ops(found: re.Match[str]) -> tuple[Op, ...]:
 
 
 def _span(event: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Read an event's times in milliseconds; None if they are none."""
+    """Read an event's times in milliseconds; None if they are not times."""
     start, duration = event.get("ts"), event.get("dur")
     for value in (start, duration):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -144,7 +144,7 @@ def _span(event: Mapping[str, Any]) -> tuple[float, float] | None:
     return start / 1000, (start + duration) / 1000
 
 
-def read_trace(file: Recognised, first_base: int) -> Run:
+def read_trace(file: Recognised, first_base: int) -> Recording:
     """Read the trace of a rank.
 
     Parameters
@@ -157,7 +157,7 @@ def read_trace(file: Recognised, first_base: int) -> Run:
     Raises
     ------
     InputError
-        If it has no range of a pipeline's action.
+        If the trace has no range of a pipeline's action.
     """
     found = _collect(file.path, file.prefix)
     name = in_one_line(file.path)
@@ -169,7 +169,7 @@ def read_trace(file: Recognised, first_base: int) -> Run:
     on_streams = category in (GPU, GRAPH)
     events = _on_one_stream(events) if on_streams else _outermost(events)
     waits = Waits(found.receives, _arrivals(found, category), on_streams=on_streams)
-    run = Run(
+    run = Recording(
         path=name,
         rank=_rank(file.head),
         ranges=[Range(ops, start + shift, end + shift, waited) for ops, start, end, waited in waits.apply(events)],
@@ -212,7 +212,7 @@ def _nothing_in(found: _Found) -> str:
 
 
 def _on_one_stream(events: list[_Event]) -> list[_Event]:
-    """Take each action once: from the stream that has most of the work, or where that lacks it, from the others."""
+    """Take each action once: from the stream with the most work, or from another if that stream lacks it."""
     busy: Counter[str] = Counter()
     for event in events:
         busy[event.lane] += round((event.end - event.start) * 1e6)
@@ -226,7 +226,7 @@ def _on_one_stream(events: list[_Event]) -> list[_Event]:
 
 
 def _outermost(events: list[_Event]) -> list[_Event]:
-    """Drop what lies inside a range of the same action, which a wrapper opened."""
+    """Drop ranges that lie inside a range of the same action, opened by a wrapper."""
     kept: list[_Event] = []
     for event in sorted(events, key=lambda event: (event.start, -event.end)):
         if kept and kept[-1].ops == event.ops and event.end <= kept[-1].end:
@@ -279,7 +279,7 @@ def _base(head: Mapping[str, Any]) -> int | None:
 
 
 def first_base(heads: list[Mapping[str, Any]]) -> int:
-    """Give the nanosecond from which the times of several traces are counted."""
+    """Return the nanosecond from which the times of several traces are counted."""
     return min((base for head in heads if (base := _base(head)) is not None), default=0)
 
 

@@ -1,4 +1,4 @@
-"""What was measured on real devices: when each action of each step ran."""
+"""Measurements on real devices: when each action of each step ran."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from solver.errors import InputError
-from strategies.numbers import shown
-from strategies.pipeline import Pipeline
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
 
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
-"""In one unit of time of a configuration, by the unit's name."""
+"""Milliseconds per unit of time of a configuration, by the unit's name."""
 
 _SPELT = {"µs": "us", "μs": "us", "usec": "us", "msec": "ms", "sec": "s"}
 
 
 def unit_of_times(pipeline: Pipeline, given: str | None) -> str:
-    """Return in what unit a pipeline's times are to be taken: as given, else as it says itself, else milliseconds.
+    """Return the unit of a pipeline's times: as given, or else the pipeline's own, or else milliseconds.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Its ``unit`` counts where it is one of those that are known.
+        Its ``unit`` counts if it is a known one.
     given : {"s", "ms", "us"} or None
-        What the user says besides.
+        The user's unit.
 
     Raises
     ------
     InputError
-        If the two contradict each other, or what is given is not known.
+        If the two contradict each other, or the given unit is unknown.
     """
     if given is not None and given not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {shown(given)}")
@@ -46,7 +46,7 @@ class MeasuredAction(NamedTuple):
     Attributes
     ----------
     step : int
-        Which step, 0-based, as counted by its device.
+        The step, counted from 0 by its device.
     device : int
         The pipeline rank.
     stage : int
@@ -56,11 +56,11 @@ class MeasuredAction(NamedTuple):
     microbatch : int
         The microbatch.
     start, end : float
-        When, in milliseconds of one clock, with the time that it waited for its inputs left out of the front.
+        In milliseconds of one clock; an initial wait for inputs is excluded.
     waited : float or None
-        Milliseconds that it waited for its inputs before ``start``, where that is known.
+        Milliseconds of waiting for inputs before ``start``, if known.
     block : int or None
-        The same number for the halves of an overlapped block of a device and step, where they ran as one.
+        A number shared by the two halves of an overlapped block of a device and step, if they ran as one.
     """
 
     step: int
@@ -81,15 +81,15 @@ class Measurement:
     Attributes
     ----------
     devices, stages, microbatches : int
-        Its sizes.
+        The pipeline's sizes.
     actions : tuple of MeasuredAction
-        All that was measured, of all steps.
+        All measured actions, of all steps.
     skipped : dict of int to str
         Steps that do not count, with the reason, such as warm-up.
     offsets : tuple of float
-        For each device the milliseconds that were added to its clock.
+        For each device, the milliseconds added to its clock.
     notes : tuple of str
-        What a reader should know, e.g. which ranks were taken for copies of a device.
+        Notes for the reader, e.g. which ranks were treated as copies of a device.
     """
 
     devices: int

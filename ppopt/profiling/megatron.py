@@ -1,4 +1,4 @@
-"""Timer logs of a patched Megatron, as PP-Emulation takes them: one flat JSON per rank, in milliseconds."""
+"""Timer logs of a patched Megatron, in PP-Emulation's format: one flat JSON per rank, in milliseconds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ppopt.profiling.files import number_in
-from ppopt.profiling.runs import Range, Run
+from ppopt.profiling.recordings import Range, Recording
 from solver.errors import InputError
-from strategies.actions import Op
-from strategies.numbers import in_one_line, shown
+from strategies.model.actions import Op
+from strategies.model.numbers import in_one_line, shown
 
 TIMER_KEY = re.compile(r"(forward|backward(?:_input|_weight|_D|_W)?)-(\d{1,9})(?:-(\d{1,9}))?-(start|end)", re.ASCII)
 _KINDS = {
@@ -35,16 +35,16 @@ def is_timer_log(content: Mapping[str, Any]) -> bool:
     return any(TIMER_KEY.fullmatch(key) for key in content)
 
 
-def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
+def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Recording]:
     """Read the logs of all ranks.
 
-    Ranks are those that the files' names end in, or the order of the files where not every name has one of its own.
-    Stage p·chunk + rank is a rank's chunk.
+    Ranks are the numbers at the end of the files' names, or the order of the files unless every name has a number of
+    its own. A rank's chunk is stage p·chunk + rank.
 
     Raises
     ------
     InputError
-        If a time is missing or is no time.
+        If a time is missing or is not a time.
     """
     logs = list(logs)
     numbers = [number_in(path) for path, _ in logs]
@@ -56,7 +56,7 @@ def read_timer_logs(logs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Run]:
     return runs
 
 
-def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> Run:
+def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> Recording:
     times: dict[_Timer, dict[str, list[float]]] = {}
     others = 0
     for key, value in content.items():
@@ -71,7 +71,7 @@ def _read_log(path: str, content: Mapping[str, Any], rank: int, ranks: int) -> R
         (each for timer, moments in times.items() for each in _ranges(path, timer, moments, rank, ranks)),
         key=lambda each: each.start,
     )
-    run = Run(path, rank, ranges)
+    run = Recording(path, rank, ranges)
     if others:
         run.notes.append(f"{in_one_line(path)}: {others} entries that are neither forwards nor backwards were skipped")
     return run

@@ -1,4 +1,4 @@
-"""Costs from traces: what `ppopt.profile` gives."""
+"""Costs from traces: the result of `ppopt.profile`."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from functools import cached_property
 from typing import Any
 
 from ppopt.profiling.costs import Spread, Spreads, make_times, measure_latency, measure_spreads, spread_rows
-from ppopt.profiling.homes import placement_of, stages_of
 from ppopt.profiling.measurement import MeasuredAction, Measurement
+from ppopt.profiling.placement import placement_of, stages_of
 from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
+from reports.numbers import milliseconds
 from solver.counted import counted
-from strategies.orders import actions_as_text
-from strategies.pipeline import Pipeline
+from strategies.language.orders import actions_as_text
+from strategies.model.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Costs that were measured, in milliseconds.
+    """Measured costs, in milliseconds.
 
     Attributes
     ----------
     pipeline : Pipeline
         The costs, as `ppopt.evaluate`, `ppopt.optimize` and `ppopt.compare` take them.
     measurement : Measurement
-        What they were taken from.
+        The measurement they come from.
     placement : str
         ``linear``, ``interleaved``, ``v``, ``bidirectional``, ``wave`` or ``custom``.
     spreads : dict
-        By the configuration's key (``forward`` …) and by stage: p10, median, p90 and how many times.
+        By the configuration's key (``forward`` …) and by stage: p10, median, p90 and the number of times.
     latency : Spread or None
-        The same for the transfer between devices; None where nothing was waited for.
+        The same for the transfer between devices; None if nothing waited for a transfer.
     notes : tuple of str
-        What a reader should know.
+        Notes for the reader.
     """
 
     pipeline: Pipeline
@@ -53,12 +54,12 @@ class Profile:
 
     @cached_property
     def orders(self) -> list[list[str]]:
-        """What each device did in that step, in PyTorch's grammar."""
+        """The actions of each device in that step, in PyTorch's grammar."""
         return actions_as_text(orders_of(self.step, self.measurement.devices))
 
     @property
     def step_time(self) -> float:
-        """How long that step took, from its first start to its last end."""
+        """The duration of that step, from its first start to its last end."""
         return max(action.end for action in self.step) - min(action.start for action in self.step)
 
     @property
@@ -67,7 +68,7 @@ class Profile:
         return sorted({action.step for action in actions_that_count(self.measurement)})
 
     def to_yaml(self) -> str:
-        """Write the configuration, with what is known of it in comments."""
+        """Write the configuration, with remarks in comments."""
         about = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in self._about())
         return "\n".join([*about, *_yaml(self.pipeline.to_mapping(), self.spreads, self.latency), ""])
 
@@ -79,7 +80,7 @@ class Profile:
             actions = len(self.orders[device])
             stages_held = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}"
             yield f"#   device {device}: {counted(actions, 'action')} per step, {stages_held}"
-        yield f"# A step took {self.step_time:.6g} ms."
+        yield f"# A step took {milliseconds(self.step_time)} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)
         yield "# Memory was not measured: add memory.activation and memory.limit where it matters."
@@ -99,7 +100,7 @@ class Profile:
         return yaml.safe_dump(list(spread_rows(self.spreads, self.latency)), sort_keys=False)
 
     def order_csv(self) -> str:
-        """Write the order of a step as PyTorch reads it: a row for each device."""
+        """Write the order of a step in PyTorch's format: one row per device."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(self.orders)
         return text.getvalue()
@@ -118,20 +119,20 @@ def profile(paths: Paths, *, skip: int | None = None) -> Profile:
     Parameters
     ----------
     paths : path or iterable of paths
-        Files or folders of them, for all ranks: traces of torch.profiler, Megatron timer logs, or what
-        ``ppopt rehearse`` wrote.
+        Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, or the output of
+        ``ppopt rehearse``.
     skip : int or None
-        How many of the first steps are warm-up and do not count; None for the first, where others are left.
+        The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
     Returns
     -------
     Profile
-        The costs and what they were taken from.
+        The costs and the measurement they come from.
 
     Raises
     ------
     InputError
-        If a file cannot be read or is none of these, or something is missing.
+        If a file cannot be read or is of another kind, or something is missing.
     """
     return profile_of(read_measurement(paths, skip=skip))
 

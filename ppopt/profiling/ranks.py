@@ -7,28 +7,28 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ppopt.profiling.files import number_in
-from ppopt.profiling.runs import OF_THE_RANK, Range, Run
+from ppopt.profiling.recordings import OF_THE_RANK, Range, Recording
 from solver.errors import InputError
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 
 class Devices(NamedTuple):
-    """The runs of one pipeline, device by device, and what should be known of the choice."""
+    """The runs of one pipeline, device by device, with notes on the choice."""
 
-    runs: list[Run]
+    runs: list[Recording]
     notes: list[str]
 
 
-def choose_devices(runs: Sequence[Run]) -> Devices:
-    """Take one pipeline: of ranks that ran the same stages and microbatches, one.
+def choose_devices(runs: Sequence[Recording]) -> Devices:
+    """Choose one pipeline: one of the ranks that ran the same stages and microbatches.
 
-    Copies run in step with each other, since they meet at every collective; so one of them stands for all, and its
-    times fit together, which pooled ones do not.
+    Copies run in step with each other, since they meet at every collective. So one of them represents all, and its
+    times are consistent, which pooled times are not.
 
     Raises
     ------
     InputError
-        If a rank appears twice, or a stage was run by no rank.
+        If a rank appears twice, or no rank ran a stage.
     """
     ordered = _by_rank(runs)
     copies = _group(ordered)
@@ -38,9 +38,9 @@ def choose_devices(runs: Sequence[Run]) -> Devices:
     return Devices(chosen, _tell_copies(copies, chosen))
 
 
-def _by_rank(runs: Sequence[Run]) -> list[Run]:
-    """Put runs in the order of ranks: those that the files tell, else those in their names, else the order given."""
-    seen: dict[int, Run] = {}
+def _by_rank(runs: Sequence[Recording]) -> list[Recording]:
+    """Sort runs by rank: as the files say, or else as their names say, or else in the given order."""
+    seen: dict[int, Recording] = {}
     for run in (run for run in runs if run.rank is not None):
         other = seen.setdefault(run.rank or 0, run)
         if other is not run:
@@ -52,7 +52,7 @@ def _by_rank(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run.rank or 0)
 
 
-def _guess_ranks(runs: Sequence[Run]) -> None:
+def _guess_ranks(runs: Sequence[Recording]) -> None:
     numbers = [number_in(run.path) if run.rank is None else run.rank for run in runs]
     are_ranks = None not in numbers and len(set(numbers)) == len(numbers)
     for place, (run, number) in enumerate(zip(runs, numbers, strict=True)):
@@ -63,12 +63,12 @@ def _guess_ranks(runs: Sequence[Run]) -> None:
         )
 
 
-def _group(runs: Sequence[Run]) -> list[list[Run]]:
-    """Put copies together: the same stages, and microbatches in common.
+def _group(runs: Sequence[Recording]) -> list[list[Recording]]:
+    """Group copies: ranks with the same stages and common microbatches.
 
     The two devices of a bidirectional pipeline that hold the same stages have no microbatch in common.
     """
-    groups: list[tuple[frozenset[int], set[tuple[int, int]], list[Run]]] = []
+    groups: list[tuple[frozenset[int], set[tuple[int, int]], list[Recording]]] = []
     for run in runs:
         ops = [op for each in run.ranges for op in each.ops]
         stages, work = frozenset(op.stage for op in ops), {(op.stage, op.microbatch) for op in ops}
@@ -81,8 +81,8 @@ def _group(runs: Sequence[Run]) -> list[list[Run]]:
     return [members for _, _, members in groups]
 
 
-def _one_pipeline(copies: Sequence[Sequence[Run]], runs: Sequence[Run]) -> list[Run]:
-    """Take a process group that has one rank of each device, else the first copy of each."""
+def _one_pipeline(copies: Sequence[Sequence[Recording]], runs: Sequence[Recording]) -> list[Recording]:
+    """Choose a process group with one rank per device, or else the first copy of each device."""
     for group in dict.fromkeys(group for run in runs for group in run.groups):
         members = [[run for run in each if run.rank in group] for each in copies]
         if all(len(each) == 1 for each in members):
@@ -90,8 +90,8 @@ def _one_pipeline(copies: Sequence[Sequence[Run]], runs: Sequence[Run]) -> list[
     return [each[0] for each in copies]
 
 
-def _number_stages(runs: Sequence[Run]) -> None:
-    """Where ranges name no stage, each rank holds one, in the order of the ranks."""
+def _number_stages(runs: Sequence[Recording]) -> None:
+    """If ranges name no stage, give each rank one stage, in the order of the ranks."""
     unnumbered = [any(op.stage == OF_THE_RANK for each in run.ranges for op in each.ops) for run in runs]
     if not any(unnumbered):
         return
@@ -109,7 +109,7 @@ def _on_stage(each: Range, stage: int) -> Range:
     return each._replace(ops=tuple(Op(stage, op.kind, op.microbatch) for op in each.ops))
 
 
-def _refuse_gaps(runs: Sequence[Run]) -> None:
+def _refuse_gaps(runs: Sequence[Recording]) -> None:
     work: dict[int, set[int]] = {}
     for run in runs:
         for op in (op for each in run.ranges for op in each.ops):
@@ -125,8 +125,8 @@ def _refuse_gaps(runs: Sequence[Run]) -> None:
         _refuse_half_pipelines(runs, work)
 
 
-def _refuse_half_pipelines(runs: Sequence[Run], work: Mapping[int, set[int]]) -> None:
-    """Find the devices of a bidirectional pipeline whose partner, which runs the other microbatches, is missing."""
+def _refuse_half_pipelines(runs: Sequence[Recording], work: Mapping[int, set[int]]) -> None:
+    """Refuse a bidirectional pipeline in which a device's partner, which runs the other microbatches, is missing."""
     microbatches = set().union(*work.values())
     half = len(microbatches) // 2
     halves = [set(range(half)), set(range(half, 2 * half))]
@@ -138,7 +138,7 @@ def _refuse_half_pipelines(runs: Sequence[Run], work: Mapping[int, set[int]]) ->
             )
 
 
-def _files(runs: Sequence[Run]) -> str:
+def _files(runs: Sequence[Recording]) -> str:
     return runs[0].path if len(runs) == 1 else f"{runs[0].path} and {len(runs) - 1} more"
 
 
@@ -147,7 +147,7 @@ def _listed(numbers: Sequence[int]) -> str:
     return text if len(numbers) <= 8 else f"{text} and {len(numbers) - 8} more"
 
 
-def _tell_copies(copies: Sequence[Sequence[Run]], chosen: Sequence[Run]) -> list[str]:
+def _tell_copies(copies: Sequence[Sequence[Recording]], chosen: Sequence[Recording]) -> list[str]:
     ranks = ", ".join(str(run.rank) for run in chosen)
     most = Counter(len(each) for each in copies).most_common(1)[0][0]
     if max(len(each) for each in copies) > 1:

@@ -1,4 +1,4 @@
-"""Reading a measurement from files, whatever wrote them."""
+"""Reads a measurement from files of any known kind."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ppopt.profiling.megatron import read_timer_logs
 from ppopt.profiling.recognition import REHEARSAL, TIMERS, Recognised, recognise
 from ppopt.profiling.rehearsed import read_rehearsal
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
+from strategies.model.numbers import in_one_line, shown
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
-    """Read what was measured.
+    """Read a measurement.
 
     Parameters
     ----------
     paths : path or iterable of paths
-        Files, or folders of them: one per rank for traces of torch.profiler (plain or gzipped) and Megatron timer logs,
-        one for all for what ``ppopt rehearse`` wrote.
+        Files, or folders of files: one per rank for traces of torch.profiler (plain or gzipped) and Megatron timer
+        logs, one in all for the output of ``ppopt rehearse``.
     skip : int or None
-        How many of the first steps are warm-up and do not count; None for the first, where others are left.
+        The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
     Raises
     ------
     InputError
-        If a file is none of these or cannot be read, they do not belong together, or a rank is missing.
+        If a file is of another kind or cannot be read, the files do not belong together, or a rank is missing.
     """
     if skip is not None and (isinstance(skip, bool) or not isinstance(skip, int) or skip < 0):
         raise InputError(f"skip: must be a whole number of at least 0; found {shown(skip)}")

@@ -1,4 +1,4 @@
-"""Telling the wait for an action's input from its work."""
+"""Separates an action's wait for its input from its work."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple, Protocol
 
-from strategies.actions import Op
+from strategies.model.actions import Op
 
 LEADING = 0.05
-"""A wait inside an action counts where less than this part of the action, or `LEADING_MS`, lies before it."""
+"""A wait inside an action is at its front if at most this share of the action, or `LEADING_MS`, lies before it."""
 
 LEADING_MS = 0.2
 
 
 class Receive(NamedTuple):
-    """A receive, or a wait for one, as the CPU saw it."""
+    """A receive, or a wait for one, as recorded on the CPU."""
 
     start: float
     end: float
@@ -36,19 +36,19 @@ class _Timed(Protocol):
 
 
 Arrival = tuple[int, str, int, float, float]
-"""A range around posting a receive, or the receive itself on a stream: stage, F or B, microbatch, start, end."""
+"""A range around the posting of a receive, or a receive on a stream: stage, F or B, microbatch, start, end."""
 
 
 Parted = tuple[tuple[Op, ...], float, float, float | None]
-"""An action with its start and end, without the wait, and the wait."""
+"""An action with its start and end, both without the wait, and the wait."""
 
 
 class Waits:
     """When the inputs of a rank's actions arrived.
 
-    On the CPU a receive is posted in a range of its own (``PP:1RECV_F0``), and an asynchronous event that starts in it
-    (``gloo:recv``) ends with the wait for it. On a GPU the range lies on the stream of the communication and ends when
-    the data is there.
+    On the CPU, a receive is posted in a range of its own (``PP:1RECV_F0``); an asynchronous event that starts in that
+    range (``gloo:recv``) ends with the wait for it. On a GPU, the range lies on the communication stream and ends when
+    the data has arrived.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class Waits:
                 self._of_input[stage, way, microbatch].append((start, arrived))
 
     def apply(self, events: Sequence[_Timed]) -> Iterator[Parted]:
-        """Cut the wait off the front of each action, and tell how long it was where that is known.
+        """Cut the wait off the front of each action, and return its length if known.
 
-        On the CPU, PyTorch runs the halves of a block one after the other, so that the backward waits in the middle:
-        from where the forward should have ended, going by its usual duration, until the receive has. A block is moved
-        together at its end, so that its duration is that of the work.
+        On the CPU, PyTorch runs the halves of a block one after the other, so the backward waits in the middle: from
+        the expected end of the forward, given its usual duration, until the end of the receive. The block keeps its
+        end and starts later by this wait, so that its duration is that of the work.
         """
         parted = list(self._with_front_cut_off(events))
         if self._on_streams:
@@ -118,7 +118,7 @@ class Waits:
         return max((*self._posted(event.ops[0], event), *self._leading(event)), default=None)
 
     def _posted(self, op: Op, event: _Timed) -> Iterator[float]:
-        """Give the end of the receive that was posted for an action, the last one before its end."""
+        """Yield the end of the receive posted for an action, the last one before the action's end."""
         key = (op.stage, "F" if op.kind == "F" else "B", op.microbatch)
         if op.kind == "W" or key not in self._of_input:
             return
@@ -128,7 +128,7 @@ class Waits:
             yield min(posted[place][1], event.end)
 
     def _leading(self, event: _Timed) -> Iterator[float]:
-        """Give the end of the waits that stand at the front of an action, one after the other."""
+        """Yield the end of the consecutive waits at the front of an action."""
         lane = self._by_lane.get(event.lane, [])
         reached, slack = event.start, max(LEADING_MS, LEADING * (event.end - event.start))
         found = False
@@ -141,7 +141,7 @@ class Waits:
 
 
 def _usual_forwards(parted: Iterable[Parted]) -> dict[int, float]:
-    """Give how long a forward of each stage takes on its own."""
+    """Return the usual duration of each stage's forward on its own."""
     durations: dict[int, list[float]] = defaultdict(list)
     for ops, start, end, _ in parted:
         if len(ops) == 1 and ops[0].kind == "F":

@@ -1,4 +1,4 @@
-"""Recognizing by its content what a file is."""
+"""Recognizes a file's kind by its content."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import is_timer_log
 from ppopt.profiling.timer_text import timers_in_text
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 TRACE, TIMERS, REHEARSAL = "torch.profiler trace", "Megatron timer log", "rehearsal of ppopt"
 REHEARSAL_FORMAT = "ppopt-rehearsal-1"
 MOST_PARTS = 20_000_000
-"""A file that is no trace is read whole; it may not have more JSON tokens than this."""
+"""The most JSON tokens in a file that is not a trace; such a file is read whole."""
 
 _ALLOWED = (
     "allowed are traces of torch.profiler (export_chrome_trace), Megatron timer logs (forward-0-start …) and the "
@@ -26,7 +26,7 @@ _ALLOWED = (
 
 
 class Recognised(NamedTuple):
-    """A file with what it is.
+    """A file and its kind.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Recognised(NamedTuple):
     kind : str
         `TRACE`, `TIMERS` or `REHEARSAL`.
     head : dict
-        For a trace what it says about itself before its events, else its whole content.
+        For a trace, the part before its events; otherwise the whole content.
     prefix : str
-        Where a trace has its events.
+        The JSON path of a trace's events.
     notes : tuple of str
-        What of it was skipped.
+        Parts of the file that were skipped.
     """
 
     path: Path
@@ -50,12 +50,12 @@ class Recognised(NamedTuple):
 
 
 def recognise(path: Path) -> Recognised:
-    """Return what a file is.
+    """Find a file's kind.
 
     Raises
     ------
     InputError
-        If it is nothing that is known, or cannot be read.
+        If the kind is unknown, or the file cannot be read.
     """
     try:
         return _recognise_json(path)
@@ -98,7 +98,7 @@ def _recognise_json(path: Path) -> Recognised:
 
 
 def _read_head(file: Any, builder: ObjectBuilder) -> str | None:
-    """Build what stands before the events; the answer is where the events are, or None if there are none."""
+    """Build the part before the events; return the path of the events, or None if there are none."""
     depth = 0
     is_list = False
     for count, (event, value) in enumerate(ijson.basic_parse(file, use_float=True)):
@@ -107,7 +107,7 @@ def _read_head(file: Any, builder: ObjectBuilder) -> str | None:
             continue
         if is_list and event in ("start_map", "start_array", "end_array"):
             return "item"
-        if is_list:  # a line of a log may begin with a bracket
+        if is_list:  # a log line may begin with a bracket
             raise ijson.JSONError("it begins with a list of something other than events")
         if depth == 1 and event == "map_key" and value == "traceEvents":
             return "traceEvents.item"

@@ -1,4 +1,4 @@
-"""What `ppopt rehearse` wrote."""
+"""Reads the output of `ppopt rehearse`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
-from strategies.actions import KINDS
-from strategies.numbers import in_one_line, shown
+from strategies.model.actions import KINDS
+from strategies.model.numbers import in_one_line, shown
 
 _COLUMNS = ", ".join(MeasuredAction._fields)
 
@@ -20,7 +20,7 @@ def read_rehearsal(path: str, content: Mapping[str, Any]) -> Measurement:
     Raises
     ------
     InputError
-        If something of it is missing or not what it should be.
+        If a part is missing or malformed.
     """
     name = in_one_line(path)
     found = content.get("measurement")

@@ -1,4 +1,4 @@
-"""Telling steps apart, and which of them count."""
+"""Separates steps, and chooses those that count."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from ppopt.profiling.runs import Range, Run
-from strategies.actions import Op
+from ppopt.profiling.recordings import Range, Recording
+from reports.numbers import milliseconds
+from strategies.model.actions import Op
 
 OUTLIER = 1.5
-"""A step that lasts so many times the median, or that part of it, is left out."""
+"""Steps longer than the median by more than this factor, or shorter by more than it, are left out."""
 
 Step = list[Range]
 
 
 def cut_steps(ranges: Sequence[Range]) -> list[Step]:
-    """Cut a rank's actions where one of them repeats.
+    """Cut a rank's actions into steps, where one of them repeats.
 
-    A trace can begin within a step. Then the first repeat is no border: the cut is made so that within a step each
-    backward follows its forward and microbatches begin in ascending order, as far as that can be had.
+    A trace can begin in the middle of a step; the first repeat is then not a border. So the first border is chosen such
+    that, as far as possible, within a step each backward follows its forward and microbatches start in ascending order.
     """
     first = _first_border(ranges)
     steps = [list(ranges[:first])] if first else []
@@ -44,7 +45,7 @@ def _first_border(ranges: Sequence[Range]) -> int:
 
 
 def _disorder(ranges: Sequence[Range]) -> int:
-    """Count what cannot be, or is rare, within a step: backwards before forwards, microbatches that go back."""
+    """Count what is impossible or rare within a step: backwards before forwards, microbatches out of order."""
     begun: set[tuple[int, int]] = set()
     latest: dict[int, int] = {}
     ended: set[tuple[int, int]] = set()
@@ -60,15 +61,15 @@ def _disorder(ranges: Sequence[Range]) -> int:
     return count
 
 
-def number_steps(runs: Sequence[Run]) -> tuple[list[dict[int, Step]], list[str]]:
-    """Give the steps of all ranks numbers, so that the same number means the same step.
+def number_steps(runs: Sequence[Recording]) -> tuple[list[dict[int, Step]], list[str]]:
+    """Assign numbers to the steps of all ranks, so that the same number means the same step.
 
     Returns
     -------
     steps : list of dict
-        For each rank its steps by number.
+        For each rank, its steps by number.
     notes : list of str
-        What a reader should know.
+        Notes for the reader.
     """
     cut = [cut_steps(run.ranges) for run in runs]
     marked = [_marked(run, steps) for run, steps in zip(runs, cut, strict=True)]
@@ -89,8 +90,8 @@ def _counts(lengths: Sequence[int]) -> str:
     return ", ".join(f"{length} on {count}" for length, count in sorted(Counter(lengths).items()))
 
 
-def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
-    """Give a rank's steps numbers as the profiler did, if each lies in a profiler's step of its own."""
+def _marked(run: Recording, steps: Sequence[Step]) -> dict[int, Step] | None:
+    """Assign the profiler's numbers to a rank's steps, if each lies in its own profiler step."""
     numbers = []
     for step in steps:
         middle = (step[0].start + step[-1].end) / 2
@@ -101,8 +102,8 @@ def _marked(run: Run, steps: Sequence[Step]) -> dict[int, Step] | None:
     return dict(zip(numbers, steps, strict=True))
 
 
-def _aligned(runs: Sequence[Run], cut: list[list[Step]]) -> list[list[Step]]:
-    """Put a rank that missed the first steps in line with the others, where the clocks allow it."""
+def _aligned(runs: Sequence[Recording], cut: list[list[Step]]) -> list[list[Step]]:
+    """Align a rank that missed the first steps with the others, if the clocks allow it."""
     if len({len(steps) for steps in cut}) == 1 or not share_clock(runs):
         return cut
     most = max(cut, key=len)
@@ -117,12 +118,12 @@ def _padded(steps: list[Step], most: list[Step]) -> list[Step]:
     return [[] for _ in range(shift)] + steps
 
 
-def share_clock(runs: Sequence[Run]) -> bool:
-    """Return whether all ranks ran on one computer and count their times from moments that are known."""
+def share_clock(runs: Sequence[Recording]) -> bool:
+    """Return whether all ranks ran on one computer and count their times from known moments."""
     return all(run.has_base for run in runs) and len({run.host for run in runs}) == 1 and runs[0].host is not None
 
 
-def first_is_the_first(runs: Sequence[Run]) -> bool:
+def first_is_the_first(runs: Sequence[Recording]) -> bool:
     """Return whether the first recorded step may be the first of the run; step marks can say otherwise."""
     return any(not run.marks or min(mark.number for mark in run.marks) == 0 for run in runs)
 
@@ -135,18 +136,18 @@ def choose_steps(
     Parameters
     ----------
     steps : sequence of mapping
-        For each device its steps by number.
+        For each device, its steps by number.
     skip : int or None
-        How many of the first steps are warm-up; None for one, where another is left.
+        The number of warm-up steps at the start; None for one, if another is left.
     may_warm_up : bool
         Whether the first step may be the first of the run.
 
     Returns
     -------
     skipped : dict of int to str
-        The steps with the reason.
+        The steps, with the reason.
     notes : list of str
-        What a reader should know.
+        Notes for the reader.
     """
     numbers = sorted(set().union(*steps))
     skipped = _incomplete(steps, numbers)
@@ -193,7 +194,7 @@ def outliers(durations: Mapping[int, float]) -> dict[int, str]:
         return {}
     usual = median(durations.values())
     return {
-        number: f"outlier: it lasts {duration:.4g} ms, the median is {usual:.4g} ms"
+        number: f"outlier: it lasts {milliseconds(duration)} ms, the median is {milliseconds(usual)} ms"
         for number, duration in durations.items()
         if not usual / OUTLIER <= duration <= usual * OUTLIER
     }

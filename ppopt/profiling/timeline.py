@@ -1,4 +1,4 @@
-"""One step of a measurement that stands for all."""
+"""One step of a measurement that represents all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from solver.errors import InputError
 from solver.problem import Block
-from strategies.actions import Op, PipelineAction
+from strategies.model.actions import Op, PipelineAction
 
 
 def actions_that_count(measurement: Measurement) -> list[MeasuredAction]:
@@ -17,7 +17,7 @@ def actions_that_count(measurement: Measurement) -> list[MeasuredAction]:
     Raises
     ------
     InputError
-        If none does.
+        If no step counts.
     """
     actions = [action for action in measurement.actions if action.step not in measurement.skipped]
     if not actions:
@@ -26,7 +26,7 @@ def actions_that_count(measurement: Measurement) -> list[MeasuredAction]:
 
 
 def representative_step(measurement: Measurement) -> list[MeasuredAction]:
-    """Give the actions of the step of median duration, in order of time; an incomplete step only if there is no other.
+    """Return the actions of the step of median duration, in order of time; an incomplete step only as a last resort.
 
     Raises
     ------
@@ -51,14 +51,14 @@ def _length(actions: Sequence[MeasuredAction]) -> float:
 
 
 def orders_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[PipelineAction]]:
-    """Write down what each device did in a step, in order of time.
+    """List the actions of each device in a step, in order of time.
 
     Parameters
     ----------
     actions : sequence of MeasuredAction
-        Those of one step.
+        The actions of one step.
     devices : int
-        How many devices there are.
+        The number of devices.
     """
     in_time = sorted(actions, key=_in_time)
     halves: dict[tuple[int, int], list[Op]] = defaultdict(list)

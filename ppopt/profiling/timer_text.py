@@ -1,4 +1,4 @@
-"""Timers in a text that is not JSON as a whole: a log with other lines between, or one object per step."""
+"""Timers in a text that is not JSON as a whole: a log with other lines in between, or one object per step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import TIMER_KEY
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 LARGEST_LOG = 200_000_000
 """Bytes; a log is read whole."""
@@ -29,14 +29,14 @@ _PART = re.compile(r"[\s{}\[\],\d.eE+-]*", re.ASCII)
 
 
 class TimersInText(NamedTuple):
-    """What a text holds.
+    """The timers in a text.
 
     Attributes
     ----------
     content : dict
-        Times by timer, as in a timer log; a list where a timer is there more than once, an entry a step.
+        Times by timer, as in a timer log; if a timer appears more than once, a list with one entry per step.
     notes : tuple of str
-        What was passed over.
+        Parts that were skipped.
     """
 
     content: dict[str, Any]
@@ -44,7 +44,7 @@ class TimersInText(NamedTuple):
 
 
 def timers_in_text(path: Path) -> TimersInText | None:
-    """Pick the timers out of a text.
+    """Extract the timers from a text.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ def timers_in_text(path: Path) -> TimersInText | None:
     Returns
     -------
     TimersInText or None
-        None if it holds no timer.
+        None if the text has no timers.
 
     Raises
     ------
     InputError
-        If it is too large, a timer has no complete time, or the timers are of several ranks.
+        If the text is too large, a timer has no complete time, or the timers are of several ranks.
     """
     name, text = in_one_line(path), _text_of(path)
     content: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def timers_in_text(path: Path) -> TimersInText | None:
 
 def _text_of(path: Path) -> str:
     content = bytearray()
-    with opened(path) as file, suppress(ValueError, *READ_ERRORS):  # what cannot be read holds no timer
+    with opened(path) as file, suppress(ValueError, *READ_ERRORS):  # an unreadable part has no timers
         while len(content) <= LARGEST_LOG and (part := file.read(1 << 20)):
             content += part
     if len(content) > LARGEST_LOG:
@@ -89,7 +89,7 @@ def _text_of(path: Path) -> str:
 
 
 def _rank_before(text: str) -> set[str]:
-    """Read the rank off what a launcher writes in front of a line: ``[rank1]:``, ``[default1]:`` or ``1:``."""
+    """Read the rank from a launcher's line prefix: ``[rank1]:``, ``[default1]:`` or ``1:``."""
     found = _RANK.match(text)
     return {found[1] or found[2]} if found else set()
 

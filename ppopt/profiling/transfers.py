@@ -1,4 +1,4 @@
-"""Which actions wait for which on other devices, and by how much."""
+"""Transfers: which actions wait for actions on other devices, and how long."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Transfer(NamedTuple):
     Attributes
     ----------
     producer, consumer : MeasuredAction
-        Who made it, and who waited for it.
+        The action that made the result, and the one that waited for it.
     before : MeasuredAction or None
-        What the consumer's device did before.
+        The previous action of the consumer's device.
     """
 
     producer: MeasuredAction
@@ -26,12 +26,12 @@ class Transfer(NamedTuple):
 
     @property
     def slack(self) -> float:
-        """How long after the producer's end the consumer starts."""
+        """The time from the producer's end to the consumer's start."""
         return self.consumer.start - self.producer.end
 
     @property
     def was_waited_for(self) -> bool:
-        """Whether the consumer's device stood idle until the result came."""
+        """Whether the consumer's device was idle until the result arrived."""
         if self.consumer.waited is not None:
             ready = self.consumer.start - self.consumer.waited
             return self.consumer.waited > 0 and ready <= self.producer.end
@@ -39,7 +39,7 @@ class Transfer(NamedTuple):
 
 
 def transfers(actions: Iterable[MeasuredAction]) -> Iterator[Transfer]:
-    """List the transfers of all steps; of a block's two inputs each is one."""
+    """Yield the transfers of all steps; each of a block's two inputs is one transfer."""
     by_step: dict[int, list[MeasuredAction]] = defaultdict(list)
     for action in actions:
         by_step[action.step].append(action)

@@ -1,4 +1,4 @@
-"""Rehearsing an order in PyTorch's runtime on local processes, and comparing that with the prediction.
+"""Rehearses an order in PyTorch's runtime on local processes, and compares the run with the prediction.
 
-Only the workers import torch. What is read from runs of a real model is in ``profiling``.
+Only the workers import torch. Runs of a real model are read in ``profiling``.
 """

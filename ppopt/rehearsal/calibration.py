@@ -13,33 +13,33 @@ from typing import cast
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.prediction import with_costs
 from solver.problem import Problem
-from strategies.actions import Op
-from strategies.backward_halves import SPLIT_TOLERANCE
-from strategies.communication import Communication
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op
+from strategies.model.backward_halves import SPLIT_TOLERANCE
+from strategies.model.communication import Communication
+from strategies.model.pipeline import Pipeline
 
 CLEARLY = 1.0
-"""Milliseconds: a result that was sent this much earlier than it was asked for has been waiting to be taken."""
+"""Milliseconds: a result sent at least this much before its consumer needed it did not delay the consumer."""
 
 HAIR = 1e-6
-"""A relative difference that keeps the parts of a backward apart from the whole."""
+"""A relative difference that keeps each part of a backward shorter than the whole."""
 
 
 @dataclass
 class Calibration:
-    """What one step tells about the costs, in milliseconds.
+    """The costs measured in one step, in milliseconds.
 
     Attributes
     ----------
     durations : dict of (int, str) to float
         The mean for each stage and kind.
     between : dict of (int, str) to float
-        What the runtime does after such an action before the next one on the device can start: it sends results and
-        posts receives. A trimmed mean.
+        The time that the runtime needs after such an action, before the device's next one can start: it sends results
+        and posts receives. A trimmed mean.
     latency : float
-        From then on, how long a result takes to the device that waits for it. A trimmed mean.
+        The time after that until a result reaches the device that waits for it. A trimmed mean.
     excess : float
-        How much longer that is than what was asked for, hop by hop. A trimmed mean.
+        The difference between this time and the requested latency, hop by hop. A trimmed mean.
     """
 
     durations: dict[tuple[int, str], float]
@@ -48,14 +48,14 @@ class Calibration:
     excess: float = 0.0
 
     def lasts(self, stage: int, kind: str) -> float | None:
-        """Return how long an action occupies its device, what comes after it included."""
+        """Return how long an action occupies its device, including the runtime's work after it."""
         duration = self.durations.get((stage, kind))
         return None if duration is None else duration + self.between[stage, kind]
 
 
 @dataclass
 class _Gaps:
-    """The gaps between actions, by what fills them."""
+    """The gaps between actions, by cause."""
 
     between: dict[tuple[int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     under_way: list[tuple[tuple[int, str], float, float]] = field(default_factory=list)
@@ -69,20 +69,20 @@ def calibrate(
     milliseconds_per_tick: float = 0.0,
     held_up: Container[Op] = (),
 ) -> Calibration:
-    """Read the costs off one step.
+    """Derive the costs from one step.
 
     Parameters
     ----------
     actions : sequence of MeasuredAction
-        All of the step.
+        All actions of the step.
     problem : Problem
-        What waits for what.
+        The dependencies.
     least_latency : float
-        The longest latency that was asked for, in milliseconds.
+        The longest requested latency, in milliseconds.
     milliseconds_per_tick : float
-        What a tick of the problem is; 0 where all hops are of that latency.
+        Milliseconds per tick of the problem; 0 if all hops have that latency.
     held_up : container of Op
-        What produces results that have to wait for others: those tell nothing of how long a transfer takes.
+        The producers of results that had to wait for others, and so do not show how long a transfer takes.
     """
     durations: dict[tuple[int, str], list[float]] = defaultdict(list)
     for each in actions:
@@ -112,9 +112,10 @@ def _asked_for(problem: Problem, milliseconds_per_tick: float) -> dict[Op, float
 
 
 def trimmed_mean(values: Sequence[float]) -> float:
-    """Average, the largest and the smallest eighth left out.
+    """Average without the largest and the smallest eighth.
 
-    A path through the schedule adds these times up, which a median underrates where most are short and some long.
+    A path through the schedule adds up these times; a median would underestimate the sum if most are short and some
+    long.
     """
     left_out = len(values) // 8
     return fmean(sorted(values)[left_out : len(values) - left_out])
@@ -160,13 +161,13 @@ def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: floa
     Parameters
     ----------
     pipeline : Pipeline
-        Whose sizes and memory are kept.
+        The pipeline, whose sizes and memory are kept.
     calibration : Calibration
         The costs, in milliseconds.
     unit : float
-        How many milliseconds the pipeline's unit of time has.
+        Milliseconds per unit of the pipeline's time.
     queued : bool
-        Whether transfers wait for each other: what they take beyond what was asked for then occupies their queues.
+        Whether transfers wait for each other: their excess over the requested time then occupies their queues.
     """
     times: dict[str, list[Fraction]] = defaultdict(list)
     for stage in range(len(pipeline.costs)):
@@ -187,7 +188,7 @@ _KEYS = ("forward", "backward", "backward_input", "backward_weight")
 
 
 def _backward_of(calibration: Calibration, stage: int) -> tuple[float, float, float]:
-    """Give B, I and W of a stage; what did not run is filled in, and what a pipeline refuses is brought into bounds."""
+    """Return B, I and W of a stage; fill in those that did not run, and adjust values that a pipeline would refuse."""
     whole, to_input, to_weight = (calibration.lasts(stage, kind) for kind in "BIW")
     if to_input is None or to_weight is None:
         assert whole is not None
@@ -205,5 +206,5 @@ def _exact_difference(milliseconds: float, unit: float) -> Fraction:
 
 
 def _exact(milliseconds: float, unit: float) -> Fraction:
-    """Give a time in a pipeline's unit, to the nanosecond: exact replays need small denominators."""
+    """Return a time in a pipeline's unit, rounded to nanoseconds: exact replays need small denominators."""
     return Fraction(max(0, round(milliseconds * 1e6))) / (Fraction(unit) * 10**6)

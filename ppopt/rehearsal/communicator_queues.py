@@ -14,7 +14,7 @@ from ppopt.rehearsal.recorder import NamedOps, Recorder, wait_until
 
 
 class _Posted:
-    """A send or a receive that is to be done; what PyTorch's runtime waits for."""
+    """A pending send or receive, for PyTorch's runtime to wait for."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -27,7 +27,7 @@ class _Posted:
             raise self._error
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Say that it is."""
+        """Mark it as done."""
         self._error = error
         self._done.set()
 
@@ -39,20 +39,20 @@ class _Entry(NamedTuple):
 
 
 class CommunicatorQueues:
-    """Does what PyTorch's runtime posts, one after the other on each communicator.
+    """Runs the operations that PyTorch's runtime posts, one after the other on each communicator.
 
-    gloo ends a blocking send when its receive has been posted, so a transfer is a rendezvous here as with NCCL, and
-    what stands behind one that waits has to wait as well.
+    gloo ends a blocking send when its receive has been posted. So a transfer is a rendezvous here, as with NCCL, and
+    operations queued after one that waits have to wait as well.
 
     Parameters
     ----------
     communicators : {"edge", "pair", "rank"}
-        Whether there is a queue for each directed pair of ranks, for each pair, or one for everything.
+        One queue for each directed pair of ranks, for each pair, or for everything.
     transfer : list of (int, int)
-        For each stage, nanoseconds for which the result of its forward, and of its backward, occupies its queues at
+        For each stage, the nanoseconds for which the result of its forward, and of its backward, occupies its queues at
         both ends.
     recorder : Recorder
-        Told when results arrive.
+        Notified when results arrive.
     """
 
     def __init__(self, communicators: str, transfer: Sequence[Sequence[int]], recorder: Recorder) -> None:
@@ -60,7 +60,7 @@ class CommunicatorQueues:
         self._queues: dict[Hashable, queue.SimpleQueue[_Entry | None]] = {}
 
     def post(self, ops: Sequence[Any], _description: str | None = None) -> list[_Posted]:
-        """Take what PyTorch's ``_batch_p2p`` takes."""
+        """Accept the arguments of PyTorch's ``_batch_p2p``."""
         name = ops.name if isinstance(ops, NamedOps) else None
         posted: list[_Posted] = []
         for op in ops:
@@ -104,6 +104,6 @@ class CommunicatorQueues:
             self.recorder.arrive(*entry.name)
 
     def close(self) -> None:
-        """End the queues; nothing may be posted any more."""
+        """End the queues; nothing may be posted afterwards."""
         for each in self._queues.values():
             each.put(None)

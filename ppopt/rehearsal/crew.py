@@ -1,4 +1,4 @@
-"""The processes of a rehearsal: starting them, giving them jobs, and ending them whatever happens."""
+"""The processes of a rehearsal: starts them, gives them jobs, and ends them whatever happens."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-import ppopt
-
 ANSWER_SECONDS = 2.0
-"""How long a rank that hangs is waited for when it is asked what it does."""
+"""Seconds to wait for a hanging rank to report what it is doing."""
 
 
 class RehearsalError(RuntimeError):
-    """A rehearsal could not be run to its end; the message has a line for each thing that is known."""
+    """A rehearsal could not be completed; the message has one line per known fact."""
 
 
 @dataclass
@@ -36,7 +34,7 @@ class _Worker:
 
     def tell(self, message: object) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # it has died, which its silence will tell
+        with suppress(OSError):  # it has died; its silence will show that
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
@@ -47,7 +45,7 @@ class _Worker:
         self.messages += [json.loads(line) for line in lines]
 
     def answer(self, key: str) -> Any:
-        """Give what it said under a key, and forget it; None if it has not."""
+        """Return and remove the worker's message under a key; None if there is none."""
         found = next((message for message in self.messages if key in message), None)
         if found is None:
             return None
@@ -69,12 +67,12 @@ class _Worker:
 
 
 class Crew:
-    """Local processes, one for each pipeline rank, that run orders. Use it as a context: at its end all are ended.
+    """Local processes, one per pipeline rank, that run orders. Use it as a context manager: they all end with it.
 
     Parameters
     ----------
     processes : int
-        How many.
+        The number of processes.
     """
 
     def __init__(self, processes: int) -> None:
@@ -99,13 +97,13 @@ class Crew:
     def _start(self, rank: int, processes: int) -> None:
         log = self.folder / f"rank{rank}.log"
         with log.open("wb") as errors:
-            process = subprocess.Popen(  # it runs this Python
+            process = subprocess.Popen(  # runs this same Python
                 [sys.executable, "-P", "-m", "ppopt.rehearsal.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=_environment(self.folder),
-                start_new_session=True,  # Ctrl-C is for us: we end them
+                start_new_session=True,  # Ctrl-C goes only to this process, which ends them
             )
         worker = _Worker(rank, process, log)
         self._workers.append(worker)
@@ -114,14 +112,14 @@ class Crew:
         worker.tell({"rank": rank, "processes": processes, "folder": str(self.folder)})
 
     def run(self, job: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-        """Have every rank do a job.
+        """Have every rank run a job.
 
         Parameters
         ----------
         job : dict
             As `ppopt.rehearsal.worker.Job` reads it.
         seconds : float
-            How long it may take; for the first job, the start of the processes included.
+            The time limit; for the first job it includes the start of the processes.
 
         Returns
         -------
@@ -154,7 +152,7 @@ class Crew:
             self._listen(deadline)
 
     def _listen(self, deadline: float, *, strict: bool = True) -> None:
-        """Wait for something to be said; what went wrong is raised, if that is wanted."""
+        """Wait for a message; if ``strict``, raise the errors of the workers."""
         for key, _ in self._selector.select(max(0.0, deadline - monotonic())):
             worker: _Worker = key.data
             chunk = os.read(key.fd, 1 << 16)
@@ -199,7 +197,7 @@ def _quoted(worker: _Worker) -> list[str]:
 
 def _environment(folder: Path) -> dict[str, str]:
     loopback = "lo0" if sys.platform == "darwin" else "lo"
-    home = str(Path(ppopt.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TORCH_", "GLOO_"))}
     return kept | {
         "OMP_NUM_THREADS": "1",
@@ -207,6 +205,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "MASTER_ADDR": "127.0.0.1",
         "GLOO_SOCKET_IFNAME": loopback,
-        "TMPDIR": str(folder),  # PyTorch leaves folders there
+        "TMPDIR": str(folder),  # PyTorch leaves folders in it
         "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")])),
     }

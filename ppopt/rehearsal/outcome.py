@@ -1,4 +1,4 @@
-"""What a rehearsal shows."""
+"""The result of a rehearsal."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction, Measurement
-from ppopt.result import Schedule
-from reports.metrics import peak_memory
+from ppopt.schedules.schedule import Schedule
+from reports.memory import peak_memory
 from solver.problem import Placed
-from strategies.actions import Op
-from strategies.pipeline import Pipeline
+from strategies.model.actions import Op
+from strategies.model.pipeline import Pipeline
 
 FORMAT = "ppopt-rehearsal-1"
-"""What `Rehearsal.to_dict` says it is."""
+"""The format's name in `Rehearsal.to_dict`."""
 
 
 class StartDeviation(NamedTuple):
-    """How far the starts of actions are from those predicted, in the pipeline's unit of time.
+    """The deviation of actions' starts from the predicted ones, in the pipeline's unit of time.
 
     Attributes
     ----------
     median, largest : float
-        Of the absolute deviations of all actions.
+        The median and the largest of the absolute deviations of all actions.
     action : str
-        That with the largest.
+        The action with the largest.
     """
 
     median: float
@@ -43,14 +43,14 @@ class Rehearsal:
     Attributes
     ----------
     schedule : Schedule
-        What was rehearsed, as ppopt replays it.
+        The rehearsed schedule, as ppopt replays it.
     predicted_nominal : Schedule
-        What ppopt expects of PyTorch's runtime from the costs as given.
+        The prediction for PyTorch's runtime from the costs as given.
     predicted_calibrated : Schedule
-        The same from the costs that the first step had.
+        The prediction from the costs measured in the first step.
     calibrated : Pipeline
-        Those costs: the mean duration of each stage and kind, with what the runtime does between two actions, and the
-        median latency.
+        The measured costs: the mean duration of each stage and kind, including the runtime's work between two actions,
+        and the median latency.
     measurement : Measurement
         When each action of each step ran.
     unit : str
@@ -61,9 +61,9 @@ class Rehearsal:
     torch : str
         PyTorch's version.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     communicators : str
-        What did its sends and receives; see `rehearse`.
+        The communicators used for sends and receives; see `rehearse`.
     """
 
     schedule: Schedule
@@ -98,10 +98,10 @@ class Rehearsal:
 
     @property
     def errors(self) -> dict[str, float]:
-        """For each prediction (predicted − measured) ÷ measured; negative where it is too short.
+        """For each prediction, (predicted − measured) ÷ measured; negative if it is too short.
 
-        The nominal one is compared with the median of all steps, the calibrated one against the median of those that it
-        does not come from, if there are any.
+        The nominal prediction is compared with the median of all steps, the calibrated one with the median of the
+        steps that it was not derived from, if there are any.
         """
         others = median(self.measured[1:] or self.measured)
         return {
@@ -111,7 +111,7 @@ class Rehearsal:
 
     @cached_property
     def start_deviations(self) -> dict[str, StartDeviation]:
-        """How far each prediction's starts are from the measured ones: of each action, the median over the steps."""
+        """The deviation of each prediction's starts from the measured ones, which are medians over the steps."""
         return {
             "nominal": self._deviation(self.predicted_nominal, self.steps),
             "calibrated": self._deviation(self.predicted_calibrated, self.steps[1:] or self.steps),
@@ -130,9 +130,10 @@ class Rehearsal:
 
     @cached_property
     def peak_activations(self) -> dict[str, list[float]]:
-        """The most activation memory of each device, counted as actions ran, and as predicted, in the pipeline's unit.
+        """The peak activation memory of each device, counted and predicted, in the pipeline's unit.
 
-        Counted means: what F takes and B, I and W return by the pipeline's costs, at the moments when they ran.
+        The counted peak adds what F takes and subtracts what B, I and W return, by the pipeline's costs, in the order
+        in which they actually ran.
         """
         problem = self.predicted_nominal.problem
         peaks = [peak_memory(problem, [_placed(each) for each in step]) for step in self.steps]
@@ -142,7 +143,7 @@ class Rehearsal:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Write everything as plain values: what ``--save`` and ``--format json`` write."""
+        """Return everything as plain values, as in ``--save`` and ``--format json``."""
         return {
             "format": FORMAT,
             "unit": self.unit,
@@ -173,7 +174,7 @@ class Rehearsal:
 
 
 def measurement_mapping(measurement: Measurement) -> dict[str, Any]:
-    """Write a measurement as plain values."""
+    """Return a measurement as plain values."""
     return {
         "devices": measurement.devices,
         "stages": measurement.stages,
@@ -186,14 +187,14 @@ def measurement_mapping(measurement: Measurement) -> dict[str, Any]:
 
 
 def measured_actions(answers: Sequence[Mapping[str, Any]], microbatches: Sequence[int]) -> tuple[MeasuredAction, ...]:
-    """Read what the ranks recorded.
+    """Read the records of the ranks.
 
     Parameters
     ----------
     answers : sequence of mapping
-        Of each rank, see `ppopt.rehearsal.worker.Job.run`.
+        The answer of each rank, see `ppopt.rehearsal.worker.Job.run`.
     microbatches : sequence of int
-        For each microbatch of the runtime, the schedule's own.
+        For each microbatch of the runtime, the number in the schedule.
     """
     origin = min(row[5] for answer in answers for row in answer["actions"])
     found: list[MeasuredAction] = []

@@ -1,4 +1,4 @@
-"""What ppopt expects of a schedule where PyTorch's runtime runs it."""
+"""Predicts how PyTorch's runtime runs a schedule."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
-from ppopt.evaluation.communicated import Order, placed_rows, run_lowered
-from ppopt.result import Schedule
+from ppopt.schedules.communicated import Order, placed_rows, run_lowered
+from ppopt.schedules.schedule import Schedule
 from reports.metrics import measure
-from solver.problem import Block, Key, Placed, Precedence, Problem, place
-from solver.replay import replay
-from strategies.actions import Op, PipelineAction
-from strategies.dependencies import build_problem, split_as_in
+from solver.problem import Block, Key, Placed, Precedence, Problem
+from solver.replay import timeline
 from strategies.lowering.as_program import as_programs
-from strategies.pipeline import Pipeline
-from strategies.schedule_file import Token, ops_of
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.schedule_file import Token, ops_of
+from strategies.problem.dependencies import build_problem, split_as_in
 
 TINY = Fraction(1, 1_000_000)
-"""Durations must be greater than 0: what takes no time is given this part of the shortest duration."""
+"""Share of the shortest duration given to operations that take no time: durations must be greater than 0."""
 
 
 def splits_first_stage(schedule: Schedule) -> bool:
@@ -34,10 +34,10 @@ def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipel
     Parameters
     ----------
     costs : Pipeline
-        With a settled number of stages.
+        With a fixed number of stages.
     how : {"zero", "as given"}
-        ``zero``: the I of stage 0 does nothing, since nothing needs the gradient of the input; its W runs the whole
-        backward, takes the time of B, and only it returns memory. ``as given``: as the costs say.
+        ``zero``: I of stage 0 does nothing, since nothing needs the gradient of the input; its W runs the whole
+        backward, takes the time of B, and is the only one to return memory. ``as given``: as the costs say.
     """
     if how == "as given":
         return costs
@@ -54,7 +54,7 @@ def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipel
 
 
 def with_costs(pipeline: Pipeline, times: dict[str, list[Fraction]], **memory: Any) -> Pipeline:
-    """Change what a pipeline's stages cost; blocks have no duration of their own."""
+    """Change the costs of a pipeline's stages; blocks get no duration of their own."""
     pipeline = pipeline.as_stages()
     changed: dict[str, Any] = {"times": times}
     if memory:
@@ -65,28 +65,28 @@ def with_costs(pipeline: Pipeline, times: dict[str, list[Fraction]], **memory: A
 
 
 def predict(schedule: Schedule, costs: Pipeline) -> Schedule:
-    """Replay a schedule's order on costs, blocks as PyTorch's runtime runs them.
+    """Replay a schedule's order on costs, with blocks as PyTorch's runtime runs them.
 
-    It runs the forward of a block and then its backward, each as soon as its own input is there, and sends both
-    results to other devices when the whole block is over.
+    The runtime runs the forward of a block and then its backward, each as soon as its own input has arrived, and sends
+    both results to other devices when the whole block has ended.
 
     Parameters
     ----------
     schedule : Schedule
-        Whose order is run.
+        The schedule whose order is run.
     costs : Pipeline
         The costs, for its number of stages.
     """
     started = perf_counter()
     orders, problem = _as_pytorch_runs(schedule, costs)
-    rows: list[Placed] = place(problem, orders, replay(problem, orders, "graph"))
+    rows = timeline(problem, orders)
     return _predicted(schedule, costs, orders, problem, rows, started)
 
 
 def predict_with_queues(
     schedule: Schedule, costs: Pipeline, lowered: Sequence[Sequence[Token | None]], communicators: str
 ) -> tuple[Schedule, frozenset[Op]]:
-    """Replay an order with its communication, whose transfers wait for each other on communicators.
+    """Replay an order with its communication; transfers wait for each other on communicators.
 
     Parameters
     ----------
@@ -95,19 +95,19 @@ def predict_with_queues(
     lowered : sequence of sequence of token or None
         The order with its sends and receives.
     communicators : {"edge", "pair", "rank"}
-        Which there are.
+        The communicators.
 
     Returns
     -------
     schedule : Schedule
         The prediction.
     held_up : frozenset of Op
-        What produces the results that do not depart when they are produced.
+        The producers of results that do not depart as soon as they are produced.
 
     Raises
     ------
     InputError
-        If it hangs, with the circle.
+        If the order hangs; with the circle.
     """
     started = perf_counter()
     orders, problem = _as_pytorch_runs(schedule, costs)
@@ -123,7 +123,7 @@ def predict_with_queues(
 
 
 def _produced(transfer: Key, ends: Mapping[Key, int]) -> Op:
-    """Return the operation that produces a result: an I where backwards are split."""
+    """Return the operation that produces a result; I if backwards are split."""
     assert isinstance(transfer, Op)
     return transfer if transfer in ends else transfer._replace(kind="I")
 
@@ -176,7 +176,7 @@ def _one_after_the_other(order: Sequence[PipelineAction]) -> Iterator[Op]:
 
 
 def _sent_after_blocks(problem: Problem, blocks: Sequence[Block]) -> Iterator[Precedence]:
-    """Let what leaves the device of a block's forward leave when the block's backward ends."""
+    """Make results of a block's forward leave its device only when the block's backward ends."""
     last_of = {block.first: block.second for block in blocks}
     for before, after, lag in problem.precedences:
         leaves = before in last_of and problem.tasks[before].device != problem.tasks[after].device

@@ -1,4 +1,4 @@
-"""When each action of a worker runs, and how long it has to wait."""
+"""Records when each action of a worker runs, and controls how long it waits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from time import perf_counter_ns, sleep
 from typing import Any
 
 SPIN = 150_000
-"""Nanoseconds: a sleep ends late by about 0.1 ms, so that the rest is spent looking at the clock."""
+"""Nanoseconds of busy waiting at the end of a wait, because a sleep ends about 0.1 ms late."""
 
 
 def wait_until(moment: int) -> None:
-    """Return at a moment of `perf_counter_ns`, to within microseconds where the machine is not busy."""
+    """Return at a moment of `perf_counter_ns`, to within microseconds if the machine is not busy."""
     while (left := moment - perf_counter_ns()) > SPIN:
         sleep((left - SPIN) / 1e9)
     while perf_counter_ns() < moment:
@@ -19,14 +19,14 @@ def wait_until(moment: int) -> None:
 
 
 class NotedPops(dict[Any, Any]):
-    """Receives under way; the runtime takes one out when it starts to wait for it, and the time is noted."""
+    """Receives in flight; when the runtime removes one to wait for it, the time is recorded."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.recorder = recorder
 
     def pop(self, *key: Any) -> Any:
-        """Take one out."""
+        """Remove a receive, and record the time."""
         self.recorder.asked = perf_counter_ns()
         return super().pop(*key)
 
@@ -39,7 +39,7 @@ class NamedOps(list[Any]):
     ops : list
         As a stage of the runtime makes them.
     name : (int, str, int)
-        The stage and the kind of what produces the result, and the microbatch.
+        The stage and kind of the result's producer, and the microbatch.
     """
 
     def __init__(self, ops: list[Any], name: tuple[int, str, int]) -> None:
@@ -54,16 +54,16 @@ class Recorder:
     Attributes
     ----------
     durations : list of dict
-        For each stage the nanoseconds that F, B, I and W should take.
+        For each stage, the nanoseconds that F, B, I and W should take.
     latency : list of (int, int)
-        For each stage, nanoseconds from the departure of the result of its forward, and of its backward, to the
-        arrival, at least; empty where there is no latency.
+        For each stage, the least nanoseconds from departure to arrival of the result of its forward, and of its
+        backward; empty if there is no latency.
     departures : mapping or None
-        Where all processes note when they sent what; None where there is no such latency.
+        Shared memory in which all processes record when they sent each result; None if there is no such latency.
     peers : list of int
-        For each stage the rank that holds it.
+        For each stage, the rank that holds it.
     queued : bool
-        Whether results depart when a queue has moved them, and not when they are posted.
+        Whether results depart when a queue has moved them, rather than when they are posted.
     """
 
     durations: list[dict[str, int]]
@@ -84,7 +84,7 @@ class Recorder:
             wait_until(self.deadline)
 
     def begin(self, stage: int, kind: str, microbatch: int) -> None:
-        """Note that an action has its inputs and starts."""
+        """Record that an action has its inputs and starts."""
         self.running = (stage, kind, microbatch)
         if not self.on:
             return
@@ -94,7 +94,7 @@ class Recorder:
         self.deadline = self.started + self.durations[stage][kind]
 
     def end(self) -> None:
-        """Note that the running action has ended."""
+        """Record that the running action has ended."""
         ended = perf_counter_ns()
         if self.on and self.running is not None:
             asked = self.started if self.asked is None else self.asked
@@ -102,12 +102,12 @@ class Recorder:
         self.asked = self.running = None
 
     def depart(self, stage: int, kind: str, microbatch: int) -> None:
-        """Note that a result is sent."""
+        """Record that a result is sent."""
         if self.departures is not None and not self.queued:
             self.departures[self._place(stage, kind, microbatch)] = perf_counter_ns()
 
     def arrive(self, stage: int, kind: str, microbatch: int) -> None:
-        """Note that a queue has moved a result here."""
+        """Record that a queue has moved a result here."""
         if self.departures is not None:
             self.departures[self._place(stage, kind, microbatch)] = perf_counter_ns()
 
@@ -123,7 +123,7 @@ class Recorder:
 
 
 def record_stage(stage: Any, recorder: Recorder) -> None:
-    """Have a stage of the runtime tell the recorder what it does."""
+    """Make a stage of the runtime report its actions to the recorder."""
     index = stage.stage_index
     forward, backward, weight = stage.forward_one_chunk, stage.backward_one_chunk, stage.backward_weight_one_chunk
     send_forward, send_backward = stage.get_fwd_send_ops, stage.get_bwd_send_ops

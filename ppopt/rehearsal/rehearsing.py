@@ -1,10 +1,9 @@
-"""Rehearsing schedules on local processes."""
+"""Rehearses schedules on local processes."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ppopt.evaluation.evaluate import check_pipeline, evaluate
-from ppopt.evaluation.order_files import read_named, refuse_communication_faults
+from ppopt.process.cores import usable_cores
 from ppopt.profiling.measurement import MILLISECONDS, Measurement, unit_of_times
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew, RehearsalError
@@ -23,33 +22,34 @@ from ppopt.rehearsal.prediction import (
     splits_first_stage,
     with_first_stage_input_backward,
 )
-from ppopt.result import Schedule
+from ppopt.schedules.order_files import read_named, refuse_communication_faults
+from ppopt.schedules.schedule import Schedule
 from solver.counted import counted
 from solver.errors import InputError
 from solver.problem import Block, tasks_of
-from strategies.actions import Op
-from strategies.communication import NO_HOP, Hop
-from strategies.exported_order import export_order
-from strategies.given_order import GivenOrder
+from strategies.given_model.stages import in_stages
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.numbers import read_count, shown
-from strategies.pipeline import Pipeline
-from strategies.schedule_file import Token
-from strategies.stages import in_stages
+from strategies.model.actions import Op
+from strategies.model.communication import NO_HOP, Hop
+from strategies.model.numbers import read_count, shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.exported_order import export_order
+from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Token
 
 Rehearsable: TypeAlias = str | PathLike[str] | GivenOrder | Schedule
 
 START_SECONDS = 60.0
-PATIENCE = 5.0
-"""Without a time-out, processes may take `START_SECONDS` and as many times the predicted time."""
+TIMES_PREDICTED = 5.0
+"""The default time-out is `START_SECONDS` plus this many times the predicted time."""
 
 SHORT = 5.0
-"""Milliseconds: with shorter operations, what the runtime itself does counts."""
+"""Milliseconds: with shorter operations, the runtime's own work is noticeable."""
 
 MOST_PROCESSES = 64
 
 QUEUED = ("async", "edge", "pair", "rank")
-"""What may do sends and receives; see `rehearse`."""
+"""The choices for sends and receives; see `rehearse`."""
 
 
 def rehearse(
@@ -62,26 +62,26 @@ def rehearse(
     trace_dir: str | Path | None = None,
     communicators: str = "async",
 ) -> Rehearsal:
-    """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
+    """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait for their given durations.
 
     Parameters
     ----------
     pipeline : Pipeline
         The costs.
     schedule : str, path or Schedule
-        What `ppopt.evaluate` takes: a strategy or an order's file; or a schedule, whose order is run on these costs.
+        A strategy or an order's file, as for `ppopt.evaluate`; or a schedule, whose order is run on these costs.
     steps : int
-        How many steps are measured, after a warm-up.
+        The number of measured steps, after a warm-up.
     unit : {"us", "ms", "s"}
-        The unit of the pipeline's times; by default the one that the pipeline names, else milliseconds.
+        The unit of the pipeline's times; by default the pipeline's own unit, or else milliseconds.
     timeout : float, optional
-        Seconds after which processes that have not finished are ended, their start included; by default a minute and
-        five times the predicted time.
+        Seconds, including the start, after which unfinished processes are ended; by default a minute plus five times
+        the predicted time.
     trace_dir : str or Path, optional
         A folder for a trace of each rank by PyTorch's profiler, ``rank0.json`` and so on.
     communicators : {"async", "edge", "pair", "rank"}
-        What does sends and receives: gloo as it is, where none waits for another; or queues of blocking ones, one for
-        each directed pair of ranks, for each pair, or one a rank, as NCCL's communicators are.
+        How sends and receives run: in plain gloo, where none waits for another; or in queues of blocking ones, like
+        NCCL's communicators: one for each directed pair of ranks, for each pair, or for each rank.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def rehearse_all(
     timeout : float, optional
         Seconds for each schedule.
     trace_dir : str or Path, optional
-        As for `rehearse`; with several schedules, each has a folder of its own in it: ``0``, ``1`` and so on.
+        As for `rehearse`; with several schedules, each gets its own subfolder: ``0``, ``1`` and so on.
     communicators : str
         As for `rehearse`.
 
@@ -170,7 +170,7 @@ def _trace_folders(folder: Path | None, count: int) -> Sequence[Path | None]:
 
 @dataclass(frozen=True)
 class Options:
-    """What `rehearse` takes besides the pipeline and the schedule.
+    """The arguments of `rehearse` besides the pipeline and the schedule.
 
     Raises
     ------
@@ -201,12 +201,12 @@ class Options:
 
 
 class Plan:
-    """A schedule that is to be rehearsed.
+    """A schedule to rehearse.
 
     Raises
     ------
     InputError
-        If PyTorch's runtime cannot run it, or it is for another pipeline.
+        If PyTorch's runtime cannot run the schedule, or it is for another pipeline.
     """
 
     def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
@@ -229,7 +229,7 @@ class Plan:
         self.homes = list(self.schedule.layout.homes[0])
 
     def _predict(self, costs: Pipeline) -> tuple[Schedule, frozenset[Op]]:
-        """Replay it as the processes run it; where that hangs, as if nothing waited, and the circle is kept."""
+        """Replay the schedule as the processes run it; if that hangs, keep the circle and replay without waits."""
         communicators = self.options.communicators
         if communicators == "async":
             return predict(self.schedule, costs), frozenset()
@@ -269,9 +269,9 @@ class Plan:
         return MILLISECONDS[self.options.unit]
 
     def run(self, crew: Crew, traces: Path | None) -> Rehearsal:
-        """Run it and compare."""
+        """Run the schedule and compare."""
         predicted_seconds = self.predicted.makespan * self._unit / 1e3
-        seconds = self.options.timeout or START_SECONDS + PATIENCE * predicted_seconds * (self.options.steps + 1)
+        seconds = self.options.timeout or START_SECONDS + TIMES_PREDICTED * predicted_seconds * (self.options.steps + 1)
         try:
             answers = crew.run(self.job(crew.folder, traces), seconds)
         except RehearsalError as error:
@@ -315,7 +315,7 @@ class Plan:
         )
 
     def job(self, folder: Path, traces: Path | None) -> dict[str, Any]:
-        """Write what a worker needs to know, its files into a folder."""
+        """Write the job for a worker, with its files in a folder."""
         order, departures = folder / "order.csv", folder / "departures"
         rows = self.schedule.actions if self.lowered is None else _without_blanks(self.lowered)
         order.write_text(export_order(rows, self.schedule.layout).text)
@@ -335,9 +335,9 @@ class Plan:
         }
 
     def _hops(self, part: str) -> list[tuple[int, int]]:
-        """Count for each stage how long the results of its forward and its backward are under way, in nanoseconds.
+        """Return how long the results of each stage's forward and backward are in flight, in nanoseconds.
 
-        What occupies no queue is latency. No latency at all is an empty list.
+        Time that occupies no queue is latency. If there is no latency at all, the list is empty.
         """
         queued = self.options.communicators != "async"
         found: list[tuple[int, int]] = []
@@ -367,7 +367,7 @@ def _without_blanks(rows: Sequence[Sequence[Token | None]]) -> list[list[Token]]
 
 
 def _too_few_cores(processes: int) -> Iterator[str]:
-    """Say where processes will wait for a core, which no schedule knows of."""
+    """Warn if processes will wait for a core, which no schedule accounts for."""
     cores = usable_cores()
     if processes > cores:
         there = counted(cores, "core")
@@ -377,18 +377,11 @@ def _too_few_cores(processes: int) -> Iterator[str]:
         )
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 _BLOCKS = "the halves of overlapped blocks ran one after the other"
 
 
 def _refuse(pipeline: Pipeline, schedule: Schedule) -> None:
-    """Refuse what PyTorch's runtime cannot run, and a schedule for another pipeline."""
+    """Refuse a schedule that PyTorch's runtime cannot run, or that is for another pipeline."""
     if len(schedule.layout.homes) > 1:
         raise InputError(
             f"{schedule.strategy}: is bidirectional, with two copies of each stage; PyTorch's runtime has one device "
@@ -403,7 +396,7 @@ def _refuse(pipeline: Pipeline, schedule: Schedule) -> None:
 
 
 def _in_order_of_last_stage(schedule: Schedule) -> list[int]:
-    """List the microbatches as the last stage runs their forwards: as `export_order` renumbers them."""
+    """List the microbatches in the order of their forwards on the last stage, as `export_order` renumbers them."""
     last = len(schedule.layout.homes[0]) - 1
     order = schedule.actions[schedule.layout.homes[0][last]]
     ops = [op for action in order for op in tasks_of(action) if isinstance(op, Op)]

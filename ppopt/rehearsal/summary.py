@@ -9,7 +9,7 @@ from solver.counted import counted
 
 
 def summary(rehearsal: Rehearsal) -> str:
-    """Write what a rehearsal shows."""
+    """Summarize a rehearsal."""
     return "\n".join(_lines(rehearsal))
 
 

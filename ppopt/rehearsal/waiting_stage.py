@@ -1,4 +1,4 @@
-"""A stage that waits as long as it should take, with real parameters and gradients. Only workers import this."""
+"""A stage that waits for its given duration, with real parameters and gradients. Only workers import this."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 WIDTH = 8
-"""Inputs and outputs of a stage: enough for gradients, too few for their computation to count."""
+"""Inputs and outputs of a stage: enough for gradients, too few for their computation to take noticeable time."""
 
 Wait = Callable[[], None]
 """Returns when the running action has lasted as long as it should."""
 
 
 class _InputGradient(torch.autograd.Function):  # type: ignore[misc]  # torch is not looked into
-    """The identity, whose backward waits. It lies on the way from a stage's output to its input only."""
+    """The identity, with a backward that waits. It lies only on the way from a stage's output to its input."""
 
     @staticmethod
     def forward(ctx: Any, value: Any, wait: Wait) -> Any:
@@ -30,19 +30,19 @@ class _InputGradient(torch.autograd.Function):  # type: ignore[misc]  # torch is
 
 
 class _WeightGradient(_InputGradient):
-    """The same for a parameter: on no way to the input, so that the backward for the input leaves it out."""
+    """The same for a parameter. It is on no way to the input, so the backward for the input skips it."""
 
 
 class WaitingStage(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """A small linear layer that waits in its forward, and in its backward on the way to input and weight.
 
-    PyTorch's backward for the input runs the node `_InputGradient` alone, its backward for the weights the node
-    `_WeightGradient` alone, and a full backward both; the second then finds that the time is over.
+    PyTorch's backward for the input runs only the node `_InputGradient`, its backward for the weights only the node
+    `_WeightGradient`, and a full backward runs both; the second one then finds the time already used up.
 
     Parameters
     ----------
     stage : int
-        Which stage: it seeds the parameters, so that every process makes the same model.
+        The stage; it seeds the parameters, so that every process makes the same model.
     wait : callable
         Waits until the running action has lasted as long as it should.
     """
@@ -72,7 +72,7 @@ def batch(microbatches: int) -> tuple[Any, Any]:
 
 
 def loss(output: Any, target: Any) -> Any:
-    """Average over a microbatch."""
+    """Return the average over a microbatch."""
     return nn.functional.mse_loss(output, target)
 
 
@@ -88,7 +88,7 @@ def gradients_without_pipeline(stages: int, microbatches: int) -> list[list[Any]
 def largest_difference(module: Any, reference: list[Any]) -> float:
     """Compare a stage's gradients with the reference, relative to the largest entry of each parameter's gradient.
 
-    A gradient that is missing counts as zero.
+    A missing gradient counts as zero.
     """
     pairs = zip(module.parameters(), reference, strict=True)
     return max(

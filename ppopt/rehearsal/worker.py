@@ -1,7 +1,7 @@
 """One process of a rehearsal: a pipeline rank that runs orders in PyTorch's runtime.
 
-It is started by `ppopt.rehearsal.crew`, reads jobs as lines of JSON from standard input and answers on standard output.
-It ends when standard input does, so that it never outlives the process that started it.
+`ppopt.rehearsal.crew` starts it. It reads jobs as lines of JSON from standard input and answers on standard output. It
+ends when standard input does, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import Any
 from ppopt.rehearsal.recorder import NotedPops, Recorder, record_stage
 
 WARM_UPS = 2
-"""Steps without waits before those that count: the first infers shapes and opens connections."""
+"""Steps without waits before the measured ones: the first infers shapes and opens connections."""
 
 
 class Line:
-    """The line to the process that started this one.
+    """The connection to the parent process.
 
     Attributes
     ----------
     jobs : queue
-        What is to be done.
+        The jobs to run.
     recorder : Recorder or None
-        Of the job that runs.
+        The recorder of the running job.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Line:
         self.recorder: Recorder | None = None
         self._lock = threading.Lock()
         self._answers = os.dup(1)
-        os.dup2(2, 1)  # what libraries print is no answer
+        os.dup2(2, 1)  # output of libraries must not mix with answers
         self.session: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -76,7 +76,7 @@ class Line:
 
 
 def _remove(folder: Path, attempts: int = 10) -> None:
-    """Remove the folder that all processes share; they may all be at it."""
+    """Remove the folder that all processes share; others may be removing it at the same time."""
     for _ in range(attempts):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -85,7 +85,7 @@ def _remove(folder: Path, attempts: int = 10) -> None:
 
 
 def main() -> None:
-    """Do jobs until standard input ends."""
+    """Run jobs until standard input ends."""
     line = Line()
     try:
         _work(line)
@@ -93,7 +93,7 @@ def main() -> None:
         traceback.print_exc()
         with suppress(OSError):
             line.answer(error=f"{type(error).__name__}: {error}")
-        threading.Event().wait()  # for the end of standard input
+        threading.Event().wait()  # until standard input ends
 
 
 def _work(line: Line) -> None:
@@ -113,14 +113,14 @@ def _work(line: Line) -> None:
     from torch.distributed.pipelining import schedules  # noqa: F401  # loaded before the freeze
 
     gc.collect()
-    gc.freeze()  # what libraries made stays: a collection between steps then takes no time
+    gc.freeze()  # objects of libraries stay alive: collections between steps then skip them
     line.answer(torch=torch.__version__)
     while True:
         line.answer(result=Job(line.jobs.get(), session["rank"], line).run())
 
 
 def _sleep_exactly() -> None:
-    """Ask Linux not to bundle timers; it delays a sleep by up to 50 µs to save power."""
+    """Ask Linux not to bundle timers, which delays a sleep by up to 50 µs to save power."""
     import ctypes
 
     set_timer_slack = 29
@@ -129,16 +129,16 @@ def _sleep_exactly() -> None:
 
 
 class Job:
-    """An order to be run for some steps.
+    """An order to run for some steps.
 
     Parameters
     ----------
     job : dict
-        What `ppopt.rehearsal.crew` sent.
+        The message from `ppopt.rehearsal.crew`.
     rank : int
-        This process.
+        The rank of this process.
     line : Line
-        Told what is recorded.
+        The connection to the parent process.
     """
 
     def __init__(self, job: dict[str, Any], rank: int, line: Line) -> None:
@@ -184,8 +184,8 @@ class Job:
         Returns
         -------
         dict
-            ``actions``: rows of step, stage, kind, microbatch, and when it asked for its input, started and ended (ns);
-            ``gradient_difference``: the largest, see `waiting_stage.largest_difference`.
+            ``actions``: rows of step, stage, kind, microbatch, and the times (ns) of asking for the input, of the start
+            and of the end; ``gradient_difference``: the largest one, see `waiting_stage.largest_difference`.
         """
         gc.collect()
         gc.disable()
@@ -205,7 +205,7 @@ class Job:
 
     @contextmanager
     def _communicators(self) -> Iterator[None]:
-        """Let queues do the sends and receives, where the job asks for them."""
+        """Run sends and receives in queues, if the job asks for that."""
         if self.job["communicators"] == "async":
             yield
             return
@@ -239,7 +239,7 @@ class Job:
         return [largest_difference(stage.submod, self.reference[stage.stage_index]) for stage in self.stages]
 
     def _profiler(self) -> AbstractContextManager[Any]:
-        """Make a profiler that writes a trace of the steps that count, if one is wanted."""
+        """Make a profiler that writes a trace of the measured steps, if requested."""
         if self.job["trace"] is None:
             return nullcontext()
         from torch import profiler

@@ -1,45 +1,47 @@
-"""A Dask cluster as a sweep sees it: reached or refused, and with the same ppopt on every worker."""
+"""A Dask cluster for a sweep: connects to it, and checks that every worker has the same ppopt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
+from ppopt.process.processes import starting_processes
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
-PATIENCE = 10.0
-"""Seconds that a cluster has to answer."""
+SECONDS_TO_ANSWER = 10.0
+"""Seconds to wait for a cluster's answer."""
 
 LOCAL = "local"
 
 _VERSION = "__import__('ppopt').__version__"
-"""Asked of each worker; it needs nothing there but ppopt, of whatever version."""
+"""The expression that each worker evaluates; it needs only ppopt there, of any version."""
 
 
 @contextmanager
 def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
-    """Connect to a cluster, or make one on this machine.
+    """Connect to a cluster, or start one on this machine.
 
     Parameters
     ----------
     address : str
         ``tcp://host:port``, or ``local``.
     workers : int
-        For a local one, how many processes.
+        The number of processes of a local cluster.
     version : str
-        What every worker must have.
+        The version that every worker must have.
 
     Yields
     ------
     distributed.Client
-        Connected, its workers checked.
+        Connected, with its workers checked.
 
     Raises
     ------
     InputError
-        If Dask is not installed, the cluster does not answer, or it has no workers or other ones.
+        If Dask is not installed, the cluster does not answer, or it has no workers or workers of another version.
     """
     try:
         import distributed
@@ -47,10 +49,13 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
         raise InputError("--cluster: needs Dask; `pip install 'ppopt[cluster]'` installs it") from None
     import logging
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by the sweep, in one line
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the sweep reports errors itself, in one line
     with ExitStack() as stack:
         if address == LOCAL:
-            made = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            with starting_processes():
+                made = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                )
             stack.enter_context(made)
             client = stack.enter_context(distributed.Client(made))
         else:
@@ -61,18 +66,21 @@ def open_cluster(address: str, workers: int, version: str) -> Iterator[Any]:
 
 def _connected(distributed: Any, address: str) -> Any:
     shown = in_one_line(address)[:80]
-    if "://" not in address:
-        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}")
     try:
-        return distributed.Client(address, timeout=PATIENCE)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = "it did not answer" if isinstance(error, (OSError, TimeoutError)) else in_one_line(error)[:120]
-        raise InputError(f"--cluster: {shown} cannot be reached: {reason} within {PATIENCE:g} s") from None
+        if "://" not in address or urlsplit(address).port == 0:  # Python refuses other invalid ports
+            raise ValueError
+        return distributed.Client(address, timeout=SECONDS_TO_ANSWER)
+    except ValueError:
+        raise InputError(f"--cluster: must be an address such as tcp://host:8786, or local; found {shown!r}") from None
+    except (OSError, TimeoutError):
+        raise InputError(
+            f"--cluster: {shown} cannot be reached: it did not answer within {SECONDS_TO_ANSWER:g} s"
+        ) from None
 
 
 def _check_workers(client: Any, address: str, version: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:
         raise InputError(f"--cluster: {in_one_line(address)[:80]} has no workers; start some, and try again") from None
     found: Mapping[str, object] = client.run(eval, _VERSION, on_error="return")
@@ -84,8 +92,10 @@ def _check_workers(client: Any, address: str, version: str) -> None:
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """List what a cluster may fail with while it runs jobs."""
+    """List the errors that a cluster may raise while it runs jobs."""
+    from concurrent.futures import CancelledError
+
     from distributed import KilledWorker
     from distributed.comm.core import CommClosedError
 
-    return KilledWorker, CommClosedError, TimeoutError, OSError
+    return KilledWorker, CommClosedError, CancelledError, TimeoutError, OSError

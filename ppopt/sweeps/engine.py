@@ -1,4 +1,4 @@
-"""What runs jobs: this process, the cores of this machine, or a cluster; joblib knows both of the latter."""
+"""Runs jobs in this process, on the cores of this machine, or on a cluster; joblib handles the latter two."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
+from ppopt.process.processes import end_with, starting_processes
 from ppopt.sweeps.cluster import open_cluster
 from ppopt.sweeps.job import Figures, Job, OtherVersionError, run_job
 from solver.counted import counted
 from solver.errors import InputError
 
 MOST_CRASHES = 3
-"""So often in a row, without any job finished in between, a worker process may die before a sweep gives up."""
+"""The most worker processes that may die in a row, with no job finished in between, before a sweep gives up."""
 
 Finished = tuple[str, Figures]
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_all(jobs: Sequence[Job], workers: int, cluster: str | None, version: str) -> Iterator[Finished]:
-    """Run jobs, in whatever order they finish.
+    """Run jobs, and yield them in the order in which they finish.
 
     Parameters
     ----------
     jobs : sequence of Job
-        What is to be run.
+        The jobs.
     workers : int
-        How many processes of this machine; 1 for this one alone.
+        The number of processes on this machine; 1 for this process alone.
     cluster : str or None
-        The address of a Dask cluster, or ``local`` for one of so many processes on this machine.
+        The address of a Dask cluster, or ``local`` for one with ``workers`` processes on this machine.
     version : str
-        ppopt's here.
+        The version of ppopt here.
 
     Yields
     ------
@@ -57,14 +53,16 @@ def run_all(jobs: Sequence[Job], workers: int, cluster: str | None, version: str
 
 
 def _on_cores(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
-    """Run jobs in processes; where one of them dies, the others are started anew with what is left."""
+    """Run jobs in processes; if one of them dies, restart all with the remaining jobs."""
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     left = {job.key: job for job in jobs}
     crashes = 0
     while left:
         try:
-            for key, figures in _parallel(list(left.values()), n_jobs=workers):
+            for key, figures in _parallel(
+                list(left.values()), n_jobs=workers, initializer=end_with, initargs=(os.getpid(),)
+            ):
                 del left[key]
                 crashes = 0
                 yield key, figures
@@ -80,7 +78,8 @@ def _on_cores(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
 def _parallel(jobs: Sequence[Job], **options: Any) -> Iterator[Finished]:
     from joblib import Parallel, delayed
 
-    generator = Parallel(return_as="generator_unordered", **options)(delayed(run_job)(job) for job in jobs)
+    with starting_processes():
+        generator = Parallel(return_as="generator_unordered", **options)(delayed(run_job)(job) for job in jobs)
     with closing(generator):
         yield from generator
 

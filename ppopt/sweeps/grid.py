@@ -1,4 +1,4 @@
-"""The grid of a sweep: a base configuration, axes over its keys, and what is run at each point."""
+"""The grid of a sweep: a base configuration, axes over its keys, and the runs at each point."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from typing import Any
 from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
 from ppopt.sweeps.runs import Effort, Run, read_runs
 from solver.errors import InputError
-from strategies.configuration import read_configuration, split_strategy
-from strategies.numbers import in_one_line, read_number, shown
-from strategies.pipeline import Pipeline
+from strategies.model.configuration import read_configuration, split_strategy
+from strategies.model.numbers import check_seed, in_one_line, read_number, shown
+from strategies.model.pipeline import Pipeline
 
 KEYS = ("base", "axes", "run", "time_limit", "seed")
 USUAL_SECONDS = 10.0
 MOST_ON_AN_AXIS = 100_000
 MOST_JOBS = 1_000_000
 MOST_TRIED = 50
-"""So many values of an axis are tried to see whether the base is wrong."""
+"""The most values of an axis to try when checking whether the base is wrong."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What varies along one side of a grid.
+    """One axis of a grid.
 
     Attributes
     ----------
     name : str
-        The key, or what several keys that move together are called.
+        The key, or a name for several keys that change together.
     points : tuple of mapping of str to object
-        At each place, the keys that are set there, with their values.
+        For each position, the keys that are set there, with their values.
     """
 
     name: str
     points: tuple[Mapping[str, Any], ...]
 
     def shown(self, place: int) -> Any:
-        """Give the value at a place as plain data: a number, a text, or a list; several keys as one text."""
+        """Return the value at a position as plain data: a number, a text, or a list; several keys become one text."""
         values = {key: _plain(value) for key, value in self.points[place].items()}
         if list(values) == [self.name]:
             return values[self.name]
@@ -57,11 +57,11 @@ class Point:
     Attributes
     ----------
     values : dict of str to object
-        Where it lies: for each axis what is shown of its value.
+        The point's position: for each axis, its value as shown.
     mapping : dict or None
-        The configuration; None where the base has nothing that could be changed so.
+        The configuration; None if the base has no key that could be set this way.
     fault : str
-        Why, then.
+        The reason for None.
     """
 
     values: dict[str, Any]
@@ -71,7 +71,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a sweep runs.
+    """The grid of a sweep.
 
     Attributes
     ----------
@@ -80,9 +80,9 @@ class Grid:
     axes : tuple of Axis
         At least one.
     runs : tuple of Run
-        What is run at each point.
+        The runs at each point.
     effort : Effort
-        What searches may take.
+        The time limit and seed of searches.
     """
 
     base: dict[str, Any]
@@ -92,16 +92,16 @@ class Grid:
 
     @property
     def jobs(self) -> int:
-        """How many jobs there are."""
+        """The number of jobs."""
         return math.prod(len(axis.points) for axis in self.axes) * len(self.runs)
 
     def points(self) -> Iterator[Point]:
-        """List the points, the last axis the fastest."""
+        """Yield the points; the last axis changes fastest."""
         for places in itertools.product(*(range(len(axis.points)) for axis in self.axes)):
             yield self.point(places)
 
     def point(self, places: Sequence[int]) -> Point:
-        """Make the point at a place on each axis."""
+        """Make the point at the given position on each axis."""
         pairs = list(zip(self.axes, places, strict=True))
         values = {axis.name: axis.shown(place) for axis, place in pairs}
         mapping = self.base
@@ -115,31 +115,31 @@ class Grid:
         return Point(values, mapping)
 
     def _settings(self, pairs: Sequence[tuple[Axis, int]]) -> Iterator[tuple[str, Any]]:
-        """List what is set, keys of one stage or device behind those of all."""
+        """Yield the settings; keys of one stage or device come after those of all."""
         every = [setting for axis, place in pairs for setting in axis.points[place].items()]
         yield from sorted(every, key=lambda setting: setting[0].count("."))
 
 
 def _completed(times: dict[str, Any]) -> dict[str, Any]:
-    """Where the base gives no times, those that no axis sets are 1."""
+    """If the base gives no times, set those that no axis sets to 1."""
     known = ("forward",) if "backward" in times else tuple(UNIT_TIMES)
     return {key: UNIT_TIMES[key] for key in known} | times
 
 
 def read_grid(grid: str | os.PathLike[str] | Mapping[str, Any], *, time_limit: float | None = None) -> Grid:
-    """Read a grid from a file, YAML or JSON, or from the same mapping.
+    """Read a grid from a file (YAML or JSON), or from a mapping of the same form.
 
     Parameters
     ----------
     grid : str, path or mapping
         The grid.
     time_limit : float, optional
-        Seconds for each search, instead of what the grid says.
+        Seconds for each search, instead of the grid's value.
 
     Raises
     ------
     InputError
-        With a line for each thing that is wrong.
+        With one line per mistake.
     """
     folder = Path()
     if isinstance(grid, (str, os.PathLike)):
@@ -180,12 +180,12 @@ def _read(grid: Any, folder: Path, time_limit: float | None) -> Grid:
 
 
 def _refuse_hopeless(grid: Grid) -> None:
-    """Refuse a grid whose base is wrong: no pipeline can be read, whichever value of an axis is taken.
+    """Refuse a grid whose base is wrong: with no value of any axis can a pipeline be read.
 
     Raises
     ------
     InputError
-        With what is wrong at the first point.
+        With the mistakes at the first point.
     """
     first: InputError | None = None
     start = [0] * len(grid.axes)
@@ -228,8 +228,7 @@ def _read_effort(grid: Mapping[str, Any], time_limit: float | None) -> Effort:
     if limit < 0:
         raise InputError(f"time_limit: must be at least 0 seconds; found {shown(seconds)}")
     seed = grid.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed: must be a whole number; found {shown(seed)}")
+    check_seed(seed)
     return Effort(limit, seed)
 
 
@@ -274,7 +273,7 @@ def _read_axis(name: Any, value: Any) -> Axis:
 
 
 def _joint_points(where: str, values: Sequence[Mapping[Any, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Read points at which several keys are set, the same ones at each."""
+    """Read points that set several keys, the same ones at each point."""
     keys = list(values[0])
     for place, point in enumerate(values, 1):
         missing, more = [key for key in keys if key not in point], [key for key in point if key not in keys]
@@ -287,7 +286,7 @@ def _joint_points(where: str, values: Sequence[Mapping[Any, Any]]) -> Iterator[M
 
 
 def _together(where: str, value: Mapping[Any, Any]) -> list[dict[Any, Any]]:
-    """Turn lists that move together into a list of mappings."""
+    """Turn lists that change together into a list of mappings."""
     if not value or not all(isinstance(each, Sequence) and not isinstance(each, str) for each in value.values()):
         raise InputError(f"{where}: must be a list of values, or {{from, to, steps}}; found {shown(dict(value))}")
     lengths = {key: len(each) for key, each in value.items()}
@@ -299,7 +298,7 @@ def _together(where: str, value: Mapping[Any, Any]) -> list[dict[Any, Any]]:
 
 
 def _spaced(where: str, value: Mapping[Any, Any]) -> list[Any]:
-    """List values from one to another, evenly spaced and exact."""
+    """List exact, evenly spaced values from one number to another."""
     if unknown := [key for key in value if key not in ("from", "to", "steps")]:
         raise InputError(f"{where}.{unknown[0]}: is not a known key; allowed are from, to, steps")
     numbers: dict[str, Fraction] = {}

@@ -1,4 +1,4 @@
-"""A job of a sweep: one thing that is run on one configuration, on whatever machine."""
+"""A job of a sweep: one run on one configuration, on any machine."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-import ppopt
-from ppopt.result import Schedule
+from ppopt.process.internal_error import as_reason
+from ppopt.process.version import __version__
+from ppopt.schedules.schedule import Schedule
 from ppopt.sweeps.grid import Grid, Point
 from ppopt.sweeps.runs import Effort, Run, stages_of_times
-from solver.errors import InfeasibleError, InputError
+from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.exact import exact
-from strategies.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline
 
 Figures = dict[str, Any]
-"""What a job has found, as plain values."""
+"""The result of a job, as plain values."""
 
 FIGURES = (
     "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "stages", "seconds",
-    "reason",
+    "reason", "notes",
 )  # fmt: skip
-"""The columns of a sweep's rows behind those of its axes."""
+"""The columns of a sweep's rows after those of its axes."""
 
 FAILED, INFEASIBLE = "failed", "infeasible"
-"""The status of a job that could not run, and of a search that has shown that nothing fits the memory."""
+"""The status of a job that could not run, and of a search that proved that nothing fits the memory."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One thing that is run on one configuration.
+    """One run on one configuration.
 
     Attributes
     ----------
     key : str
-        What it is known by: the same for the same configuration, run, effort of a search, and version.
+        An identifier: the same for the same configuration, run, effort of a search, and version.
     values : mapping of str to object
-        Where the point lies on the axes, as shown.
+        The point's position on the axes, as shown.
     mapping : dict or None
-        The configuration; None where there is none.
+        The configuration; None if there is none.
     run : Run
-        What is run.
+        The run.
     effort : Effort
-        What a search may take.
+        The time limit and seed of a search.
     fault : str
         Why there is no configuration.
     version : str
-        ppopt's, where the sweep was started.
+        The version of ppopt where the sweep was started.
     process : int
         The process that started it.
     """
@@ -86,13 +87,13 @@ def jobs_of(grid: Grid) -> Iterator[Job]:
                 run=run,
                 effort=grid.effort,
                 fault=point.fault,
-                version=ppopt.__version__,
+                version=__version__,
                 process=os.getpid(),
             )
 
 
 def _settled(point: Point, grid: Grid, known: dict[str, int | None]) -> dict[str, Any]:
-    """Say for how many stages open times are meant: all runs at a point are of one model."""
+    """Fix the number of stages that open times are meant for: all runs at a point share one model."""
     mapping = dict(point.mapping or {})
     if "stages" in mapping or "layers" in mapping:
         return mapping
@@ -102,7 +103,7 @@ def _settled(point: Point, grid: Grid, known: dict[str, int | None]) -> dict[str
             pipeline = Pipeline.from_mapping(mapping)
             known[shape] = None if pipeline.stages is not None else stages_of_times(pipeline, grid.runs)
         except InputError:
-            return mapping  # each of its jobs fails with the reason
+            return mapping  # each of its jobs will fail with the reason
     stages = known[shape]
     return mapping if stages is None else {**mapping, "stages": stages}
 
@@ -113,7 +114,7 @@ def _lists(part: object) -> list[tuple[str, int]]:
 
 
 def _key(configuration: str, run: Run, effort: Effort) -> str:
-    told: list[Any] = [configuration, run.kind, run.name, repr(run.options), ppopt.__version__]
+    told: list[Any] = [configuration, run.kind, run.name, repr(run.options), __version__]
     if run.order is not None:
         told.append([[str(action) for action in order] for order in run.order.orders])
     if run.is_search:
@@ -122,7 +123,7 @@ def _key(configuration: str, run: Run, effort: Effort) -> str:
 
 
 def _canonical(value: object) -> str:
-    """Write a configuration such that equal ones are written the same: 4, 4.0 and 4e0 are one number."""
+    """Write a configuration such that equal ones give the same text: 4, 4.0 and 4e0 are one number."""
     return json.dumps(_with_exact_numbers(value), sort_keys=True) if value else ""
 
 
@@ -140,7 +141,7 @@ def _with_exact_numbers(value: object) -> object:
 
 
 def run_job(job: Job) -> tuple[str, Figures]:
-    """Run a job; what goes wrong with it is its result.
+    """Run a job; an error becomes its result.
 
     Returns
     -------
@@ -152,22 +153,22 @@ def run_job(job: Job) -> tuple[str, Figures]:
     OtherVersionError
         If ppopt has another version here.
     KeyboardInterrupt
-        If Ctrl-C was pressed: what a search had found by then is no result.
+        If Ctrl-C was pressed: a search's schedule at that point is not a result.
     """
-    if ppopt.__version__ != job.version:
-        raise OtherVersionError(ppopt.__version__)
+    if __version__ != job.version:
+        raise OtherVersionError(__version__)
     if os.getpid() != job.process and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then ends its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the sweep, which then ends its workers
     try:
         if job.mapping is None:
             raise InputError(job.fault)
         return job.key, _figures(job, job.run.execute(Pipeline.from_mapping(job.mapping), job.effort))
     except InfeasibleError as error:
         return job.key, _without_schedule(job, INFEASIBLE, str(error))
-    except InputError as error:
+    except (InputError, TimeTooShortError) as error:
         return job.key, _without_schedule(job, FAILED, str(error))
-    except Exception as error:  # a fault of ours in one job must not lose the others
-        return job.key, _without_schedule(job, FAILED, f"{type(error).__name__}: {error}")
+    except Exception as error:  # an internal error in one job must not lose the others
+        return job.key, _without_schedule(job, FAILED, as_reason(job.run.name, error))
 
 
 def _figures(job: Job, schedule: Schedule) -> Figures:
@@ -185,10 +186,11 @@ def _figures(job: Job, schedule: Schedule) -> Figures:
         schedule.pipeline.stages,
         schedule.seconds,
         "",
+        "; ".join(schedule.notes),
     )
     return dict(zip(FIGURES, values, strict=True))
 
 
 def _without_schedule(job: Job, status: str, reason: str) -> Figures:
     known = {"strategy": job.run.name, "status": status, "reason": "; ".join(reason.splitlines())}
-    return dict.fromkeys(FIGURES) | known
+    return dict.fromkeys(FIGURES) | {"notes": ""} | known

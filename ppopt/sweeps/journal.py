@@ -1,7 +1,7 @@
-"""The folder of a sweep: every finished job is a line of a file there, on disk before anybody is told.
+"""The folder of a sweep: every finished job is a line of a file there, on disk before it is reported.
 
-Each sweep that runs in a folder appends to a file of its own, and all that are there are read. So several may share a
-folder, and one that was killed goes on where it was: at worst the last line of a file is half written, and is left out.
+Each sweep that runs in a folder appends to its own file, and reads all files there. So several sweeps can share a
+folder, and a killed sweep continues where it stopped: at worst, the last line of a file is incomplete and is ignored.
 """
 
 from __future__ import annotations
@@ -16,47 +16,52 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from ppopt.process.checksums import is_as_written, with_checksum
+from ppopt.process.whole_files import written_whole
 from ppopt.sweeps.job import FIGURES, Figures
-from ppopt.whole_files import written_whole
+from reports.atomic_write import is_left_behind
 from solver.errors import InputError
-from strategies.numbers import in_one_line
+from strategies.model.numbers import in_one_line
 
 MARK = "ppopt-sweep.json"
-"""What says that a folder is a sweep's."""
+"""The file that marks a folder as a sweep's."""
 
 FORMAT = 1
 
 
 class Journal:
-    """What is done, in a folder or, without one, nowhere.
+    """The finished jobs, stored in a folder if there is one.
 
     Parameters
     ----------
     folder : str, path or None
-        The folder; it is made where it does not exist.
+        The folder; it is created if it does not exist.
 
     Attributes
     ----------
     done : dict of str to dict
         The figures of each finished job, by its key.
+    damaged : list of str
+        File and line of each damaged line. Their contents are ignored.
 
     Raises
     ------
     InputError
-        If it is something else than a sweep's folder, or cannot be written.
+        If the folder is not a sweep's, or is not writable.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.done: dict[str, Figures] = {}
+        self.damaged: list[str] = []
         self._file: IO[bytes] | None = None
         if self.folder is not None:
             try:
                 _open_folder(self.folder)
-                for path in sorted(self.folder.glob("jobs-*.jsonl")):
-                    self.done.update(_read(path))
             except OSError as error:
                 raise self._refused(error) from None
+            for path in sorted(self.folder.glob("jobs-*.jsonl")):
+                self._take(path)
 
     def __enter__(self) -> Self:
         return self
@@ -67,19 +72,29 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def _take(self, path: Path) -> None:
+        try:
+            done, damaged = _read(path)
+        except OSError as error:
+            raise InputError(f"{in_one_line(path)}: cannot be read: {error.strerror or error}") from None
+        self.done.update(done)
+        self.damaged += damaged
+
     def record(self, key: str, figures: Figures) -> None:
-        """Take a finished job; when this returns, it is on disk.
+        """Record a finished job; when this returns, the job is on disk.
 
         Raises
         ------
         InputError
-            If the disk is full, or the folder cannot be written any more. What is there stays readable.
+            If the disk is full, or the folder is no longer writable. Earlier records stay readable.
         """
         if self.folder is not None:
             try:
-                self._write(json.dumps({"key": key, **figures}, allow_nan=False).encode() + b"\n")
+                self._write(json.dumps(with_checksum({"key": key, **figures}), allow_nan=False).encode() + b"\n")
             except OSError as error:
-                raise self._refused(error) from None
+                refused = self._refused(error)
+                self.done[key] = figures  # it can still be shown
+                raise refused from None
         self.done[key] = figures
 
     def _write(self, line: bytes) -> None:
@@ -106,7 +121,7 @@ def _open_folder(folder: Path) -> None:
         return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{in_one_line(folder)}: is a file; name a folder for the results")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(is_left_behind(path, mark) for path in folder.iterdir()):
         raise InputError(
             f"{in_one_line(folder)}: is not the folder of a sweep ({MARK} is missing) and not empty; name another"
         )
@@ -118,26 +133,32 @@ def _open_folder(folder: Path) -> None:
 def _check_mark(folder: Path, mark: Path) -> None:
     try:
         found = json.loads(mark.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise InputError(f"{in_one_line(folder)}: {MARK} is not of this version of ppopt; name another folder")
 
 
-def _read(path: Path) -> dict[str, Figures]:
+def _read(path: Path) -> tuple[dict[str, Figures], list[str]]:
+    """Read the finished jobs of a file, and name its damaged lines."""
     done: dict[str, Figures] = {}
-    for line in path.read_bytes().split(b"\n"):
+    damaged: list[str] = []
+    *lines, unfinished = path.read_bytes().split(b"\n")  # an incomplete line may follow the last line break
+    for number, line in enumerate(lines, 1):
         row = _row(line)
-        if row is not None:
-            done[str(row["key"])] = {name: row[name] for name in FIGURES}
-    return done
+        if row is None:
+            damaged.append(f"{in_one_line(path)}, line {number}")
+        else:
+            done[row["key"]] = {name: row[name] for name in FIGURES}
+    if (row := _row(unfinished)) is not None:
+        done[row["key"]] = {name: row[name] for name in FIGURES}
+    return done, damaged
 
 
 def _row(line: bytes) -> Mapping[str, Any] | None:
-    """Read a line; None where it is not whole."""
+    """Read a line; None if it is damaged."""
     try:
         row = json.loads(line)
-    except ValueError:
+        return row if isinstance(row, Mapping) and is_as_written(row) and row.keys() >= {"key", *FIGURES} else None
+    except (ValueError, RecursionError):
         return None
-    is_whole = isinstance(row, Mapping) and "key" in row and all(name in row for name in FIGURES)
-    return row if is_whole else None

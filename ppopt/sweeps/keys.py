@@ -1,4 +1,4 @@
-"""Keys of a configuration, written with dots: ``memory.limit``, ``times.forward.7``."""
+"""Dotted keys of a configuration: ``memory.limit``, ``times.forward.7``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from difflib import get_close_matches
 from typing import Any
 
 from solver.errors import InputError
-from strategies.numbers import in_one_line, shown
-from strategies.pipeline import Pipeline
-from strategies.validation_messages import keys_at
+from strategies.model.numbers import in_one_line, shown
+from strategies.model.pipeline import Pipeline
+from strategies.model.validation_messages import keys_at
 
 PARTS = ("times", "memory")
-"""What holds keys of its own, each with one number, or one for each stage or device."""
+"""Parts with keys of their own; each key has one number, or one for each stage or device."""
 
 
 UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
-"""The times of a configuration that gives none."""
+"""The times of a configuration without times."""
 
 
 def check_key(key: object, where: str) -> str:
-    """Refuse what is no key of a configuration.
+    """Refuse anything that is not a key of a configuration.
 
     Parameters
     ----------
     key : object
-        What was written.
+        The key as written.
     where : str
-        Where, for the message.
+        Its place, for the message.
 
     Raises
     ------
@@ -65,16 +65,16 @@ def with_value(mapping: Mapping[str, Any], key: str, value: Any) -> dict[str, An
     Parameters
     ----------
     mapping : mapping
-        The configuration, in ppopt's words.
+        The configuration, in ppopt's own keys.
     key : str
-        As `check_key` allows it.
+        As `check_key` allows.
     value : object
-        What it is to be.
+        The new value.
 
     Raises
     ------
     InputError
-        If the configuration has nothing there that could be changed.
+        If the configuration has no such key to change.
     """
     changed = dict(mapping)
     first, *rest = key.split(".")
@@ -98,7 +98,7 @@ def _mapping(key: str, value: object) -> Mapping[str, Any]:
 
 
 def _with_place(mapping: Mapping[str, Any], part: str, name: str, place: int, value: Any) -> Any:
-    """Change one entry of what a key says, which may be one number for all."""
+    """Change one entry of a key's value, which may be one number for all."""
     key = f"{part}.{name}"
     current = _mapping(key, mapping.get(part)).get(name)
     if current is None and part == "times" and name in UNIT_TIMES and "backward" not in (mapping.get(part) or {}):
@@ -120,7 +120,7 @@ def _with_place(mapping: Mapping[str, Any], part: str, name: str, place: int, va
 
 
 def _with_layer(layers: object, which: str, field: str, value: Any) -> list[Any]:
-    """Change a row of layers, named by its place or by its name (all rows of that name)."""
+    """Change a row of layers, given by its position or by its name (all rows of that name)."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         raise InputError(f"layers.{which}.{field}: the base has no layers")
     copied = deepcopy(list(layers))

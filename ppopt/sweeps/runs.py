@@ -1,6 +1,6 @@
-"""What a sweep runs on each configuration: a published schedule, a file, or a search.
+"""The runs of a sweep on each configuration: a published schedule, a file, or a search.
 
-What searches is loaded when a grid has a search: each worker would wait for it.
+The search modules are loaded only if a grid has a search; otherwise each worker would wait for them.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from ppopt.comparison.ladders import freedom_of, simple_bound
 from ppopt.evaluation.evaluate import evaluate
-from ppopt.evaluation.order_files import read_named
-from ppopt.result import Schedule
+from ppopt.optimization.ladders import freedom_of, simple_bound
+from ppopt.schedules.order_files import read_named
+from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from strategies.given_order import GivenOrder
-from strategies.numbers import in_one_line, shown
-from strategies.orders import parse_strategy
-from strategies.pipeline import Pipeline
-from strategies.stages import GivenModel
+from strategies.given_model.stages import GivenModel
+from strategies.language.orders import parse_strategy
+from strategies.model.numbers import in_one_line, shown
+from strategies.model.pipeline import Pipeline
+from strategies.order_files.given_order import GivenOrder
 
 
 class Effort(NamedTuple):
-    """How long a search may take, and what seeds it."""
+    """The time limit and the seed of a search."""
 
     seconds: float
     seed: int
@@ -32,18 +32,18 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """Something that is run on each configuration.
+    """A run on each configuration.
 
     Attributes
     ----------
     kind : str
         A name in `KINDS`, or ``evaluate``.
     name : str
-        What it is called in the results, and what is evaluated.
+        Its name in the results; also the strategy to evaluate.
     options : tuple of (str, object)
-        What a search was told.
+        The options of a search.
     order : GivenOrder or None
-        What was read from a schedule file.
+        The order read from a schedule file.
     """
 
     kind: str
@@ -53,23 +53,23 @@ class Run:
 
     @property
     def is_search(self) -> bool:
-        """Whether it takes as long as it may."""
+        """Whether it is a search, which uses its whole time limit."""
         return self.kind in KINDS
 
     def execute(self, pipeline: Pipeline, effort: Effort) -> Schedule:
-        """Run it.
+        """Run it on a pipeline.
 
         Raises
         ------
         InputError
-            If it does not fit the pipeline.
+            If the run does not fit the pipeline.
         InfeasibleError
             If no schedule fits the memory.
         """
         if self.is_search:
             return KINDS[self.kind].execute(pipeline, effort, dict(self.options))
         schedule = evaluate(pipeline, self.order or self.name, engine="graph")
-        return replace(schedule, bound=float(simple_bound(freedom_of(schedule))))
+        return replace(schedule, proven=simple_bound(freedom_of(schedule)))
 
 
 class Kind(NamedTuple):
@@ -78,15 +78,15 @@ class Kind(NamedTuple):
     Attributes
     ----------
     subject : str
-        The option that a value alone stands for, and that the name begins with.
+        The option that a bare value sets, and that the name begins with.
     allowed : tuple of str
         All its options.
     check : callable
-        ``check(options)`` refuses what is wrong.
+        ``check(options)`` refuses wrong options.
     execute : callable
-        ``execute(pipeline, effort, options)`` runs it.
+        ``execute(pipeline, effort, options)`` runs the search.
     placements : callable
-        ``placements(options)`` lists what is searched, to choose for how many stages open times are meant.
+        ``placements(options)`` lists the searched placements, to choose the number of stages for open times.
     """
 
     subject: str
@@ -110,7 +110,7 @@ def _optimize(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Sc
 
 
 def _searched(options: dict[str, Any]) -> Sequence[str]:
-    from ppopt.optimization.optimize import SearchOptions
+    from ppopt.optimization.options import SearchOptions
 
     return SearchOptions(**options).placements
 
@@ -136,7 +136,7 @@ def _plan(pipeline: Pipeline, effort: Effort, options: dict[str, Any]) -> Schedu
         raise InputError(f"plan: {'; '.join(reasons) or 'no cut was found in the time given'}")
     best = planning.best
     interrupted = planning.interrupted
-    return replace(best.schedule, bound=float(best.bound), status=best.status, interrupted=interrupted)
+    return replace(best.schedule, proven=best.bound, status=best.status, interrupted=interrupted)
 
 
 def _nowhere(_options: dict[str, Any]) -> Sequence[str]:
@@ -151,11 +151,11 @@ KINDS: dict[str, Kind] = {
     ),
     "plan": Kind("strategy", _OF_PLANS, _check_plan, _plan, _nowhere),
 }
-"""The searches, by the word that a grid has for them; all else under ``run`` names schedules."""
+"""The searches, by their keyword in a grid; everything else under ``run`` names schedules."""
 
 
 def read_runs(value: object) -> tuple[Run, ...]:
-    """Read what is to be run.
+    """Read the runs of a grid.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def read_runs(value: object) -> tuple[Run, ...]:
     Raises
     ------
     InputError
-        With a line for each that is wrong.
+        With one line per wrong run.
     """
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     runs: dict[str, Run] = {}
@@ -232,7 +232,7 @@ def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
 
 
 def stages_of_times(pipeline: Pipeline, runs: Sequence[Run]) -> int | None:
-    """Return for how many stages open times are meant, so that all runs are of one model; see `GivenModel`."""
+    """Return the number of stages that open times are meant for, so that all runs share one model; see `GivenModel`."""
     names = [run.order or run.name for run in runs if not run.is_search]
     placements = [name for run in runs if run.is_search for name in KINDS[run.kind].placements(dict(run.options))]
     return GivenModel.of_several(pipeline, names, placements).times_of if names or placements else None

@@ -1,20 +1,23 @@
-"""Running a sweep: what is done already is taken from its folder, the rest is run, all is one table."""
+"""Runs a sweep: finished jobs are read from its folder, the rest are run, and all are combined in one table."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import ppopt
-from ppopt.sweeps.engine import cores, run_all
+from ppopt.process.cores import usable_cores
+from ppopt.process.version import __version__
+from ppopt.sweeps.engine import run_all
 from ppopt.sweeps.grid import Axis, Grid, read_grid
 from ppopt.sweeps.job import FAILED, FIGURES, Figures, Job, jobs_of, run_job
 from ppopt.sweeps.journal import Journal
+from solver.counted import counted
 from solver.errors import InputError
-from strategies.numbers import shown
+from strategies.model.numbers import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,27 +25,27 @@ if TYPE_CHECKING:
     from reports.sweeps.content import SweepShown
 
 MOST_UNCONFIRMED = 5_000
-"""More jobs than this are run only if somebody says so."""
+"""More jobs than this need a confirmation."""
 
 SECONDS_OF_SAMPLE = 3.0
 SAMPLE = 5
-"""To foresee how long evaluations take, so many jobs are run, or as many as so many seconds allow."""
+"""To predict the time of evaluations, at most this many jobs are run, for at most about this many seconds."""
 
 
 @dataclass(frozen=True)
 class SweepStanding:
-    """How far a sweep has come.
+    """The progress of a sweep.
 
     Attributes
     ----------
     jobs : int
-        All of them.
+        The number of jobs.
     done : int
-        Those that are finished, in an earlier run or now.
+        How many are finished, by an earlier run or this one.
     running : int
-        Those that are running.
+        How many are running.
     seconds_left : float or None
-        How long the rest will take, judged by what was finished in this run; None before the first.
+        The estimated time for the rest, from the jobs finished in this run; None before the first.
     """
 
     jobs: int
@@ -52,30 +55,30 @@ class SweepStanding:
 
     @property
     def left(self) -> int:
-        """How many have not begun."""
+        """The number of jobs not started yet."""
         return self.jobs - self.done - self.running
 
 
 OnProgress = Callable[[SweepStanding], None]
-"""Called before the first job and whenever one is finished, when it is on disk."""
+"""Called before the first job, and after each finished job once it is on disk."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep has found.
+    """The results of a sweep.
 
     Attributes
     ----------
     grid : Grid
-        What was run.
+        The grid.
     rows : list of dict
-        A row for each job that is finished, in the order of the grid: the values of the axes, then `FIGURES`.
+        One row per finished job, in the order of the grid: the values of the axes, then `FIGURES`.
     jobs : int
-        How many jobs there are.
+        The number of jobs.
     ran : int
-        How many were run now; the others were done before, or are not done.
+        How many jobs this run finished; the others were finished before, or are unfinished.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        Whether Ctrl-C ended the sweep.
     """
 
     grid: Grid
@@ -90,7 +93,7 @@ class Outcome:
         return [row for row in self.rows if row["status"] == FAILED]
 
     def shown(self, title: str) -> SweepShown:
-        """Take what a page shows of it."""
+        """Make the presentation of the sweep on a page."""
         from reports.sweeps.content import AxisShown, SweepShown
 
         axes = [
@@ -104,6 +107,20 @@ class Outcome:
         import pandas as pd
 
         return pd.DataFrame(self.rows, columns=[*(axis.name for axis in self.grid.axes), *FIGURES])
+
+
+class EndedError(InputError):
+    """A sweep ended before all jobs were run, for instance because of a full disk.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        The results so far.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(message)
 
 
 def sweep(
@@ -122,29 +139,29 @@ def sweep(
     grid : path or mapping
         The grid (see docs/sweep.md): ``base``, ``axes``, ``run``.
     folder : path, optional
-        Where results are kept, as they come in. A sweep that was ended goes on from there.
+        The folder in which results are stored as they come in. A sweep that ended early continues from there.
     jobs : int, optional
-        How many processes; by default one for each core.
+        The number of processes; by default one per core.
     cluster : str, optional
         The address of a Dask cluster, or ``"local"`` for one on this machine.
     time_limit : float, optional
-        Seconds for each search; by default what the grid says, else 10.
+        Seconds for each search; by default the grid's value, or else 10.
     confirmed : bool
         Whether more than 5,000 jobs may be run.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each job: the values of the axes, ``strategy``, ``makespan``, ``bound``, ``gap``, ``bubble_ratio``,
-        ``peak_memory`` (of the fullest device), ``fits``, ``status``, ``stages``, ``seconds`` and ``reason``. One that
-        does not run has the status ``failed`` or ``infeasible``, and a reason.
+        One row per job: the values of the axes, ``strategy``, ``makespan``, ``bound``, ``gap``, ``bubble_ratio``,
+        ``peak_memory`` (of the fullest device), ``fits``, ``status``, ``stages``, ``seconds`` and ``reason``. A job
+        that does not run has the status ``failed`` or ``infeasible``, and a reason.
 
     Raises
     ------
     InputError
         If something is wrong with the grid, the folder or the cluster.
     KeyboardInterrupt
-        If Ctrl-C was pressed; what is in the folder stays.
+        If Ctrl-C was pressed; results in the folder are kept.
     """
     read = read_grid(grid, time_limit=time_limit)
     if read.jobs > MOST_UNCONFIRMED and not confirmed:
@@ -156,19 +173,21 @@ def sweep(
 
 
 def count_workers(jobs: int | None, cluster: str | None) -> int:
-    """Choose how many processes run.
+    """Choose the number of processes.
 
     Raises
     ------
     InputError
-        If the number is wrong, or given for a cluster that has its own.
+        If the number is wrong, or given for a cluster with its own workers.
     """
     if jobs is None:
-        return cores()
+        return usable_cores()
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= 1024:
         raise InputError(f"jobs: must be a whole number from 1 to 1024; found {shown(jobs)}")
     if cluster not in (None, "local"):
-        raise InputError("jobs: says how many processes of this machine run; a cluster has its own. Leave one out")
+        raise InputError(
+            "jobs: sets the number of processes on this machine; a cluster has its own. Give one of the two"
+        )
     return jobs
 
 
@@ -180,53 +199,65 @@ def run_sweep(
     cluster: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Run what is not done yet.
+    """Run the jobs that are not finished yet.
 
     Parameters
     ----------
     grid, folder, cluster
         As for `sweep`.
     workers : int
-        How many processes.
+        The number of processes.
     on_progress : callable, optional
-        Told how far it has come.
+        Called with the progress.
 
     Returns
     -------
     Outcome
-        With Ctrl-C, of what is done.
+        After Ctrl-C, of the finished jobs.
 
     Raises
     ------
     InputError
-        As for `sweep`.
+        As for `sweep`; an `EndedError` if some jobs may be finished.
     """
     every = list(jobs_of(grid))
     with Journal(folder) as journal:
         left = _left(every, journal.done)
+        if left and journal.damaged:
+            warnings.warn(_set_aside(journal.damaged), stacklevel=2)
         before = sum(job.key not in left for job in every)
-        interrupted = False
+        interrupted, ended_by = False, ""
         try:
             _run(
                 list(left.values()), journal, _Teller(len(every), before, every, workers, on_progress), workers, cluster
             )
         except KeyboardInterrupt:
             interrupted = True
+        except InputError as error:
+            ended_by = str(error)
         rows = [{**job.values, **journal.done[job.key]} for job in every if job.key in journal.done]
         ran = sum(key in journal.done for key in left)
-    return Outcome(grid, rows, len(every), ran, interrupted)
+    outcome = Outcome(grid, rows, len(every), ran, interrupted)
+    if ended_by:
+        raise EndedError(ended_by, outcome)
+    return outcome
 
 
 def _left(every: list[Job], done: dict[str, Figures]) -> dict[str, Job]:
-    """List what is to be run, each once; what failed is tried again."""
+    """List the jobs to run, without duplicates; failed jobs are tried again."""
     for job in every:
         if job.key in done and done[job.key]["status"] == FAILED:
             del done[job.key]
     return {job.key: job for job in every if job.key not in done}
 
 
+def _set_aside(damaged: Sequence[str]) -> str:
+    others = f" (and {counted(len(damaged) - 1, 'other line')})" if len(damaged) > 1 else ""
+    return f"{damaged[0]}{others}: was changed after it was written; it is left out, and its job is run again"
+
+
 class _Teller:
-    """Tells how far a sweep has come."""
+    """Reports the progress of a sweep."""
 
     def __init__(self, jobs: int, before: int, every: list[Job], workers: int, tell: OnProgress | None) -> None:
         self.jobs, self.before, self.workers, self.tell = jobs, before, workers, tell
@@ -237,7 +268,7 @@ class _Teller:
         self.started = perf_counter()
 
     def finished(self, key: str | None = None) -> None:
-        """Tell, after a job."""
+        """Report, after a job."""
         self.now += 0 if key is None else self.alike[key]
         if self.tell is None:
             return
@@ -250,15 +281,15 @@ def _run(left: list[Job], journal: Journal, teller: _Teller, workers: int, clust
     teller.finished()
     if not left:
         return
-    for key, figures in run_all(left, min(workers, len(left)), cluster, ppopt.__version__):
+    for key, figures in run_all(left, min(workers, len(left)), cluster, __version__):
         journal.record(key, figures)
         teller.finished(key)
 
 
 def foresee(grid: Grid, workers: int) -> float:
-    """Foresee how many seconds a sweep takes at most, from a few evaluations spread over it.
+    """Predict the most seconds that a sweep takes, from a few evaluations spread over it.
 
-    Searches count with all the time that they may take.
+    Searches count with their whole time limit.
     """
     counts = [len(axis.points) for axis in grid.axes]
     searches = sum(run.is_search for run in grid.runs)

@@ -1,1 +1,1 @@
-"""The charts, a module each; every function returns an Altair chart."""
+"""The charts, one module each; every public function that draws returns an Altair chart."""

@@ -1,4 +1,4 @@
-"""Bubbles side by side: a bar for each schedule, with the optimum and the bound as lines."""
+"""The bubble chart: a bar for each schedule, with the optimum and the bound as lines."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _STATES = {
 
 
 def state_scales(records: Sequence[dict[str, Any]]) -> tuple[alt.Scale, alt.Scale]:
-    """Give colours and shapes of the states of schedules, those that occur.
+    """Return the colours and shapes of the schedule states that occur.
 
     Parameters
     ----------
     records : sequence of dict
-        As `schedule_records` makes them.
+        As `schedule_records` returns them.
     """
     there = {record["state"] for record in records}
     shown = {state: looks for state, looks in _STATES.items() if state in there}
@@ -40,7 +40,7 @@ def state_scales(records: Sequence[dict[str, Any]]) -> tuple[alt.Scale, alt.Scal
 
 
 def bubble_chart(section: Section) -> alt.LayerChart:
-    """Draw the bubble ratio of every schedule; bubble over ideal and makespan can be chosen instead.
+    """Draw the bubble ratio of every schedule; the reader can choose bubble over ideal or makespan instead.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def bubble_chart(section: Section) -> alt.LayerChart:
     Returns
     -------
     altair.LayerChart
-        Bars in the order of the schedules. Those over the memory limit are pale with a dashed outline. The best
-        schedule that the search found and the bound are lines across.
+        Bars in the order of the schedules. Schedules over the memory limit are pale with a dashed outline. Lines across
+        the bars show the bound and the best schedule that the search found.
     """
     figure = alt.param(
         name="figure",
@@ -69,7 +69,7 @@ def _labels(unit: str) -> list[str]:
 
 
 def _value_text(times: str, ratios: str, unit: str) -> str:
-    """Write the expression of a value: a time in its unit, or a ratio."""
+    """Write the Vega expression of a value's text: a time in its unit, or a ratio."""
     behind = f" + {json.dumps(f' {unit}')}" if unit else ""
     return f"figure == 'makespan' ? format(datum.value, '{times}'){behind} : format(datum.value, '{ratios}')"
 
@@ -105,7 +105,7 @@ def _bars(schedules: Sequence[Presented], unit: str) -> list[alt.Chart]:
 
 
 def _axis_end(schedules: Sequence[Presented]) -> str:
-    """Let the axis end behind the longest bar, such that its text has room; as an expression of the figure."""
+    """Write the end of the axis, beyond the longest bar and its text, as a Vega expression of the chosen figure."""
     highest = {name: max(getattr(each.summary.figures, name) for each in schedules) for name in FIGURES}
     ends = ", ".join(f"{name}: {1.2 * value if value > 0 else 0.01!r}" for name, value in highest.items())
     return f"({{{ends}}})[figure]"
@@ -118,7 +118,7 @@ _FORMATS = _RATIOS | _AMOUNTS
 
 
 def tooltips(*fields: str, unit: str = "") -> list[alt.Tooltip]:
-    """List tooltips of a chart's fields, numbers with the digits that tell schedules apart, times with their unit."""
+    """Make the tooltips of a chart's fields, with enough digits to tell schedules apart, and with units of time."""
     return [_tooltip(field, unit) for field in fields]
 
 
@@ -130,9 +130,9 @@ def _tooltip(field: str, unit: str) -> alt.Tooltip:
 
 
 def reference_lines(section: Section) -> list[dict[str, Any]]:
-    """Make a row for the best schedule that the search found, and one for the bound, in all figures.
+    """Make a row for the best schedule that the search found, and one for the bound, with all figures.
 
-    The bound's bubbles are those of a schedule that is as short as the bound and does no more work than it must.
+    The bound's bubbles are those of a schedule as short as the bound that does no more work than necessary.
     """
     lines: list[dict[str, Any]] = []
     found = next((each for each in section.schedules if each.searched), None)
@@ -162,7 +162,7 @@ def _figures_of(presented: Presented) -> dict[str, float]:
 
 
 def _lines(lines: Sequence[dict[str, Any]], axis_end: str, unit: str) -> list[alt.Chart]:
-    """Draw the lines, with their names one above the other: on the right, where they have room there."""
+    """Draw the lines with their names one above the other, to the right of the line if there is room."""
     if not lines:
         return []
     base = alt.Chart(alt.InlineData(values=list(lines)))

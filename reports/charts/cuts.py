@@ -1,4 +1,4 @@
-"""Cuts: the layers of each device, stage upon stage, and the memory that they take."""
+"""Charts of cuts: the layers of each device, stage by stage, and the memory that they take."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reports.content import Presented, Section
 from reports.numbers import titled
 
 RECOMPUTED_OPACITY = 0.5
-"""Layers that are recomputed are paler."""
+"""Opacity of recomputed layers, which are paler than the others."""
 
 _SHARES = ("static", "activations")
 
 
 def cut_chart(section: Section) -> alt.Chart:
-    """Draw for each device of one schedule, which can be chosen, its stages as stacked layers.
+    """Draw the stages of each device as stacked layers, for one schedule that the reader can choose.
 
-    A piece is as long as the forward and the backward of its layers for one microbatch.
+    The length of a piece is the forward and the backward of its layers for one microbatch.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def cut_chart(section: Section) -> alt.Chart:
 
 
 def device_memory_chart(section: Section) -> alt.LayerChart:
-    """Draw for each device of one schedule, which can be chosen, its static memory, its activations, and its limit.
+    """Draw each device's static memory, activations and limit, for one schedule that the reader can choose.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a little less, or more, of each cost does to a schedule's makespan."""
+"""The chart of the effects of slightly lower and higher costs on a schedule's makespan."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from reports.content import Section
 from reports.what_if import strongest
 
 MOST_SHOWN = 14
-"""So many costs of a schedule are drawn, those that shorten it most."""
+"""Costs drawn for a schedule: those that shorten it most."""
 
 _SHRINKING, _GROWING = "#0072B2", "#9CC7E4"
 
 
 def effects_chart(section: Section) -> alt.LayerChart:
-    """Draw by how much 1 % of each cost shortens and lengthens the makespan of one schedule, which can be chosen.
+    """Draw how much 1 % of each cost shortens and lengthens the makespan of one schedule, which the reader can choose.
 
     Parameters
     ----------
     section : Section
-        Its `what_if` says what the costs do.
+        The section; its `what_if` holds the effects of the costs.
     """
     records = _records(section)
     names = list(dict.fromkeys(record["name"] for record in records))

@@ -1,4 +1,4 @@
-"""The memory frontier: makespan over memory, what was found and what is proven, with the published schedules."""
+"""The chart of a memory frontier: makespans found and bounds over memory, with the published schedules."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.label_places import Place, dot, label_places
 from reports.charts.point_names import point_names
-from reports.frontier import ShownFrontier
+from reports.frontier_points import ShownFrontier
 from reports.numbers import titled
 
 HEIGHT = 460
 
 MOST_FOLDED = 2.5
-"""Beyond this ratio of the ends of an axis it is logarithmic."""
+"""An axis is logarithmic if the ratio of its ends exceeds this."""
 
 LARGE = 10_000
 
 ROOM = 0.06
-"""The part of an axis that is left free at either end."""
+"""The fraction of an axis that is left free at either end."""
 
 FOUND, PUBLISHED, OTHER = "best found at a limit", "published", "published, not among what was searched"
 LOOKS = {
@@ -35,7 +35,7 @@ LOOKS = {
 
 
 def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
-    """Draw the staircase of the best found over memory, the bound below it, and every published schedule.
+    """Draw the staircase of the best makespans found over memory, the bound below it, and every published schedule.
 
     Parameters
     ----------
@@ -45,30 +45,32 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
     Returns
     -------
     altair.LayerChart
-        It can be dragged and, with the control key, zoomed by the wheel. Between the staircase and the bound the gap is
-        shaded. A point's datum has the ``rank`` of its schedule.
+        Readers can drag it, and zoom with the wheel while holding the control key. The gap between the staircase and
+        the bound is shaded. A point's datum has the ``rank`` of its schedule.
     """
-    plan = _Plan(shown)
-    x = alt.X("memory:Q", title="memory that a device may hold", scale=plan.x.scale, axis=alt.Axis(format=plan.x.form))
+    layout = _Layout(shown)
+    x = alt.X(
+        "memory:Q", title="memory that a device may hold", scale=layout.x.scale, axis=alt.Axis(format=layout.x.form)
+    )
     y = alt.Y(
         "makespan:Q",
         title=titled("makespan", shown.unit),
-        scale=plan.y.scale,
+        scale=layout.y.scale,
         axis=alt.Axis(format=",.6~r", tickCount=8),
     )
     zoom = alt.selection_interval(
         name="zoom", bind="scales", encodings=["x", "y"], zoom="wheel![event.ctrlKey || event.metaKey]"
     )
-    layers = [_curves(plan, x, y)[0].add_params(zoom), *_curves(plan, x, y)[1:], *_limit(shown, x)]
-    if plan.named:
-        layers += point_names(plan.named, plan.names(), x, y, "memory", clip=True)
+    layers = [_curves(layout, x, y)[0].add_params(zoom), *_curves(layout, x, y)[1:], *_limit(shown, x)]
+    if layout.named:
+        layers += point_names(layout.named, layout.names(), x, y, "memory", clip=True)
     layers += _points(shown, x, y)
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
 
 
-def _curves(plan: _Plan, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Draw both curves as steps, and what lies between."""
-    steps = alt.Chart(alt.InlineData(values=plan.steps)).encode(x=x)
+def _curves(layout: _Layout, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Draw both curves as steps, and shade the area between them."""
+    steps = alt.Chart(alt.InlineData(values=layout.steps)).encode(x=x)
     shade = steps.mark_area(interpolate="step-after", opacity=0.18, color=palette.SEARCHED, clip=True)
     found = steps.mark_line(interpolate="step-after", color=palette.SEARCHED, strokeWidth=2, clip=True)
     bound = steps.mark_line(interpolate="step-after", color=palette.KINDS["F"], strokeDash=[5, 3], clip=True)
@@ -119,7 +121,7 @@ _AMOUNTS = (("makespan", "makespan", ""), ("bound", "bound", ""), ("limit", "lim
 
 
 def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
-    """Make a row for each point: where it lies, what it is, and the rank of its schedule."""
+    """Make a row for each point: its position, its state, and the rank of its schedule."""
     found = [
         {
             "memory": point.limit,
@@ -151,7 +153,7 @@ def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """From where to where an axis reaches, and whether it is logarithmic."""
+    """The range of an axis, and whether it is logarithmic."""
 
     low: float
     high: float
@@ -172,18 +174,18 @@ class _Axis:
 
     @property
     def form(self) -> str:
-        """How its numbers are written: large ones with k, M or G."""
+        """The format of its numbers; large ones get k, M or G."""
         return "~s" if self.high >= LARGE else "~g"
 
     def share(self, value: float) -> float:
-        """Return how far along the axis a value lies, from 0 to 1."""
+        """Return the position of a value along the axis, from 0 to 1."""
         if self.is_folded:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
 
-class _Plan:
-    """What lies where."""
+class _Layout:
+    """The positions of points and curves in the plot."""
 
     def __init__(self, shown: ShownFrontier) -> None:
         self.shown = shown
@@ -198,7 +200,7 @@ class _Plan:
 
     @property
     def steps(self) -> list[dict[str, float]]:
-        """List where either curve steps, with the height of both from there on."""
+        """List each place where either curve steps, with the heights of both from there on."""
         shown = self.shown
         first = shown.points[0].limit
         begins = [0.0, *(upto for upto, _ in shown.bounds)]
@@ -213,7 +215,7 @@ class _Plan:
         return [row for row, after in pairwise([*rows, {}]) if row != after]
 
     def names(self) -> tuple[list[str], list[Place]]:
-        """Give the published points their names, each with its place; those at the same point share theirs."""
+        """Return the names of the published points with their places; schedules at the same point share a name."""
         texts = [", ".join(names) for names in self.named.values()]
         found = [dot((self.x.share(point.limit), self._top(point.makespan))) for point in self.shown.points]
         places = [(self.x.share(memory), self._top(makespan)) for memory, makespan in self.named]

@@ -1,4 +1,4 @@
-"""Schedules under noise: what most draws of their times lie between."""
+"""The chart of schedules under noise: the interval that holds most of their makespans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.numbers import percent, titled
 
 
 def noise_chart(section: Section) -> alt.LayerChart:
-    """Draw for each schedule from which makespan to which nine of ten draws go, their mean, and that without noise.
+    """Draw for each schedule the interval of nine in ten draws, their mean, and the makespan without noise.
 
     Parameters
     ----------

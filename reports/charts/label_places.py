@@ -1,4 +1,4 @@
-"""Where the names of points go: beside their points, without covering each other, however wide the chart is drawn."""
+"""Places the names of points next to them, without covering each other at any width of the chart."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 NARROWEST, WIDEST = 320.0, 1000.0
-"""Between these widths of the plot, in pixels, names keep clear of each other."""
+"""The range of plot widths, in pixels, in which names must not cover each other."""
 
 LETTER_WIDTH, LINE_HEIGHT, LONGEST = 6.7, 14.0, 260.0
-"""Pixels that a letter and a line take on average, and the width at which a name is cut off."""
+"""Average pixels of a letter and of a line, and the width at which a name is cut off."""
 
 _NEAR, _BESIDE = 6.0, 10.0
 _ROUNDS = 4
@@ -18,7 +18,7 @@ _CROSSING, _COVERING = 6.0, 1000.0
 
 
 class Box(NamedTuple):
-    """A rectangle that is tied to a place on the x axis and so moves with the width of the plot.
+    """A rectangle tied to a place on the x axis, so that it moves with the width of the plot.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Box(NamedTuple):
     left, right : float
         Its sides, in pixels from the anchor.
     top, bottom : float
-        In pixels from the top of the plot.
+        Its edges, in pixels from the top of the plot.
     """
 
     anchor: float
@@ -38,7 +38,7 @@ class Box(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a name stands beside its point: how it is aligned, and by how many pixels it is moved."""
+    """The place of a name relative to its point: its alignment, and its offset in pixels."""
 
     align: str
     dx: float
@@ -55,26 +55,27 @@ def label_places(
 ) -> list[Place]:
     """Choose a place for the name of each point.
 
-    Each in turn takes the place where it covers least of the other names, of the points and of what is taken, then of
-    the lines, and then the one nearest to its point. This is repeated, since names that are placed later move, too.
+    Each name in turn takes the place where it covers least of the other names, the points and the taken boxes. Ties go
+    to the place that covers least of the lines, then to the one nearest to the point. This is repeated, since names
+    that are placed later move, too.
 
     Parameters
     ----------
     points : sequence of (float, float)
-        From 0 (left) to 1 (right), and in pixels from the top.
+        Their positions: x from 0 (left) to 1 (right), and y in pixels from the top.
     texts : sequence of str
         Their names.
     height : float
-        Of the plot, in pixels.
+        The height of the plot, in pixels.
     taken : sequence of Box
-        Where other texts stand.
+        The boxes of other texts.
     lines : sequence of Box
-        What a name may cover rather than another name.
+        Lines, which a name may cover rather than another name.
 
     Returns
     -------
     list of Place
-        One a point.
+        One for each point.
     """
     fixed = [*taken, *map(dot, points)]
     chosen: dict[int, tuple[Place, Box]] = {}
@@ -90,18 +91,18 @@ def label_places(
 
 
 def dot(point: tuple[float, float]) -> Box:
-    """Give the box of a point: its place from 0 (left) to 1 (right), and in pixels from the top."""
+    """Return the box of a point, given by x from 0 (left) to 1 (right) and y in pixels from the top."""
     x, y = point
     return Box(x, -_NEAR, _NEAR, y - _NEAR, y + _NEAR)
 
 
 def text_width(text: str) -> float:
-    """Estimate how many pixels a name takes."""
+    """Estimate the width of a name in pixels."""
     return min(LONGEST, LETTER_WIDTH * len(text))
 
 
 def _choices(x: float, y: float, text: str, height: float) -> Iterator[tuple[Place, Box]]:
-    """List the places that lie within the plot at every width: in the point's line, and in lines above and below."""
+    """Yield the places within the plot at every width: level with the point, and in lines above and below it."""
     width = text_width(text)
     first, last = -x * NARROWEST, (1 - x) * NARROWEST - width
     for dy in _lines_away(y, height):
@@ -127,15 +128,15 @@ def _cost(choice: tuple[Place, Box], others: Sequence[Box], lines: Sequence[Box]
 
 
 def covered(box: Box, others: Iterable[Box]) -> float:
-    """Measure how much of a box lies on others, on each at the width of the plot at which that is most."""
+    """Return the area of a box that lies on others, counting each at the plot width where the overlap is largest."""
     return sum(_shared(box, other) for other in others)
 
 
 def _shared(one: Box, other: Box) -> float:
-    """Measure the area that two boxes share at most.
+    """Return the largest area that two boxes can share.
 
-    As the plot widens, the one moves along the other, from where they lie at the narrowest width to where they lie at
-    the widest. They share most where their middles come nearest.
+    As the plot widens, one box moves along the other, from its position at the narrowest width to that at the widest.
+    They share most when their centres are nearest.
     """
     down = min(one.bottom, other.bottom) - max(one.top, other.top)
     if down <= 0:

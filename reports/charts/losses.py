@@ -1,4 +1,4 @@
-"""Where the time goes: the ladder of each schedule, and what its devices wait for."""
+"""Charts of lost time: the ladder of each schedule, and what its devices wait for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from reports.content import Section
 from reports.numbers import grouped, titled
 
 _AXIS_OF_TIME = alt.Axis(format=",.6~r", tickCount=8, labelFlush=30)
-"""Labels so near to an end of the axis, in pixels, are moved inwards: the edge of the chart would cut them."""
+"""Labels this near to an end of the axis, in pixels, are moved inwards, or the chart's edge would cut them off."""
 
 _CAUSE_COLOURS = alt.Scale(domain=list(CAUSE_TITLES.values()), range=[palette.CAUSES[cause] for cause in CAUSE_TITLES])
 
 
 def ladder_chart(section: Section) -> alt.LayerChart:
-    """Draw each schedule's ladder: a bar from the ideal time to its makespan, cut into what is lost to what.
+    """Draw each schedule's ladder: a bar from the ideal time to its makespan, divided by the causes of the loss.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def ladder_chart(section: Section) -> alt.LayerChart:
 
 
 def _room(ends: list[dict[str, Any]]) -> float:
-    """Compute how many pixels the figures behind the bars need, at any width of the chart."""
+    """Return the width, in pixels, of the figures after the bars; it does not depend on the chart's width."""
     return 10 + LETTER_WIDTH * max((len(each["text"]) for each in ends), default=0)
 
 
 def idle_chart(section: Section) -> alt.Chart:
-    """Draw how long a device of each schedule idles on average, by what it waits for.
+    """Draw the average idle time of a device in each schedule, by what it waits for.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _averages(section: Section) -> list[dict[str, object]]:
 
 
 def device_idle_chart(section: Section) -> alt.Chart:
-    """Draw how long each device of one schedule, which can be chosen, idles, by what it waits for.
+    """Draw the idle time of each device, by what it waits for, for one schedule that the reader can choose.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is drawn of a schedule with too many operations for a timeline: how busy each device is over time."""
+"""The overview of a schedule with too many operations for a timeline: how busy each device is over time."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from reports.idle import leading_rows
 from reports.numbers import titled
 
 LONGEST_TIMELINE = 20_000
-"""A schedule of more operations is shown by its idle shares."""
+"""Above this many operations, a schedule is shown by its idle shares."""
 
 BINS = 400
-"""Into how many parts the time is cut."""
+"""Number of equal stretches that time is divided into."""
 
 WINDOW_BARS = 1_500
-"""About how many operations a window shows."""
+"""Approximate number of operations in a window."""
 
 
 def idle_shares(presented: Presented) -> list[list[float]]:
-    """Compute which part of each of `BINS` equal stretches of time each device idles.
+    """Return the fraction of each of `BINS` equal stretches of time that each device idles.
 
     Returns
     -------
     list of list of float
         For each device a number from 0 to 1 for each stretch.
     """
-    rows = [presented.timeline[at] for at in sorted(set(leading_rows(presented.timeline)))]  # each action once
+    rows = [presented.timeline[at] for at in sorted(set(leading_rows(presented.timeline)))]  # each action counts once
     first = min(row.start for row in rows)
     length = max(row.end for row in rows) - first
     edges = np.linspace(0.0, float(length), BINS + 1)
@@ -42,7 +42,7 @@ def idle_shares(presented: Presented) -> list[list[float]]:
 
 
 def _idle_shares(edges: Moments, spans: Moments) -> list[float]:
-    """Return which part of each stretch between two edges no span covers; spans are (start, end)."""
+    """Return the fraction of each stretch between two edges that no span covers; spans are (start, end)."""
     done = _work_until(edges, spans[:, 0], spans[:, 1])
     return [round(float(each), 3) for each in 1 - np.diff(done) / np.diff(edges)]
 
@@ -51,7 +51,7 @@ Moments: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 def _work_until(edges: Moments, starts: Moments, ends: Moments) -> Moments:
-    """Return how much work is done by each moment; the actions do not overlap and come in order."""
+    """Return the work done by each moment; actions must be in order and must not overlap."""
     if not len(starts):
         return np.zeros_like(edges)
     moments = np.stack([starts, ends], axis=1).ravel()
@@ -62,7 +62,7 @@ def _work_until(edges: Moments, starts: Moments, ends: Moments) -> Moments:
 
 
 def overview_chart(presented: Presented) -> alt.Chart:
-    """Draw the idle part of every device over time.
+    """Draw the idle fraction of every device over time.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
 
 
 def overview_layer(presented: Presented, data: Any) -> alt.Chart:
-    """Draw the rows that `overview_chart` makes, from any data."""
+    """Draw rows like those of `overview_chart` from any data source."""
     start, makespan = timeline_start(presented), presented.summary.figures.makespan
     devices = presented.problem.devices
     chart: alt.Chart = (
@@ -121,12 +121,12 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
 
 
 def windows(presented: Presented) -> list[tuple[str, float, float]]:
-    """Choose three stretches that a timeline can show: warm-up, a steady one in the middle, and cool-down.
+    """Choose three windows for timelines: the warm-up, a steady one in the middle, and the cool-down.
 
     Returns
     -------
     list of (str, float, float)
-        What it is called, when it begins and when it ends.
+        The name of each, its start and its end.
     """
     start, makespan = timeline_start(presented), presented.summary.figures.makespan
     width = min(makespan / 3, makespan * WINDOW_BARS / len(presented.timeline))
@@ -139,7 +139,7 @@ def windows(presented: Presented) -> list[tuple[str, float, float]]:
 
 
 def any_timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart | alt.Chart:
-    """Draw the timeline of a schedule, or its idle shares where it has more operations than can be told apart."""
+    """Draw the timeline of a schedule, or its idle shares if its operations are too many to tell apart."""
     if len(presented.timeline) > LONGEST_TIMELINE:
         return overview_chart(presented).properties(title=presented.summary.name)
     return timeline_chart(presented, full_strip)

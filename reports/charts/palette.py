@@ -1,9 +1,9 @@
-"""Colours: Okabe and Ito's, which readers with any colour vision can tell apart."""
+"""Okabe and Ito's colours, which readers with any colour vision can tell apart."""
 
 from __future__ import annotations
 
 KINDS = {"F": "#0072B2", "B": "#E69F00", "I": "#F0E442", "W": "#009E73"}
-"""Of the kinds of operation; the first stage of a device has the full colour."""
+"""Colours of the kinds of operation; the first stage of a device has the full colour."""
 
 CAUSES = {
     "filling": "#56B4E9",
@@ -12,7 +12,7 @@ CAUSES = {
     "order": "#F0E442",
     "draining": "#0072B2",
 }
-"""Of what a device waits for."""
+"""Colours of the causes of idle time."""
 
 STEPS = {
     "cut": "#8C6BB1",
@@ -23,30 +23,30 @@ STEPS = {
     "order": "#D55E00",
     "communication": "#0072B2",
 }
-"""Of the steps of a ladder."""
+"""Colours of the steps of a ladder."""
 
 TRANSFERS = "#7A3E9D"
-"""Of what is moved between devices."""
+"""Colours of transfers between devices."""
 
 PUBLISHED, SEARCHED, OVER_LIMIT, MEASURED = "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
 
 MICROBATCHES = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1", "#999999", "#6A9A3B",
 )  # fmt: skip
-"""Microbatches take these in turn."""
+"""Colours of microbatches, which take them in turn."""
 
 _LIGHTEST = 0.55
 
 
 def shaded(colour: str, place: int, places: int) -> str:
-    """Lighten a colour: place 0 of so many keeps it, the last becomes the lightest.
+    """Lighten a colour: place 0 keeps it, and the last place gets the lightest shade.
 
     Parameters
     ----------
     colour : str
         ``#rrggbb``.
     place, places : int
-        Which of how many shades.
+        The index of the shade, and the number of shades.
     """
     share = _LIGHTEST * place / max(1, places - 1) if places > 2 else 0.42 * place
     channels = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
@@ -54,7 +54,7 @@ def shaded(colour: str, place: int, places: int) -> str:
 
 
 def ink_on(colour: str) -> str:
-    """Choose black or white for text on a colour, whichever reads better (WCAG's contrast)."""
+    """Choose black or white text for a colour, whichever is easier to read (WCAG's contrast)."""
     light = _luminance(colour)
     return "#FFFFFF" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
 

@@ -18,20 +18,20 @@ def point_names(
     field: str,
     **mark: Any,
 ) -> list[alt.Chart]:
-    """Write the names of points; a thin line leads to one that is not right beside its point.
+    """Write the names of points, with a thin line to a name that is not right next to its point.
 
     Parameters
     ----------
     points : collection of (float, float)
-        Where they lie: the field on the x axis, and the makespan.
+        Their values: the field on the x axis, and the makespan.
     names : (sequence of str, sequence of Place)
-        What they are called, and where that is written.
+        Their names, and the places of the names.
     x, y : altair.X, altair.Y
         The axes.
     field : str
-        What the x axis shows.
+        The field on the x axis.
     **mark
-        More for all marks, such as ``clip``.
+        Further properties of all marks, such as ``clip``.
     """
     rows = [
         {field: at, "makespan": makespan, "name": text, **place._asdict()}

@@ -1,4 +1,4 @@
-"""What the charts of a section draw, as plain rows: one per schedule, per step, or per device and cause."""
+"""The data of a section's charts as plain rows: one per schedule, per step, or per device and cause."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAUSE_TITLES = {
     "filling": "filling",
     "data": "data from another device",
     "latency": "latency",
-    "order": "nothing: the order leaves the gap",
+    "order": "idle by choice of order",
     "draining": "draining",
 }
 
@@ -32,7 +32,7 @@ MEASURED = "measured"
 
 
 def label(presented: Presented) -> str:
-    """Name a schedule as everywhere in a report: with ``!`` in front where it is over the memory limit."""
+    """Return a schedule's name in reports, with ``!`` in front if it is over the memory limit."""
     return f"! {presented.summary.name}" if presented.summary.over else presented.summary.name
 
 
@@ -62,20 +62,20 @@ def _state(presented: Presented) -> str:
 
 
 def share_of_limit(presented: Presented) -> float | None:
-    """Return the largest share of its limit that any device holds at one time; None where nothing is limited."""
+    """Return the largest fraction of its limit that any device holds at one time; None if no device has a limit."""
     pairs = zip(presented.summary.figures.peak_memory, presented.summary.limits, strict=True)
     shares = [peak / limit if limit else float(peak > 0) for peak, limit in pairs if limit is not None]
     return max(shares, default=None)
 
 
 def steps_shown(schedules: Sequence[Presented]) -> list[str]:
-    """List the steps of ladders that are shown: the cut only where another one would save something."""
+    """List the steps of ladders to show; the cut is shown only if another one would save something."""
     planned = any(each.ladder is not None and each.ladder.cut for each in schedules)
     return [step for step in STEPS if planned or step != "cut"]
 
 
 def ladder_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
-    """Make a row for each step of each ladder: from where to where it reaches, and its part of the makespan."""
+    """Make a row for each step of each ladder: where it starts and ends, and its fraction of the makespan."""
     records: list[dict[str, Any]] = []
     for rank, each in enumerate(schedules):
         if each.ladder is None:
@@ -100,7 +100,7 @@ def ladder_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
 
 
 def idle_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
-    """Make a row for each schedule, device and cause: how long the device idles for it."""
+    """Make a row for each schedule, device and cause, with the device's idle time by that cause."""
     records: list[dict[str, Any]] = []
     for rank, each in enumerate(schedules):
         scale, makespan = each.problem.ticks_per_unit, each.summary.figures.makespan
@@ -122,7 +122,7 @@ def idle_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
 
 
 def cut_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
-    """Make a row for the equal layers of each stage: where they lie, and what they take."""
+    """Make a row for each set of equal layers of a stage, with their place and their costs."""
     return [
         {
             "name": label(each),
@@ -141,7 +141,7 @@ def cut_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
 
 
 def memory_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:
-    """Make two rows for each device of a schedule with a cut: its static memory, and what is beside it at its peak."""
+    """Make two rows for each device of a schedule with a cut: its static memory, and the rest of its peak."""
     records: list[dict[str, Any]] = []
     for each in schedules:
         if not each.cut:

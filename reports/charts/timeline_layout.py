@@ -1,7 +1,7 @@
-"""How a timeline lies on the page: rows of devices, halves of blocks, shades of stages, memory strips.
+"""The layout of a timeline: rows of devices, halves of blocks, shades of stages, memory strips.
 
-One layout serves both the chart of a notebook, whose rows are made here, and the page, whose rows are made in the
-browser from the same columns.
+One layout serves both the chart in a notebook, whose rows are made here, and the page, whose rows the browser makes
+from the same columns.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from solver.problem import Key
 
 BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.06, 0.66, 0.71, 0.96
 LINE_TOP, LINE_BOTTOM = 0.665, 0.705
-"""Where a device's bars, the line of its transfers and its memory strip lie in its row, as parts of its height."""
+"""The positions of a device's bars, transfer line and memory strip in its row, as fractions of its height."""
 
 DIGITS = 10
-"""Significant digits of the times that are drawn; the figures beside them have all."""
+"""Significant digits of drawn times; figures in text have all of theirs."""
 
 WAITING_TEXTS = {
     "none": "did not wait",
@@ -34,23 +34,23 @@ WAITING_TEXTS = {
     "latency": "latency {time}",
     "order": "other work was ready {time}",
 }
-"""What tooltips say of the time before an operation; the page's script fills in the same texts."""
+"""Tooltip texts for the time before an operation; the page's script fills in the same texts."""
 
 
 def columns(presented: Presented) -> dict[str, Any]:
-    """Write a timeline as columns, as small as it goes, for JSON.
+    """Write a timeline as columns for JSON, as small as possible.
 
     Returns
     -------
     dict
         ``devices``; ``unit`` of time; ``counts`` (rows of each device, which come device by device); ``stage``,
-        ``microbatch``, ``start``, ``end``, one entry an operation; ``kind``, a letter each; ``place``, which of its
-        device's stages it is on; ``blocks``, the index of each block's first half (the second follows);
-        ``critical``, indices on the critical path; ``waits``, for each operation that was waited for: its index, idle
-        time before it, how much of that was for data, latency, and the order itself, and the binding input as text
-        (empty for none); ``memory``, for each device moments and levels; ``limits``; ``colours`` for each kind and
-        place, with that of the text; ``transfers``, for each end of a transfer its device, name, and when it was ready,
-        began and was over.
+        ``microbatch``, ``start``, ``end``, one entry per operation; ``kind``, one letter per operation; ``place``, the
+        index of its stage on its device; ``blocks``, the index of each block's first half (the second follows);
+        ``critical``, indices on the critical path; ``waits``, for each operation with idle time before it: its index,
+        the idle time, its parts for data, latency and the order itself, and the binding input as text (empty for none);
+        ``memory``, moments and levels for each device; ``limits``; ``colours`` for each kind and place, with the colour
+        of the text; ``transfers``, for each end of a transfer its device, its name, and when it was ready, began and
+        ended.
     """
     operations = [operation(row.task) for row in presented.timeline]
     places = _places(presented)
@@ -98,13 +98,13 @@ def _source(task: Key | None, homes: dict[Key, int]) -> str:
 
 
 def _short(value: float) -> float | int:
-    """Cut a number to the digits that are drawn."""
+    """Round a number to the digits that are drawn."""
     short = float(f"{value:.{DIGITS}g}")
     return int(short) if short.is_integer() and abs(short) < 2**53 else short
 
 
 def _places(presented: Presented) -> list[int]:
-    """Return for each operation on which of its device's stages it runs, counted in the order of the model."""
+    """Return for each operation the index of its stage on its device, in the order of the model."""
     known: dict[tuple[int, int], list[tuple[range, int]]] = {}
     for device, stages in enumerate(presented.local_stages):
         for place, (stage, microbatches) in enumerate(stages):
@@ -141,12 +141,12 @@ def _colours(places: int) -> dict[str, list[list[str]]]:
 
 
 def row_height(devices: int) -> int:
-    """Choose how many pixels a device's row is high."""
+    """Choose the height of a device's row, in pixels."""
     return 50 if devices <= 8 else 36 if devices <= 16 else 26 if devices <= 32 else 20
 
 
 def bar_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
-    """Make the rows that a timeline chart draws, one a bar, with texts for tooltips."""
+    """Make the rows of a timeline chart, one per bar, with texts for tooltips."""
     rows = [_bar(timeline, at, device) for at, device in enumerate(_devices(timeline["counts"]))]
     middle = (BAR_TOP + BAR_BOTTOM) / 2
     for at in timeline["blocks"]:
@@ -188,12 +188,12 @@ def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
 
 
 def waiting_text(idle: float, data: float, latency: float, order: float, source: str, unit: str = "") -> str:
-    """Say how long a device idled before an operation, how that time divides, and what it waited for.
+    """Say how long a device idled before an operation, by cause, and what it waited for.
 
     Parameters
     ----------
     idle, data, latency, order : float
-        The idle time and its parts; a device's first operation has none of them.
+        The idle time and its parts, which are all 0 for a device's first operation.
     source : str
         The binding input; empty for none.
     unit : str
@@ -210,7 +210,7 @@ def _part(name: str, time: float, unit: str) -> str:
 
 
 def transfer_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
-    """Make the rows that the lines of transfers draw: one while an end waits for the other, and one while it moves."""
+    """Make the rows of the transfer lines: one while an end waits for the other, and one while the data moves."""
     rows: list[dict[str, Any]] = []
     for device, name, ready, start, end in timeline["transfers"]:
         place = {"device": device, "transfer": name, "top": device + LINE_TOP, "bottom": device + LINE_BOTTOM}
@@ -221,16 +221,16 @@ def transfer_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
-    """Make the rows that a timeline's memory strips draw: where the level's top lies, and what is above the limit.
+    """Make the rows of a timeline's memory strips: the top of the level, and the part above the limit.
 
     Parameters
     ----------
     timeline : dict
-        As `columns` makes them.
+        As `columns` returns it.
     start, end : float
-        What is shown of it.
+        The part of it that is shown.
     full : float
-        The level that fills a strip; what is above it is not drawn.
+        The level that fills a strip; anything above it is not drawn.
     """
     return [
         _strip(device, time, level, timeline["limits"][device], full)
@@ -252,16 +252,16 @@ def _strip(device: int, time: float, level: float, limit: float | None, full: fl
 
 
 def memory_scale(schedules: Sequence[Presented]) -> float:
-    """Choose the level that fills a memory strip, the same for all schedules that stand beside each other.
+    """Choose the level that fills a memory strip, the same for all schedules shown together.
 
-    It is the limit (the highest, where devices differ). Where a schedule holds more it is the highest peak, but no more
-    than twice the limit: one schedule that is far over it would leave nothing to be seen of the others. Without a
-    limit, or with one of 0, it is the highest peak.
+    It is the limit (the highest one if devices differ). If a schedule holds more, it is the highest peak, but at most
+    twice the limit: otherwise one schedule far over the limit would flatten the strips of all others. Without a limit,
+    or with one of 0, it is the highest peak.
 
     Parameters
     ----------
     schedules : sequence of Presented
-        What is shown together.
+        The schedules shown together.
     """
     peak = max((level for each in schedules for level in each.summary.figures.peak_memory), default=0)
     limit = max((limit for each in schedules for limit in each.summary.limits if limit is not None), default=0)
@@ -269,7 +269,7 @@ def memory_scale(schedules: Sequence[Presented]) -> float:
 
 
 def strip_height(share: float) -> float:
-    """Turn a part of a full strip into a height within its row; more than all of it is not drawn."""
+    """Convert a fraction of a full strip to a height within its row; anything above 1 is not drawn."""
     return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * min(1.0, share)
 
 
@@ -279,9 +279,9 @@ def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any
     Parameters
     ----------
     timeline : dict
-        As `columns` makes them.
+        As `columns` returns it.
     start, end : float
-        What touches this stretch is kept.
+        The stretch; everything that touches it is kept.
     """
     spans = zip(timeline["start"], timeline["end"], strict=True)
     kept = [at for at, (begins, ends) in enumerate(spans) if ends > start and begins < end]

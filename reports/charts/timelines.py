@@ -1,4 +1,4 @@
-"""Timelines: devices as rows, operations as bars, memory as a strip beneath; and what is left of very long ones."""
+"""Timelines: devices as rows, operations as bars, memory as a strip beneath."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.content import Presented
 from reports.numbers import titled
 
 AXIS_WIDTH = 76
-"""Pixels that the axis of devices takes in every timeline, so that their times stand below each other."""
+"""Width of the device axis in every timeline, in pixels, so that times line up between timelines."""
 
 OVER_COLOUR, MEMORY_COLOUR = "#D55E00", "#8D99A6"
 
@@ -32,13 +32,13 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
     presented : Presented
         The schedule.
     full_strip : float, optional
-        The memory that fills a strip, where it stands beside others; see `memory_scale`.
+        The memory that fills a strip, if schedules are shown together; see `memory_scale`.
 
     Returns
     -------
     altair.LayerChart
-        It can be dragged and, with the control key, zoomed by the wheel. The parameters ``colour_by`` (``kind`` or
-        ``microbatch``) and ``critical_path`` are bound to a menu and a checkbox.
+        Readers can drag it, and zoom with the wheel while holding the control key. A menu sets the parameter
+        ``colour_by`` (``kind`` or ``microbatch``), and a checkbox sets ``critical_path``.
     """
     timeline = columns(presented)
     makespan = presented.summary.figures.makespan
@@ -67,25 +67,25 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
 
 
 def timeline_start(presented: Presented) -> float:
-    """Return when the first operation starts."""
+    """Return the start of the first operation."""
     return min(row.start for row in presented.timeline) / presented.problem.ticks_per_unit
 
 
 def timeline_layers(
     devices: int, start: float, end: float, *, bars: Any, memory: Any, transfers: Any, tooltip: Any, unit: str = ""
 ) -> alt.LayerChart:
-    """Lay bars, labels, transfers and memory over each other.
+    """Layer bars, labels, transfers and memory.
 
     Parameters
     ----------
     devices : int
-        How many rows there are.
+        The number of rows.
     start, end : float
-        The time that is shown at first.
+        The stretch of time shown at first.
     bars, memory, transfers : altair data
-        Rows as `bar_rows`, `memory_rows` and `transfer_rows` make them.
+        Rows like those of `bar_rows`, `memory_rows` and `transfer_rows`.
     tooltip : altair tooltip
-        What is shown over a bar.
+        The tooltip of a bar.
     unit : str
         The unit of time.
 

@@ -1,4 +1,4 @@
-"""The trade that people make: makespan against memory."""
+"""The chart of the trade-off between makespan and memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Side: TypeAlias = Literal["left", "right"]
 
 
 def memory_chart(section: Section) -> alt.LayerChart:
-    """Draw makespan against peak memory: a point for each schedule, the limit and the bound as lines.
+    """Draw makespan against peak memory, with a point for each schedule and lines for the limit and the bound.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
     Returns
     -------
     altair.LayerChart
-        Where the devices' limits differ, memory is the largest share of its limit that any device holds.
+        If the devices' limits differ, memory is the largest fraction of its limit that any device holds.
     """
     limits = {limit for each in section.schedules for limit in each.summary.limits}
     shared = len(limits) == 1
@@ -119,7 +119,7 @@ LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
 
 @dataclass(frozen=True)
 class _Layout:
-    """What lies where in the plot: places on the x axis from 0 to 1, places on the y axis in pixels from the top."""
+    """Positions in the plot: x from 0 to 1, and y in pixels from the top."""
 
     points: dict[tuple[float, float], list[str]]
     limit: float | None
@@ -132,7 +132,7 @@ class _Layout:
 
     @property
     def height(self) -> int:
-        """So high that there is room for each name in a line of its own."""
+        """The height, in pixels, with room for each name in a line of its own."""
         return max(HEIGHT, round(1.5 * LINE_HEIGHT * len(self.points)))
 
     def x(self, value: float) -> float:
@@ -149,13 +149,13 @@ class _Layout:
 
     @property
     def limit_align(self) -> Side:
-        """On which side of its line the limit's name stands: on the left, where there is room for it."""
+        """The alignment of the limit's name, which stands to the left of its line if there is room."""
         room = 0.0 if self.limit is None else self.x(self.limit) * NARROWEST
         return "right" if room >= _TEXT_AWAY + text_width(LIMIT_TEXT) else "left"
 
     @property
     def bound_align(self) -> Side:
-        """At which end of its line the bound's name stands: on the right, unless it covers less on the left."""
+        """The end of its line at which the bound's name stands: the right one, unless it covers less on the left."""
         others = [*map(dot, self.dots), *self._limit_boxes()]
         sides: tuple[Side, Side] = ("right", "left")
         return min(sides, key=lambda align: covered(self._bound_box(align), others))
@@ -170,7 +170,7 @@ class _Layout:
         return [Box(at, -2, 2, 0, self.height), _text_box(at, self.limit_align, LIMIT_TEXT, 0)]
 
     def names(self) -> tuple[list[str], list[Place]]:
-        """Give the points their names, each with its place; schedules at the same point share theirs."""
+        """Return the names of the points with their places; schedules at the same point share a name."""
         texts = [", ".join(names) for names in self.points.values()]
         rules, taken = self._limit_boxes()[:1], self._limit_boxes()[1:]
         if self.bound is not None:
@@ -180,7 +180,7 @@ class _Layout:
 
 
 def _text_box(at: float, align: Side, text: str, top: float) -> Box:
-    """Give the box of a line's own name, just below `top`."""
+    """Return the box of a line's own name, just below `top`."""
     width = text_width(text)
     left = -_TEXT_AWAY - width if align == "right" else _TEXT_AWAY
     return Box(at, left, left + width, top + _TEXT_AWAY, top + _TEXT_AWAY + LINE_HEIGHT)

@@ -1,1 +1,1 @@
-"""The HTML page: one file that needs no network."""
+"""The HTML page, a single file that needs no network."""

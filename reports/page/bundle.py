@@ -1,4 +1,4 @@
-"""Vega, Vega-Lite and Vega-Embed as one script: taken from vl-convert once for each of its versions, then cached."""
+"""Vega, Vega-Lite and Vega-Embed as one script, taken from vl-convert once per version and cached."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EXPORTS = "window.vegaEmbed = vegaEmbed;"
 
 
 def vega_script() -> str:
-    """Give the script that defines ``window.vegaEmbed``, fit to stand in an HTML page.
+    """Return the script that defines ``window.vegaEmbed``, safe to embed in an HTML page.
 
-    It is kept in the user's cache folder, since making it takes a second; where that cannot be written, it is made
-    each time.
+    The script is kept in the user's cache folder, since making it takes a second. If that folder cannot be written, it
+    is made each time.
     """
     cached = _cache_file()
     with suppress(OSError, UnicodeDecodeError):
@@ -40,7 +40,7 @@ def _bundled() -> str:
     import vl_convert
 
     script = vl_convert.javascript_bundle(_EXPORTS).replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    return f"(function () {{\n{script}\n}})();\n{_COMPLETE}"  # its names must not meet those of the page
+    return f"(function () {{\n{script}\n}})();\n{_COMPLETE}"  # a scope of its own keeps its names apart from the page's
 
 
 def _keep(file: Path, text: str) -> None:

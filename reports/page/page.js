@@ -128,7 +128,7 @@
     };
   }
 
-  // ---- what depends on the width of a chart: where names are cut off, and how many columns a legend has
+  // ---- adapting to a chart's width: where names are cut off, and the number of legend columns
 
   const isNarrow = (element) => element.clientWidth < 480;
   const longestName = (element) => (isNarrow(element) ? 110 : 210);
@@ -171,7 +171,7 @@
 
   // ---- drawing one chart
 
-  const replaced = new Map();  // timelines on other costs
+  const replaced = new Map();  // timelines replayed on other costs
   const timelineOf = (key) => replaced.get(key) || data.timelines[key];
   const specOf = (key) => data.charts[data.timelines[key] ? data.timelines[key].chart : key];
 
@@ -196,7 +196,7 @@
     if (Number.isInteger(rank)) location.hash = `timeline-${groupOf(key)}-${rank}`;
   }
 
-  function taken(key, spec) {  // off the page, with what its menus say
+  function taken(key, spec) {  // take a chart off the page; return the settings of its menus
     const view = views.get(key);
     if (!view) return [];
     const menus = (spec.params || []).filter((each) => each.bind && each.bind.input);
@@ -223,7 +223,7 @@
   let waiting = 0;
   let drawing = Promise.resolve();
 
-  function drawEach(chosen) {  // one drawing after the other: a window can change faster than charts are drawn
+  function drawEach(chosen) {  // one drawing at a time: a window can change faster than charts are drawn
     delete document.documentElement.dataset.drawn;
     waiting += 1;
     drawing = drawing.then(async () => {
@@ -318,7 +318,7 @@
     });
   }
 
-  // ---- what other scripts of the page may do
+  // ---- the interface for other scripts of the page
 
   async function show(key, timeline) {
     if (timeline) replaced.set(key, timeline); else replaced.delete(key);

@@ -1,4 +1,4 @@
-"""The page: a section for each configuration, every chart with the sentence that says what is to be seen in it."""
+"""The page: a section for each configuration, and a sentence that explains each chart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import IO, Any
 
 import jinja2
+from altair.utils.schemapi import debug_mode
 
 from reports.charts import palette
 from reports.charts.overview import LONGEST_TIMELINE
@@ -26,7 +27,7 @@ from reports.page.bundle import vega_script
 from reports.page.section_view import ChartData, SectionView
 
 MOST_BARS = 60_000
-"""All timelines of a page together draw at most so many operations; beyond, the longest are shown like that, too."""
+"""Most operations drawn in all timelines of a page; beyond it, the longest schedules are shown by idle shares, too."""
 
 
 def write_page(file: IO[str], sections: Sequence[Section], *, command: str, version: str) -> None:
@@ -35,19 +36,20 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     Parameters
     ----------
     file : text file
-        Where to write, in UTF-8.
+        The file, in UTF-8.
     sections : sequence of Section
-        What to show; at least one.
+        The sections; at least one.
     command : str
-        The command that makes the page again.
+        The command that reproduces the page.
     version : str
-        ppopt's.
+        ppopt's version.
     """
-    whole = _drawn_whole(each for section in sections for each in section.schedules)
+    whole = _drawn_whole(each for section in sections for each in section.schedules if each.is_drawn)
     data = ChartData()
     views = [SectionView(section, place) for place, section in enumerate(sections)]
-    for view in views:
-        view.gather(data, whole)
+    with debug_mode(False):  # our charts are valid, and checking each against Vega-Lite's schema takes most of the time
+        for view in views:
+            view.gather(data, whole)
     template = _environment().get_template("page.html.j2")
     file.write(
         template.render(
@@ -69,7 +71,7 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
 
 
 def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
-    """Choose the schedules whose timelines are drawn whole (by id): the shortest first, as long as there is room."""
+    """Choose the schedules (by id) whose timelines are drawn whole: the shortest first, as long as there is room."""
     room = MOST_BARS
     whole: set[int] = set()
     for each in sorted(schedules, key=lambda each: len(each.timeline)):
@@ -92,7 +94,7 @@ def _for_script(data: ChartData, sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def embedded(data: Any) -> str:
-    """Write data as JSON that cannot end the script element it stands in."""
+    """Write data as JSON that cannot close its script element."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

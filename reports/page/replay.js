@@ -1,10 +1,10 @@
-/* Replays schedules of a page on other costs: the longest path over their orders, in one pass. */
+/* Replays the schedules of a page on other costs, by one pass of longest paths over their orders. */
 window.ppoptReplay = (function () {
   "use strict";
 
   const codeOf = (kind, stage, microbatch) => `${kind}${stage}.${microbatch}`;
 
-  /** Make a schedule of its timeline's columns and what its section says of its costs, ready to be replayed. */
+  /** Make a schedule for replay from its timeline's columns and its section's data on costs. */
   function prepared(timeline, costs) {
     const rows = timeline.stage.length;
     const device = new Int32Array(rows);
@@ -69,7 +69,7 @@ window.ppoptReplay = (function () {
     };
   }
 
-  /** Add up what each kind of operation lasts on each stage, with the costs multiplied by their factors. */
+  /** Compute the duration of each kind of operation on each stage, with the costs multiplied by their factors. */
   function durations(parts, factors) {
     const lasts = {};
     for (const [kind, stages] of Object.entries(parts)) {
@@ -78,7 +78,7 @@ window.ppoptReplay = (function () {
     return lasts;
   }
 
-  /** Replay a schedule; its starts and ends are then in `start` and `end`, and what held up each action in `via`. */
+  /** Replay a schedule: fill `start` and `end`, and `via` with the cause that held up each action. */
   function replay(schedule, factors, latency, slowness) {
     const { rows, device, lead, order, inputs, from, crosses, costs, kind, stage, start, end, via, isBlock } = schedule;
     const lasts = durations(costs.parts, factors);
@@ -123,7 +123,7 @@ window.ppoptReplay = (function () {
     return path;
   }
 
-  /** List for each device when what it holds changes in the last replay, and to what. */
+  /** List for each device the moments at which its memory changes in the last replay, with the new levels. */
   function memory(schedule) {
     const { rows, device, kind, stage, start, end, costs } = schedule;
     const events = costs.static.map(() => []);

@@ -1,9 +1,11 @@
-"""One section of the page: its charts, their data, and what the template says beside them."""
+"""One section of the page: its charts, their data, and the texts that the template puts next to them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -21,7 +23,7 @@ from reports.charts.timeline_layout import columns, cut_out, memory_scale
 from reports.charts.timelines import timeline_layers, timeline_start
 from reports.charts.trade import memory_chart
 from reports.content import Presented, Section
-from reports.numbers import grouped, percent, signed_percent, with_unit
+from reports.numbers import digits_of, grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
 from reports.table import Row
@@ -29,7 +31,7 @@ from solver.counted import counted
 
 
 class Panel(NamedTuple):
-    """A chart of the page, with its text alternative."""
+    """A chart of the page with its text alternative."""
 
     key: str
     title: str
@@ -43,13 +45,13 @@ class Drawn(NamedTuple):
     Attributes
     ----------
     key, name, sentence : str
-        What names it in the page, the schedule's name, and what is to be seen.
+        Its key in the page, the schedule's name, and the sentence that explains it.
     parts : list of (str, str)
-        The keys of its charts with a caption each.
+        The key and the caption of each of its charts.
     order : str
-        The actions of each device, a line each.
+        The actions of each device, one line per device.
     notes : tuple of str
-        What the reader should know about the schedule.
+        Notes on the schedule for the reader.
     """
 
     key: str
@@ -62,7 +64,7 @@ class Drawn(NamedTuple):
 
 @dataclass
 class ChartData:
-    """What the page's script reads: specifications by key, and the data of timelines."""
+    """The data for the page's script: specifications by key, and the data of timelines."""
 
     charts: dict[str, Any] = field(default_factory=dict)
     timelines: dict[str, Any] = field(default_factory=dict)
@@ -71,16 +73,16 @@ class ChartData:
 
 @dataclass
 class SectionView:
-    """One section as the template asks for it.
+    """One section as the template reads it.
 
     Attributes
     ----------
     section : Section
-        What is shown.
+        The section.
     place : int
-        Which section of the page it is.
+        Its index on the page.
     panels : dict of str to Panel
-        Its charts but the timelines.
+        Its charts except the timelines.
     drawn : list of Drawn
         Its timelines.
     whole : set of int
@@ -95,7 +97,7 @@ class SectionView:
 
     @property
     def verdict(self) -> str:
-        """Who wins."""
+        """The verdict."""
         return self.section.headline or sentences.verdict(self.section)
 
     @property
@@ -110,7 +112,7 @@ class SectionView:
             ("winner", best.summary.name, fits),
             (
                 "makespan",
-                with_unit(grouped(figures.makespan), unit),
+                with_unit(grouped(figures.makespan, digits_of(best.summary.status)), unit),
                 f"{percent(figures.bubble_ratio)} of the device time idle",
             ),
         ]
@@ -141,17 +143,17 @@ class SectionView:
 
     @property
     def columns(self) -> list[str]:
-        """The header of all figures."""
+        """The header of the table of all figures."""
         return tables.number_titles(self.section)
 
     @property
     def numbers(self) -> list[list[tables.Cell]]:
-        """All figures, a row per schedule."""
+        """All figures, one row per schedule."""
         return tables.numbers(self.section)
 
     @property
     def strips(self) -> str:
-        """What a full memory strip is."""
+        """The meaning of a full memory strip."""
         return sentences.strips(self.section)
 
     @property
@@ -166,21 +168,21 @@ class SectionView:
 
     @property
     def what_if(self) -> WhatIfControls | None:
-        """What can be changed on the page; None where nothing can be replayed."""
+        """The controls to change costs; None if nothing can be replayed."""
         return controls_of(self.section, self.whole)
 
     @property
     def what_if_data(self) -> dict[str, Any] | None:
-        """What the page's script needs for it."""
+        """The data for these controls, for the page's script."""
         return replay_data(self.section, self.place, self.whole)
 
     def gather(self, data: ChartData, whole: set[int]) -> None:
-        """Make all charts and hand their data over.
+        """Make all charts and add their data.
 
         Parameters
         ----------
         data : ChartData
-            Where they go.
+            The collected data of the page.
         whole : set of int
             The schedules (by id) whose timelines are drawn whole.
         """
@@ -198,7 +200,7 @@ class SectionView:
         schedules = self.section.schedules
         if name in ("cut", "device_memory"):
             return any(each.cut for each in schedules)
-        if name in ("frontier", "memory"):  # the one has the other in it
+        if name in ("frontier", "memory"):  # the frontier chart contains the memory chart
             return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
         if name == "noise":
             return any(each.noise for each in schedules)
@@ -224,11 +226,11 @@ _PANELS = {
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
-    "effects": _Make("What a little of each cost does", effects_chart, sentences.effects, tables.effects),
+    "effects": _Make("The effect of 1 % of each cost", effects_chart, sentences.effects, tables.effects),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
     "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
-    "cut": _Make("Which layers lie where", cut_chart, sentences.cuts, tables.cuts),
+    "cut": _Make("Where the layers lie", cut_chart, sentences.cuts, tables.cuts),
     "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
 }
 
@@ -246,6 +248,8 @@ class _Timelines:
     def draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
         whole = id(presented) in self.whole
+        if not presented.is_drawn:
+            return Drawn(key, label(presented), sentences.timeline(presented, whole=False), [], "", presented.notes)
         timeline = columns(presented)
         if whole:
             self._add(key, timeline, self.start, self.end, linked=True)
@@ -272,7 +276,7 @@ class _Timelines:
             "makespan": presented.summary.figures.makespan,
             "idle": idle_shares(presented),
         }
-        parts = [(shares, "The whole step: which part of the time each device idles")]
+        parts = [(shares, "The whole step: idle share of each device")]
         for name, start, end in windows(presented):
             self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
             stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.summary.unit)}"
@@ -280,17 +284,30 @@ class _Timelines:
         return parts
 
 
+_SOME_START, _SOME_END = 1.2345678901234567e-101, 7.654321098765432e-101
+"""Placeholders for each timeline's start and end, with values that no timeline has."""
+
+
 def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
-    """Specify a timeline whose rows the page's script makes; it has its own tooltips."""
-    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
-    chart = timeline_layers(devices, start, end, **named, tooltip=alt.value(" "), unit=unit)
-    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
-    specification: dict[str, Any] = chart.add_params(*settings).to_dict()
+    """Specify a timeline whose rows and tooltips come from the page's script."""
+    text = _any_timeline_chart(devices, unit)
+    for stands, meant in ((_SOME_START, start), (_SOME_END, end), (_SOME_END - _SOME_START, end - start)):
+        text = text.replace(repr(stands), repr(meant))
+    specification: dict[str, Any] = json.loads(text)
     return specification
 
 
+@cache
+def _any_timeline_chart(devices: int, unit: str) -> str:
+    """Write one specification for all timelines with this many devices: Altair takes a tenth of a second for each."""
+    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
+    chart = timeline_layers(devices, _SOME_START, _SOME_END, **named, tooltip=alt.value(" "), unit=unit)
+    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
+    return json.dumps(chart.add_params(*settings).to_dict())
+
+
 def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
-    """Write what transfers cost and wait for."""
+    """Yield the costs of transfers and the rules of waiting."""
     given = pipeline.get("communication")
     if given is None:
         yield "latency", with_unit(_amount(pipeline.get("p2p_latency", 0)), unit)
@@ -325,7 +342,7 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 def _time(row: Row, unit: str) -> str:
-    return with_unit(grouped(row.figures.makespan), unit)
+    return with_unit(grouped(row.figures.makespan, digits_of(row.status)), unit)
 
 
 def _amount(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is to be seen in each chart, said in one sentence or two."""
+"""Explains each chart in one sentence or two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reports.content import Presented, Section
 from reports.idle import CAUSES
 from reports.ladder import STEPS
 from reports.noise import NoisyRow, noise_sentence
-from reports.numbers import grouped, percent, with_unit
+from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
 from reports.what_if import strongest
@@ -16,35 +16,40 @@ from solver.counted import counted
 
 
 def winner(section: Section) -> Presented | None:
-    """Choose the shortest schedule that fits the memory; None where none does."""
-    return next((each for each in section.schedules if not each.summary.over), None)
+    """Choose the shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
+    schedules = section.schedules
+    if section.frontier is not None:
+        comparable = (each.rank for each in section.frontier.published if each.is_comparable)
+        ranks = {*comparable, *(point.rank for point in section.frontier.points)}
+        schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
+    return next((each for each in schedules if not each.summary.over), None)
 
 
 def fastest(section: Section) -> Presented | None:
-    """Choose the shortest schedule, whether it fits or not; a fitting one where two are alike."""
+    """Choose the shortest schedule, whether it fits or not; of equals, one that fits."""
     return min(section.schedules, key=lambda each: each.summary.figures.makespan, default=None)
 
 
 def verdict(section: Section) -> str:
-    """Say which schedule wins, how it compares, and what stands in the way of a faster one."""
+    """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
 
 
 def frontier(section: Section) -> str:
-    """Say which published schedules are the best known for their memory, and how near the next one is."""
+    """Say which published schedules are the best known for their memory, and how close the next one is."""
     if section.frontier is None:
         return ""
     over = {each.name: each.makespan / each.best - 1 for each in section.frontier.published if each.best is not None}
     best = [name for name, ratio in over.items() if ratio <= 0]
     others = {name: ratio for name, ratio in over.items() if ratio > 0}
     if not others:
-        return f"Nothing shorter is known for the memory of {', '.join(best)}." if best else ""
+        return f"Nothing shorter is known within the memory of {', '.join(best)}." if best else ""
     nearest = min(others, key=lambda name: others[name])
-    near = f"{nearest} is {percent(others[nearest])} longer than the best known for its memory"
+    near = f"{nearest} is {percent(others[nearest])} longer than the best known within its memory"
     if not best:
         return f"Every published schedule can be beaten within its own memory; {near}."
-    return f"Nothing shorter is known for the memory of {', '.join(best)}. Of the others, {near}."
+    return f"Nothing shorter is known within the memory of {', '.join(best)}. Of the others, {near}."
 
 
 def bubbles(section: Section) -> str:
@@ -62,7 +67,7 @@ def bubbles(section: Section) -> str:
 
 
 def trade(section: Section) -> str:
-    """Say what the least memory costs in time."""
+    """Say how much time the least memory costs."""
     fitting = [each for each in section.schedules if not each.summary.over]
     limited = any(limit is not None for each in section.schedules for limit in each.summary.limits)
     fit = "fits" if len(fitting) == 1 else "fit"
@@ -77,38 +82,38 @@ def trade(section: Section) -> str:
     if len(fitting) == 1:
         return f"{held}."
     if _peak(frugal) >= _peak(best):
-        return f"{held}, and no other makes do with less."
+        return f"{held}, and no other needs less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
-    return f"{held}; {frugal.summary.name} makes do with {grouped(_peak(frugal))} and takes {percent(longer)} longer."
+    return f"{held}; {frugal.summary.name} needs only {grouped(_peak(frugal))} and takes {percent(longer)} longer."
 
 
 def noise(section: Section) -> str:
-    """Say what the noise is, and which schedule is the best then."""
+    """Say what the noise is, and which schedule is best under it."""
     rows = noisy_rows(section)
     return (
-        f"Every operation was drawn {counted(rows[0].figures.samples, 'time')} ({section.noise}), the same for all "
-        "schedules: nine of ten draws lie within a bar, the diamond is their mean, the line across the makespan "
-        "without noise. " + noise_sentence(rows)
+        f"Every schedule was replayed with the same {counted(rows[0].figures.samples, 'draw')} of times "
+        f"({section.noise}). A bar spans nine draws in ten, the diamond marks their mean, and the cross line marks the "
+        "makespan without noise. " + noise_sentence(rows)
     )
 
 
 def effects(section: Section) -> str:
-    """Say what one per cent of the winner's costs would change most."""
+    """Say which of the winner's costs changes its makespan most, at one per cent each."""
     best = winner(section) or fastest(section)
     assert section.what_if is not None
     known = {id(each): found for each, found in zip(section.schedules, section.what_if.schedules, strict=True)}
     found = known.get(id(best))
     if best is None or found is None:
-        return "What one per cent less of a cost takes off a step. Choose a schedule in the menu."
+        return "How much of a step 1 % off each cost saves. Choose a schedule in the menu."
     single = [each for each in found.effects if not each.label.startswith("all ")]
     parts = [
         f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
         for each in strongest(single, 2)
     ]
-    text = f"In {best.summary.name}, {', '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
+    text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
     return (
-        f"{text}. Where the pale part of a bar is longer, several paths are critical: a cost that grows lengthens the "
-        "step by all of it, one that shrinks shortens it only by the dark part. Choose another schedule in the menu."
+        f"{text}. Where the pale part of a bar is longer, several paths are critical: a higher cost lengthens the step "
+        "by the whole bar, a lower one shortens it only by the dark part. Choose another schedule in the menu."
     )
 
 
@@ -117,7 +122,7 @@ def _with_article(label: str) -> str:
 
 
 def noisy_rows(section: Section) -> list[NoisyRow]:
-    """List the schedules whose times were drawn."""
+    """List the schedules that were evaluated under noise."""
     named = [(each, each.noise) for each in section.schedules]
     return [
         NoisyRow(label(each), each.summary.figures.makespan, figures) for each, figures in named if figures is not None
@@ -135,12 +140,12 @@ _REMEDIES = {
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
     "order": "which another order might still recover",
-    "communication": "which other places of sends and receives, or more communicators, might recover",
+    "communication": "which moving sends and receives, or more communicators, might recover",
 }
 
 
 def ladder(section: Section) -> str:
-    """Say what the winner loses most to, and which schedule loses most to its order."""
+    """Say what costs the winner the most time, and which schedule loses most to its order."""
     best = winner(section) or fastest(section)
     if best is None or best.ladder is None:
         return "No bounds are known for these schedules."
@@ -194,9 +199,9 @@ _CAUSES = {
 
 
 def timeline(presented: Presented, *, whole: bool) -> str:
-    """Say how long a schedule takes, how much it idles, and what was proven of it."""
+    """Say how long a schedule takes, how much it idles, and what was proven about it."""
     summary, figures = presented.summary, presented.summary.figures
-    makespan = with_unit(grouped(figures.makespan), summary.unit)
+    makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
     text += f", peak memory {grouped(_peak(presented))}"
     if summary.over:
@@ -204,16 +209,18 @@ def timeline(presented: Presented, *, whole: bool) -> str:
         if (others := len(summary.over) - 1) > 0:
             over = "devices are over their limits" if others > 1 else "device is over its limit"
             text += f", and {others} more {over}"
-    if not whole:
+    if not presented.is_drawn:
+        text += ". Its timeline is not drawn: the time limit was used up"
+    elif not whole:
         text += (
-            f". With {len(presented.timeline):,} operations it is too long to draw in full: what follows is the idle "
-            "share of each device over time, and three stretches in full"
+            f". With {len(presented.timeline):,} operations it is too long to draw in full; below are the idle "
+            "share of each device over time and three windows in full"
         )
     return text + "."
 
 
 def strips(section: Section) -> str:
-    """Say which memory fills a strip beneath a timeline."""
+    """Say which memory a full strip below a timeline stands for."""
     full = memory_scale(section.schedules)
     highest = max((_peak(each) for each in section.schedules), default=0.0)
     limits = {limit for each in section.schedules for limit in each.summary.limits if limit is not None}
@@ -253,7 +260,7 @@ def cuts(section: Section) -> str:
     for held in best.cut:
         work[held.device] += held.time
     least, most = min(work), max(work)
-    text = f"In {best.summary.name}, device {work.index(most)} works longest for a microbatch, "
+    text = f"In {best.summary.name}, device {work.index(most)} works longest per microbatch, "
     text += with_unit(grouped(most), section.unit)
     if least < most:
         text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.unit)}"

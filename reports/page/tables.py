@@ -1,4 +1,4 @@
-"""The numbers behind each chart, as tables: what the chart says to those who do not see it."""
+"""The numbers of each chart as tables, for readers who cannot see the chart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reports.table import Row
 from reports.what_if import strongest
 
 MOST_EFFECTS = 12
-"""So many costs of each schedule are listed."""
+"""Costs listed for each schedule."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def frontier(section: Section) -> Table:
 
 
 def memory(section: Section) -> Table:
-    """Put makespan, peak memory and the part of the limit into a table."""
+    """Put makespan, peak memory and the fraction of the limit into a table."""
     rows = []
     for each in section.schedules:
         share = share_of_limit(each)
@@ -65,7 +65,7 @@ def memory(section: Section) -> Table:
 
 
 def noise(section: Section) -> Table:
-    """Put what the draws of each schedule came to into a table."""
+    """Put the figures of each schedule under noise into a table."""
     times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
     rows = []
     for each in section.schedules:
@@ -77,7 +77,7 @@ def noise(section: Section) -> Table:
 
 
 def effects(section: Section) -> Table:
-    """Put what each cost does to each schedule into a table, the strongest first."""
+    """Put the effects of each cost on each schedule into a table, the strongest first."""
     rows: list[list[str]] = []
     found = section.what_if.schedules if section.what_if is not None else []
     for each, replayable in zip(section.schedules, found, strict=False):
@@ -149,7 +149,7 @@ def cuts(section: Section) -> Table:
 
 
 def device_memory(section: Section) -> Table:
-    """Put what every device holds into a table."""
+    """Put the memory of every device into a table."""
     rows: dict[tuple[str, int], list[str]] = {}
     for each in memory_records(section.schedules):
         rows.setdefault((each["name"], each["device"]), []).append(grouped(each["memory"]))
@@ -169,7 +169,7 @@ class Cell:
 
 
 def number_titles(section: Section) -> list[str]:
-    """Give the header of the table of numbers."""
+    """Return the header of the table of numbers."""
     makespan, bound, span = (titled(title, section.unit) for title in ("makespan", "bound", "span"))
     compared = [] if section.baseline is None else [f"vs {section.baseline.name}"]
     return [

@@ -1,4 +1,4 @@
-"""The part of a section in which costs can be changed: its controls, and what the page's script replays."""
+"""The part of a section in which the reader changes costs: its controls, and the data that the script replays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAMILIES = {
 
 
 class WhatIfControls(NamedTuple):
-    """What the template asks for.
+    """The controls, as the template reads them.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class WhatIfControls(NamedTuple):
     places : list of (str, str)
         The stages, or the kinds of layers: value and label.
     everywhere : str
-        What all of them are called.
+        The label for all of them.
     latency, most_latency : float
-        The latency, and the most that its slider can say.
+        The latency, and the largest value of its slider.
     devices : int
-        How many there are.
+        The number of devices.
     left_out : list of str
-        Schedules that do not follow.
+        Schedules that cannot be replayed.
     """
 
     families: list[tuple[str, str]]
@@ -48,12 +48,12 @@ class WhatIfControls(NamedTuple):
 
 
 def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
-    """Make the controls of a section; None where nothing can be replayed.
+    """Make the controls of a section; None if nothing can be replayed.
 
     Parameters
     ----------
     section : Section
-        What is shown.
+        The section.
     whole : set of int
         The schedules (by id) whose timelines are drawn whole.
     """
@@ -73,14 +73,14 @@ def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
 
 
 def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any] | None:
-    """Give the page's script what it replays; None where nothing can be.
+    """Return the data that the page's script replays; None if nothing can be replayed.
 
     Parameters
     ----------
     section, whole
         As for `controls_of`.
     place : int
-        Which section of the page it is.
+        The section's index on the page.
     """
     found = list(_replayed(section, whole))
     if not found or section.what_if is None:
@@ -128,7 +128,7 @@ def _place_label(place: str) -> str:
 
 
 def _longest_time(what_if: WhatIf) -> float:
-    """Choose how far a latency of zero may be moved: as far as the longest forward."""
+    """Choose the largest value of the slider for a latency of zero: the longest forward."""
     times = (
         sum(amount for _, amount in stage)
         for each in what_if.schedules

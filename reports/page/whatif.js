@@ -7,7 +7,7 @@
   const BACKWARD = ["backward_input", "backward_weight"];
   const signed = (share) => `${share < 0 ? "−" : "+"}${(100 * Math.abs(share)).toFixed(2)}%`;
 
-  /** What is changed: factors by key, or by key@place; the latency itself; the speed of devices. */
+  /** The changes: factors by key or by key@place, the latency, and the speeds of devices. */
   function factorsOf(info, changes) {
     const of = (key) => (changes.has(key) ? changes.get(key) : 1);
     return info.costs.map(([key, place]) => {
@@ -66,7 +66,7 @@
       this.update();
     }
 
-    point() {  // let the sliders show what their menus say
+    point() {  // set each slider to the value of its menu's choice
       const of = (key, usual) => (this.changes.has(key) ? this.changes.get(key) : usual);
       this.part("factor").value = of(this.costKey(), 1);
       this.part("factor-text").textContent = `× ${of(this.costKey(), 1).toFixed(2)}`;
@@ -97,7 +97,7 @@
       this.update();
     }
 
-    parsed(text) {  // null for what is no change of this page: an address can be anything
+    parsed(text) {  // null if it is no change of this page: an address can be anything
       const at = text.lastIndexOf(":");
       const value = Number(text.slice(at + 1));
       let key;
@@ -178,7 +178,7 @@
       const best = (of) => this.racers.filter((each) => !each.over).reduce((one, other) => (of(other) < of(one) ? other : one), this.ranked[0]);
       const [now, before] = [best((each) => each.makespan), best((each) => each.original)];
       this.part("verdict").textContent = !any ? ""
-        : now === before ? `${now.name} is still the shortest.` : `${now.name} is the shortest now; on the original costs it is ${before.name}.`;
+        : now === before ? `${now.name} is still the shortest.` : `${now.name} is the shortest now; with the original costs it is ${before.name}.`;
     }
 
     label(key) {
@@ -190,7 +190,7 @@
       return option.textContent + (where ? ` of ${where.textContent}` : "");
     }
 
-    async follow() {  // the timelines, those that can be seen first
+    async follow() {  // update the timelines, visible ones first
       const mine = (this.run = {});
       const any = this.changes.size > 0;
       const shown = this.racers.filter((each) => isVisible(each.key));

@@ -1,4 +1,4 @@
-"""What a sweep shows: who wins where, and by how much.
+"""Shows a sweep: who wins where, and by how much.
 
-Rows come as plain values: the axes' and the figures of each job. What was run, and how, is not known here.
+Rows are plain values: the axes' values and the figures of each job. Nothing here knows what was run, or how.
 """

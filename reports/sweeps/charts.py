@@ -1,4 +1,4 @@
-"""A sweep as lines along one axis, and as a map of the winner over two."""
+"""Draws a sweep as lines along one axis, and as a map of winners over two."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reports.sweeps.winners import Place
 BOUND = "lower bound"
 BOUND_COLOUR = "#566270"
 MOST_TEXTS = 300
-"""In a map of more cells than this, no cell has room for a text."""
+"""Most cells of a map that still have room for text."""
 
 
 def colours(sweep: SweepShown, shown: Collection[str]) -> alt.Scale:
-    """Give each strategy that is shown its colour, the same in all charts; the bound is grey."""
+    """Assign each shown strategy a colour, the same in all charts; the bound is grey."""
     tints = palette.MICROBATCHES
     every = {name: tints[place % len(tints)] for place, name in enumerate(sweep.strategies)} | {BOUND: BOUND_COLOUR}
     here = {name: tint for name, tint in every.items() if name in shown}
@@ -27,9 +27,9 @@ def colours(sweep: SweepShown, shown: Collection[str]) -> alt.Scale:
 
 
 def lines(sweep: SweepShown) -> alt.LayerChart:
-    """Draw makespans along the first axis, a line for each strategy, and the bound below them.
+    """Draw makespans along the first axis, with a line for each strategy and the bound below them.
 
-    What is over its memory limit is hollow. The other axes are held at what the page's menus say.
+    Points over their memory limit are hollow. The page's menus set the values of the other axes.
     """
     side = sweep.sides[0]
     axis = sweep.axes[side]
@@ -67,7 +67,7 @@ def lines(sweep: SweepShown) -> alt.LayerChart:
 
 
 def winner_map(sweep: SweepShown) -> alt.LayerChart:
-    """Draw who wins over two axes, the stronger the colour the farther ahead; a cell leads to its table."""
+    """Draw the winners over two axes; a stronger colour shows a larger lead, and a cell links to its table."""
     first, second = sweep.sides
     base = alt.Chart(alt.InlineData(values=_cell_records(sweep)))
     scale = colours(sweep, {str(row["strategy"]) for row in sweep.winners.values()})
@@ -98,7 +98,7 @@ def winner_map(sweep: SweepShown) -> alt.LayerChart:
 
 
 def _held(sweep: SweepShown, drawn: list[int]) -> list[alt.Parameter]:
-    """Make a signal for each axis that is not drawn; the page's menus set them."""
+    """Make a signal for each axis that is not drawn, which the page's menus set."""
     return [alt.param(name=f"axis_{other}", value=0) for other in range(len(sweep.axes)) if other not in drawn]
 
 

@@ -1,4 +1,4 @@
-"""What a sweep's page shows."""
+"""The content of a sweep's page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AxisShown:
     Attributes
     ----------
     name : str
-        What varies.
+        The name of what varies.
     values : sequence
         Its values, in their order: numbers, or texts.
     """
@@ -27,7 +27,7 @@ class AxisShown:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether all its values are numbers, and rise."""
+        """Whether all its values are numbers in increasing order."""
         numbers = [each for each in self.values if isinstance(each, (int, float)) and not isinstance(each, bool)]
         return len(numbers) == len(self.values) and numbers == sorted(numbers)
 
@@ -39,17 +39,17 @@ class SweepShown:
     Attributes
     ----------
     title : str
-        What it is called, such as its file.
+        Its title, such as its file.
     axes : sequence of AxisShown
         Its axes.
     strategies : sequence of str
-        What was run at each point.
+        The strategies run at each point.
     rows : sequence of mapping
         For each job the values of the axes and its figures.
     jobs : int
-        How many jobs there are; fewer rows are there where it was ended.
+        The number of jobs; a sweep that was stopped early has fewer rows.
     unit : str
-        The unit of time; empty where nobody named it.
+        The unit of time; empty if it has no name.
     """
 
     title: str
@@ -61,12 +61,12 @@ class SweepShown:
 
     @property
     def names(self) -> list[str]:
-        """The axes' names."""
+        """The names of the axes."""
         return [axis.name for axis in self.axes]
 
     @cached_property
     def sides(self) -> list[int]:
-        """Which axes are drawn, by their places: the one or two with the most values, the rising numbers first."""
+        """The indices of the one or two axes to draw: numeric ones first, then those with the most values."""
         varying = [place for place, axis in enumerate(self.axes) if len(axis.values) > 1] or [0]
         varying.sort(key=lambda place: (not self.axes[place].is_numeric, -len(self.axes[place].values)))
         return varying[:2]
@@ -82,11 +82,11 @@ class SweepShown:
         return winners(self.names, self.rows)
 
     def lead(self, place: Place) -> float | None:
-        """Return by which part the second at a point is longer than the winner; None where there is none."""
+        """Return the fraction by which the second at a point is longer than the winner; None if there is no second."""
         first, *others = ranked(self.points[place])
         return others[0]["makespan"] / first["makespan"] - 1 if others else None
 
     def bound(self, place: Place) -> float | None:
-        """Return what no schedule at a point can beat: the least of their bounds; None if one is not known."""
+        """Return the makespan that nothing at a point can beat, the least of the bounds; None if one is not known."""
         bounds = [row["bound"] for row in self.points[place] if row["makespan"] is not None]
         return min(bounds) if bounds and None not in bounds else None

@@ -16,7 +16,7 @@ from reports.sweeps.content import SweepShown
 from reports.sweeps.sentences import shown, verdict
 
 MOST_LISTED = 2_000
-"""More points than this are not listed one below the other; each is reached through its cell."""
+"""Above this many points, points are not listed below each other; readers reach each through its cell."""
 
 
 def write_sweep_page(file: IO[str], sweep: SweepShown, *, command: str, version: str) -> None:
@@ -25,13 +25,13 @@ def write_sweep_page(file: IO[str], sweep: SweepShown, *, command: str, version:
     Parameters
     ----------
     file : text file
-        Where to write, in UTF-8.
+        The file, in UTF-8.
     sweep : SweepShown
-        What to show.
+        The sweep.
     command : str
-        The command that makes the page again.
+        The command that reproduces the page.
     version : str
-        ppopt's.
+        ppopt's version.
     """
     charts = {"map": winner_map(sweep).to_dict()} if len(sweep.sides) > 1 and sweep.winners else {}
     charts["lines"] = lines(sweep).to_dict()
@@ -55,7 +55,7 @@ def write_sweep_page(file: IO[str], sweep: SweepShown, *, command: str, version:
 
 
 def _menus(sweep: SweepShown) -> list[tuple[int, str, list[str], bool]]:
-    """List the axes that some chart holds at one value: place, name, values, and whether the map draws them."""
+    """List the axes that some chart fixes at one value: index, name, values, and whether the map draws them."""
     drawn_by_all = set(sweep.sides[:1])
     return [
         (place, axis.name, list(map(shown, axis.values)), place in sweep.sides)
@@ -65,7 +65,7 @@ def _menus(sweep: SweepShown) -> list[tuple[int, str, list[str], bool]]:
 
 
 def _listed(sweep: SweepShown) -> list[tuple[int, list[str], str, str, str]]:
-    """List each point: its number, where it is, the winner, its makespan, and how far it is ahead."""
+    """List each point: its number, its values, the winner, its makespan, and its lead."""
     rows = []
     for number, (place, found) in enumerate(list(sweep.points.items())[:MOST_LISTED]):
         where = [shown(found[0][name]) for name in sweep.names]
@@ -80,11 +80,13 @@ def _listed(sweep: SweepShown) -> list[tuple[int, list[str], str, str, str]]:
     return rows
 
 
-_FIGURES = ("strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "reason")
+_FIGURES = (
+    "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "reason", "notes",
+)  # fmt: skip
 
 
 def _tables(sweep: SweepShown) -> dict[str, Any]:
-    """Give the script the rows of each point, the shortest that fits first."""
+    """Return the rows of each point for the script, the shortest that fits first."""
     points = []
     for rows in sweep.points.values():
         ordered = sorted(rows, key=lambda row: (row["makespan"] is None, not row["fits"], row["makespan"] or 0))

@@ -1,4 +1,4 @@
-"""What is to be seen in a sweep, said in a sentence or two."""
+"""Explains a sweep in a sentence or two."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _span(first: Any, last: Any) -> str:
 
 
 def _changes(sweep: SweepShown) -> Iterator[str]:
-    """Say for each drawn axis between which values the winner changes, and how often."""
+    """Say between which values of each drawn axis the winner changes, and how often."""
     for side in sweep.sides:
         axis = sweep.axes[side]
         steps = list(pairwise(map(str, axis.values)))

@@ -56,7 +56,7 @@
 
   // ---- the table of one point
 
-  const HEADER = ["strategy", "makespan", "bound", "gap", "bubble ratio", "peak memory", "status"];
+  const HEADER = ["strategy", "makespan", "bound", "gap", "bubble ratio", "peak memory", "status", "notes"];
 
   function row(cells, kind) {
     const made = document.createElement("tr");
@@ -68,13 +68,13 @@
     return made;
   }
 
-  function cellsOf([strategy, makespan, bound, gap, bubble, memory, fits, status, reason]) {
+  function cellsOf([strategy, makespan, bound, gap, bubble, memory, fits, status, reason, notes]) {
     const state = reason ? `${status}: ${reason}` : fits ? status : `${status}, over the memory limit`;
-    if (makespan === null) return [strategy, "", "", "", "", "", state];
+    if (makespan === null) return [strategy, "", "", "", "", "", state, notes];
     const known = (value, write) => (value === null ? "" : write(value));
     return [
       (fits ? "" : "! ") + strategy, number(makespan), known(bound, number), known(gap, percent), percent(bubble),
-      number(memory), state,
+      number(memory), state, notes,
     ];
   }
 

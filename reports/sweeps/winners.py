@@ -1,4 +1,4 @@
-"""At each point of a grid the shortest schedule that fits."""
+"""Finds the shortest schedule that fits at each point of a grid."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, ...]
-"""The values of a point on the axes, as text."""
+"""The coordinates of a point on the axes, as text."""
 
 
 def place_of(axes: Sequence[str], row: Row) -> Place:
-    """Return where a row lies."""
+    """Return the point of a row."""
     return tuple(str(row[axis]) for axis in axes)
 
 
 def by_point(axes: Sequence[str], rows: Iterable[Row]) -> dict[Place, list[Row]]:
-    """Gather the rows of each point."""
+    """Group the rows by point."""
     points: dict[Place, list[Row]] = {}
     for row in rows:
         points.setdefault(place_of(axes, row), []).append(row)
@@ -24,12 +24,12 @@ def by_point(axes: Sequence[str], rows: Iterable[Row]) -> dict[Place, list[Row]]
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Sort the rows of a point that have a schedule within its memory: the shortest first, then that with less."""
+    """Sort the rows of a point whose schedules fit the memory: the shortest first, then the one with less memory."""
     fitting = [row for row in rows if row["makespan"] is not None and row["fits"]]
     return sorted(fitting, key=lambda row: (row["makespan"], row["peak_memory"]))
 
 
 def winners(axes: Sequence[str], rows: Iterable[Row]) -> dict[Place, Row]:
-    """Choose the winner at each point where any schedule fits."""
+    """Return the winner at each point at which any schedule fits."""
     best = {place: ranked(each) for place, each in by_point(axes, rows).items()}
     return {place: each[0] for place, each in best.items() if each}

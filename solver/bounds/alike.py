@@ -56,7 +56,7 @@ def _groups(problem: Problem, network: Network) -> list[dict[int, int]]:
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for task, parts in returned.items():
         if len(parts) == 1 and parts[0] >= 0:
-            groups[thinned.device[task], thinned.work[task], thinned.lead[task], parts[0]].append(task)
+            groups[thinned.device[task], thinned.work[task], thinned.least_action[task], parts[0]].append(task)
     found = [_awaited(network, group) for group in groups.values()]
     return [awaited for awaited in found if len(awaited) > 1]
 

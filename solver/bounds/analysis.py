@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, Pool, back_curve, front_curve, make_pool, raised_by_curve
 from solver.bounds.network import Network, Reach, transposed
 from solver.bounds.preceding_work import raised_heads, total_before
 from solver.bounds.thinned import Thinned, limited_holds
 from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
+from solver.states import Argument
 
 ROUNDS = 2
 
@@ -30,7 +32,7 @@ class DeviceView:
     device: int
     members: NDArray[np.int64]
     work: Numbers
-    lead: Numbers
+    least_action: Numbers
     front: Curve | None = None
     back: Curve | None = None
 
@@ -72,24 +74,35 @@ class Analysis:
         For each task: the earliest start, and the least time from its end to the end of the schedule.
     views : list of DeviceView
         The devices that have tasks.
+    stages : dict of Argument to tuple
+        Heads and tails as each argument left them that raises both, for the names of what they prove.
     """
 
     network: Network
     heads: list[int]
     tails: list[int]
     views: list[DeviceView]
+    stages: dict[Argument, tuple[list[int], list[int]]] = field(default_factory=dict)
 
-    @property
-    def path(self) -> int:
-        """The longest path."""
-        lead = self.network.thinned.lead
-        return max(
-            (head + work + tail for head, work, tail in zip(self.heads, lead, self.tails, strict=True)), default=0
-        )
+    def keep(self, argument: Argument) -> None:
+        """Keep heads and tails as an argument leaves them."""
+        self.stages[argument] = list(self.heads), list(self.tails)
+
+    def paths(self) -> Iterator[Bound]:
+        """Bound the makespan by the longest path, as each argument makes it."""
+        for argument, (heads, tails) in self.stages.items():
+            yield Bound(self.longest(heads, tails), argument)
+
+    def longest(self, heads: Sequence[int], tails: Sequence[int]) -> int:
+        """Find the longest time that some task takes with its head and its tail."""
+        least_action = self.network.thinned.least_action
+        return max((head + work + tail for head, work, tail in zip(heads, least_action, tails, strict=True)), default=0)
 
     def of(self, view: DeviceView) -> tuple[Numbers, Numbers]:
         """Pick the heads and the tails of one device's tasks, as arrays."""
-        return _picked(self.heads, view), _picked(self.tails, view)
+        times = self.network.thinned.times
+        heads, tails = ([values[task] for task in view.members.tolist()] for values in (self.heads, self.tails))
+        return times(heads), times(tails)
 
 
 def analyse(problem: Problem, network: Network, *, deadline: float | None = None) -> Analysis:
@@ -99,6 +112,7 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
     where its matrices would be too large.
     """
     found = Analysis(network, network.heads(), network.tails(), _views(network.thinned))
+    found.keep("path")
     if sum(len(view.members) ** 2 for view in found.views) > MOST_PAIRS:
         return found
     with suppress(OutOfTimeError):
@@ -108,13 +122,14 @@ def analyse(problem: Problem, network: Network, *, deadline: float | None = None
                 _raise(found, inside, deadline)
             found.heads = network.heads(found.heads)
             found.tails = network.tails(found.tails)
+    found.keep("heads and tails")
     return found
 
 
 def _views(thinned: Thinned) -> list[DeviceView]:
-    work, lead = np.array(thinned.work, dtype=np.int64), np.array(thinned.lead, dtype=np.int64)
+    work, least_action = thinned.times(thinned.work), thinned.times(thinned.least_action)
     members = {device: np.array(tasks, dtype=np.int64) for device, tasks in thinned.members.items()}
-    return [DeviceView(device, tasks, work[tasks], lead[tasks]) for device, tasks in members.items()]
+    return [DeviceView(device, tasks, work[tasks], least_action[tasks]) for device, tasks in members.items()]
 
 
 def _insides(problem: Problem, found: Analysis, deadline: float | None) -> Iterator[Inside]:
@@ -137,18 +152,14 @@ def _pool(problem: Problem, found: Analysis, view: DeviceView, holds: Sequence[H
     return make_pool(capacity, holds, {keys[task]: place for place, task in enumerate(view.members.tolist())}, reach)
 
 
-def _picked(values: Sequence[int], view: DeviceView) -> Numbers:
-    return np.array([values[task] for task in view.members.tolist()], dtype=np.int64)
-
-
 def _raise(found: Analysis, inside: Inside, deadline: float | None) -> None:
     """Renew one device's curves and the heads and tails of its tasks."""
     view, pool = inside.view, inside.pool
     heads, tails = found.of(view)
     heads = raised_heads(heads, view.work, inside.before, deadline=deadline)
     tails = raised_heads(tails, view.work, inside.after, deadline=deadline)
-    view.front = front_curve(heads, view.work, view.lead, pool)
-    view.back = back_curve(tails, view.work, view.lead, pool)
+    view.front = front_curve(heads, view.work, view.least_action, pool)
+    view.back = back_curve(tails, view.work, view.least_action, pool)
     heads = raised_by_curve(heads, inside.work_before, view.front)
     tails = raised_by_curve(tails, inside.work_after, view.back)
     for task, head, tail in zip(view.members.tolist(), heads.tolist(), tails.tolist(), strict=True):

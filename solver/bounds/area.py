@@ -48,7 +48,7 @@ def _between_chains(
     """Find which chains lead to which, with the delay from end to end; and the least duration in each chain."""
     lead: dict[int, int] = {}
     sizes: dict[int, int] = defaultdict(int)
-    for (chain, _), duration in zip(homes, network.thinned.lead, strict=True):
+    for (chain, _), duration in zip(homes, network.thinned.least_action, strict=True):
         lead[chain] = min(duration, lead.get(chain, duration))
         sizes[chain] += 1
     lags: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
@@ -90,8 +90,8 @@ def area_bound(
     heads: Mapping[Key, int],
     rests: Mapping[Key, int],
     known: int,
-    copies: Mapping[Key, int] | None = None,
-    ends: tuple[int, int] | None = None,
+    copies: Mapping[Key, int],
+    ends: tuple[int, int],
     wasted: int = 0,
 ) -> int:
     """Bound the time in which a device's memory has room for all its holds.
@@ -114,16 +114,16 @@ def area_bound(
         The least time from the end of each return to the end of the schedule.
     known : int
         A lower bound on the length of the schedule.
-    copies : mapping of Key to int, optional
-        For how many holds that of each take stands; by default for one.
-    ends : (int, int), optional
+    copies : mapping of Key to int
+        For how many holds that of each take stands.
+    ends : (int, int)
         Until when none of those that are left out can be taken, and how long before the end none of them is returned:
         what is free beyond that is not counted.
     wasted : int
         An area beside that of the holds and not at the ends, see `solver.bounds.single_track.area_wasted`.
     """
     parts = [
-        (lengths[hold.take][task], part * (1 if copies is None else copies[hold.take]))
+        (lengths[hold.take][task], part * copies[hold.take])
         for hold in holds
         for task, part in hold.returns
         if task in lengths.get(hold.take, ())
@@ -139,13 +139,13 @@ def free_at_ends(
     heads: Mapping[Key, int],
     rests: Mapping[Key, int],
     known: int,
-    ends: tuple[int, int] | None = None,
+    ends: tuple[int, int],
 ) -> int:
     """Sum the area that stays free towards both ends of the schedule; the parameters are those of `area_bound`."""
     front = [(heads[hold.take], hold.amount) for hold in holds]
     back = [(rests[task], part) for hold in holds for task, part in hold.returns]
     window = min(known // 2, max(time for time, _ in front))
-    first, last = (window, known - window) if ends is None else (min(window, ends[0]), min(known - window, ends[1]))
+    first, last = min(window, ends[0]), min(known - window, ends[1])
     return unused(front, capacity, first) + unused(back, capacity, last)
 
 

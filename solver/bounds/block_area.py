@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from solver.bounds.analysis import Analysis
-from solver.bounds.blocks import IMPOSSIBLE, BlocksCurve
+from solver.bounds.blocks import BlocksCurve
 from solver.bounds.bound import Bound
 from solver.bounds.ends import Ends, held_on
-from solver.bounds.idle_curves import Numbers
-from solver.bounds.passages import Passage, alone_times
+from solver.bounds.loads import alone_times
+from solver.bounds.passages import Passage
+from solver.linear_program import quiet_highs
 from solver.problem import Key, Problem
 from solver.repetition import is_regular
 
@@ -90,8 +91,8 @@ def block_area_bound(
     found: Analysis,
     curves: Iterable[BlocksCurve],
     known: int,
-    copies: Mapping[Key, int] | None = None,
-    ends: Mapping[int, tuple[int, int]] | None = None,
+    copies: Mapping[Key, int],
+    ends: Mapping[int, tuple[int, int]],
 ) -> Bound | None:
     """Bound the makespan by the blocks of all devices together, and the memory that they need.
 
@@ -136,9 +137,9 @@ def block_area_bound(
         c_d, of devices whose tasks are not too many.
     known : int
         A bound on the makespan, in ticks.
-    copies : mapping of Key to int, optional
-        For how many tasks each stands; by default for one.
-    ends : mapping of int to (int, int), optional
+    copies : mapping of Key to int
+        For how many tasks each stands.
+    ends : mapping of int to (int, int)
         For each device, as for `area_bound`.
 
     Returns
@@ -147,10 +148,10 @@ def block_area_bound(
         None where nothing fuses or no memory is limited, where the problem does not repeat or its durations are too
         large for 64 bits, and where it is not above what is known.
     """
-    if found.network.thinned.step != 1 or not is_regular(problem):
+    if not is_regular(problem):
         return None
-    sizes = [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains]
-    listed = {curve.device: curve for curve in curves if int(curve.least.min()) < IMPOSSIBLE}
+    sizes = [sum(copies[key] for key in chain) for chain in problem.chains]
+    listed = {curve.device: curve for curve in curves if curve.possible()}
     pairs = _pairs(problem)
     held = held_on(problem, sizes)
     if not pairs or not any(problem.capacities[device] for device in held):
@@ -159,7 +160,7 @@ def block_area_bound(
     areas = {
         device: (
             problem.capacities[device] or 0,
-            each.area + unused.free(device, known, None if ends is None else ends[device]),
+            each.area + unused.free(device, known, ends[device]),
             [_longer(each.parts, pair) for pair in pairs],
         )
         for device, each in held.items()
@@ -247,8 +248,9 @@ class Weights:
             for runs in _least_costs(costs, trade.sizes)
         ]
         added: Iterator[int] = map(max, *sums)
-        least: list[int] = trade.curves[device].least.tolist()
-        return min(weight * time + more for time, more in zip(least, added, strict=False) if time < IMPOSSIBLE)
+        curve = trade.curves[device]
+        least: list[int] = curve.least.tolist()
+        return min(weight * time + more for time, more in zip(least, added, strict=False) if time < curve.impossible)
 
 
 def _least_costs(costs: Mapping[tuple[int, int], int], sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
@@ -289,12 +291,8 @@ class _Program:
     """The linear program whose multipliers are the weights: T and the number of blocks of each pair, in floats."""
 
     def __init__(self, trade: Trade, scale: int) -> None:
-        from highspy._core import _Highs  # most problems have no blocks
-
         self.trade, self.scale = trade, float(scale)
-        self.model: Any = _Highs()  # `highspy.Highs` prints a banner as soon as it is made
-        self.model.setOptionValue("output_flag", False)
-        self.model.setOptionValue("threads", 1)
+        self.model = quiet_highs()
         none = np.array([], dtype=np.int32)
         sizes = trade.sizes
         for pair in trade.pairs:
@@ -307,7 +305,7 @@ class _Program:
     def _fill(self) -> None:
         trade = self.trade
         for device, numbers in trade.of_device.items():
-            for cut in _cuts(trade.curves[device].least) if device in trade.curves else ():
+            for cut in _cuts(trade.curves[device]) if device in trade.curves else ():
                 self._add("curve", device, numbers, [-cut[0]] * len(numbers), cut[1])
             savings = [trade.pairs[number].saving for number in numbers]
             self._add("load", device, numbers, savings, trade.alone[device])
@@ -352,9 +350,9 @@ class _Program:
         return Weights(found["curve"], found["load"], found["area"])
 
 
-def _cuts(least: Numbers) -> Iterator[tuple[float, float]]:
+def _cuts(curve: BlocksCurve) -> Iterator[tuple[float, float]]:
     """List the lines below a curve that touch it, by slope and value at 0: some of them, where there are many."""
-    points = [(place, value) for place, value in enumerate(least.tolist()) if value < IMPOSSIBLE]
+    points = curve.possible()
     hull: list[tuple[int, int]] = []
     for x, y in points:
         while len(hull) > 1 and (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0]) >= (y - hull[-2][1]) * (

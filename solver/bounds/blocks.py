@@ -12,6 +12,7 @@ import numpy as np
 from solver.bounds.analysis import Analysis, DeviceView
 from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Numbers
+from solver.bounds.loads import alone_times
 from solver.bounds.pairing import Pairing, gather
 from solver.bounds.thinned import limited_holds
 from solver.problem import Hold, Key, Problem
@@ -21,13 +22,10 @@ MOST_PAIRS = 40_000_000
 MOST_LISTED = 50_000
 """Tasks of a device."""
 
-IMPOSSIBLE = 2**60
-"""Longer than every schedule: there is none with so many blocks."""
-
 
 @dataclass(frozen=True)
 class Sides:
-    """The two sides of a device's blocks, in steps.
+    """The two sides of a device's blocks.
 
     Attributes
     ----------
@@ -58,7 +56,7 @@ class Left(NamedTuple):
     place : int
         That of one of those that are written down, among the device's members.
     head, tail : int
-        The least of their heads and of their tails, in steps.
+        The least of their heads and of their tails.
     number : int
         How many are left out.
     """
@@ -78,21 +76,28 @@ class BlocksCurve:
     device : int
         Which.
     least : array of int
-        A bound on the makespan with 0, 1, 2, … blocks on the device, in steps; `IMPOSSIBLE` where there is none.
+        A bound on the makespan with 0, 1, 2, … blocks on the device; `impossible` where there is none.
     load : int
-        How long its tasks take outside blocks, in steps.
+        How long its tasks take outside blocks.
+    impossible : int
+        Longer than every schedule.
     """
 
     device: int
     least: Numbers
     load: int
+    impossible: int
 
-    def bound(self, step: int) -> Bound | None:
+    def possible(self) -> list[tuple[int, int]]:
+        """List (number of blocks, bound) for those numbers with which there may be a schedule."""
+        return [(place, value) for place, value in enumerate(self.least.tolist()) if value < self.impossible]
+
+    def bound(self) -> Bound | None:
         """Bound the makespan, whatever the number of blocks."""
         least = int(self.least.min())
-        if least >= IMPOSSIBLE:
+        if least >= self.impossible:
             return None
-        return Bound(least * step, "blocks", self.device, {"load": self.load * step})
+        return Bound(least, "blocks", self.device, {"load": self.load})
 
 
 def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> BlocksCurve | None:
@@ -121,28 +126,29 @@ def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     if len(view.members) + sum(each.number for each in left) > MOST_LISTED:
         return None
     view_of = _Members(found, view, left)
-    sides = _sides(problem, found, view_of)
+    sides = _sides(problem, view_of)
     if sides is None:
         return None
     window = _Windows(problem, found, view_of)
     savings, shortest = sides.pairing.savings(), sides.pairing.shortest()
     most_a, most_b = window.most_firsts(), window.most_seconds()
     load = sum(sides.firsts) + sum(sides.seconds) + sides.others
-    rest = load - np.array(savings, dtype=np.int64)
+    times_of, never = found.network.thinned.times, found.network.thinned.never
+    rest = times_of([load - saved for saved in savings])
     if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        return BlocksCurve(view.device, rest + window.around, load)
+        return BlocksCurve(view.device, rest + window.around, load, never)
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
     shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
-    times = (rest, np.array(shortest, dtype=np.int64))
-    least: Numbers = np.full(len(savings), IMPOSSIBLE, dtype=np.int64)
+    times = (rest, times_of(shortest))
+    least: Numbers = np.full(len(savings), never, dtype=rest.dtype)
     for a in range(most_a + 1):
         full = a == most_a < len(sides.firsts)
         idle = int(front[a])
         np.minimum(least, _least_for(a, full, (idle, back), times, sides, window), out=least)
         if full and late is not None:
             np.minimum(least, _least_for(a, False, (idle, late), times, sides, window), out=least)
-    return BlocksCurve(view.device, least, load)
+    return BlocksCurve(view.device, least, load, never)
 
 
 def _least_for(
@@ -168,7 +174,8 @@ def _least_for(
     apart = window.e + window.g < both
     value = np.maximum(np.where(apart, both, rest + np.maximum(idle[0], back)[:, None]), inside)
     usable = (x <= firsts - a) & (x <= allowed[:, None])
-    least: Numbers = np.where(usable, value, IMPOSSIBLE).min(axis=0, initial=IMPOSSIBLE)
+    never = window.never
+    least: Numbers = np.where(usable, value, never).min(axis=0, initial=never)
     return least
 
 
@@ -177,19 +184,19 @@ class _Members:
 
     def __init__(self, found: Analysis, view: DeviceView, left: Sequence[Left]) -> None:
         heads, tails = found.of(view)
+        times = found.network.thinned.times
         counts = [each.number for each in left]
         places = np.repeat(np.array([each.place for each in left], dtype=np.int64), counts)
         members = np.concatenate([view.members, view.members[places]])
         self.device = view.device
         self.keys = [found.network.thinned.keys[task] for task in members.tolist()]
         self.work: Numbers = np.concatenate([view.work, view.work[places]])
-        self.heads: Numbers = np.concatenate([heads, np.repeat(np.array([e.head for e in left], np.int64), counts)])
-        self.tails: Numbers = np.concatenate([tails, np.repeat(np.array([e.tail for e in left], np.int64), counts)])
+        self.heads: Numbers = np.concatenate([heads, np.repeat(times([e.head for e in left]), counts)])
+        self.tails: Numbers = np.concatenate([tails, np.repeat(times([e.tail for e in left]), counts)])
 
 
-def _sides(problem: Problem, found: Analysis, members: _Members) -> Sides | None:
+def _sides(problem: Problem, members: _Members) -> Sides | None:
     """Measure a device's tasks outside blocks; None where there can be no block."""
-    step = found.network.thinned.step
     keys = members.keys
     firsts = [key for key in keys if key in problem.fusing.firsts]
     seconds = [key for key in keys if key in problem.fusing.seconds]
@@ -198,29 +205,19 @@ def _sides(problem: Problem, found: Analysis, members: _Members) -> Sides | None
     partners = [problem.partners[key] for key in seconds if key in problem.partners]
     sided = {*firsts, *seconds, *partners}
     thin = dict(zip(keys, members.work.tolist(), strict=True))
-    first_lengths = [problem.tasks[key].duration // step for key in firsts]
-    second_lengths = [sum(_alone(problem, key, step)) for key in seconds]
+    first_lengths = [problem.tasks[key].duration for key in firsts]
+    second_lengths = [sum(alone_times(problem, key)) for key in seconds]
     return Sides(
         firsts=first_lengths,
         seconds=second_lengths,
-        partners=[_alone(problem, key, step)[1] for key in seconds if key in problem.partners],
+        partners=[alone_times(problem, key)[1] for key in seconds if key in problem.partners],
         others=sum(thin[key] for key in keys if key not in sided),
         pairing=Pairing(
             gather(zip((problem.fusing.firsts[key] for key in firsts), first_lengths, strict=True)),
             gather(zip((problem.fusing.seconds[key] for key in seconds), second_lengths, strict=True)),
-            {pair: duration // step for pair, duration in problem.fusing.durations.items()},
+            problem.fusing.durations,
         ),
     )
-
-
-def _alone(problem: Problem, second: Key, step: int) -> tuple[int, int]:
-    """Return how long a second side and its partner take at least outside blocks, in steps."""
-    duration = problem.tasks[second].duration
-    if second not in problem.partners:
-        return duration // step, 0
-    both = duration + problem.tasks[problem.partners[second]].duration
-    both = min(both, problem.merged_durations.get(second, both))
-    return min(duration, both) // step, (both - min(duration, both)) // step
 
 
 class _Windows:
@@ -236,7 +233,7 @@ class _Windows:
         self.e = int(heads[self.seconds].min())
         self.g = int(tails[self.firsts].min())
         self.around = int(heads.min() + tails.min())
-        self.step = found.network.thinned.step
+        self.times, self.never = found.network.thinned.times, found.network.thinned.never
         self.keys = keys
         self.partners = {problem.partners[key] for key in problem.fusing.seconds if key in problem.partners}
 
@@ -277,7 +274,7 @@ class _Windows:
     def front_idle(self, most: int, sides: Sides) -> Numbers:
         """Bound the idle time in [0, e] for each a."""
         heads = self.heads[self.firsts]
-        long = np.array(sides.firsts, dtype=np.int64)
+        long = self.times(sides.firsts)
         others = self._others(self.heads, self.e)
         return _idle(heads, long, most, self.e, others, int(self.heads.min()))
 
@@ -287,7 +284,7 @@ class _Windows:
         keys = [self.keys[place] for place in seconds.tolist()]
         single = np.array([key not in self.problem.partners for key in keys])
         tails = np.where(single, self.tails[seconds], self.tails.min())  # the tails of partners may change places
-        long = np.array(sides.seconds, dtype=np.int64)
+        long = self.times(sides.seconds)
         others = self._others(self.tails, self.g) + more
         return _idle(tails, long, most, self.g, others, int(self.tails.min()))
 

@@ -16,11 +16,13 @@ class Bound:
     value : int
         The bound, in ticks.
     piece : str
-        The argument that gives it: ``path``, ``load``, ``window``, ``jackson``, ``area``, ``blocks``, ``block area``
-        or ``device relaxation`` for the makespan, ``span`` for the span, and ``search`` where CP-SAT has excluded all
-        below it.
+        The argument that gives it. For the makespan: ``path`` (precedences alone), ``heads and tails`` (a path with
+        what work and memory add to the starts and ends of its tasks), ``slot turns`` (with what slots of memory waste,
+        too), ``load``, ``window``, ``jackson``, ``area``, ``blocks``, ``block area`` and ``device relaxation``. For the
+        span: ``work`` (of a device) and ``span``. For both: ``lengths``, where no sum of durations and lags lies below
+        the schedule's and above the bound before, and ``search``, where CP-SAT has excluded all below it.
     device : int or None
-        The device it is about; None for a path through several.
+        The device that it is about; None for an argument about several.
     details : dict
         The numbers behind it, such as ``load``, ``front`` and ``back``.
     """

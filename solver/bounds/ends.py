@@ -65,8 +65,8 @@ def passage_bounds(
     problem: Problem,
     found: Analysis,
     known: int,
-    copies: Mapping[Key, int] | None = None,
-    ends: Mapping[int, tuple[int, int]] | None = None,
+    copies: Mapping[Key, int],
+    ends: Mapping[int, tuple[int, int]],
 ) -> Iterator[Bound]:
     """Bound the makespan by the area that holds need on each device, with all that stays free at the ends.
 
@@ -81,19 +81,19 @@ def passage_bounds(
         Of it.
     known : int
         A bound on the makespan, in ticks.
-    copies : mapping of Key to int, optional
-        For how many tasks each stands; by default for one.
-    ends : mapping of int to (int, int), optional
+    copies : mapping of Key to int
+        For how many tasks each stands.
+    ends : mapping of int to (int, int)
         For each device, as for `area_bound`.
     """
-    if problem.fusing.firsts or found.network.thinned.step != 1 or not is_regular(problem):
+    if problem.fusing.firsts or not is_regular(problem):
         return
-    held = held_on(problem, [sum(1 if copies is None else copies[key] for key in chain) for chain in problem.chains])
+    held = held_on(problem, [sum(copies[key] for key in chain) for chain in problem.chains])
     left = Ends(problem, found, held)
     for device, each in held.items():
         capacity = problem.capacities[device]
         if capacity:
-            free = left.free(device, known, None if ends is None else ends[device])
+            free = left.free(device, known, ends[device])
             yield Bound(-(-(each.area + free) // capacity), "area", device)
 
 
@@ -177,7 +177,7 @@ class Ends:
             rests[key] = min(rests[key], least.get(problem.tasks[key].device, 0))
         return rests
 
-    def free(self, device: int, known: int, ends: tuple[int, int] | None = None) -> int:
+    def free(self, device: int, known: int, ends: tuple[int, int]) -> int:
         """Find how much stays free of a device's memory at both ends together, rounded down.
 
         Parameters
@@ -186,13 +186,13 @@ class Ends:
             With limited memory.
         known : int
             A bound on the makespan.
-        ends : (int, int), optional
+        ends : (int, int)
             As for `area_bound`.
         """
         capacity, holds = self.problem.capacities[device] or 0, self.holds[device]
         least = free_at_ends(holds, capacity, self.heads, self.rests, known, ends)
         first, last = known // 2, known - known // 2
-        until = (first, last) if ends is None else (min(first, ends[0]), min(last, ends[1]))
+        until = min(first, ends[0]), min(last, ends[1])
         front = max(self.before_takes(holds, capacity, until[0]), self._unserved(device, capacity, first, back=False))
         back = max(self.behind_returns(holds, capacity, until[1]), self._unserved(device, capacity, last, back=True))
         return max(least, front + back)

@@ -37,10 +37,10 @@ def heads_and_tails(
     network = network.with_edges(network.thinned.numbered(list(edges)))
     found = analyse(problem, network, deadline=deadline)
     thinned = network.thinned
-    heads = {key: head * thinned.step for key, head in zip(thinned.keys, found.heads, strict=True)}
-    tails = {key: tail * thinned.step for key, tail in zip(thinned.keys, found.tails, strict=True)}
+    heads = dict(zip(thinned.keys, found.heads, strict=True))
+    tails = dict(zip(thinned.keys, found.tails, strict=True))
     for task, partner in problem.partners.items():
         if problem.can_merge(task):
             heads[partner] = min(heads[partner], heads[task])
-            tails[task] = max(tails[partner], tails[task] - thinned.work[thinned.number[partner]] * thinned.step)
+            tails[task] = max(tails[partner], tails[task] - thinned.work[thinned.number[partner]])
     return heads, tails

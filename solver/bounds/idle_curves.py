@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.bounds.network import Reach
+from solver.numbered import integers
 from solver.problem import Hold, Key
 
 Numbers = NDArray[np.int64]
@@ -81,7 +83,9 @@ def make_pool(capacity: int, holds: Sequence[Hold], place: dict[Key, int], reach
         capacity=capacity // unit,
         takes=np.array([take for take, _, _ in rows], dtype=np.int64),
         returns=np.array([row + [-1] * (width - len(row)) for _, row, _ in rows], dtype=np.int64),
-        parts=np.array([[part // unit for part in row] + [0] * (width - len(row)) for _, _, row in rows], np.int64),
+        parts=integers(part // unit for _, _, row in rows for part in (*row, *repeat(0, width - len(row)))).reshape(
+            len(rows), width
+        ),
     )
 
 
@@ -99,7 +103,7 @@ def _row(hold: Hold, place: dict[Key, int], reach: Reach) -> tuple[int, list[int
     return take, returns, [parts[task] for task in returns]
 
 
-def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) -> Curve:
+def front_curve(heads: Numbers, work: Numbers, least_action: Numbers, pool: Pool | None) -> Curve:
     """Bound the idle time of a device from the start.
 
     Within [0, t] a task does at most min(work, t − head). The holds whose takes have begun by t, as far as they cannot
@@ -109,7 +113,7 @@ def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None)
 
     Parameters
     ----------
-    heads, work, lead : arrays
+    heads, work, least_action : arrays
         By place: earliest start, time that the device is kept, least duration of the action.
     pool : Pool or None
         The memory, where it is limited.
@@ -119,14 +123,14 @@ def front_curve(heads: Numbers, work: Numbers, lead: Numbers, pool: Pool | None)
     if pool is None:
         return _staircase(points, done.sum(axis=1))
     free, values = _split(done, pool)
-    ends = np.append(heads + lead, 0)[pool.returns]
+    ends = np.append(heads + least_action, 0)[pool.returns]
     locked = (ends >= points[:, None, None]) & pool.present
     weights = np.where(locked, pool.parts, 0).sum(axis=2)
     totals = values.sum(axis=2)
     return _staircase(points, free + _knapsack(totals[:, :, None], weights[:, :, None], pool.capacity))
 
 
-def back_curve(tails: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) -> Curve:
+def back_curve(tails: Numbers, work: Numbers, least_action: Numbers, pool: Pool | None) -> Curve:
     """Bound the idle time of a device before the end: the mirror image.
 
     Within the last u a task does at most min(work, u − tail). A hold takes part with its last returns only, or with
@@ -139,7 +143,7 @@ def back_curve(tails: Numbers, work: Numbers, lead: Numbers, pool: Pool | None) 
         return _staircase(points, done.sum(axis=1))
     free, values = _split(done, pool)
     options = np.cumsum(values[:, :, ::-1], axis=2)
-    inside = points[:, None] >= (tails + lead)[pool.takes]
+    inside = points[:, None] >= (tails + least_action)[pool.takes]
     weights = np.concatenate([pool.suffix_weights[:, ::-1], pool.suffix_weights[:, :1]], axis=1)
     weights = np.where(inside[:, :, None], 0, weights[None])
     return _staircase(points, free + _knapsack(options, weights, pool.capacity))
@@ -161,7 +165,7 @@ def _staircase(points: Numbers, most_work: Numbers) -> Curve:
 
 def _split(done: Numbers, pool: Pool) -> tuple[Numbers, Numbers]:
     """Part the work at each point into that of tasks without a hold, and of each hold: take first, then returns."""
-    padded = np.concatenate([done, np.zeros((len(done), 1), dtype=np.int64)], axis=1)
+    padded = np.concatenate([done, np.zeros((len(done), 1), dtype=done.dtype)], axis=1)
     values = np.concatenate([padded[:, pool.takes][:, :, None], padded[:, pool.returns]], axis=2)
     return done.sum(axis=1) - values.sum(axis=(1, 2)), values
 
@@ -174,8 +178,8 @@ def _knapsack(values: Numbers, weights: Numbers, capacity: int) -> Numbers:
     """
     free: Numbers = values.max(axis=2, initial=0).sum(axis=1)
     largest = int(values.max(initial=0)) * int(max(weights.max(initial=0), 1)) * values.shape[1]
-    if largest + int(values.max(initial=0)) * capacity >= LARGEST_PRODUCT:
-        return free
+    if values.dtype != object and largest + int(values.max(initial=0)) * capacity >= LARGEST_PRODUCT:
+        values, weights = values.astype(object), weights.astype(object)
     gain, cost = _rates(values, weights, capacity)
     rests = values * cost[:, None, None] - weights * gain[:, None, None]
     bound: Numbers = np.minimum(free, (capacity * gain + rests.max(axis=2, initial=0).sum(axis=1)) // cost)
@@ -223,8 +227,7 @@ def raised_by_curve(heads: Numbers, before: Numbers, curve: Curve) -> Numbers:
     starts = np.concatenate([[0], curve.points])
     idle = np.concatenate([[0], curve.idle])
     arrivals = np.maximum(starts[None, :], before[:, None] + idle[None, :])
-    ends = np.append(starts[1:], np.iinfo(np.int64).max)
-    first = (arrivals < ends[None, :]).argmax(axis=1)
+    first = np.append(arrivals[:, :-1] < starts[1:], np.ones((len(before), 1), dtype=bool), axis=1).argmax(axis=1)
     raised: Numbers = np.maximum(heads, arrivals[np.arange(len(heads)), first])
     return raised
 

@@ -33,7 +33,7 @@ def least_loads(problem: Problem, copies: Callable[[Key], int] = lambda _key: 1)
     for key, task in problem.tasks.items():
         if key in partners:
             continue
-        alone, count = _alone(problem, key), copies(key)
+        alone, count = sum(alone_times(problem, key)), copies(key)
         loads[task.device] += count * alone
         for halves, classes in ((firsts, problem.fusing.firsts), (seconds, problem.fusing.seconds)):
             if key in classes:
@@ -46,13 +46,14 @@ def least_loads(problem: Problem, copies: Callable[[Key], int] = lambda _key: 1)
     ]
 
 
-def _alone(problem: Problem, key: Key) -> int:
-    """Return how long a task takes outside blocks, with its partner, if it has one."""
+def alone_times(problem: Problem, key: Key) -> tuple[int, int]:
+    """Return how long a task takes at least outside blocks, and how much longer the end of its partner is away."""
     duration = problem.tasks[key].duration
     if key not in problem.partners:
-        return duration
+        return duration, 0
     both = duration + problem.tasks[problem.partners[key]].duration
-    return min(both, problem.merged_durations.get(key, both))
+    both = min(both, problem.merged_durations.get(key, both))
+    return min(duration, both), both - min(duration, both)
 
 
 def _halves(counts: Mapping[tuple[int, int], int]) -> list[Half]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from solver.bounds.alike import alike_edges
-from solver.bounds.analysis import Analysis, DeviceView, analyse
+from solver.bounds.analysis import Analysis, analyse
 from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.block_area import block_area_bound
-from solver.bounds.blocks import blocks_curve
+from solver.bounds.blocks import BlocksCurve, blocks_curve
 from solver.bounds.bound import Bound, best
 from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import joined
@@ -19,11 +19,11 @@ from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
 from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of, turns_bound
-from solver.bounds.stretched import stretched_bound
+from solver.bounds.stretched import WholeDevice, devices_of, whole_paths
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
-from solver.problem import Problem
-from solver.repetition import LONG, Repetition, shortened
+from solver.problem import Key, Problem
+from solver.repetition import LONG, Repetition, as_repetition, shortened
 
 PERIODS = (2, 3)
 """So many tasks of each chain for every device show nearly all that the arguments show of long chains."""
@@ -58,9 +58,7 @@ def makespan_bound(
     Returns
     -------
     Bound
-        The highest of the longest path and, for each device: its load with the least head before and the least tail
-        behind it (``load``) or with all that its idle curves show (``window``), Jackson's preemptive bound, the area
-        that memory needs, what blocks can save (``blocks``), and both together (``block area``).
+        The highest; `solver.bounds.bound.Bound` lists the arguments.
 
     Raises
     ------
@@ -69,14 +67,10 @@ def makespan_bound(
     """
     short = [*bounds_of_long(problem, deadline=deadline)] if known is None else [known]
     if isinstance(problem, Repetition):
-        return best(*short) if short else bound_of_long(problem, deadline=deadline)
+        return best(*short) if short else bound_as_written(problem, deadline=deadline)
     if short and not _is_worth_it(problem, best(*short)):
         return best(*short)
-    network = implied_network(problem, deadline=deadline)
-    found = analyse(problem, network, deadline=deadline)
-    row = row_of(problem)
-    raise_by_turns(problem, found, row)
-    return best(*short, bound_of(problem, found, row, deadline=deadline))
+    return best(*short, bound_as_written(problem, deadline=deadline))
 
 
 def bounds_of_long(problem: Problem | Repetition, *, deadline: float | None = None) -> Iterator[Bound]:
@@ -88,7 +82,7 @@ def bounds_of_long(problem: Problem | Repetition, *, deadline: float | None = No
         As for `makespan_bound`.
     """
     for short in _shortened(problem):
-        yield bound_of_long(short, deadline=deadline)
+        yield bound_as_written(short, deadline=deadline)
 
 
 def sizes_to_write(devices: int, chains: int) -> list[int]:
@@ -112,16 +106,17 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    return known.piece in ("area", "path") and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
+    turned = known.piece in ("path", "heads and tails", "slot turns", "area")
+    return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
-def bound_of_long(repetition: Repetition, *, deadline: float | None = None) -> Bound:
-    """Find a time that no schedule of a whole can beat from what is written down of it.
+def bound_as_written(problem: Problem | Repetition, *, deadline: float | None = None) -> Bound:
+    """Find a time that no schedule of a whole can beat from all that is written down of it.
 
     Parameters
     ----------
-    repetition : Repetition
-        With some tasks of each chain, better two or three for each device than fewer.
+    problem : Problem or Repetition
+        A repetition with some tasks of each chain, better two or three for each device than fewer.
     deadline : float or None
         As for `makespan_bound`.
 
@@ -130,11 +125,11 @@ def bound_of_long(repetition: Repetition, *, deadline: float | None = None) -> B
     InfeasibleError
         As for `makespan_bound`.
     """
-    network = implied_network(repetition.problem, deadline=deadline)
-    found = analyse(repetition.problem, network, deadline=deadline)
-    row = row_of(repetition.problem)
-    raise_by_turns(repetition.problem, found, row)
-    return stretched_bound(repetition, found, row, deadline=deadline)
+    written = as_repetition(problem).problem
+    found = implied_analysis(written, deadline)
+    row = row_of(written)
+    raise_by_turns(written, found, row)
+    return bound_of(problem, found, row, deadline=deadline)
 
 
 def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
@@ -166,64 +161,107 @@ def implied_network(problem: Problem, *, deadline: float | None = None) -> Netwo
     return network
 
 
-def bound_of(problem: Problem, found: Analysis, row: Row | None = None, *, deadline: float | None = None) -> Bound:
-    """Choose the highest bound that an analysis shows."""
-    step = found.network.thinned.step
-    highest = best(_path_and_loads(problem, found), Bound(turns_bound(problem, found, row), "path"))
-    for view in found.views:
-        highest = best(highest, _window_bound(found, view))
-        if not is_over(deadline):
-            highest = best(highest, _jackson_bound(found, view))
-    views = found.views if problem.fusing.firsts else []
-    curves = [
-        curve for view in views if not is_over(deadline) and (curve := blocks_curve(problem, found, view)) is not None
-    ]
-    highest = best(highest, *(curve.bound(step) for curve in curves))
-    highest = best(highest, *_area_bounds(problem, found, row, deadline, highest.value // step))
-    if views and not is_over(deadline):
-        highest = best(highest, block_area_bound(problem, found, curves, highest.value))
+def implied_analysis(problem: Problem, deadline: float | None = None) -> Analysis:
+    """Analyse a problem with all precedences that `implied_network` finds."""
+    return analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
+
+
+def bound_of(
+    problem: Problem | Repetition, found: Analysis, row: Row | None = None, *, deadline: float | None = None
+) -> Bound:
+    """Choose the highest bound that an analysis shows.
+
+    Parameters
+    ----------
+    problem : Problem or Repetition
+        What is scheduled; where only the first tasks are written down, `solver.bounds.stretched` says why what they
+        show is true of the whole.
+    found : Analysis
+        Of what is written down.
+    row : Row, optional
+        What is written down, where it is one.
+    deadline : float or None
+        As for `makespan_bound`.
+    """
+    whole = as_repetition(problem)
+    written, copies = whole.problem, whole.copies()
+    highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
+    more = 0 if row is None else whole.more[row.chain]
+    highest = best(highest, Bound(turns_bound(written, found, row, more), "slot turns"))
+    devices = list(devices_of(whole, found))
+    highest = best(highest, *map(_window_bound, devices))
+    with suppress(OutOfTimeError):
+        if whole.is_shortened:
+            highest = best(highest, *whole_paths(whole, found, devices, row, deadline))
+        else:
+            highest = best(highest, *_jackson_bounds(found, deadline))
+    curves = list(_blocks_curves(written, found, devices, deadline))
+    highest = best(highest, *(curve.bound() for curve in curves))
+    ends = {each.view.device: each.ends for each in devices}
+    if not is_over(deadline):
+        highest = best(highest, *_area_bounds(written, found, row, highest.value, copies, ends))
+    if written.fusing.firsts and not is_over(deadline):
+        highest = best(highest, block_area_bound(written, found, curves, highest.value, copies, ends))
     return highest
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
-    step = found.network.thinned.step
-    highest = Bound(found.path * step, "path")
+    highest = best(*found.paths())
     loads = least_loads(problem) if loads is None else loads
     for view in found.views:
         load = loads[view.device]
         heads, tails = found.of(view)
-        front, back = int(heads.min()) * step, int(tails.min()) * step
+        front, back = int(heads.min()), int(tails.min())
         details: dict[str, int | str] = {"load": load, "front": front, "back": back}
         highest = best(highest, Bound(front + load + back, "load", view.device, details))
     return highest
 
 
-def _window_bound(found: Analysis, view: DeviceView) -> Bound | None:
-    if view.front is None or view.back is None:
+def _window_bound(device: WholeDevice) -> Bound | None:
+    curves = device.curves
+    if curves is None:
         return None
-    value, front, back = joined(view.load, view.front, view.back)
-    step = found.network.thinned.step
-    details: dict[str, int | str] = {"load": view.load * step, "front": front * step, "back": back * step}
-    return Bound(value * step, "window", view.device, details)
+    value, front, back = joined(device.load, *curves)
+    details: dict[str, int | str] = {"load": device.load, "front": front, "back": back}
+    return Bound(value, "window", device.view.device, details)
 
 
-def _jackson_bound(found: Analysis, view: DeviceView) -> Bound:
-    heads, tails = found.of(view)
-    value = jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist())
-    return Bound(value * found.network.thinned.step, "jackson", view.device)
+def _jackson_bounds(found: Analysis, deadline: float | None) -> Iterator[Bound]:
+    for view in found.views:
+        if is_over(deadline):
+            return
+        heads, tails = found.of(view)
+        yield Bound(jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist()), "jackson", view.device)
 
 
-def _area_bounds(problem: Problem, found: Analysis, row: Row | None, deadline: float | None, known: int) -> list[Bound]:
-    if is_over(deadline):
-        return []
+def _blocks_curves(
+    problem: Problem, found: Analysis, devices: Sequence[WholeDevice], deadline: float | None
+) -> Iterator[BlocksCurve]:
+    for each in devices if problem.fusing.firsts else ():
+        if is_over(deadline):
+            return
+        curve = blocks_curve(problem, found, each.view, each.left)
+        if curve is not None:
+            yield curve
+
+
+def _area_bounds(
+    problem: Problem,
+    found: Analysis,
+    row: Row | None,
+    known: int,
+    copies: Mapping[Key, int],
+    ends: Mapping[int, tuple[int, int]],
+) -> Iterator[Bound]:
     lengths = hold_lengths(problem, found.network)
     thinned = found.network.thinned
     heads = dict(zip(thinned.keys, found.heads, strict=True))
     tails = dict(zip(thinned.keys, found.tails, strict=True))
-    bounds: list[Bound] = []
     for device, holds in limited_holds(problem).items():
-        wasted = area_wasted(row, len(holds)) if row is not None and device == device_of(problem, row) else 0
+        wasted = 0
+        if row is not None and device == device_of(problem, row):
+            wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         capacity = problem.capacities[device] or 0
-        value = area_bound(holds, capacity, lengths, heads, tails, known, wasted=wasted if thinned.step == 1 else 0)
-        bounds.append(Bound(value * thinned.step, "area", device))
-    return [*bounds, *passage_bounds(problem, found, known * thinned.step)]
+        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
+        yield Bound(value, "slot turns" if wasted else "area", device)
+    yield from passage_bounds(problem, found, known, copies, ends)

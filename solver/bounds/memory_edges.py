@@ -115,19 +115,22 @@ def limited_memories(problem: Problem, network: Network) -> dict[int, LimitedMem
     limits: dict[int, LimitedMemory] = {}
     for device, holds in limited_holds(problem).items():
         capacity, total = problem.capacities[device], sum(hold.amount for hold in holds)
-        if capacity is not None and capacity < total < LARGEST_DOUBLE:
+        if capacity is not None and capacity < total:
             limits[device] = _limited_memory(network, device, capacity, holds)
     return limits
 
 
 def _limited_memory(network: Network, device: int, capacity: int, holds: Sequence[Hold]) -> LimitedMemory:
     place = {network.thinned.keys[task]: at for at, task in enumerate(network.thinned.members[device])}
-    parts = [(place[hold.take], place[task], part) for hold in holds for task, part in hold.returns if task in place]
+    unit = -(-sum(hold.amount for hold in holds) // (LARGEST_DOUBLE - 1))  # rounded down: what exceeds still does
+    parts = [
+        (place[hold.take], place[task], part // unit) for hold in holds for task, part in hold.returns if task in place
+    ]
     takes, returns, amounts = zip(*parts, strict=True) if parts else ((), (), ())
     exact: Any = np.float32 if sum(amounts) < LARGEST_SINGLE else np.float64
     return LimitedMemory(
         device=device,
-        capacity=capacity,
+        capacity=capacity // unit,
         members=network.thinned.members[device],
         takes=np.array(takes, dtype=np.int64),
         returns=np.array(returns, dtype=np.int64),

@@ -71,11 +71,11 @@ class Network:
     def heads(self, least: Sequence[int] | None = None) -> list[int]:
         """Find the earliest start of every task, by the longest path to it from starts known so far."""
         heads = list(least) if least is not None else [0] * len(self.order)
-        lead = self.thinned.lead
+        least_action = self.thinned.least_action
         for task in self.order:
             head = heads[task]
             for before, lag in self.preds[task]:
-                arrival = heads[before] + lead[before] + lag
+                arrival = heads[before] + least_action[before] + lag
                 if arrival > head:
                     head = arrival
             heads[task] = head
@@ -84,11 +84,11 @@ class Network:
     def tails(self, least: Sequence[int] | None = None) -> list[int]:
         """Find the least time from the end of every task to the end of all."""
         tails = list(least) if least is not None else [0] * len(self.order)
-        lead = self.thinned.lead
+        least_action = self.thinned.least_action
         for task in reversed(self.order):
             tail = tails[task]
             for after, lag in self.succs[task]:
-                rest = tails[after] + lead[after] + lag
+                rest = tails[after] + least_action[after] + lag
                 if rest > tail:
                     tail = rest
             tails[task] = tail

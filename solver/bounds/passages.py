@@ -9,7 +9,8 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import NamedTuple
 
-from solver.problem import Key, Problem
+from solver.bounds.loads import alone_times
+from solver.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,6 @@ class Passage:
         around = self._around[back]
         found = [around[chain] for chain in half if chain in around]
         return sum(lag for other, lag in found if other not in half)
-
-
-def alone_times(problem: Problem, key: Key) -> tuple[int, int]:
-    """Return how long a task takes at least outside blocks, and how much longer the end of its partner is away."""
-    duration = problem.tasks[key].duration
-    if key not in problem.partners:
-        return duration, 0
-    both = duration + problem.tasks[problem.partners[key]].duration
-    both = min(both, problem.merged_durations.get(key, both))
-    return min(duration, both), both - min(duration, both)
 
 
 class _Reached(NamedTuple):

@@ -39,7 +39,7 @@ def raised_heads(heads: Times, work: Times, before: Reach, *, deadline: float | 
     """
     if not len(heads):
         return heads
-    exact: Any = np.int32 if int(heads.max()) + int(work.sum()) < 2**31 else np.int64
+    exact: Any = np.int32 if int(heads.max()) + int(work.sum()) < 2**31 else work.dtype
     latest_first = np.argsort(-heads, kind="stable")
     works, starts = work[latest_first].astype(exact), heads[latest_first].astype(exact)
     raised = heads.copy()

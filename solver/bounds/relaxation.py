@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
-from solver.bounds.analysis import Analysis, analyse
+from solver.bounds.analysis import Analysis
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
-from solver.bounds.makespan import implied_network
+from solver.bounds.makespan import implied_analysis
 from solver.bounds.network import Network
 from solver.bounds.thinned import limited_holds
 from solver.cpsat_run import run
 from solver.deadline import OutOfTimeError, is_over, until
 from solver.problem import Problem
+from solver.resolution import largest_horizon
 
-LARGEST_HORIZON = 2**50
 MOST_TASKS = 2000
 PARAMETERS = {"cp_model_probing_level": 0}
 NONE = -(2**60)
@@ -38,6 +38,7 @@ def relaxed_bound(
     workers: int = 1,
     seed: int = 0,
     stop: Callable[[], bool] | None = None,
+    found: Analysis | None = None,
 ) -> Bound:
     """Raise a bound by solving one device, then two, without the limits of the others.
 
@@ -60,6 +61,8 @@ def relaxed_bound(
         As CP-SAT knows them.
     stop : callable or None
         Asked again and again; the search ends when it says yes.
+    found : Analysis, optional
+        What `implied_analysis` finds, where it is known.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def relaxed_bound(
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    found = analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
+    found = found or implied_analysis(problem, deadline)
     order = _by_tightness(found, quick)
     proven: dict[int, int] = {}
     attempts: list[tuple[int, ...]] = [(device,) for device in order]
@@ -87,8 +90,8 @@ def relaxed_bound(
             except OutOfTimeError:
                 break
             value = _prove(relaxation, quick.value, until, upper, workers, seed, stop)
-            names = ", ".join(map(str, devices))
-            highest = best(highest, Bound(value, "device relaxation", devices[0], {"devices": names}))
+            details: dict[str, int | str] = {"devices" if devices[1:] else "device": ", ".join(map(str, devices))}
+            highest = best(highest, Bound(value, "device relaxation", devices[0], details))
             proven[devices[0]] = max(value, proven.get(devices[0], 0))
         if not attempts and len(devices) == 1:
             attempts = _pairs(found, order, proven)
@@ -157,8 +160,8 @@ class Relaxation:
         thinned = found.network.thinned
         tasks = [task for device in devices for task in thinned.members[device]]
         place = {task: at for at, task in enumerate(tasks)}
-        horizon = sum(thinned.work) + sum(thinned.lead) + sum(lag for *_, lag in found.network.edges)
-        step = -(-horizon // LARGEST_HORIZON) or 1
+        horizon = sum(thinned.work) + sum(thinned.least_action) + sum(lag for *_, lag in found.network.edges)
+        step = -(-horizon // largest_horizon(len(tasks))) or 1
         holds: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for device, limited in limited_holds(problem).items():
             for hold in limited if device in devices else ():
@@ -174,14 +177,14 @@ class Relaxation:
             delays=[(a, b, lag // step) for a, b, lag in _delays(found.network, tasks, over)],
             holds=holds,
             capacities={device: problem.capacities[device] or 0 for device in holds},
-            unit=step * thinned.step,
+            unit=step,
         )
 
 
 def _delays(network: Network, tasks: Sequence[int], over: Callable[[], bool]) -> list[tuple[int, int, int]]:
     """Find the longest paths between tasks through others, without those that paths through the tasks imply."""
     place = {task: at for at, task in enumerate(tasks)}
-    lead, size = network.thinned.lead, len(tasks)
+    least_action, size = network.thinned.least_action, len(tasks)
     longest: dict[int, NDArray[np.int64]] = {}
     for task in until(over, network.order):
         row = np.full(size, NONE, dtype=np.int64)
@@ -189,7 +192,7 @@ def _delays(network: Network, tasks: Sequence[int], over: Callable[[], bool]) ->
             if before in place:
                 row[place[before]] = max(lag, int(row[place[before]]))
             else:
-                np.maximum(row, longest[before] + (lead[before] + lag), out=row)
+                np.maximum(row, longest[before] + (least_action[before] + lag), out=row)
         longest[task] = row
     between = np.array([longest[task] for task in tasks], dtype=np.int64)
     between[between < 0] = NONE

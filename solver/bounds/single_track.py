@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
 
 from solver.bounds.analysis import Analysis
-from solver.bounds.turns import Turns
-from solver.problem import Hold, Problem
-from solver.repetition import is_regular, places_of
+from solver.bounds.slot_turns import SlotTurns
+from solver.problem import Key, Problem
+from solver.repetition import Place, is_regular, places_of
+from solver.round_trips import round_trip_of
 
 LARGEST_TURNS = 2
 """Tails are raised by this many numbers of turns each, the largest ones; of the others little more comes."""
@@ -80,7 +81,7 @@ class Row:
     @cached_property
     def wastes(self) -> bool:
         """Whether turns are known to waste anything."""
-        return self.thrice_wasted > 0 or bool(self.turns.best(self.live))
+        return self.wasted_in_thirds > 0 or bool(self.turns.best(self.live))
 
     def head(self, job: int) -> int:
         """Bound the start of F of a job on device 0; see `raise_by_turns`."""
@@ -98,20 +99,20 @@ class Row:
         if turns < 2 or slots < 2:
             return 0
         by_all = self.turns.wasted_by_each(turns, slots, preceded=preceded)[1]
-        return max(0, (turns - 1) * self.thrice_wasted // 3, by_all)
+        return max(0, (turns - 1) * self.wasted_in_thirds // 3, by_all)
 
     def turns_of_all(self, count: int) -> int:
         """Bound how long so many successive turns take together, all slots added up."""
         return count * self.turn + self.turns.wasted(count)
 
     @cached_property
-    def turns(self) -> Turns:
+    def turns(self) -> SlotTurns:
         """What all slots show together.
 
         If stages are not alike, let T(n) be the sum of F + I of the last n devices and of the lags of the links above
         each of them, with the least one, 2l, above device 0. High and low then hold with T(n) in place of nQ, and with
         the lags above device p − n in place of the 2l of low; R = T(p) − 2l + W. Let Q = T(p) ÷ p and x(n) = T(n) − nQ,
-        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `Turns` says, since
+        so that x(0) = x(p) = 0. With D′ ≤ D − max x, where max x ≥ 0, a step still shows what `SlotTurns` says, since
         T(p) − T(n) + D ≥ (p − n)Q + D′; the step from turn k − c to turn k shows more, which is not made use of. A hop
         loses, instead of 4l, at most twice the largest lags − x, and max x.
         """
@@ -122,10 +123,10 @@ class Row:
         beyond = [each - n * meeting for n, each in enumerate(sums, 1)]
         most, least = max(beyond), max(lag - each for lag, each in zip(lags, beyond, strict=True))
         behind = self.to_weight - lags[-1]
-        return Turns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
+        return SlotTurns(meeting, behind, min(behind - most, Fraction(self.forward)), 2 * least + most, self.live)
 
     @cached_property
-    def thrice_wasted(self) -> int:
+    def wasted_in_thirds(self) -> int:
         """Three times µ, the least waste of two slots at each half-meeting.
 
         Number the jobs in the order of their F on device 0, with W in the same order. Job k + c starts behind the end
@@ -173,107 +174,57 @@ def row_of(problem: Problem) -> Row | None:
         return None
     if problem.devices < 2 or not is_regular(problem):
         return None
-    return _Reading(problem).row()
+    places = places_of(problem)
+    waits: list[dict[int, int]] = [{} for _ in problem.chains]
+    for before, after, lag in problem.precedences:
+        first, second = places[before][0], places[after][0]
+        if first != second:
+            waits[second][first] = lag
+    tasks = [problem.tasks[chain[0]] for chain in problem.chains]
+    trip = round_trip_of([task.device for task in tasks], [set(each) for each in waits])
+    if trip is None or trip.late[0] < 0:
+        return None
+    live, amount = _live(problem, places, trip.out[0], trip.late[0])
+    if live < 2:
+        return None
+    ways = zip(pairwise(trip.out), pairwise(trip.back), strict=True)
+    row = Row(
+        forwards=tuple(tasks[chain].duration for chain in trip.out),
+        to_inputs=tuple(tasks[chain].duration for chain in trip.back),
+        lags=tuple(waits[there[1]][there[0]] + waits[back[0]][back[1]] for there, back in ways),
+        to_weight=tasks[trip.late[0]].duration,
+        live=live,
+        chain=trip.out[0],
+        amount=amount,
+    )
+    return None if row.is_loose else row
 
 
-class _Reading:
-    """The chains of a problem as those of a row."""
+def _live(problem: Problem, places: Mapping[Key, Place], first: int, last: int) -> tuple[int, int]:
+    """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.places = places_of(problem)
-        self.waits: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
-        self.then: dict[int, dict[int, int]] = {chain: {} for chain in range(len(problem.chains))}
-        for before, after, lag in problem.precedences:
-            first, second = self.places[before][0], self.places[after][0]
-            if first != second:
-                self.waits[second][first] = lag
-                self.then[first][second] = lag
+    If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each holds
+    what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's W.
 
-    def row(self) -> Row | None:
-        """Follow a job from the one chain that waits for none."""
-        starts = [chain for chain, before in self.waits.items() if not before]
-        forwards = self._forwards(starts[0]) if len(starts) == 1 else None
-        if forwards is None:
-            return None
-        backwards = self._backwards(forwards)
-        if backwards is None:
-            return None
-        return self._row(forwards, backwards)
-
-    def _device(self, chain: int) -> int:
-        return self.problem.tasks[self.problem.chains[chain][0]].device
-
-    def _duration(self, chain: int) -> int:
-        return self.problem.tasks[self.problem.chains[chain][0]].duration
-
-    def _forwards(self, chain: int) -> list[int] | None:
-        """List the chains from device to device until the last one."""
-        found = [chain]
-        while len(found) < self.problem.devices:
-            following = [other for other in self.then[found[-1]] if self._device(other) != self._device(found[-1])]
-            if len(following) != 1 or set(self.waits[following[0]]) != {found[-1]}:
-                return None
-            found.append(following[0])
-        return found if len({self._device(each) for each in found}) == self.problem.devices else None
-
-    def _backwards(self, forwards: list[int]) -> list[int] | None:
-        """List the chains back, from the last device to the first."""
-        found: list[int] = []
-        for forward in reversed(forwards):
-            here = [
-                other
-                for other in self.then[forward]
-                if self._device(other) == self._device(forward) and (not found or found[-1] in self.waits[other])
-            ]
-            if len(here) != 1 or not set(self.waits[here[0]]) <= {forward, *found[-1:]}:
-                return None
-            found.append(here[0])
-        return found
-
-    def _row(self, forwards: list[int], backwards: list[int]) -> Row | None:
-        first, last = forwards[0], backwards[-1]
-        weights = [chain for chain in self.then[last] if self._device(chain) == self._device(first)]
-        if len(weights) != 1:
-            return None
-        live = self._live(first, weights[0])
-        if live is None or live[0] < 2:
-            return None
-        ways = zip(pairwise(forwards), pairwise(backwards[::-1]), strict=True)
-        row = Row(
-            forwards=tuple(map(self._duration, forwards)),
-            to_inputs=tuple(map(self._duration, reversed(backwards))),
-            lags=tuple(self.waits[down[1]][down[0]] + self.waits[up[0]][up[1]] for down, up in ways),
-            to_weight=self._duration(weights[0]),
-            live=live[0],
-            chain=first,
-            amount=live[1],
-        )
-        return None if row.is_loose else row
-
-    def _live(self, first: int, last: int) -> tuple[int, int] | None:
-        """Count how many jobs the memory of the first device is enough for, and what each holds in a slot of its own.
-
-        If I returns a part, a job has no memory of its own from F to W: 0. But while c jobs have not ended W, each
-        holds what W returns, and one more that starts takes all. If that is too much, job k + c starts behind job k's
-        W.
-        """
-        device = self._device(first)
-        capacity = self.problem.capacities[device]
-        holds = [hold for hold in self.problem.holds if self.problem.tasks[hold.take].device == device]
-        kinds = {(hold.amount, self._kept(hold, first, last)) for hold in holds}
-        if capacity is None or len(kinds) != 1:
-            return None
-        ((amount, kept),) = kinds
-        if kept <= 0:
-            return None
-        return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
-
-    def _kept(self, hold: Hold, first: int, last: int) -> int:
-        """Return how much a job of the row holds until the task of its last chain; 0 for what is not such a job."""
-        if self.places[hold.take][0] != first:
-            return 0
-        return sum(part for task, part in hold.returns if self.places[task][0] == last)
+    Returns
+    -------
+    (int, int)
+        0 jobs where memory is not limited, or held in another way.
+    """
+    device = problem.tasks[problem.chains[first][0]].device
+    capacity = problem.capacities[device]
+    holds = [hold for hold in problem.holds if problem.tasks[hold.take].device == device]
+    kinds = {
+        (hold.amount, sum(part for task, part in hold.returns if places[task][0] == last))
+        for hold in holds
+        if places[hold.take][0] == first
+    }
+    if capacity is None or len(kinds) != 1 or any(places[hold.take][0] != first for hold in holds):
+        return 0, 0
+    ((amount, kept),) = kinds
+    if kept <= 0:
+        return 0, 0
+    return (capacity // amount, amount) if kept == amount else ((capacity - amount) // kept + 1, 0)
 
 
 def device_of(problem: Problem, row: Row) -> int:
@@ -292,17 +243,17 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
     In the same way, with a = k + hc, the ends of jobs a and a + 1 and what lies behind the starts of these (the times
     τ from their starts to the end of the schedule): T − A_k ≥ (F + 2hR + (2h − 2)µ + τ_a + τ_{a+1}) ÷ 2.
 
-    In the same way for q slots instead of two, which waste ω each in h turns on average (`Turns.wasted_by_each`): for
-    b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from k + hc
-    on.
+    In the same way for q slots instead of two, which waste ω each in h turns on average (`SlotTurns.wasted_by_each`):
+    for b ≥ q − 1, A_{b+hc} ≥ bF + hR + ω, and T − A_k ≥ (q − 1)F ÷ 2 + hR + ω + the mean of τ over the q jobs from
+    k + hc on.
 
-    And for all slots, with ω the waste of n successive turns (`Turns.wasted`): the starts of jobs n, … n + c − 1 are
-    nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the last:
-    A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over the
-    last c jobs) ÷ c.
+    And for all slots, with ω the waste of n successive turns (`SlotTurns.wasted`): the starts of jobs n, … n + c − 1
+    are nR + ω later than those of jobs 0, … c − 1, all added up. The first ones are at least F apart, and so are the
+    last: A_{n+c−1} ≥ (c − 1)F + (nR + ω) ÷ c. With n = m − c − k, T − A_k ≥ (c − 1)F ÷ 2 + (nR + ω + the sum of τ over
+    the last c jobs) ÷ c.
     """
     thinned = found.network.thinned
-    if row is None or not row.wastes or thinned.step != 1:
+    if row is None or not row.wastes:
         return
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     for job, task in enumerate(tasks):
@@ -313,6 +264,7 @@ def raise_by_turns(problem: Problem, found: Analysis, row: Row | None) -> None:
         found.tails[tasks[job]] = behind[job] - row.forward
     found.heads = found.network.heads(found.heads)
     found.tails = found.network.tails(found.tails)
+    found.keep("slot turns")
 
 
 def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
@@ -320,7 +272,7 @@ def _behind(row: Row, job: int, behind: list[int]) -> Iterator[int]:
     count = len(behind)
     yield 0
     for turns, last in _last_turns(job, row.live, count):
-        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.thrice_wasted // 3
+        twice = row.forward + 2 * turns * row.turn + 2 * (turns - 1) * row.wasted_in_thirds // 3
         yield (twice + behind[last] + behind[last + 1]) // 2
         slots, wasted = row.turns.wasted_by_each(turns, count - last, preceded=job >= row.live)
         apart = slots * (slots - 1) * row.forward // 2
@@ -358,7 +310,7 @@ def turns_bound(problem: Problem, found: Analysis, row: Row | None, more: int = 
         How many jobs are left out: heads are then those of the first jobs, tails those of the last.
     """
     thinned = found.network.thinned
-    if row is None or not row.wastes or thinned.step != 1:
+    if row is None or not row.wastes:
         return 0
     tasks = [thinned.number[key] for key in problem.chains[row.chain]]
     heads = [0, *accumulate(found.heads[task] for task in tasks)]
@@ -387,7 +339,7 @@ def area_wasted(row: Row | None, count: int) -> int:
     Two slots with M jobs have M − 2 half-meetings, so they waste (M − 2)µ. Summed over all pairs of the c slots, each
     slot being in c − 1 of them, that is (c − 1) times all waste on one side and (c − 1)(m − c)µ on the other. None of
     it lies before a slot's first job or behind its last, where the area is counted that the ends leave unused. All
-    slots together waste at least what `Turns.wasted` says of their m − c turns; the larger of the two is taken.
+    slots together waste at least what `SlotTurns.wasted` says of their m − c turns; the larger of the two is taken.
 
     Parameters
     ----------
@@ -399,4 +351,4 @@ def area_wasted(row: Row | None, count: int) -> int:
     if row is None or count <= row.live:
         return 0
     turns = count - row.live
-    return row.amount * max(turns * row.thrice_wasted // 3, row.turns.wasted(turns, ended=True))
+    return row.amount * max(turns * row.wasted_in_thirds // 3, row.turns.wasted(turns, ended=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def span_bound(
+def span_bounds(
     forward: Sequence[int],
     to_input: Sequence[int],
     to_weight: Sequence[int],
@@ -14,8 +14,8 @@ def span_bound(
     live: Sequence[int],
     count: int,
     pending: Sequence[int] | None = None,
-) -> int:
-    """Bound the longest span S (last end − first start) of devices in a row.
+) -> list[int]:
+    """Bound the longest span S (last end − first start) of devices in a row, by what each of them must wait for.
 
     Position t runs ``count`` = m times a forward F, a backward I and a weight task W. The k-th forward waits for that
     of position t − 1; the k-th backward for that of position t + 1, at the last for its own forward; ``lag`` l passes
@@ -58,17 +58,17 @@ def span_bound(
     """
     rows = list(zip(forward, to_input, to_weight, strict=True))
     passes = [f + i + 2 * lag for f, i, _ in rows]
-    bounds = [0]
+    bounds: list[int] = []
     for t, times in enumerate(rows):
         up = max((sum(passes[s:t]) + to_weight[s] for s in range(t)), default=0)
         fits = min(live[t], count)
         waiting = fits if pending is None else max(fits, min(pending[t], count))
         bounds.append(_position_bound(times, sum(passes[t + 1 :]), up, fits, waiting, count))
-    return max(bounds)
+    return bounds
 
 
 def _position_bound(times: tuple[int, int, int], down: int, up: int, live: int, pending: int, count: int) -> int:
-    """Bound the span by what one position must wait for: D = ``down`` and U = ``up`` of `span_bound`."""
+    """Bound the span by what one position must wait for: D = ``down`` and U = ``up`` of `span_bounds`."""
     forward, to_input, to_weight = times
     head = max(0, down - (live - 1) * forward)
     behind = [0, up - pending * to_weight]

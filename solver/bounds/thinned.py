@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from solver.block_lengths import block_durations, shortest_blocks
+from solver.numbered import LARGEST_ARRAY, integers
 from solver.problem import Hold, Key, Precedence, Problem
-
-LARGEST_TOTAL = 2**56
-"""All durations and lags together must stay below this, so that sums of a few of them fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +26,31 @@ class Thinned:
     work(i) + work(w) ≤ m and, for every pair, work(f) + work(i) + work(w) ≤ D(f, i). A part that is alone keeps (a part
     of) its own duration.
 
-    ``lead`` is the least duration of the action that a task can be in. A path may count it in place of ``work``, since
-    whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is no exception.
+    ``least_action`` is the least duration of the action that a task can be in. A path may count it in place of
+    ``work``, since whatever waits for f waits for the end of its block. For i and w both are the same, so that i → w is
+    no exception.
 
     The w of a chain may be numbered by their order in time, even where the problem's own numbering (each with its i)
     would be another: the k-th of them starts after the k-th of the i's ends, and no part differs.
-
-    Durations and lags are rounded down to steps where they are too large for 64 bits, which only shortens schedules.
 
     Attributes
     ----------
     keys : list of Key
         The tasks.
-    device, work, lead : list of int
+    device, work, least_action : list of int
         For each task: where it runs, how long it keeps its device from all others, how long at least its action lasts.
     edges : list of (int, int, int)
         Before, after, lag.
-    step : int
-        How many ticks one unit of time is.
+    total : int
+        All durations and lags together.
     """
 
     keys: list[Key]
     device: list[int]
     work: list[int]
-    lead: list[int]
+    least_action: list[int]
     edges: list[tuple[int, int, int]]
-    step: int
+    total: int
 
     @cached_property
     def number(self) -> dict[Key, int]:
@@ -66,28 +66,35 @@ class Thinned:
         return members
 
     def numbered(self, edges: list[Precedence]) -> list[tuple[int, int, int]]:
-        """Write precedences with the numbers of tasks and the lags in steps."""
-        number, step = self.number, self.step
-        return [(number[before], number[after], lag // step) for before, after, lag in edges]
+        """Write precedences with the numbers of tasks."""
+        number = self.number
+        return [(number[before], number[after], lag) for before, after, lag in edges]
+
+    @property
+    def never(self) -> int:
+        """A time that is longer than every schedule, also of a problem that repeats this one, in an array like it."""
+        return 2**60 if self.total < LARGEST_ARRAY else self.total << 60
+
+    def times(self, values: Iterable[int]) -> NDArray[Any]:
+        """Make an array of times, in which sums of a few paths and loads are exact."""
+        return integers(values, self.total)
 
 
 def thin(problem: Problem) -> Thinned:
     """Make the plain problem."""
     blocks = shortest_blocks(problem)
     work = _least_work(problem, blocks)
-    lead = dict(work)
+    least_action = dict(work)
     for first in problem.fusing.firsts:
-        lead[first] = min(problem.tasks[first].duration, blocks.get(first, problem.tasks[first].duration))
-    total = sum(task.duration for task in problem.tasks.values()) + sum(lag for _, _, lag in problem.precedences)
-    step = -(-total // LARGEST_TOTAL) or 1
+        least_action[first] = min(problem.tasks[first].duration, blocks.get(first, problem.tasks[first].duration))
     keys = list(problem.tasks)
     thinned = Thinned(
         keys=keys,
         device=[problem.tasks[key].device for key in keys],
-        work=[work[key] // step for key in keys],
-        lead=[lead[key] // step for key in keys],
+        work=[work[key] for key in keys],
+        least_action=[least_action[key] for key in keys],
         edges=[],
-        step=step,
+        total=sum(task.duration for task in problem.tasks.values()) + sum(lag for _, _, lag in problem.precedences),
     )
     merging = {pair for pair in problem.partners.items() if problem.can_merge(pair[0])}
     edges = [(a, b, 0 if (a, b) in merging else lag) for a, b, lag in problem.precedences]

@@ -1,1 +1,1 @@
-"""Splitting a row of items into consecutive bins, so that the longest path of a fixed order is short."""
+"""Splits a row of items into consecutive bins such that the longest path of a fixed order is short."""

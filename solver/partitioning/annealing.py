@@ -1,34 +1,36 @@
-"""Simulated annealing of splits, compiled: known paths judge its moves, a thousand times as fast as replays would."""
+"""Compiled simulated annealing of splits: known paths judge the moves, a thousand times faster than replays would."""
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from solver.deadline import is_over
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Path, Replay
 from solver.partitioning.loops import Fixed, Walk
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.splits import windows_of_cuts
+from solver.random_numbers import state_of
 
 NEW_PATHS = 2000
-"""So many paths may be added in one round."""
+"""The most paths that may be added in one round."""
 
 KEPT_PATHS = 40
-"""Of those, so many are kept for others: those that matter most where it ended."""
+"""The number of these paths kept for other tools: the longest ones where the round ended."""
 
 MOVES, MOVES_A_COLUMN = 20_000, 200
-"""So many moves does a round have at most, and for each column."""
+"""The most moves of a round, and the moves per column."""
 
 HOT, COLD = (0.02, 0.01, 0.005), 1e-4
-"""The temperatures of a round, in parts of the length: where it begins, each in turn, and where it ends."""
+"""Temperatures relative to the length: the starting ones, used in turn by the rounds, and the final one."""
 
 
 PRICES = (0.2, 0.4, 1.0, 3.0)
-"""What exceeding a limit by all of it costs, in lengths, in each round in turn."""
+"""The price of exceeding a limit by 100 %, in lengths; used in turn by the rounds."""
 
 
 class Annealing:
@@ -37,20 +39,20 @@ class Annealing:
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     replay : Replay
         With compiled loops.
     pool : Pool
-        Judges moves, and gathers paths.
+        Judges moves, and collects paths.
     seed : int
-        Of everything random.
+        Seed of everything random.
     """
 
     def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
         assert replay.compiled is not None
         self.problem, self.replay, self.pool = problem, replay, pool
         self.anneal: Any = replay.compiled["anneal"]
-        self.state = np.array([seed * 2654435761 % (1 << 48) + 1], dtype=np.int64)
+        self.state = np.array([state_of(seed)], dtype=np.int64)
         windows = np.array(windows_of_cuts(problem), dtype=np.int64)
         column_of = np.full((problem.bins, len(problem.runs), 2), -1, dtype=np.int64)
         for place, column in enumerate(problem.columns):
@@ -61,7 +63,7 @@ class Annealing:
             least=0 if problem.empty else 1,
             run_of_item=np.array(problem.run_of_item, dtype=np.int64),
             column_of=column_of,
-            has_second=np.array([len(run.modes) > 1 for run in problem.runs]),
+            parts=problem.parts,
             seconds=np.array([at for at, column in enumerate(problem.columns) if column.mode], dtype=np.int64),
             limits=problem.limit_rows,
             most=problem.limit_values,
@@ -71,13 +73,13 @@ class Annealing:
         )
         self.rounds = 0
 
-    def round(self, start: Found, best: int | None, *, deadline: float | None) -> Found | None:
+    def round(self, start: FoundSplit, best: int | None, *, deadline: float | None) -> FoundSplit | None:
         """Anneal once from a split.
 
         Parameters
         ----------
-        start : Found
-            Where to begin.
+        start : FoundSplit
+            The split to start from.
         best : int or None
             The length to beat.
         deadline : float or None
@@ -85,7 +87,7 @@ class Annealing:
 
         Returns
         -------
-        Found or None
+        FoundSplit or None
             A split that keeps all limits and is shorter than the length to beat, if one was found.
         """
         if is_over(deadline):
@@ -107,9 +109,9 @@ class Annealing:
         lengths = end @ paths[:, known:count] + constants[known:count]
         for place in (known + np.argsort(-lengths)[:KEPT_PATHS]).tolist():
             pool.add(Path(0, paths[:, place].copy(), int(constants[place])))
-        return Found(int(walk.best[0]), 0.0, found) if found.any() else None
+        return FoundSplit(int(walk.best[0]), 0.0, found) if found.any() else None
 
-    def _walk(self, start: Found, best: int | None, paths: Numbers, constants: Numbers) -> Walk:
+    def _walk(self, start: FoundSplit, best: int | None, paths: Numbers, constants: Numbers) -> Walk:
         problem = self.problem
         columns, classes, forms = len(problem.columns), len(problem.lengths), len(problem.form_rows)
         cuts = np.array(self._cuts(start.amounts), dtype=np.int64)
@@ -136,13 +138,11 @@ class Annealing:
             counts=zeros(forms),
         )
 
-    def near(self, amounts: Numbers, best: int | None) -> Found | None:
+    def near(self, amounts: Numbers, best: int | None) -> FoundSplit | None:
         """Look for a split near another one that is shorter than the best; see `round`."""
         scale = best if best is not None else self.replay.longest(amounts).length
-        return self.round(Found(scale, 1.0, amounts), best, deadline=None)
+        return self.round(FoundSplit(scale, 1.0, amounts), best, deadline=None)
 
     def _cuts(self, amounts: Numbers) -> list[int]:
-        held = np.zeros(self.problem.bins, dtype=np.int64)
-        for column, amount in zip(self.problem.columns, amounts.tolist(), strict=True):
-            held[column.bin] += amount
-        return [0, *np.cumsum(held).tolist()]
+        held = self.problem.split_of(amounts).held
+        return [0, *accumulate(map(sum, held))]

@@ -1,13 +1,14 @@
-"""A quick search for a good split, with few replays: moves are judged by the paths that have been seen.
+"""A quick search for a good split, with few replays: moves are judged by known paths.
 
-All moves of a split are judged at once; the best one is replayed. If it is not what it seemed, its own longest path is
-added to those that judge, so that it is not tried again.
+All moves of a split are judged at once; the best one is replayed. If it is worse than estimated, its own longest path
+joins the known paths, so that it is not tried again.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -15,28 +16,28 @@ import numpy.typing as npt
 
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
-from solver.partitioning.problem import Column, Numbers, PartitionProblem
+from solver.partitioning.problem import Column, Numbers, PartitionProblem, Split
 from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 Floats = npt.NDArray[np.float64]
 
 MOST_CHANGES = 4_000_000
-"""Where all blocks of neighbouring cuts would change more columns together, as many blocks as that are drawn for a
-step, beside every single cut."""
+"""The most column changes to examine per step. If all blocks of neighbouring cuts have more, single cuts and a random
+sample of blocks are examined."""
 
 EXCESS_PRICE = 3.0
-"""Exceeding a limit by all of it costs so many times the length."""
+"""The price of exceeding a limit by 100 %, in lengths."""
 
 
-class Found(NamedTuple):
-    """A split and what it is worth.
+class FoundSplit(NamedTuple):
+    """A split and its value.
 
     Attributes
     ----------
     length : int
         Its longest path.
     excess : float
-        By how much it exceeds limits, in parts of them; 0 if it keeps all.
+        The excess over limits, relative to them; 0 if it keeps all.
     amounts : array of int
         By columns.
     """
@@ -47,17 +48,17 @@ class Found(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """The length, and what the excess costs."""
+        """The length plus the price of the excess."""
         return self.length * (1 + EXCESS_PRICE * self.excess)
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Splits that keep all limits come first."""
+        """The sort key: splits that keep all limits come first."""
         return self.excess > 0, self.cost
 
 
 class Place(NamedTuple):
-    """A split as its cuts and second modes, and as its columns."""
+    """A split, as cuts and second modes, and as columns."""
 
     cuts: list[int]
     second: Numbers
@@ -67,8 +68,8 @@ class Place(NamedTuple):
 class Moves(NamedTuple):
     """Changes of a split: cuts ``firsts`` to ``lasts`` by ``steps``, or the second mode of ``runs`` in a bin.
 
-    ``runs`` is −1 where cuts are moved. ``changes`` says, a row each, how the columns change, if all items that are
-    moved stay in their mode.
+    ``runs`` is −1 for moves of cuts. Each row of ``changes`` has the changes of the columns if all moved parts stay in
+    their mode.
     """
 
     firsts: Numbers
@@ -84,13 +85,13 @@ class Descent:
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     replay : Replay
         Finds longest paths.
     pool : Pool
-        Judges moves, and gathers paths.
+        Judges moves, and collects paths.
     seed : int
-        For the moves that lead out of a local optimum.
+        Seed of the moves that escape local optima.
     """
 
     def __init__(self, problem: PartitionProblem, replay: Replay, pool: Pool, seed: int) -> None:
@@ -105,7 +106,7 @@ class Descent:
         self.replays = 0
 
     def place(self, cuts: list[int], second: Numbers) -> Place:
-        """Settle the second modes of a split and count its columns."""
+        """Fix the second modes of a split and count its columns."""
         problem = self.problem
         held = held_between(problem, cuts)
         settled = settled_second(problem, held, second)
@@ -118,24 +119,28 @@ class Descent:
         )
         return Place(cuts, settled, amounts)
 
-    def judged(self, place: Place) -> Found:
+    def placed(self, split: Split) -> Place:
+        """Place a split."""
+        return self.place([0, *accumulate(map(sum, split.held))], np.array(split.second, dtype=np.int64))
+
+    def judged(self, place: Place) -> FoundSplit:
         """Replay a split."""
         self.replays += 1
         path = self.replay.longest(place.amounts)
         self.pool.add(path)
-        return Found(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
+        return FoundSplit(path.length, float(self._excess(place.amounts[:, None].astype(float))[0]), place.amounts)
 
-    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> Found:
+    def run(self, start: Place, *, replays: int, over: Callable[[], bool] | None = None) -> FoundSplit:
         """Search from a split.
 
         Parameters
         ----------
         start : Place
-            Where to begin.
+            The split to start from.
         replays : int
-            How many splits are replayed at most.
+            The most splits to replay.
         over : callable or None
-            Asked before each step: whether to end.
+            Called before each step; the search ends when it returns True.
         """
         here, cost = start, self.judged(start)
         best = cost
@@ -152,9 +157,9 @@ class Descent:
         return best
 
     def _improve(
-        self, here: Place, found: Found, replays: int, over: Callable[[], bool] | None
-    ) -> tuple[Place, Found] | None:
-        """Make the best move that shortens a split; None where no move does."""
+        self, here: Place, found: FoundSplit, replays: int, over: Callable[[], bool] | None
+    ) -> tuple[Place, FoundSplit] | None:
+        """Make the best move that shortens a split; None if no move does."""
         moves = self._moves(here)
         if not moves.steps.size:
             return None
@@ -194,9 +199,9 @@ class Descent:
         return Moves(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def _blocks(self, here: Place, step: int) -> Moves:
-        """Move some neighbouring cuts by one, which takes an item from one bin and gives one to another.
+        """Move some neighbouring cuts by one, which takes an item from one bin and adds one to another.
 
-        An item that is moved stays in its mode.
+        A moved part stays in its mode; parts that are not in the second mode are moved first.
         """
         least, cuts = 0 if self.problem.empty else 1, np.array(here.cuts)
         inner = cuts[1:-1]
@@ -206,9 +211,14 @@ class Descent:
         for cut in np.flatnonzero(allowed).tolist():
             run = self.problem.run_of_item[inner[cut] - (step < 0)]
             source, target = (cut, cut + 1) if step < 0 else (cut + 1, cut)
-            mode = int(here.second[source, run] > 0 and here.amounts[column_of[Column(source, run, 0)]] == 0)
-            changes[cut + 1, column_of[Column(source, run, mode)]] -= 1
-            changes[cut + 1, column_of[Column(target, run, mode)]] += 1
+            parts = self.problem.runs[run].parts
+            plain = parts
+            if here.second[source, run]:
+                plain = min(parts, int(here.amounts[column_of[Column(source, run, 0)]]))
+            for mode, count in enumerate((plain, parts - plain)):
+                if count:
+                    changes[cut + 1, column_of[Column(source, run, mode)]] -= count
+                    changes[cut + 1, column_of[Column(target, run, mode)]] += count
         summed = changes.cumsum(axis=0)
         forbidden = np.concatenate([[0], (~allowed).cumsum()])
         first, last = self._neighbours(len(inner))
@@ -222,7 +232,7 @@ class Descent:
         return Moves(first + 1, last + 1, np.full(len(first), step), none, summed[last + 1] - summed[first])
 
     def _neighbours(self, cuts: int) -> tuple[Numbers, Numbers]:
-        """List the first and the last cut of each block that is looked at."""
+        """List the first and the last cut of each block to examine."""
         most = MOST_CHANGES // len(self.problem.columns)
         if cuts * (cuts + 1) // 2 <= most:
             return np.triu_indices(cuts)
@@ -231,7 +241,7 @@ class Descent:
         return np.concatenate([alone, drawn[0]]), np.concatenate([alone, drawn[1]])
 
     def _modes(self, here: Place) -> Moves:
-        """Change the mode of one item."""
+        """Change the mode of one part."""
         made: list[tuple[int, int, int, int]] = []
         changes: list[Numbers] = []
         for place, (bin_, run, mode) in enumerate(self.problem.columns):

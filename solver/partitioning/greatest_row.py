@@ -1,6 +1,6 @@
-"""Splitting a row of items so that the greatest of a few linear rows is least, by CP-SAT, and then the next such split.
+"""Splits a row of items such that the greatest of a few linear rows is least, with CP-SAT; also the next best splits.
 
-It suits few rows. For the many paths of a fixed order, see `solver.partitioning.problem`.
+This suits few rows. For the many paths of a fixed order, see `solver.partitioning.problem`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ from solver.partitioning.problem import Column, Form, Limit, PartitionProblem, R
 from solver.states import Answer
 
 MOST = 1 << 55
-"""No row is greater than so many units."""
+"""The greatest value of a row, in units."""
 
 MOST_DIGITS = 44
-"""Rows that may amount to more than 2 to this are rounded down to a coarser unit: CP-SAT has 64 bits."""
+"""Rows and limits that may exceed 2 to this power are rounded down to a coarser unit: CP-SAT has 64 bits."""
+
+
+def _unit(most: int) -> int:
+    return 1 << max(0, most.bit_length() - MOST_DIGITS)
 
 
 class Row(NamedTuple):
-    """What is to be small: a form and a constant of at least 0."""
+    """A quantity to minimise: a form plus a constant of at least 0."""
 
     form: Form
     constant: int
 
 
-class Found(NamedTuple):
+class RowAnswer(NamedTuple):
     """An answer.
 
     Attributes
     ----------
     status : str
-        ``optimal``: there is none better among those that are not forbidden; ``infeasible``: there is none at all.
+        ``optimal``: no better split exists among those that are not forbidden; ``infeasible``: none exists at all.
     bound : int
-        No split that is not forbidden has a lower greatest row.
+        A lower bound of the greatest row of every split that is not forbidden.
     split : Split or None
-        The best that was found.
+        The best split found.
     """
 
     status: Answer
@@ -51,23 +55,23 @@ class Found(NamedTuple):
 class GreatestRow:
     """Finds the split of a row of items whose greatest row is least.
 
-    Cut s is the number of items before bin s + 1. Of each run, a cut has so many items before it, all of them before
-    it has any of the next run; the items of a bin are the difference of two cuts.
+    Cut s is the number of items before bin s + 1. It consists of a number of items of each run; only when it has all
+    items of a run can it have any of the next. The items of a bin are the difference of two cuts.
 
     Parameters
     ----------
     bins : int
-        How many bins there are.
+        The number of bins.
     runs : sequence of Run
         The items, in their order.
     rows : sequence of Row
-        What is to be small.
+        The quantities to minimise.
     limits : sequence of Limit
-        What a split must keep.
+        The limits that a split must keep.
     empty : bool
         Whether bins may be empty.
     deadline : float or None
-        When to give up writing it down, on the clock of `time.perf_counter`.
+        When to give up building the model, on the clock of `time.perf_counter`.
 
     Raises
     ------
@@ -98,14 +102,16 @@ class GreatestRow:
             self._columns_in[column.bin].append(column)
         check_time(deadline)
         most = max((self._most(row.form) + row.constant for row in rows), default=1)
-        self.unit = 1 << max(0, most.bit_length() - MOST_DIGITS)
+        self.unit = _unit(most)
         self.greatest = self.model.new_int_var(0, MOST, "greatest")
         for row in rows:
             check_time(deadline)
             self.model.add(self._written(row.form, self.unit) + row.constant // self.unit <= self.greatest)
         for limit in limits:
-            if self._most(limit.form) > limit.most:
-                self.model.add(self._written(limit.form) <= limit.most)
+            amount = self._most(limit.form)
+            if amount > limit.most:
+                unit = _unit(amount)
+                self.model.add(self._written(limit.form, unit) <= limit.most // unit)
         self.model.minimize(self.greatest)
 
     def _add_cuts(self) -> None:
@@ -137,12 +143,11 @@ class GreatestRow:
         for column, held in list(self._columns.items()):
             self._watched.append(held)
             each = self.layout.runs[column.run]
-            if len(each.modes) > 1:
-                plain, second = (self.model.new_int_var(0, each.count, "in a mode") for _ in range(2))
-                self.model.add(plain + second == held)
-                self._watched.append(second)
-                self._columns[column] = plain
-                self._columns[column._replace(mode=1)] = second
+            if len(each.modes) > 1 or each.parts > 1:
+                counted = [self.model.new_int_var(0, each.all_parts, "in a mode") for _ in each.modes]
+                self.model.add(cp_model.LinearExpr.sum(counted) == each.parts * held)
+                self._watched += counted[1:]
+                self._columns |= {column._replace(mode=mode): count for mode, count in enumerate(counted)}
 
     def _amounts(self, form: Form) -> list[tuple[Column, int]]:
         factors: dict[Column, int] = {}
@@ -155,32 +160,32 @@ class GreatestRow:
     def _most(self, form: Form) -> int:
         by_run: dict[int, int] = {}
         for column, factor in self._amounts(form):
-            by_run[column.run] = max(by_run.get(column.run, 0), factor * self.layout.runs[column.run].count)
+            by_run[column.run] = max(by_run.get(column.run, 0), factor * self.layout.runs[column.run].all_parts)
         return sum(by_run.values())
 
     def _written(self, form: Form, unit: int = 1) -> cp_model.LinearExprT:
-        """Write a form; in a coarser unit its factors are rounded down, so that it is no more than it should be."""
+        """Write a form; in a coarser unit its factors are rounded down, so that it never exceeds its true value."""
         parts = self._amounts(form)
         variables = [self._columns[column] for column, _ in parts]
         return cp_model.LinearExpr.weighted_sum(variables, [factor // unit for _, factor in parts])
 
     def forbid(self, split: Split) -> None:
-        """Exclude a split: another one has another cut somewhere; which items are in their second mode is no matter."""
+        """Exclude all splits with the same cuts, whichever items are in their second mode."""
         self.require(dict(enumerate(self.cuts_of(split)[:-1])), None)
 
     def cuts_of(self, split: Split) -> list[int]:
-        """Return how many items lie in each bin and those before it."""
+        """Return the number of items in each bin and all earlier ones."""
         return list(accumulate(map(sum, split.held)))
 
     def require(self, cuts: Mapping[int, int], least: int | None) -> None:
-        """Say that the greatest row is at least so great wherever some cuts have these places.
+        """Require that the greatest row is at least ``least`` if some cuts have these places.
 
         Parameters
         ----------
         cuts : mapping of int to int
-            The bins behind which the cuts are, and how many items lie before them.
+            For the bin before each cut, the number of items before the cut.
         least : int or None
-            Proven by other means; None where such splits are of no use at all.
+            A bound proven by other means; None if such splits are of no use at all.
         """
         model = self.model
         literals = [literal for cut, place in cuts.items() for literal in self._elsewhere(cut, place)]
@@ -191,7 +196,7 @@ class GreatestRow:
         model.add_bool_or(literals)
 
     def _elsewhere(self, cut: int, place: int) -> tuple[cp_model.IntVar, cp_model.IntVar]:
-        """Make literals that say that a cut comes before, or behind, a place."""
+        """Make literals for a cut being before, or after, a place."""
         if (cut, place) not in self._literals:
             less, more = self.model.new_bool_var("less"), self.model.new_bool_var("more")
             self.model.add(self._cuts[cut] <= place - 1).only_enforce_if(less)
@@ -199,7 +204,7 @@ class GreatestRow:
             self._literals[cut, place] = less, more
         return self._literals[cut, place]
 
-    def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> Found:
+    def solve(self, deadline: float, *, below: int | None = None, workers: int = 1, seed: int = 0) -> RowAnswer:
         """Find the best split that is not forbidden.
 
         Parameters
@@ -207,9 +212,9 @@ class GreatestRow:
         deadline : float
             On the clock of `time.perf_counter`.
         below : int, optional
-            Nothing as great as this is of interest: ``infeasible`` then means that there is nothing below it.
+            Only splits below this are of interest: ``infeasible`` then means that none is below it.
         workers, seed : int
-            CP-SAT's.
+            CP-SAT's number of workers and its seed.
         """
         model = self.model
         if below is not None:
@@ -219,7 +224,7 @@ class GreatestRow:
         result = run(model, self._watched, deadline=deadline, workers=workers, seed=seed)
         bound = 0 if result.bound is None else result.bound * self.unit
         split = None if result.values is None else self._split_of(result.values)
-        return Found(result.status, bound, split)
+        return RowAnswer(result.status, bound, split)
 
     def _split_of(self, values: Sequence[int]) -> Split:
         layout, found = self.layout, iter(values)

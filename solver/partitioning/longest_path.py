@@ -1,4 +1,4 @@
-"""Replays of a split: how long its longest path is, and that path as an inequality for all splits."""
+"""Replays of a split: its longest path, with its length, as an inequality for all splits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from solver.partitioning.problem import LARGEST, Numbers, PartitionProblem
 class Path(NamedTuple):
     """A path through the graph of the order.
 
-    Its length, ``factors · amounts + constant``, is a lower bound of the longest path for every split: it counts for
-    each task on it one form, which is at most as long as the task.
+    Its length, ``factors · amounts + constant``, is a lower bound of the longest path for every split: for each task on
+    the path it counts one form, which is at most as long as the task.
 
     Attributes
     ----------
     length : int
-        How long it is for the split that was replayed; the longest there is.
+        Its length for the replayed split, which is that of the longest path.
     factors : array of int
         By columns.
     constant : int
-        The lags on it.
+        The sum of the lags on the path.
     """
 
     length: int
@@ -40,7 +40,7 @@ class Replay:
     problem : PartitionProblem
         With its order.
     compiled : dict or None
-        The compiled loops, see `solver.partitioning.compiling`; None for plain Python.
+        The compiled loops, see `solver.jit`; None for plain Python.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class Replay:
         self.others = [(offset, np.flatnonzero(widths > offset)) for offset in range(1, int(widths.max(initial=1)))]
 
     def lengths_of(self, amounts: Numbers) -> tuple[Numbers, Numbers]:
-        """Find how long the tasks of each class last, and the form that says so."""
+        """Compute the duration of the tasks of each class, and the form that determines it."""
         values = self.rows @ amounts
         chosen = self.first_forms.copy()
         for offset, classes in self.others:
@@ -84,7 +84,7 @@ class Replay:
         amounts : array of int
             By columns, times ``scale``; they need not be a split.
         scale : int
-            What everything is multiplied by, so that amounts may stand for fractions.
+            A factor that multiplies everything, so that amounts can represent fractions.
         """
         lengths, chosen = self.lengths_of(amounts)
         graph, ends, via = self.graph, self.ends, self.via
@@ -106,7 +106,7 @@ class Replay:
 
 
 def _refuse_too_large(problem: PartitionProblem, tasks: Numbers, lags: int) -> None:
-    """Refuse what might not fit 64 bits when multiplied by scales and weights."""
+    """Refuse problems whose numbers might not fit 64 bits when multiplied by scales and weights."""
     widest = problem.form_rows.max(initial=0) if problem.form_rows.size else 0
     most = int(widest) * int(problem.counts.sum()) * len(tasks) + lags
     held = sum(int(row.max(initial=0)) for row in problem.limit_rows) * int(problem.counts.sum())

@@ -1,7 +1,7 @@
-"""The inner loops: plain Python over lists, and the source that numba compiles for arrays.
+"""The inner loops: plain Python over lists, and at the same time the source that numba compiles for arrays.
 
-Everything is indexed by whole numbers, and nothing is allocated. The functions in `FUNCTIONS` may use those before
-them, the named tuples, numbers, and nothing else. Replays work on lists as well; annealing is only run compiled.
+Everything is indexed by whole numbers, and nothing is allocated. The functions in `FUNCTIONS` may use earlier ones, the
+named tuples and numbers, and nothing else. Replays also run on lists; annealing only runs compiled.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from math import exp
 from typing import Any, NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = Any
-"""A list of whole numbers, or a numpy array where numba compiles."""
+"""A list of whole numbers, or a NumPy array in compiled code."""
 
 
 class Graph(NamedTuple):
@@ -18,20 +20,20 @@ class Graph(NamedTuple):
 
     tasks: Numbers  # the class of each task
     starts: Numbers  # where the waits of each task begin in the next two
-    others: Numbers  # what it waits for
-    lags: Numbers  # for how long behind its end
+    others: Numbers  # the tasks that it waits for
+    lags: Numbers  # the least times after their ends
 
 
 class Fixed(NamedTuple):
-    """What does not change while a split is annealed."""
+    """Data that stays constant while a split is annealed."""
 
     low: Numbers  # the first place that each cut may have
     high: Numbers  # the last one
     least: int  # how many items a bin must hold
     run_of_item: Numbers
     column_of: Numbers  # by bin, run and mode
-    has_second: Numbers  # for each run, whether its items have a second mode
-    seconds: Numbers  # the columns of second modes; that of the first stands before each
+    parts: Numbers  # for each run, the number of parts of an item
+    seconds: Numbers  # the columns of second modes; the column of the first mode directly precedes each
     limits: Numbers  # factors by limit and column
     most: Numbers
     owners: Numbers  # of each limit, in their order
@@ -40,30 +42,30 @@ class Fixed(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What changes."""
+    """Data that changes during annealing."""
 
     state: Numbers  # of the random numbers
     cuts: Numbers  # the split
     amounts: Numbers  # its columns
-    new_cuts: Numbers  # the split that is judged
+    new_cuts: Numbers  # the split being judged
     new_amounts: Numbers
     paths: Numbers  # factors by column and path
     constants: Numbers  # the lags on each path
-    values: Numbers  # how long each path is for the split
-    trial: Numbers  # and for the one that is judged
+    values: Numbers  # the length of each path for the split
+    trial: Numbers  # and for the one being judged
     best: Numbers  # the length to beat, and that of the last replay
     best_amounts: Numbers  # the split that beats it
     ends: Numbers  # of each task
-    via: Numbers  # the wait that decides when a task begins
+    via: Numbers  # the wait that determines the start of each task
     lengths: Numbers  # of each class
-    chosen: Numbers  # the form that says so
+    chosen: Numbers  # the form that determines it
     counts: Numbers  # how often each form is on a path
 
 
 def ends_of(lengths: Numbers, graph: Graph, lags: Numbers, ends: Numbers, via: Numbers) -> int:
-    """Replay: find when each task ends, and by which wait it is held up; return the task that ends last.
+    """Replay: compute the end of each task, and the wait that delays it; return the task that ends last.
 
-    ``via[t]`` becomes the place of the wait that decides when task t begins, or −1.
+    ``via[t]`` becomes the position of the wait that determines the start of task t, or −1.
     """
     tasks, starts, others = graph.tasks, graph.starts, graph.others
     last = 0
@@ -91,7 +93,7 @@ def ends_of(lengths: Numbers, graph: Graph, lags: Numbers, ends: Numbers, via: N
 
 
 def walk_back(last: int, graph: Graph, lags: Numbers, via: Numbers, chosen: Numbers, counts: Numbers) -> int:
-    """Count the forms on the path to a task; return the lags on it together."""
+    """Count the forms on the path to a task; return the sum of the lags on it."""
     total = 0
     task = last
     while True:
@@ -101,12 +103,6 @@ def walk_back(last: int, graph: Graph, lags: Numbers, via: Numbers, chosen: Numb
             return int(total)
         total += lags[place]
         task = graph.others[place]
-
-
-def draw(state: Numbers, below: int) -> int:
-    """Draw a number from 0 up to, and without, another (the generator of POSIX drand48)."""
-    state[0] = (state[0] * 25214903917 + 11) & 281474976710655
-    return int((state[0] >> 17) % below)
 
 
 def may_shift(first: int, last: int, step: int, fixed: Fixed, cuts: Numbers) -> bool:
@@ -120,22 +116,23 @@ def may_shift(first: int, last: int, step: int, fixed: Fixed, cuts: Numbers) -> 
 
 
 def shift_cuts(first: int, last: int, step: int, fixed: Fixed, walk: Walk) -> None:
-    """Move some neighbouring cuts by one; an item that changes its bin keeps its mode."""
+    """Move some neighbouring cuts by one; moved parts keep their mode, and parts in the first mode move first."""
     for count in range(last - first + 1):
         cut = first + count if step < 0 else last - count
         source = cut - 1 if step < 0 else cut
         target = cut if step < 0 else cut - 1
         run = fixed.run_of_item[walk.new_cuts[cut] - (1 if step < 0 else 0)]
-        mode = 0
-        if walk.new_amounts[fixed.column_of[source, run, 0]] == 0 and fixed.has_second[run]:
-            mode = 1
-        walk.new_amounts[fixed.column_of[source, run, mode]] -= 1
-        walk.new_amounts[fixed.column_of[target, run, mode]] += 1
+        plain = min(fixed.parts[run], walk.new_amounts[fixed.column_of[source, run, 0]])
+        walk.new_amounts[fixed.column_of[source, run, 0]] -= plain
+        walk.new_amounts[fixed.column_of[target, run, 0]] += plain
+        if plain < fixed.parts[run]:
+            walk.new_amounts[fixed.column_of[source, run, 1]] -= fixed.parts[run] - plain
+            walk.new_amounts[fixed.column_of[target, run, 1]] += fixed.parts[run] - plain
         walk.new_cuts[cut] += step
 
 
 def change(fixed: Fixed, walk: Walk) -> bool:
-    """Make one random change, if it may be made: the mode of an item, or an item from one bin to another."""
+    """Make one random change, if allowed: of the mode of a part, or of the bin of an item."""
     bins = len(walk.cuts) - 1
     if len(fixed.seconds) > 0 and draw(walk.state, 100) < 45:
         column = fixed.seconds[draw(walk.state, len(fixed.seconds))]
@@ -160,7 +157,7 @@ def change(fixed: Fixed, walk: Walk) -> bool:
 
 
 def propose(fixed: Fixed, walk: Walk) -> bool:
-    """Make a new split of the present one by up to three changes; return whether it differs."""
+    """Make a new split from the current one by up to three changes; return whether it differs."""
     for cut in range(len(walk.cuts)):
         walk.new_cuts[cut] = walk.cuts[cut]
     for column in range(len(walk.amounts)):
@@ -178,7 +175,7 @@ def propose(fixed: Fixed, walk: Walk) -> bool:
 
 
 def judge(count: int, walk: Walk) -> int:
-    """Find how long the new split is, as far as known paths tell."""
+    """Estimate the length of the new split from the known paths."""
     for place in range(count):
         walk.trial[place] = walk.values[place]
     for column in range(len(walk.amounts)):
@@ -193,7 +190,7 @@ def judge(count: int, walk: Walk) -> int:
 
 
 def excess_of(fixed: Fixed, amounts: Numbers) -> float:
-    """Add up by which part each owner's limits are exceeded, of several of one owner by the most exceeded one."""
+    """Add up the relative excess over each owner's limits; only the most exceeded limit of an owner counts."""
     excess = 0.0
     worst = 0.0
     for place in range(len(fixed.most)):
@@ -208,7 +205,7 @@ def excess_of(fixed: Fixed, amounts: Numbers) -> float:
 
 
 def choose_forms(fixed: Fixed, walk: Walk) -> None:
-    """Find how long the tasks of each class last for the new split, and the form that says so."""
+    """Compute the duration of the tasks of each class for the new split, and the form that determines it."""
     for group in range(len(walk.lengths)):
         longest = -1
         for form in range(fixed.form_starts[group], fixed.form_starts[group + 1]):
@@ -222,7 +219,7 @@ def choose_forms(fixed: Fixed, walk: Walk) -> None:
 
 
 def learn(count: int, length: int, graph: Graph, fixed: Fixed, walk: Walk) -> int:
-    """Replay the new split; where it is longer than known paths tell, add its path. Return how many there are."""
+    """Replay the new split; if it is longer than the known paths show, add its path. Return the number of paths."""
     choose_forms(fixed, walk)
     end = ends_of(walk.lengths, graph, graph.lags, walk.ends, walk.via)
     walk.best[1] = walk.ends[end]
@@ -245,7 +242,7 @@ def learn(count: int, length: int, graph: Graph, fixed: Fixed, walk: Walk) -> in
 
 
 def go(count: int, walk: Walk) -> None:
-    """Make the new split the present one."""
+    """Make the new split the current one."""
     for place in range(count):
         walk.values[place] = walk.trial[place]
     for cut in range(len(walk.cuts)):
@@ -257,10 +254,10 @@ def go(count: int, walk: Walk) -> None:
 def anneal(
     moves: int, hot: float, cold: float, price: float, count: int, graph: Graph, fixed: Fixed, walk: Walk
 ) -> int:
-    """Anneal a split, judged by known paths; what seems to be better than the best is replayed, and its path added.
+    """Anneal a split, judged by known paths; a split that seems better than the best is replayed, and its path added.
 
-    Now and then a split is replayed that is only passed by, lest the walk settles where no path is known. Returns how
-    many paths there are at the end.
+    Occasionally a split on the way is replayed as well, so that the walk does not settle where no path is known. Return
+    the number of paths at the end.
     """
     cost = -1.0
     heat = hot
@@ -282,7 +279,7 @@ def anneal(
                 for column in range(len(walk.amounts)):
                     walk.best_amounts[column] = walk.new_amounts[column]
         worse = length * (1.0 + price * excess) - cost
-        if cost < 0 or worse <= 0 or draw(walk.state, 1 << 30) < exp(-worse / heat) * (1 << 30):
+        if cost < 0 or worse <= 0 or draw(walk.state, 1 << 28) < exp(-worse / heat) * (1 << 28):
             cost += worse
             go(count, walk)
         if count == len(walk.constants):
@@ -294,4 +291,4 @@ FUNCTIONS = (
     *(ends_of, walk_back, draw, may_shift, shift_cuts, change, propose, judge, excess_of, choose_forms, learn, go),
     anneal,
 )
-"""What numba compiles, each behind those that it uses."""
+"""The functions that numba compiles, each after those that it uses."""

@@ -5,12 +5,12 @@ For any weights Y ≥ 0 of paths and any multipliers M of rows, and every split 
     ΣY · T  ≥  Σ Y (A x + c) + Σ M (side − G x)
             ≥  Σ Y c + Σ M side + Σ_k min over the box of d_k x_k,     d = Σ Y A − Σ M G,
 
-where the side of a row is its lower one for M > 0 and its upper one for M < 0, so that M (side − G x) ≤ 0. So rounding
-the multipliers in any way loses a little and proves as much; all of it is done in whole numbers. With Y = 0, a
-positive right-hand side proves that the box holds no split at all.
+where the side of a row is its lower one for M > 0 and its upper one for M < 0, so that M (side − G x) ≤ 0. So the proof
+holds for any rounding of the multipliers, which only weakens the bound a little; everything is computed in whole
+numbers. With Y = 0, a positive right-hand side proves that the box contains no split at all.
 
-What is left up to a target also bounds the split: x_k can leave the side of its box at which d_k x_k is least by at
-most (what is left) ÷ |d_k|, and a row its side by (what is left) ÷ |M|.
+The slack between the bound and a target also restricts the split: x_k can be away from the side of its box at which
+d_k x_k is least by at most slack ÷ |d_k|, and a row from its side by at most slack ÷ |M|.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from solver.partitioning.problem import Numbers
 from solver.partitioning.rows import NO_SIDE
 
 BITS = 32
-"""Multipliers are counted in parts of 2 to the minus this."""
+"""Multipliers are counted in units of 2 to the minus this."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Whole multipliers with what they prove.
+    """Whole multipliers and the bound that they prove.
 
     Attributes
     ----------
@@ -50,11 +50,11 @@ class Certificate:
 
     @property
     def is_contradiction(self) -> bool:
-        """Whether the box holds no split."""
+        """Whether the box contains no split."""
         return self.weight == 0 and self.value > 0
 
     def bound(self, step: int) -> int:
-        """Return the lower bound, where lengths are multiples of a step; no length is negative."""
+        """Return the lower bound if lengths are multiples of a step; no length is negative."""
         if self.weight == 0:
             return 0
         return max(0, -(-self.value // (self.weight * step)) * step)
@@ -69,22 +69,22 @@ def certificate(
     sides: tuple[Numbers, Numbers],
     box: tuple[Numbers, Numbers],
 ) -> Certificate:
-    """Round multipliers and work out what they prove, exactly.
+    """Round multipliers and compute exactly what they prove.
 
     Parameters
     ----------
     weights : array of float
-        Of the paths; they sum to about 1, or are all 0.
+        The weights of the paths; they sum to about 1, or are all 0.
     paths, constants : array of int
         The factors and constants of the paths.
     multipliers : array of float
-        Of the rows.
+        The multipliers of the rows.
     rows : array of int
-        Their factors.
+        The factors of the rows.
     sides : pair of array of int
-        Their lower and upper sides; beyond ``NO_SIDE`` there is none.
+        The lower and upper sides of the rows; beyond ``NO_SIDE`` there is none.
     box : pair of array of int
-        The least and the greatest that each column can be.
+        The least and the greatest value of each column.
     """
     low_side, high_side = sides
     scale = float(1 << BITS)
@@ -101,7 +101,7 @@ def certificate(
     reach = reach * int(np.abs(box[1]).sum() + 1) + total * _widest(constants[chosen])
     side = np.array([low_side[at] if value > 0 else high_side[at] for at, value in zip(used, signed, strict=True)])
     reach += sum(map(abs, signed)) * _widest(side)
-    # where all sums fit 64 bits, numpy adds them up; else Python's own whole numbers do, exactly as well
+    # if all sums fit 64 bits, NumPy adds them up; otherwise Python's integers do, also exactly
     kind = np.int64 if reach < (1 << 62) else object
     y, m = np.array(whole, dtype=kind), np.array(signed, dtype=kind)
     reduced = y @ paths[chosen].astype(kind) - m @ rows[used].astype(kind)
@@ -121,7 +121,7 @@ def _widest(*arrays: Numbers) -> int:
 def tightened(
     proof: Certificate, target: int, box: tuple[Numbers, Numbers], sides: tuple[Numbers, Numbers]
 ) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
-    """Shrink a box and the sides of rows to what splits of at most a target length can be.
+    """Shrink a box and the sides of rows to the ranges possible for splits of at most a target length.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""All paths that have been seen: each is a lower bound of the longest path, linear in what the bins hold."""
+"""All known paths: each is a lower bound of the longest path, linear in the contents of the bins."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from solver.partitioning.problem import Numbers
 
 
 class Pool:
-    """Paths, each once.
+    """Paths, without duplicates.
 
     Parameters
     ----------
     columns : int
-        How many columns the problem has.
+        The problem's number of columns.
 
     Attributes
     ----------
     count : int
-        How many paths there are.
+        The number of paths.
     """
 
     def __init__(self, columns: int) -> None:
@@ -32,16 +32,16 @@ class Pool:
 
     @property
     def factors(self) -> Numbers:
-        """The factors of all paths, a row each."""
+        """The factors of all paths, one row each."""
         return self._factors[: self.count]
 
     @property
     def constants(self) -> Numbers:
-        """The lags on each path."""
+        """The sum of the lags on each path."""
         return self._constants[: self.count]
 
     def add(self, path: Path) -> int:
-        """Add a path; return its place, also where it was known."""
+        """Add a path; return its position, even if it was known already."""
         key = (path.factors.tobytes(), path.constant)
         place = self._known.get(key)
         if place is not None:
@@ -58,7 +58,7 @@ class Pool:
         return self.count - 1
 
     def lengths(self, amounts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Estimate how long each path is; amounts may be fractions, or several splits as columns."""
+        """Estimate the length of each path; amounts may be fractions, or several splits as columns."""
         found = self._floats[: self.count] @ amounts
         constants = self._constants[: self.count]
         return found + (constants if found.ndim == 1 else constants[:, None])

@@ -1,6 +1,6 @@
-"""A row of items that is split into consecutive bins, and a graph whose durations are linear in what the bins hold.
+"""A row of items to split into consecutive bins, and a graph whose durations are linear in the contents of the bins.
 
-Nothing here knows what the items are. All numbers are whole.
+Nothing here knows what the items mean. All numbers are whole.
 """
 
 from __future__ import annotations
@@ -16,31 +16,39 @@ import numpy.typing as npt
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
 LARGEST = 1 << 50
-"""Lengths of paths and amounts beyond this are not handled: products with weights would not fit 64 bits."""
+"""The greatest length of a path, and the greatest amount: products with weights must fit 64 bits."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Equal items in a row.
+    """Consecutive equal items.
 
     Attributes
     ----------
     count : int
-        How many there are.
+        The number of items.
     first, last : int
-        The bins in which they may lie.
+        The first and the last bin in which they may lie.
     modes : tuple of tuple of int
-        For each mode that an item of this run may be in, what it amounts to in each attribute. All are at least 0.
+        For each possible mode of a part of an item, its amount in each attribute. All are at least 0.
+    parts : int
+        The number of equal parts of an item: they lie in one bin, but may be in different modes.
     """
 
     count: int
     first: int
     last: int
     modes: tuple[tuple[int, ...], ...]
+    parts: int = 1
+
+    @property
+    def all_parts(self) -> int:
+        """The total number of parts of all items."""
+        return self.count * self.parts
 
 
 class Term(NamedTuple):
-    """A part of a linear form: a factor times what a bin amounts to in one attribute."""
+    """A part of a linear form: a factor times a bin's amount in one attribute."""
 
     bin: int
     attribute: int
@@ -48,11 +56,11 @@ class Term(NamedTuple):
 
 
 Form: TypeAlias = tuple[Term, ...]
-"""A sum of terms, whose factors are at least 0."""
+"""A sum of terms with factors of at least 0."""
 
 
 class Limit(NamedTuple):
-    """A form that may not exceed a number; of several with one owner only the one that is exceeded most counts."""
+    """A form that may not exceed a number; among several with one owner, only the most exceeded one counts."""
 
     form: Form
     most: int
@@ -60,7 +68,7 @@ class Limit(NamedTuple):
 
 
 class Column(NamedTuple):
-    """The items of one run that lie in one bin, in one mode."""
+    """The parts of the items of one run that lie in one bin, in one mode."""
 
     bin: int
     run: int
@@ -69,28 +77,29 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class PartitionProblem:
-    """What is to be split, and what the split is to make short.
+    """The items to split, and the graph whose longest path the split should make short.
 
     Attributes
     ----------
     bins : int
-        How many bins there are; item i lies in no later bin than item i + 1.
+        The number of bins; item i lies in no later bin than item i + 1.
     runs : tuple of Run
         The items, in their order.
     lengths : tuple of tuple of Form
-        For each class of tasks, the forms of which the largest says how long a task of this class lasts.
+        For each class of tasks, its forms; the largest is the duration of a task of this class.
     tasks : sequence of int
-        The class of each task. No task comes before one that it waits for.
+        The class of each task. Each task comes after those that it waits for.
     waits : sequence of sequence of (int, int)
-        For each task, (other task, lag): it starts no earlier than so long after the other has ended.
+        For each task, (other task, lag): it starts at least ``lag`` after the other task has ended.
     limits : tuple of Limit
-        What a split must keep.
+        The limits that a split must keep.
     groups : tuple of tuple of int
-        Bins that are worked on by one machine: what they hold together matters most.
+        The bins of one machine each: their total contents matter most.
     empty : bool
         Whether bins may be empty.
     first_in_mode : int or None
-        If a number, exactly the first so many items of a bin that have a second mode are in it. If None, any may be.
+        If a number, exactly this many parts of a bin, the first ones that have a second mode, are in it. If None, any
+        may be.
     step : int
         All lengths and lags are multiples of this.
     """
@@ -108,7 +117,7 @@ class PartitionProblem:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        """All that can be counted, by bin, run and mode."""
+        """All columns, by bin, run and mode."""
         return tuple(
             Column(place, number, mode)
             for place in range(self.bins)
@@ -119,7 +128,7 @@ class PartitionProblem:
 
     @cached_property
     def column_of(self) -> dict[Column, int]:
-        """The place of each column."""
+        """The position of each column."""
         return {column: place for place, column in enumerate(self.columns)}
 
     @cached_property
@@ -133,9 +142,14 @@ class PartitionProblem:
         return tuple(number for number, run in enumerate(self.runs) for _ in range(run.count))
 
     @cached_property
+    def parts(self) -> Numbers:
+        """The number of parts of an item of each run."""
+        return np.array([run.parts for run in self.runs], dtype=np.int64)
+
+    @cached_property
     def counts(self) -> Numbers:
-        """How many items each run has."""
-        return np.array([run.count for run in self.runs], dtype=np.int64)
+        """The number of parts of each run."""
+        return np.array([run.all_parts for run in self.runs], dtype=np.int64)
 
     def in_columns(self, form: Form) -> Numbers:
         """Write a form as factors of the columns."""
@@ -150,7 +164,7 @@ class PartitionProblem:
 
     @cached_property
     def form_rows(self) -> Numbers:
-        """All forms of all classes as factors of the columns, one behind another."""
+        """All forms of all classes as factors of the columns, concatenated."""
         rows = [self.in_columns(form) for forms in self.lengths for form in forms]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.columns))
 
@@ -172,7 +186,7 @@ class PartitionProblem:
 
     @cached_property
     def limit_values(self) -> Numbers:
-        """What each of `limit_rows` may amount to at most."""
+        """The greatest allowed value of each of `limit_rows`."""
         return np.array([limit.most for limit in self.sorted_limits], dtype=np.int64)
 
     @cached_property
@@ -186,18 +200,20 @@ class PartitionProblem:
         return bool((self.limit_rows @ amounts <= self.limit_values).all())
 
     def split_of(self, amounts: Numbers) -> Split:
-        """Read a split off the numbers of its columns."""
+        """Read a split from the numbers of its columns."""
         held = np.zeros((self.bins, len(self.runs), 2), dtype=np.int64)
         for column, amount in zip(self.columns, amounts.tolist(), strict=True):
             held[column] = amount
         plain, second = held[:, :, 0], held[:, :, 1]
-        return Split(tuple(map(tuple, (plain + second).tolist())), tuple(map(tuple, second.tolist())))
+        return Split(tuple(map(tuple, ((plain + second) // self.parts).tolist())), tuple(map(tuple, second.tolist())))
 
     def amounts_of(self, split: Split) -> Numbers:
         """Count the columns of a split."""
         return np.array(
             [
-                split.second[place][run] if mode else split.held[place][run] - split.second[place][run]
+                split.second[place][run]
+                if mode
+                else split.held[place][run] * self.runs[run].parts - split.second[place][run]
                 for place, run, mode in self.columns
             ],
             dtype=np.int64,
@@ -205,14 +221,14 @@ class PartitionProblem:
 
 
 class Split(NamedTuple):
-    """How many items of each run lie in each bin.
+    """The number of items of each run in each bin.
 
     Attributes
     ----------
     held : tuple of tuple of int
-        For each bin and run, how many.
+        For each bin and run, the number of items.
     second : tuple of tuple of int
-        How many of those are in the second mode.
+        The number of their parts in the second mode.
     """
 
     held: tuple[tuple[int, ...], ...]

@@ -1,18 +1,18 @@
-"""The linear program at a node: all rows that are known to matter there, solved by HiGHS from the last basis.
+"""The linear program at a node: all rows known to matter there, solved by HiGHS from the last basis.
 
-HiGHS works in floating point. What it finds is taken as a proposal: points are replayed, multipliers become exact
+HiGHS works in floating point. Its results are only proposals: points are replayed, and multipliers become exact
 certificates (`solver.partitioning.multipliers`).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import highspy
 import numpy as np
 import numpy.typing as npt
-from highspy._core import _Highs
 
+from solver.linear_program import quiet_highs
 from solver.partitioning.multipliers import Certificate, certificate
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
@@ -21,20 +21,20 @@ from solver.partitioning.rows import NO_SIDE, Rows
 Floats = npt.NDArray[np.float64]
 
 MOST_ROWS = 250
-"""With more rows that come and go, those that have not been tight for longest are dropped."""
+"""With more temporary rows than this, those that have not been tight for longest are dropped."""
 
 KEPT_ROWS = 120
-"""So many are kept then."""
+"""The number of temporary rows kept then."""
 
 MOST_ITERATIONS = 20_000
-"""A program that takes more simplex steps goes round in circles, and is built anew."""
+"""A program that takes more simplex steps than this is cycling, and is rebuilt."""
 
 TIGHT = 1e-9
 """A multiplier above this counts."""
 
 
 class Node(NamedTuple):
-    """A part of all splits: the box of the columns and the sides of the sums."""
+    """A set of splits, given by the box of the columns and the sides of the sums."""
 
     low: Numbers
     high: Numbers
@@ -43,21 +43,21 @@ class Node(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether something would have to be less than its least."""
+        """Whether some upper limit is below the lower limit."""
         return bool((self.low > self.high).any() or (self.sum_low > self.sum_high).any())
 
 
 class Solved(NamedTuple):
-    """What the linear program says at a node.
+    """The solution of the linear program at a node.
 
     Attributes
     ----------
     point : array of float or None
-        The columns; None where there is no point, or the solver gave up.
+        The columns; None if there is no point, or the solver gave up.
     length : float
-        The longest path there, as far as the rows know.
+        The longest path there, according to the rows.
     proof : Certificate or None
-        What the multipliers prove.
+        The bound that the multipliers prove.
     """
 
     point: Floats | None
@@ -66,18 +66,18 @@ class Solved(NamedTuple):
 
 
 class Relaxation:
-    """One linear program that goes from node to node.
+    """One linear program that moves from node to node.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     pool : Pool
         Its paths.
     totals, sums, sides : Rows
-        Rows that are always there; rows whose sides a node changes; rows that come and go.
+        Permanent rows; rows whose sides a node changes; temporary rows.
     scale : int
-        About the length of a good split; lengths are counted in parts of it.
+        The approximate length of a good split; lengths are counted relative to it.
     """
 
     def __init__(
@@ -96,17 +96,13 @@ class Relaxation:
         self._build()
 
     def _build(self) -> None:
-        # not `highspy.Highs`, which prints a banner as soon as it is made
-        self.model: Any = _Highs()  # some of its methods are missing in its types
-        model = self.model
-        model.setOptionValue("output_flag", False)
+        self.model = model = quiet_highs()
         model.setOptionValue("presolve", "off")
         model.setOptionValue("solver", "simplex")
-        model.setOptionValue("threads", 1)
         model.setOptionValue("simplex_iteration_limit", MOST_ITERATIONS)
         none: npt.NDArray[np.int32] = np.array([], dtype=np.int32)
         for column in self.problem.columns:
-            model.addCol(0.0, 0.0, float(self.problem.runs[column.run].count), 0, none, none.astype(float))
+            model.addCol(0.0, 0.0, float(self.problem.runs[column.run].all_parts), 0, none, none.astype(float))
         model.addCol(1.0, 0.0, highspy.kHighsInf, 0, none, none.astype(float))
         for rows in (self.totals, self.sums):
             for factors, low, high in zip(rows.factors, rows.low, rows.high, strict=True):
@@ -132,7 +128,7 @@ class Relaxation:
         return True
 
     def add_side(self, place: int) -> bool:
-        """Add a row that comes and goes; return whether it is new here."""
+        """Add a temporary row; return whether it is new here."""
         key = (False, place)
         if key in self._present:
             return False
@@ -143,7 +139,7 @@ class Relaxation:
         return True
 
     def more_sides(self, rows: Rows) -> None:
-        """Add to the rows that may come and go."""
+        """Extend the temporary rows."""
         self.sides = Rows(*(np.concatenate(pair) for pair in zip(self.sides, rows, strict=True)))
 
     def _took(self, key: tuple[bool, int]) -> None:
@@ -152,7 +148,7 @@ class Relaxation:
         self._present.add(key)
 
     def forget_old(self) -> None:
-        """Drop the rows that have not been tight for longest, where there are too many."""
+        """If there are too many rows, drop those that have not been tight for longest."""
         if len(self.dynamic) <= MOST_ROWS:
             return
         order = np.argsort(self.ages, kind="stable")[KEPT_ROWS:]
@@ -195,7 +191,7 @@ class Relaxation:
                 values = np.asarray(ray[2]) / max(1e-30, float(np.abs(ray[2]).max()))
                 proofs = (self._certificate(sign * values, node) for sign in (1.0, -1.0))
                 return Solved(None, 0.0, next((proof for proof in proofs if proof.is_contradiction), None))
-        self._build()  # from no basis, in case it was the basis that led astray
+        self._build()  # without a basis, in case the last basis was the problem
         return Solved(None, 0.0, None)
 
     def _grow_older(self, duals: Floats) -> None:

@@ -1,59 +1,65 @@
-"""Finding the best split, with a proof as far as time allows."""
+"""Finds the best split, with a proof if time allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
+from solver import jit
 from solver.deadline import is_over
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import SECONDS_TO_COMPILE, compiled_loops
-from solver.partitioning.descent import Descent, Found
+from solver.partitioning.descent import Descent, FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem, Split
+from solver.partitioning.second_modes import second_modes
 from solver.partitioning.splits import even_start
 
 QUICK_REPLAYS, QUICK_TASKS = 60, 150_000
-"""So many splits does a quick answer replay at most, and so many tasks with all of them together."""
+"""The most splits that a quick answer replays, and the most tasks in all these replays."""
 
 FEWEST_REPLAYS = 15
-"""So many in any case."""
+"""The least number of splits that a quick answer replays, whatever their size."""
+
+SECONDS_TO_COMPILE = 15.0
+"""With less time than this nothing is compiled at once: the first time takes about 6."""
 
 REPLAYS = 200
-"""So many are replayed before branch and cut begins."""
+"""The most splits replayed before branch and cut begins."""
 
 
 ANNEALING_SECONDS, ANNEALING_SHARE = 12.0, 0.15
-"""Where there are limits, annealing takes so many seconds, or this part of the time if that is less."""
+"""If there are limits, annealing takes this many seconds, or this share of the time if that is less."""
 
 NEAR_LIMIT = 0.9
-"""Annealing is needed where a limit is used up to this part of it."""
+"""Annealing is used if the split uses more than this share of some limit."""
 
 STALE_ROUNDS, CHAINS = 6, 10
-"""After so many rounds that find nothing better it begins anew, from another descent: each temperature was met twice,
-each price at least once. It ends when it has begun anew so often for nothing."""
+"""Failed rounds before annealing restarts from another descent (each temperature was used twice, each price at least
+once), and failed restarts before it ends."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of the best split.
+    """The best split found, and a bound.
 
     Attributes
     ----------
     split : Split or None
-        The best one found that keeps all limits, or is shorter than the cutoff.
+        The best split found that keeps all limits and is shorter than the cutoff, if there is one.
     length : int or None
         Its longest path.
     bound : int
-        No split that keeps all limits is shorter; with a cutoff, none is shorter than the lesser of both.
+        No split that keeps all limits is shorter; with a cutoff, none is shorter than the smaller of bound and cutoff.
     complete : bool
-        Whether that is all there is to know: the split is the best, or there is none (below the cutoff).
+        Whether the search is finished: the split is the best, or there is none (below the cutoff).
     nodes, paths : int
-        How many parts of all splits were looked at, and how many paths are known.
+        The number of nodes examined, and the number of known paths.
     """
 
     split: Split | None
@@ -65,63 +71,97 @@ class Answer:
 
 
 def weights_of(problem: PartitionProblem) -> list[int]:
-    """Return about how long an item of each run takes: all that classes of tasks count of it, each once."""
+    """Return the approximate time of an item of each run: the sum of all terms of the classes' forms, each once."""
     used = {(term.attribute, term.factor) for forms in problem.lengths for form in forms for term in form}
-    return [sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
+    return [run.parts * sum(run.modes[0][attribute] * factor for attribute, factor in used) for run in problem.runs]
 
 
-def quick_split(problem: PartitionProblem, *, seed: int = 0, over: Callable[[], bool] | None = None) -> Found:
-    """Find a good split in a moment: the same one for the same seed, whether or not numba is there.
+def quick_split(
+    problem: PartitionProblem,
+    *,
+    seed: int = 0,
+    over: Callable[[], bool] | None = None,
+    compiled: dict[str, Any] | None = None,
+) -> FoundSplit:
+    """Find a good split quickly: the same one for the same seed, with or without numba.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     seed : int
-        Of what is random.
+        Seed of everything random.
     over : callable or None
-        Asked now and then: whether to end with what there is.
+        Called occasionally; the search ends with its best so far when it returns True.
+    compiled : dict or None
+        The compiled loops, if available: they save time.
 
     Raises
     ------
     InfeasibleSplitError
-        If no split keeps to the bins in which items may lie.
+        If no split respects the bins in which items may lie.
     OverflowError
         If lengths are too large.
     """
     replays = max(FEWEST_REPLAYS, min(QUICK_REPLAYS, QUICK_TASKS // max(1, len(problem.tasks))))
-    return _descended(problem, Replay(problem, None), Pool(len(problem.columns)), seed, replays, over)
+    return _descended(problem, Replay(problem, compiled), Pool(len(problem.columns)), seed, replays, over)
 
 
 def _descended(
-    problem: PartitionProblem, replay: Replay, pool: Pool, seed: int, replays: int, over: Callable[[], bool] | None
-) -> Found:
-    """Descend from even splits: with nothing in its second mode, and where there are limits, with all."""
+    problem: PartitionProblem,
+    replay: Replay,
+    pool: Pool,
+    seed: int,
+    replays: int,
+    over: Callable[[], bool] | None,
+    known: Sequence[Split] = (),
+) -> FoundSplit:
+    """Descend from an even split; if there are limits and second modes, from several splits, best first.
+
+    These are the even split and known ones, each with guesses of its second modes.
+    """
     descent = Descent(problem, replay, pool, seed)
-    cuts = even_start(problem, weights_of(problem))
-    modes = [np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)]
+    even = descent.place(even_start(problem, weights_of(problem)), _none(problem))
+    starts = [even]
     if descent.has_second and problem.limits:
-        modes.append(modes[0] + int(problem.counts.max()))
+        splits = [*known, problem.split_of(even.amounts)]
+        chosen = dict.fromkeys(each for split in splits for each in second_modes(problem, split))
+        starts = [descent.placed(each) for each in chosen]
+        starts.sort(key=lambda start: descent.judged(start).rank)
+        replays += len(starts)
     found = []
-    for number, second in enumerate(modes, start=1):
-        found.append(descent.run(descent.place(cuts, second), replays=replays * number // len(modes), over=over))
+    for number, start in enumerate(starts, start=1):
+        found.append(descent.run(start, replays=replays * number // len(starts), over=over))
     return min(found, key=lambda each: each.rank)
 
 
-def _limits_bind(problem: PartitionProblem, found: Found) -> bool:
+def _none(problem: PartitionProblem) -> Numbers:
+    return np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
+
+
+def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Numbers]:
+    """Yield the splits that keep the limits; change others so that enough parts are in the second mode to keep them."""
+    for split in splits:
+        is_fitting = problem.first_in_mode is not None or problem.keeps_limits(problem.amounts_of(split))
+        for each in [split] if is_fitting else second_modes(problem, split):
+            if problem.keeps_limits(amounts := problem.amounts_of(each)):
+                yield amounts
+
+
+def _limits_bind(problem: PartitionProblem, found: FoundSplit) -> bool:
     """Return whether a split comes near a limit."""
     return bool((problem.limit_rows @ found.amounts > NEAR_LIMIT * problem.limit_values).any())
 
 
 def _annealed(
     annealing: Annealing,
-    start: Found,
-    another: Callable[[int], Found],
+    start: FoundSplit,
+    another: Callable[[int], FoundSplit],
     deadline: float | None,
-    take: Callable[[Found], None],
+    take: Callable[[FoundSplit], None],
     over: Callable[[], bool],
 ) -> None:
-    """Anneal from a split, round after round from the best so far; where that has settled, from another descent."""
+    """Anneal from a split, each round from the best so far; when that stops improving, from another descent."""
     until = perf_counter() + ANNEALING_SECONDS
     if deadline is not None:
         until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
@@ -160,39 +200,40 @@ def best_split(
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     deadline : float or None
         On the clock of `time.perf_counter`.
     seed : int
-        Of everything random.
+        Seed of everything random.
     starts : sequence of Split
-        Splits that are known; the answer is no longer than those that keep the limits.
+        Known splits; the answer is never longer than those that keep the limits. In others, as many parts are put in
+        the second mode as the limits require.
     cutoff : int or None
-        Splits that are no shorter are of no interest.
+        Only splits shorter than this are of interest.
     on_solution : callable or None
-        ``on_solution(length, split)`` for each better one.
+        ``on_solution(length, split)`` is called for each better split.
     on_bound : callable or None
-        ``on_bound(bound)`` each time that the bound rises.
+        ``on_bound(bound)`` is called whenever the bound rises.
     stop : callable or None
-        Asked often: whether to end now.
+        Called often; the search ends when it returns True.
     most_nodes : int or None
-        How many parts of all splits are looked at; few are enough for a first bound.
+        The most nodes to examine; few are enough for a first bound.
 
     Raises
     ------
     InfeasibleSplitError
-        If no split keeps to the bins in which items may lie.
+        If no split respects the bins in which items may lie.
     OverflowError
         If lengths are too large.
     """
     from solver.partitioning.tree import Tree
 
     left = float("inf") if deadline is None else deadline - perf_counter()
-    replay = Replay(problem, compiled_loops(may_compile=left > SECONDS_TO_COMPILE))
+    replay = Replay(problem, jit.jitted(loops, may_compile=left > SECONDS_TO_COMPILE))
     pool = Pool(len(problem.columns))
-    best: Found | None = None
+    best: FoundSplit | None = None
 
-    def take(found: Found) -> None:
+    def take(found: FoundSplit) -> None:
         nonlocal best
         if found.excess > 0 or (cutoff is not None and found.length >= cutoff):
             return
@@ -201,24 +242,25 @@ def best_split(
             if on_solution is not None:
                 on_solution(found.length, problem.split_of(found.amounts))
 
-    for start in starts:
-        amounts = problem.amounts_of(start)
-        if problem.keeps_limits(amounts):
-            path = replay.longest(amounts)
-            pool.add(path)
-            take(Found(path.length, 0.0, amounts))
+    for amounts in _fitting(problem, starts):
+        path = replay.longest(amounts)
+        pool.add(path)
+        take(FoundSplit(path.length, 0.0, amounts))
 
     def over() -> bool:
         return is_over(deadline) or (stop is not None and stop())
 
-    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over)
+    first = _descended(problem, replay, pool, seed, REPLAYS if cutoff is None else QUICK_REPLAYS, over, starts)
     take(first)
-    near: Callable[[Numbers, int | None], Found | None] | None = None
+    if over():
+        split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)
+        return Answer(split, length, 0, complete=False, paths=pool.count)
+    near: Callable[[Numbers, int | None], FoundSplit | None] | None = None
     if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
         annealing = Annealing(problem, replay, pool, seed)
         near = annealing.near
 
-        def another(number: int) -> Found:
+        def another(number: int) -> FoundSplit:
             return _descended(problem, replay, pool, seed + number, REPLAYS, over)
 
         _annealed(annealing, best or first, another, deadline, take, over)

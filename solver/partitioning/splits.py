@@ -1,4 +1,4 @@
-"""Splits as cut positions: which are allowed, what a move changes, and where to start."""
+"""Splits as cut positions: the allowed ones, the effect of moves, and where to start."""
 
 from __future__ import annotations
 
@@ -8,34 +8,44 @@ from solver.partitioning.problem import Numbers, PartitionProblem
 
 
 class InfeasibleSplitError(Exception):
-    """There is no split that keeps to the bins in which items may lie."""
+    """No split respects the bins in which items may lie."""
 
 
 def settled_second(problem: PartitionProblem, held: Numbers, wanted: Numbers) -> Numbers:
-    """Return how many items are in their second mode: as wanted, as many as there are, or as the problem demands."""
+    """Return how many parts are in their second mode: as wanted, at most all, or as the problem prescribes."""
     able = np.array([len(run.modes) > 1 for run in problem.runs])
     most = np.where(able, held, 0)
     if problem.first_in_mode is None:
         return np.minimum(most, wanted)
-    settled: Numbers = np.clip(problem.first_in_mode - (np.cumsum(most, axis=1) - most), 0, most)
-    return settled
+    return _first(most, problem.first_in_mode)
+
+
+def first_in_second(problem: PartitionProblem, held: Numbers, first: int) -> tuple[tuple[int, ...], ...]:
+    """Put the first ``first`` parts of each bin that have a second mode into it."""
+    able = np.array([len(run.modes) > 1 for run in problem.runs])
+    return tuple(map(tuple, _first(np.where(able, held, 0), first).tolist()))
+
+
+def _first(most: Numbers, first: int) -> Numbers:
+    taken: Numbers = np.clip(first - (np.cumsum(most, axis=1) - most), 0, most)
+    return taken
 
 
 def held_between(problem: PartitionProblem, cuts: list[int]) -> Numbers:
-    """Count the items by bin and run."""
+    """Count the parts of the items by bin and run."""
     held = np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)
     bins = np.repeat(np.arange(problem.bins), np.diff(cuts))
     np.add.at(held, (bins, np.array(problem.run_of_item, dtype=np.int64)), 1)
-    return held
+    return held * problem.parts
 
 
 def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
-    """Return the first and the last place that each cut may have.
+    """Return the first and the last allowed place of each cut.
 
     Raises
     ------
     InfeasibleSplitError
-        If a cut has none.
+        If a cut has no allowed place.
     """
     items = [problem.runs[run] for run in problem.run_of_item]
     least = 0 if problem.empty else 1
@@ -44,14 +54,14 @@ def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
     low = 0
     for bin_ in range(1, problem.bins):
         low += least
-        while low < total and items[low].last < bin_:  # what must lie before bin_
+        while low < total and items[low].last < bin_:  # must lie before bin_
             low += 1
         windows.append((low, 0))
     windows.append((total, total))
     high = total
     for bin_ in range(problem.bins - 1, 0, -1):
         high -= least
-        while high > 0 and items[high - 1].first >= bin_:  # what may not lie before bin_
+        while high > 0 and items[high - 1].first >= bin_:  # may not lie before bin_
             high -= 1
         windows[bin_] = (windows[bin_][0], high)
     if windows[1:] and (total < least * problem.bins or any(low > high for low, high in windows)):
@@ -60,14 +70,14 @@ def windows_of_cuts(problem: PartitionProblem) -> list[tuple[int, int]]:
 
 
 def even_start(problem: PartitionProblem, weights: list[int]) -> list[int]:
-    """Cut the row so that the bins are about equally heavy.
+    """Cut the row such that the bins have about equal weights.
 
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     weights : list of int
-        How heavy an item of each run is.
+        The weight of an item of each run.
 
     Raises
     ------

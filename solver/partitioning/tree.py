@@ -1,10 +1,10 @@
-"""Branch and cut over splits: a lower bound that holds for all of them, and better splits on the way.
+"""Branch and cut over splits: a lower bound for all of them, and better splits on the way.
 
-The longest path of a fixed order is the largest of finitely many linear functions of what the bins hold, one a path. A
-linear program over some of the paths bounds all splits from below; a replay of its point, fractions and all, finds the
-path that it misses most. What is left is that numbers of items are whole: sums over the bins of one machine are
-branched on first, then what single bins hold. Every node that is left out is left out by an exact certificate
-(`solver.partitioning.multipliers`), and so is the bound of every node that is left open.
+The longest path of a fixed order is the maximum of finitely many linear functions of the bins' contents, one per path.
+A linear program over some of the paths bounds all splits from below; a replay of its point, including fractions, finds
+the path that it violates most. It remains to make the numbers of items integral: the search branches first on sums over
+the bins of one machine, then on the contents of single bins. An exact certificate
+(`solver.partitioning.multipliers`) justifies every node that is discarded, and proves the bound of every open node.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 
 from solver.deadline import is_over
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
@@ -28,33 +28,33 @@ from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, SECON
 from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 FRACTION = 5040
-"""Points are replayed in parts of this, which many fractions are whole multiples of."""
+"""Points are replayed in units of 1 over this; many fractions are whole multiples of that."""
 
 ROOT_ROUNDS, NODE_ROUNDS, TRIAL_ROUNDS = 300, 12, 3
-"""So many rounds of cuts at the root, at a node, and where a branch is only tried."""
+"""The most rounds of cuts at the root, at a node, and for trying a branch."""
 
-PATIENCE = 5
-"""Rounds end when the bound has not risen by `LEAST_GAIN` for so many."""
+ROUNDS_WITHOUT_GAIN = 5
+"""Rounds end when the bound has not risen by `LEAST_GAIN` for this many rounds."""
 
 LEAST_GAIN = 2e-4
-"""Relative."""
+"""The relative rise of the bound that counts as progress."""
 
 ROWS_A_ROUND = 20
-"""At most so many known paths that a point violates are added at a time."""
+"""The most known paths, violated by a point, that are added at a time."""
 
 WHOLE = 1e-6
-"""What is nearer to a whole number counts as one."""
+"""Numbers closer than this to a whole number count as whole."""
 
 NEAR_SHARE = 0.15
-"""The part of the time that looking for better splits near rounded points may take."""
+"""Largest share of the time for finding better splits near rounded points."""
 
 CANDIDATES = 4
-"""So many branches are tried before one is chosen."""
+"""The number of branches tried before one is chosen."""
 
 
 @dataclass(order=True)
 class Open:
-    """A node that is still to be looked at."""
+    """A node still to be examined."""
 
     bound: int
     number: int
@@ -63,17 +63,28 @@ class Open:
 
 @dataclass
 class Branch:
-    """A column or a sum that is split at a value: at most ``below``, or more."""
+    """A column or a sum to split at a value: at most ``below``, or at least one step more."""
 
     is_sum: bool
     place: int
     value: float
+    step: int = 1
     parts: list[tuple[Node, int, Solved] | None] = field(default_factory=list)
 
     @property
     def below(self) -> int:
-        """The largest whole number of the lower part."""
-        return int(np.floor(self.value))
+        """The largest number of the lower part."""
+        return int(np.floor(self.value / self.step)) * self.step
+
+    @property
+    def above(self) -> int:
+        """The least number of the upper part."""
+        return self.below + self.step
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """How far the value is from both parts, in steps."""
+        return (self.value - self.below) / self.step, (self.above - self.value) / self.step
 
 
 class Tree:
@@ -82,27 +93,27 @@ class Tree:
     Parameters
     ----------
     problem : PartitionProblem
-        What is split.
+        The problem.
     replay : Replay
         Finds longest paths.
     pool : Pool
         Known paths; it grows.
-    best : Found or None
+    best : FoundSplit or None
         The best split known, if any keeps the limits.
     cutoff : int or None
-        Splits that are no shorter are of no interest.
+        Only splits shorter than this are of interest.
     deadline : float or None
         On the clock of `time.perf_counter`.
     on_solution : callable or None
-        ``on_solution(found)`` for each better split.
+        ``on_solution(found)`` is called for each better split.
     on_bound : callable or None
-        ``on_bound(bound)`` each time that the bound of all splits rises.
+        ``on_bound(bound)`` is called whenever the bound of all splits rises.
     near : callable or None
         ``near(amounts, best)`` looks for a split near a rounded point that is shorter than the best; it may take long.
     stop : callable or None
-        Asked at every node: whether to end now.
+        Called at every node; the search ends when it returns True.
     most_nodes : int or None
-        After so many nodes it ends.
+        The most nodes to examine.
     """
 
     def __init__(
@@ -110,13 +121,13 @@ class Tree:
         problem: PartitionProblem,
         replay: Replay,
         pool: Pool,
-        best: Found | None,
+        best: FoundSplit | None,
         *,
         cutoff: int | None = None,
         deadline: float | None = None,
-        on_solution: Callable[[Found], None] | None = None,
+        on_solution: Callable[[FoundSplit], None] | None = None,
         on_bound: Callable[[int], None] | None = None,
-        near: Callable[[Numbers, int | None], Found | None] | None = None,
+        near: Callable[[Numbers, int | None], FoundSplit | None] | None = None,
         stop: Callable[[], bool] | None = None,
         most_nodes: int | None = None,
     ) -> None:
@@ -128,10 +139,11 @@ class Tree:
         self.began = perf_counter()
         self.bound = 0
         self.nodes = 0
-        self.sums, self.ranks, self.places = sums(problem)
+        self.sums, self.ranks, self.places, self.steps = sums(problem)
         self.bins = np.array([column.bin for column in problem.columns])
         self.plain = np.array([not c.mode and len(problem.runs[c.run].modes) > 1 for c in problem.columns])
         self.ends = problem.counts.cumsum()
+        self.positions = np.cumsum([0, *(problem.runs[run].parts for run in problem.run_of_item), 1])  # and one beyond
         self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
         runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
         self.before = [(runs & (self.bins < place)).astype(float) for place in range(problem.bins)]
@@ -144,30 +156,30 @@ class Tree:
         self._know_chains()
 
     def _know_chains(self) -> None:
-        """Begin with the path through all that each group does, and the longest ways there and from there."""
+        """Start with the path through all work of each group, with the longest ways to it and from it."""
         even = self.best.amounts if self.best is not None else self._middle()
         for group in self.problem.groups:
             amounts = np.where(np.isin(self.bins, group), FRACTION * self._middle(), even)
             self.relaxation.add_path(self.pool.add(self.replay.longest(amounts)))
 
     def _middle(self) -> Numbers:
-        """Return amounts that tell how long paths are about."""
-        return np.array([self.problem.runs[c.run].count for c in self.problem.columns], dtype=np.int64)
+        """Return amounts that show the approximate lengths of paths."""
+        return self.problem.counts[self.problem.column_runs]
 
     @property
     def target(self) -> int:
-        """Only splits that are at most this long are looked for."""
+        """The greatest length of the splits to look for."""
         lengths = [each for each in (self.cutoff, self.best.length if self.best else None) if each is not None]
         return min(lengths) - self.problem.step if lengths else 1 << 60
 
     @property
     def is_over(self) -> bool:
-        """Whether time is up, or somebody wants an end."""
+        """Whether time is up, or a stop was requested."""
         return is_over(self.deadline) or (self.stop is not None and self.stop())
 
     def root(self) -> Node:
-        """All splits."""
-        high = np.array([self.problem.runs[column.run].count for column in self.problem.columns], dtype=np.int64)
+        """Return the node of all splits."""
+        high = self._middle()
         low = np.zeros_like(high)
         alone = np.bincount(self.problem.column_runs, minlength=len(self.problem.runs)) == 1
         low[alone[self.problem.column_runs]] = high[alone[self.problem.column_runs]]
@@ -179,7 +191,7 @@ class Tree:
         Returns
         -------
         bool
-            Whether the search is complete: there is no split shorter than the best.
+            Whether the search is complete: no split is shorter than the best.
         """
         node: Open | None = Open(0, next(self.numbers), self.root())
         while True:
@@ -200,7 +212,7 @@ class Tree:
         return True
 
     def _tell(self, bound: int) -> None:
-        """Note what holds for all splits: the least of all open nodes."""
+        """Record the bound of all splits: the least of all open nodes."""
         least = min([bound, *([self.heap[0].bound] if self.heap else [])])
         self._raise_to(min(least, self.target + self.problem.step))
 
@@ -211,7 +223,7 @@ class Tree:
                 self.on_bound(bound)
 
     def _explore(self, open_: Open) -> Open | None:
-        """Bound a node and split it; return the part to go on with."""
+        """Bound a node and split it; return the part to continue with."""
         rounds = ROOT_ROUNDS if self.nodes == 1 else NODE_ROUNDS
         bounded = self._bounded(open_.node, open_.bound, rounds)
         if bounded is None:
@@ -235,9 +247,9 @@ class Tree:
         return parts[0] if parts else None
 
     def _probed(self, node: Node, point: Floats) -> Node:
-        """Find out how far each cut can move at the root, and write down what that says of the order of the runs.
+        """Find how far each cut can move at the root, and add the rows that follow for the order of the runs.
 
-        A split with a cut further away is proven to be too long. That stays true, since the target only falls.
+        A split with a cut further away is proven to be too long. This stays true, since the target only falls.
         """
         at = np.flatnonzero(self.ranks == POSITION)
         if not at.size or self.target >= 1 << 60:
@@ -255,7 +267,7 @@ class Tree:
         return node
 
     def _probe(self, node: Node, at: int, here: float, up: bool) -> None:
-        """Halve how far a cut can move, until that is known to one item."""
+        """Bisect how far a cut can move, until that is known to within one part."""
         near = int(np.ceil(here - WHOLE)) if up else int(np.floor(here + WHOLE))
         far = int(node.sum_high[at] if up else node.sum_low[at])
         while (near < far) if up else (far < near):
@@ -273,14 +285,14 @@ class Tree:
                 near = middle
 
     def _leaf(self, node: Node) -> None:
-        """Replay the only split that a node holds, if it is one."""
+        """Replay a node's split if it contains only one."""
         amounts = node.low
         held = self._nearest(amounts.astype(float))
         if held is not None and np.array_equal(held, amounts):
             self._round(amounts.astype(float))
 
     def _bounded(self, node: Node, bound: int, rounds: int) -> tuple[Node, int, Solved] | None:
-        """Solve a node with cuts; None if nothing in it is short enough."""
+        """Solve a node with cuts; None if no split in it is short enough."""
         if node.is_empty:
             return None
         self.relaxation.forget_old()
@@ -305,7 +317,7 @@ class Tree:
                 break
             stale = 0 if solved.length > last * (1 + LEAST_GAIN) else stale + 1
             last = max(last, solved.length)
-            if stale >= PATIENCE:
+            if stale >= ROUNDS_WITHOUT_GAIN:
                 break
         return node, bound, solved
 
@@ -316,7 +328,8 @@ class Tree:
         size = fixed + len(self.sums.low)
         part = Certificate(proof.weight, proof.value, proof.reduced, proof.multipliers[fixed:size])
         box, sides = tightened(part, self.target, (node.low, node.high), (node.sum_low, node.sum_high))
-        return Node(box[0], box[1], sides[0], sides[1])
+        low, high = -(-sides[0] // self.steps) * self.steps, sides[1] // self.steps * self.steps
+        return Node(box[0], box[1], low, high)
 
     def _separate(self, solved: Solved) -> bool:
         """Add rows that a point violates; return whether there are any."""
@@ -351,7 +364,7 @@ class Tree:
         if self.problem.keeps_limits(amounts):
             path = self.replay.longest(amounts)
             self.pool.add(path)
-            self._take(Found(path.length, 0.0, amounts))
+            self._take(FoundSplit(path.length, 0.0, amounts))
         if self.near is not None and self.near_seconds < NEAR_SHARE * (perf_counter() - self.began):
             started = perf_counter()
             found = self.near(amounts, self.target + self.problem.step if self.target < 1 << 60 else None)
@@ -359,7 +372,7 @@ class Tree:
             if found is not None:
                 self._take(found)
 
-    def _take(self, found: Found) -> None:
+    def _take(self, found: FoundSplit) -> None:
         """Keep a split if it is better than all before."""
         if found.length <= self.target:
             self.best = found
@@ -367,12 +380,12 @@ class Tree:
                 self.on_solution(found)
 
     def _nearest(self, point: Floats) -> Numbers | None:
-        """Round the positions of the cuts, and with them what is in the second mode."""
+        """Round the positions of the cuts, and with them the second modes."""
         problem = self.problem
         held = np.zeros((problem.bins, len(problem.runs), 2))
         for column, amount in zip(problem.columns, point.tolist(), strict=True):
             held[column] = amount
-        cuts = np.rint(held.sum(axis=(1, 2)).cumsum()).astype(int).tolist()
+        cuts = np.rint((held.sum(axis=2) / problem.parts).sum(axis=1).cumsum()).astype(int).tolist()
         least = 0 if problem.empty else 1
         settled = [0]
         for place in range(1, problem.bins):
@@ -386,7 +399,7 @@ class Tree:
         )
 
     def _branch(self, node: Node, solved: Solved) -> Branch | None:
-        """Choose what to split a node by; None if nothing is left to be split."""
+        """Choose the branch that splits a node; None if nothing is left to split."""
         point = solved.point
         if point is None:
             return self._widest(node)
@@ -397,11 +410,12 @@ class Tree:
         unsettled = self._unsettled(node, point, values)
         if unsettled is not None:
             return unsettled
-        away = (np.abs(values - np.rint(values)) > WHOLE) & (node.sum_low < node.sum_high)
+        in_steps = values / self.steps
+        away = (np.abs(in_steps - np.rint(in_steps)) > WHOLE) & (node.sum_low < node.sum_high)
         for rank in (LOAD, PART, BIN):
             places = np.flatnonzero(away & (self.ranks == rank))
             if places.size:
-                loads = [Branch(True, int(at), float(values[at])) for at in places]
+                loads = [Branch(True, int(at), float(values[at]), int(self.steps[at])) for at in places]
                 return self._best_of(node, solved, loads, mixed)
         if mixed is not None:
             return mixed
@@ -412,7 +426,7 @@ class Tree:
         return self._widest(node)
 
     def _unsettled(self, node: Node, point: Floats, values: Floats) -> Branch | None:
-        """Find a bin with items that should be in the second mode: it holds fewer than the first so many, or more."""
+        """Find a bin with parts that should be in the second mode: branch on whether it holds fewer than prescribed."""
         first = self.problem.first_in_mode
         if first is None:
             return None
@@ -425,12 +439,12 @@ class Tree:
         return chosen
 
     def _mixed(self, node: Node, point: Floats) -> Branch | None:
-        """Find a cut before which a run is not complete and a later one has begun: it lies behind the first, or not."""
+        """Find a cut before which a run is incomplete though a later one has started: branch on its being complete."""
         best, chosen = 100 * WHOLE, None
         for at in np.flatnonzero(self.ranks == POSITION).tolist():
             before = self.before[int(self.places[at])] @ point
             missing = self.problem.counts - before
-            # the least that any run lacks before a later one, against what that later one has
+            # the most that an earlier run lacks, compared with what a later run has
             for second in np.flatnonzero(before > WHOLE).tolist():
                 first = int(missing[:second].argmax()) if second else 0
                 amount = min(float(missing[first]), float(before[second])) if second else 0.0
@@ -438,7 +452,7 @@ class Tree:
                     best = amount
                     end = int(self.ends[first])
                     here = int(np.floor(before.sum()))
-                    # with many runs the place of the cut itself; but not twice, for the second time it says nothing new
+                    # with many runs, branch at the cut's own place; but not twice, since that gives nothing new
                     if self.many_runs and node.sum_low[at] <= here < node.sum_high[at]:
                         end = here
                     chosen = Branch(True, at, end + 0.5)
@@ -461,10 +475,10 @@ class Tree:
         return best
 
     def _promise(self, branch: Branch) -> float:
-        """How much a branch raised the bound when it was tried before; those never tried come first."""
+        """Return how much a branch raised the bound when it was tried before; branches never tried come first."""
         at = self._at(branch)
         score = 1.0
-        for up, share in enumerate((branch.value - branch.below, branch.below + 1 - branch.value)):
+        for up, share in enumerate(branch.shares):
             total, times = self.gains[up][:, at]
             known, tries = self.gains[up].sum(axis=1)
             mean = total / times if times else known / tries if tries else 1.0
@@ -475,24 +489,23 @@ class Tree:
         return branch.place + (len(self.problem.columns) if branch.is_sum else 0)
 
     def _tried(self, node: Node, solved: Solved, branch: Branch) -> float:
-        """Look at both parts of a branch for a few rounds, and note what was found."""
+        """Examine both parts of a branch for a few rounds, and record the results."""
         score = 1.0
-        shares = (branch.value - branch.below, branch.below + 1 - branch.value)
         for up, part in enumerate(self._halves(node, branch)):
             tried = self._bounded(part, 0, TRIAL_ROUNDS)
             branch.parts.append(tried)
             gain = max(0.0, self.reach - solved.length if tried is None else tried[2].length - solved.length)
-            self.gains[up][:, self._at(branch)] += gain / max(shares[up], 0.05), 1
+            self.gains[up][:, self._at(branch)] += gain / max(branch.shares[up], 0.05), 1
             score *= max(gain, 1e-6 * solved.length)
         return score
 
     @property
     def reach(self) -> float:
-        """About how far bounds can rise."""
+        """The approximate distance that bounds can rise."""
         return float(self.target) if self.target < 1 << 60 else 2 * self.relaxation.scale
 
     def _widest(self, node: Node) -> Branch | None:
-        """Halve whatever is widest; None where all is fixed."""
+        """Halve the widest range; None if everything is fixed."""
         width = node.high - node.low
         place = int(width.argmax())
         if width[place] <= 0:
@@ -504,19 +517,22 @@ class Tree:
         for part, is_above in ((below, False), (above, True)):
             low, high = (part.sum_low, part.sum_high) if branch.is_sum else (part.low, part.high)
             if is_above:
-                low[branch.place] = max(int(low[branch.place]), branch.below + 1)
+                low[branch.place] = max(int(low[branch.place]), branch.above)
             else:
                 high[branch.place] = min(int(high[branch.place]), branch.below)
             if branch.is_sum and self.ranks[branch.place] == POSITION:
                 self._position_to_columns(part, branch.place)
             if branch.is_sum and self.ranks[branch.place] == SECOND and not is_above:
-                # fewer than the first so many are in the second mode, so there are no others
+                # fewer than prescribed are in the second mode, so no part that has one is left in the first
                 part.high[self.plain & (self.bins == self.places[branch.place])] = 0
         return below, above
 
     def _position_to_columns(self, node: Node, at: int) -> None:
-        """Carry over to the columns what the position of a cut says of each run."""
+        """Move the sides of a cut's position to ends of items, and tighten the columns accordingly."""
         place = int(self.places[at])
+        low, high = node.sum_low[at], node.sum_high[at]
+        node.sum_low[at] = self.positions[np.searchsorted(self.positions, low)]
+        node.sum_high[at] = self.positions[np.searchsorted(self.positions, high, side="right") - 1]
         starts = self.ends - self.problem.counts
         least = np.clip(node.sum_low[at] - starts, 0, self.problem.counts)
         most = np.clip(node.sum_high[at] - starts, 0, self.problem.counts)
@@ -526,10 +542,10 @@ class Tree:
         np.minimum(node.high, allowed, out=node.high)
 
     def _open_parts(self, node: Node, bound: int, branch: Branch) -> list[Open]:
-        """Make open nodes of the parts of a branch, but not of one that holds nothing; the more promising one first."""
+        """Make open nodes from the non-empty parts of a branch, the more promising one first."""
         if not branch.parts:
             halves = [Open(bound, next(self.numbers), part) for part in self._halves(node, branch)]
-            return halves[::-1] if branch.value - branch.below > 0.5 else halves
+            return halves[::-1] if branch.shares[0] > 0.5 else halves
         kept = sorted((part for part in branch.parts if part is not None), key=lambda part: part[2].length)
         return [Open(max(bound, low), next(self.numbers), part) for part, low, _ in kept]
 

@@ -1,1 +1,1 @@
-"""Searching for good orders: greedy, local search, CP-SAT."""
+"""Searches for good orders: list schedules, local search, CP-SAT."""

@@ -1,8 +1,8 @@
-"""The inner loops of the local search: plain Python over plain lists, and the source that numba compiles.
+"""The inner loops of the local search: plain Python over plain lists, and at the same time the source for numba.
 
-Everything is indexed by whole numbers, and nothing is allocated. Rows of devices lie one behind another in flat lists;
-``row[d]`` is where the row of device d begins. The functions in `FUNCTIONS` may use one another, the two named tuples,
-numbers, and nothing else.
+Everything is indexed by whole numbers, and nothing is allocated. The rows of all devices are concatenated in flat
+lists; the row of device d begins at ``row[d]``. The functions in `FUNCTIONS` may use each other, the two named tuples
+and numbers, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = list[int]
-"""Plain lists here; numpy arrays where numba compiles."""
+"""Plain lists here; NumPy arrays in compiled code."""
 
 MOST_POSTPONED = 48
-"""A string that postpones more tokens than this at one time is given up."""
+"""The most tokens of a string that may be postponed at one time; beyond that, the string is rejected."""
 
 PATH_AGE = 12
-"""A critical path serves this many moves."""
+"""Moves after which the critical path is traced again."""
 
 REACH = 7
-"""How many places further a token may be moved."""
+"""The most places by which a token is moved further, beyond a plain exchange."""
 
 FOREVER = 1 << 62
 """Later than every time."""
 
 STUCK = -2
-"""Devices wait for each other."""
+"""Marks a deadlock of devices."""
 
 SEARCH_REACH = 24
-"""How far apart the parts of a new joint action may lie."""
+"""The most places between the parts of a new joint action."""
 
 
 class Fixed(NamedTuple):
-    """What does not change during a search."""
+    """Data that stays constant during a search."""
 
     # for each mode
     first: Numbers  # the chain that it advances; modes below the number of chains are single chains
@@ -50,7 +52,7 @@ class Fixed(NamedTuple):
     need_chain: Numbers  # chains of its own device that must be ahead of it
     need_count: Numbers  # how much of each
     wait_start: Numbers  # for each task, where its row begins
-    wait_task: Numbers  # tasks that must have ended before it starts, those with no lag on its own device left out
+    wait_task: Numbers  # tasks that must have ended before it starts, except those on its own device without a lag
     wait_lag: Numbers  # how long before
     then_start: Numbers  # for each task, where its row begins
     then_task: Numbers  # tasks that wait for it in that way
@@ -59,11 +61,11 @@ class Fixed(NamedTuple):
     # for each task, and for each device
     task_device: Numbers  # where the task runs
     capacity: Numbers  # the memory of the device
-    row: Numbers  # where the places of the device begin in the lists of `State` with an entry a place
+    row: Numbers  # where the device's places begin in the lists of `State` with one entry per place
 
 
 class State(NamedTuple):
-    """The schedule that is being changed, the change that is being tried, and the best schedule."""
+    """The current schedule, the change being tried, and the best schedule."""
 
     # the schedule, for each place
     mode: Numbers  # the token
@@ -82,13 +84,13 @@ class State(NamedTuple):
     # the best schedule: its tokens, and how many each device runs
     best_mode: Numbers
     best_length: Numbers
-    # a change: the new string of one device, and what it replaces in its row from the first changed place on
+    # a change: the new string of one device, and the old contents of its row from the first changed place on
     text: Numbers  # the new tokens, before any is put off
     old_mode: Numbers
     old_task: Numbers
     old_task_b: Numbers
     old_task_c: Numbers
-    postponed: Numbers  # tokens of the text that wait until they fit
+    postponed: Numbers  # tokens of the text, postponed until they fit
     counts: Numbers  # for each chain, how many of its tasks are ahead
     # the times that a change brings, for each place or task that the replay has reached
     new_start: Numbers
@@ -106,10 +108,10 @@ class State(NamedTuple):
     blocked: Numbers  # the task that it waits for, or -1
     next_waiter: Numbers  # the next device that waits for the same task, or -1
     stack: Numbers  # devices that can go on
-    # a critical path: its places behind a different token that holds them up
+    # a critical path: its places that directly follow a different token which delays them
     path_device: Numbers
     path_place: Numbers
-    # for each device, the part of its row that repeats: its first place, and how many places one copy has
+    # for each device, the repeating part of its row: its first place, and the number of places of one copy
     tied: Numbers
     period: Numbers
     # single numbers: see `SLOTS`
@@ -117,43 +119,36 @@ class State(NamedTuple):
 
 
 SLOTS = 15
-"""How many single numbers `State.slots` holds; the names below are their places."""
+"""The number of entries of `State.slots`; the names below are their indices."""
 
 RANDOM = 0
-"""The state of the random numbers."""
+"""The state of the random numbers: where `draw` looks for it."""
 
 STAMP = 1
-"""The number of the try."""
+"""The number of the current try."""
 
 WORTH, BEST = 2, 3
 """The makespan, or span, of the schedule, and of the best one."""
 
 PATH, AGE = 4, 5
-"""How many places the critical path lists, and how many moves ago it was traced."""
+"""The number of places listed of the critical path, and the moves since it was traced."""
 
 TEXT, LOW, HIGH = 6, 7, 8
-"""How many tokens the text has, and the first and the last place at which it differs from the row."""
+"""The number of tokens of the text, and the first and the last place at which it differs from the row."""
 
 OLD_LENGTH, OLD_LOAD, CHANGED = 9, 10, 11
-"""The length and load of the device before the change, and the place from which on its row is as it was."""
+"""The length and load of the device before the change, and the place from which its row is unchanged."""
 
 WORST = 12
-"""The lateness of the last device, as far as the replay has come."""
+"""The lateness of the latest device so far in the replay."""
 
 
 COPIES, OLD_TIED = 13, 14
-"""How often the part of each row that repeats does so, and where it began in the row before the change."""
-
-
-def draw(slots: Numbers, below: int) -> int:
-    """Draw a whole number below a bound (Lehmer's generator: it fits 64 bits and is the same everywhere)."""
-    number = slots[RANDOM] * 48271 % 2147483647
-    slots[RANDOM] = number
-    return (number >> 3) % below
+"""The number of copies of each row's repeating part, and where that part began in the row before the change."""
 
 
 def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
-    """Return whether a token can come next: its memory, and what must be ahead of it on its device."""
+    """Return whether a token can come next: its memory fits, and what must be ahead of it on its device is."""
     if fixed.take[mode] > room:
         return False
     first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
@@ -196,10 +191,10 @@ def put(fixed: Fixed, state: State, at: int, mode: int) -> None:
 
 
 def decode(fixed: Fixed, state: State, device: int) -> bool:
-    """Turn the text into the row of a device from the first changed place on; a token that does not fit comes later.
+    """Write the text into the row of a device from the first changed place on; postpone tokens that do not fit.
 
-    The row's old contents are kept for `restore`. False if no order of the tokens that are left was found, or if what
-    must repeat does so no longer.
+    The row's old contents are kept for `restore`. Return False if no order of the remaining tokens is found, or if the
+    part that must repeat no longer does.
     """
     slots, row, mode_at = state.slots, fixed.row[device], state.mode
     low, high, size, length = slots[LOW], slots[HIGH], slots[TEXT], state.length[device]
@@ -242,12 +237,12 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
                 postponed[later] = postponed[later + 1]
             index = 0
     state.length[device] = size
-    slots[CHANGED] = out - row  # behind it, the row is as it was
+    slots[CHANGED] = out - row  # after it, the row is unchanged
     return waiting == 0 and repeats(state, device, row, low, out - row)
 
 
 def repeats(state: State, device: int, row: int, low: int, changed: int) -> bool:
-    """Return whether what must repeat in a row does so still, where places from low up to another are new."""
+    """Return whether the repeating part of a row still repeats; the places from ``low`` up to ``changed`` are new."""
     size = state.period[device]
     begin = state.tied[device]
     end = begin + size * state.slots[COPIES]
@@ -260,7 +255,7 @@ def repeats(state: State, device: int, row: int, low: int, changed: int) -> bool
 
 
 def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
-    """Set the counts of a device's chains to those ahead of a place; return the memory held there."""
+    """Reset the counts of a device's chains to the tasks ahead of a place; return the memory held there."""
     row, mode_at, count = fixed.row[device], state.mode, state.counts
     for at in range(row, row + state.length[device]):
         mode = mode_at[at]
@@ -307,11 +302,11 @@ def first_from(start: Numbers, low: int, high: int, time: int) -> int:
 
 
 def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, span: bool) -> float:
-    """Compute the times behind the first changed place of a device; return the cost, or -1 if it exceeds the limit.
+    """Compute the times after the first changed place of a device; return the cost, or -1 if it exceeds the limit.
 
-    What starts before that place cannot depend on it and stays. The rest is swept in windows of the old start times,
-    each longer than the one before, until nothing in the next one waits for a changed time. The cost is the
-    lateness of the devices past the target, and that of the last one once more for every device.
+    Actions that start before that place cannot depend on it and keep their times. The rest is swept in windows of the
+    old start times, each longer than the one before, until nothing in the next window waits for a changed time. The
+    cost is the sum of all devices' lateness beyond the target, plus that of the latest device once for every device.
     """
     slots, rows, length = state.slots, fixed.row, state.length
     slots[STAMP] += 1
@@ -321,10 +316,10 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
         since = state.start[at] + fixed.duration[state.mode[at]]
         if state.start[at] < since:
             break
-        low -= 1  # it takes no time: it starts when what is changed may start, and is computed again
+        low -= 1  # it takes no time, so it may start at the same moment as the change, and is computed again
         since = 0
     total = keep_prefix(fixed, state, device, low, since, target)
-    # where a device's row has another length or load, places do not compare, and all is swept
+    # if a device's row changes its length or load, places cannot be compared, and everything is swept
     same_size = length[device] == slots[OLD_LENGTH] and state.load[device] == slots[OLD_LOAD]
     alike = not span and same_size and slots[LOW] > 0
     horizon, width, reach = FOREVER, 0, FOREVER
@@ -340,7 +335,7 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
             return -1.0
         at = rows[device] + slots[CHANGED]
         if alike and state.pointer[device] == at and at < rows[device] + length[device]:
-            reach = max(reach, state.begin[state.task[at]])  # the first one in its old place decides
+            reach = max(reach, state.begin[state.task[at]])  # the first token in its old place decides
         if reach < horizon or not alike:
             break
         horizon = max(reach + 1, horizon + width)
@@ -351,7 +346,7 @@ def replay(fixed: Fixed, state: State, device: int, target: int, limit: float, s
 
 
 def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
-    """Stack the devices with something left ahead of an old start time, the changed one on top; return how many."""
+    """Stack the devices with actions left before an old start time, the changed one on top; return their number."""
     depth = 0
     for other in range(len(fixed.row)):
         until = fixed.row[other] + state.length[other]
@@ -369,7 +364,7 @@ def open_windows(fixed: Fixed, state: State, device: int, horizon: int) -> int:
 
 
 def keep_prefix(fixed: Fixed, state: State, device: int, low: int, since: int, target: int) -> float:
-    """Set all devices back to a time, one to a place at or ahead of its first changed one; return the cost so far."""
+    """Reset all devices to a time, and one to a place at or before its first changed one; return the cost so far."""
     rows, length = fixed.row, state.length
     total, worst = 0.0, 0
     for other in range(len(rows)):
@@ -405,9 +400,9 @@ def sweep(  # noqa: C901 - the innermost loop: a call for each step would cost m
     limit: float,
     span: bool,
 ) -> tuple[float, int]:
-    """Run the stacked devices as far as their windows go; one that waits for a task is woken by it.
+    """Run the stacked devices to the ends of their windows; a device that waits for a task is woken by it.
 
-    Returns the cost so far, and the latest old start of what waits for a changed time; `STUCK` in its place if the
+    Return the cost so far, and the latest old start of the actions that wait for a changed time; `STUCK` instead if the
     devices wait for each other.
     """
     rows, stack = fixed.row, state.stack
@@ -503,7 +498,7 @@ def sweep(  # noqa: C901 - the innermost loop: a call for each step would cost m
 
 
 def cost_of(fixed: Fixed, state: State, target: int, tried: bool) -> float:
-    """Compute the cost of the schedule, or of the try that was just replayed, for a target."""
+    """Compute the cost of the schedule, or of the try just replayed, for a target."""
     total, worst = 0.0, 0
     for device in range(len(fixed.row)):
         until = fixed.row[device] + state.length[device]
@@ -546,7 +541,7 @@ def accept(fixed: Fixed, state: State) -> None:
 
 
 def trace_path(fixed: Fixed, state: State) -> None:  # noqa: C901 - a call for each step would cost more than the step
-    """Walk one critical path back, a random one, and list its places behind a different token that holds them up."""
+    """Walk back along a random critical path, and list its places that directly follow a different, delaying token."""
     slots, worth, ties, device = state.slots, -1, 0, 0
     for other in range(len(fixed.row)):
         late = state.load[other] + state.idle[fixed.row[other] + state.length[other] - 1] if state.length[other] else 0
@@ -613,7 +608,7 @@ def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> No
 
 
 def shift_all(fixed: Fixed, state: State, device: int, source: int, goal: int) -> None:
-    """Write the text of a device's row with one token of each copy moved to another place of it."""
+    """Write the text of a device's row with one token of each copy moved to another place of its copy."""
     row, text, slots = fixed.row[device], state.text, state.slots
     size, last = state.period[device], slots[COPIES] - 1
     low, high = (source, goal) if source < goal else (goal, source)
@@ -633,7 +628,7 @@ def shift_all(fixed: Fixed, state: State, device: int, source: int, goal: int) -
 
 
 def next_of(fixed: Fixed, state: State, device: int, mode: int, place: int, step: int) -> int:
-    """Find the first token of a mode from a place on, or back; -1 if there is none."""
+    """Find the first token of a mode from a place, forwards or backwards; -1 if there is none."""
     row, length = fixed.row[device], state.length[device]
     while 0 <= place < length and state.mode[row + place] != mode:
         place += step
@@ -641,7 +636,7 @@ def next_of(fixed: Fixed, state: State, device: int, mode: int, place: int, step
 
 
 def write_copies(fixed: Fixed, state: State, device: int, begin: int, source: int, goal: int) -> None:
-    """Write the copies of what repeats, from a place on, with one token of each moved to another place of it."""
+    """Write the copies of the repeating part, from a place on, with one token of each moved within its copy."""
     old, text, size = fixed.row[device] + state.tied[device], state.text, state.period[device]
     for place in range(size):
         other = place
@@ -656,9 +651,9 @@ def write_copies(fixed: Fixed, state: State, device: int, begin: int, source: in
 
 
 def shift_earlier(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
-    """Write the text with a token of each copy moved into the copy ahead of it, that of the first one out of all.
+    """Write the text with a token of each copy moved into the previous copy; the first copy's token leaves the copies.
 
-    The last copy gets the next token of that kind behind them all. False if there is none, or no room ahead.
+    The last copy gets the next token of that kind after all copies. False if there is none, or no room before them.
     """
     row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
     begin, size = state.tied[device], state.period[device]
@@ -683,9 +678,9 @@ def shift_earlier(fixed: Fixed, state: State, device: int, offset: int, goal: in
 
 
 def shift_later(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
-    """Write the text with a token of each copy moved into the copy behind it, that of the last one out of all.
+    """Write the text with a token of each copy moved into the next copy; the last copy's token leaves the copies.
 
-    The first copy gets the last token of that kind ahead of them all. False if there is none, or no room behind.
+    The first copy gets the last token of that kind before all copies. False if there is none, or no room after them.
     """
     row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
     begin, size = state.tied[device], state.period[device]
@@ -711,7 +706,7 @@ def shift_later(fixed: Fixed, state: State, device: int, offset: int, goal: int)
 
 
 def shift_copies(fixed: Fixed, state: State, device: int, source: int, goal: int) -> bool:
-    """Write the text with a token of what repeats moved, and its like in all copies; False if that cannot be."""
+    """Write the text with a token of the repeating part moved, likewise in all copies; False if impossible."""
     begin, size = state.tied[device], state.period[device]
     if not 0 <= source - begin < size * state.slots[COPIES] or abs(goal - source) >= size:
         return False
@@ -726,7 +721,7 @@ def shift_copies(fixed: Fixed, state: State, device: int, source: int, goal: int
 
 
 def propose_shift(fixed: Fixed, state: State) -> int:
-    """Move a token across a machine-tight arc of a critical path, sometimes further, sometimes anywhere."""
+    """Move a token across an arc of a critical path that its device makes tight; sometimes further, or anywhere."""
     slots = state.slots
     if slots[PATH] == 0 or draw(slots, 10) == 0:
         device = draw(slots, len(fixed.row))
@@ -761,7 +756,7 @@ def propose_shift(fixed: Fixed, state: State) -> int:
 
 
 def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> int:
-    """Find the nearest token of a mode about a place; -1 if there is none within reach."""
+    """Find the nearest token of a mode to a place; -1 if there is none within reach."""
     row, length = fixed.row[device], state.length[device]
     for distance in range(1, SEARCH_REACH + 1):
         later = draw(state.slots, 2)
@@ -773,7 +768,7 @@ def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> i
 
 
 def propose_joint(fixed: Fixed, state: State) -> int:
-    """Fuse or merge a token with others near it, or take a joint one apart."""
+    """Fuse or merge a token with others near it, or split a joint one."""
     slots = state.slots
     if slots[PATH] and draw(slots, 3):
         index = draw(slots, slots[PATH])
@@ -796,7 +791,7 @@ def propose_joint(fixed: Fixed, state: State) -> int:
 
 
 def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int:
-    """Write the text with the parts of a joint token, one of them at a place, made one."""
+    """Write the text with the parts of a joint token, one of which is at a place, joined."""
     row, slots, text = fixed.row[device], state.slots, state.text
     mode = state.mode[row + place]
     spots = (-1, -1, -1)
@@ -832,7 +827,7 @@ def join(fixed: Fixed, state: State, device: int, place: int, joint: int) -> int
 
 
 def split(fixed: Fixed, state: State, device: int, place: int) -> int:
-    """Write the text with a joint token taken apart; sometimes its last part comes later."""
+    """Write the text with a joint token split; sometimes its last part is placed later."""
     row, slots, text = fixed.row[device], state.slots, state.text
     mode = state.mode[row + place]
     first, second, third = fixed.first[mode], fixed.second[mode], fixed.third[mode]
@@ -863,7 +858,7 @@ def split(fixed: Fixed, state: State, device: int, place: int) -> int:
 
 
 def text_load(fixed: Fixed, state: State) -> int:
-    """Add up how long the tokens of the text last."""
+    """Add up the durations of the text's tokens."""
     total = 0
     for place in range(state.slots[TEXT]):
         total += fixed.duration[state.text[place]]
@@ -881,10 +876,10 @@ def anneal(
     joint_share: int,
     span: bool,
 ) -> int:
-    """Try some moves while the temperature falls from hot to cold; return how many were tried.
+    """Try some moves while the temperature falls from hot to cold; return the number of moves tried.
 
-    It ends early when a schedule reaches the goal. A move is accepted if its cost is at most that of the schedule plus
-    an exponentially distributed allowance, drawn beforehand so that the replay can be given up early.
+    This ends early when a schedule reaches the goal. A move is accepted if its cost is at most the schedule's plus an
+    exponentially distributed allowance, which is drawn beforehand so that the replay can stop early.
     """
     slots = state.slots
     target = max(goal, slots[BEST] - slack)
@@ -950,4 +945,4 @@ FUNCTIONS = (
     text_load,
     anneal,
 )
-"""What numba compiles, each behind those that it uses."""
+"""The functions that numba compiles, each after those that it uses."""

@@ -1,11 +1,11 @@
-"""One period of a schedule on a circle: simulated annealing of a steady state.
+"""Simulated annealing of a steady state: one period of a schedule, laid out on a circle.
 
-In a steady state every chain runs one task in each period. A device then runs its operations in a cyclic order from
-some rotation on, so each of them has a *phase*, and its idle time is a few more pieces of that order. When an operation
-of one task happens follows by walking the precedences between chains: at the first moment behind its inputs that has
-its phase. How many tasks are under way comes out of the walk, and so does the memory that is held.
+In a steady state every chain runs one task in each period. A device runs its operations in a cyclic order with some
+rotation, so each operation has a *phase*; idle time is represented by a few additional pieces in that order. The time
+of each operation follows from a walk along the precedences between chains: it is the first moment after its inputs that
+has its phase. The walk also gives the number of tasks in progress, and so the memory held.
 
-Plain Python over flat lists, and the source that numba compiles.
+Plain Python over flat lists, and at the same time the source for numba.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from __future__ import annotations
 from math import exp
 from typing import NamedTuple, TypeAlias
 
+from solver.random_numbers import draw
+
 Numbers: TypeAlias = list[int]
-"""Plain lists here; numpy arrays where numba compiles."""
+"""Plain lists here; NumPy arrays in compiled code."""
 
 
 class Circle(NamedTuple):
-    """What does not change while a period is annealed. Chains have the problem's numbers; idle pieces follow them."""
+    """Data that stays constant while a period is annealed. Chains keep the problem's numbers; idle pieces follow."""
 
-    sorted: Numbers  # the chains, each behind those that it waits for
+    sorted: Numbers  # the chains, each after those that it waits for
     wait_start: Numbers  # for each chain, where its part of the next two lists begins
     wait_chain: Numbers
     wait_lag: Numbers
@@ -28,31 +30,24 @@ class Circle(NamedTuple):
     take: Numbers  # of chains: the memory taken at the start
     give: Numbers  # and returned at the end
     capacity: Numbers  # of devices
-    row: Numbers  # where each device's pieces begin in the lists with an entry a piece, and where the last ends
-    lower: Numbers  # for each chain, before when its task cannot start
-    wanted: Numbers  # and when it should
+    row: Numbers  # where each device's pieces begin in the lists with one entry per piece, and where the last ends
+    lower: Numbers  # for each chain, the earliest start of its task
+    wanted: Numbers  # and the desired start
 
 
 class Turning(NamedTuple):
-    """A period that is being changed."""
+    """The period being changed."""
 
     piece: Numbers  # for each place of a device's row, the chain or idle piece
     rotation: Numbers  # for each device, the phase of its first piece
     phase: Numbers  # of chains and idle pieces
-    time: Numbers  # of chains: when the task of number 0 starts
+    time: Numbers  # of chains: when task number 0 starts
     over: Numbers  # of devices: the memory beyond the capacity
     ready: Numbers  # of chains: when it could have started
     best_piece: Numbers
     best_rotation: Numbers
     old_piece: Numbers
     slots: Numbers  # the state of the random numbers
-
-
-def drawn(slots: Numbers, below: int) -> int:
-    """Draw a whole number below a bound."""
-    number = slots[0] * 48271 % 2147483647
-    slots[0] = number
-    return (number >> 3) % below
 
 
 def lay(circle: Circle, turning: Turning, device: int, period: int) -> None:
@@ -65,7 +60,7 @@ def lay(circle: Circle, turning: Turning, device: int, period: int) -> None:
 
 
 def walk(circle: Circle, turning: Turning, period: int) -> None:
-    """Compute when each operation happens."""
+    """Compute the time of each operation."""
     for chain in circle.sorted:
         ready = circle.lower[chain]
         for index in range(circle.wait_start[chain], circle.wait_start[chain + 1]):
@@ -78,7 +73,7 @@ def walk(circle: Circle, turning: Turning, period: int) -> None:
 
 
 def excess(circle: Circle, turning: Turning, period: int) -> int:
-    """Compute by how much the memory of the devices is exceeded."""
+    """Compute by how much the devices' memory is exceeded."""
     total = 0
     time, duration, take, give = turning.time, circle.duration, circle.take, circle.give
     chains = len(time)
@@ -107,7 +102,7 @@ def excess(circle: Circle, turning: Turning, period: int) -> int:
 
 
 def cost_of(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
-    """Value a period: memory that is missing, and how long it is held or how far all is from where it is wanted."""
+    """Compute the cost: missing memory, plus how long memory is held or how far times are from the desired ones."""
     walk(circle, turning, period)
     cost = 3.0 * excess(circle, turning, period) / unit
     spent = 0.0
@@ -121,20 +116,20 @@ def cost_of(circle: Circle, turning: Turning, period: int, unit: float, wanted: 
 
 
 def change(circle: Circle, turning: Turning, device: int, period: int, reach: int) -> None:
-    """Turn a device's pieces, or exchange or move some, the phase of one of them kept."""
+    """Rotate a device's pieces, or exchange or move some while the phase of one is kept."""
     slots, low = turning.slots, circle.row[device]
     size = circle.row[device + 1] - low
-    kind = drawn(slots, 4)
+    kind = draw(slots, 4)
     if kind == 0 or size < 2:
-        chain = turning.piece[low + drawn(slots, size)]
+        chain = turning.piece[low + draw(slots, size)]
         if chain < len(turning.time):
             turning.rotation[device] = (turning.rotation[device] + turning.ready[chain] - turning.phase[chain]) % period
             return
     if kind <= 1 or size < 2:
-        turning.rotation[device] = (turning.rotation[device] + drawn(slots, 2 * reach + 1) - reach) % period
+        turning.rotation[device] = (turning.rotation[device] + draw(slots, 2 * reach + 1) - reach) % period
         return
-    source = drawn(slots, size)
-    goal = (source + 1) % size if drawn(slots, 2) else drawn(slots, size)
+    source = draw(slots, size)
+    goal = (source + 1) % size if draw(slots, 2) else draw(slots, size)
     if kind == 2:
         kept = turning.piece[low + source]
         turning.piece[low + source] = turning.piece[low + goal]
@@ -147,7 +142,7 @@ def change(circle: Circle, turning: Turning, device: int, period: int, reach: in
             turning.piece[low + at] = turning.piece[low + at + step]
             at += step
         turning.piece[low + goal] = moved
-    held = turning.piece[low + drawn(slots, size)]
+    held = turning.piece[low + draw(slots, size)]
     at = 0
     for place in range(low, low + size):
         if turning.piece[place] == held:
@@ -157,7 +152,7 @@ def change(circle: Circle, turning: Turning, device: int, period: int, reach: in
 
 
 def begin(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
-    """Lay out all devices; return the cost, which is the best so far."""
+    """Lay out all devices; return the cost, which becomes the best so far."""
     for device in range(len(circle.capacity)):
         lay(circle, turning, device, period)
     turning.best_piece[:] = turning.piece
@@ -166,7 +161,7 @@ def begin(circle: Circle, turning: Turning, period: int, unit: float, wanted: bo
 
 
 def settle(circle: Circle, turning: Turning, period: int, unit: float, wanted: bool) -> float:
-    """Go back to the best, with its times and what its memory is over; return its cost."""
+    """Restore the best period, with its times and its excess memory; return its cost."""
     turning.piece[:] = turning.best_piece
     turning.rotation[:] = turning.best_rotation
     for device in range(len(circle.capacity)):
@@ -186,14 +181,14 @@ def anneal_circle(
     wanted: bool,
     best: float,
 ) -> float:
-    """Anneal a period for some moves; return the least cost so far, that of the best one."""
+    """Anneal a period for some moves; return the cost of the best one so far."""
     slots = turning.slots
     cost = cost_of(circle, turning, period, unit, wanted)
     cooling = (cold / hot) ** (1.0 / max(1, moves))
     temperature = hot
     for _ in range(moves):
         temperature *= cooling
-        device = drawn(slots, len(circle.capacity))
+        device = draw(slots, len(circle.capacity))
         low, high = circle.row[device], circle.row[device + 1]
         if low == high:
             continue
@@ -203,7 +198,7 @@ def anneal_circle(
         change(circle, turning, device, period, reach)
         lay(circle, turning, device, period)
         tried = cost_of(circle, turning, period, unit, wanted)
-        if tried > cost and drawn(slots, 1000000) >= 1000000 * exp((cost - tried) / temperature):
+        if tried > cost and draw(slots, 1000000) >= 1000000 * exp((cost - tried) / temperature):
             turning.rotation[device] = rotation
             for place in range(low, high):
                 turning.piece[place] = turning.old_piece[place]
@@ -217,5 +212,5 @@ def anneal_circle(
     return best
 
 
-FUNCTIONS = (drawn, lay, walk, excess, cost_of, change, begin, settle, anneal_circle)
+FUNCTIONS = (draw, lay, walk, excess, cost_of, change, begin, settle, anneal_circle)
 """What numba compiles, each behind those that it uses."""

@@ -1,7 +1,14 @@
-"""Compile all inner loops: ``python -m solver.search.compile_all``. A search begins this where nothing is compiled."""
+"""Compile all inner loops: ``python -m solver.search.compile_all``. A search starts this if nothing is compiled yet."""
 
 from __future__ import annotations
 
+from solver import jit
+from solver.partitioning import loops
+from solver.partitioning.annealing import Annealing
+from solver.partitioning.descent import FoundSplit
+from solver.partitioning.longest_path import Replay
+from solver.partitioning.pool import Pool
+from solver.partitioning.problem import Limit, PartitionProblem, Run, Split, Term
 from solver.problem import Hold, Key, Precedence, Problem, Task
 from solver.search.compiled import compile_problem
 from solver.search.greedy import greedy_tokens
@@ -12,7 +19,13 @@ from solver.search.stretching import Runner
 
 
 def compile_all() -> None:
-    """Run everything that is compiled once, on a problem of a few tasks."""
+    """Compile the loops of the search, then those of partitioning."""
+    compile_search()
+    compile_partitioning()
+
+
+def compile_search() -> None:
+    """Run everything that a search has compiled once, on a problem of a few tasks."""
     tasks: dict[Key, Task] = {(chain, place): Task(0, 1) for chain in range(2) for place in range(4)}
     waits: list[Precedence] = [((0, place), (1, place), 1) for place in range(4)]
     waits += [((chain, place), (chain, place + 1), 0) for chain in range(2) for place in range(3)]
@@ -28,6 +41,21 @@ def compile_all() -> None:
     runner.repaired([[(place, mode) for place, mode in enumerate(string)] for string in tokens])
     SteadySearch(runner, 0, may_compile=True).alone(2)
     next(SlotSearch(runner, 4, 0, may_compile=True).run())
+
+
+def compile_partitioning() -> None:
+    """Anneal a split of a few items once."""
+    forms = tuple(((Term(place, 0, 1),),) for place in range(3))
+    limits = tuple(Limit((Term(place, 1, 1),), 3) for place in range(3))
+    waits = [(), ((0, 1),), ((1, 1),)]
+    problem = PartitionProblem(3, (Run(6, 0, 2, ((1, 1), (2, 0))),), forms, range(3), waits, limits)
+    replay, pool = Replay(problem, jit.jitted(loops, may_compile=True)), Pool(len(problem.columns))
+    if replay.compiled is None:  # numba is missing
+        return
+    amounts = problem.amounts_of(Split(((2,), (2,), (2,)), ((0,), (0,), (0,))))
+    path = replay.longest(amounts)
+    pool.add(path)
+    Annealing(problem, replay, pool, 0).round(FoundSplit(path.length, 0.0, amounts), None, deadline=None)
 
 
 if __name__ == "__main__":

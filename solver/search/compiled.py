@@ -1,8 +1,8 @@
-"""A problem in whole numbers: tasks, chains and what a device can run become indices into plain lists.
+"""A problem in whole numbers: tasks, chains and modes of devices become indices into plain lists.
 
 A device's order is a string of *tokens*. A token is a *mode*: the chains that one action advances (one; two or three in
-a block or a merged pair). The j-th time that a chain occurs in the string stands for its j-th task, so a string names
-every task without naming one, and how much memory is held depends on the string alone.
+a block or a merged pair). The j-th occurrence of a chain in the string stands for its j-th task. So a string determines
+every task without naming any, and the memory held depends on the string alone.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from solver.deadline import check_time, is_over, until
 from solver.problem import Action, Block, Key, Merged, Orders, Problem, tasks_of
 
 LARGEST_CLOSURE = 200_000_000
-"""Tasks times chains; beyond it only direct predecessors are known to be ahead on a device."""
+"""Tasks times chains; above this, only direct predecessors are known to be ahead on a device."""
 
 Tokens = list[list[int]]
 """For each device, the modes that it runs, in order."""
 
 
 class Mode(NamedTuple):
-    """What one action of a device advances.
+    """A kind of action of a device, by the chains that it advances.
 
     Attributes
     ----------
     device : int
-        Where it runs.
+        Its device.
     chains : tuple of int
         The chains that it advances: one, two or three.
     duration : int
-        How long it lasts.
+        Its duration.
     take, give : int
         The memory taken when it starts and returned when it ends.
     fused, merged : bool
-        Whether it is a `Block`, and whether it has a `Merged` part.
+        Whether it is a `Block`, and whether it contains a `Merged` pair.
     """
 
     device: int
@@ -59,27 +59,27 @@ class CompiledProblem:
     Attributes
     ----------
     keys : list of Key
-        The tasks; their places here are their numbers everywhere else.
+        The tasks; their positions here are their numbers everywhere else.
     device, duration : list of int
         Of each task.
     chain, position : list of int
-        The chain of each task and its place there. A task that no chain of the problem names is a chain of its own.
+        The chain of each task and its position there. A task in no chain of the problem is a chain of its own.
     chains : list of list of int
         The tasks of each chain.
     local_chains, local_modes : list of list of int
         The chains and the modes of each device.
     modes : list of Mode
-        What devices can run. The first ones are the single chains, mode by chain.
+        All modes of the devices. The first ones are the single chains: mode c is chain c.
     predecessors, successors : list of list of (int, int)
-        What each task waits for, and what waits for it, with lags; without the order inside a chain.
+        The tasks that each task waits for, and those that wait for it, with lags; without the order inside a chain.
     needs : list of list of (int, int)
-        For each task, (chain, count): how much of other chains must be ahead of it on its device.
+        For each task, (chain, count): how many tasks of other chains must be ahead of it on its device.
     take, give : list of int
         The memory that each task takes at its start and returns at its end.
     capacities : list of int
-        The memory of each device; where there is no limit, as much as its tasks take together.
+        The memory of each device; without a limit, the total that its tasks take.
     topological : list of int
-        All tasks, none ahead of what it waits for.
+        All tasks, each after those that it waits for.
     """
 
     keys: list[Key]
@@ -101,11 +101,11 @@ class CompiledProblem:
 
     @property
     def devices(self) -> int:
-        """How many devices there are."""
+        """The number of devices."""
         return len(self.capacities)
 
     def orders(self, tokens: Tokens) -> list[list[Action]]:
-        """Name the actions that strings of tokens stand for."""
+        """Return the actions that strings of tokens stand for."""
         count = [0] * len(self.chains)
         return [[self._action(self.modes[mode], count) for mode in string] for string in tokens]
 
@@ -125,7 +125,7 @@ def compile_problem(problem: Problem, *, deadline: float | None = None) -> Compi
     Parameters
     ----------
     problem : Problem
-        What is to be scheduled. What is taken on a device must be returned there.
+        The problem. Memory taken on a device must be returned there.
     deadline : float or None
         On the clock of `time.perf_counter`.
 
@@ -134,7 +134,7 @@ def compile_problem(problem: Problem, *, deadline: float | None = None) -> Compi
     OutOfTimeError
         If the deadline passes first.
     ValueError
-        If the precedences have a circle, or memory is returned on another device than it was taken on.
+        If the precedences have a circle, or memory is returned on another device than the one it was taken on.
     """
     keys = list(problem.tasks)
     number = {key: index for index, key in enumerate(keys)}
@@ -180,7 +180,7 @@ def compile_problem(problem: Problem, *, deadline: float | None = None) -> Compi
 
 
 def _memory(problem: Problem, number: dict[Key, int], device: list[int]) -> tuple[list[int], list[int]]:
-    """Add up what each task takes and returns."""
+    """Add up the memory that each task takes and returns."""
     take, give = [0] * len(number), [0] * len(number)
     for hold in problem.holds:
         taker = number[hold.take]
@@ -201,7 +201,7 @@ def _capacities(problem: Problem, device: list[int], take: list[int]) -> list[in
 
 
 def _chains(problem: Problem, number: dict[Key, int], alike: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """List the chains whose tasks are alike as promised; every other task is a chain of its own."""
+    """List the chains whose tasks are equal as promised; every other task is a chain of its own."""
     chains: list[list[int]] = []
     for keys in problem.chains:
         tasks = [number[key] for key in keys]
@@ -228,7 +228,7 @@ def _joint_modes(
     local_chains: list[list[int]],
     single: list[Mode],
 ) -> Iterator[Mode]:
-    """List merged pairs and blocks that are shorter than their parts one after another; others are never needed."""
+    """List merged pairs and blocks that are shorter than their parts in sequence; others are never needed."""
     chain_of = {tuple(tasks): chain for chain, tasks in enumerate(chains)}
     partner: dict[int, int] = {}
     for chain, tasks in enumerate(chains):
@@ -287,7 +287,7 @@ def _topological(
     chain: list[int],
     position: list[int],
 ) -> list[int]:
-    """Sort the tasks such that none is ahead of what it waits for, the order inside chains included."""
+    """Sort the tasks such that each comes after those that it waits for, including the order inside chains."""
     missing = [len(before) + (place > 0) for before, place in zip(predecessors, position, strict=True)]
     found = [task for task, count in enumerate(missing) if not count]
     for task in found:
@@ -312,9 +312,9 @@ def _needs(
     local_chains: list[list[int]],
     deadline: float | None,
 ) -> list[list[tuple[int, int]]]:
-    """Count, for each task, how much of each other chain must be ahead of it on its device.
+    """For each task, count how many tasks of each other chain must be ahead of it on its device.
 
-    What waits by way of another device counts: without it a string could wait for itself.
+    Waits by way of other devices count as well: otherwise a string could wait for itself.
     """
     needs: list[list[tuple[int, int]]] = [[] for _ in chain]
     if len(chain) * len(chains) > LARGEST_CLOSURE:
@@ -346,7 +346,7 @@ def _needs(
 def _without_implied(
     task: int, needs: list[list[tuple[int, int]]], chains: list[list[int]], chain: list[int], position: list[int]
 ) -> list[tuple[int, int]]:
-    """Leave out what the previous task of the chain, or another need, needs already."""
+    """Drop needs that the previous task of the chain, or another need, already implies."""
     implied: dict[int, int] = defaultdict(int)
     others = [chains[other][count - 1] for other, count in needs[task]]
     if position[task]:
@@ -358,12 +358,12 @@ def _without_implied(
 
 
 def tokens_from(compiled: CompiledProblem, orders: Orders) -> Tokens | None:
-    """Read orders as strings of tokens, numbering the tasks of each chain anew in the order in which they occur.
+    """Read orders as strings of tokens, renumbering the tasks of each chain in the order in which they occur.
 
     Returns
     -------
     list of list of int or None
-        None if the orders hold what cannot be a token here.
+        None if the orders contain an action that cannot be a token here.
     """
     number = {key: index for index, key in enumerate(compiled.keys)}
     modes = {(mode.chains, mode.fused): index for index, mode in enumerate(compiled.modes)}
@@ -376,6 +376,6 @@ def tokens_from(compiled: CompiledProblem, orders: Orders) -> Tokens | None:
                 return None
             chains = tuple(compiled.chain[number[name]] for name in names)
             mode = modes.get((chains, isinstance(action, Block)))
-            string += [mode] if mode is not None else chains  # a block that saves nothing: its parts, in a row
+            string += [mode] if mode is not None else chains  # a block that saves nothing becomes its parts in sequence
         tokens.append(string)
     return tokens

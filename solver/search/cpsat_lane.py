@@ -1,4 +1,4 @@
-"""One of the solves that run side by side: kind after kind of schedules, limit after limit."""
+"""One of several parallel solves: it tries kinds of schedules and limits in turn."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from solver.search.sweep import Sweeper
 from solver.states import Answer
 
 QUESTIONS_A_KIND, MOST_FIRST_SECONDS = 2, 10.0
-"""How long a question may take in the first round: what there is for each kind of schedules is shared by so many, but
-it is at most so many seconds. In each further round it may take twice as long."""
+"""Time of a question in the first round: each kind's share of the time is divided by this number, and limited to these
+seconds. The time doubles with each round."""
 
 PARAMETERS: Mapping[str, object] = {"cp_model_probing_level": 0, "linearization_level": 0, "cp_model_presolve": False}
-"""What proved fastest: these models are tight as they are, and presolve only costs time (up to ten times)."""
+"""The fastest parameters found: these models are already tight, and presolve only costs time (up to ten times)."""
 
 OTHER_PARAMETERS: Mapping[str, object] = {"cp_model_probing_level": 0, "linearization_level": 0}
-"""For every second round: some models, those with memory shared by several chains among them, like presolve."""
+"""For every second round: presolve helps some models, for instance those with memory shared by several chains."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all lanes work on.
+    """The data shared by all lanes.
 
     Attributes
     ----------
     state : State
-        What is known.
+        The best schedule and bound.
     steps : Steps
         The problem in steps.
     edges : list of Precedence
-        Precedences beside the problem's own, in steps.
+        Precedences besides the problem's own, in steps.
     windows : Windows
         Heads and tails, in steps.
     ranks : mapping of Key to int
         A topological order.
     floors : dict of str to int
-        For each kind of schedules, by name, the least limit (steps) not yet excluded.
+        For each kind of schedules, by name, the least limit (in steps) not yet excluded.
     """
 
     state: State
@@ -68,18 +68,18 @@ class Shared:
 
 @dataclass
 class Lane:
-    """A solve with one thread.
+    """A solve in one thread.
 
     Attributes
     ----------
     shared : Shared
-        What all lanes work on.
+        The data shared by all lanes.
     kinds : list of Variant
-        What is tried, in this order.
+        The kinds to try, in this order.
     seed : int
-        CP-SAT's.
+        CP-SAT's seed.
     failure : BaseException or None
-        What went wrong, for the thread that waits.
+        An error, for the waiting thread.
     """
 
     shared: Shared
@@ -89,7 +89,7 @@ class Lane:
     parameters: Mapping[str, object] = field(default_factory=lambda: PARAMETERS)
 
     def search(self) -> None:
-        """Go round by round, each twice as long as the one before."""
+        """Search in rounds, each twice as long as the one before."""
         try:
             questions = QUESTIONS_A_KIND * max(1, len(self.kinds))
             seconds = min(MOST_FIRST_SECONDS, (self.shared.state.deadline - perf_counter()) / questions)
@@ -98,9 +98,9 @@ class Lane:
                 seconds *= 2
                 self.seed += 100
                 self.parameters = OTHER_PARAMETERS if self.parameters is PARAMETERS else PARAMETERS
-        except OutOfTimeError:  # in the middle of building a model
+        except OutOfTimeError:  # while building a model
             return
-        except BaseException as error:  # told to the thread that waits
+        except BaseException as error:  # passed to the waiting thread
             self.failure = error
             self.shared.state.cancelled.set()
 
@@ -113,7 +113,7 @@ class Lane:
             self.shared.state.cancelled.set()
 
     def _climb(self, variant: Variant, seconds: float) -> None:
-        """Ask for limits from the lowest upwards while the answers come, then for some further up."""
+        """Ask for limits from the lowest upwards as long as answers come, then for some higher ones."""
         jump = 1
         until = perf_counter() + 4 * seconds
         while not self._over(variant) and perf_counter() < until:
@@ -125,7 +125,7 @@ class Lane:
         self._bisect(variant, seconds / 2)
 
     def _bisect(self, variant: Variant, seconds: float) -> None:
-        """Halve the way to the best schedule, as if what is not answered were impossible."""
+        """Bisect towards the best schedule, treating unanswered limits as impossible."""
         low = self._floor(variant)
         while not self._over(variant):
             top = self._top()
@@ -137,16 +137,16 @@ class Lane:
                 low = limit
 
     def _floor(self, variant: Variant) -> int:
-        """Give the least limit that a kind of schedules may meet, in steps."""
+        """Return the least limit that a kind of schedules may meet, in steps."""
         return max(self.shared.floors.get(variant.name, 0), self.shared.steps.bound(self.shared.state.bound))
 
     def _top(self) -> int | None:
-        """Give the largest limit that would be an improvement, in steps."""
+        """Return the largest limit that would be an improvement, in steps."""
         best = self.shared.state.best
         return None if best is None else self.shared.steps.limit(best - 1)
 
     def _largest(self) -> int:
-        """Give the largest limit worth asking for, in steps."""
+        """Return the largest limit worth asking for, in steps."""
         top = self._top()
         return self.shared.longest if top is None else min(top, self.shared.longest)
 
@@ -157,7 +157,7 @@ class Lane:
         return self.shared.state.over() or self._exhausted(variant)
 
     def _ask(self, variant: Variant, limit: int, seconds: float) -> Answer:
-        """Ask for a schedule within a limit; for as long as it took to put the question, if that was longer."""
+        """Ask for a schedule within a limit; take at least as long as building the model took."""
         shared, began = self.shared, perf_counter()
         variables = self._model(variant, limit)
         patience = max(seconds, perf_counter() - began)
@@ -170,7 +170,7 @@ class Lane:
         return "feasible" if kept else "unknown"  # rounded durations can mislead
 
     def _exclude(self, variant: Variant, limit: int) -> None:
-        """Take note that a kind of schedules does not exist within a limit."""
+        """Record that a kind of schedules does not exist within a limit."""
         shared = self.shared
         shared.floors[variant.name] = max(limit + 1, self._floor(variant))
         if not variant.lossless:
@@ -180,7 +180,7 @@ class Lane:
             shared.state.infeasible = True
 
     def _model(self, variant: Variant, limit: int) -> Variables | None:
-        """Build the model of all schedules of a kind within a limit; None if there are clearly none."""
+        """Build the model of all schedules of a kind within a limit; None if there obviously are none."""
         shared = self.shared
         span = shared.state.objective == "span"
         windows = variant.windows(shared.windows, limit, self.shared.longest) if span else shared.windows.starts(limit)

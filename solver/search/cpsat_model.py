@@ -17,20 +17,20 @@ Pair = tuple[Key, Key]
 
 
 class Variables:
-    """When each task starts, and which tasks are fused or merged.
+    """The starts of tasks, and which tasks are fused or merged.
 
     Parameters
     ----------
     problem : Problem
-        What is scheduled, in steps.
+        The problem, in steps.
     windows : mapping of Key to (int, int)
         The earliest and the latest start of each task.
     pairs : iterable of (Key, Key)
-        What may share a block.
+        The pairs that may share a block.
     twins : mapping of Key to Key
-        Tasks that start and end together with others, which stand for them; see `solver.search.cpsat_variants.mirror`.
+        Tasks that start and end together with others, which represent them; see `solver.search.cpsat_variants.mirror`.
     over : callable
-        Asked again and again, while the model is built, whether that is in vain: then `OutOfTimeError` is raised.
+        Called regularly while the model is built; if it returns True, `OutOfTimeError` is raised.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Variables:
         self._any: dict[tuple[int, ...], cp_model.IntVar] = {}
 
     def is_twin(self, key: Key) -> bool:
-        """Return whether another task stands for this one."""
+        """Return whether another task represents this one."""
         return key in self.twins
 
     def start(self, key: Key) -> cp_model.IntVar:
-        """Give the start of a task."""
+        """Return the start of a task."""
         return self.starts[self.twins.get(key, key)]
 
     def end(self, key: Key) -> cp_model.LinearExprT:
-        """Give the end of a task, whatever it is fused or merged with."""
+        """Return the end of a task, whatever it is fused or merged with."""
         key = self.twins.get(key, key)
         duration = self.problem.tasks[key].duration
         changes = [(length - duration) * literal for literal, length in self.changes[key]]
@@ -74,7 +74,7 @@ class Variables:
         )
 
     def end_variable(self, key: Key) -> cp_model.LinearExprT:
-        """Give the end of a task in a form that intervals take."""
+        """Return the end of a task in a form that intervals accept."""
         key = self.twins.get(key, key)
         if not self.changes[key]:
             return self.start(key) + self.problem.tasks[key].duration
@@ -88,7 +88,7 @@ class Variables:
 
     @cached_property
     def changes(self) -> defaultdict[Key, list[tuple[cp_model.IntVar, int]]]:
-        """For each task, the literals that change its duration, and what it is then."""
+        """For each task, the literals that change its duration, with the resulting durations."""
         changes: defaultdict[Key, list[tuple[cp_model.IntVar, int]]] = defaultdict(list)
         for (first, second), literal in until(self.over, self.pairs.items()):
             length = self.block_duration(first, second)
@@ -100,7 +100,7 @@ class Variables:
         return changes
 
     def block_duration(self, first: Key, second: Key) -> int:
-        """Give the duration of a block that may be formed."""
+        """Return the duration of an allowed block."""
         fusing = self.problem.fusing
         return fusing.durations[fusing.firsts[first], fusing.seconds[second]]
 
@@ -111,19 +111,19 @@ class Variables:
 
     @cached_property
     def blocks(self) -> defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]]:
-        """For each first half, the literals of its blocks by their durations."""
+        """For each first half, the literals of its blocks, by duration."""
         blocks: defaultdict[Key, defaultdict[int, list[cp_model.IntVar]]] = defaultdict(lambda: defaultdict(list))
         for (first, second), literal in self.pairs.items():
             blocks[first][self.block_duration(first, second)].append(literal)
         return blocks
 
     def together(self, task: Key) -> cp_model.IntVar | None:
-        """Return whether a task runs with its partner; None if it never does."""
+        """Return the literal that a task is merged with its partner; None if it never is."""
         literals = [literal for literal, _ in self.changes[task]]
         return self.any_of(literals) if task in self.problem.partners and literals else None
 
     def any_of(self, literals: Sequence[cp_model.IntVar]) -> cp_model.IntVar:
-        """Return whether one of several literals, of which two are never true, is."""
+        """Return a literal that one of several mutually exclusive literals is true."""
         name = tuple(literal.index for literal in literals)
         if len(name) == 1:
             return literals[0]
@@ -133,7 +133,7 @@ class Variables:
         return self._any[name]
 
     def watched(self) -> list[cp_model.IntVar]:
-        """List the variables that make a solution."""
+        """List the variables that define a solution."""
         return [*self.starts.values(), *self.pairs.values(), *self.merged.values()]
 
 
@@ -143,11 +143,11 @@ def build_model(variables: Variables, edges: Sequence[Precedence], limit: int) -
     Parameters
     ----------
     variables : Variables
-        Of the model that is built.
+        The variables of the model.
     edges : sequence of Precedence
-        Precedences beside the problem's own that every schedule keeps.
+        Precedences besides the problem's own that every schedule keeps.
     limit : int
-        When all has ended at the latest.
+        The latest end of all tasks.
     """
     add_precedences(variables, edges)
     add_one_at_a_time(variables)
@@ -158,7 +158,7 @@ def build_model(variables: Variables, edges: Sequence[Precedence], limit: int) -
 
 
 def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
-    """Let every task wait for what it needs; a task merged with what it waits for does not."""
+    """Make every task wait for its predecessors, except for one that it is merged with."""
     problem = variables.problem
     lags: dict[Pair, int] = {}
     for before, after, lag in (*problem.precedences, *edges):
@@ -172,7 +172,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
 
 
 def add_one_at_a_time(variables: Variables) -> None:
-    """Let every device run one thing at a time."""
+    """Make every device run one action at a time."""
     lanes: defaultdict[int, list[cp_model.IntervalVar]] = defaultdict(list)
     for key in until(variables.over, variables.starts):
         lanes[variables.problem.tasks[key].device] += _pieces(variables, key)
@@ -181,7 +181,7 @@ def add_one_at_a_time(variables: Variables) -> None:
 
 
 def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
-    """Yield the intervals that may occupy the device for a task; a block stands with its first half."""
+    """Yield the intervals that may occupy the device for a task; a block is listed with its first half."""
     model, start, problem = variables.model, variables.start(key), variables.problem
     duration = problem.tasks[key].duration
     away = [literal for literal, _ in variables.changes[key]]
@@ -198,7 +198,7 @@ def _pieces(variables: Variables, key: Key) -> Iterator[cp_model.IntervalVar]:
 
 
 def add_blocks(variables: Variables) -> None:
-    """Start the halves of a block together, and fuse each task once at most."""
+    """Start the halves of a block together, and fuse each task at most once."""
     for (first, second), literal in until(variables.over, variables.pairs.items()):
         variables.model.add(variables.start(first) == variables.start(second)).only_enforce_if(literal)
     for key in variables.starts:
@@ -227,7 +227,7 @@ def add_memory(variables: Variables) -> None:
 
 
 def _add_memory_of_device(variables: Variables, holds: Sequence[Hold], capacity: int) -> None:
-    """Write memory as precedences where that is exact, else as a cumulative resource."""
+    """Model memory by precedences if that is exact, else as a cumulative resource."""
     queue = first_in_first_out(variables.problem, holds)
     if queue is None:
         _add_cumulative(variables, holds, capacity)
@@ -240,9 +240,9 @@ def _add_memory_of_device(variables: Variables, holds: Sequence[Hold], capacity:
 
 
 def first_in_first_out(problem: Problem, holds: Sequence[Hold]) -> list[Pair] | None:
-    """List take and return of holds that are alike and whose order is known; None if they are not so.
+    """List take and return of holds if they are equal and their order is known; None otherwise.
 
-    The order of tasks that others may be merged with is not: a merged pair may overtake.
+    The order of tasks that others may be merged with is unknown: a merged pair may overtake.
     """
     overtaken = {partner for key, partner in problem.partners.items() if problem.can_merge(key)}
     place = {
@@ -277,7 +277,7 @@ def _add_cumulative(variables: Variables, holds: Iterable[Hold], capacity: int) 
 
 
 def add_limit(variables: Variables, limit: int) -> None:
-    """End all by a limit; where nothing can be fused or merged, the windows of the starts say so."""
+    """End all tasks by a limit; if nothing can be fused or merged, the windows of the starts already ensure this."""
     if variables.problem.fusing.seconds or variables.problem.merged_durations:
         for key in variables.starts:
             variables.model.add(variables.end(key) <= limit)
@@ -295,7 +295,7 @@ def minimise_makespan(variables: Variables, edges: Iterable[Precedence], bound: 
 
 
 def tie_to_span(variables: Variables, span: cp_model.IntVar | int) -> None:
-    """Let every device end what it does within a span from its first start."""
+    """Make every device finish within a span from its first start."""
     firsts: dict[int, cp_model.IntVar] = {}
     for key in until(variables.over, variables.starts):
         device = variables.problem.tasks[key].device
@@ -314,7 +314,7 @@ def minimise_span(variables: Variables, bound: int, limit: int) -> cp_model.IntV
 
 
 def cut_by_load(variables: Variables, heads: Mapping[Key, int], tails: Mapping[Key, int], limit: int) -> None:
-    """Fuse and merge at least so much that every device's work fits between its first head and its last tail."""
+    """Require enough fusing and merging that every device's work fits between its first head and its last tail."""
     problem = variables.problem
     lanes: defaultdict[int, list[Key]] = defaultdict(list)
     for key in variables.starts:

@@ -1,4 +1,4 @@
-"""From the values of a model's variables to orders, and from orders to hints."""
+"""Converts values of a model's variables to orders, and orders to hints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key,
     Parameters
     ----------
     variables : Variables
-        Of the model that was solved.
+        The variables of the solved model.
     values : sequence of int
         The values of `Variables.watched`.
     ranks : mapping of Key to int
-        A topological order; it decides between equal starts of tasks that take no time. What takes time comes last.
+        A topological order; it decides between equal starts of tasks of no duration. A task that takes time comes last.
     """
     found = iter(values)
     begins = {key: next(found) for key in variables.starts}
@@ -49,7 +49,7 @@ def _action(variables: Variables, task: Key, halves: Mapping[Key, Key], lone: se
 
 
 def _by_originals(variables: Variables, pairs: set[tuple[Key, Key]]) -> dict[Key, Key]:
-    """Map first halves to second halves, those of twins included."""
+    """Map first halves to second halves, including those of twins."""
     twin_of = {original: twin for twin, original in variables.twins.items()}
     twins = {twin_of[first]: twin_of[second] for first, second in pairs if first in twin_of}
     return dict(pairs) | twins
@@ -70,14 +70,14 @@ def _with_partner(variables: Variables, task: Key) -> Action:
 
 
 def add_hint(variables: Variables, starts: Mapping[Action, int]) -> None:
-    """Hint at a known schedule, completely.
+    """Give a known schedule as a complete hint.
 
     Parameters
     ----------
     variables : Variables
-        Of the model.
+        The variables of the model.
     starts : mapping of Action to int
-        When each action starts, in steps.
+        The start of each action, in steps.
     """
     begins = {task: start for action, start in starts.items() for task in tasks_of(action)}
     chosen = {_name(action) for action in starts}
@@ -90,7 +90,7 @@ def add_hint(variables: Variables, starts: Mapping[Action, int]) -> None:
 
 
 def _name(action: Action) -> Key | tuple[Key, Key] | None:
-    """Name an action as the model's literals are named; None for a plain task."""
+    """Return the name of an action's literal in the model; None for a plain task."""
     if isinstance(action, Block):
         second = action.second
         return action.first, second.first if isinstance(second, Merged) else second

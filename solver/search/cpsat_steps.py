@@ -1,25 +1,25 @@
-"""Time as CP-SAT sees it: whole steps of one or more ticks."""
+"""Time in CP-SAT: whole steps of one or more ticks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from solver.block_lengths import longest_blocks, shortest_blocks
-from solver.problem import Key, Precedence, Problem, Task
+from solver.block_lengths import shortest_blocks
+from solver.problem import Key, Precedence, Problem
+from solver.resolution import LARGEST_HORIZON, Resolution
 from solver.states import Objective
-from solver.time_step import LARGEST_HORIZON
 
 
 @dataclass(frozen=True)
 class Steps:
     """A problem in steps.
 
-    Where a step divides all durations and lags, nothing is lost. Otherwise all are rounded down: every schedule, its
-    starts rounded down too, is then one of the problem in steps, so what is impossible there is impossible in ticks.
+    If a step divides all durations and lags, nothing is lost. Otherwise all are rounded down. Every schedule, with its
+    starts rounded down too, is then a schedule of the problem in steps, so anything impossible in steps is impossible
+    in ticks.
 
     Attributes
     ----------
@@ -36,47 +36,37 @@ class Steps:
     exact: bool
 
     def limit(self, ticks: int) -> int:
-        """Return which steps an objective of at most so many ticks may have."""
+        """Convert an upper limit of the objective from ticks to steps."""
         return ticks // self.size
 
     def bound(self, ticks: int) -> int:
-        """Return what an objective of at least so many ticks means in steps; nothing where steps were rounded."""
-        return -(-ticks // self.size) if self.exact else 0
+        """Convert a lower bound from ticks to the least objective in steps to ask for."""
+        return -(-ticks // self.size) if self.exact else ticks // self.size
 
     def ticks(self, bound: int, objective: Objective) -> int:
-        """Return what a bound in steps means in ticks."""
+        """Convert a bound in steps to ticks."""
         lost = 0 if self.exact or objective == "makespan" else 1  # a span ends and starts between steps
         return max(0, bound - lost) * self.size
 
 
-def in_steps(problem: Problem, edges: Iterable[Precedence]) -> tuple[Steps, list[Precedence]]:
-    """Choose the step: as coarse as loses nothing, coarser only where CP-SAT's integers would not do."""
+def in_steps(
+    problem: Problem, edges: Iterable[Precedence], enough: int = LARGEST_HORIZON
+) -> tuple[Steps, list[Precedence]]:
+    """Choose the step: as coarse as possible without loss, and coarser only if CP-SAT's integers require it.
+
+    It is also coarser if fewer steps are enough (see `Resolution.for_cpsat`): more steps take more time.
+    """
     edges = list(edges)
-    lengths = [
-        *(task.duration for task in problem.tasks.values()),
-        *longest_blocks(problem).values(),
-        *problem.merged_durations.values(),
-    ]
-    lags = [lag for _, _, lag in (*problem.precedences, *edges)]
-    size = math.gcd(*lengths, *lags, *problem.fusing.durations.values()) or 1
-    horizon = sum(lengths) + sum(lags)
-    exact = horizon // size < LARGEST_HORIZON
-    if not exact:
-        size = -(-horizon // LARGEST_HORIZON)
-    scaled = replace(
-        problem,
-        tasks={key: Task(task.device, task.duration // size) for key, task in problem.tasks.items()},
-        precedences=[(before, after, lag // size) for before, after, lag in problem.precedences],
-        moves={},  # CP-SAT lets results pass each other
-        fusing=problem.fusing.scaled(lambda duration: duration // size),
-        merged_durations={key: duration // size for key, duration in problem.merged_durations.items()},
-    )
+    lags = [lag for _, _, lag in edges]
+    resolution = Resolution.for_cpsat(problem, lags, enough)
+    size, exact = resolution.time, not resolution.loses_time(problem, lags)
+    scaled = replace(resolution.rounded(problem), moves={})  # CP-SAT lets results pass each other
     return Steps(scaled, size, exact), [(before, after, lag // size) for before, after, lag in edges]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How early each task may start and how late it may end.
+    """The earliest start and the latest end of each task.
 
     Attributes
     ----------
@@ -92,17 +82,17 @@ class Windows:
 
     @cached_property
     def least(self) -> dict[Key, int]:
-        """How long each task lasts at least, alone, merged or fused."""
+        """The least duration of each task: alone, merged or fused."""
         return least_durations(self.problem)
 
     def starts(self, limit: int) -> dict[Key, tuple[int, int]] | None:
-        """List the earliest and latest start of each task if all ends by a limit; None if that cannot be."""
+        """Return the earliest and latest start of each task if everything ends by a limit; None if impossible."""
         windows = {key: (self.heads[key], limit - self.tails[key] - self.least[key]) for key in self.problem.tasks}
         return windows if all(first <= last for first, last in windows.values()) else None
 
 
 def least_durations(problem: Problem) -> dict[Key, int]:
-    """Return how long each task lasts at least: alone, merged, or in a block."""
+    """Return the least duration of each task: alone, merged, or in a block."""
     least = {key: task.duration for key, task in problem.tasks.items()}
     for task, duration in (*shortest_blocks(problem).items(), *problem.merged_durations.items()):
         _shorten(least, problem, task, duration)
@@ -115,50 +105,21 @@ def _shorten(least: dict[Key, int], problem: Problem, task: Key, duration: int) 
 
 
 def in_chain_order(problem: Problem) -> Iterator[Precedence]:
-    """Order every chain, also where that loses schedules."""
+    """Order every chain, even if that loses schedules."""
     for chain in problem.chains:
         for before, after in pairwise(chain):
             yield before, after, 0
 
 
-def longest_paths(problem: Problem, edges: Iterable[Precedence]) -> tuple[dict[Key, int], dict[Key, int]]:
-    """Compute plain heads and tails: what the longest chains of precedences leave before and after each task.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    edges : iterable of Precedence
-        Further precedences that every schedule keeps.
-    """
-    least = least_durations(problem)
-    after: dict[Key, list[tuple[Key, int]]] = {key: [] for key in problem.tasks}
-    for source, target, lag in (*problem.precedences, *edges):
-        inside = problem.partners.get(source) == target and problem.can_merge(source)
-        after[source].append((target, -least[source] if inside else lag))  # merged, the two start together
-    ranks = topological_ranks(problem, edges)
-    if ranks is None:
-        raise ValueError("the precedences hold a circle")
-    heads = dict.fromkeys(problem.tasks, 0)
-    tails = dict.fromkeys(problem.tasks, 0)
-    for source in ranks:
-        for target, lag in after[source]:
-            heads[target] = max(heads[target], heads[source] + least[source] + lag)
-    for source in reversed(ranks):
-        for target, lag in after[source]:
-            tails[source] = max(tails[source], lag + least[target] + tails[target])
-    return heads, tails
-
-
 def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int] | None:
-    """Give each task a number above those of all it waits for; None if tasks wait in a circle."""
+    """Give each task a greater number than those of the tasks it waits for; None if there is a circle."""
     followers: dict[Key, list[Key]] = {task: [] for task in problem.tasks}
     waiting = dict.fromkeys(problem.tasks, 0)
     for before, after, _ in (*problem.precedences, *edges):
         followers[before].append(after)
         waiting[after] += 1
     ready = [task for task, count in waiting.items() if not count]
-    for task in ready:  # grows while it is walked
+    for task in ready:  # grows during the loop
         for after in followers[task]:
             waiting[after] -= 1
             if not waiting[after]:

@@ -1,4 +1,4 @@
-"""Which schedules a model allows: all, or only those of a kind in which good ones are found soon."""
+"""Kinds of schedules that a model allows: all, or only a kind in which good ones are found quickly."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Variant:
     Attributes
     ----------
     name : str
-        For people.
+        A name for people.
     pairs : tuple of (Key, Key)
-        What may share a block.
+        The pairs that may share a block.
     twins : mapping of Key to Key
         The tasks that mirror others.
     period : int or None
-        How long after one task of a chain the next follows, away from the chain's ends.
+        The time between consecutive tasks of a chain, away from the chain's ends.
     margin : int
-        How many tasks at either end of a chain need not keep the period.
+        The number of tasks at either end of a chain that need not keep the period.
     early : bool
         For spans: whether every device starts as early as it can.
     lossless : bool
-        Whether all schedules are allowed, so that what is impossible is impossible altogether.
+        Whether all schedules are allowed, so that anything impossible here is impossible in general.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Variant:
     lossless: bool = False
 
     def windows(self, windows: Windows, limit: int, horizon: int) -> dict[Key, tuple[int, int]] | None:
-        """List the earliest and the latest start of each task if every device's span keeps a limit."""
+        """Return the earliest and the latest start of each task if every device's span keeps a limit."""
         problem, heads = windows.problem, windows.heads
         if not self.early:
             return {key: (head, max(head, horizon - windows.least[key])) for key, head in heads.items()}
@@ -79,7 +79,7 @@ def variants(
     Raises
     ------
     OutOfTimeError
-        If it is over first.
+        If the time is up first.
     """
     pairs = all_pairs(problem, edges, over)
     if objective == "span":
@@ -115,7 +115,7 @@ def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> l
 def all_pairs(
     problem: Problem, edges: Iterable[Precedence], over: Callable[[], bool] = lambda: False
 ) -> tuple[Pair, ...]:
-    """List all pairs that may share a block: those of which neither half waits for the other."""
+    """List all pairs that may share a block: those in which neither half waits for the other."""
     if not problem.fusing.seconds:
         return ()
     followers = _followers(problem, edges)
@@ -132,7 +132,7 @@ def all_pairs(
 
 
 def _followers(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int]:
-    """List all that wait for each task, as the bits of a number."""
+    """Find all tasks that wait for each task, as the bits of a number."""
     edges = list(edges)
     ranks = topological_ranks(problem, edges)
     assert ranks is not None
@@ -157,7 +157,7 @@ def _by_device(problem: Problem, keys: Iterable[Key]) -> defaultdict[int, list[K
 
 
 def shifted_pairs(problem: Problem, allowed: Iterable[Pair], shifts: Iterable[int]) -> tuple[Pair, ...]:
-    """Keep the pairs whose second half is a given number of places earlier in its chain than the first half."""
+    """Keep the pairs whose second half is earlier in its chain than the first half, by one of the given shifts."""
     place = {
         key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)
     }
@@ -175,7 +175,7 @@ def mirror(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int])
     Returns
     -------
     dict of Key to Key
-        Empty if the problem is no mirror image of itself.
+        Empty if the problem is not a mirror image of itself.
     """
     image = _image(problem, heads, tails)
     if image is None or problem.devices % 2 or not _is_symmetric(problem, image):
@@ -184,7 +184,7 @@ def mirror(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int])
 
 
 def _image(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key] | None:
-    """Match each chain with the one that looks the same on the opposite device."""
+    """Match each chain with the equal one on the opposite device."""
     looks: defaultdict[object, list[Sequence[Key]]] = defaultdict(list)
     for chain in problem.chains:
         looks[_look(problem, heads, tails, chain, problem.tasks[chain[0]].device)].append(chain)
@@ -207,7 +207,7 @@ def _look(
 
 
 def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
-    """Return whether an image turns every part of a problem into another part of it."""
+    """Return whether an image maps every part of a problem to another part of it."""
     precedences = set(problem.precedences)
     capacities = list(problem.capacities)
     return (
@@ -222,7 +222,7 @@ def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
 
 
 def _fuses_alike(fusing: Fusing, image: Mapping[Key, Key]) -> bool:
-    """Return whether the images of any two halves share a block as long as theirs."""
+    """Return whether the images of any two halves share a block of the same duration."""
     if any({image[key] for key in halves} != halves.keys() for halves in (fusing.firsts, fusing.seconds)):
         return False
     firsts = {(each, fusing.firsts[image[key]]) for key, each in fusing.firsts.items()}
@@ -241,7 +241,7 @@ def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object
 
 
 def steady_period(problem: Problem) -> int:
-    """Return how long the busiest device needs for one task of each of its chains."""
+    """Return the time that the busiest device needs for one task of each of its chains."""
     loads: defaultdict[int, int] = defaultdict(int)
     for chain in problem.chains:
         task = problem.tasks[chain[0]]
@@ -250,7 +250,7 @@ def steady_period(problem: Problem) -> int:
 
 
 def add_steady_period(variables: Variables, period: int, margin: int) -> None:
-    """Let the tasks of each chain follow each other regularly, but for some at its ends."""
+    """Make the tasks of each chain follow each other regularly, except for some at its ends."""
     for chain in variables.problem.chains:
         middle = [key for key in chain[margin : len(chain) - margin] if not variables.is_twin(key)]
         for one, two in pairwise(middle):

@@ -1,8 +1,8 @@
-"""A portfolio of list schedules: fast, complete, and never beyond the memory.
+"""A portfolio of list schedules: fast, complete, and always within the memory.
 
 Each is made by one `Rule`, in the manner of Giffler and Thompson (Algorithms for solving production-scheduling
 problems, Operations Research 8(4), 1960): the device that can start something first runs the action with the least
-score. Rules differ in what they prefer, how long they wait for it, and how much memory they let themselves use.
+score. Rules differ in their preferences, in how long they wait for a preferred action, and in how much memory they use.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ NEVER = 1 << 62
 """A time that no schedule reaches."""
 
 RULES_TO_VARY = 6
-"""Noise is added to this many of the best rules."""
+"""The number of best rules that are varied with noise."""
 
 
 class Rule(NamedTuple):
-    """What a list schedule prefers. Scores are in mean durations; the least one runs.
+    """The preferences of a list schedule. Scores are in mean durations; the action with the least score runs.
 
     Attributes
     ----------
     take : float
-        Score of a task that takes memory. One that does not scores 0.
+        Score of a task that takes memory. A task that takes none scores 0.
     fill : float
         Score of a task that nothing on another device waits for, and that waits only for its own device.
     tail : float
-        How much less a task scores whose path to the end is the longest one.
+        Reduction of the score of a task with the longest path to the end.
     wait : float
-        How much more an action scores for each mean duration of idleness ahead of it.
+        Increase of an action's score for each mean duration of idle time before it.
     relief : float
-        How much less an action scores that returns memory while what would take memory is ready, but does not fit.
+        Reduction of the score of an action that returns memory, while a ready task that takes memory does not fit.
     room : float or None
-        The memory that a device lets itself use, as a multiple of what it needs to run without a break; None for all.
+        The memory that a device may use, as a multiple of the need for running without a break; None for all.
     merge : float
-        Score of a merged pair, beyond that of its first half.
+        Additional score of a merged pair, beyond that of its first half.
     window : int or None
-        How many independent groups of tasks may be under way at one time.
+        The most independent groups of tasks in progress at one time.
     """
 
     take: float = 0.5
@@ -73,12 +73,12 @@ PROVEN_RULES = (
     Rule(take=0.5, wait=4.0, room=0.7),
     Rule(take=-0.5, tail=-6.0, wait=4.0),
 )
-"""These were the best ones for some placement, limit or durations; the first ones suit most."""
+"""Each was the best rule for some placement, limit or durations; the first ones suit most."""
 
 
 @dataclass
 class _Tables:
-    """What every rule needs to know of a problem."""
+    """Data about a problem that every rule needs."""
 
     mean: float
     tails: list[int]
@@ -104,18 +104,18 @@ def greedy_schedules(
     Parameters
     ----------
     problem : Problem or CompiledProblem
-        What is scheduled.
+        The problem.
     deadline : float
-        When to stop, as `time.perf_counter` tells it.
+        When to stop, on the clock of `time.perf_counter`.
     seed : int
-        Of the noise that is added once every rule has been tried.
+        Seed of the noise that is added once every rule has been tried.
     stop : callable, optional
-        Asked between schedules whether to stop.
+        Called between schedules; if it returns True, no further one is made.
 
     Yields
     ------
     (makespan, orders)
-        Complete, without deadlock, and within the memory.
+        Each complete, free of deadlocks, and within the memory.
     """
     compiled = problem if isinstance(problem, CompiledProblem) else compile_problem(problem)
     for makespan, tokens in greedy_tokens(compiled, deadline=deadline, seed=seed, stop=stop):
@@ -125,7 +125,7 @@ def greedy_schedules(
 def greedy_tokens(
     compiled: CompiledProblem, *, deadline: float, seed: int = 0, stop: Callable[[], bool] | None = None
 ) -> Iterator[tuple[int, Tokens]]:
-    """Do as `greedy_schedules`, on strings of tokens."""
+    """Do the same as `greedy_schedules`, on strings of tokens."""
     tables = _tables(compiled)
     best = NEVER
     results: list[tuple[int, Rule]] = []
@@ -145,11 +145,11 @@ def greedy_tokens(
 def _rules(
     compiled: CompiledProblem, results: list[tuple[int, Rule]], rng: random.Random
 ) -> Iterator[tuple[Rule, random.Random | None]]:
-    """List the rules worth trying, then vary the best ones without end."""
+    """Yield the rules worth trying, then endless variations of the best ones."""
     for rule in PROVEN_RULES:
         yield rule, None
     for window in (16, 8, 4, 2, 1):
-        if not results:  # all came to a halt: let less be under way at one time
+        if not results:  # all got stuck: allow fewer groups in progress at one time
             yield Rule(take=-0.5, window=window), None
     grid = [
         Rule(take, fill, tail, wait, relief, room, merge)
@@ -224,7 +224,7 @@ def _tables(compiled: CompiledProblem) -> _Tables:
 
 
 def _groups(compiled: CompiledProblem) -> list[int]:
-    """Find the group of each task: what precedences connect, the order inside chains aside. Early ones come first."""
+    """Find the group of each task: tasks connected by precedences, ignoring the order in chains. Early groups first."""
     leader = list(range(len(compiled.keys)))
 
     def find(task: int) -> int:
@@ -245,7 +245,7 @@ def _groups(compiled: CompiledProblem) -> list[int]:
 
 
 def _tails(compiled: CompiledProblem) -> list[int]:
-    """Find the longest path from each task's start to the end, the order inside chains aside."""
+    """Find the longest path from each task's start to the end, ignoring the order inside chains."""
     tails = [0] * len(compiled.keys)
     for task in reversed(compiled.topological):
         behind = max((tails[other] + lag for other, lag in compiled.successors[task]), default=0)
@@ -260,9 +260,9 @@ def _is_filler(compiled: CompiledProblem, task: int) -> bool:
 
 
 def _returners(compiled: CompiledProblem) -> list[int]:
-    """Find, for each chain that takes memory, the chain that comes last among its descendants that return some.
+    """For each chain that takes memory, find the last chain among its descendants that return some.
 
-    Descendants on the same device, followed through the tasks of the same group; -1 where there is none.
+    Only descendants on the same device count, followed through tasks of the same group; -1 if there is none.
     """
     returners = [-1] * len(compiled.chains)
     for chain, tasks in enumerate(compiled.chains):
@@ -284,7 +284,7 @@ def _returners(compiled: CompiledProblem) -> list[int]:
 def _needed(compiled: CompiledProblem, returners: list[int], tails: list[int], loads: list[int]) -> list[int]:
     """Estimate the memory that each device needs to run without a break.
 
-    What is under way is, by Little's law, the time from take to return over the time between takes.
+    By Little's law, the number of holds in progress is the time from take to return divided by the time between takes.
     """
     needed = [0] * compiled.devices
     for chain, returner in enumerate(returners):
@@ -345,7 +345,7 @@ class _ListSchedule:
         return [min(pair) for pair in zip(own, compiled.capacities, strict=True)]
 
     def run(self, best: int, deadline: float) -> tuple[int, Tokens] | None:
-        """Make the schedule; None if it is no shorter than the best, comes to a halt, or is out of time."""
+        """Make the schedule; None if it is not shorter than the best, gets stuck, or runs out of time."""
         for chain in range(len(self.head)):
             self._look_at_head(chain)
         while self.events:
@@ -368,7 +368,7 @@ class _ListSchedule:
         return _earliest_end(self.compiled, self.tokens), self.tokens
 
     def _look_at_head(self, chain: int) -> None:
-        """See when the next task of a chain can start; wake its device if that is known."""
+        """Find when the next task of a chain can start; if known, wake its device."""
         tasks = self.compiled.chains[chain]
         place = self.head[chain]
         if place == len(tasks) or self.missing[tasks[place]]:
@@ -422,8 +422,8 @@ class _ListSchedule:
     def _fits(self, device: int, chain: int, take: int) -> bool:
         """Return whether a task may take memory.
 
-        A slot stays free for each other chain that takes some and has nothing under way: what is held already
-        may be waiting for it.
+        A slot is kept free for each other chain that takes memory and has no task in progress: memory already held may
+        depend on that chain.
         """
         compiled = self.compiled
         level = self.level[device] + take
@@ -462,7 +462,7 @@ class _ListSchedule:
             self._close_groups(tasks, end)
 
     def _announce(self, task: int, end: int) -> None:
-        """Pass on to the successors of a task when its result arrives."""
+        """Tell the successors of a task when its result arrives."""
         compiled = self.compiled
         for other, lag in compiled.successors[task]:
             self.missing[other] -= 1
@@ -481,7 +481,7 @@ class _ListSchedule:
 
 
 def _earliest_end(compiled: CompiledProblem, tokens: Tokens) -> int:
-    """Replay strings; one that waited in vain for something better may end earlier than it was made to."""
+    """Replay strings; a schedule that waited for something better that never came may now end earlier."""
     ends = [-1] * len(compiled.keys)
     count = [0] * len(compiled.chains)
     clock = [0] * compiled.devices

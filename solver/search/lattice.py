@@ -1,8 +1,8 @@
-"""Chains whose precedences join equal places: how strings of tokens run, whatever the length of the chains.
+"""Runs strings of tokens for chains of any length, if precedences join tasks at equal places of chains.
 
-The inner loops of stretching, in plain Python over flat lists and as the source that numba compiles. A string of tokens
-says nothing of how long the chains are, so the same device's string, with a part of it repeated, is one for longer
-chains; all that is needed beside it are the precedences between chains.
+These are the inner loops of stretching, in plain Python over flat lists, and at the same time the source for numba. A
+string of tokens does not depend on the length of chains, so a device's string with a part repeated is a string for
+longer chains; the only other data needed are the precedences between chains.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 Numbers: TypeAlias = list[int]
-"""Plain lists here; numpy arrays where numba compiles."""
+"""Plain lists here; NumPy arrays in compiled code."""
 
 FOREVER = 1 << 62
 """Later than every time."""
 
 DEADLOCK = -1
-"""In place of a makespan."""
+"""Returned instead of a makespan."""
 
 
 class Lattice(NamedTuple):
-    """What is the same at every place of the chains."""
+    """Data that is the same at every place of the chains."""
 
     # for each mode
     first: Numbers  # the chain that it advances
@@ -41,9 +41,9 @@ class Lattice(NamedTuple):
 
 
 class Strings(NamedTuple):
-    """Strings of tokens, and what running them brings."""
+    """Strings of tokens, and the results of running them."""
 
-    row: Numbers  # for each device, where its string begins in the lists with an entry a token; and where the last ends
+    row: Numbers  # where each device's string begins in the lists with one entry per token, and where the last ends
     mode: Numbers  # the tokens
     start: Numbers  # when each starts
     base: Numbers  # for each chain, where its tasks begin in the next list; and where the last ends
@@ -52,13 +52,13 @@ class Strings(NamedTuple):
     counts: Numbers  # how many of its tasks have run
     # for each device
     place: Numbers  # the next token
-    clock: Numbers  # when what is ahead of it ends
+    clock: Numbers  # when the tokens ahead of it end
     asleep: Numbers  # whether it waits
     stack: Numbers  # devices that can go on
 
 
 def rewind(strings: Strings) -> None:
-    """Forget what has run."""
+    """Reset all strings to their beginning."""
     for task in range(len(strings.end)):
         strings.end[task] = -1
     for chain in range(len(strings.counts)):
@@ -71,7 +71,7 @@ def rewind(strings: Strings) -> None:
 
 
 def ended(lattice: Lattice, strings: Strings, mode: int, clock: int, depth: int) -> int:
-    """Note when a token ends, and wake the devices that may wait for it; return how many are awake."""
+    """Record when a token ends, and wake the devices that may wait for it; return the number of awake devices."""
     chain = lattice.first[mode]
     part = 0
     while chain >= 0:
@@ -89,7 +89,7 @@ def ended(lattice: Lattice, strings: Strings, mode: int, clock: int, depth: int)
 
 
 def last_end(strings: Strings) -> int:
-    """Return when the last token ends; `DEADLOCK` if some have not run."""
+    """Return the end of the last token; `DEADLOCK` if some have not run."""
     last = 0
     for device in range(len(strings.clock)):
         if strings.place[device] < strings.row[device + 1]:
@@ -99,7 +99,7 @@ def last_end(strings: Strings) -> int:
 
 
 def run(lattice: Lattice, strings: Strings) -> int:
-    """Run strings at the earliest starts; return when the last token ends, `DEADLOCK` if they wait for each other."""
+    """Run strings at the earliest starts; return the end of the last token, `DEADLOCK` if they wait for each other."""
     rewind(strings)
     depth = len(lattice.capacity)
     while depth:
@@ -122,7 +122,7 @@ def run(lattice: Lattice, strings: Strings) -> int:
 
 
 def arrival(lattice: Lattice, strings: Strings, mode: int, clock: int) -> int:
-    """Find when a token can start at the earliest, or -1 if something that it waits for has not run."""
+    """Return the earliest start of a token, or -1 if a task that it waits for has not run."""
     ready = clock
     first, second, third = lattice.first[mode], lattice.second[mode], lattice.third[mode]
     chain = first
@@ -132,7 +132,7 @@ def arrival(lattice: Lattice, strings: Strings, mode: int, clock: int) -> int:
         for index in range(lattice.wait_start[chain], lattice.wait_start[chain + 1]):
             before = lattice.wait_chain[index]
             if before in (first, second, third) and strings.counts[before] == place:
-                continue  # they run as one piece
+                continue  # they are merged
             if strings.counts[before] <= place:
                 return -1
             ends = strings.end[strings.base[before] + place] + lattice.wait_lag[index]
@@ -144,11 +144,11 @@ def arrival(lattice: Lattice, strings: Strings, mode: int, clock: int) -> int:
 
 
 def repaired(lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers, made: Numbers) -> int:
-    """Rewrite strings such that they run within the memory: where none can go on, what is planned first goes first.
+    """Rewrite strings such that they run within the memory; among the tokens that can run, the first planned one runs.
 
-    ``planned`` tells when each token was meant to start, ``size`` how many tasks each chain has; ``queue`` is room for
-    the tokens that are left of each device, ``made`` for the new strings. Returns the makespan, `DEADLOCK` if no token
-    that is left can run.
+    ``planned`` has the intended start of each token, ``size`` the number of tasks of each chain; ``queue`` is space for
+    the remaining tokens of each device, ``made`` for the new strings. Return the makespan, or `DEADLOCK` if no
+    remaining token can run.
     """
     devices = len(lattice.capacity)
     rewind(strings)
@@ -178,7 +178,7 @@ def repaired(lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers
 def first_planned(
     lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers
 ) -> tuple[int, int]:
-    """Find the token that can run and is planned first: its device and its place in the queue, or −1."""
+    """Find the first planned token that can run: its device and its place in the queue, or −1."""
     best, device, place = FOREVER, -1, -1
     for other in range(len(lattice.capacity)):
         for at in range(strings.place[other], strings.row[other + 1]):
@@ -189,7 +189,7 @@ def first_planned(
 
 
 def can_run(lattice: Lattice, strings: Strings, size: Numbers, mode: int, device: int) -> bool:
-    """Return whether a token fits the memory, has tasks left, and what it waits for has run."""
+    """Return whether a token fits the memory, has tasks left, and does not wait for a task that has not run."""
     if lattice.take[mode] > strings.asleep[device]:
         return False
     chain = lattice.first[mode]
@@ -205,7 +205,7 @@ def can_run(lattice: Lattice, strings: Strings, size: Numbers, mode: int, device
 def put_next(
     lattice: Lattice, strings: Strings, size: Numbers, queue: Numbers, made: Numbers, device: int, at: int
 ) -> bool:
-    """Run the token at a place of a device's queue, if it can, and close the gap that it leaves."""
+    """Run the token at a place of a device's queue, if it can run, and close the gap that it leaves."""
     token = queue[at]
     mode = strings.mode[token]
     if not can_run(lattice, strings, size, mode, device):
@@ -231,4 +231,4 @@ def put_next(
 
 
 FUNCTIONS = (arrival, rewind, ended, last_end, run, can_run, put_next, first_planned, repaired)
-"""What numba compiles, each behind those that it uses."""
+"""The functions that numba compiles, each after those that it uses."""

@@ -1,10 +1,10 @@
 """Local search for every placement: simulated annealing on each device's string of tokens.
 
-A move changes one device's string; a decoder postpones what does not fit the memory or comes ahead of what it needs,
-and a replay computes the new times. Moves cross the arcs of a critical path that a machine, not a precedence, makes
-tight (van Laarhoven, Aarts and Lenstra, Job shop scheduling by simulated annealing, Operations Research 40(1), 1992;
-insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). Where actions may be joined, moves
-also fuse, merge and split them.
+A move changes one device's string; a decoder postpones tokens that do not fit the memory or come before their
+predecessors, and a replay computes the new times. Moves cross the arcs of a critical path that a machine, not a
+precedence, makes tight (van Laarhoven, Aarts and Lenstra, Job shop scheduling by simulated annealing, Operations
+Research 40(1), 1992; insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). If actions may
+be joined, moves also fuse, merge and split them.
 """
 
 from __future__ import annotations
@@ -13,49 +13,51 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
+from solver import jit
+from solver.jit import interpreted
 from solver.problem import Action, Orders, Problem
-from solver.search import annealing, jit
+from solver.random_numbers import draw, state_of
+from solver.search import annealing
 from solver.search.annealing import AGE, BEST, COPIES, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
-from solver.search.jit import interpreted
 from solver.search.state import OnSolution
 from solver.states import Objective
 
 LARGEST_JITTED = 1 << 55
-"""Beyond this length of a schedule, its cost (a multiple) might not fit 64 bits."""
+"""For longer schedules, the cost, which is a multiple of the length, might not fit 64 bits."""
 
 PER_DEVICE = (
     *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
     *("best_length", "tied", "period"),
 )
-"""The lists of `State` with an entry a device."""
+"""The lists of `State` with one entry per device."""
 
 ELITE = 4
-"""How many good schedules are kept to start again from."""
+"""The number of good schedules kept for restarts."""
 
 JOINT_SHARE = 30
-"""Of a hundred moves, so many fuse, merge or split where that is possible."""
+"""Percentage of moves that fuse, merge or split, if possible."""
 
 SMALLEST = 400
-"""A move of a small problem takes as long as if it had so many tasks more."""
+"""Fixed cost of a move, in tasks: a move takes as long as if the problem had this many more tasks."""
 
 BATCH_SECONDS = 0.05
-"""About how long the search runs before it looks at the clock again."""
+"""Approximate seconds between two checks of the clock."""
 
 
 SLOWER_TIED = 2
-"""A move of a schedule of which a part repeats changes all copies, which takes so many times as long."""
+"""Time factor of a move that changes all copies of a repeating part."""
 
 TOO_LONG = 2.0
-"""Batches that take so many times as long are cut up."""
+"""Batches that take longer than planned by this factor are divided."""
 
 FIRST_PART = 8
-"""Without numba, this part of the first batch shows how long a move takes."""
+"""Without numba, one part in this many of the first batch is used to time a move."""
 
 
 class NoStartError(ValueError):
-    """There was no schedule to start from, and none was found in time."""
+    """No schedule was given to start from, and none was found in time."""
 
 
 def improve(
@@ -75,26 +77,26 @@ def improve(
     Parameters
     ----------
     problem : Problem or CompiledProblem
-        What is scheduled.
+        The problem.
     starts : sequence of Orders
-        Schedules to start from; those that deadlock or do not fit the memory are left out. If none is left, greedy
+        Schedules to start from; those that deadlock or do not fit the memory are dropped. If none is left, greedy
         schedules are made.
     target : int
-        A lower bound: no schedule that is as short can be improved.
+        A lower bound: a schedule of this length cannot be improved.
     deadline : float
-        When to stop, as `time.perf_counter` tells it.
+        When to stop, on the clock of `time.perf_counter`.
     stop : callable, optional
-        Asked every few hundredths of a second whether to stop.
+        Called every few hundredths of a second; the search stops when it returns True.
     seed : int
-        Decides everything that is drawn. Two runs differ only in how far they come in their time.
+        Seed of all random numbers. Two runs with one seed differ only in how far they get in their time.
     on_solution : callable, optional
-        Told of each better schedule: its length and its orders.
+        Called with the length and the orders of each better schedule.
     objective : {"makespan", "span"}
         The last end, or the longest time from a device's first start to its last end (each device starts as early as
         it can).
     compiled : bool or None
-        Whether numba compiles the inner loops; by default what it has compiled is used, and what it has not is compiled
-        by a process of its own, for later.
+        Whether numba compiles the inner loops; by default, compiled loops are used if available, and otherwise a
+        separate process compiles them for later.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def improve(
 def _greedy_start(
     problem: CompiledProblem, target: int, seed: int, deadline: float, stop: Callable[[], bool] | None
 ) -> list[Tokens]:
-    """Make a greedy schedule: the best one of a tenth of the time, or the first one behind it."""
+    """Make a greedy schedule: the best one within a tenth of the time, or the first one after that."""
     enough = perf_counter() + min(2.0, 0.1 * (deadline - perf_counter()))
     best: list[Tokens] = []
 
@@ -146,35 +148,8 @@ def _greedy_start(
     return best
 
 
-def orders_from(problem: Problem, orders: Orders) -> tuple[int, list[list[Action]]] | None:
-    """Make given orders a start for the search.
-
-    The tasks of each chain are numbered anew in the order in which they occur; an action that must come later for its
-    memory or its inputs is put off.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is scheduled.
-    orders : Orders
-        In the problem's actions.
-
-    Returns
-    -------
-    (int, orders) or None
-        The makespan and the new orders; None if they cannot be made to fit.
-    """
-    compiled = compile_problem(problem)
-    tokens = tokens_from(compiled, orders)
-    if tokens is None:
-        return None
-    search = LocalSearch(compiled, 0, span=False, jitted=False)
-    search.add([tokens])
-    return (search.best, search.orders()) if search.elite else None
-
-
 class LocalSearch:
-    """The search's arrays, its best schedules, and how it is cooled and started again."""
+    """The search: its arrays, its best schedules, its cooling and its restarts."""
 
     def __init__(
         self,
@@ -194,15 +169,13 @@ class LocalSearch:
                 self.functions, self.is_jitted = functions, True
         self.fixed = self._packed(_fixed(problem), Fixed)
         self.state = self._packed(_state(problem), State)
-        self.state.slots[RANDOM] = seed % 2147483646 + 1
-        for _ in range(8):
-            annealing.draw(self.state.slots, 2)
+        self.state.slots[RANDOM] = state_of(seed)
         self.elite: list[tuple[int, Tokens]] = []
         self.copies = 0
         self.begins: list[int] = []
         self.periods: list[int] = []
         self.rounds = 0
-        self.per_move: float | None = None  # the seconds that a move has taken
+        self.per_move: float | None = None  # measured seconds per move
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
         self.has_joint = len(problem.modes) > len(problem.chains)
 
@@ -219,11 +192,11 @@ class LocalSearch:
         return self.elite[0][0]
 
     def orders(self) -> list[list[Action]]:
-        """Name the actions of the best schedule."""
+        """Return the orders of the best schedule."""
         return self.problem.orders(self.elite[0][1])
 
     def add(self, starts: Iterable[Tokens]) -> None:
-        """Keep those starts that are valid, the best first."""
+        """Keep the valid starts, best first."""
         for tokens in starts:
             length = self.load(tokens)
             if length is not None:
@@ -237,7 +210,7 @@ class LocalSearch:
             del self.elite[ELITE:]
 
     def load(self, tokens: Tokens) -> int | None:
-        """Make strings the schedule that is searched from; return its length, or None if they are not valid."""
+        """Make strings the current schedule; return its length, or None if they are not valid."""
         fixed, state, functions = self.fixed, self.state, self.functions
         slots = state.slots
         slots[COPIES] = 0
@@ -260,11 +233,11 @@ class LocalSearch:
         return int(slots[WORTH])
 
     def tie(self, begins: Sequence[int], sizes: Sequence[int], copies: int) -> None:
-        """Keep a part of each row repeating: where it begins, how many places it has, and how often it is there."""
+        """Keep a part of each row repeating: its first place and its size for each row, and the number of copies."""
         self.copies, self.begins, self.periods = copies, list(begins), list(sizes)
 
     def with_ties(self, tokens: Tokens) -> Iterator[tuple[list[int], int, int]]:
-        """List strings with the place where what repeats begins, and how many places one copy has."""
+        """Yield strings with the place where the repeating part begins, and the number of places of one copy."""
         for string, begin, size in zip(tokens, self.begins, self.periods, strict=True):
             yield string, begin_of_copies(string, size, self.copies, begin), size
 
@@ -290,13 +263,13 @@ class LocalSearch:
         return all(number == len(self.problem.chains[chain]) for chain, number in count.items())
 
     def compile_moves(self) -> None:
-        """Make no move, for which all that makes moves is compiled."""
+        """Compile everything that makes moves, by a run without moves."""
         if self.is_jitted:
             share = JOINT_SHARE if self.has_joint else 0
             self.functions["anneal"](self.fixed, self.state, 0, 1.0, 1.0, self.mean, 0, share, self.span)
 
     def run(self, target: int, over: Callable[[], bool], on_better: Callable[[], None]) -> None:
-        """Anneal again and again, in longer and longer rounds."""
+        """Anneal repeatedly, in longer and longer rounds."""
         while self.best > target and not over():
             self.run_round(target, over, on_better)
 
@@ -307,14 +280,14 @@ class LocalSearch:
         on_better: Callable[[], None],
         seconds: float | None = None,
     ) -> None:
-        """Anneal once, for so many seconds, or for longer than the times before."""
+        """Anneal once, for the given seconds, or for longer than the rounds before."""
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
         batch = max(1, int(per_second * BATCH_SECONDS / (SLOWER_TIED if self.copies else 1)))
-        which = 0 if number == 0 or annealing.draw(slots, 3) else annealing.draw(slots, len(self.elite))
+        which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
         self.load(self.elite[which][1])
         batches = min(100, 20 * 2 ** (number // 3)) if seconds is None else max(1, int(seconds / BATCH_SECONDS))
-        # the more moves a round has for each task, the hotter it may start and still settle
+        # a round with more moves per task can start hotter and still settle
         heat = min(8.0, max(0.4, batches * batch / self.size / 40))
         self._round(batches, batch, heat * (1.0, 0.5, 0.25)[number % 3], target, over, on_better)
         self.rounds += 1
@@ -347,7 +320,7 @@ class LocalSearch:
         self.keep(int(state.slots[WORTH]), tokens_in(self.fixed, state.mode, state.length))
 
     def _moves_at_once(self, batch: int) -> int:
-        """Count the moves before the next look at the clock: fewer than a batch where that has turned out too long."""
+        """Return the moves until the next check of the clock: less than a batch if batches proved too long."""
         if self.per_move is None:
             return batch if self.is_jitted else max(1, batch // FIRST_PART)
         if self.per_move * batch <= TOO_LONG * BATCH_SECONDS:
@@ -356,7 +329,7 @@ class LocalSearch:
 
 
 def begin_of_copies(string: Sequence[int], size: int, copies: int, near: int) -> int:
-    """Find the place nearest to another at which a part of a string begins that is there so many times in turn."""
+    """Find the place nearest to another at which a part of a string begins with this many consecutive copies."""
     wanted = size * (copies - 1)
     alike = 0
     found = [near] if not wanted else []
@@ -421,7 +394,7 @@ def _fixed(problem: CompiledProblem) -> Fixed:
 
 
 def _rows(lists: Sequence[Sequence[Any]]) -> tuple[list[int], list[Any]]:
-    """Put lists one behind another; return where each begins, and where the last one ends."""
+    """Concatenate lists; return where each begins and where the last one ends, and the concatenation."""
     starts = [0]
     flat: list[Any] = []
     for numbers in lists:

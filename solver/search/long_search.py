@@ -1,9 +1,9 @@
-"""Schedules of problems that repeat, from those of shorter ones.
+"""Makes schedules of problems that repeat from schedules of shorter problems.
 
-What a schedule of many tasks a chain loses, it loses at its ends, and short strings anneal better than long ones. So a
-short problem is searched, and what it ends with is stretched. A schedule that has been annealed does not repeat
-anywhere by itself. So a steady state is found on a circle and inserted at a moment of it, or unrolled by itself where
-memory is tight; then there is a part that repeats, and annealing leaves it alone while it works on the ends.
+A schedule with many tasks per chain loses time only at its ends, and short strings anneal better than long ones. So a
+short problem is searched, and its result is stretched. An annealed schedule has no repeating part by itself. So a
+steady state is found on a circle and inserted at some moment, or unrolled by itself if memory is tight. Then there is a
+repeating part, and annealing works on the ends and leaves that part unchanged.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
+from solver.budget import FIRST_TURNS, ROUND_TRIPS, WHERE_TO_CUT, Budget
 from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
 from solver.repetition import LONG, Repetition, is_regular, shortened
+from solver.resolution import Resolution
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.slots import SlotSearch, Turned
+from solver.search.slots import SlotSearch, TripSchedule
 from solver.search.state import Progress, Search
 from solver.search.steady import SteadySearch
 from solver.search.stretching import (
@@ -38,59 +40,53 @@ from solver.search.stretching import (
 )
 
 SHORTEST = 8
-"""Of fewer tasks of each chain there is nothing to be left out."""
+"""Chains shorter than this cannot be shortened."""
 
 MIDDLE = 3
-"""A schedule with so many tasks of each chain for every device has room for a steady middle."""
+"""Tasks of each chain per device with which a schedule has room for a steady middle."""
 
 HALVES = (2, 3, 4)
-"""Steady states are inserted into schedules with half as many tasks of each chain for every device."""
+"""Sizes of the schedules that steady states are inserted into: half of this many tasks of each chain per device."""
 
 TURN = 0.5
-"""Seconds that each part of a turn takes at least."""
+"""Least seconds of each part of a turn."""
 
-PARTS, FIRST_SHARE = 3, 0.4
-"""A turn has three parts at most (annealing, inserting, annealing); all first turns take this part of the time."""
+PARTS = 3
+"""The most parts of a turn: annealing, inserting, annealing."""
 
 GREEDY_TURN = 1.0
 """Seconds for list schedules of a short problem."""
 
 LOOSER = (1.0, 1.005, 1.01, 1.02)
-"""Periods that are tried, in multiples of the work of the busiest device."""
+"""Periods to try, in multiples of the work of the busiest device."""
 
 LARGEST_WHOLE = 20_000
-"""With more tasks than this the whole itself is not annealed: a move takes too long."""
-
-SHARE_TO_STRETCH = 0.1
-"""Where a schedule is cut best is looked for in at most this part of the time that is left."""
+"""Above this many tasks, the whole problem is not annealed: a move takes too long."""
 
 ATTEMPTS = 3
-"""Where no steady state fits the memory after so many attempts, none is looked for any more."""
+"""Attempts to find a steady state that fits the memory before giving up."""
 
 COPIES_TIED = 3
-"""So many copies at least of a part that repeats are annealed together."""
+"""The least number of copies of a repeating part that are annealed together."""
 
 INSERTS, KEPT = 12, 3
-"""A steady state is inserted at so many moments in one turn, and so many of the schedules are kept."""
+"""Moments per turn at which a steady state is inserted, and the number of resulting schedules kept."""
 
 LEAST_INSERTS = 3
-"""After so many in vain the clock counts."""
+"""Failed inserts allowed before the deadline applies."""
 
 INSERTS_TO_STRETCH = 4
-"""And at so many only to be repeated."""
-
-TURNING_SHARE = 0.6
-"""At most this part of a turn steady states of jobs that go out and back are looked for, before one is annealed."""
+"""Insert positions tried when only a repeatable schedule is needed."""
 
 Starts = Callable[[Problem], Iterable[Orders]]
-"""Gives schedules of a short problem to start from."""
+"""Returns schedules of a short problem to start from."""
 
 Write = Callable[[int], Problem]
-"""Writes the problem with so many tasks of each chain."""
+"""Writes the problem with a given number of tasks of each chain."""
 
 
 class Stretched(NamedTuple):
-    """A schedule of few tasks a chain, stretched."""
+    """A stretched schedule of a short problem."""
 
     length: int
     periodic: Periodic
@@ -104,11 +100,11 @@ class Short:
     Attributes
     ----------
     size : int
-        How many tasks each chain has.
+        The number of tasks of each chain.
     problem : Problem
-        It.
+        The problem.
     compiled : CompiledProblem
-        In whole numbers.
+        The problem in whole numbers.
     """
 
     size: int
@@ -118,16 +114,16 @@ class Short:
 
 @dataclass
 class Workshop:
-    """A short problem with the schedules of it that are worked on.
+    """A short problem, and the search for its schedules.
 
     Attributes
     ----------
     short : Short
         The problem.
     runner : Runner
-        Of its strings.
+        Runs its strings.
     local : LocalSearch
-        Its best schedules.
+        Its local search, with the best schedules.
     has_started : bool
         Whether list schedules have been made.
     """
@@ -139,13 +135,13 @@ class Workshop:
 
     @classmethod
     def of(cls, short: Short, seed: int) -> Workshop:
-        """Begin without any schedule, with compiled loops where they are there."""
+        """Start without any schedule, with compiled loops if available."""
         return cls(
             short, Runner(short.compiled, may_compile=False), LocalSearch(short.compiled, seed + short.size, span=False)
         )
 
     def renew(self, seed: int) -> None:
-        """Take compiled loops where they have been compiled meanwhile."""
+        """Switch to compiled loops if they have become available."""
         if self.local.is_jitted:
             return
         local = LocalSearch(self.short.compiled, seed, span=False)
@@ -157,18 +153,18 @@ class Workshop:
 
 @dataclass
 class Tied:
-    """A schedule of which a part repeats, with few copies of it, and how it is worked on.
+    """A schedule with a repeating part, shortened to a few copies of it, which are annealed alike.
 
     Attributes
     ----------
     found : Stretched
         The schedule with all copies.
     copies : int
-        How many there are here.
+        The number of copies here.
     growth : int
-        What each further one adds.
+        The length that each further copy adds.
     workshop : Workshop
-        Where it is annealed, all copies alike.
+        Anneals the schedule, with all copies alike.
     """
 
     found: Stretched
@@ -179,28 +175,28 @@ class Tied:
 
 @dataclass
 class Route:
-    """A way to a schedule.
+    """A way to find schedules.
 
     Attributes
     ----------
     take_turn : callable
-        ``take_turn(route, seconds)``; each part of the turn takes so many seconds.
+        ``take_turn(route, seconds)``, with the seconds of each part of the turn.
     before : Workshop or None
         The short problem into whose schedules a steady state is inserted.
     middle : Workshop
         The problem whose schedules are stretched.
     best : int or None
-        The least length that it has come to, stretched.
+        The least length of a stretched schedule so far.
     slots : SlotSearch or None
-        Looks for steady states where memory is a row of slots.
+        Finds steady states if memory is a row of slots.
     found : Stretched or None
-        The schedule of that length, if a part of it repeats.
+        The schedule of that length, if it has a repeating part.
     tied : Tied or None
-        The last one of these that was annealed with all copies alike.
+        The last of these schedules that was annealed with all copies alike.
     brought : dict of bool
-        Whether the last turn of that kind (copies alike, or not) made it better; true ahead of the first.
+        Whether the last turn of each kind (copies alike, or not) improved the route; true before the first.
     last : bool
-        Of which kind the last turn was.
+        The kind of the last turn.
     """
 
     take_turn: Callable[[Route, float], None]
@@ -214,12 +210,12 @@ class Route:
     last: bool = True
 
     def take(self, found: Stretched) -> None:
-        """Keep a schedule of which a part repeats, if it is the best one and annealing would not leave it alone."""
+        """Keep the best schedule, unless its period has one task per chain, which annealing leaves unchanged."""
         if found.length == self.best:
             self.found = found if found.periodic.tasks > 1 else None
 
-    def works_on_ends_next(self) -> bool:
-        """Choose whether copies are kept alike in the next turn: by turns, but what brought nothing waits."""
+    def anneals_tied_copies_next(self) -> bool:
+        """Choose whether the next turn keeps copies alike: the kinds alternate, but one that brought nothing waits."""
         other = not self.last
         if self.found is None:
             self.last = False
@@ -231,25 +227,25 @@ class Route:
 class LongSearch:
     """Searches shorter problems for the schedule of one that repeats.
 
-    There are several ways to begin: a steady state by itself, one that is inserted into a schedule of few tasks a
-    chain, list schedules. Which suits a problem shows in what comes of it. So all take a turn, the better half of them
-    takes another, twice as long, and so on (successive halving: Karnin, Koren and Somekh, Almost optimal exploration in
+    There are several routes: a steady state by itself, a steady state inserted into a schedule of a short problem, list
+    schedules. Which one suits a problem is only seen in the results. So all routes take a turn, the better half takes
+    another one, twice as long, and so on (successive halving: Karnin, Koren and Somekh, Almost optimal exploration in
     multi-armed bandits, 2013), until one has all the time.
 
     Parameters
     ----------
     search : Search
-        Of the whole; it gets whatever is found.
+        The search for the whole problem; it receives all results.
     seed : int
-        Of all that is drawn.
+        Seed of all random numbers.
     starts : callable
-        Gives schedules of a shorter problem to start from, beside list schedules.
+        Returns schedules of a shorter problem to start from, besides list schedules.
     write : callable, optional
-        Writes the problem with so many tasks of each chain; by default the first ones of the whole.
+        Writes the problem with a given number of tasks of each chain; by default the first ones of the whole.
     lane : (int, int)
-        Which of several such searches this is, and how many there are: they share the ways to begin between them.
+        The number of this search among several, and their count: they divide the routes among themselves.
     length : int, optional
-        How many tasks each chain of the whole has, where only the first are written down.
+        The number of tasks of each chain of the whole, if only the first ones are written out.
     """
 
     def __init__(
@@ -262,8 +258,8 @@ class LongSearch:
         length: int | None = None,
     ) -> None:
         self.search, self.seed, self.starts, self.lane = search, seed, starts, lane
-        self.write = write or self._first
-        problem = search.problem
+        self.write = write
+        problem = search.rounded
         self.length = length or len(problem.chains[0])
         self.devices = problem.devices
         self.middle = MIDDLE * self.devices if stretches(self.length, self.devices) else self.length
@@ -280,23 +276,23 @@ class LongSearch:
         self.likely: int | None = None
 
     def beside(self, number: int, lanes: int) -> LongSearch:
-        """Make another one of so many that share the ways to begin."""
+        """Make another one of several searches that divide the routes among themselves."""
         return LongSearch(self.search, self.seed + number, self.starts, self.write, (number, lanes), self.length)
 
     @property
     def stretches(self) -> bool:
-        """Whether the whole is so much longer than a steady middle that shorter problems are searched in its place."""
+        """Whether the whole is so long, compared with a steady middle, that shorter problems are searched instead."""
         return self.middle < self.length
 
     def _first(self, size: int) -> Problem:
         if size == self.length:
-            return self.search.problem
-        part = shortened(self.search.problem, size)
+            return self.search.rounded
+        part = shortened(self.search.rounded, size)
         assert part is not None
         return part.problem
 
     def begin(self) -> None:
-        """Stretch the schedules that there are to start from, as far as there is time."""
+        """Stretch the given starts, as time permits."""
         with suppress(OutOfTimeError):
             self._add_starts(self._workshop(self.middle))
 
@@ -306,12 +302,12 @@ class LongSearch:
             self.take_turn()
 
     def run_until(self, deadline: float) -> None:
-        """Let routes take turns until a moment, or until the search is done."""
+        """Let routes take turns until a deadline, or until the search is done."""
         while not self.search.done() and perf_counter() < deadline:
             self.take_turn()
 
     def take_turn(self) -> None:
-        """Let the next route take its turn; behind the last one the better half goes on.
+        """Let the next route take its turn; after the last one, the better half continues.
 
         Raises
         ------
@@ -325,12 +321,12 @@ class LongSearch:
                 workshop.renew(self.seed + self.turns)
         self.turns += 1
         before = route.best
-        works_on_ends = route.works_on_ends_next()
-        if works_on_ends:
+        tied_copies = route.anneals_tied_copies_next()
+        if tied_copies:
             self._work_on_ends(route, PARTS * self.seconds)
         else:
             route.take_turn(route, self.seconds)
-        route.brought[works_on_ends] = route.best != before
+        route.brought[tied_copies] = route.best != before
         self.left.append(route)
 
     def _better_half(self) -> list[Route]:
@@ -341,7 +337,7 @@ class LongSearch:
         return ranked[: -(-len(ranked) // 2)]
 
     def _routes(self, number: int, of: int) -> list[Route]:
-        """List the ways to begin."""
+        """List the routes."""
         makers: list[Callable[[], Route]] = []
         slots = self._slot_search()
         is_tight = slots is not None and slots.needed > LOOSER[-1] * self.load
@@ -355,27 +351,27 @@ class LongSearch:
         chosen = [maker for place, maker in enumerate(makers) if (place - number) % of == 0] or makers
         if slots is not None:
             chosen.insert(0, partial(self._turning, slots))
-        self.seconds = max(TURN, FIRST_SHARE * self.search.seconds_left / PARTS / len(chosen))
+        self.seconds = max(TURN, FIRST_TURNS.within(self.search.seconds_left) / PARTS / len(chosen))
         return [maker() for maker in chosen]
 
     def _inserting(self, size: int) -> Route:
         return Route(self._insert, self._workshop(self.middle), self._workshop(size))
 
     def _slot_search(self) -> SlotSearch | None:
-        """Make a search for steady states of jobs that go out and back; None where there are none to be found."""
+        """Make a search for steady states of jobs that go out and back; None if none can be found."""
         runner = Runner(self._short(self.middle).compiled, may_compile=False)
         slots = SlotSearch(runner, self.length, self.seed, may_compile=False, stop=self.search.done)
         return slots if slots.track is not None else None
 
     def look_for_turns(self) -> None:
-        """Look for steady states of jobs that go out and back, and offer the best, as far as there is time."""
+        """Find steady states of jobs that go out and back, and offer the best, as time permits."""
         with suppress(OutOfTimeError):
             slots = self._slot_search()
             if slots is not None and slots.is_possible:
-                self._look_for_turns(self._turning(slots), slots, FIRST_SHARE * self.search.seconds_left)
+                self._look_for_turns(self._turning(slots), slots, FIRST_TURNS.within(self.search.seconds_left))
 
     def _turning(self, slots: SlotSearch) -> Route:
-        """Anneal the whole, or as many tasks of each chain as leave whole periods to be repeated."""
+        """Anneal the whole, or a number of tasks of each chain that leaves whole periods to repeat."""
         size = self.length
         if len(self.search.problem.chains) * self.length > LARGEST_WHOLE:
             size = min(size, self.middle + (self.length - self.middle) % slots.jobs)
@@ -383,7 +379,7 @@ class LongSearch:
         return Route(self._turn, self._workshop(size), slots=slots)
 
     def _turn(self, route: Route, seconds: float) -> None:
-        """Look for steady states of jobs that go out and back, and anneal what is made of them."""
+        """Find steady states of jobs that go out and back, and anneal the schedules made of them."""
         slots = route.slots
         assert slots is not None
         if not slots.is_jitted:
@@ -392,11 +388,11 @@ class LongSearch:
         if not slots.is_possible:
             return
         until = self.search.until(PARTS * seconds)
-        self._look_for_turns(route, slots, TURNING_SHARE * PARTS * seconds)
+        self._look_for_turns(route, slots, ROUND_TRIPS.within(PARTS * seconds))
         self._anneal(route.middle, until - perf_counter(), route)
 
     def _look_for_turns(self, route: Route, slots: SlotSearch, seconds: float) -> None:
-        """Look for steady states until for as long again nothing better has been found."""
+        """Look for steady states until no better one was found for as long as the search took before."""
         began = last = perf_counter()
         until = self.search.until(seconds)
 
@@ -417,10 +413,10 @@ class LongSearch:
             tokens = slots.unrolled(slots.best.steady, slots.best.first, less)
             route.middle.local.add([] if tokens is None else [tokens])
 
-    def _offer_turned(self, route: Route, slots: SlotSearch, turned: Turned) -> None:
-        """Offer the schedule that is made of a steady state."""
+    def _offer_turned(self, route: Route, slots: SlotSearch, turned: TripSchedule) -> None:
+        """Offer the schedule made of a steady state."""
         route.best = turned.length if route.best is None else min(route.best, turned.length)
-        if self.search.best is not None and turned.length >= self.search.best:
+        if self.search.best_in_steps is not None and turned.length >= self.search.best_in_steps:
             return
         if isinstance(self.search, UnwrittenSearch):
             made = slots.periodic(turned)
@@ -433,7 +429,7 @@ class LongSearch:
 
     def _short(self, size: int) -> Short:
         if size not in self.shorts:
-            problem = self.write(size)
+            problem = self._first(size) if self.write is None else self.search.resolution.rounded(self.write(size))
             self.shorts[size] = Short(size, problem, compile_problem(problem, deadline=self.search.deadline))
         return self.shorts[size]
 
@@ -441,7 +437,7 @@ class LongSearch:
         return Workshop.of(self._short(size), self.seed)
 
     def _add_starts(self, workshop: Workshop, route: Route | None = None) -> None:
-        """Add the schedules that there are to start from, and stretch the shortest that can be."""
+        """Add the given starts, and stretch the shortest one that can be stretched."""
         longest, began = 0.0, perf_counter()
         for orders in self.starts(workshop.short.problem):
             self._add(workshop, orders)
@@ -459,7 +455,7 @@ class LongSearch:
             workshop.local.add([tokens])
 
     def _start(self, workshop: Workshop, route: Route) -> None:
-        """Gather schedules to begin with, once."""
+        """Collect schedules to start from, once."""
         if workshop.has_started:
             return
         workshop.has_started = True
@@ -468,17 +464,17 @@ class LongSearch:
         enough = self.search.until(GREEDY_TURN)
         for _, tokens in greedy_tokens(compiled, deadline=enough, seed=self.seed, stop=self.search.done):
             local.add([tokens])
-        if not local.elite:  # one at least, whatever the time
+        if not local.elite:  # at least one, whatever the time
             made = next(greedy_tokens(compiled, deadline=self.search.deadline, stop=self.search.done), None)
             local.add([] if made is None else [made[1]])
         self._stretch_best(workshop, route)
 
     def _least(self, makespan: int, size: int) -> int:
-        """Return the least length of a schedule that is stretched: every task of each chain adds the largest load."""
+        """Return the least length of a stretched schedule: every task of each chain adds the largest load."""
         return makespan + (self.length - size) * self.load
 
     def _list(self, route: Route, seconds: float) -> None:
-        """Anneal what there is to start from, list schedules, and what others have found."""
+        """Anneal the given starts, list schedules, and the results of others."""
         workshop = route.middle
         begins = not workshop.has_started
         self._start(workshop, route)
@@ -491,10 +487,10 @@ class LongSearch:
         self._anneal(workshop, 2 * seconds, route)
 
     def _anneal(self, workshop: Workshop, seconds: float, route: Route) -> None:
-        """Anneal for some rounds; stretch what is better than before."""
+        """Anneal for some rounds; stretch each improvement."""
         until = self.search.until(seconds)
         local, size = workshop.local, workshop.short.size
-        target = self.search.bound - (self.length - size) * self.load
+        target = self.search.target - (self.length - size) * self.load
 
         def tell() -> None:
             if size == self.length:
@@ -507,7 +503,7 @@ class LongSearch:
                 self._stretch_best(workshop, route)
 
     def _insert(self, route: Route, seconds: float) -> None:
-        """Anneal a short problem, insert a steady state where it stands, and anneal that."""
+        """Anneal a short problem, insert a steady state that fits its state at some moment, and anneal the result."""
         before, middle = route.before, route.middle
         assert before is not None
         self._start(before, route)
@@ -542,7 +538,7 @@ class LongSearch:
             if tokens is not None and length is not None:
                 found.append((length, tokens))
                 if length <= timed.makespan + more * steady.least_period:
-                    break  # nothing is lost by it
+                    break  # nothing is lost
         return sorted(found, key=lambda each: each[0])
 
     def _unroll(self, route: Route, seconds: float) -> None:
@@ -569,14 +565,14 @@ class LongSearch:
         return False
 
     def _work_on_ends(self, route: Route, seconds: float) -> None:
-        """Anneal the best schedule of which a part repeats, with few copies of that, which are kept alike."""
+        """Anneal the best schedule with a repeating part, with a few copies of that part, which are kept alike."""
         assert route.found is not None
         if route.tied is None or route.tied.found is not route.found:
             route.tied = self._tied(route.middle.runner, route.found)
         tied = route.tied
         workshop, until = tied.workshop, self.search.until(seconds)
         workshop.renew(self.seed + self.turns)
-        target = self.search.bound - (tied.found.copies - tied.copies) * tied.growth
+        target = self.search.target - (tied.found.copies - tied.copies) * tied.growth
 
         def over() -> bool:
             return perf_counter() > until or self.search.done()
@@ -585,7 +581,7 @@ class LongSearch:
             workshop.local.run_round(target, over, partial(self._stretch_tied, route, tied), seconds)
 
     def _tied(self, runner: Runner, found: Stretched) -> Tied:
-        """Take as many copies as show what all of them take, and a few at least."""
+        """Take enough copies to show the length of all of them, and at least a few."""
         lengths = [runner.makespan(found.periodic.unrolled(copies + 1)) or 0 for copies in range(MANY_COPIES)]
         growth = (lengths[MANY_COPIES - 1] - lengths[FEW_COPIES - 1]) // (MANY_COPIES - FEW_COPIES)
         steady = (
@@ -602,7 +598,7 @@ class LongSearch:
         return Tied(found, copies, growth, workshop)
 
     def _stretch_tied(self, route: Route, tied: Tied) -> None:
-        """Offer what annealing has made of a schedule of which a part repeats, with all copies of it."""
+        """Offer an annealed schedule with a repeating part, extended to all copies."""
         local, runner = tied.workshop.local, tied.workshop.runner
         parts = [
             (string[:begin], string[begin : begin + size], string[begin + tied.copies * size :])
@@ -622,20 +618,20 @@ class LongSearch:
             route.middle.local.add([periodic.unrolled(copies)])
 
     def _stretch_best(self, workshop: Workshop, route: Route | None) -> None:
-        """Stretch the best schedule of a short problem, if that can be better than what is known, and offer it."""
+        """Stretch the best schedule of a short problem and offer it, if that can beat the best known one."""
         if workshop.local.elite:
             self._stretch(workshop, *workshop.local.elite[0], route)
 
     def _stretch(self, workshop: Workshop, makespan: int, tokens: Tokens, route: Route | None) -> bool:
-        """Stretch a schedule of a short problem, if that can be better than what is known, and offer it.
+        """Stretch a schedule of a short problem and offer it, if that can beat the best known one.
 
         Returns
         -------
         bool
-            Whether it could be stretched; also where that cannot be better.
+            Whether the schedule could be stretched; also true if the result could not be better.
         """
         least = self._least(makespan, workshop.short.size)
-        known = self.search.best if route is None else route.best
+        known = self.search.best_in_steps if route is None else route.best
         if known is not None and least >= known:
             return True
         timed = workshop.runner.timed(tokens)
@@ -648,7 +644,7 @@ class LongSearch:
         return found is not None
 
     def _stretch_longer(self, workshop: Workshop, timed: Timed, least: int, route: Route | None) -> None:
-        """Insert a steady state into a schedule only to have one that repeats exactly, and stretch that."""
+        """Insert a steady state into a schedule only to get a part that repeats exactly, and stretch the result."""
         more = min(self.devices, self.length - workshop.short.size)
         for _, tokens in self._inserted(workshop, timed, more, INSERTS_TO_STRETCH, TURN)[:1]:
             longer = workshop.runner.timed(tokens)
@@ -656,7 +652,7 @@ class LongSearch:
                 self._note(workshop, self._stretched(workshop, longer, least), route)
 
     def _note(self, workshop: Workshop, found: Stretched | None, route: Route | None) -> None:
-        """Offer a stretched schedule, and take note of how far a route has come."""
+        """Offer a stretched schedule, and record the progress of a route."""
         if found is None:
             return
         if route is not None:
@@ -670,14 +666,14 @@ class LongSearch:
         if not more:
             empty: Tokens = [[] for _ in timed.tokens]
             return Stretched(timed.makespan, Periodic(timed.tokens, empty, empty, 1), 0)
-        until = self.search.until(SHARE_TO_STRETCH * self.search.seconds_left)
+        until = self.search.until(WHERE_TO_CUT.within(self.search.seconds_left))
         made = periods(
             workshop.runner, timed, more, least, lambda: self.search.done() or perf_counter() > until, self.likely
         )
         return None if made is None else Stretched(*made)
 
     def _offer(self, workshop: Workshop, found: Stretched) -> None:
-        if self.search.best is not None and found.length >= self.search.best:
+        if self.search.best_in_steps is not None and found.length >= self.search.best_in_steps:
             return
         if isinstance(self.search, UnwrittenSearch):
             self.search.offer_periodic(workshop.runner, found)
@@ -687,15 +683,13 @@ class LongSearch:
 
 
 class UnwrittenSearch(Search):
-    """A search for a problem of which only the first tasks of each chain are written down.
+    """A search for a problem with only the first tasks of each chain written out.
 
     Parameters
     ----------
     repetition : Repetition
         What is written down, and how much is not.
-    seconds : float
-        The time there is.
-    progress : callable, optional
+    seconds, progress
         As for `Search`.
 
     Attributes
@@ -703,15 +697,16 @@ class UnwrittenSearch(Search):
     found : Stretched or None
         The best schedule.
     whole : Whole or None
-        What running all of it shows.
+        The result of running all of it.
     is_steady : bool
-        Whether what repeats in it is hardly longer than the work of the busiest device: what it loses, it then loses at
-        its ends, and no more the more there are of each chain.
+        Whether its repeating part is hardly longer than the work of the busiest device. It then loses time only at its
+        ends, and longer chains do not add to the loss.
     """
 
-    def __init__(self, repetition: Repetition, seconds: float, progress: Progress | None = None) -> None:
-        super().__init__(repetition.problem, "makespan", seconds, progress)
+    def __init__(self, repetition: Repetition, seconds: float | Budget, progress: Progress | None = None) -> None:
+        super().__init__(repetition.problem, "makespan", seconds, progress, repetition)
         self.repetition = repetition
+        self._exact: Runner | None = None
         self.found: Stretched | None = None
         self.whole: Whole | None = None
         self.is_steady = False
@@ -722,22 +717,34 @@ class UnwrittenSearch(Search):
         self._steady_period = LOOSER[-1] * max(loads)
 
     def offer_periodic(self, runner: Runner, found: Stretched) -> None:
-        """Run the whole of a schedule, and keep it if it is better than the best."""
-        whole = runner.whole(found.periodic, found.copies)
+        """Run the whole schedule, and keep it if it is better than the best."""
+        exact, periodic = self._in_ticks(runner, found.periodic)
+        whole = exact.whole(periodic, found.copies)
         fits = whole is not None and all(
-            peak <= capacity for peak, capacity in zip(whole.peaks, runner.compiled.capacities, strict=True)
+            peak <= capacity for peak, capacity in zip(whole.peaks, exact.compiled.capacities, strict=True)
         )
         if whole is None or not fits:
             return
-        period = runner.period(found.periodic)
+        period = exact.period(periodic)
         with self._lock:
             if self.best is None or whole.makespan < self.best:
                 self.best, self.found, self.whole = whole.makespan, found, whole
                 self.is_steady = period is not None and period <= self._steady_period
                 self._tell()
 
+    def _in_ticks(self, runner: Runner, periodic: Periodic) -> tuple[Runner, Periodic]:
+        """Convert a schedule of the problem in steps: return a runner in ticks, and the schedule in its tokens."""
+        if self.resolution == Resolution():
+            return runner, periodic
+        if self._exact is None:
+            self._exact = Runner(compile_problem(self.problem), may_compile=False, fits=False)
+        modes = {(mode.chains, mode.fused): number for number, mode in enumerate(self._exact.compiled.modes)}
+        number = [modes[mode.chains, mode.fused] for mode in runner.compiled.modes]
+        before, period, after = ([[number[mode] for mode in row] for row in part] for part in periodic.parts)
+        return self._exact, Periodic(before, period, after, periodic.tasks)
+
     def best_so_far(self) -> None:
-        """Return nothing: no schedule of the whole is written down."""
+        """Return nothing: no schedule of the whole is written out."""
 
 
 def _runs_single_tasks(compiled: CompiledProblem) -> bool:
@@ -745,7 +752,7 @@ def _runs_single_tasks(compiled: CompiledProblem) -> bool:
 
 
 def repeats(problem: Problem) -> bool:
-    """Return whether a problem can be searched by way of shorter ones: chains of one length, joined at equal places."""
+    """Return whether a problem can be searched through shorter ones: chains of one length, joined at equal places."""
     lengths: Sequence[int] = [len(chain) for chain in problem.chains]
     if len(set(lengths)) != 1 or lengths[0] < SHORTEST or not is_regular(problem):
         return False
@@ -754,7 +761,7 @@ def repeats(problem: Problem) -> bool:
 
 
 def stretches(length: int, devices: int) -> bool:
-    """Return whether chains are so much longer than a steady middle that shorter problems are searched first."""
+    """Return whether chains are long enough, compared with a steady middle, to search shorter problems first."""
     return length >= 2 * MIDDLE * devices
 
 

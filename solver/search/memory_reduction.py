@@ -1,30 +1,33 @@
-"""Of schedules as short as the best, one with less memory: the same search within tighter and tighter capacities."""
+"""Finds a schedule as short as the best with less memory: the same search within tighter and tighter capacities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import count
 from math import gcd
 from time import perf_counter
 
 from solver.bounds.bound import Bound
+from solver.budget import BRIEF_BOUND, BRIEF_LISTS, CAPACITY
+from solver.deadline import OutOfTimeError
 from solver.problem import Orders, Problem
-from solver.search.portfolio import run_briefly
+from solver.search.compiled import CompiledProblem, compile_problem
+from solver.search.first_bounds import quick_bound
+from solver.search.portfolio import Tool
 from solver.search.state import Search
+from solver.search.tools import SMALL, counted, list_schedules, run_cpsat, run_local_search
 
-SHARE_OF_LIMIT, MOST_SECONDS = 0.1, 5.0
-"""What looking for less memory may take of a time limit, and at most."""
-
-SHARE_OF_TRY, LEAST_TRY = 0.5, 0.1
-"""The part of what is left of it that a capacity is tried for, and the least, in seconds."""
+LEAST_TRY = 0.1
+"""The least time that a capacity is tried for, in seconds."""
 
 FINEST = 100
-"""Capacities are tried down to this part of the peak."""
+"""Capacities are tried in steps no finer than the peak divided by this."""
 
 SECONDS_TO_SET_UP_A_TASK = 2.5e-4
-"""A try is not begun with less time than it needs to be set up."""
+"""Seconds per task to set up a try; a try gets at least twice its setup time."""
 
 
 def spare_memory(
@@ -37,23 +40,23 @@ def spare_memory(
 ) -> None:
     """Look for a schedule as short as the best one that takes less memory.
 
-    The largest peak of a device is bisected: each capacity in between is given to the tools of the search, until one
-    finds a schedule that is as short, or proves that there is none, or its time is up. Where some stayed open, they
-    are tried again as long as there is time.
+    The largest peak of a device is bisected: the tools of the search try each capacity in between, until one finds a
+    schedule that is as short, or proves that none exists, or the time for this capacity is up. Capacities left open are
+    tried again as time permits.
 
     Parameters
     ----------
     search : Search
-        Whose best schedule is proven to be the shortest; it gets what is found.
+        The search; its best schedule is proven to be the shortest. It receives the results.
     frugal : Orders
-        A schedule that takes the least memory that any schedule takes, however long it is.
+        A schedule with the least memory of all schedules, whatever its length.
     first_bound : callable
         ``first_bound(problem)`` bounds the objective of the same problem within smaller capacities, whatever the time;
-        see `solver.search.portfolio.plain_bound`.
+        see `solver.search.first_bounds.plain_bound`.
     seconds : float
-        Until when to look; never beyond the deadline of the search.
+        The time limit; the search's own deadline also applies.
     workers, seed : int
-        For CP-SAT, and for all that is random.
+        Workers of CP-SAT, and the seed of everything random.
     """
     ends = search.until(seconds)
     setting_up = SECONDS_TO_SET_UP_A_TASK * len(search.problem.tasks)
@@ -68,10 +71,10 @@ def spare_memory(
             left = ends - perf_counter()
             if left <= setting_up or search.interrupted:
                 return
-            tried = TightSearch(search, capacity, min(left, max(SHARE_OF_TRY * left, LEAST_TRY, 2 * setting_up)))
+            tried = TightSearch(search, capacity, min(left, max(CAPACITY.within(left), LEAST_TRY, 2 * setting_up)))
             tried.offer(frugal)
             tried.proven(first_bound(tried.problem))
-            run_briefly(tried, search.orders, workers, next(seeds))
+            _run_briefly(tried, search.orders, workers, next(seeds))
             if tried.reached:
                 search.offer(tried.orders)
             else:
@@ -79,17 +82,44 @@ def spare_memory(
                 excluded = capacity if tried.excluded else excluded
 
 
+def _run_briefly(search: Search, start: Orders, workers: int, seed: int) -> None:
+    """Give each tool one turn in the little time that a search has.
+
+    Parameters
+    ----------
+    search, workers, seed
+        As for `run_tools`; the search has a schedule already.
+    start : Orders
+        What local search starts from, too; what does not fit the memory is put off.
+    """
+    quick_bound(search, BRIEF_BOUND)
+    with suppress(OutOfTimeError):
+        if not search.done():
+            compiled = compile_problem(search.rounded, deadline=search.deadline)
+            _take_one_turn(search, compiled, start, workers, seed)
+
+
+def _take_one_turn(search: Search, compiled: CompiledProblem, start: Orders, workers: int, seed: int) -> None:
+    list_schedules(search, compiled, seed, BRIEF_LISTS)
+    tools = [Tool(partial(run_local_search, search, compiled, counted(seed), start=start))]
+    if len(search.problem.tasks) <= SMALL:
+        tools.insert(0, Tool(partial(run_cpsat, search, workers, counted(seed))))
+    for place, tool in enumerate(tools):
+        if not search.done():
+            tool.take_turn(search.until(search.seconds_left / (len(tools) - place)))
+
+
 class TightSearch(Search):
-    """A search for a schedule as short as another search's best one, but within less memory.
+    """A search for a schedule as short as another search's best one, but with less memory.
 
     Parameters
     ----------
     whole : Search
         The other search.
     capacity : int
-        What each device may hold at most, static memory included, in ticks of memory; where it has less, that stays.
+        The limit of each device, including static memory, in ticks of memory; smaller limits stay.
     seconds : float
-        The time there is.
+        The time limit.
     """
 
     def __init__(self, whole: Search, capacity: int, seconds: float) -> None:
@@ -102,21 +132,21 @@ class TightSearch(Search):
 
     @property
     def reached(self) -> bool:
-        """Whether it has found a schedule that is as short."""
+        """Whether a schedule that is as short was found."""
         return self.best is not None and self.whole.best is not None and self.best <= self.whole.best
 
     @property
     def excluded(self) -> bool:
-        """Whether it has proven that there is none."""
+        """Whether it is proven that none exists."""
         return self.infeasible or (self.whole.best is not None and self.bound > self.whole.best)
 
     def done(self) -> bool:
-        """Return whether the answer is known, or there is no time left to find it."""
+        """Return whether the answer is known, or the time is up."""
         return self.whole.interrupted or self.reached or self.excluded or perf_counter() >= self.deadline
 
 
 def _grain(problem: Problem) -> int:
-    """Find what all levels of memory are multiples of."""
+    """Find the common divisor of all levels of memory."""
     return reduce(gcd, _amounts(problem), 0)
 
 
@@ -128,6 +158,6 @@ def _amounts(problem: Problem) -> Iterator[int]:
 
 
 def _between(low: int, high: int, grain: int) -> int | None:
-    """Choose a capacity halfway between two; None if they are neighbours."""
+    """Choose a capacity halfway between two; None if they are adjacent."""
     middle = low + max(grain, (high - low) // (2 * grain) * grain)
     return middle if middle < high else None

@@ -1,19 +1,19 @@
-"""Steady states of jobs that go out and back through a row of devices whose memory is enough for few of them.
+"""Steady states of jobs that go out and back through a row of devices with memory for only a few of them.
 
-Where memory is short, each device's is a row of *slots*: job k + c takes the slot that job k leaves. A period of c jobs
-then is about as long as one job is under way, and what decides it is where the jobs that go out meet those that come
-back: each pair meets on one link, and waits unless it comes there at the right moment. So a steady state is made from
-where jobs start on the line, in whole links (its *places*):
+If memory is short, each device's memory is a row of *slots*: job k + c takes the slot that job k leaves. A period of c
+jobs is then about as long as one job is in progress, and it depends on where the jobs that go out meet those that come
+back: each pair meets on one link, and waits unless it arrives there at the right moment. So a steady state is made from
+the positions where jobs start on the line, in whole links (its *places*):
 
 1. Jobs a < b that start n places apart meet n links from the far end: job a runs back first on the last n devices.
-2. Near the beginning of the row they may not be as far apart as their places say: a slot that has become free is taken
-   at once. Device d is not run back on before c − d jobs more have run out there than back.
+2. Near the beginning of the row, jobs may be closer together than their places say: a free slot is taken at once. On
+   device d, no job runs back before c − d more jobs have run out there than back.
 
-So the order of each device is fixed, and the least period of an order is exact. c jobs are spread evenly over some
-number of places, which is as large as is best; then single jobs are moved to other places as long as no period gets
-longer. What is left to be done late on a device is put one by one into the gaps of that period.
+So the order of each device is fixed, and the least period of an order is exact. c jobs are spread evenly over the best
+number of places; then single jobs are moved to other places as long as the period does not get longer. Late tasks of a
+device are put one by one into the gaps of that period.
 
-No durations enter into the orders, so they may differ from device to device; then better orders may exist.
+The orders do not depend on durations, so durations may differ between devices; better orders may then exist.
 """
 
 from __future__ import annotations
@@ -27,70 +27,65 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from solver.search import jit, turns
+from solver import jit
+from solver.round_trips import RoundTrip, round_trip_of
+from solver.search import trips
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Periodic, Runner, periods
-from solver.search.turns import NEVER, Line, TurnState
+from solver.search.trips import NEVER, Line, TripState
 
 WORSE = 2
-"""After so many numbers of places in vain no more are tried."""
+"""The search for the number of places stops after more than this many numbers without improvement."""
 
 LOOSER = (1.0, 1.0025, 1.005, 1.01, 1.02, 1.04)
-"""Periods at which late tasks are put into gaps, in multiples of the least one."""
+"""Periods to try when putting late tasks into gaps, in multiples of the least one."""
 
 LONGER = 1.01
-"""What has a longer period than this multiple of the present one's is not looked at further."""
+"""Candidates with a period longer than this multiple of the current one are dropped."""
 
 STALE = 25
-"""After so many moves for each job of a period in vain it begins again with the jobs spread evenly."""
+"""Failed moves per job of a period before the search restarts with the jobs spread evenly."""
 
 TURNED = 0.1
-"""The part of the moves that begin with another job of the period, in place of moving jobs."""
+"""Share of the moves that choose another first job of the period instead of moving jobs."""
 
 LARGEST_PLAIN = 1000
-"""With more nodes than this nothing is done in plain Python: a period takes too long."""
+"""Above this many nodes, nothing is done in plain Python: a period takes too long."""
 
 LEAST_PERIODS = 6
-"""A schedule of so many periods shows what a longer one is like."""
+"""The least number of periods in a schedule that represents longer ones."""
 
 LARGEST_RUN = 30_000
-"""A schedule of more tasks is not run to value a steady state, but one of some periods less."""
+"""Above this many tasks, a steady state is valued on a schedule with fewer periods."""
 
 
 @dataclass(frozen=True)
-class Track:
-    """Chains that go out and back through a row of devices.
+class Track(RoundTrip):
+    """A row of devices through which jobs go out and back.
 
     Attributes
     ----------
-    out, back : list of int
-        For each rank, the chain that runs on the way out, and on the way back.
-    late : list of int
-        For each rank, the chain that nothing waits for, or −1.
     slots : list of int
-        For how many jobs each device has memory.
+        The number of jobs that fit in each device's memory.
     """
 
-    out: list[int]
-    back: list[int]
-    late: list[int]
     slots: list[int]
 
 
 @dataclass(frozen=True)
-class SteadyTurns:
+class SteadyTrips:
     """A steady state of several jobs.
 
     Attributes
     ----------
     period : int
-        After which the same is done for the next jobs.
+        The time after which the schedule repeats with the next jobs.
     jobs : int
-        How many jobs a period has.
+        The number of jobs in a period.
     times : dict of int to list of int
-        For each chain, when its tasks of one period start.
+        For each chain, the starts of its tasks in one period.
     missing : int
-        How many late tasks found no gap; those start when what they wait for ends.
+        The number of late tasks that found no gap; they start when their predecessors end.
     """
 
     period: int
@@ -100,66 +95,43 @@ class SteadyTurns:
 
 
 def track_of(compiled: CompiledProblem) -> Track | None:
-    """Read a problem as a row of devices through which jobs go out and back; None if it is not one.
+    """Read a problem as a row of devices through which jobs go out and back; None if it is not such a row.
 
-    On each device one chain takes memory, and waits for the one that does so on the device before, the first one for
-    none; one waits for it and for the one on the device behind; and at most one more, that nothing waits for, waits for
-    that. They return what was taken. No others are there.
+    On each device the chain on the way out takes memory, and the others return it.
     """
-    if len(compiled.modes) != len(compiled.chains) or any(len(local) not in (2, 3) for local in compiled.local_chains):
+    if len(compiled.modes) != len(compiled.chains):
         return None
-    waits = [{compiled.chain[other] for other, _ in compiled.predecessors[tasks[0]]} for tasks in compiled.chains]
-    out = [chain for chain in range(len(waits)) if compiled.modes[chain].take]
-    out.sort(key=lambda chain: compiled.topological.index(compiled.chains[chain][0]))
-    devices = [compiled.modes[chain].device for chain in out]
-    if len(out) != compiled.devices or len(set(devices)) != len(out):
-        return None
-    if any(waits[chain] != set(out[place - 1 : place]) for place, chain in enumerate(out)):
-        return None
-    return _track(compiled, waits, out)
-
-
-def _track(compiled: CompiledProblem, waits: Sequence[set[int]], out: list[int]) -> Track | None:
-    """Find the chains on the way back, from the last device on, and the late ones."""
-    back: list[int] = []
-    late: list[int] = []
-    for chain in reversed(out):
-        others = [other for other in compiled.local_chains[compiled.modes[chain].device] if other != chain]
-        behind = set(back[-1:])
-        here = [other for other in others if waits[other] in ({chain} | behind, behind or {chain})]
-        rest = [other for other in others if other not in here[:1]]
-        if not here or any(waits[other] != {here[0]} for other in rest):
-            return None
-        back.append(here[0])
-        late.append(rest[0] if rest else -1)
-    back.reverse()
-    late.reverse()
     modes = compiled.modes
-    for taker, giver, rest_giver in zip(out, back, late, strict=True):
+    waits = [{compiled.chain[other] for other, _ in compiled.predecessors[tasks[0]]} for tasks in compiled.chains]
+    trip = round_trip_of([mode.device for mode in modes], waits)
+    if trip is None or len(trip.out) != compiled.devices:
+        return None
+    for taker, giver, rest_giver in zip(trip.out, trip.back, trip.late, strict=True):
         returned = modes[giver].give + (modes[rest_giver].give if rest_giver >= 0 else 0)
-        if modes[taker].give or modes[taker].take != returned:
+        if modes[taker].give or not modes[taker].take or modes[taker].take != returned:
             return None
-    slots = [compiled.capacities[modes[chain].device] // modes[chain].take for chain in out]
-    return Track(out, back, late, slots) if min(slots) >= 1 else None
+    slots = [compiled.capacities[modes[chain].device] // modes[chain].take for chain in trip.out]
+    return Track(trip.out, trip.back, trip.late, slots) if min(slots) >= 1 else None
 
 
-class Turned(NamedTuple):
-    """A steady state, and the schedule that is made of it.
+class TripSchedule(NamedTuple):
+    """A steady state, and the schedule made of it.
 
     Attributes
     ----------
     length : int
-        How long the schedule is; of a very long one, what fewer periods take, and the period for each of the others.
-    steady : SteadyTurns
+        The length of the schedule; if it is very long, the length with fewer periods, plus the period for each of the
+        others.
+    steady : SteadyTrips
         The steady state.
     first : int
-        With which job of the period it begins.
+        The job of the period that comes first.
     places : list of int
-        Where the jobs of the period start on the line, and by how many places a period is longer.
+        Where the jobs of the period start on the line; and the number of places that a period advances.
     """
 
     length: int
-    steady: SteadyTurns
+    steady: SteadyTrips
     first: int
     places: list[int]
 
@@ -170,28 +142,27 @@ class SlotSearch:
     Parameters
     ----------
     runner : Runner
-        Of the problem, with any number of tasks of each chain.
+        Runs the problem, with any number of tasks of each chain.
     tasks : int
-        How many tasks of each chain the schedule is to have.
+        The number of tasks of each chain in the wanted schedule.
     seed : int
-        Of all that is drawn.
+        Seed of all random numbers.
     may_compile : bool
-        Whether numba may take its time.
+        Whether numba may take time to compile.
     stop : callable
-        Asked again and again whether to end with what there is.
+        Called regularly; the search ends with its results so far when it returns True.
 
     Attributes
     ----------
     track : Track or None
-        None where nothing is to be found: the problem is not such a row, or memory is enough for all jobs that are
-        under way while the busiest device does its work for them, even if each waits once to let another pass; or for
-        all there are.
+        None if nothing can be found: the problem is not such a row; or memory suffices for all jobs, or for all that
+        are in progress while the busiest device does its work for them, even if each waits once to let another pass.
     load : int
         The work of the busiest device for one job.
     needed : Fraction
-        No period is shorter than this for each of its jobs: the memory of the tightest device.
-    best : Turned or None
-        The shortest schedule that was found.
+        A lower bound of the period per job, from the memory of the tightest device.
+    best : TripSchedule or None
+        The shortest schedule found.
     """
 
     def __init__(
@@ -205,13 +176,13 @@ class SlotSearch:
     ) -> None:
         self.runner, self.tasks, self.stop = runner, tasks, stop
         self.compiled = runner.compiled
-        functions = jit.jitted(turns, may_compile=may_compile)
+        functions = jit.jitted(trips, may_compile=may_compile)
         self.is_jitted = functions is not None and runner.is_jitted
-        self.functions = functions if functions is not None and self.is_jitted else jit.interpreted(turns)
+        self.functions = functions if functions is not None and self.is_jitted else jit.interpreted(trips)
         self.random = random.Random(seed)  # noqa: S311
-        self.best: Turned | None = None
-        self.now: Turned | None = None
-        self.spread: Turned | None = None
+        self.best: TripSchedule | None = None
+        self.now: TripSchedule | None = None
+        self.spread: TripSchedule | None = None
         track = track_of(self.compiled)
         self.load, self.tightest, self.needed = 0, 0, Fraction(0)
         self.track: Track | None = None
@@ -219,7 +190,7 @@ class SlotSearch:
             self._look(track)
 
     def _look(self, track: Track) -> None:
-        """Find the device whose slots allow least, and whether that may be less than the work of the busiest."""
+        """Find the device with the most restrictive slots, and whether they may matter more than the largest load."""
         duration = [mode.duration for mode in self.compiled.modes]
         loads = [sum(duration[chain] for chain in local) for local in self.compiled.local_chains]
         self.load = max(loads)
@@ -235,19 +206,19 @@ class SlotSearch:
 
     @property
     def jobs(self) -> int:
-        """How many jobs a period has: as many as the device whose slots allow least has slots."""
+        """The number of jobs in a period: the number of slots of the most restrictive device."""
         assert self.track is not None
         return self.track.slots[self.tightest]
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is anything to be found, in the time that plain Python takes if need be."""
+        """Whether anything can be found, even in the time that plain Python would take if nothing is compiled."""
         return self.track is not None and (self.is_jitted or len(self.state.time) <= LARGEST_PLAIN)
 
-    def run(self) -> Iterator[Turned]:
-        """Find shorter and shorter schedules until it is time to stop; it goes on from there when it is called again.
+    def run(self) -> Iterator[TripSchedule]:
+        """Yield shorter and shorter schedules until stopped; a further call continues from there.
 
-        A move shifts some jobs in a row by a place, or begins with another job. It is kept if the schedule gets no
+        A move shifts some consecutive jobs by a place, or chooses another first job. It is kept if the schedule gets no
         longer.
         """
         if self.now is None:
@@ -271,8 +242,8 @@ class SlotSearch:
                 self.best = tried
                 yield tried
 
-    def _moved(self, now: Turned) -> tuple[list[int] | None, int]:
-        """Shift some jobs, or begin with another one; None for places that are out of order."""
+    def _moved(self, now: TripSchedule) -> tuple[list[int] | None, int]:
+        """Shift some jobs, or choose another first one; None for places that are out of order."""
         jobs, draw = self.jobs, self.random
         if jobs == 1 or draw.random() < TURNED:
             return now.places, draw.randrange(jobs)
@@ -286,8 +257,8 @@ class SlotSearch:
         in_order = all(here <= then for here, then in zip(shifted, ahead, strict=True))
         return [*shifted, places[jobs]] if in_order else None, now.first
 
-    def _spread(self) -> Turned | None:
-        """Spread the jobs of a period evenly over as many places as is best."""
+    def _spread(self) -> TripSchedule | None:
+        """Spread the jobs of a period evenly over the best number of places."""
         assert self.track is not None
         jobs, about = self.jobs, len(self.track.out) - self.tightest
         found: list[tuple[int, list[int]]] = []
@@ -309,8 +280,8 @@ class SlotSearch:
             return NEVER
         return int(self.functions["least_period"](self.line, self.state, self.load * self.jobs, most))
 
-    def _valued(self, places: list[int], first: int) -> Turned | None:
-        """Make a schedule of places; None if its period is too long."""
+    def _valued(self, places: list[int], first: int) -> TripSchedule | None:
+        """Make a schedule from places; None if its period is too long."""
         most = NEVER - 1 if self.now is None else int(self.now.steady.period * LONGER)
         period = self._least_period(places, most)
         if period > most:
@@ -321,11 +292,11 @@ class SlotSearch:
         periods = min(periods, max(0, self.tasks // self.jobs - LEAST_PERIODS))
         tokens = self.unrolled(steady, first, periods)
         length = None if tokens is None else self.runner.makespan(tokens)
-        return None if length is None else Turned(length + periods * steady.period, steady, first, places)
+        return None if length is None else TripSchedule(length + periods * steady.period, steady, first, places)
 
-    def _steady(self, places: list[int], period: int) -> SteadyTurns:
+    def _steady(self, places: list[int], period: int) -> SteadyTrips:
         """Put late tasks into the gaps of a period, or of a longer one."""
-        best: SteadyTurns | None = None
+        best: SteadyTrips | None = None
         for looser in LOOSER:
             longer = int(period * looser)
             self._place(places)
@@ -340,7 +311,7 @@ class SlotSearch:
         assert best is not None
         return best
 
-    def _read(self, period: int, missing: int) -> SteadyTurns:
+    def _read(self, period: int, missing: int) -> SteadyTrips:
         assert self.track is not None
         state = self.state
         jobs, ranks = self.jobs, len(self.track.out)
@@ -357,12 +328,12 @@ class SlotSearch:
                     start if state.follow[node] != node else times[ahead][job] + end
                     for job, (node, start) in enumerate(zip(nodes, times[chain], strict=True))
                 ]
-        return SteadyTurns(period, jobs, times, missing)
+        return SteadyTrips(period, jobs, times, missing)
 
-    def unrolled(self, steady: SteadyTurns, first: int, less: int = 0) -> Tokens | None:
-        """Write a steady state out as strings, from some job of the period on and with some periods less.
+    def unrolled(self, steady: SteadyTrips, first: int, less: int = 0) -> Tokens | None:
+        """Write a steady state as strings, from some job of the period on and with some periods fewer.
 
-        None if they cannot be made to run.
+        Return None if the strings cannot be made to run.
         """
         planned: list[list[tuple[int, int]]] = []
         count = self.tasks - less * steady.jobs
@@ -378,8 +349,8 @@ class SlotSearch:
             planned.append([*zip(starts[order].tolist(), tokens[order].tolist(), strict=True)])
         return self.runner.repaired(planned)
 
-    def periodic(self, turned: Turned) -> tuple[Periodic, int] | None:
-        """Write a schedule with one period that repeats, and how often; None if no period can be cut out of it."""
+    def periodic(self, turned: TripSchedule) -> tuple[Periodic, int] | None:
+        """Write a schedule with one repeating period, and the number of copies; None if no period can be cut out."""
         steady, less = turned.steady, max(0, self.tasks // self.jobs - 2 * LEAST_PERIODS)
         tokens = self.unrolled(steady, turned.first, less)
         timed = None if tokens is None else self.runner.timed(tokens)
@@ -391,7 +362,7 @@ class SlotSearch:
         asked = count()
 
         def stop() -> bool:
-            return next(asked) > 0 and self.stop()  # one cut at least is tried
+            return next(asked) > 0 and self.stop()  # at least one cut is tried
 
         found = periods(self.runner, timed, less * self.jobs, turned.length, stop, steady.jobs)
         return None if found is None else found[1:]
@@ -434,18 +405,18 @@ class SlotSearch:
         assert self.track is not None
         jobs, ranks = self.jobs, len(self.track.out)
         nodes = 3 * ranks * jobs
-        sizes = dict.fromkeys(TurnState._fields, nodes)
+        sizes = dict.fromkeys(TripState._fields, nodes)
         sizes |= {"place": jobs + 1, "queue": nodes + 1}
         sizes |= dict.fromkeys(("place_node", "place_step", "place_need"), 3 * jobs)
-        return TurnState(**{name: self._packed([0] * size) for name, size in sizes.items()})
+        return TripState(**{name: self._packed([0] * size) for name, size in sizes.items()})
 
 
 def least_periods(runner: Runner, track: Track) -> list[Fraction]:
-    """Bound for each rank how much time the memory there needs for each job, if none ever waits.
+    """For each rank, bound the time per job that its memory requires, if no job ever waits.
 
-    A job holds all that it takes until it has run back, so its slot is taken for that long; where all is held until the
-    late task has ended, for the time of that, too. And what jobs hold, times how long, is no more than the capacity
-    times the period.
+    A job holds everything that it takes until it has run back, so its slot is occupied for that long; if everything is
+    held until the late task has ended, the slot is occupied for the late task's time as well. And the sum of held
+    memory times holding time is at most the capacity times the period.
     """
     modes, lattice = runner.compiled.modes, runner.lattice
     ends = [0] * len(modes)

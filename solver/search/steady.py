@@ -1,4 +1,4 @@
-"""Steady states: a period found on a circle, unrolled into a schedule or inserted where a smaller schedule stands."""
+"""Steady states: a period is found on a circle, and unrolled into a schedule or inserted into a smaller one."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from solver.search import circle, jit
+from solver import jit
+from solver.search import circle
 from solver.search.circle import Circle, Turning
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.stretching import Runner, Timed
 
 IDLE_PIECES = 4
-"""Into so many pieces a device's idle time is cut at most."""
+"""The most pieces into which a device's idle time is divided."""
 
 MOVES_ALONE, MOVES_AT_STATE = 300_000, 100_000
-"""Per 96 chains; more for more."""
+"""Moves for 96 chains; more chains get more moves."""
 
 CHAINS_OF_MOVES = 96
 
 SLOWER = 60
-"""In plain Python so many times fewer moves are made."""
+"""In plain Python, the number of moves is divided by this."""
 
 BATCHES = 40
-"""Between so many parts of the moves it looks whether to stop."""
+"""The moves are divided into this many parts; the search checks between them whether to stop."""
 
 HOT_ALONE, COLD_ALONE = 3.0, 0.05
 HOT_AT_STATE, COLD_AT_STATE = 2.0, 0.02
 """Temperatures, in units of the cost: a unit of missing memory costs three."""
 
 REACH = 3
-"""A device is turned by up to one mean duration over this."""
+"""A device is rotated by at most the mean duration divided by this."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class Steady:
     period : int
         The time between two tasks of a chain.
     times : list of int
-        When the task of each chain starts that is counted as number 0.
+        The start of each chain's task number 0.
     cost : float
-        What was annealed.
+        The annealed cost.
     missing : int
-        By how much it exceeds the memory.
+        By how much the memory is exceeded.
     """
 
     period: int
@@ -66,13 +67,13 @@ class SteadySearch:
     Parameters
     ----------
     runner : Runner
-        Of the problem; its devices run single tasks only.
+        Runs the problem; its devices run single tasks only.
     seed : int
-        Of all that is drawn.
+        Seed of all random numbers.
     may_compile : bool
-        Whether numba may take its time.
+        Whether numba may take time to compile.
     stop : callable
-        Asked again and again whether to end with what there is.
+        Called regularly; the search ends with its result so far when it returns True.
     """
 
     def __init__(
@@ -110,12 +111,13 @@ class SteadySearch:
         return self._annealed(period, orders, rotations, zeros, zeros, wanted=False)
 
     def at_state(self, timed: Timed, moment: int, period: int) -> tuple[Steady, list[int]]:
-        """Look for a steady state that goes on as a schedule stands at a moment.
+        """Look for a steady state that continues from the state of a schedule at a moment.
 
         Returns
         -------
         (Steady, list of int)
-            With the times of tasks of number 0, however few of them there were; and how many of each chain are ahead.
+            The steady state, with the times of tasks number 0, even if fewer had started; and the number of tasks of
+            each chain that are ahead.
         """
         ahead, following = self._state(timed, moment)
         wanted, lower = [], []
@@ -131,7 +133,7 @@ class SteadySearch:
         return self._annealed(period, orders, rotations, lower, wanted, wanted=True), ahead
 
     def _state(self, timed: Timed, moment: int) -> tuple[list[int], list[int | None]]:
-        """Count what has started before a moment, and tell when the next of each chain starts."""
+        """For each chain, count the tasks started before a moment, and find the start of the next one."""
         ahead = [0] * len(self.durations)
         following: list[int | None] = [None] * len(self.durations)
         for string, starts in zip(timed.tokens, timed.starts, strict=True):
@@ -170,7 +172,7 @@ class SteadySearch:
         hot, cold = (HOT_AT_STATE, COLD_AT_STATE) if wanted else (HOT_ALONE, COLD_ALONE)
         reach = max(1, sum(self.durations) // chains // REACH)
         batches = BATCHES
-        if not self.is_jitted:  # there are more moves of more chains, and each of them walks all chains
+        if not self.is_jitted:  # more chains get more moves, and each move walks all chains
             moves = max(BATCHES, moves // SLOWER)
             batches = min(moves, int(BATCHES * share * share))
         moves = max(1, moves // batches)
@@ -219,7 +221,7 @@ class SteadySearch:
         )
 
     def unrolled(self, steady: Steady, tasks: int) -> Tokens | None:
-        """Write a steady state out as strings with so many tasks a chain; None if they cannot be made to run."""
+        """Write a steady state as strings with ``tasks`` tasks per chain; None if they cannot be made to run."""
         planned: list[list[tuple[int, int]]] = []
         for local in self.compiled.local_chains:
             events = [(steady.times[chain] + place * steady.period, chain) for chain in local for place in range(tasks)]
@@ -227,7 +229,7 @@ class SteadySearch:
         return self.runner.repaired(planned)
 
     def inserted(self, timed: Timed, moment: int, steady: Steady, ahead: Sequence[int], more: int) -> Tokens | None:
-        """Insert so many periods at a moment of a schedule; None if they cannot be made to run."""
+        """Insert ``more`` periods at a moment of a schedule; None if the result cannot be made to run."""
         planned: list[list[tuple[int, int]]] = []
         for local, string, starts in zip(self.compiled.local_chains, timed.tokens, timed.starts, strict=True):
             later = more * steady.period
@@ -242,6 +244,6 @@ class SteadySearch:
 
 
 def _sorted(compiled: CompiledProblem) -> list[int]:
-    """Sort the chains such that each is behind those that it waits for."""
+    """Sort the chains such that each comes after those that it waits for."""
     place = {task: number for number, task in enumerate(compiled.topological)}
     return sorted(range(len(compiled.chains)), key=lambda chain: place[compiled.chains[chain][0]])

@@ -1,8 +1,9 @@
-"""Stretching: a schedule of few tasks a chain becomes one of many by repeating a part of each device's string.
+"""Stretching: a schedule with few tasks per chain becomes one with many by repeating a part of each device's string.
 
-A device's string may be cut where it has the same of each of its chains ahead, up to a common number. Between two such
-cuts it has exactly r of each of its chains; with that part repeated n times it is a string for chains that are r·n
-longer, and its memory repeats, since as much is held at both cuts. Devices are cut independently of one another.
+A device's string may be cut at two places if the numbers of tasks ahead differ between them by the same r for each of
+its chains. Between two such cuts it has exactly r tasks of each of its chains. With that part repeated n times, it is a
+string for chains that are r·n longer, and its memory repeats, since the same amount is held at both cuts. Devices are
+cut independently of each other.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from solver import jit
 from solver.problem import Action, Block, Key, Merged
-from solver.search import jit, lattice
+from solver.search import lattice
 from solver.search.compiled import CompiledProblem, Tokens
 from solver.search.lattice import DEADLOCK, Lattice, Strings
 
@@ -27,31 +29,31 @@ Row: TypeAlias = NDArray[np.int64]
 """The tokens of one device."""
 
 TIMES_TO_CUT = 60
-"""At so many times in the middle of a schedule cuts are looked for."""
+"""The number of times, around the middle of a schedule, at which cuts are tried."""
 
 FEW_COPIES, MANY_COPIES = 4, 12
-"""What a copy adds is seen between these two."""
+"""The numbers of copies between which the length added by one copy is measured."""
 
 STRETCHES = 5
-"""A schedule is taken to be steady where it is so in so many times the copies that a token waits across."""
+"""A schedule counts as steady if it is so over this many times the copies that a token waits across."""
 
 CYCLES = (1, 2, 3, 4)
-"""In a steady schedule all starts as much later after so many copies."""
+"""Numbers of copies after which, in a steady schedule, everything starts later by the same time."""
 
 MOST_ROUNDS = 8
-"""Periods of up to so many tasks a chain are looked for, and those of as many as there are devices."""
+"""Periods with up to this many tasks per chain are tried, and those with as many tasks as there are devices."""
 
 
 @dataclass(frozen=True)
 class Periodic:
-    """Strings of which a part repeats.
+    """Strings with a repeating part.
 
     Attributes
     ----------
     before, period, after : list of list of int
-        For each device, the tokens ahead of what repeats, what repeats, and those behind it.
+        For each device, the tokens before the repeating part, the repeating part, and the tokens after it.
     tasks : int
-        How many tasks of each chain a period has.
+        The number of tasks of each chain in a period.
     """
 
     before: Tokens
@@ -59,24 +61,29 @@ class Periodic:
     after: Tokens
     tasks: int
 
+    @property
+    def parts(self) -> tuple[Tokens, Tokens, Tokens]:
+        """The tokens before the repeating part, the repeating part, and the tokens after it."""
+        return self.before, self.period, self.after
+
     def unrolled(self, copies: int) -> Tokens:
-        """Write out the strings with so many periods."""
-        parts = zip(self.before, self.period, self.after, strict=True)
+        """Write out the strings with a given number of periods."""
+        parts = zip(*self.parts, strict=True)
         return [[*before, *(period * copies), *after] for before, period, after in parts]
 
 
 @dataclass(frozen=True)
 class Whole:
-    """What running strings of any length shows, for each device.
+    """The results of running strings of any length, for each device.
 
     Attributes
     ----------
     first, last : list of int
-        When it first starts and last ends something.
+        The first start and the last end.
     busy, peaks : list of int
-        How long its tokens last together, and the most memory that it holds at one time.
+        The total duration of its tokens, and its peak memory.
     run : int
-        How many copies of what repeats were run to see it.
+        The number of copies of the repeating part that were run.
     """
 
     first: list[int]
@@ -87,13 +94,13 @@ class Whole:
 
     @property
     def makespan(self) -> int:
-        """When the last token ends; the first starts at 0."""
+        """The end of the last token; the first starts at 0."""
         return max(self.last)
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Strings with the times at which their tokens start."""
+    """Strings with the starts of their tokens."""
 
     tokens: Tokens
     starts: list[list[int]]
@@ -108,8 +115,8 @@ def _as_rows(periodic: Periodic) -> list[tuple[Row, Row, Row]]:
 
 
 def _step(strings: Any, parts: Sequence[tuple[Row, Row, Row]], copies: int, cycle: int, reach: int) -> int | None:
-    """Return how much later everything is so many copies on, in a long enough stretch of them; None if in none."""
-    starts = np.asarray(strings.start, dtype=np.int64)
+    """Return the delay of all starts after ``cycle`` copies, if constant over a long enough stretch; else None."""
+    starts = np.asarray(strings.start)
     columns = []
     for device, (before, period, _) in enumerate(parts):
         begin = int(strings.row[device]) + len(before)
@@ -137,9 +144,11 @@ class Runner:
     Parameters
     ----------
     compiled : CompiledProblem
-        Any number of tasks of each chain.
+        The problem, with any number of tasks of each chain.
     may_compile : bool
-        Whether numba may take its time.
+        Whether numba may take time to compile.
+    fits : bool
+        Whether times fit 64 bits; if not, the loops are not compiled, but still exact.
 
     Raises
     ------
@@ -147,19 +156,20 @@ class Runner:
         If precedences join other places.
     """
 
-    def __init__(self, compiled: CompiledProblem, *, may_compile: bool = True) -> None:
+    def __init__(self, compiled: CompiledProblem, *, may_compile: bool = True, fits: bool = True) -> None:
         self.compiled = compiled
         lists = _lattice(compiled)
         self.functions = jit.interpreted(lattice)
         self.is_jitted = False
-        functions = jit.jitted(lattice, may_compile=may_compile)
+        functions = jit.jitted(lattice, may_compile=may_compile) if fits else None
+        self._times = np.int64 if fits else object
         if functions is not None:
             self.functions, self.is_jitted = functions, True
         self.lattice: Any = Lattice(*map(self._packed, lists))
         parts = [(mode, chain) for mode, each in enumerate(compiled.modes) for chain in each.chains]
         self._part_mode = np.array([mode for mode, _ in parts], dtype=np.int64)
         self._part_chain = np.array([chain for _, chain in parts], dtype=np.int64)
-        self._durations = np.array([mode.duration for mode in compiled.modes], dtype=np.int64)
+        self._durations = np.array([mode.duration for mode in compiled.modes], dtype=self._times)
 
     def _packed(self, numbers: Sequence[int]) -> Any:
         return np.array(numbers, dtype=np.int64) if self.is_jitted else list(numbers)
@@ -168,7 +178,7 @@ class Runner:
         return np.zeros(size, dtype=np.int64) if self.is_jitted else [0] * size
 
     def strings(self, tokens: Tokens) -> Any:
-        """Lay strings out for running."""
+        """Lay out strings for running."""
         return self._laid_out([np.array(string, dtype=np.int64) for string in tokens])
 
     def _laid_out(self, rows: Sequence[Row]) -> Any:
@@ -202,29 +212,31 @@ class Runner:
         return found
 
     def period(self, periodic: Periodic) -> float | None:
-        """Return how much longer strings become by one more task of each chain; None if they wait for each other."""
+        """Return the time that one more task of each chain adds; None if strings wait for each other."""
         found = self.lengths(periodic, (FEW_COPIES, MANY_COPIES))
         return None if found is None else (found[1] - found[0]) / (MANY_COPIES - FEW_COPIES) / periodic.tasks
 
     def whole(self, periodic: Periodic, copies: int) -> Whole | None:
-        """Find what running strings of which a part repeats shows; None if they wait for each other.
+        """Run strings with a repeating part; None if they wait for each other.
 
-        Of many copies only some are run, where that shows all, exactly. Say that token x of copy k of the part that
-        repeats starts at S(k, x), and that it waits for nothing in a copy before k − D or behind k + D. In a run of K
-        copies, let S(k + q, x) = S(k, x) + c for all x and all k from u to v, with u ≥ D, v + q + D < K and
-        v − u ≥ 2 D + q, and let m be a copy from u + D + q to v − D. Then in a run of K + q copies all up to copy m
-        starts as it does in that of K, and all behind it as what is q copies ahead of it does there, and c later. The
-        stretch from u to v + q is steady in that run, too. So each further q copies make the end c later.
+        If some copies show the exact result of many, only these are run. Let token x of copy k of the repeating part
+        start at S(k, x), and let it wait for nothing in a copy before k − D or after k + D. In a run of K copies, let
+        S(k + q, x) = S(k, x) + c for all x and all k from u to v, with u ≥ D, v + q + D < K and v − u ≥ 2 D + q, and
+        let m be a copy from u + D + q to v − D. Then, in a run of K + q copies, each token up to copy m starts at the
+        same time as in the run of K, and each token after copy m starts c later than the corresponding token q copies
+        before it in the run of K. The stretch from u to v + q is steady in that run, too. So every q further copies
+        delay the end by c.
 
-        *Proof.* The start of every token is the greatest of when the one ahead of it on its device ends and when what
-        it waits for has arrived. Where nothing waits in a circle, these equations have one solution, and what is stated
-        is one: a token up to copy m has the same equation as in the run of K; some of what it waits for may be in the D
-        copies behind m, for which both statements give the same time, since they lie in the steady stretch. A token
-        behind m has the equation of the one q copies ahead of it, all c later; some of what it waits for may be in the
-        D copies up to m, and again both statements give the same. Nothing waits in a circle: every token lasts at least
-        a tick, so around it the times would have to grow.
+        *Proof.* The start of every token is the maximum of the end of the token before it on its device and the
+        arrivals of the results that it waits for. If nothing waits in a circle, these equations have exactly one
+        solution, and the stated times are a solution: a token up to copy m has the same equation as in the run of K;
+        some of the tokens that it waits for may be in the D copies after m, for which both statements give the same
+        time, since they lie in the steady stretch. A token after m has the equation of the token q copies before it,
+        with all times c later; some of the tokens that it waits for may be in the D copies up to m, and again both
+        statements give the same time. Nothing waits in a circle: every token lasts at least a tick, so the times would
+        have to grow around the circle.
 
-        Where a token takes no time, or no such stretch is found, every token of all copies is run.
+        If a token takes no time, or no such stretch is found, every token of all copies is run.
         """
         parts = _as_rows(periodic)
         found = self._steady_run(periodic, parts, copies) if self._durations.min(initial=1) > 0 else None
@@ -236,7 +248,7 @@ class Runner:
     def _seen(
         self, periodic: Periodic, parts: Sequence[tuple[Row, Row, Row]], copies: int, strings: Any, run: int, later: int
     ) -> Whole:
-        """Read off a run of some copies what all show, whose ends are later."""
+        """Derive the result of all copies, whose ends are later, from a run of some copies."""
         first, last, busy = [0] * len(parts), [0] * len(parts), [0] * len(parts)
         for device, (before, period, after) in enumerate(parts):
             begin, end = int(strings.row[device]), int(strings.row[device + 1])
@@ -259,7 +271,7 @@ class Runner:
     def _steady_run(
         self, periodic: Periodic, parts: Sequence[tuple[Row, Row, Row]], copies: int
     ) -> tuple[Any, int, int] | None:
-        """Run as many copies as show all; return the strings, how many copies, and how much later the ends are."""
+        """Run enough copies to represent all; return the strings, the number of copies, and the delay of the ends."""
         reach = self._reach(periodic)
         for run in (2 * STRETCHES * reach, 8 * STRETCHES * reach):
             for cycle in CYCLES:
@@ -275,7 +287,7 @@ class Runner:
         return None
 
     def _reach(self, periodic: Periodic) -> int:
-        """Return how many copies on either side a token waits for at most."""
+        """Return the greatest distance, in copies, between a token and one that it waits for."""
         ahead, waits = self.sizes(periodic.before), self.lattice
         apart = [
             abs(ahead[chain] - ahead[int(waits.wait_chain[place])])
@@ -301,7 +313,7 @@ class Runner:
         return None if last == DEADLOCK else last
 
     def timed(self, tokens: Tokens) -> Timed | None:
-        """Run strings and tell when each token starts; None if they wait for each other."""
+        """Run strings and record the start of each token; None if they wait for each other."""
         strings = self.strings(tokens)
         last = int(self.functions["run"](self.lattice, strings))
         if last == DEADLOCK:
@@ -311,9 +323,9 @@ class Runner:
         return Timed(tokens, [starts[rows[d] : rows[d + 1]] for d in range(len(tokens))], last)
 
     def repaired(self, planned: Sequence[Sequence[tuple[int, int]]]) -> Tokens | None:
-        """Make strings of (time, token), in the order of their times as far as memory and inputs allow.
+        """Make strings from (time, token) pairs, in the order of their times as far as memory and inputs allow.
 
-        None if they cannot be made to run so.
+        Return None if they cannot be made to run.
         """
         tokens = [[mode for _, mode in string] for string in planned]
         strings = self.strings(tokens)
@@ -332,7 +344,7 @@ class Runner:
         )
 
     def peak(self, string: Sequence[int]) -> int:
-        """Compute the most memory that a device's string holds at one time."""
+        """Compute the peak memory of a device's string."""
         level = peak = 0
         for mode in string:
             level += self.compiled.modes[mode].take
@@ -390,14 +402,14 @@ def _waits_of(compiled: CompiledProblem, chain: int, place: int) -> Iterator[tup
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where a device's string may be cut to repeat a part with so many tasks of each chain.
+    """The places where a device's string may be cut to repeat a part with a given number of tasks of each chain.
 
     Attributes
     ----------
     starts, ends : list of int
         The places at which such parts begin and end, in order.
     times : list of int
-        When the first token of each starts.
+        The start of the first token of each part.
     """
 
     starts: list[int]
@@ -405,7 +417,7 @@ class Cuts:
     times: list[int]
 
     def near(self, time: int, rounding: int) -> tuple[int, int]:
-        """Choose the part that begins at or behind a time (1), ahead of it (−1), or nearest to it (0)."""
+        """Choose the part that begins at or after a time (1), before it (−1), or nearest to it (0)."""
         behind = min(bisect_left(self.times, time), len(self.times) - 1)
         ahead = max(0, behind - 1)
         closer = ahead if time - self.times[ahead] < self.times[behind] - time else behind
@@ -414,7 +426,7 @@ class Cuts:
 
 
 def cuts(compiled: CompiledProblem, device: int, string: Sequence[int], starts: Sequence[int], tasks: int) -> Cuts:
-    """Find all parts of a device's string that have so many tasks of each of its chains."""
+    """Find all parts of a device's string that have ``tasks`` tasks of each of its chains."""
     count = dict.fromkeys(compiled.local_chains[device], 0)
     if not count:
         return Cuts([0], [0], [0])
@@ -437,28 +449,28 @@ def cuts(compiled: CompiledProblem, device: int, string: Sequence[int], starts: 
 def periods(
     runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool], likely: int | None = None
 ) -> tuple[int, Periodic, int] | None:
-    """Find the parts of a schedule whose repetition gives the shortest one with so many more tasks a chain.
+    """Find the parts of a schedule whose repetition gives the shortest one with ``more`` further tasks per chain.
 
     Parameters
     ----------
     runner : Runner
-        Of the problem.
+        Runs the problem.
     timed : Timed
         The schedule.
     more : int
-        How many tasks are missing from each chain.
+        The number of tasks to add to each chain.
     good_enough : int
-        A length than which nothing is shorter.
+        A length that nothing beats.
     stop : callable
-        Asked between tries.
+        Called between tries; if it returns True, no further one is made.
     likely : int, optional
-        How many tasks a chain a period is likely to have; no other periods are tried where it has.
+        The likely number of tasks per chain in a period; if one with this number is found, no others are tried.
 
     Returns
     -------
     (int, Periodic, int) or None
-        The length of the stretched schedule as far as a few copies show it, what repeats, and how often; None if
-        nothing repeats.
+        The estimated length of the stretched schedule, from a few copies; the repeating part; and the number of copies.
+        None if nothing repeats.
     """
     best: tuple[int, Periodic, int] | None = None
     for tasks in _rounds(len(timed.tokens), more, likely):
@@ -486,7 +498,7 @@ def _rounds(devices: int, more: int, likely: int | None) -> list[int]:
 
 
 def _candidates(timed: Timed, found: Sequence[Cuts], tasks: int) -> Iterator[Periodic]:
-    """List sets of parts that begin near one time in the middle of the schedule, each once."""
+    """Yield sets of parts that begin near one time in the middle of the schedule, without duplicates."""
     seen: set[tuple[tuple[int, int], ...]] = set()
     for index in _middle_first(TIMES_TO_CUT):
         time = timed.makespan * (index + 1) // (TIMES_TO_CUT + 1)
@@ -509,7 +521,7 @@ def _middle_first(size: int) -> list[int]:
 
 
 def stretched_length(runner: Runner, periodic: Periodic, copies: int) -> int | None:
-    """Estimate the length of a schedule with so many copies by what few and many of them take; None for a deadlock."""
+    """Estimate the length of a schedule with many copies by extrapolating from two runs; None for a deadlock."""
     found = runner.lengths(periodic, [copies] if copies <= MANY_COPIES else [FEW_COPIES, MANY_COPIES])
     if found is None:
         return None
@@ -520,7 +532,7 @@ def stretched_length(runner: Runner, periodic: Periodic, copies: int) -> int | N
 
 
 def orders_of(chains: Sequence[Sequence[Key]], compiled: CompiledProblem, tokens: Tokens) -> list[list[Action]]:
-    """Name the actions of strings in the tasks of longer chains, of which there are as many as a problem has."""
+    """Return the actions of strings, with the tasks of longer chains, as many chains as the problem has."""
     count = [0] * len(chains)
     return [[_action(chains, compiled, mode, count) for mode in string] for string in tokens]
 

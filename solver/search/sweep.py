@@ -11,18 +11,18 @@ from solver.states import Objective
 
 
 class _Missing(NamedTuple):
-    """What has not run yet."""
+    """The work that has not run yet."""
 
     task: Key
 
 
 class _Links:
-    """Results on their way: each waits for those before it on its link, and a device's come in its order.
+    """Results in transit: each waits for earlier ones on its link, in the order in which the device produces them.
 
     Parameters
     ----------
     leaving : mapping of Key to list of (Key, link, int)
-        For each task what takes its result on another device, the link, and for how long it is on it.
+        For each task, its successors on other devices, with the link and the time on the link.
     """
 
     def __init__(self, leaving: Mapping[Key, Sequence[tuple[Key, tuple[int, int], int]]]) -> None:
@@ -31,18 +31,18 @@ class _Links:
         self.arrived: dict[tuple[Key, Key], int] = {}
 
     def leave(self, task: Key, end: int) -> None:
-        """Send on what a task has produced."""
+        """Send the results of a task."""
         for after, link, moving in self.leaving.get(task, ()):
             self.free[link] = self.arrived[task, after] = max(end, self.free.get(link, 0)) + moving
 
 
 class Sweeper:
-    """What a problem's sweeps share: who waits for whom, and who takes and returns memory.
+    """Data shared by a problem's sweeps: dependencies, and the memory that tasks take and return.
 
     Parameters
     ----------
     problem : Problem
-        What is scheduled.
+        The problem.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -100,7 +100,7 @@ class Sweeper:
         for task in tasks:
             for before, lag in self.waits[task]:
                 if several and self.problem.partners.get(before) == task and before in tasks:
-                    continue  # the two run as one piece
+                    continue  # the two are merged
                 end = ends.get(before)
                 if end is None:
                     return _Missing(before)
@@ -111,14 +111,14 @@ class Sweeper:
         return free
 
     def fits_memory(self, orders: Orders) -> bool:
-        """Return whether every device stays within its capacity; its order alone decides that."""
+        """Return whether every device stays within its capacity; its order alone decides this."""
         return all(
             capacity is None or self._peak(order) <= capacity
             for order, capacity in zip(orders, self.problem.capacities, strict=True)
         )
 
     def memory(self, orders: Orders) -> tuple[int, int]:
-        """Count what devices hold, in ticks of memory: the largest peak of a device, and the sum of all peaks."""
+        """Compute the largest peak of a device, and the sum of all peaks, in ticks of memory."""
         peaks = [self.problem.static_of(device) + self._peak(order) for device, order in enumerate(orders)]
         return max(peaks, default=0), sum(peaks)
 

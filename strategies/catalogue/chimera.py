@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.slots import by_slot
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.slots import by_slot
 
 
 @strategy("chimera", placement="bidirectional", even_devices=True, even_microbatches=True)
 def chimera(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """Chimera (Li and Hoefler 2021): two pipelines in opposite directions, a unit of p microbatches after the other."""
+    """Chimera (Li and Hoefler 2021): two pipelines in opposite directions, one unit of p microbatches after another."""
     p = pipeline.devices
     slotted = []
     for chunk, stage in enumerate((device, p - 1 - device)):

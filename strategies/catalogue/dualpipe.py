@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.dualpipe_programme import dualpipe_programme
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import Step
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.dualpipe_programme import dualpipe_programme
 
 
 @strategy(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.dualpipe_programme import dualpipe_programme
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import Step
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.dualpipe_programme import dualpipe_programme
 
 
 @strategy(
@@ -20,5 +20,5 @@ from strategies.steps import Step
     microbatches_less=1,
 )
 def dualpipe_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """DualPipeV (DeepSeek-AI 2025): DualPipe's programme on one V of stages, one copy of the weights."""
+    """DualPipeV (DeepSeek-AI 2025): DualPipe's programme on one V of stages, with one copy of the weights."""
     yield from dualpipe_programme(ranks=pipeline.devices, rank=device, microbatches=pipeline.microbatches, side=(0, 1))

@@ -1,12 +1,12 @@
-"""Eager 1F1B (Zhuang et al. 2022, arXiv 2211.05322): more microbatches in flight, so that transfers are hidden."""
+"""Eager 1F1B (Zhuang et al. 2022, arXiv 2211.05322): more microbatches in flight hide transfers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
 
 
 @strategy("eager-1f1b", placement="linear", aliases=("eager", "1f1b-overlap-friendly"))

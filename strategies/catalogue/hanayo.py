@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from solver.errors import InputError
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.slots import by_slot
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.slots import by_slot
 
 
 @strategy("hanayo", placement="wave", stages_option="waves")
 def hanayo(pipeline: Pipeline, device: int, *, waves: int | None = None) -> Iterator[Step]:
-    """Hanayo (Liu et al. 2023): stages in waves there and back, a unit of p microbatches after the other."""
+    """Hanayo (Liu et al. 2023): stages in waves there and back, one unit of p microbatches after another."""
     p, chunks = pipeline.devices, pipeline.stages_per_device
     if waves is not None and chunks != 2 * waves:
         raise InputError(f"waves: {waves} need {2 * waves} stages per device; found {chunks}")

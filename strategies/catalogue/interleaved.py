@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.interleaving import group_sizes, interleave, short_group
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.interleaving import group_sizes, interleave, short_group
 
 
 @strategy(

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from math import ceil, gcd
 
 from solver.errors import InputError
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.slots import by_slot
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
+from strategies.rules.slots import by_slot
 
 
 @strategy("interleaved-group", placement="interleaved", splits_backward=True)
 def interleaved_group(pipeline: Pipeline, device: int, *, group_size: int | None = None) -> Iterator[Step]:
-    """Interleaving in groups of fewer than p microbatches (Wan et al. 2025), half of p unless told: less memory."""
+    """Interleaving in groups of fewer than p microbatches (Wan et al. 2025), half of p by default: less memory."""
     p, chunks = pipeline.devices, pipeline.stages_per_device
     group = (p + 1) // 2 if group_size is None else group_size
     if group > p:
@@ -32,7 +32,7 @@ def interleaved_group(pipeline: Pipeline, device: int, *, group_size: int | None
 
 
 def _least_in_flight(pipeline: Pipeline) -> int:
-    """How many microbatches keep a device busy until the first comes back, and at least half as many as devices."""
+    """Return how many microbatches keep a device busy until the first comes back, at least half the devices."""
     forward = sum(cost.forward for cost in pipeline.costs)
     to_input = sum(cost.backward_input for cost in pipeline.costs)
     whole = forward + to_input + sum(cost.backward_weight for cost in pipeline.costs)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
 
 
 @strategy("looped-bfs", placement="interleaved", aliases=("ScheduleLoopedBFS", "breadth-first"))
 def looped_bfs(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """Breadth-first (Lamy-Poirier 2023): chunk by chunk, forwards then backwards, the latter reversed."""
+    """Breadth-first (Lamy-Poirier 2023): all forwards chunk by chunk, then all backwards in reverse."""
     chunks = range(pipeline.stages_per_device)
     for chunk in chunks:
         yield from F(chunk) * pipeline.microbatches

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import B, F, Step
+from strategies.language.registry import strategy
+from strategies.language.steps import B, F, Step
+from strategies.model.pipeline import Pipeline
 
 
 @strategy("1f1b", placement="linear", aliases=("Schedule1F1B", "pipedream-flush"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.building_blocks import v_min_block
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.squeezing import squeezed
-from strategies.steps import Step
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.building_blocks import v_min_block
+from strategies.rules.squeezing import squeezed
 
 
 @strategy("v-min", placement="v", splits_backward=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
 
 
 @strategy("zb1p", placement="linear", aliases=("zb-1p",), splits_backward=True)
 def zb1p(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """ZB-1P (Qi et al. 2023): 1F1B's warm-up, each W put off until p activations are held."""
+    """ZB-1P (Qi et al. 2023): 1F1B's warm-up, with each W put off until p activations are held."""
     warmup = min(pipeline.microbatches, pipeline.devices - 1 - device)
     weights = 0
     yield from F * warmup

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import Step
-from strategies.zero_bubble_heuristic import zero_bubble_orders
+from strategies.language.registry import strategy
+from strategies.language.steps import Step
+from strategies.model.pipeline import Pipeline
+from strategies.rules.zero_bubble_heuristic import zero_bubble_orders
 
 
 @strategy("zb-auto", placement="linear", aliases=("zb", "zb1p-auto", "zb2p-auto", "zero-bubble"), splits_backward=True)

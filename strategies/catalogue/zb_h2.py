@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
 
 
 @strategy("zb-h2", placement="linear", splits_backward=True)

@@ -1,13 +1,13 @@
-"""Interleaved zero bubble: ZB-H1 with several chunks per device, as PyTorch's ``ScheduleInterleavedZeroBubble``."""
+"""Interleaved zero bubble: ZB-H1 with several chunks per device, like PyTorch's ``ScheduleInterleavedZeroBubble``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strategies.interleaving import interleave
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, W
+from strategies.model.pipeline import Pipeline
+from strategies.rules.interleaving import interleave
 
 
 @strategy(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from strategies.pipeline import Pipeline
-from strategies.registry import strategy
-from strategies.steps import F, I, Step, Steps, W
+from strategies.language.registry import strategy
+from strategies.language.steps import F, I, Step, Steps, W
+from strategies.model.pipeline import Pipeline
 
 
 @strategy(
@@ -17,7 +17,7 @@ from strategies.steps import F, I, Step, Steps, W
     splits_backward=True,
 )
 def zb_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
-    """ZB-V (Qi et al. 2023): one V of stages, no bubble within p activations where F, I and W are alike."""
+    """ZB-V (Qi et al. 2023): one V of stages, no bubble within p activations if F, I and W are equal."""
     seen: Counter[Step] = Counter()
     for step in _programme(pipeline.devices, device, max(pipeline.microbatches, 2 * pipeline.devices - 1)):
         seen[step] += 1
@@ -27,7 +27,7 @@ def zb_v(pipeline: Pipeline, device: int) -> Iterator[Step]:
 
 def _programme(devices: int, device: int, microbatches: int) -> Iterator[Step]:
     """Yield the steps of a device for at least 2p − 1 microbatches."""
-    inner = devices - device  # devices from here to the turning point
+    inner = devices - device  # devices from this one to the turning point, both included
     far, near = F(1) + I(1) + W(1), I(0) + W(0)
     warmup = 2 * inner - 1 + device
     steady = microbatches - devices

@@ -1,1 +1,1 @@
-"""How frameworks write which layers lie on which stage: each is read by a parser of its own grammar, and written."""
+"""Layouts: the notations in which frameworks assign layers to stages, with a parser and a writer for each."""

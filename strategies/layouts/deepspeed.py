@@ -1,8 +1,8 @@
-"""DeepSpeed's ``parts``: where the layers of a ``PipelineModule`` are parted, one part for each stage.
+"""DeepSpeed's ``parts``: the boundaries between the stages of a ``PipelineModule``, in layers.
 
-``PipelineModule.parts`` has one number more than there are stages: stage s runs the layers ``parts[s]`` up to and
-without ``parts[s + 1]``. No ``partition_method`` takes such a list; a subclass sets it in ``_partition_layers``. Every
-rank has one stage.
+``PipelineModule.parts`` has one more number than there are stages: stage s runs the layers from ``parts[s]`` up to but
+not including ``parts[s + 1]``. No ``partition_method`` takes such a list; a subclass sets it in ``_partition_layers``.
+Every rank has one stage.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from itertools import accumulate, pairwise
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.cuts import Counts
-from strategies.layers import Layers
-from strategies.numbers import shown
+from strategies.model.cuts import Counts
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
 
 
 def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devices: int) -> list[int]:
@@ -23,7 +23,7 @@ def write_deepspeed_parts(layers: Layers, layers_per_stage: Sequence[int], devic
     Raises
     ------
     InputError
-        If there is more than one stage per device, or the cut is not one of the model.
+        If there is more than one stage per device, or the cut does not fit the model.
     """
     if len(layers_per_stage) != devices:
         raise InputError(
@@ -41,7 +41,7 @@ def read_deepspeed_parts(parts: Sequence[object], layers: Layers, devices: int) 
     Raises
     ------
     InputError
-        If they are not as many as the devices and one more, do not rise, or do not hold each layer once.
+        If their number is not the devices plus one, they do not increase, or they do not hold each layer once.
     """
     numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
     if len(numbers) != len(parts):
@@ -60,7 +60,7 @@ def read_deepspeed_parts(parts: Sequence[object], layers: Layers, devices: int) 
 
 
 def is_uniform(parts: Sequence[int]) -> bool:
-    """Return whether ``partition_method="uniform"`` makes these parts: equally many, the first stages one more."""
+    """Return whether ``partition_method="uniform"`` makes these parts: equal ones, the first stages with one more."""
     sizes = [stop - start for start, stop in pairwise(parts)]
     least, more = divmod(parts[-1], len(sizes))
     return sizes == [least + (stage < more) for stage in range(len(sizes))]

@@ -1,4 +1,4 @@
-"""What each framework is told of a cut, and what of it the framework cannot express."""
+"""Writes a cut for each framework, and says which parts of it the framework cannot express."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from solver.errors import InputError
-from strategies.cuts import ByKind
+from strategies.language.registry import PYTORCHS_PREFIX, Strategy, all_strategies
 from strategies.layouts.deepspeed import is_uniform, write_deepspeed_parts
 from strategies.layouts.megatron import (
     group_size_options,
@@ -17,9 +17,9 @@ from strategies.layouts.megatron import (
     write_megatron_layout,
 )
 from strategies.layouts.torchtitan import write_torchtitan_parts
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement
-from strategies.registry import PYTORCHS_PREFIX, Strategy
+from strategies.model.cuts import ByKind
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
 
 LOOPS = ("linear", "interleaved")
 """The placements that lay stage k on device k mod p."""
@@ -37,11 +37,11 @@ class Export:
     framework : str
         Its name.
     value : str, list or None
-        The layout in the framework's grammar; None where it cannot run the cut.
+        The layout in the framework's grammar; None if the framework cannot run the cut.
     lines : tuple of str
-        What to write into its command line or configuration; empty where it cannot run the cut.
+        The lines for its command line or configuration; empty if it cannot run the cut.
     cannot : tuple of str
-        What of the plan it cannot express, and why.
+        The parts of the plan that it cannot express, and why.
     """
 
     framework: str
@@ -49,19 +49,24 @@ class Export:
     lines: tuple[str, ...]
     cannot: tuple[str, ...] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the framework can run the whole plan."""
+        return self.value is not None and not self.cannot
+
 
 @dataclass(frozen=True)
 class Planned:
-    """What is exported.
+    """A plan to export.
 
     Attributes
     ----------
     pipeline : Pipeline
-        With layers and their cut.
+        The pipeline, with layers and their cut.
     placement : Placement
         Which device holds which stage.
     strategy : Strategy or None
-        The published schedule; None for an order of one's own.
+        The published schedule; None for the user's own order.
     options : dict of str to int
         The schedule's options.
     """
@@ -73,14 +78,29 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """What the order is called in messages."""
+        """The name of the order in messages."""
         return "the order" if self.strategy is None else self.strategy.name
 
     @property
     def recomputed(self) -> ByKind | None:
-        """How many layers of each stage and kind are recomputed; None for none."""
+        """The number of recomputed layers for each stage and kind; None if no layer is."""
         counts = self.pipeline.recomputed_per_stage
         return counts if counts is not None and any(map(any, counts)) else None
+
+
+def planned_for(framework: str) -> str:
+    """Write the options of ``ppopt plan`` that restrict it to plans that a framework can run."""
+    if framework == "Megatron-Core":
+        return f"--strategies {','.join(_MEGATRONS)} --recompute uniform-k"
+    names = (
+        ["1f1b"] if framework == "DeepSpeed" else [name for name, each in all_strategies().items() if _class_of(each)]
+    )
+    return f"--strategies {','.join(names)} --recompute none"
+
+
+def _class_of(strategy: Strategy) -> str | None:
+    """Return the name of PyTorch's class for a schedule, if it has one."""
+    return next((name for name in strategy.aliases if name.startswith(PYTORCHS_PREFIX)), None)
 
 
 def exports(planned: Planned) -> tuple[Export, ...]:
@@ -89,7 +109,7 @@ def exports(planned: Planned) -> tuple[Export, ...]:
     Parameters
     ----------
     planned : Planned
-        What is exported; the pipeline has layers and a cut.
+        The plan; its pipeline has layers and a cut.
     """
     return tuple(_written(name, write, planned) for name, write in _WRITERS.items())
 
@@ -141,9 +161,7 @@ def _torchtitan(planned: Planned) -> Export:
             f"it has no {planned.placement.name} for {planned.name}"
         )
     parts = write_torchtitan_parts(layers, _cut_of(planned), pipeline.devices)
-    called = planned.strategy and next(
-        (name for name in planned.strategy.aliases if name.startswith(PYTORCHS_PREFIX)), None
-    )
+    called = planned.strategy and _class_of(planned.strategy)
     lines = [f"pipeline_parallel_degree = {pipeline.devices}"]
     cannot: list[str] = []
     if called:
@@ -172,3 +190,6 @@ def _deepspeed(planned: Planned) -> Export:
 
 
 _WRITERS = {"Megatron-Core": _megatron, "torchtitan": _torchtitan, "DeepSpeed": _deepspeed}
+
+FRAMEWORKS = tuple(_WRITERS)
+"""The frameworks for which a cut is written."""

@@ -1,8 +1,8 @@
 """Megatron-Core's ``--pipeline-model-parallel-layout``, with the options that belong to it.
 
-The grammar: `E`, `t`, `m` and `L` are layers, `|` ends a stage, commas mean nothing. Before that, two expansions of the
-text, each once from left to right: `(X)*n` writes X n times, where X holds no `)`, and then `c*n` writes the one
-character c n times. Stage k lies on rank k mod p.
+The grammar: `E`, `t`, `m` and `L` are layers, `|` ends a stage, and commas mean nothing. The text is first expanded in
+two passes, each once from left to right: `(X)*n` becomes n copies of X, where X holds no `)`; then `c*n` becomes n
+copies of the single character c. Stage k lies on rank k mod p.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
 
 from solver.errors import InputError
-from strategies.cuts import ByKind, Counts, counts_by_kind
-from strategies.layers import LETTERS, Layers
 from strategies.layouts.units import counts_from_letters, stage_letters
-from strategies.numbers import shown
+from strategies.model.cuts import ByKind, Counts, counts_by_kind
+from strategies.model.layers import LETTERS, Layers
+from strategies.model.numbers import shown
 
 LONGEST = 1_000_000
-"""A layout is not expanded beyond so many characters."""
+"""The most characters that a layout may expand to."""
 
 _GROUP, _CHARACTER = re.compile(r"\(([^)]+)\)\*(\d+)"), re.compile(r"(.)\*(\d+)")
 _NAMES = {"embedding": "E", "decoder": "t", "mtp": "m", "loss": "L"}
 
 
 def expand(layout: str) -> list[str]:
-    """Write out the letters of each stage of a layout.
+    """Expand a layout into the letters of each stage.
 
     Raises
     ------
     InputError
-        If it is too long, or a character is left that is no layer; the message names the stage.
+        If it is too long, or a remaining character is no layer; the message names the stage.
     """
     text = layout.replace(",", "")
     for pattern in (_GROUP, _CHARACTER):
@@ -60,12 +60,12 @@ def _strange(letter: str) -> str:
 
 
 def stages_of_lists(layout: Sequence[object]) -> list[str]:
-    """Read a layout that is a list of lists of names, as in Megatron's configuration in Python.
+    """Read a layout given as a list of lists of names, as in Megatron's Python configuration.
 
     Raises
     ------
     InputError
-        If it is none, or names what is no layer.
+        If it is not such a list, or a name is no layer.
     """
     stages: list[str] = []
     for stage, names in enumerate(layout):
@@ -82,7 +82,7 @@ def stages_of_lists(layout: Sequence[object]) -> list[str]:
 
 
 def check_layout(stages: Sequence[str], devices: int, decoder_layers: int, mtp_layers: int) -> None:
-    """Refuse a layout that Megatron refuses, for a model with so many layers on so many ranks.
+    """Refuse a layout that Megatron refuses for these numbers of layers and ranks.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def check_layout(stages: Sequence[str], devices: int, decoder_layers: int, mtp_l
     Raises
     ------
     InputError
-        With the rule that is broken, and where.
+        If the layout breaks a rule; the message names the rule and the place.
     """
     _refuse_without_ends(stages)
     if len(stages) % devices:
@@ -114,7 +114,7 @@ def check_layout(stages: Sequence[str], devices: int, decoder_layers: int, mtp_l
 
 
 def _refuse_without_ends(stages: Sequence[str]) -> None:
-    """Say what is missing, as in ``tt|tt``; Megatron wants both, also of a model without a layer for them."""
+    """Refuse a layout without E or L, such as ``tt|tt``; Megatron requires both even for a model without them."""
     letters = "".join(stages)
     cures = {"E": "put E at the beginning of the first stage", "L": "put L at the end of the last stage"}
     missing = [letter for letter in cures if letter not in letters]
@@ -154,7 +154,7 @@ def _check_mtp(stages: Sequence[str], devices: int) -> None:
 
 
 def read_megatron_layout(layout: str | Sequence[object], layers: Layers, devices: int) -> Counts:
-    """Read a layout: how many of the model's layers each stage holds.
+    """Return how many of the model's layers a layout puts on each stage.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def read_megatron_layout(layout: str | Sequence[object], layers: Layers, devices
     Raises
     ------
     InputError
-        If the text is wrong, or Megatron would refuse it for this model.
+        If the text is malformed, or Megatron would refuse the layout for this model.
     """
     stages = expand(layout) if isinstance(layout, str) else stages_of_lists(layout)
     check_layout(stages, devices, layers.letters.count("t"), layers.letters.count("m"))
@@ -196,7 +196,7 @@ def _short(letters: str) -> str:
 
 
 def recomputation_options(layers: Layers, layers_per_stage: Sequence[int], recomputed: ByKind) -> list[str]:
-    """Write what is recomputed as Megatron's options, which know one number of layers for all stages.
+    """Write what is recomputed as Megatron's options, which take one number of layers for all stages.
 
     ``uniform`` recomputes every decoder and MTP layer; ``block`` the first k decoder layers of every (virtual) stage.
 
@@ -239,7 +239,7 @@ def _recomputable_part(held: ByKind, letters: Sequence[str], which: str) -> ByKi
 
 
 def _first(counts: Counts, most: int) -> Iterator[int]:
-    """Yield how many of each kind are among the first ones."""
+    """Yield how many layers of each kind are among the first ``most`` layers."""
     for count in counts:
         yield min(count, most)
         most -= min(count, most)
@@ -251,7 +251,7 @@ def group_size_options(group_size: int | None, devices: int, stages: int, microb
     Parameters
     ----------
     group_size : int or None
-        Microbatches of a group; None for as many as there are devices.
+        The number of microbatches in a group; None for the number of devices.
     devices, stages, microbatches : int
         The pipeline's sizes.
 
@@ -279,7 +279,7 @@ def group_size_options(group_size: int | None, devices: int, stages: int, microb
 def megatron_options(
     layers: Layers, layers_per_stage: Sequence[int], devices: int, recomputed: ByKind | None = None
 ) -> list[str]:
-    """Write a cut as the options of Megatron that make it.
+    """Write a cut as Megatron's options.
 
     Raises
     ------

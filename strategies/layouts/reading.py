@@ -1,37 +1,38 @@
-"""Reading a layout in whichever grammar it is written."""
+"""Reads a layout in any of the supported grammars."""
 
 from __future__ import annotations
 
 import ast
 
 from solver.errors import InputError
-from strategies.cuts import Counts, check_cut
-from strategies.layers import Layers
 from strategies.layouts.deepspeed import read_deepspeed_parts
 from strategies.layouts.megatron import read_megatron_layout
 from strategies.layouts.torchtitan import read_torchtitan_parts
-from strategies.numbers import shown
-from strategies.pipeline import Pipeline
+from strategies.model.cuts import Counts, check_cut
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
+from strategies.model.pipeline import Pipeline
 
 _MEGATRONS_NAMES = {"embedding", "decoder", "mtp", "loss"}
 
 
 def read_layout(layout: object, layers: Layers, devices: int) -> Counts:
-    """Read a layout: how many of the model's layers each stage holds.
+    """Return how many of the model's layers a layout puts on each stage.
 
     Parameters
     ----------
     layout : str or sequence
-        Megatron's text or lists of layers, torchtitan's lists of names, or DeepSpeed's parts; a list also as text.
+        Megatron's text or lists of layers, torchtitan's lists of names, or DeepSpeed's parts; lists may be given as
+        text, too.
     layers : Layers
         The model.
     devices : int
-        The ranks of the pipeline.
+        The number of pipeline ranks.
 
     Raises
     ------
     InputError
-        If it is none of these, its framework would refuse it, or the model's pins and glue do not allow it.
+        If it is none of these, its framework would refuse it, or the model's pins and glue forbid it.
     """
     if isinstance(layout, str) and layout.lstrip().startswith("["):
         layout = _read_list(layout)
@@ -44,12 +45,12 @@ def read_layout(layout: object, layers: Layers, devices: int) -> Counts:
 
 
 def cut_by_layout(pipeline: Pipeline, layout: object) -> Pipeline:
-    """Lay the layers of a pipeline's model on stages as a layout says.
+    """Cut a pipeline's model as a layout says.
 
     Parameters
     ----------
     pipeline : Pipeline
-        With layers.
+        The pipeline, with layers.
     layout : str or sequence
         As for `read_layout`.
 

@@ -1,7 +1,8 @@
 """torchtitan's ``module_fqns_per_model_part``: the names of the modules of each stage, in the order of the model.
 
-``tok_embeddings``, ``layers.0`` and so on, ``norm`` and ``lm_head`` (``output`` in older versions); the first list
-may hold a ``vision_encoder``. Torchtitan drops what is named nowhere without a word, so that is checked here.
+The names are ``tok_embeddings``, ``layers.0`` and so on, ``norm`` and ``lm_head`` (``output`` in older versions); the
+first list may hold a ``vision_encoder``. Torchtitan silently drops modules that are not listed, so this file checks
+that all are.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Sequence
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.cuts import Counts
-from strategies.layers import Layers
 from strategies.layouts.units import counts_from_letters, stage_letters
-from strategies.numbers import shown
+from strategies.model.cuts import Counts
+from strategies.model.layers import Layers
+from strategies.model.numbers import shown
 
 HEADS = ("lm_head", "output")
-"""What torchtitan calls the head, in newer and in older versions."""
+"""torchtitan's names of the head, in newer and in older versions."""
 
 _LAYER = re.compile(r"layers\.(0|[1-9][0-9]{0,8})", re.ASCII)
 
@@ -34,11 +35,12 @@ def write_torchtitan_parts(
     layers_per_stage : sequence of int
         Its cut.
     devices : int
-        The ranks of the pipeline.
+        The number of pipeline ranks.
     head : {"lm_head", "output"}
-        What the head is called.
+        The name of the head.
     empty : bool
-        Whether stages may be empty; torchtitan's own splitter makes none, and a stage without parameters is untried.
+        Whether stages may be empty. torchtitan's own splitter makes no empty stages, and we have not tried one without
+        parameters.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def write_torchtitan_parts(
 
 
 def read_torchtitan_parts(parts: Sequence[object], layers: Layers, devices: int) -> Counts:
-    """Read lists of names: how many of the model's layers each stage holds.
+    """Return how many of the model's layers lists of names put on each stage.
 
     Parameters
     ----------
@@ -70,12 +72,12 @@ def read_torchtitan_parts(parts: Sequence[object], layers: Layers, devices: int)
     layers : Layers
         The model.
     devices : int
-        The ranks of the pipeline.
+        The number of pipeline ranks.
 
     Raises
     ------
     InputError
-        If a name is not known, missing, there twice, or out of order; or if the number of lists does not fit.
+        If a name is unknown, missing, repeated or out of order; or if the number of lists does not fit.
     """
     _refuse_mtp(layers)
     _check_number(len(parts), devices)

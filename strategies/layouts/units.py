@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from solver.errors import InputError
-from strategies.layers import LETTERS, Layers
+from strategies.model.layers import LETTERS, Layers
 
 _ORDER = re.compile("E*t*m*L*")
 
 
 def stage_letters(layers: Layers, layers_per_stage: Sequence[int], framework: str) -> list[str]:
-    """Write the layers of each stage as Megatron's letters; all that embeds is one E, all of the head is one L.
+    """Write the layers of each stage as Megatron's letters, with one E for the whole embedding and one L for the head.
 
-    Where the model has no such layer, E stands on the first stage and L on the last.
+    If the model has no such layer, E stands on the first stage and L on the last.
 
     Parameters
     ----------
@@ -24,13 +24,13 @@ def stage_letters(layers: Layers, layers_per_stage: Sequence[int], framework: st
     layers_per_stage : sequence of int
         Its cut.
     framework : str
-        Who asks, for messages.
+        The framework, for messages.
 
     Raises
     ------
     InputError
-        If the model is no embedding, decoder layers, MTP layers and head in this order, or the first or the last of
-        these is not on the first or the last stage.
+        If the model is not an embedding, decoder layers, MTP layers and a head in this order; if the embedding is not
+        on the first stage, or the head not on the last.
     """
     _check_order(layers, framework)
     stages: list[str] = []
@@ -60,14 +60,14 @@ def counts_from_letters(layers: Layers, stages: Sequence[str], framework: str) -
     layers : Layers
         The model.
     stages : sequence of str
-        The letters of each stage, together E, all t, all m, and L.
+        The letters of each stage; put together, one E, every t, every m, and one L.
     framework : str
-        Who asks, for messages.
+        The framework, for messages.
 
     Raises
     ------
     InputError
-        If the model is no embedding, decoder layers, MTP layers and head in this order.
+        If the model is not an embedding, decoder layers, MTP layers and a head in this order.
     """
     _check_order(layers, framework)
     size = dict.fromkeys("tm", 1) | {letter: layers.letters.count(letter) for letter in "EL"}

@@ -1,1 +1,1 @@
-"""Orders with their communication placed: the transfers of an order, lowering rules, and what runs or hangs."""
+"""Lowering: the transfers of an order, the rules that place them, and the resulting programs."""

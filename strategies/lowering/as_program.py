@@ -1,4 +1,4 @@
-"""A lowered order as programs, as PyTorch's runtime goes through it."""
+"""Writes a lowered order as programs, in the way that PyTorch's runtime executes it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from solver.problem import Key
 from solver.programs import Compute, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.transfers import Crossings, end_of
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class LoweredPrograms:
     programs : list of list of Instruction
         One for each device.
     transfers : dict of Key to Transfer
-        Called by their producers, see `Crossings`.
+        Keyed by their producers, see `Crossings`.
     columns : list of list of int
-        For each instruction the cell that it comes from; for a wait, the action that waits.
+        The column of the cell that each instruction comes from; for a wait, that of the action that waits.
     """
 
     programs: list[list[Instruction]]
@@ -40,19 +40,19 @@ def as_programs(
 ) -> LoweredPrograms:
     """Write a lowered order as programs.
 
-    Each send and each receive is posted on its own, in its place. An action waits for the receives of its inputs. Sends
-    are waited for at the very end, which delays nothing.
+    Each send and each receive is posted on its own, where it stands. An action waits for the receives of its inputs.
+    The waits for sends come at the very end, where they delay nothing.
 
     Parameters
     ----------
     rows : sequence of sequence of token or None
-        The cells of each device, without fault.
+        The cells of each device, without faults.
     placement : Placement
         Which device holds which stage.
     duration : callable
-        How long an action takes, in ticks.
+        The duration of an action, in ticks.
     moving : callable
-        How long a transfer moves, and how much later it arrives, in ticks.
+        The time of a transfer on the link and its latency after that, in ticks.
     """
     crossings = Crossings(placement)
     transfers: dict[Key, Transfer] = {
@@ -90,10 +90,10 @@ def _program(
 
 
 def unit_durations(_: PipelineAction) -> int:
-    """Take every action to last one tick: what hangs does so whatever the durations are."""
+    """Return one tick for every action: a deadlock does not depend on durations."""
     return 1
 
 
 def moves_at_once(_: Op) -> tuple[int, int]:
-    """Take every transfer to move one tick, with no latency."""
+    """Return one tick on the link and no latency for every transfer."""
     return 1, 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from solver.errors import InputError
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
 from strategies.lowering.transfers import Crossings, end_of, receive, send
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token
 
 
 def lower_as_pytorch(
@@ -17,19 +17,20 @@ def lower_as_pytorch(
 ) -> list[list[Token]]:
     """Place communication as PyTorch's runtime does when it loads an order of computations.
 
-    All devices take turns. In its turn a device offers its next action; if what it needs has been received or computed
-    there, the action is appended to its list, its sends behind it, and the receives to the ends of the receivers' lists
-    as they are then. So both ends of a transfer come into the lists at one moment: nothing can cross or deadlock. But a
-    turn is one action, whatever it lasts, and a receive may come to stand far ahead of sends that are ready.
+    All devices take turns. In its turn a device offers its next action. If the inputs have been received or computed
+    there, the action is appended to the device's list, followed by its sends, and the matching receives are appended to
+    the receivers' lists as they are then. So both ends of a transfer enter the lists at the same moment, and nothing
+    can cross or deadlock. But a turn is one action of any duration, so a receive may end up far ahead of sends that are
+    ready.
 
     Parameters
     ----------
     orders : sequence of sequence of (Op or Block)
-        What each device computes.
+        The computations of each device.
     placement : Placement
-        Which device holds which stage; one device for each.
+        Which device holds which stage; each stage must be on one device.
     deferred : bool
-        Whether receives are then moved as with ``defer_pp_recv=True``; see `defer_receives`.
+        Whether to move receives afterwards as with ``defer_pp_recv=True``; see `defer_receives`.
 
     Raises
     ------
@@ -39,12 +40,12 @@ def lower_as_pytorch(
     if len(placement.homes) > 1:
         raise InputError("is bidirectional: PyTorch's runtime has one device for each stage, and cannot lower it")
     per_device = [with_reduced_gradients(with_shards(order), placement.microbatches) for order in orders]
-    lowered = _Turns(Crossings(placement), per_device).take()
+    lowered = _RoundRobin(Crossings(placement), per_device).take()
     return defer_receives(lowered, placement) if deferred else lowered
 
 
-class _Turns:
-    """The devices' lists while they take turns."""
+class _RoundRobin:
+    """The lists of the devices while they take turns."""
 
     def __init__(self, crossings: Crossings, orders: Sequence[Sequence[Token]]) -> None:
         self.crossings, self.orders = crossings, orders
@@ -53,10 +54,10 @@ class _Turns:
         self.posted: set[Op] = set()
 
     def take(self) -> list[list[Token]]:
-        """Take turns until nothing is left."""
+        """Take turns until every action is placed."""
         open_devices = [device for device, order in enumerate(self.orders) if order]
         while open_devices:
-            taken = [self._take_turn(device) for device in open_devices]
+            taken = [self._advance(device) for device in open_devices]
             if not any(taken):
                 device = open_devices[0]
                 first = self.orders[device][self.next[device]]
@@ -64,7 +65,7 @@ class _Turns:
             open_devices = [device for device in open_devices if self.next[device] < len(self.orders[device])]
         return self.lowered
 
-    def _take_turn(self, device: int) -> bool:
+    def _advance(self, device: int) -> bool:
         token = self.orders[device][self.next[device]]
         if any(transfer not in self.posted for transfer in self.crossings.consumed(token)):
             return False
@@ -78,15 +79,15 @@ class _Turns:
 
 
 def defer_receives(lowered: Sequence[Sequence[Token]], placement: Placement) -> list[list[Token]]:
-    """Move each receive to right before its consumer, as PyTorch does with ``defer_pp_recv=True``.
+    """Move each receive to just before its consumer, as PyTorch does with ``defer_pp_recv=True``.
 
-    Before a send to a higher rank, the receives from it that are then pending are put back first. That is meant to
-    prevent deadlocks, and does not; nor does it keep the receives of a pair in the order of its sends.
+    Before a send to a higher rank, the pending receives from that rank are put back first. PyTorch does this to prevent
+    deadlocks, but it does not prevent them; nor does it keep the receives of a pair in the order of its sends.
 
     Parameters
     ----------
     lowered : sequence of sequence of token
-        As `lower_as_pytorch` places it.
+        A lowered order, as `lower_as_pytorch` returns it.
     placement : Placement
         Which device holds which stage.
     """
@@ -95,7 +96,7 @@ def defer_receives(lowered: Sequence[Sequence[Token]], placement: Placement) -> 
 
 
 def _deferred(device: int, row: Sequence[Token], crossings: Crossings) -> list[Token]:
-    pending: dict[Op, int] = {}  # each transfer with its sender
+    pending: dict[Op, int] = {}  # the sender of each transfer
     moved: list[Token] = []
     for token in row:
         end = end_of(token) if isinstance(token, Aside) else None

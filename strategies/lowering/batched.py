@@ -1,6 +1,6 @@
-"""Programs in which devices exchange batches of sends and receives between computations, and wait for each.
+"""Programs in which devices exchange batches of sends and receives between computations and wait for each batch.
 
-Megatron-Core's 1F1B and interleaved 1F1B, and DualPipe and DualPipeV of their authors, are written so.
+Megatron-Core's 1F1B and interleaved 1F1B work this way, as do DualPipe and DualPipeV in their authors' code.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ from dataclasses import dataclass, field
 from solver.errors import InputError
 from solver.problem import Block, Key
 from solver.programs import Compute, End, Instruction, Post, Transfer, Wait
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.as_program import LoweredPrograms
 from strategies.lowering.transfers import Crossings
-from strategies.placements import Placement
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.rules.interleaving import warmup_of_groups
 
 Order = Sequence[PipelineAction]
 
 
 @dataclass
-class _Slots:
-    """The groups in front of each action of a device, and behind its last one.
+class _Groups:
+    """The groups of sends and receives before each action of a device, and after its last one.
 
     Attributes
     ----------
     groups : mapping of int to list of list of End
-        By the place of the action.
+        Keyed by the action's index; the last index is the end.
     """
 
     groups: dict[int, list[list[End]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, place: int, ends: Sequence[End]) -> None:
-        """Put a group of its own in front of an action; an empty one is none."""
+        """Put a separate group before an action; an empty one is dropped."""
         if ends:
             self.groups[place].append(list(ends))
 
     def join(self, place: int, ends: Sequence[End]) -> None:
-        """Put ends into the one group in front of an action."""
+        """Add ends to the single group before an action."""
         if not self.groups[place]:
             self.groups[place].append([])
         self.groups[place][0] += ends
@@ -51,16 +52,16 @@ def batched_programs(
     duration: Callable[[PipelineAction], int],
     moving: Callable[[Op], tuple[int, int]],
 ) -> LoweredPrograms:
-    """Write the program of the framework that runs a schedule so.
+    """Write the programs of a schedule as its framework communicates.
 
     Parameters
     ----------
     name : str
-        The schedule. ``1f1b`` and ``interleaved`` are Megatron-Core's, ``dualpipe`` and ``dualpipe-v`` their authors';
-        for any other there is one group between two computations: what the last one produced, and what the next one
-        needs.
+        The schedule. ``1f1b`` and ``interleaved`` follow Megatron-Core, ``dualpipe`` and ``dualpipe-v`` their authors'
+        code. For any other schedule, one group stands between two computations: the results of the first and the inputs
+        of the second.
     orders : sequence of sequence of (Op or Block)
-        What each device computes.
+        The computations of each device.
     placement : Placement
         Which device holds which stage.
     duration, moving : callable
@@ -91,7 +92,7 @@ def batched_programs(
     return LoweredPrograms(programs, transfers, columns)
 
 
-def _slots(name: str, device: int, order: Order, crossings: Crossings) -> _Slots:
+def _slots(name: str, device: int, order: Order, crossings: Crossings) -> _Groups:
     if name == "1f1b":
         return _between(order, crossings, apart=_same_way)
     if name == "interleaved":
@@ -102,7 +103,7 @@ def _slots(name: str, device: int, order: Order, crossings: Crossings) -> _Slots
 
 
 def _program(
-    order: Order, slots: _Slots, duration: Callable[[PipelineAction], int]
+    order: Order, slots: _Groups, duration: Callable[[PipelineAction], int]
 ) -> tuple[list[Instruction], list[int]]:
     program: list[Instruction] = []
     columns: list[int] = []
@@ -129,9 +130,9 @@ def _same_way(before: PipelineAction, after: PipelineAction) -> bool:
     return len(kinds) == 2 and kinds[0] == kinds[1]
 
 
-def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction, PipelineAction], bool]) -> _Slots:
-    """Exchange between two computations what one produced and the other needs: in one group, or in two one by one."""
-    slots = _Slots()
+def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction, PipelineAction], bool]) -> _Groups:
+    """Exchange results of one computation and inputs of the next between them, in one group, or in two if ``apart``."""
+    slots = _Groups()
     for place in range(len(order) + 1):
         sends = _sends(order[place - 1], crossings) if place else []
         receives = _receives(order[place], crossings) if place < len(order) else []
@@ -146,9 +147,9 @@ def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction
 class _Interleaved:
     """Megatron-Core's interleaved schedule with ``batch_p2p_comm``.
 
-    A forward and the backward behind it are followed by one group for both: what they produced, and what the next pair
-    needs. Which input comes next: on most devices that of the next computation; on the one where results enter a new
-    chunk, that of the computation which is p − 1 further back, one chunk on.
+    A forward and the backward after it are followed by one group for both: their results, and the inputs of the next
+    pair. On most devices, the next input to receive is that of the next computation. On the device where results enter
+    a new chunk, it is that of the computation p − 1 places earlier, one chunk on.
     """
 
     def __init__(self, device: int, order: Order, crossings: Crossings) -> None:
@@ -156,14 +157,21 @@ class _Interleaved:
         ops = [action for action in order if isinstance(action, Op)]
         self.forwards = [op for op in ops if op.kind == "F"]
         self.backwards = [op for op in ops if op.kind != "F"]
-        self.warmup = next((place for place, op in enumerate(ops) if op.kind != "F"), len(ops)) - 1
-        if len(self.forwards) == len(ops[: self.warmup + 1]):
-            self.warmup = len(self.forwards)  # all forwards come first
         self.devices = crossings.placement.devices
+        self.warmup = max(next(place for place, op in enumerate(ops) if op.kind != "F") - 1, self._warmup())
 
-    def slots(self) -> _Slots:
-        """Lay out the groups."""
-        slots, steady = _Slots(), len(self.forwards) - self.warmup
+    def _warmup(self) -> int:
+        """Count the warm-up by its rule: if all forwards come first, the order does not show whether the last is in it.
+
+        The last forward may be the only one of the steady phase; one group for it and its backward then follows them.
+        """
+        group = next((place for place, op in enumerate(self.forwards) if op.stage != self.forwards[0].stage), 0)
+        chunks = self.crossings.stages // self.devices
+        return min(len(self.forwards), warmup_of_groups(self.devices, self.device, chunks, group))
+
+    def slots(self) -> _Groups:
+        """Place the groups."""
+        slots, steady = _Groups(), len(self.forwards) - self.warmup
         slots.add(0, _receives(self.forwards[0], self.crossings))
         first = _receives(self.backwards[0], self.crossings)
         for place in range(self.warmup):
@@ -209,13 +217,13 @@ class _Interleaved:
         return ops[back] if back >= 0 else None
 
 
-def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Slots:
-    """DualPipe's communication: one group in front of every computation, with four exceptions.
+def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Groups:
+    """Place DualPipe's communication: one group before every computation, with four exceptions.
 
-    In the phase of alternating forwards, the receive for a near forward is posted one computation ahead, and its send
-    (but on the inner rank of DualPipe) one later; in the phase behind it, the receive of a far forward stands before
-    the W. On the inner rank, the last far forward's send waits for the first near forward of the main phase, whose own
-    send waits for the backward behind it.
+    In the phase of alternating forwards, the receive for a near forward is posted one computation early, and its send
+    one computation late (except on the inner rank of DualPipe). In the next phase, the receive of a far forward stands
+    before the W. On the inner rank, the last far forward's send waits for the first near forward of the main phase,
+    whose own send waits for the backward after it.
     """
     places = crossings.placement
     is_v = len(places.homes) == 1
@@ -230,7 +238,7 @@ def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Slots:
         send_late |= {main - 1, main}
     receive_early = {alternating + 2 * turn for turn in range(1, rank + 1)}
     receive_early |= {weights + 3 * turn + 2 for turn in range(inner)}
-    slots = _Slots()
+    slots = _Groups()
     for place, action in enumerate(order):
         slots.join(place + (2 if place in send_late else 1), _sends(action, crossings))
     for place, action in enumerate(order):
@@ -242,7 +250,7 @@ def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Slots:
 
 
 def _receive_slot(place: int, action: PipelineAction, end: End, main: int, last_far: int, early: set[int]) -> int:
-    """Find the computation in front of which a receive is posted."""
+    """Return the index of the computation before which a receive is posted."""
     if place in early:
         return place - 1
     is_forward = isinstance(end.transfer, Op) and end.transfer.kind == "F"

@@ -1,15 +1,15 @@
-"""Placing communication by time: one order of all transfers, which no device can deadlock or cross."""
+"""Places communication by time, in one order of all transfers, so that no device can deadlock or cross."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from strategies.actions import Op, PipelineAction
 from strategies.lowering.gradients_and_shards import with_reduced_gradients, with_shards
 from strategies.lowering.transfers import Crossings, receive, send
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token
 
 
 def lower_by_time(
@@ -21,37 +21,38 @@ def lower_by_time(
 ) -> list[list[Token]]:
     """Place communication in the order in which its producers end.
 
-    All transfers are sorted by the end of their producer, and those that end together in a fixed way. Each device posts
-    its sends and receives in that one order. A send stands behind its producer; a receive as early as the order allows,
-    directly behind the device's transfer before it, whatever is computed meanwhile.
+    All transfers are sorted by the end of their producer, with ties broken in a fixed way. Each device posts its sends
+    and receives in that one order. A send stands right after its producer. A receive stands as early as the order
+    allows: right after the device's previous transfer, whatever is computed meanwhile.
 
-    It cannot deadlock, whether communicators serve an edge, a pair, a way or a rank each, and whatever the durations
-    really are. For put every transfer at the end of its producer, into one total order with all actions by the times of
-    the replay (of equal times, by the order of a device and what waits for what). Then all that ever waits points
-    forward in it: an action waits for those before it on its device, and for the transfers of its inputs; a transfer
-    for those before it on its queues, by construction, and for what was computed before its ends were posted: a send's
-    producer and what precedes that, and for a receive what precedes the device's transfer before it. So nothing waits
-    in a circle. Both ends of a transfer stand in the same order, so nothing crosses.
+    The result cannot deadlock, whether communicators serve an edge, a pair, a way or a rank each, and whatever the real
+    durations are. Proof: put every transfer at the end of its producer, and sort transfers and actions into one total
+    order by the times of the replay (ties by the order of a device and by dependencies). Then everything waits only for
+    earlier elements of that order. An action waits for the actions before it on its device, and for the transfers of
+    its inputs. A transfer waits for the transfers before it on its queues, which are earlier by construction, and for
+    the computations that precede the posting of its two ends: for a send, its producer and everything before the
+    producer; for a receive, everything before the device's previous transfer. So there is no cycle of waiting. All
+    devices post their ends in the same order, so nothing crosses.
 
     Parameters
     ----------
     orders : sequence of sequence of (Op or Block)
-        What each device computes.
+        The computations of each device.
     placement : Placement
-        Which device holds which stage, or two of them.
+        Which device, or which two, hold each stage.
     ends : mapping of (Op or Block) to int
-        When each action ends in a replay without queues.
+        The end of each action in a replay without queues.
     shards : bool
-        Whether UNSHARD and RESHARD are placed as well.
+        Whether to place UNSHARD and RESHARD as well.
 
     Returns
     -------
     list of list of token
-        With REDUCE_GRAD behind the last backward of each stage.
+        The lowered order, with REDUCE_GRAD after the last backward of each stage.
     """
     crossings = Crossings(placement)
     behind: list[list[list[Token]]] = [[[] for _ in range(len(order) + 1)] for order in orders]
-    last = [0] * len(orders)  # the place behind which each device's last transfer stands
+    last = [0] * len(orders)  # how many actions precede each device's last transfer
     for producer, place, transfer in _by_end(orders, crossings, ends):
         behind[producer][place].append(send(transfer))
         last[producer] = place
@@ -63,9 +64,9 @@ def lower_by_time(
 def _by_end(
     orders: Sequence[Sequence[PipelineAction]], crossings: Crossings, ends: Mapping[PipelineAction, int]
 ) -> list[tuple[int, int, Op]]:
-    """List all transfers in their order, each with its producer's device and how many actions stand before it there.
+    """List all transfers in their order, each with its producer's device and the number of actions before it there.
 
-    Of those whose producers end together, backwards go first, then what earlier stages produce.
+    If producers end together, backwards go first, then results of earlier stages.
     """
     steps = _steps_at_one_moment(orders, crossings, ends)
     found = [
@@ -81,7 +82,7 @@ def _by_end(
 def _steps_at_one_moment(
     orders: Sequence[Sequence[PipelineAction]], crossings: Crossings, ends: Mapping[PipelineAction, int]
 ) -> dict[PipelineAction, int]:
-    """Count for actions that take no time how many others that end at the same moment must precede them."""
+    """Return the length of the longest chain before each action that must follow others ending at the same moment."""
     previous = {after: before for order in orders for before, after in pairwise(order)}
     producer = {transfer: action for order in orders for action in order for transfer in crossings.produced(action)}
     steps: dict[PipelineAction, int] = {}

@@ -1,4 +1,4 @@
-"""Where gradients are reduced and shards are gathered in a lowered order: `REDUCE_GRAD`, `UNSHARD` and `RESHARD`."""
+"""Places `REDUCE_GRAD`, `UNSHARD` and `RESHARD` in a lowered order, which reduce gradients and gather shards."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 from solver.problem import Block
-from strategies.schedule_file import Aside, Token, ops_of
+from strategies.order_files.schedule_file import Aside, Token, ops_of
 
 LOOKED_AHEAD = 3
-"""PyTorch gathers the parameters of so many stages that come next; one that a block brings along comes on top."""
+"""Number of next stages whose parameters PyTorch gathers; the second stage of a block may exceed it."""
 
 
 def with_reduced_gradients(order: Sequence[Token], microbatches: int) -> list[Token]:
-    """Put `REDUCE_GRAD` of each stage behind the last of its B and W.
+    """Put `REDUCE_GRAD` of each stage after the last of its B and W.
 
     Parameters
     ----------
     order : sequence of token
-        What a device does.
+        The order of a device.
     microbatches : int
-        How many backwards a stage has.
+        The number of backwards of a stage.
     """
     done: Counter[int] = Counter()
     lowered: list[Token] = []
@@ -35,17 +35,17 @@ def with_reduced_gradients(order: Sequence[Token], microbatches: int) -> list[To
 
 
 def with_shards(order: Sequence[Token]) -> list[Token]:
-    """Put `UNSHARD` in front of a stage's first use and `RESHARD` behind, as PyTorch does for modules of FSDP.
+    """Put `UNSHARD` before uses of a stage and `RESHARD` after them, as PyTorch does for FSDP modules.
 
-    Before each action the parameters of the stages that come next are gathered, and those of all others released.
+    Before each action, the parameters of the next few stages are gathered, and those of all others are released.
 
     Parameters
     ----------
     order : sequence of token
-        What a device computes.
+        The computations of a device.
     """
     lowered: list[Token] = []
-    gathered: set[int] = set()  # where several are released at once, PyTorch takes them in the order of a set
+    gathered: set[int] = set()  # if several are released at once, PyTorch takes them in the order of a set
     for token, coming in zip(order, _coming_stages(order), strict=True):
         for stage in [stage for stage in gathered if stage not in coming]:
             gathered.remove(stage)
@@ -58,8 +58,8 @@ def with_shards(order: Sequence[Token]) -> list[Token]:
 
 
 def _coming_stages(order: Sequence[Token]) -> list[list[int]]:
-    """List for each action the stages that come next, itself included."""
-    nexts: list[tuple[int, int]] = []  # each stage with the place of its next use, the soonest first
+    """List for each action the next stages, starting with its own."""
+    nexts: list[tuple[int, int]] = []  # each stage with the index of its next use, the soonest first
     coming: list[list[int]] = []
     for place in range(len(order) - 1, -1, -1):
         stages = list(dict.fromkeys(op.stage for op in ops_of(order[place])))

@@ -1,4 +1,4 @@
-"""The transfers of an order: which results cross devices, and the actions that send and receive them."""
+"""The transfers of an order: the results that cross devices, and the actions that send and receive them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from solver.programs import End
-from strategies.actions import Op, PipelineAction
-from strategies.placements import Placement
-from strategies.schedule_file import Aside, Token, ops_of
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Aside, Token, ops_of
 
 SENDS, RECEIVES = {"F": "SEND_F", "B": "SEND_B"}, {"F": "RECV_F", "B": "RECV_B"}
 
 
 @dataclass(frozen=True)
 class Crossings:
-    """Which results of a placement cross devices.
+    """The results that cross devices in a placement.
 
-    A transfer is called by what produces it: ``Op(stage, "F" or "B", microbatch)``; an I produces what a B does.
+    A transfer is named after its producer: ``Op(stage, "F" or "B", microbatch)``; an I produces the same result as a B.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Crossings:
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self.placement.homes[0])
 
     @cached_property
@@ -39,11 +39,11 @@ class Crossings:
         return tuple(homes for part, homes in self.placement.directions() for _ in part)
 
     def home(self, stage: int, microbatch: int) -> int:
-        """Return the device on which a microbatch meets a stage."""
+        """Return the device on which a microbatch passes through a stage."""
         return self.homes_of[microbatch][stage]
 
     def consumer_stage(self, transfer: Op) -> int:
-        """Return the stage that takes a result; it may lie outside of the model, where nothing takes it."""
+        """Return the stage that uses a result; it lies outside the model if nothing uses the result."""
         return transfer.stage + (1 if transfer.kind == "F" else -1)
 
     def devices(self, transfer: Op) -> tuple[int, int]:
@@ -53,12 +53,12 @@ class Crossings:
         )
 
     def crosses(self, transfer: Op) -> bool:
-        """Return whether a result is taken by another device."""
+        """Return whether another device uses a result."""
         taken = self.consumer_stage(transfer)
         return 0 <= taken < self.stages and len(set(self.devices(transfer))) == 2
 
     def produced(self, action: PipelineAction | Token) -> Iterator[Op]:
-        """List the transfers that an action gives rise to, of a block the forward's first."""
+        """Yield the transfers that an action produces; in a block, the forward's comes first."""
         for op in ops_of(action):
             if op.kind != "W":
                 transfer = op._replace(kind="F" if op.kind == "F" else "B")
@@ -66,7 +66,7 @@ class Crossings:
                     yield transfer
 
     def consumed(self, action: PipelineAction | Token) -> Iterator[Op]:
-        """List the transfers that an action waits for, of a block the forward's first."""
+        """Yield the transfers that an action waits for; in a block, the forward's comes first."""
         for op in ops_of(action):
             if op.kind == "W":
                 continue
@@ -77,25 +77,25 @@ class Crossings:
                 yield transfer
 
     def all(self) -> Iterator[Op]:
-        """List every transfer."""
+        """Yield every transfer."""
         for microbatch in range(self.placement.microbatches):
             for stage in range(self.stages):
                 yield from filter(self.crosses, (Op(stage, kind, microbatch) for kind in "FB"))
 
 
 def send(transfer: Op) -> Aside:
-    """Name the action that sends a result."""
+    """Return the action that sends a result."""
     return Aside(transfer.stage, SENDS[transfer.kind], transfer.microbatch)
 
 
 def receive(transfer: Op) -> Aside:
-    """Name the action that receives a result, by the stage that takes it."""
+    """Return the action that receives a result, named by the stage that uses it."""
     taken = transfer.stage + (1 if transfer.kind == "F" else -1)
     return Aside(taken, RECEIVES[transfer.kind], transfer.microbatch)
 
 
 def end_of(action: Aside) -> End | None:
-    """Find which end of which transfer an action is; None for what neither sends nor receives."""
+    """Return the end of a transfer that an action is; None if it neither sends nor receives."""
     if action.microbatch is None:
         return None
     kind = action.kind[-1]
@@ -106,7 +106,7 @@ def end_of(action: Aside) -> End | None:
 
 
 def token_of(end: End) -> Aside:
-    """Name the action that is this end of a transfer."""
+    """Return the action for an end of a transfer."""
     assert isinstance(end.transfer, Op)
     return send(end.transfer) if end.is_send else receive(end.transfer)
 
@@ -117,5 +117,5 @@ def is_lowered(rows: Iterable[Iterable[Token | None]]) -> bool:
 
 
 def computing(rows: Sequence[Sequence[Token | None]]) -> list[list[PipelineAction]]:
-    """Take the actions that compute."""
+    """Return the actions that compute."""
     return [[token for token in row if token is not None and not isinstance(token, Aside)] for row in rows]

@@ -1,4 +1,4 @@
-"""A user's own files may bear the names of ppopt's other packages."""
+"""A user's own files may have the names of ppopt's other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's script is type-checked against the public names, strictly and with no plugin of ours."""
+"""A user's script is type-checked against the public names, strictly and without our plugins."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_users_script_is_type_checked(tmp_path: Path) -> None:
     unseen = "networkx.*,ortools.*,numba.*,torch.*,dask.*,distributed.*,joblib.*,jinja2.*,click.*,ijson.*,highspy.*"
     (tmp_path / "mypy.ini").write_text(
         "[mypy]\nstrict = true\nfollow_imports = silent\n[mypy-pandas.*]\nignore_missing_imports = true\n"
-        f"[mypy-{unseen}]\nfollow_imports = skip\n"  # no public name is of their types
+        f"[mypy-{unseen}]\nfollow_imports = skip\n"  # no public name has a type from them
     )
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "script"), "script.py"],

@@ -48,7 +48,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_the_lists_of_public_names_agree() -> None:
-    """What is loaded at first use, what type checkers see and ``__all__`` are three lists of the same names."""
+    """The names loaded at first use, the names that type checkers see and ``__all__`` are the same three times."""
     tree = ast.parse(Path(ppopt.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def required_by(requirements: list[str]) -> Iterator[importlib.metadata.Distribution]:
-    """Yield what these requirements bring, and what those bring, and so on, each once."""
+    """Yield the distributions of these requirements and of their own, recursively, each once."""
     pending, seen = [(text, "") for text in requirements], set[tuple[str, str]]()
     while pending:
         text, extra = pending.pop()
@@ -33,7 +33,7 @@ def required_by(requirements: list[str]) -> Iterator[importlib.metadata.Distribu
 
 
 def link_into(site: Path, found: importlib.metadata.Distribution) -> None:
-    """Let an environment see a distribution that is installed here, and nothing else of what is."""
+    """Make one distribution that is installed here visible in an environment, and nothing else."""
     for name in {file.parts[0] for file in found.files or [] if file.parts[0] not in ("..", "__pycache__")}:
         here = Path(str(found.locate_file(name)))
         if here.exists() and not (site / name).exists():

@@ -1,4 +1,4 @@
-"""A real browser without a network, and what tests ask of a page in it."""
+"""A real browser without a network, and tools to inspect a page in it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SECONDS = 60_000
-"""How long a test waits for a page, in milliseconds."""
+"""The time that a test waits for a page, in milliseconds."""
 
 
 def launched() -> Iterator[Browser]:
-    """Start Chromium; skip, saying how to get it, where it is missing."""
+    """Start Chromium; if it is missing, skip and say how to get it."""
     missing = "needs a browser: `apt-get install chromium` and `pip install 'ppopt[test]'`"
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -128,7 +128,7 @@ _SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnima
 
 @dataclass(frozen=True)
 class Plot:
-    """Where a timeline lies on its canvas, found by its axis of time."""
+    """The position of a timeline on its canvas, found from its time axis."""
 
     left: float
     right: float
@@ -148,12 +148,12 @@ class Plot:
         return self.top + place * row_height(self.devices)
 
     def bar(self, row: Any, half: str = "") -> tuple[float, float]:
-        """Give the centre of a bar; of a block's half, the upper or the lower one's."""
+        """Return the centre of a bar; for a half of a block, that of the upper or the lower half."""
         low, high = {"": (BAR_TOP, BAR_BOTTOM), "upper": (BAR_TOP, _MIDDLE), "lower": (_MIDDLE, BAR_BOTTOM)}[half]
         return self.x((row.start + row.end) / 2), self.y(row.device + (low + high) / 2)
 
     def corner(self, row: Any) -> tuple[float, float]:
-        """Give a place in a bar that its label leaves free."""
+        """Return a place in a bar that its label leaves free."""
         return self.x(row.start) + 3, self.y(row.device + BAR_TOP) + 3
 
 
@@ -161,7 +161,7 @@ _MIDDLE = (BAR_TOP + BAR_BOTTOM) / 2
 
 
 class Sheet:
-    """A page in the browser, and everything that goes wrong in it."""
+    """A page in the browser, with every error that occurs in it."""
 
     def __init__(self, context: BrowserContext, path: Path) -> None:
         self.page: Page = context.new_page()
@@ -193,7 +193,7 @@ class Sheet:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until everything is drawn that was asked for by now."""
+        """Wait until everything requested so far is drawn."""
         self.page.evaluate(_SETTLED)
 
     def ask(self, script: str, argument: Any = None) -> Any:
@@ -210,7 +210,7 @@ class Sheet:
 
     @property
     def text(self) -> str:
-        """All text that the page shows, that in charts and closed details included."""
+        """Return all text of the page, including charts and closed details."""
         drawn: str = self.ask(
             "[...document.querySelectorAll('header, main, footer')].map((each) => each.textContent).join(' ')"
             " + ' ' + [...window.drawnTexts].join(' ')"
@@ -222,17 +222,17 @@ class Sheet:
         return found
 
     def texts_on(self, key: str) -> dict[str, list[float]]:
-        """Return which texts stand on a chart, each with its left, top, right and bottom."""
+        """Return the texts on a chart, each with its left, top, right and bottom."""
         found: list[dict[str, Any]] = self.ask("(key) => textsOn(key)", key)
         return {each["text"]: each["box"] for each in found}
 
     def keep(self) -> int:
-        """Keep how all charts look now."""
+        """Save the current look of all charts."""
         kept: int = self.ask("keep()")
         return kept
 
     def changed(self, kept: int) -> list[str]:
-        """Return which charts look different from then."""
+        """Return the charts that look different from a saved look."""
         found: list[str] = self.ask("(kept) => changed(kept)", kept)
         return found
 
@@ -241,7 +241,7 @@ class Sheet:
         return found
 
     def pixels(self, key: str, places: Sequence[tuple[float, float]]) -> list[str]:
-        """Read colours, as ``#RRGGBB``, with the opacity behind where it is not whole."""
+        """Read colours as ``#RRGGBB``, followed by the opacity if it is below 1."""
         found: list[list[int]] = self.ask(_PIXELS, [key, [list(place) for place in places]])
         return [
             f"#{red:02X}{green:02X}{blue:02X}" + ("" if opacity == 255 else f"{opacity:02X}")
@@ -253,7 +253,7 @@ class Sheet:
         return Plot(left, right, bottom, devices, start, end)
 
     def to_screen(self, key: str, place: tuple[float, float]) -> tuple[float, float]:
-        """Scroll a chart into view and turn a place on its canvas into one in the window."""
+        """Scroll a chart into view, and convert a place on its canvas to one in the window."""
         canvas = self.page.locator(f'[data-chart="{key}"] canvas')
         canvas.evaluate("(element) => element.scrollIntoView({ block: 'center', behavior: 'instant' })")
         box = canvas.bounding_box()
@@ -269,13 +269,13 @@ class Sheet:
         return self.to_screen(key, (0.5 * width, 0.4 * height))
 
     def wait_for_change(self, kept: int, keys: Sequence[str]) -> None:
-        """Wait until these charts look different from then."""
+        """Wait until these charts look different from a saved look."""
         script = "([kept, keys]) => { const now = changed(kept); return keys.every((key) => now.includes(key)); }"
         self.page.wait_for_function(script, arg=[kept, list(keys)])
         self.settle()
 
     def wait_for_return(self, kept: int) -> None:
-        """Wait until all charts look as they did then."""
+        """Wait until all charts look as saved."""
         self.page.wait_for_function("(kept) => changed(kept).length === 0", arg=kept)
         self.settle()
 
@@ -284,7 +284,7 @@ Opener = Callable[..., Sheet]
 
 
 def opener(browser: Browser) -> Iterator[Opener]:
-    """Give a function that opens pages; in the end, nothing may have gone wrong in any."""
+    """Provide a function that opens pages; at the end, check that none had an error."""
     opened: list[tuple[BrowserContext, Sheet]] = []
 
     def open_page(path: Path, *, width: int = 1280, height: int = 900, **more: Any) -> Sheet:

@@ -171,7 +171,7 @@ def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> Non
 @pytest.mark.parametrize(
     ("limit", "names", "full"),
     [
-        (40, ["1f1b", "gpipe"], 40),  # the limit, though 1F1B holds 4 of it
+        (40, ["1f1b", "gpipe"], 40),  # the limit, though 1F1B holds only 4
         (6, ["1f1b"], 6),
         (6, ["1f1b", "zb-h2"], 7),  # the highest peak above it
         (2, ["1f1b", "gpipe"], 4),  # but no more than twice the limit
@@ -259,7 +259,7 @@ def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() 
 
 
 def test_a_label_near_the_end_of_an_axis_is_moved_inwards(comparison: Comparison) -> None:
-    """Of 7 digits it is some 50 pixels wide, and a tick may be anywhere."""
+    """A label of 7 digits is about 50 pixels wide, and a tick may be anywhere."""
     spec = ladder_chart(comparison.section("t")).to_dict()
     axes = [layer["encoding"]["x"].get("axis", {}) for layer in spec["layer"]]
     assert max(axis.get("labelFlush", 0) for axis in axes) >= 25

@@ -1,4 +1,4 @@
-"""The critical path is one chain of actions that wait for each other, as long as the schedule."""
+"""The critical path is a chain of actions that wait for each other, as long as the schedule."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ppopt import Op, Pipeline, Schedule
 from reports.critical_path import critical_path
 from solver.problem import Placed, Problem, Task
 from tests.evaluated import evaluated
+from tests.examples import examples
 from tests.reports.test_idle import schedules
-from tests.strategies.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
+from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
 
 def actions_of(rows: Sequence[Placed], path: Sequence[int]) -> list[list[Placed]]:
-    """Gather the path's rows by action, with all rows of a block."""
+    """Group the path's rows by action, with all rows of a block."""
     assert len(set(path)) == len(path)
     blocks: dict[object, list[Placed]] = {}
     for place in path:
@@ -42,7 +43,7 @@ def assert_holds_up(problem: Problem, rows: Sequence[Placed]) -> None:
     assert total == max(row.end for row in rows) - min(row.start for row in rows)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(schedules())
 def test_durations_and_latencies_add_up_to_the_makespan(made: Schedule) -> None:
     assert_holds_up(made.problem, made.rows)
@@ -60,7 +61,7 @@ def test_golden_schedules_have_one(strategy: str) -> None:
 def test_1f1b_with_latency() -> None:
     sizes = {"devices": 2, "microbatches": 2}
     made = evaluated("1f1b", Pipeline.from_mapping({**sizes, "times": {"forward": 1, "backward": 2}, "p2p_latency": 1}))
-    # 1 + 1 + 1 + 2 + 1 + 2 + 1 + 2: after F0 and its transfer, device 1 is never idle, and then B1 has to go back
+    # 1 + 1 + 1 + 2 + 1 + 2 + 1 + 2: after F0 and its transfer, device 1 is never idle, and then B1's result goes back
     assert [made.rows[place].task for place in critical_path(made.problem, made.rows)] == [
         Op(0, "F", 0), Op(1, "F", 0), Op(1, "B", 0), Op(1, "F", 1), Op(1, "B", 1), Op(0, "B", 1)
     ]  # fmt: skip

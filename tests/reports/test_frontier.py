@@ -1,4 +1,4 @@
-"""What is said and drawn of a memory frontier is what its points say."""
+"""The sentence and the chart of a memory frontier agree with its points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
-from reports.frontier import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
 
 
 def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:
@@ -34,27 +34,40 @@ SHOWN = ShownFrontier(
 
 def test_the_sentence_names_the_knee_and_what_the_next_step_buys() -> None:
     assert SHOWN.sentence == (
-        "From a limit of 1 to 8 the step falls from 1,000 ms to 441 ms. The knee is at 2, with 89.45% of what memory "
-        "can save; from 2 to 4: 10.00% of each step; beyond 8 nothing, which is proven."
+        "From a limit of 1 to 8 the step falls from 1,000 ms to 441 ms. The knee is at 2, with 89.45% of the "
+        "possible saving; going from 2 to 4 saves 10.00% of each step; more than 8 saves nothing, which is proven."
     )
 
 
 def test_the_next_step_is_that_after_the_users_limit() -> None:
-    assert "from 4 to 8: 2.00% of each step; beyond 8" in replace(SHOWN, limit=5).sentence
-    assert "from 2 to 4: 10.00%" in replace(SHOWN, limit=100).sentence
+    assert "going from 4 to 8 saves 2.00% of each step; more than 8" in replace(SHOWN, limit=5).sentence
+    assert "going from 2 to 4 saves 10.00%" in replace(SHOWN, limit=100).sentence
 
 
 def test_what_is_not_proven_is_not_called_so() -> None:
-    assert "beyond 8 nothing was found, and at most 1.00% is possible" in replace(SHOWN, highest_bound=436.59).sentence
+    assert (
+        "with more than 8 nothing shorter was found, and at most 1.00% could be saved"
+        in replace(SHOWN, highest_bound=436.59).sentence
+    )
     short = replace(SHOWN, points=POINTS[:3])
-    assert "; more memory goes on to help, up to 8 (2.00% of each step)." in short.sentence
+    assert "; more memory keeps helping, up to 8 (2.00% of each step)." in short.sentence
     one = replace(SHOWN, points=POINTS[3:])
-    assert one.sentence == "At a limit of 8 the step takes 441 ms; beyond 8 nothing, which is proven."
+    assert one.sentence == "At a limit of 8 the step takes 441 ms; more than 8 saves nothing, which is proven."
+
+
+def test_what_memory_saves_in_all_goes_beyond_the_last_limit() -> None:
+    """The knee's share is relative to the best known saving, which the sentence does not claim to be the most."""
+    short = replace(SHOWN, points=[*POINTS[:2], point(4, 500, 450)])
+    assert "the knee is at 2, with 89.45% of the possible saving" in short.sentence.replace("The knee", "the knee")
+    assert "more memory keeps helping, up to 8 (11.80% of each step)" in short.sentence
+    open_ = replace(SHOWN, highest_bound=400)
+    assert "with 89.45% of the saving found" in open_.sentence
+    assert replace(SHOWN, scope="for this").sentence == f"{SHOWN.sentence} Bounds and proofs hold for this."
 
 
 def test_without_a_knee_the_step_is_the_first_that_buys_anything() -> None:
     late = replace(SHOWN, points=[point(1, 500), point(2, 500), point(3, 441)], top=(3, 441))
-    assert "From 2 to 3: 11.80% of each step; beyond 3 nothing" in late.sentence
+    assert "Going from 2 to 3 saves 11.80% of each step; more than 3 saves nothing" in late.sentence
     assert "knee" not in late.sentence + frontier_table(late, None)
 
 

@@ -1,4 +1,4 @@
-"""Idle time is divided into its causes exactly, as a second implementation divides it that walks tick by tick."""
+"""Idle time is divided into its causes exactly as by a second implementation that walks tick by tick."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import ppopt
 from ppopt import InputError, Op, Pipeline, Schedule
 from reports.idle import CAUSES, Idle, Wait, Waiting, explain_idle
 from solver.problem import Fusing, Hold, Key, Placed, Problem, Task
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated
-from tests.strategies.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
+from tests.examples import examples
+from tests.strategies.catalogue.test_golden_makespans import ROWS, ROWS_BY_STRATEGY, costs_of
 
 NOTHING = dict.fromkeys(CAUSES, 0)
 
@@ -46,7 +47,7 @@ def assert_all_adds_up(problem: Problem, rows: Sequence[Placed]) -> Waiting:
 
 
 class Walk:
-    """The causes found by asking, at every tick, what each device could do."""
+    """Finds the causes by asking, at every tick, what each device could do."""
 
     def __init__(self, problem: Problem, rows: Sequence[Placed]) -> None:
         self.problem, self.rows = problem, rows
@@ -120,13 +121,13 @@ def schedules(draw: st.DrawFn) -> Schedule:
     costs = Pipeline.from_mapping({**sizes, "times": times, "p2p_latency": latency, "memory": memory})
     try:
         return evaluated(strategy.name, costs)
-    except InputError:  # a deadlock, or a rule that needs more memory
+    except InputError:  # it deadlocks, or the rule needs more memory
         return evaluated("1f1b" if per_device == 1 else "gpipe", costs.recut(devices))
 
 
 @st.composite
 def late_timelines(draw: st.DrawFn) -> tuple[Problem, list[Placed]]:
-    """Make replayed timelines in which everything from some moments on is put off: all but the earliest starts."""
+    """Draw replayed timelines and delay everything from some moments on, so that not all starts are the earliest."""
     made = draw(schedules())
     rows = list(made.rows)
     for _ in range(draw(st.integers(0, 3))):
@@ -139,14 +140,14 @@ def late_timelines(draw: st.DrawFn) -> tuple[Problem, list[Placed]]:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(late_timelines())
 def test_the_causes_are_those_found_tick_by_tick(case: tuple[Problem, list[Placed]]) -> None:
     problem, rows = case
     assert list(assert_all_adds_up(problem, rows).devices) == Walk(problem, rows).causes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(schedules())
 def test_a_memory_limit_only_turns_order_into_waiting(made: Schedule) -> None:
     unlimited = Problem(**{**vars(made.problem), "capacities": ()})
@@ -180,7 +181,7 @@ def unequal(devices: int, microbatches: int, latency: int) -> Pipeline:
 
 
 def test_1f1b_with_latency() -> None:
-    """Check what can be seen in the drawing: device 0 waits for B0 from 2 to 6 and for B1 from 8 to 9.
+    """Check the drawn example: device 0 waits for B0 from 2 to 6 and for B1 from 8 to 9.
 
     ::
 
@@ -230,7 +231,7 @@ def test_1f1b_leaves_a_gap_for_the_next_forward_if_that_fits(limit: int | None, 
 
 
 def gap_problem(capacity: int | None = None, lag: int = 0) -> Problem:
-    """Device 1 runs x, then y, which waits for a of device 0, then z, which waits for nothing but takes 2 of memory."""
+    """Device 1 runs x, then y, which waits for a on device 0, then z, which waits for nothing but takes 2 of memory."""
     tasks = {"a": Task(0, 3), "x": Task(1, 1), "y": Task(1, 1), "z": Task(1, 1)}
     holds = [Hold("x", 1, (("y", 1),)), Hold("z", 2, (("z", 2),))]
     return Problem(2, tasks, [("a", "y", lag)], holds, [None, capacity])
@@ -244,7 +245,7 @@ def gap_rows(y: int) -> list[Placed]:
     ("capacity", "lag", "y", "wait"),
     [
         (None, 0, 3, Wait(2, data=0, latency=0, order=2, producer="a")),
-        (3, 0, 3, Wait(2, data=0, latency=0, order=2, producer="a")),  # 1 held and 2 taken just fit
+        (3, 0, 3, Wait(2, data=0, latency=0, order=2, producer="a")),  # 1 held and 2 taken fit exactly
         (2, 0, 3, Wait(2, data=2, latency=0, order=0, producer="a")),
         (2, 4, 7, Wait(6, data=2, latency=4, order=0, producer="a")),
         (2, 0, 5, Wait(4, data=2, latency=0, order=2, producer="a")),  # y starts 2 late
@@ -333,7 +334,7 @@ def test_a_device_without_work_is_filling_all_the_time() -> None:
     assert found.before == (Wait(0, 0, 0, 0, None),)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(schedules(), st.integers(1, 1000))
 def test_it_does_not_matter_when_a_schedule_starts(made: Schedule, start: int) -> None:
     rows = [row._replace(start=row.start + start, end=row.end + start) for row in made.rows]

@@ -1,4 +1,4 @@
-"""Names of points, measured by rectangles that are laid out at many widths one by one."""
+"""Places of point names, checked with rectangles laid out at many widths one by one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.charts.label_places import LINE_HEIGHT, NARROWEST, WIDEST, label_places, text_width
+from tests.examples import examples
 
 WIDTHS = [NARROWEST, 350, 400, 555, 720, 901, WIDEST]
 NAMES = ["1f1b", "zb-h1, zb1p", "optimized-bidirectional", "! interleaved-overlap:group_size=8,stages=16", "gpipe"]
@@ -31,7 +32,7 @@ def share_area(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return across > slack and down > slack
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(POINTS)
 def test_names_cover_no_other_and_stay_in_the_plot_at_every_width(parts: list[tuple[float, float, str]]) -> None:
     height = max(300.0, 1.5 * LINE_HEIGHT * len(parts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import altair as alt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,10 +18,12 @@ import ppopt
 from ppopt.commands.pages import write_report
 from ppopt.comparison.comparison import Comparison
 from reports.charts.records import label
+from reports.charts.timelines import timeline_layers
 from reports.content import Section
 from reports.page import page, sentences, tables
 from reports.page.bundle import vega_script
 from reports.page.page import MOST_BARS, embedded, write_page
+from reports.page.section_view import _timeline_chart
 from solver.errors import InputError
 from tests.evaluated import pipeline
 
@@ -59,7 +62,7 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def making(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the script at once, which else takes a second each time."""
+    """Stub the making of the script, which otherwise takes a second each time."""
     monkeypatch.setattr("reports.page.bundle._bundled", lambda: script)
 
 
@@ -99,7 +102,7 @@ def test_a_damaged_cache_is_made_anew(
     assert vega_script() == script
 
 
-# ---- data within the page
+# ---- data in the page
 
 TEXTS = st.text() | st.sampled_from(["</script>", "<!--", "<script", "\u2028\u2029", "]]>", "\ud83d\ude80"])
 PLAIN = st.recursive(
@@ -326,3 +329,15 @@ def test_every_sentence_names_the_numbers_of_its_winner() -> None:
     for text in all_sentences(shown):
         assert re.fullmatch(r".+[.]", text)
         assert best.summary.name in text
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (-3.5, 1e9 / 7), (1 / 3, 16384.0)])
+def test_a_timeline_of_any_time_is_specified_as_if_it_were_drawn_for_it(start: float, end: float) -> None:
+    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
+    chart = timeline_layers(5, start, end, **named, tooltip=alt.value(" "), unit="ms")
+    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
+    drawn = json.dumps(chart.add_params(*settings).to_dict())
+    view = re.compile(r"view_[0-9a-f]+_")  # numbered by what they contain
+    assert json.loads(view.sub("view_", json.dumps(_timeline_chart(5, start, end, "ms")))) == json.loads(
+        view.sub("view_", drawn)
+    )

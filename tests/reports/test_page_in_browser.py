@@ -34,7 +34,7 @@ def published(*strategies: str, **more: Any) -> Comparison:
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    """Schedules of every kind: published and found, blocks and whole backwards, over the limit, and two alike."""
+    """Schedules of every kind: published and found, blocks and full backwards, over the limit, and two equal ones."""
     costs = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 6})
     made = ppopt.compare(costs, STRATEGIES, time_limit=0.5, placement="linear")
     place = next(at for at, each in enumerate(made.schedules) if each.strategy == "zb-h1")
@@ -69,7 +69,7 @@ def timelines(comparison: Comparison) -> Iterator[tuple[str, ppopt.Schedule]]:
 
 
 def plot_of(sheet: Sheet, comparison: Comparison, key: str) -> Plot:
-    """Find a timeline's plot at first, when it shows the time from the first start to the last end of all."""
+    """Find a timeline's plot in its first state, which shows the time from the first start to the last end of all."""
     frames = [schedule.timeline for schedule in comparison.schedules]
     start, end = min(frame.start.min() for frame in frames), max(frame.end.max() for frame in frames)
     return sheet.plot(key, comparison.pipeline.devices, float(start), float(end))
@@ -295,7 +295,7 @@ def test_a_tooltip_says_what_runs_and_what_was_waited_for(sheet: Sheet, comparis
     waits = explain_idle(schedule.problem, schedule.rows).before
     halves = dict.fromkeys(frame[frame.block.duplicated(keep="last") & frame.block.notna()].index, "upper")
     halves |= dict.fromkeys(frame[frame.block.duplicated() & frame.block.notna()].index, "lower")
-    chosen: dict[Any, Any] = {}  # one of each sort
+    chosen: dict[Any, Any] = {}  # one of each kind
     for row, wait in zip(frame.itertuples(), waits, strict=True):
         sort = (row.op, halves.get(row.Index), wait.data > 0, wait.latency > 0, wait.order > 0, wait.producer is None)
         chosen.setdefault(sort, (row, wait))
@@ -355,7 +355,7 @@ def test_the_critical_path_keeps_its_colours_and_the_rest_fades(
 
 
 def is_faded(now: str, full: str) -> bool:
-    """Return whether a colour is the other one, seen through to white."""
+    """Return whether a colour is the other one, made transparent on white."""
     channels = [(int(now[at : at + 2], 16), int(full[at : at + 2], 16)) for at in (1, 3, 5)]
     return all(255 - seen <= 0.25 * (255 - drawn) + 2 for seen, drawn in channels)
 
@@ -506,7 +506,7 @@ def test_orders_and_configuration_are_copied_as_they_are(open_page: Opener, path
     assert sheet.ask("navigator.clipboard.readText()") == "\n".join(",".join(actions) for actions in orders)
 
 
-# ---- what others wrote
+# ---- outside texts
 
 
 def test_names_from_outside_are_shown_as_text(open_page: Opener, folder: Path) -> None:
@@ -572,13 +572,14 @@ def assert_fits(sheet: Sheet, width: int) -> None:
 def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: int) -> None:
     sheet = open_page(path, width=width)
     states = [palette.PUBLISHED, palette.SEARCHED, palette.OVER_LIMIT]
-    steps = [colour for step, colour in palette.STEPS.items() if step != "cut"]  # which only layers have
+    steps = [colour for step, colour in palette.STEPS.items() if step != "cut"]  # only models of layers have this step
     legends = {"bubbles-0": states, "memory-0": states, "ladder-0": steps}
     for key, colours in (legends | {"idle-0": list(palette.CAUSES.values())}).items():
         found = sheet.colours(key)
         assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 640, 1280])
 def test_no_text_of_a_chart_is_cut_by_its_edge(
     open_page: Opener, folder: Path, comparison: Comparison, crowded: tuple[Comparison, Path], width: int
@@ -604,7 +605,7 @@ def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
 
 
 def names_on_memory_chart(sheet: Sheet, comparison: Comparison) -> dict[str, list[float]]:
-    """Find the names of the points and lines of the memory chart, with their boxes."""
+    """Return the names of the points and lines of the memory chart, with their boxes."""
     strategies = [each.strategy for each in comparison.schedules]
     named = [*strategies, "memory limit", "lower bound"]
     texts = sheet.texts_on("memory-0")
@@ -619,7 +620,7 @@ CROWDED = ["1f1b", "zb-h1", "zb1p", "zb-h2", "dualpipe", "dualpipe-v", "interlea
 
 @pytest.fixture(scope="module")
 def crowded(folder: Path) -> tuple[Comparison, Path]:
-    """Schedules that are nearly alike in time and memory."""
+    """Schedules with nearly the same time and memory."""
     made = published(*CROWDED, microbatches=40, p2p_latency=0.1, memory={"limit": 6})
     return made, page_of(folder, made)
 
@@ -686,7 +687,7 @@ def test_the_names_of_a_table_stay_when_it_is_scrolled_and_sorted(
     open_page: Opener, path: Path, comparison: Comparison, width: int
 ) -> None:
     sheet = open_page(path, width=width)
-    title_of(sheet, "stages").click()  # the browser scrolls to it
+    title_of(sheet, "stages").click()  # makes the browser scroll to it
     assert sheet.ask("document.querySelector('#numbers-0').closest('.scroll').scrollLeft") > 100
     names = sheet.page.locator("#numbers-0 tbody th")
     assert names.count() == len(comparison.schedules)
@@ -714,7 +715,7 @@ def test_memory_strips_of_all_timelines_have_one_scale(open_page: Opener, folder
 
 
 def level_at(schedule: ppopt.Schedule, time: float) -> int:
-    """Count the microbatches that device 0 holds: begun forwards without an ended backward."""
+    """Count the microbatches that device 0 holds: those whose forward has begun and whose backward has not ended."""
     frame = schedule.timeline
     here = frame[frame.device == 0]
     return int(((here.op == "F") & (here.start <= time)).sum() - ((here.op == "B") & (here.end <= time)).sum())
@@ -780,7 +781,7 @@ def test_a_schedule_too_long_to_draw_is_shown_by_its_idle_shares_and_three_windo
     sheet.wait_for_return(before)
 
 
-# ---- pages of all sorts
+# ---- pages of all kinds
 
 
 def _infeasible() -> Comparison:
@@ -885,7 +886,7 @@ def test_a_frontier_zooms_and_its_points_lead_to_timelines(open_page: Opener, fr
     sheet.wait_for_return(kept)
     (left, _, right, bottom) = next(box for text, box in sheet.texts_on(key).items() if text.startswith("1f1b"))
     sheet.page.mouse.click(*sheet.to_screen(key, ((left + right) / 2, bottom - 6)))
-    assert sheet.ask("location.hash") == ""  # a name is no point
+    assert sheet.ask("location.hash") == ""  # clicking a name is not clicking a point
     place = sheet.ask(_FIRST_POINT, key)
     sheet.page.mouse.click(*sheet.to_screen(key, place))
     sheet.page.wait_for_function("location.hash.startsWith('#timeline-0-')")

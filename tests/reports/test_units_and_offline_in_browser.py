@@ -1,4 +1,4 @@
-"""What only a browser shows: units in the page's own tooltips, and notebook charts that need no network."""
+"""Features that only a browser shows: units in the page's own tooltips, and notebook charts without a network."""
 
 from __future__ import annotations
 

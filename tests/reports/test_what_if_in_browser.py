@@ -16,10 +16,10 @@ from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.what_if import what_if
 from reports.charts.timeline_layout import columns
 from reports.memory import memory_steps
-from strategies.configuration import read_configuration
+from strategies.model.configuration import read_configuration
 from tests.evaluated import UNIT, evaluated, pipeline
 from tests.reports.browser import Opener, Sheet, page_of
-from tests.strategies.test_catalogue_rows import ROWS, costs_of, named
+from tests.strategies.catalogue.test_catalogue_rows import ROWS, costs_of, named
 from tests.test_rooms import ROOT
 
 SCRIPT = files("reports.page").joinpath("replay.js").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ ASK = """([timeline, costs, factors, latency, slowness]) => {
 
 
 def sample(count: int) -> list[dict[str, Any]]:
-    """Draw golden rows that are small enough for a page."""
+    """Sample golden rows that are small enough for a page."""
     usable = [row for row in ROWS if row["p"] * row["m"] <= 1200 and not row["options"].get("splits")]
     return random.Random(15).sample(usable, count)
 
@@ -97,7 +97,7 @@ def test_the_browser_agrees_with_python_on_other_costs(blank: Sheet, strategy: s
     after = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "times": changed, "p2p_latency": 0.7, **more})
     schedule = evaluated(strategy, given)
     expected = evaluated(strategy, after)
-    if schedule.orders == expected.orders:  # rules that look at the times may order otherwise
+    if schedule.orders == expected.orders:  # rules that use times may give another order
         answer = replayed(
             blank,
             given,
@@ -125,7 +125,7 @@ def test_memory_and_critical_path_are_those_of_python(blank: Sheet) -> None:
         answer = replayed(blank, schedule.pipeline, schedule)
         scale, amounts = schedule.problem.ticks_per_unit, schedule.problem.amounts_per_unit
         for steps, found in zip(memory_steps(schedule.problem, schedule.rows), answer["memory"], strict=True):
-            known = dict(zip(found["time"], found["level"], strict=True))  # the last level of a moment
+            known = dict(zip(found["time"], found["level"], strict=True))  # keeps the last level of each moment
             for time, level in steps:
                 assert known[time / scale] == pytest.approx(level / amounts)
         ends = [schedule.rows[row].end for row in answer["critical"]]

@@ -1,4 +1,4 @@
-"""Cuts by their greatest part, against all cuts there are."""
+"""Cuts by their greatest part, against all cuts."""
 
 from __future__ import annotations
 

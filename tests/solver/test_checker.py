@@ -1,4 +1,4 @@
-"""The checker finds every kind of fault, and only faults."""
+"""The checker finds every kind of fault, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two engines, one answer: to the last digit, whatever the durations."""
+"""The two engines give the same answer to the last digit, for any durations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import ppopt
 from ppopt import DeadlockError, InputError, Pipeline
 from solver.problem import Block, Fusing, Problem, Task
 from solver.replay import choose_engine, replay
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, evaluated_if_complete
+from tests.examples import examples
 
 NUMBERS = st.one_of(
     st.floats(1e-3, 1e3, allow_nan=False),
@@ -42,7 +43,7 @@ def pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
     return strategy.name, Pipeline.from_mapping({**sizes, "times": times, "p2p_latency": latency})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(pipelines())
 def test_the_engines_agree_to_the_last_digit(case: tuple[str, Pipeline]) -> None:
     strategy, costs = case
@@ -130,3 +131,15 @@ def test_the_longest_lag_between_two_blocks_counts(engine: str) -> None:
     problem = Problem(2, tasks, [("a", "c", 7), ("b", "d", 2)], fusing=fusing)
     first, second = Block("a", "b"), Block("c", "d")
     assert replay(problem, [[first], [second]], engine) == {first: 0, second: 9}
+
+
+@pytest.mark.parametrize("strategy", ["interleaved", "1f1b"])
+def test_cpsat_holds_thousands_of_actions_of_sixteen_digits(strategy: str) -> None:
+    times = {"forward": 18.522345678901234, "backward_input": 18.086123456789012, "backward_weight": 9.337987654321098}
+    devices = 16 if strategy == "interleaved" else 32
+    costs = Pipeline.from_mapping(
+        {"devices": devices, "microbatches": 128, "times": times, "p2p_latency": 0.00060123456789012345}
+    )
+    by_cpsat = ppopt.evaluate(costs, strategy, engine="cpsat")
+    assert by_cpsat.figures == ppopt.evaluate(costs, strategy, engine="graph").figures
+    assert ppopt.evaluate(costs, strategy).engine == "cpsat"

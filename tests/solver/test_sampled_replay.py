@@ -35,7 +35,7 @@ def test_each_sample_is_the_makespan_of_its_own_replay(strategy: str) -> None:
         expected.append(makespan(changed, schedule.actions))
     durations = [
         [
-            # a block's own length does not follow from the tasks: here it stays
+            # a block's length does not follow from its tasks; here it stays
             schedule.problem.duration(action) if isinstance(action, Block) else changed.duration(action)
             for changed, _ in samples
         ]

@@ -11,7 +11,7 @@ from solver.sensitivity import derivatives
 from tests.evaluated import evaluated, pipeline
 
 STEP = 1000
-"""Durations are multiples of it: what is changed on a path adds up to less, so no shorter path becomes the longest."""
+"""Durations are multiples of this. Changes on a path add up to less, so no shorter path becomes the longest."""
 
 GROUPS = 7
 
@@ -23,7 +23,7 @@ def makespan(problem: Problem, orders: Orders) -> int:
 @pytest.mark.parametrize("strategy", ["gpipe", "1f1b", "zb-h1", "zb-v", "interleaved", "hanayo"])
 @pytest.mark.parametrize("most", [1, 2, 9])
 def test_derivatives_are_the_differences_of_exact_replays(strategy: str, most: int) -> None:
-    """With durations of 1 nearly everything is critical, and both sides differ."""
+    """With durations of 1 nearly everything is critical, and the two one-sided derivatives differ."""
     schedule = evaluated(strategy, pipeline(3, 6, p2p_latency=1))
     draw = random.Random(f"{strategy} {most}")
     group = {key: draw.randrange(GROUPS - 1) for key in schedule.problem.tasks}

@@ -1,4 +1,4 @@
-"""What takes no time has its turn all the same: in both engines, the checker, the bounds and every search."""
+"""An operation that takes no time still has its turn: in both engines, the checker, the bounds and every search."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
-from ppopt.optimization.least_memory import least_memory
+from ppopt.cutting.least_memory import least_memory
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.checker import violations
 from solver.errors import DeadlockError, InfeasibleError
-from solver.problem import Placed, Problem, Task, place
+from solver.numbered import place
+from solver.problem import Placed, Problem, Task
 from solver.replay import replay
 from solver.search.greedy import greedy_schedules
 from solver.search.local_search import improve
 from solver.search.sweep import Sweeper
-from strategies.registry import all_strategies
-from strategies.search_problem import build_search_problem
+from strategies.language.registry import all_strategies
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated_if_complete
+from tests.examples import examples
 from tests.layered_pipelines import Layered, random_layered
 from tests.solver.bounds.exact_optimum import ExactModel
 
@@ -59,7 +61,7 @@ def cut_pipelines(draw: st.DrawFn) -> tuple[str, Pipeline]:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cut_pipelines())
 def test_both_engines_replay_empty_stages_and_the_checker_agrees(case: tuple[str, Pipeline]) -> None:
     name, pipeline = case
@@ -75,13 +77,13 @@ def test_both_engines_replay_empty_stages_and_the_checker_agrees(case: tuple[str
 
 
 @pytest.mark.no_cover
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(cut_pipelines())
 def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, Pipeline]) -> None:
-    """The makespan of a fixed order is continuous in its durations: the same, but for what the little time adds."""
+    """The makespan of a fixed order is continuous in its durations: a small duration changes it only a little."""
     name, pipeline = case
     found = evaluated_if_complete(name, pipeline)
-    stages = found.pipeline.as_stages()  # some rules need another number of stages than was drawn
+    stages = found.pipeline.as_stages()  # some rules need a different number of stages than was drawn
     little = 1e-6
     times = {
         key: [float(getattr(cost, key)) or little for cost in stages.costs]
@@ -96,7 +98,7 @@ def test_a_stage_of_no_time_is_the_limit_of_one_of_little_time(case: tuple[str, 
         }
     )
     near = evaluated_if_complete(name, nearly)
-    assume(found.orders == near.orders)  # some rules look at the times
+    assume(found.orders == near.orders)  # some rules use the times
     operations = 3 * (stages.stages or 0) * stages.microbatches
     assert found.makespan <= near.makespan <= found.makespan + operations * little
 
@@ -115,7 +117,7 @@ def test_a_circle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 10**9))
 def test_the_engines_agree_on_any_order_of_any_problem(seed: int) -> None:
     draw = random.Random(seed)
@@ -193,6 +195,7 @@ def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
         assert all(last - ends[key] >= tails[key] for key in tails), made.text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(6))
 def test_the_search_finds_the_optimum(block: int) -> None:
@@ -230,7 +233,7 @@ def test_heuristics_make_valid_schedules_and_get_stuck_nowhere(compiled: bool) -
 
 
 @pytest.mark.no_cover
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 10**6))
 def test_spans_are_bounded_by_what_is_found(seed: int) -> None:
     made = random_layered(seed, most_microbatches=2)

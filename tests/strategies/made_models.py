@@ -1,4 +1,4 @@
-"""Random models of layers for tests: kinds, pins, glue, and cuts that they allow."""
+"""Random models of layers for tests, with kinds, pins and glue, and the cuts that they allow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from strategies.layers import Layers
+from strategies.model.layers import Layers
 
 EMBEDDING = {"name": "embedding", "forward": 1, "backward": 2, "static": 4, "latest_stage": 0}
 DECODER = {
@@ -24,13 +24,13 @@ HEAD = {"name": "head", "forward": 20, "backward": 40, "activation": 3, "static"
 
 
 def model(count: int = 12, **more: Any) -> Layers:
-    """Make an embedding, so many decoder layers, and a head."""
+    """Make a model of an embedding, ``count`` decoder layers, and a head."""
     return Layers.model_validate([EMBEDDING, DECODER | {"count": count} | more, HEAD])
 
 
 @st.composite
 def models(draw: st.DrawFn, most_kinds: int = 4, most_groups: int = 5) -> Layers:
-    """Draw a model: kinds with zero costs here and there, glue, pins from either end."""
+    """Draw a model of several kinds, with some zero costs, glue, and pins from either end."""
     kinds = []
     for number in range(draw(st.integers(1, most_kinds))):
         glue = draw(st.sampled_from([1, 1, 1, 2, 3]))
@@ -53,7 +53,7 @@ def models(draw: st.DrawFn, most_kinds: int = 4, most_groups: int = 5) -> Layers
 
 
 def all_cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:
-    """List every way to lay so many layers on so many stages."""
+    """Yield every way to put the layers on the stages."""
     if stages == 1:
         yield (layers,)
         return

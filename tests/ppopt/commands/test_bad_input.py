@@ -1,4 +1,4 @@
-"""Bad input gives one clear message on standard error and exit status 2: never a traceback, never half a file."""
+"""Bad input gives one clear message on standard error and exit status 2: never a traceback or half a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ppopt.commands.cli import cli
+from ppopt.commands.printing import together
+from solver.counted import listed
+from tests.examples import examples
 
 RIGHT: dict[str, Any] = {
     "devices": 2,
@@ -71,7 +74,7 @@ def fails(*arguments: str) -> str:
             ["1f1b", "--time", "backward_D=3", "--time", "backward_input=1"],
             "--time: backward_input is given twice, as backward_D and as backward_input",
         ),
-        (["1f1b", "--time", "forward.1=2", "--time", "forward=1"], "forward would take back forward.1"),
+        (["1f1b", "--time", "forward.1=2", "--time", "forward=1"], "forward would overwrite forward.1"),
         (["1f1b", "--time", 'forward={"0":1,"0":2}'], "--time forward: the key '0' appears twice"),
         (["1f1b", "--time", ".3=3"], "--time: must be KEY=VALUE"),
         (["1f1b", "--time", "forward\nx=3"], "times.forward x: is not a known key"),
@@ -81,7 +84,10 @@ def fails(*arguments: str) -> str:
         (["1f1b", "-c", ""], "configuration: '' names no file"),
         (["1f1b", "--save", ""], "--save: '' names no file"),
         (["1f1b", "--save", "x" * 300], f"{'x' * 300}: cannot be written: File name too long"),
-        (["1f1b", "--save", "absent.file", "--trace", "./absent.file"], "--trace: ./absent.file is the file of --save"),
+        (
+            ["1f1b", "--save", "absent.file", "--trace", "./absent.file"],
+            "--trace: ./absent.file is also the file of --save",
+        ),
         (["1f1b", "--trace", "/"], "/: is a folder; name a file"),
         (["interleaved", "--microbatches", "5", "--stages", "12"], "the order deadlocks"),
     ],
@@ -117,7 +123,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
-    """A right configuration with something in it replaced, removed or added."""
+    """Draw a valid configuration with something replaced, removed or added."""
     whole: dict[str, Any] = json.loads(json.dumps(RIGHT))
     for _ in range(draw(st.integers(1, 3))):
         place = whole
@@ -133,7 +139,7 @@ def mutated(draw: st.DrawFn) -> Any:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutated(), st.sampled_from(["1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipe-v", "1f1b-overlap"]))
 def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, strategy: str) -> None:
     file = tmp_path / "costs.json"
@@ -148,7 +154,7 @@ def test_no_configuration_gives_a_traceback(tmp_path: Path, configuration: Any, 
         assert result.stderr
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=60), st.binary(max_size=60)))
 def test_no_file_gives_a_traceback(tmp_path: Path, content: str | bytes) -> None:
     file = tmp_path / "costs.yaml"
@@ -156,3 +162,53 @@ def test_no_file_gives_a_traceback(tmp_path: Path, content: str | bytes) -> None
     result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file)], catch_exceptions=False)
     assert result.exit_code == 2
     assert result.stderr
+
+
+ESCAPE = "\x1b[31mred\x9b\u202e"
+
+
+def test_a_time_of_a_stage_beside_layers_says_that_they_have_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "layers.yaml"
+    file.write_text("{devices: 2, microbatches: 4, layers: [{name: a, count: 4, forward: 1, backward: 2}]}")
+    result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file), "--time", "forward.1=2"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: times.forward.1: cannot be given beside layers, which have their own\n"
+
+
+@pytest.mark.parametrize("name", ["long.yaml", "long.json"])
+def test_a_number_of_thousands_of_digits_is_told_without_pythons_advice(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text('{"devices": 4, "microbatches": ' + "9" * 5000 + "}")
+    result = CliRunner().invoke(cli, ["evaluate", "1f1b", "-c", str(file)])
+    assert result.exit_code == 2
+    told = "a number has thousands of digits; numbers lie between 1e-30 and 1e30"
+    assert result.stderr == f"error: {file}: {told}\n"
+
+
+def test_names_of_files_cannot_command_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are printed in errors, tables, notes, titles and lists of written files."""
+    monkeypatch.chdir(tmp_path)
+    order, costs = f"{ESCAPE}.csv", f"{ESCAPE}.yaml"
+    Path(order).write_text("0F0,0B0\n\n")
+    Path(costs).write_text("devices: 1\nmicrobatches: 1\n")
+    for arguments in (
+        ["evaluate", order, "1f1b", "--devices", "1", "--save", f"{ESCAPE}.out", "--trace", f"{ESCAPE}.json"],
+        ["check", order],
+        ["compare", "-c", costs, "-c", costs, "--strategies", f"1f1b,{order}", "--no-optimize"],
+        ["compare", "-c", costs, "--no-optimize", "--strategies", "1f1b", "--report", f"{ESCAPE}.html"],
+        ["evaluate", "1f1b", "-c", f"{ESCAPE}.none"],
+        ["evaluate", "1f1b", "-c", costs, "--save", f"none/{ESCAPE}"],
+        ["profile", f"{ESCAPE}.none"],
+        ["sweep", f"{ESCAPE}.none"],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert "\\x1b[31mred" in result.output, arguments
+        assert not {"\x1b", "\x9b", "\u202e"} & set(result.output), arguments
+
+
+def test_lists_of_names_with_commas_are_divided_by_semicolons() -> None:
+    assert listed(["1f1b", "gpipe"]) == "1f1b, gpipe"
+    assert listed(name for name in ("dualpipe, v = 1", "zb-h2, v = 1")) == "dualpipe, v = 1; zb-h2, v = 1"
+    assert listed([]) == ""
+    named = [("a:x=1,y=2", "too long"), ("b", "too long"), ("c", "odd")]
+    assert together(named, lambda name, text: f"{name}: {text}") == ["a:x=1,y=2; b: too long", "c: odd"]

@@ -1,4 +1,4 @@
-"""What there is one of is named in the singular, wherever ppopt speaks."""
+"""Every message of ppopt uses the singular for counts of one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import ppopt
 from ppopt.commands.cli import cli
 from solver.counted import counted
-from strategies.placements import make_placement
+from strategies.model.placements import make_placement
 
 SMALLEST = ["--devices", "1", "--microbatches", "1"]
 LAYERS = """

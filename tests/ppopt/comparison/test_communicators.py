@@ -1,4 +1,4 @@
-"""What ``compare`` says of communicators."""
+"""The notes of ``compare`` on communicators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import ppopt
 from ppopt.comparison.communicators import CommunicatorTrials
 from tests.lowered_orders import TIMES, golden
-from tests.ppopt.evaluation.test_communication import HANGS
+from tests.ppopt.schedules.test_communication import HANGS
 
 COSTS = {"devices": 4, "stages": 8, "microbatches": 8, "times": TIMES, "communication": {"transfer": 0.05}}
 
@@ -61,6 +61,4 @@ def test_what_there_is_no_time_for_is_named() -> None:
     made = ppopt.evaluate(pipeline(), "interleaved")
     trials.run([made], perf_counter())
     assert trials.found == {}
-    assert list(trials.notes([made])) == [
-        "with which communicators they run was not tried, for want of time: interleaved"
-    ]
+    assert list(trials.notes([made])) == ["their communicators were not tried, for lack of time: interleaved"]

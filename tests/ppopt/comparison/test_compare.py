@@ -19,8 +19,9 @@ from ppopt.commands.cli import cli
 from ppopt.commands.compare import split_strategies
 from ppopt.commands.progress_line import ProgressLine
 from ppopt.comparison.compare import comparison_of
+from ppopt.optimization import one_search
 from reports.ladder import STEPS
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.running import interrupted
 
 
@@ -35,7 +36,7 @@ def pipeline(p: int = 4, m: int = 8, overlapped: float | None = None, **more: An
 
 
 def table_of(output: str) -> list[str]:
-    """The lines from the header of a table on."""
+    """Return the lines from the header of a table on."""
     lines = output.splitlines()
     return lines[next(place for place, line in enumerate(lines) if line.startswith("  strategy")) :]
 
@@ -46,7 +47,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
 
 
 def strategies_of(output: str) -> list[str]:
-    """The marks and names of a table."""
+    """Return the marks and names of a table."""
     table = "\n".join(table_of(output))
     rows = table[: table.index("  lower bound")].splitlines()[1:]
     return [f"{line[:2].strip()} {line[2:].partition('  ')[0]}".strip() for line in rows]
@@ -68,6 +69,24 @@ def test_everything_is_compared_on_one_model() -> None:
         assert ladder.makespan == schedule.makespan
         assert ladder.bound == schedule.bound
         assert made.bound <= schedule.makespan
+
+
+def test_what_bounds_a_placement_is_not_found_again_by_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = pipeline(3, 6, memory={"limit": 3})
+    alone = ppopt.optimize(limited, time_limit=5)
+    again: list[object] = []
+
+    def quick_bound(*each: object, **_: object) -> float:
+        again.append(each)
+        return 0.0
+
+    monkeypatch.setattr(one_search, "quick_bound", quick_bound)
+    made = ppopt.compare(limited, placement="linear", time_limit=5)
+    (searched,) = (schedule for schedule in made.schedules if schedule.is_searched)
+    assert again == []
+    assert (searched.bound, searched.status) == (alone.bound, alone.status)
+    ppopt.optimize(limited, time_limit=1)
+    assert len(again) == 1
 
 
 def test_the_table_is_ranked_and_ends_with_the_bound_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +141,7 @@ def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
     assert json.loads(run(*arguments, "--no-optimize").stdout)["search"] is None
 
 
-# ---- the baseline, and what is excluded
+# ---- the baseline, and exclusions
 
 
 def test_all_are_compared_with_1f1b_where_it_is_there() -> None:
@@ -418,7 +437,7 @@ def test_without_time_the_first_schedules_are_shown() -> None:
 
 
 def test_too_large_for_a_search_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_SEARCHED_OPS", 100)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_SEARCHED_OPS", 100)
     made = ppopt.compare(pipeline(), ["1f1b"], time_limit=1)
     assert [schedule.strategy for schedule in made.schedules] == ["optimized-bidirectional", "optimized-linear", "1f1b"]
     assert made.searched == ("linear", "bidirectional")
@@ -489,7 +508,7 @@ def test_an_interruption_ends_all_placements(monkeypatch: pytest.MonkeyPatch) ->
     assert made.interrupted
     assert made.searched == ("linear",)
     assert [schedule.strategy for schedule in made.schedules] == ["1f1b"]
-    assert "interrupted before it had found anything" in run("--strategies", "1f1b").stderr
+    assert "interrupted before it found anything" in run("--strategies", "1f1b").stderr
 
 
 def test_schedules_made_before_can_be_compared() -> None:

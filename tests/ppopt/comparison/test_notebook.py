@@ -1,4 +1,4 @@
-"""What a notebook shows: a picture, a chart to restyle, and words."""
+"""Notebooks show a picture, a chart to restyle, and text."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def offline() -> Iterator[None]:
 
 
 def test_by_default_charts_are_loaded_from_the_network() -> None:
-    """What `show_offline` is for: Altair's own HTML names a network address."""
+    """This is why `show_offline` exists: Altair's own HTML names a network address."""
     with alt.renderers.enable("default"):
         html = ppopt.bubble_chart(evaluated("1f1b", pipeline(2, 4)))._repr_mimebundle_()["text/html"]
     assert "https://" in html
@@ -161,7 +161,7 @@ def test_offline_charts_hold_no_address(name: str) -> None:
     own = html.replace(vega_script(), "")
     assert "http" not in own
     assert len(re.findall(r"<script|</script", own)) == 2
-    named = set(re.findall(r"https?://[\w./-]+", html))  # in Vega's own text: names, and links that nothing follows
+    named = set(re.findall(r"https?://[\w./-]+", html))  # in Vega's own text: names, and links that are never followed
     assert all(
         address.startswith(("http://www.w3.org/", "https://vega.github.io/", "https://github.com/vega/"))
         for address in named

@@ -1,4 +1,4 @@
-"""How long overlapped blocks last, wherever ppopt shows it: replay, notes, bounds, searches."""
+"""The duration of overlapped blocks everywhere in ppopt: replay, notes, bounds, searches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def uneven(**more: Any) -> Pipeline:
 
 
 def block_durations(schedule: Schedule) -> dict[tuple[int, int], set[float]]:
-    """Gather how long blocks last, by the stages of their halves."""
+    """Collect the durations of blocks by the stages of their halves."""
     found: dict[tuple[int, int], set[float]] = {}
     starts = {row.task: row for row in schedule.rows}
     for order in schedule.actions:
@@ -50,7 +50,7 @@ def test_a_block_holds_the_whole_of_both_its_halves(engine: str) -> None:
 
 def test_the_bound_is_no_less_than_the_work_where_blocks_save_nothing() -> None:
     made = ppopt.compare(uneven(), ["dualpipe-v", "interleaved-overlap"], placement="v", time_limit=60)
-    load = 8 * (1 + 2 + 1 + 20)  # of the device with the last stage
+    load = 8 * (1 + 2 + 1 + 20)  # the load of the device with the last stage
     assert made.bound is not None
     assert made.bound >= load
     assert all(schedule.bound is not None and schedule.bound >= load for schedule in made.schedules)
@@ -81,7 +81,7 @@ def test_what_a_share_saves_is_found() -> None:
     sizes = {"devices": 2, "stages": 2, "microbatches": 4}
     costs = Pipeline.from_mapping({**sizes, "times": {"forward": 2, "backward": 4}, "overlap": 1})
     made = ppopt.optimize(costs, placement="bidirectional", split_backward=False, overlap=True, time_limit=60)
-    # a device runs a forward first and a backward last, and three blocks of 4 between at best
+    # at best, a device runs a forward, three blocks of 4, and a backward
     assert made.status == "optimal"
     assert made.makespan == 2 + 3 * 4 + 4 + 2
     assert block_durations(made).keys() <= {(0, 0), (0, 1), (1, 0), (1, 1)}

@@ -1,4 +1,4 @@
-"""``ppopt check``, and files beside names on the command line."""
+"""``ppopt check``, and files next to names on the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def run(*arguments: str) -> Result:
 def test_a_file_without_fault_is_one_line() -> None:
     result = run("check", "my.csv")
     assert result.exit_code == 0
-    assert result.stdout == "my.csv: 2 devices, 2 stages (linear), 2 microbatches, 8 operations; no fault\n"
+    assert result.stdout == (
+        "my.csv: 2 devices, 2 stages (linear), 2 microbatches, 8 operations; no fault; "
+        "lowered by PyTorch, it runs with pair, and with defer_pp_recv=True it hangs: see --lower deferred\n"
+    )
     assert result.stderr == ""
     file = str(DATA / "pytorch_orders" / "ZBVZeroBubble_p8_v2_m5.csv")
     assert "8 devices, 16 stages (v), 5 microbatches, 240 operations; no fault" in run("check", file).stdout

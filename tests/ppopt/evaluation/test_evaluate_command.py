@@ -151,8 +151,9 @@ def test_one_stage_is_changed_of_as_many_as_the_strategy_takes() -> None:
 
     assert sizes("interleaved") == [8, 8]
     assert sizes("interleaved:stages=12") == [12, 12]
-    assert sizes("1f1b", "interleaved") == sizes("1f1b", "interleaved", "--time", "backward_input=1") == [4, 4, 4]
-    assert sizes("interleaved", "--stages", "4") == [4, 4]
+    assert sizes("1f1b", "interleaved") == sizes("1f1b", "interleaved", "--time", "backward_input=1") == [4, 4, 8]
+    assert sizes("interleaved", "--stages", "4") == [4, 8]
+    assert sizes("interleaved:stages=4", "--stages", "4") == [4, 4]
 
 
 def test_the_smallest_times_can_be_cut_anew() -> None:

@@ -1,4 +1,4 @@
-"""Configurations with layers, some stages of which are empty, through the commands."""
+"""Commands on configurations with layers and some empty stages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_order_with_empty_stages_is_exported_and_read_again(config: Path, tmp
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize(("cut", "said"), [("even", "its layers spread evenly"), ("plan", "cut in a moment")])
+@pytest.mark.parametrize(("cut", "said"), [("even", "its layers spread evenly"), ("plan", "a quick cut of its own")])
 def test_an_open_cut_fits_every_number_of_stages(cut: str, said: str, tmp_path: Path) -> None:
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS)
@@ -72,7 +72,8 @@ def test_an_open_cut_fits_every_number_of_stages(cut: str, said: str, tmp_path: 
 def test_an_open_cut_is_even_where_the_number_of_stages_is_given(stages: int, tmp_path: Path) -> None:
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS + f"stages: {stages}\n")
-    made = run_ppopt("evaluate", "1f1b", "interleaved", "-c", str(config), "--format", "json")
+    named = f"interleaved:stages={stages}"  # one stage per device would run as two
+    made = run_ppopt("evaluate", "1f1b", named, "-c", str(config), "--format", "json")
     assert made.returncode == 0, made.stderr
     assert [each["stages"] for each in json.loads(made.stdout)["schedules"]] == [4, stages]
 

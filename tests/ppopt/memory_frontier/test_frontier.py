@@ -1,4 +1,4 @@
-"""`ppopt.frontier`: what it returns is right, keeps its time, and can be gone on from."""
+"""`ppopt.frontier` returns correct results, keeps its time limit, and can be continued."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from ppopt import Frontier, InputError, Pipeline
 from ppopt.commands.cli import cli
 from ppopt.commands.pages import write_frontier
 from ppopt.memory_frontier import find
-from ppopt.memory_frontier.curves import Curves, Found, Lane
+from ppopt.memory_frontier.curves import Curves, FoundSchedule, Record
 from ppopt.memory_frontier.explore import Exploration
 from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
-from ppopt.optimization.optimize import SearchOptions, searched_cut
+from ppopt.optimization.cuts import searched_cut
+from ppopt.optimization.options import SearchOptions
+from ppopt.schedules.twins import BETWEEN
 from solver.bounds.bound import Bound
 from solver.errors import TimeTooShortError
-from strategies.search_problem import build_search_problem
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated, pipeline
 from tests.running import interrupted, run_ppopt
@@ -42,11 +44,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(saved: Path) -> Frontier:
-    return ppopt.frontier(COSTS, time_limit=4, points=6, workers=2, save_to=saved)
+    return ppopt.frontier(COSTS, time_limit=10, points=6, workers=2, save_to=saved)
 
 
 def assert_sound(frontier: Frontier) -> None:
-    """Both curves are monotone, no bound is above a makespan, and no comparable published schedule below a curve."""
+    """Check that curves are monotone, no bound is above a makespan, and no comparable schedule is below a curve."""
     for before, after in pairwise(frontier.points):
         assert before.limit < after.limit
         assert before.makespan >= after.makespan
@@ -68,7 +70,7 @@ def assert_sound(frontier: Frontier) -> None:
 
 def test_a_frontier_is_sound(searched: Frontier) -> None:
     assert_sound(searched)
-    assert len(searched.published) == 24 + 1  # zb-auto also within the limit
+    assert len(searched.published) == 24 + 1  # the last: zb-auto, run again within the limit
     assert searched.points[0].limit == 1
     assert searched.points[-1].makespan == searched.top.makespan
     assert searched.points[-1].limit == max(searched.top.peak_memory)
@@ -107,8 +109,8 @@ def test_a_later_run_goes_on(searched: Frontier, saved: Path) -> None:
         (lambda text: text[:-20], "is damaged: it is not JSON"),
         (lambda text: text.replace('"searched": true', '"searched": false', 1), "is damaged: its checksum"),
         (lambda text: text.replace(ppopt.__version__, "0.0.7", 1), "was written by ppopt 0.0.7, and this is"),
-        (lambda text: text.replace("ppopt-frontier-1", "ppopt-frontier-0", 1), "was written by ppopt"),
-        (lambda text: '{"pipeline": 3}', "is not a file that `ppopt frontier --save` has written"),
+        (lambda text: text.replace("ppopt-frontier-2", "ppopt-frontier-1", 1), "was written by ppopt"),
+        (lambda text: '{"pipeline": 3}', "was not written by `ppopt frontier --save`"),
         (lambda text: "[" * 100_000, "is damaged: it is not JSON"),
     ],
 )
@@ -126,7 +128,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, saved: Path, chan
 
 @pytest.mark.usefixtures("searched")
 def test_a_file_of_another_pipeline_is_refused(saved: Path) -> None:
-    with pytest.raises(InputError, match=r"is of another pipeline \(microbatches differs\)"):
+    with pytest.raises(InputError, match=r"belongs to another pipeline \(microbatches differs\)"):
         ppopt.frontier(pipeline(4, 9, p2p_latency=0.25), time_limit=0, save_to=saved)
     with pytest.raises(InputError, match="was searched without --overlap"):
         ppopt.frontier(COSTS, time_limit=0, overlap=True, save_to=saved)
@@ -166,17 +168,17 @@ def test_without_time_everything_is_there() -> None:
     assert frontier.seconds < 30
 
 
-# ---- which search comes next
+# ---- the choice of the next search
 
 
 def exploration(**more: Any) -> Exploration:
     model = pipeline(4, 8, stages=4)
-    lanes = []
+    records = []
     for name in ("linear", "v"):
         cut, layout = searched_cut(model, name, SearchOptions())
-        made = Lane(name, cut, layout, build_search_problem(cut, layout))
-        made.add(Found.of(evaluated({"linear": "zb-h1", "v": "v-min"}[name], cut)))
-        lanes.append(made)
+        made = Record(name, cut, layout, build_search_problem(cut, layout))
+        made.add(FoundSchedule.of(evaluated({"linear": "zb-h1", "v": "v-min"}[name], cut)))
+        records.append(made)
     told: dict[str, Any] = {
         "limits": [Fraction(4), Fraction(5)],
         "points": 2,
@@ -184,12 +186,12 @@ def exploration(**more: Any) -> Exploration:
         "earlier": [],
         "processes": 2,
     } | more
-    return Exploration(model, Curves(lanes), SearchOptions(), ends=monotonic() + 1e6, on_progress=str, **told)
+    return Exploration(model, Curves(records), SearchOptions(), ends=monotonic() + 1e6, on_progress=str, **told)
 
 
 def test_a_placement_that_cannot_gain_is_not_searched() -> None:
     explored = exploration()
-    linear, v = explored.curves.lanes
+    linear, v = explored.curves.records
     assert {explored._next([]).limit, explored._next([]).limit} == {None}
     linear.prove(Bound(10**6, "load"), None)
     chosen = [explored._next([]) for _ in range(4)]
@@ -201,7 +203,7 @@ def test_a_placement_that_cannot_gain_is_not_searched() -> None:
 
 def test_the_largest_gap_for_its_time_comes_next() -> None:
     explored = exploration()
-    linear, v = explored.curves.lanes
+    linear, v = explored.curves.records
     explored.spent = {(name, limit): 1.0 for name in ("linear", "v") for limit in (Fraction(4), Fraction(5), None)}
     linear.prove(Bound(10**6, "load"), None)
     shortest = explored.curves.best_at(None).makespan * v.problem.ticks_per_unit
@@ -219,7 +221,7 @@ def test_the_largest_gap_for_its_time_comes_next() -> None:
 
 def test_time_that_gained_nothing_counts_twice() -> None:
     explored = exploration()
-    linear, _ = explored.curves.lanes
+    linear, _ = explored.curves.records
     job = explored._next([])
     assert (job.placement, job.limit) == ("linear", None)
     took = explored.spent["linear", None]
@@ -240,8 +242,9 @@ def test_what_goes_wrong_in_a_search_is_told() -> None:
         while not answers:
             answers = searchers.answers(30)
     assert isinstance(answers[0][1], Failure)
-    with pytest.raises(ppopt.InternalError, match="the search of linear without a limit: AttributeError: 'str'"):
-        explored._take(*answers[0])
+    explored._take(*answers[0])
+    assert explored.faults["linear"].startswith("internal error: the search without a limit: AttributeError: 'str'")
+    assert [explored._next([]).placement for _ in range(3)] == ["v"] * 3
 
 
 def test_a_process_that_dies_is_counted_and_the_others_go_on() -> None:
@@ -300,11 +303,13 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--limits", "4,x"], "error: --limits: must be auto or numbers such as 4,6,8; found 'x'"),
+        (["--limits", "1,,2"], "error: --limits: must be auto or numbers such as 4,6,8; number 2 of '1,,2' is empty"),
+        (["--limits", "1,2,"], "error: --limits: must be auto or numbers such as 4,6,8; number 3 of '1,2,' is empty"),
         (["--limits", "nan"], "error: --limits: must be a finite number; found NaN"),
         (["--limits", ","], "error: --limits: must be auto or at least one number; none is given"),
         (["--limits", "0.9,4"], "error: --limits: must be at least 1, with which one microbatch at a time runs"),
         (["--points", "0"], "Invalid value for '--points': 0 is not in the range"),
-        (["--points", "3", "--limits", "4"], "error: --points: chooses limits, and --limits names them"),
+        (["--points", "3", "--limits", "4"], "error: --points: lets ppopt choose limits, but --limits names them"),
         (["--placement", "w"], "Invalid value for '--placement'"),
         (["--chart", "frontier.pdf"], "error: --chart: 'frontier.pdf' must end in .png or .svg"),
         (["--save", "absent/file.json"], "absent/file.json: the folder absent does not exist"),
@@ -332,7 +337,7 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def searchers(mark: str) -> Iterator[int]:
-    """List the processes that search for the command with this mark in its environment, and for no other test's."""
+    """Yield the search processes of the command with this mark in its environment, and of no other test's."""
     for entry in Path("/proc").iterdir():
         try:
             is_searcher = b"ppopt.memory_frontier.searcher" in (entry / "cmdline").read_bytes()
@@ -368,7 +373,7 @@ def test_a_page_leaves_out_no_schedule(tmp_path: Path, searched: Frontier) -> No
         assert section.schedules[point.rank].summary.figures.makespan == point.makespan
     for each in section.frontier.published:
         assert each.rank is not None
-        assert section.schedules[each.rank].summary.name == each.name
+        assert section.schedules[each.rank].summary.name in each.name.split(BETWEEN)
     text = page.read_text()
     assert all(f'id="timeline-0-{rank}"' in text for rank in range(len(section.schedules)))
 
@@ -380,13 +385,13 @@ def test_a_frontier_shows_itself(searched: Frontier) -> None:
 
 
 def test_what_cannot_be_written_out_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing with all microbatches is replayed; the error says how long that would take."""
+    """No order of all microbatches is replayed; the error says how long that would take."""
     sizes: list[int] = []
     plain = find.replay_orders
 
-    def noted(label: str, pipeline: Pipeline, *rest: Any) -> Any:
+    def noted(label: str, pipeline: Pipeline, *rest: Any, **options: Any) -> Any:
         sizes.append(pipeline.microbatches)
-        return plain(label, pipeline, *rest)
+        return plain(label, pipeline, *rest, **options)
 
     monkeypatch.setattr(find, "replay_orders", noted)
     given = Pipeline.from_mapping({"devices": 4, "microbatches": 20_000})

@@ -46,7 +46,7 @@ def test_the_page_draws_intervals(tmp_path: Path) -> None:
     run("compare", "--strategies", "1f1b,zb-h1,gpipe", "--no-optimize", *SIZES, "--noise", "0.1", "--report", str(page))
     text = page.read_text()
     assert 'data-chart="noise-0"' in text
-    assert "Every operation was drawn 1,000 times (each operation 10.00%)" in text
+    assert "replayed with the same 1,000 draws of times (each operation 10.00%)" in text
     run("evaluate", "1f1b", *SIZES, "--report", str(page))
     assert 'data-chart="noise-0"' not in page.read_text()
 
@@ -61,8 +61,8 @@ def test_optimize_takes_the_robust_one_and_keeps_its_time() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--samples", "9"), "--samples: says how often times are drawn; give --noise, --spread or --noise-device"),
-        (("--noise", "0.1", "--spread", "no.csv"), "--spread: is how each operation was measured to vary"),
+        (("--samples", "9"), "--samples: sets how often times are drawn; give --noise, --spread or --noise-device"),
+        (("--noise", "0.1", "--spread", "no.csv"), "--spread: says how each operation varies, and so does --noise"),
         (("--noise-device", "x"), "--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found 'x'"),
         (("--noise-device", "1=0.1", "--noise-device", "1=0.2"), "--noise-device: device 1 is given twice"),
         (("--noise-device", "0.1", "--noise-device", "1=0.2"), "--noise-device: is given for all devices and for one"),

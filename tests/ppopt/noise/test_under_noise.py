@@ -10,7 +10,7 @@ from ppopt import InputError, Noise, Pipeline, Schedule
 from ppopt.noise import under_noise as module
 from ppopt.noise.luck import Cells, Luck
 from ppopt.noise.under_noise import sampled_makespans, seconds_needed
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated, pipeline
 
 UNEVEN = {"forward": [1, 1, 1, 1.7], "backward_input": [1, 1.1, 1, 1.5], "backward_weight": [0.9, 0.8, 1, 1.4]}
@@ -73,7 +73,7 @@ def test_a_slow_device_slows_all_that_it_runs_and_nothing_else() -> None:
     slower = luck > 0.5
     assert every[slower].min() > schedule.makespan
     fast = every[luck < -1]
-    assert np.ptp(fast) < 0.05 * schedule.makespan  # the others take as long as ever
+    assert np.ptp(fast) < 0.05 * schedule.makespan  # the other times are unchanged
 
 
 def test_a_stage_that_is_split_elsewhere_has_the_luck_of_its_halves() -> None:
@@ -105,7 +105,7 @@ def test_behind_the_deadline_there_is_one_batch_and_a_note(monkeypatch: pytest.M
     schedules = ppopt.under_noise([evaluated("1f1b", uneven())], Noise(operation=0.1), deadline=0.0)
     assert schedules[0].noise is not None
     assert schedules[0].noise.samples == 20
-    assert schedules[0].notes[-1] == "the noise has 20 of 1,000 draws: the time was up"
+    assert schedules[0].notes[-1] == "only 20 of 1,000 draws were made: the time was up"
     assert seconds_needed(schedules, Noise(operation=0.1)) > 0
 
 
@@ -131,7 +131,7 @@ def test_measured_spreads_come_back(spread: Path) -> None:
     forward = Pipeline.from_mapping({"devices": 2, "microbatches": 1, "times": tiny | {"forward": [1, 1e-9]}})
     drawn = sampled_makespans([evaluated("gpipe", forward)], noise)[0]
     assert np.percentile(drawn, [10, 50, 90]) == pytest.approx([0.9, 1, 1.3], rel=0.01)
-    # the only stage of another cut is that on which its middle lies, the second, which did not vary
+    # the middle of the other cut's only stage lies on the second stage, which did not vary
     drawn = sampled_makespans([evaluated("gpipe", pipeline(1, 1, stages=1, times=tiny | {"forward": 1}))], noise)[0]
     assert drawn == pytest.approx(np.ones(20_000))
 
@@ -140,7 +140,7 @@ def test_transfers_vary_as_they_were_measured(spread: Path) -> None:
     noise = Noise(spreads=ppopt.read_spreads(spread), samples=20_000)
     tiny = {"forward": 1e-9, "backward": 1e-9}
     costs = Pipeline.from_mapping({"devices": 2, "microbatches": 1, "times": tiny, "p2p_latency": 1})
-    drawn = sampled_makespans([evaluated("gpipe", costs)], noise)[0]  # one there and one back, which are independent
+    drawn = sampled_makespans([evaluated("gpipe", costs)], noise)[0]  # one hop each way, independent
     single = np.random.default_rng(0).standard_normal((2, 200_000))
     expected = np.exp(single * np.where(single < 0, np.log(2), np.log(3)) / 1.2815515655446004).sum(axis=0)
     assert np.percentile(drawn, [10, 50, 90]) == pytest.approx(np.percentile(expected, [10, 50, 90]), rel=0.03)
@@ -158,7 +158,10 @@ def test_spreads_apply_to_blocks_and_halves(spread: Path) -> None:
     ("text", "message"),
     [
         ("key,stage,p10,median\n", "p90 is missing"),
-        (SPREAD.replace("0.9,1,1.3", "0.9,0.8,1.3"), "row 1: p10, median and p90 must not fall; found 0.9, 0.8, 1.3"),
+        (
+            SPREAD.replace("0.9,1,1.3", "0.9,0.8,1.3"),
+            "row 1: p10, median and p90 must satisfy p10 ≤ median ≤ p90; found 0.9, 0.8, 1.3",
+        ),
         (SPREAD.replace("forward,0", "forwards,0"), "row 1: key: 'forwards' is not known; did you mean forward?"),
         (SPREAD.replace("forward,0", "forward,-1"), "row 1: stage: must be a whole number from 0; found '-1'"),
         (SPREAD.replace("1.3", "nan"), "row 1: p90: must be a finite number of at least 0; found 'nan'"),
@@ -228,5 +231,5 @@ def test_the_robust_schedule_has_the_least_mean_of_those_met() -> None:
     assert robust.bound is not None
     assert robust.bound <= plain.makespan <= robust.makespan * (1 + 1e-9)
     assert any(note.startswith("robust: of the ") for note in robust.notes)
-    with pytest.raises(InputError, match="robust: is the least mean of the makespan"):
+    with pytest.raises(InputError, match="robust: minimises the mean makespan"):
         ppopt.optimize(costs, robust=noise, objective="span")

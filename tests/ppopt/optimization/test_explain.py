@@ -1,17 +1,22 @@
-"""An explanation goes by what the search of its schedule was allowed, and nobody has to say that again."""
+"""An explanation uses the freedom of its schedule's search, without being given it again."""
 
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.explain import _ARGUMENTS
+from ppopt.optimization.published_beside import compared_with_published
+from ppopt.optimization.span_bound import first_span_bound
 from reports.numbers import number
 from solver.bounds.makespan import makespan_bound
-from strategies.search_problem import Allowed, build_search_problem
+from solver.states import Argument
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import Allowed, build_search_problem
 
 COSTS = Pipeline.from_mapping(
     {
@@ -39,6 +44,34 @@ def test_the_bounds_of_an_explanation_are_those_of_the_search(allowed: Allowed) 
     assert first is not None
     assert first[1] == number(bound)
     assert all(quick_bound(made, other) != bound for other in ALLOWED if other != allowed)
+
+
+def test_each_argument_has_a_sentence_of_its_own() -> None:
+    assert set(_ARGUMENTS) == set(get_args(Argument))
+    assert len(set(_ARGUMENTS.values())) == len(_ARGUMENTS)
+
+
+def test_what_turns_prove_is_not_called_a_chain() -> None:
+    costs = COSTS.to_mapping() | {
+        "microbatches": 40,
+        "times": {"forward": 10, "backward_input": 9, "backward_weight": 7},
+    }
+    pipeline = Pipeline.from_mapping({**costs, "memory": {"limit": 3}, "p2p_latency": 1})
+    made = ppopt.optimize(pipeline, time_limit=1)
+    assert made.bound_held_by is not None
+    assert made.bound_held_by.piece == "slot turns"
+    assert "turn" in ppopt.explain(made).split("The bound comes from")[1].split(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("forward", "weight", "named"), [([2, 2, 2, 2], 1, ("span", 3)), ([1, 2, 2, 3], 3, ("work", 3))]
+)
+def test_a_span_is_bounded_by_the_device_that_is_named(forward: list[int], weight: int, named: tuple[str, int]) -> None:
+    times = {"forward": forward, "backward_input": 2, "backward_weight": weight}
+    pipeline = Pipeline.from_mapping({**COSTS.to_mapping(), "times": times, "memory": {}})
+    placement = make_placement("linear", 4, 4, pipeline.microbatches)
+    bound = first_span_bound(pipeline, placement, build_search_problem(pipeline, placement))
+    assert (bound.piece, bound.device) == named
 
 
 def test_published_schedules_beside_a_result_are_compared_with_what_it_was_allowed() -> None:

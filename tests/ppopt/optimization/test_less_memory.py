@@ -1,4 +1,4 @@
-"""Of equally short schedules the one with the least memory wins, and what time is left is used to find it."""
+"""Of equally short schedules the one with the least memory wins, and the remaining time is used to find it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 import ppopt
 from ppopt import Pipeline, Standing
 from ppopt.optimization.starts import one_at_a_time, published_orders
+from solver.search.first_bounds import plain_bound, quick_bound
 from solver.search.memory_reduction import TightSearch, spare_memory
-from solver.search.portfolio import plain_bound, quick_bound, run_tools, usual_tools
+from solver.search.portfolio import run_tools
 from solver.search.state import Search
-from strategies.placements import Placement, make_placement
-from strategies.registry import find_strategy
-from strategies.search_problem import build_search_problem
+from solver.search.tools import usual_tools
+from strategies.language.registry import find_strategy
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 
 
@@ -57,7 +59,7 @@ def test_the_least_memory_is_that_of_an_exhaustive_search(
 
 @pytest.mark.parametrize(("placement", "stages", "peak"), [("linear", 4, 4), ("v", 8, 8), ("interleaved", 8, 8)])
 def test_greed_does_not_stay(placement: str, stages: int, peak: float) -> None:
-    """No schedule with a smaller limit is as short, by the bound, and the search holds no more than that."""
+    """By the bound, no schedule within a smaller limit is as short, and the search's result holds no more than that."""
     costs = pipeline(stages=stages)
     search, layout = searched(costs, placement)
     spare(search, layout, 100.0)
@@ -115,7 +117,7 @@ def test_the_clock_an_interruption_and_progress_hold() -> None:
 
 def test_without_time_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    monkeypatch.setattr("ppopt.optimization.optimize.spare_memory", lambda *given: asked.append(given[3]))
+    monkeypatch.setattr("ppopt.optimization.one_search.spare_memory", lambda *given: asked.append(given[3]))
     for limit, allowed in ((2.0, 0.2), (600.0, 5.0)):
         assert ppopt.optimize(pipeline(), time_limit=limit).status == "optimal"
         assert asked.pop() == pytest.approx(allowed, rel=0.2)

@@ -17,6 +17,7 @@ from ppopt import InfeasibleError, InputError, Pipeline, Schedule
 from ppopt.commands.cli import cli
 from ppopt.optimization.starts import fitting_strategies
 from tests.brute_force import optimum
+from tests.examples import examples
 from tests.running import interrupted
 
 PLACEMENTS = ("linear", "interleaved", "v", "bidirectional")
@@ -136,7 +137,7 @@ def searches(draw: st.DrawFn) -> tuple[str, Pipeline, bool]:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(searches())
 def test_never_worse_than_a_published_schedule_that_fits(case: tuple[str, Pipeline, bool]) -> None:
     placement, costs, overlap = case
@@ -208,7 +209,7 @@ def test_the_time_limit_holds(limit: float, objective: str) -> None:
     costs = costs_of(8, 64, (185, 181, 93), 20, limit=6)
     started = time.perf_counter()
     made = optimized(costs, limit, objective=objective)
-    assert time.perf_counter() - started < 1.1 * limit + 4  # a busy machine takes its time
+    assert time.perf_counter() - started < 1.1 * limit + 4  # generous for a busy machine
     assert made.status in ("feasible", "optimal")
 
 

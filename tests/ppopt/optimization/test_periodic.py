@@ -1,4 +1,4 @@
-"""Schedules in periodic form: their figures are those of the whole, written out."""
+"""Schedules in periodic form have the same figures as the whole schedule, written out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import ppopt
 from ppopt import Pipeline
 from ppopt.evaluation.evaluate import replay_orders
-from ppopt.optimization.optimize import _to_export
+from ppopt.optimization.foreseeing import to_export
 from ppopt.optimization.periodic import PeriodicSchedule
-from ppopt.optimization.time_limit import Afterwards, TimeLimit
 from ppopt.optimization.unwritten import Long
+from ppopt.process.time_limit import Afterwards, TimeLimit
 from solver.errors import InputError
-from strategies.placements import make_placement
-from strategies.registry import Strategy
-from strategies.search_problem import Allowed
+from strategies.language.registry import Strategy
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import Allowed
 from tests.running import run_ppopt
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
@@ -29,9 +29,10 @@ def pipeline(microbatches: int, stages: int = 4, **more: object) -> Pipeline:
 
 @pytest.fixture
 def few_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_SEARCHED_OPS", 500)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_SEARCHED_OPS", 500)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("few_are_written")
 @pytest.mark.parametrize(
     ("placement", "stages", "more"),
@@ -68,7 +69,7 @@ def test_a_long_linear_pipeline_is_proven_optimal_and_exported(tmp_path: Path) -
 
 
 def test_memory_for_fewer_microbatches_than_devices_has_periods_of_as_many() -> None:
-    """Three microbatches in R + 2(W − 2l) = 1783: what CP-SAT proves to be the least, 50,000 times."""
+    """Three microbatches take R + 2(W − 2l) = 1783, which CP-SAT proves to be the least, 50,000 times."""
     found = ppopt.optimize(pipeline(150_000, memory={"limit": 3}), time_limit=6)
     assert isinstance(found, PeriodicSchedule)
     assert found.makespan <= 50_000 * 1783 + 4 * (185 + 181 + 40) + 93
@@ -78,7 +79,7 @@ def test_memory_for_fewer_microbatches_than_devices_has_periods_of_as_many() -> 
 
 @pytest.mark.usefixtures("few_are_written")
 def test_its_communication_is_placed_in_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it is replayed for that, if it is not too much."""
+    """The whole schedule is replayed for this, unless it is too long."""
     found = ppopt.optimize(pipeline(100), time_limit=3)
     assert isinstance(found, PeriodicSchedule)
     found.export(tmp_path / "order.csv", lowered=True)
@@ -91,14 +92,14 @@ def test_its_communication_is_placed_in_the_whole(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("few_are_written")
 def test_time_is_left_for_the_file() -> None:
-    """What the order of many microbatches takes as a file is foreseen, in proportion to them."""
+    """The time to write the order of many microbatches is estimated in proportion to their number."""
     strategies: list[Strategy] = []
 
     def seconds(microbatches: int, *, exported: bool = True, time_limit: float = 1000.0) -> float:
         given = pipeline(microbatches)
         placement = make_placement("linear", 4, 4, microbatches)
         limit = TimeLimit(time_limit, Afterwards(exported=exported))
-        return _to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
+        return to_export(Long(given, placement, Allowed(), strategies), 12 * microbatches, limit)
 
     assert seconds(100_000, exported=False) == 0.0
     assert 0 < seconds(10_000) < seconds(1_000_000)
@@ -145,7 +146,7 @@ def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
 
 
 def test_what_needs_every_operation_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppopt.optimization.optimize.MOST_WRITTEN_OPS", 500)
+    monkeypatch.setattr("ppopt.optimization.sizes.MOST_WRITTEN_OPS", 500)
     given = pipeline(60)
     assert isinstance(ppopt.optimize(given, time_limit=1), PeriodicSchedule)
     start = ppopt.evaluate(given, "zb-h1")

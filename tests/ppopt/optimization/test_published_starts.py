@@ -1,4 +1,4 @@
-"""A search starts from the schedules that trade memory for time: at their own memory it is never longer."""
+"""A search starts from the schedules that trade memory for time: within their memory, its result is never longer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 import ppopt
 from ppopt.commands.pages import write_report
-from strategies.registry import all_strategies
+from strategies.language.registry import all_strategies
 from tests.evaluated import pipeline
 
 ON_A_V = ("v-half", "v-half-primus", "v-min", "v-min-primus", "1f1b-v", "zb-v", "zb-v-auto", "hanayo")

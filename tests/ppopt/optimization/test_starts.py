@@ -1,9 +1,10 @@
-"""A search is never worse than published schedules, also with the options that they propose, and what it is given."""
+"""A search is never worse than the schedules given to it, or than published ones, with or without proposed options."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from click.testing import CliRunner
 import ppopt
 from ppopt import B, DeadlockError, F, InputError, Pipeline, Schedule, Step, strategy
 from ppopt.commands.cli import cli
-from ppopt.optimization.optimize import compared_with_published
+from ppopt.optimization.published_beside import compared_with_published
 from ppopt.optimization.starts import fitting_strategies, published_orders
 from solver.search.sweep import Sweeper
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 STAGES = {"linear": 4, "interleaved": 8, "v": 8, "bidirectional": 4}
 
@@ -59,13 +60,13 @@ def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, s
                 assert value / problem.ticks_per_unit <= published.makespan
                 assert sweeper.memory(orders)[0] / problem.amounts_per_unit == max(published.peak_memory)
                 tried += 1
-    assert tried or placement in ("v", "bidirectional")  # whose published schedules overlap
+    assert tried or placement in ("v", "bidirectional")  # the published schedules of these two overlap
 
 
 @pytest.fixture
 def only_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a search do nothing beyond its starts, whatever time it has: what it finds besides proves nothing of them."""
-    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
+    """Stop every search after its starts, since anything found later says nothing about them."""
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
 
 
 def deadlocked() -> Pipeline:
@@ -97,7 +98,7 @@ def test_with_time_no_proposed_option_is_better(
         for options in each.variants(pipeline):
             published = made_or_none(pipeline, each.name, **options)
             assert published is None or made.makespan <= published.makespan
-    monkeypatch.setattr("ppopt.optimization.optimize.MOMENT", 0.0)
+    monkeypatch.setattr("ppopt.optimization.published_starts.MOMENT", 0.0)
     hurried = ppopt.optimize(pipeline, placement="interleaved", time_limit=0)
     assert any("the search did not start from" in note and "interleaved" in note for note in hurried.notes)
 
@@ -117,7 +118,7 @@ def test_a_schedule_of_ones_own_needs_nothing_but_its_proposals(
     monkeypatch: pytest.MonkeyPatch, only_starts: None
 ) -> None:
     monkeypatch.setattr("ppopt.optimization.starts.all_strategies", lambda: {"hurried": hurried})
-    monkeypatch.setattr("strategies.orders.find_strategy", lambda _name: hurried)
+    monkeypatch.setattr("strategies.language.orders.find_strategy", lambda _name: hurried)
     made = ppopt.optimize(costs("linear"))
     (beside,), _ = compared_with_published(made)
     assert beside.strategy == "hurried:depth=4"
@@ -145,10 +146,56 @@ def test_a_comparison_searches_from_what_was_typed(tmp_path: Path, only_starts: 
         assert found.makespan <= best.makespan
 
 
+def layered(limit: float | None = None) -> Pipeline:
+    layers = [
+        {"name": "block", "count": 10, "forward": 3, "backward": 6, "activation": 1},
+        {"name": "head", "forward": 4, "backward": 8, "activation": 2},
+    ]
+    memory = {} if limit is None else {"limit": limit}
+    return Pipeline.from_mapping({"devices": 4, "microbatches": 10, "layers": layers, "memory": memory})
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        deadlocked(),
+        deadlocked().with_limit(Fraction(12)),
+        costs("interleaved", 13, 4),
+        layered(),
+        layered(24),
+        Pipeline.from_mapping({"devices": 4, "microbatches": 1, "times": {"forward": 1.1, "backward": 1.7000000001}}),
+    ],
+    ids=["blocks", "blocks, limited", "odd", "layers", "layers, limited", "one microbatch"],
+)
+def test_no_search_ends_behind_what_was_replayed_for_the_same_table(
+    pipeline: Pipeline, only_starts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppopt.optimization.one_search.offer_published", lambda *_: [])  # as if there were no time
+    made = ppopt.compare(pipeline, time_limit=1.5)
+    compared = 0
+    for found in (each for each in made.schedules if each.is_searched):
+        same = [each for each in made.schedules if each.layout.homes == found.layout.homes and each.fits]
+        rivals = [each.makespan for each in same if each.pipeline == found.pipeline]
+        assert all(found.makespan <= rival for rival in rivals)
+        compared += len(rivals) > 1
+    assert compared
+
+
+def test_what_is_shorter_for_its_number_of_stages_is_named() -> None:
+    times = {"forward": 1, "backward": 2, "backward_input": 1.9, "backward_weight": 0.1}  # splitting gains little
+    pipeline = Pipeline.from_mapping({"devices": 4, "stages": 8, "microbatches": 4, "times": times})
+    made = ppopt.compare(pipeline, ["interleaved:stages=16"], placement="interleaved", time_limit=1)
+    (best, found) = made.schedules
+    assert best.makespan < found.makespan
+    assert made.notes == (
+        "interleaved:stages=16 is shorter than optimized-interleaved, whose search had 8 stages; 16 were not searched",
+    )
+
+
 def test_a_search_starts_from_schedules_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = costs("linear", latency=4)
     good = ppopt.optimize(pipeline, time_limit=2)
-    monkeypatch.setattr("ppopt.optimization.optimize.run_tools", lambda *_: None)
+    monkeypatch.setattr("solver.search.portfolio.run_tools", lambda *_: None)
     whole = ppopt.evaluate(pipeline, "1f1b")
     other = ppopt.evaluate(pipeline, "dualpipe-v")
     assert ppopt.optimize(pipeline).makespan > good.makespan
@@ -169,7 +216,7 @@ def test_the_table_is_consistent_with_the_promise(only_starts: None) -> None:
 
 
 def test_proposals_are_few_and_the_default_comes_first() -> None:
-    from strategies.registry import all_strategies
+    from strategies.language.registry import all_strategies
 
     for each, m in itertools.product(all_strategies().values(), (1, 7, 120)):
         pipeline = costs("interleaved", m)

@@ -1,4 +1,4 @@
-"""Long pipelines: searched by their first microbatches, written out once, at the end."""
+"""Long pipelines are searched by their first microbatches and written out once, at the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Standing
-from ppopt.optimization.optimize import SearchOptions, optimize_each
+from ppopt.optimization.optimize import optimize_each
+from ppopt.optimization.options import SearchOptions
 from ppopt.optimization.periodic import PeriodicSchedule
 from ppopt.optimization.unwritten import Unwritten
-from strategies import search_problem
+from strategies.problem import search_problem
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 LONG = 200
@@ -24,7 +25,7 @@ def pipeline(microbatches: int = LONG, stages: int = 4, limit: int = 6, **more: 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Collect how many microbatches each problem has that is written."""
+    """Collect the number of microbatches of each problem that is written."""
     sizes: list[int] = []
     plain = search_problem.build_problem
 
@@ -42,7 +43,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_first_answers_cost_the_same_whatever_the_number(
     placement: str, stages: int, limit: int, seconds: float, written: list[int]
 ) -> None:
-    """Bound and schedule of all microbatches are there before more than three a device are written down."""
+    """Bound and schedule of all microbatches exist before more than three per device are written."""
     sizes: list[int] = []
 
     def tell(at: Standing) -> None:
@@ -61,8 +62,8 @@ def test_first_answers_cost_the_same_whatever_the_number(
 def test_a_steady_middle_makes_a_look_at_the_whole_needless(
     monkeypatch: pytest.MonkeyPatch, written: list[int]
 ) -> None:
-    """Sizes that are not annealed as a whole are searched by their first microbatches as long as there is time."""
-    monkeypatch.setattr("ppopt.optimization.optimize.MANY_OPS", 500)
+    """Pipelines too long to anneal as a whole are searched by their first microbatches as long as there is time."""
+    monkeypatch.setattr("ppopt.optimization.sizes.MANY_OPS", 500)
     monkeypatch.setattr("solver.search.long_search.LARGEST_WHOLE", 500)
     plain, ended = Unwritten.run, []
 

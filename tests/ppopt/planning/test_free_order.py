@@ -1,4 +1,4 @@
-"""Cuts and orders together: bounds for every order, against exhaustive search on tiny models."""
+"""Planning cuts and orders together: bounds for every order, against exhaustive search on tiny models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.planning.free_order import FreeOptions, FreeOrder, exact_makespan
-from ppopt.planning.linear_bound import LinearBound, scales_of
-from ppopt.planning.one_device import device_bound
-from ppopt.planning.partitions import partitions_of
+from ppopt.cutting.linear_bound import LinearBound, scales_of
+from ppopt.cutting.one_device import device_bound
+from ppopt.cutting.partitions import partitions_of
+from ppopt.planning.free_order import FreeOptions, FreeOrder
 from solver.deadline import OutOfTimeError
-from strategies.cuts import check_cut
-from strategies.placements import Placement, make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.cuts import check_cut
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem
+from tests.every_cut import every_recomputation
 from tests.planned_models import instances, pipeline, pipeline_of
 from tests.solver.bounds.exact_optimum import ExactModel
 
@@ -62,7 +63,7 @@ def cuts_of(model: ppopt.Pipeline, stages: int, *, empty: bool) -> list[tuple[in
 
 
 def exact(model: ppopt.Pipeline, placement: str, *, split: bool) -> Fraction | None:
-    """Find the best order of a cut exhaustively; None where nothing fits."""
+    """Find the best order of a cut exhaustively; None if nothing fits."""
     stages = len(model.costs)
     placed = make_placement(placement, model.devices, stages, model.microbatches)
     problem = build_search_problem(model, placed, split_backward=split)
@@ -74,6 +75,7 @@ def layout(model: ppopt.Pipeline, name: str, per_device: int) -> Placement:
     return make_placement(name, model.devices, per_device * model.devices, model.microbatches)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("seed", "split"), [(0, True), (1, False)])
 @pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES)
@@ -102,7 +104,7 @@ def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> None:
-    """Not above the bound that is found for the whole cut: both are true, and the slice knows less."""
+    """It is not above the bound of the whole cut: both are true, and the slice knows less."""
     random = Random(seed)
     model = tiny(500 + seed, random.choice([2, 3]), "linear")
     bound = LinearBound(model, split_backward=True, empty=True)
@@ -135,7 +137,7 @@ def test_the_bound_of_a_device_is_not_above_that_of_the_whole(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
-    """The bound of all cuts however they are recomputed is not above a cut of which everything is recomputed."""
+    """The bound of all cuts with any recomputation is not above the optimum of a cut that recomputes everything."""
     model = tiny(70 + seed, 2, "linear")
     assert model.layers is not None
     mapping = model.to_mapping()
@@ -154,6 +156,29 @@ def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
             assert value is None or (bound is not None and bound <= value)
 
 
+@pytest.mark.parametrize(("name", "per_device"), [("linear", 1), ("v", 2)])
+def test_no_bound_is_above_a_cut_of_which_single_glued_layers_are_recomputed(name: str, per_device: int) -> None:
+    glued = {"name": "glued", "count": 4, "glue": 2, "forward": 2, "backward_input": 3, "backward_weight": 1}
+    head = {"name": "head", "forward": 1, "backward": 3, "activation": 1, "earliest_stage": -1}
+    model = pipeline([{**glued, "activation": 4, "recompute": {"activation": 1, "time": 1}}, head], 2, 2, limit=12)
+    assert model.layers is not None
+    placement = layout(model, name, per_device)
+    until = perf_counter() + 60
+    cuts = partitions_of(model, placement, until, split_backward=True, empty=True, recompute=True)
+    bound = cuts.bound(until, None)
+    assert bound is not None
+    values = {
+        (cut, again): value
+        for cut in cuts_of(model, 2 * per_device, empty=True)
+        for again in every_recomputation(model.layers, cut, "per-stage")
+        if (value := exact(model.with_cut(cut, again), name, split=True)) is not None
+    }
+    assert bound <= min(values.values())
+    assert any(count % 2 for _, again in values for count, _ in again)
+    found = FreeOrder(model, placement, FreeOptions(workers=1, recompute=True)).run(perf_counter() + 5)
+    assert found.bound <= min(values.values())
+
+
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p8v1m16", "free-v-dense16-dualpipe-v-p4v2m8-p4v2m8"])
 def test_known_instances_are_closed(name: str) -> None:
     known = instances()[name]
@@ -168,7 +193,7 @@ def test_a_start_is_never_made_worse() -> None:
     start = ppopt.evaluate(model, "zb-h1")
     found = FreeOrder(model, layout(model, "linear", 1), FreeOptions(workers=1), [start]).run(perf_counter() + 0.01)
     assert found.makespan is not None
-    assert found.makespan <= exact_makespan(start)
+    assert found.makespan <= start.exact_makespan
 
 
 def test_what_has_no_time_raises_nothing_but_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Plans: what they say is what a replay says, and why."""
+"""Plans: their figures are those of a replay, and their reasons are true."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import ppopt
-from ppopt.planning.plan_section import plan_section
+from ppopt.comparison.plan_section import plan_section
 from ppopt.planning.reasons import Alternatives, reasons
 from strategies.layouts.reading import read_layout
+from strategies.model.placements import make_placement
 from tests.planned_models import everything, instances, nvidias_model, pipeline_of, uneven
 
 
@@ -64,9 +65,9 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert best is not None
     text = " ".join(best.reasons)
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
-    assert f"Device 3 holds the head: {max(held) - held[3]} decoder layers fewer, {held[3]}." in text
+    assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
-    assert f"One decoder layer more on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
+    assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
     assert f"{best.makespan:g} is proven: no cut is shorter." in text
 
 
@@ -148,6 +149,17 @@ def test_a_schedule_that_looks_at_costs_is_planned_without_a_proof_and_replays_a
     assert replayed.makespan == best.makespan
 
 
+@pytest.mark.parametrize("devices", [2, 3])
+def test_a_schedule_that_looks_at_costs_is_not_said_to_be_unproven_where_it_meets_the_bound(devices: int) -> None:
+    layer = {"name": "t", "count": 6, "forward": 1, "backward_input": 1, "backward_weight": 1}
+    model = ppopt.Pipeline.from_mapping({"devices": devices, "microbatches": 4, "layers": [layer]})
+    best = planned(model, "zb-auto").best
+    assert best is not None
+    assert best.status == "optimal"
+    assert "is proven: no cut is shorter" in best.reasons[0]
+    assert not any("without a proof" in note for note in best.notes)
+
+
 def test_somebodys_layout_is_compared_with_the_plan_for_as_many_stages() -> None:
     layout = "Et*3|t*3|t*3|t*3L"
     found = planned(uneven(), "1f1b", "dualpipe-v", layouts=[layout])
@@ -179,6 +191,48 @@ def test_free_orders_are_never_worse_than_the_plans_they_start_from() -> None:
     assert ppopt.Planning.best is not None
 
 
+@pytest.mark.parametrize(
+    ("placement", "split_backward"),
+    [("linear", False), ("v", True), ("wave", False), ("interleaved", True), (None, False)],
+)
+def test_where_and_how_orders_are_searched_holds_for_published_ones_too(
+    placement: str | None, split_backward: bool
+) -> None:
+    model = uneven(6, devices=2, microbatches=4)
+    found = ppopt.plan(model, free=True, placement=placement, split_backward=split_backward, time_limit=3)
+    assert any(plan.is_free for plan in found)
+    published = [plan for plan in found if not plan.is_free]
+    assert published
+    for plan in found:
+        kinds = {key.kind for key in plan.schedule.problem.tasks}  # type: ignore[attr-defined]
+        assert split_backward or "I" not in kinds, plan
+        if placement is not None:
+            stages = plan.pipeline.stages or 0
+            asked = make_placement(placement, 2, stages, 4)
+            assert plan.schedule.layout.homes == asked.homes, plan
+
+
+def test_a_named_schedule_that_does_otherwise_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    model, order = uneven(6, devices=2, microbatches=4), tmp_path / "split.csv"
+    ppopt.evaluate(model, "zb-h1").export(order)
+    names = ["1f1b", "zb-h1", "zb-v", "dualpipe", str(order)]
+    found = ppopt.plan(model, names, free=True, placement="linear", split_backward=False, time_limit=2)
+    assert {plan.name for plan in found} == {"1f1b", "optimized-linear"}
+    left_out = dict(found.left_out)
+    assert left_out["zb-h1, v = 1"] == "splits backwards into I and W, but whole backwards are required"
+    assert "zb-v, v = 2" in left_out
+    assert str(order) in left_out
+    elsewhere = ppopt.plan(model, ["zb-v", "1f1b"], free=True, placement="linear", time_limit=3)
+    assert dict(elsewhere.left_out)["zb-v, v = 2"] == "its placement is v, but linear is required"
+    alone = ppopt.plan(model, ["zb-v"], free=True, placement="linear", time_limit=3)
+    assert [plan.name for plan in alone] == ["optimized-linear"]
+
+
+def test_nothing_fits_where_only_searched_orders_are_asked_for() -> None:
+    with pytest.raises(ppopt.InfeasibleError, match="no cut and no order fits"):
+        ppopt.plan(uneven(limit=24), ["zb-v"], free=True, placement="linear", recompute="none", time_limit=2)
+
+
 def test_a_plan_is_shown_on_a_page_with_its_cut() -> None:
     found = planned(uneven(limit=105), "1f1b", "dualpipe")
     section = plan_section(found, "model")
@@ -204,9 +258,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
             pressed.append(text)
             os.kill(os.getpid(), signal.SIGINT)
 
-    found = ppopt.plan(
-        uneven(30), ["1f1b", "interleaved"], free=True, placement="linear", time_limit=6, on_phase=on_phase
-    )
+    found = ppopt.plan(uneven(30), ["1f1b", "interleaved"], free=True, time_limit=6, on_phase=on_phase)
     assert pressed
     assert found.interrupted
     assert found.best is not None
@@ -215,7 +267,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
 
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p4v1m32", "kimi-1f1b-p4v1m32", "kimi-1f1b-p8v1m64", "sarvam19-1f1b-p4m16"])
 def test_nvidias_layouts_are_beaten_or_proven(name: str) -> None:
-    """The others take longer: `python -m benchmarks.plan_layouts`."""
+    """The other layouts take longer; `python -m benchmarks.plan_layouts` runs them."""
     entry = next(each for each in everything()["nvidia_layouts"] if each["instance"] == name)
     model = nvidias_model(entry)
     found = ppopt.plan(model, ["1f1b"], layouts=[entry["layout"]], time_limit=10)
@@ -246,7 +298,7 @@ def test_no_partition_of_pytorchs_heuristic_is_better_than_a_plan() -> None:
         ({"stages_per_device": 0}, "stages_per_device: must be a whole number of at least 1; found 0"),
         ({"stages_per_device": []}, "stages_per_device: must be one whole number"),
         ({"recompute": "all"}, "recompute: 'all' is not known; allowed are none, per-stage, uniform-k"),
-        ({"placement": "linear"}, "placement: says where orders are searched, which free asks for"),
+        ({"placement": "linear"}, "placement: restricts the search for orders; give free as well"),
         ({"free": True, "placement": "bidirectional"}, "placement: 'bidirectional' is not known here"),
         ({"time_limit": float("nan")}, "time_limit: must be a finite number"),
         ({"seed": 1.5}, "seed: must be a whole number"),

@@ -119,11 +119,93 @@ def test_a_saved_plan_is_evaluated_to_the_tick(limit: float | None, tmp_path: Pa
     assert again["over_memory_limit"] == []
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {},
+        {"p2p": "links", "communication": {"transfer": 4}},
+        {"p2p": "batched", "communication": {"transfer": 3}},
+        {"p2p": "rendezvous", "lowering": "pytorch", "communicators": "pair", "communication": {"transfer": 3}},
+    ],
+    ids=str,
+)
+def test_a_saved_plan_whose_order_was_searched_is_evaluated_to_the_tick(
+    waiting: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping = uneven(4, devices=3, microbatches=6, limit=160).to_mapping() | waiting
+    if "communication" in waiting:
+        mapping.pop("p2p_latency", None)
+    path, saved, elsewhere = tmp_path / "model.yaml", tmp_path / "plan.yaml", tmp_path / "elsewhere"
+    path.write_text(yaml.safe_dump(mapping))
+    free = ("--free", "--placement", "linear", "--recompute", "none", "--save", str(saved))
+    made = run("plan", "gpipe", "-c", str(path), *free, "--time-limit", "3", "--format", "json")
+    assert made.exit_code == 0, made.output
+    best = json.loads(made.stdout)["plans"][0]
+    assert best["free"]
+    assert f"order: {tmp_path / 'plan.csv'}" in made.stderr
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "plan.csv").write_text("not an order")
+    again = json.loads(run("evaluate", "-c", str(saved), "--format", "json").stdout)
+    (schedule,) = again["schedules"]
+    assert schedule["makespan"] == best["makespan"]
+    assert schedule["peak_memory"] == best["peak_memory"]
+    assert again["pipeline"]["layers_per_stage"] == best["layers_per_stage"]
+
+
+def test_an_order_is_not_written_over_an_input(tmp_path: Path) -> None:
+    path, order = config(tmp_path, layers=4), tmp_path / "plan.csv"
+    ppopt.evaluate(uneven(4), "gpipe").export(order)
+    made = run("plan", str(order), "-c", path, "--free", "--save", str(tmp_path / "plan.yaml"))
+    assert made.exit_code == 2
+    assert "--save, its order: " in made.stderr
+    made = run("plan", "gpipe", "-c", path, "--free", "--save", str(tmp_path / "other.csv"))
+    assert made.exit_code == 2
+    assert "is also the file of --save" in made.stderr
+
+
 def test_a_plan_is_printed_for_frameworks_with_what_they_cannot_express(tmp_path: Path) -> None:
     made = run("plan", "zb-h1", "-c", config(tmp_path), "--export-layout", "--time-limit", "5")
     assert "--pipeline-model-parallel-layout 'Et" in made.stdout
     assert "module_fqns_per_model_part = [[" in made.stdout
     assert "not expressed: DeepSpeed runs 1F1B, and not zb-h1" in made.stdout
+
+
+def test_each_framework_gets_the_best_plan_that_it_runs_and_hears_of_the_better_one(tmp_path: Path) -> None:
+    names = ("zb-v", "zb-h1", "interleaved", "1f1b", "dualpipe")
+    options = ("--stages-per-device", "1,2", "--time-limit", "6", "--export-layout")
+    made = run("plan", *names, "-c", config(tmp_path, layers=6, devices=2), *options)
+    assert made.exit_code == 0, made.output
+    found = ppopt.plan(uneven(6, devices=2), names, stages_per_device=[1, 2], time_limit=6)
+    runs = {
+        "Megatron-Core": {"interleaved", "1f1b"},
+        "torchtitan": {"zb-v", "interleaved", "1f1b"},
+        "DeepSpeed": {"1f1b"},
+    }
+    for framework, able in runs.items():
+        best = found.best_for(framework)
+        assert best is not None
+        assert best.name in able
+        assert not any(
+            plan.makespan < best.makespan for plan in found if plan.name in able and all(plan.layers_per_stage)
+        )
+        assert f"{framework}: {best.label}, {best.makespan:g}:" in made.stdout
+        lines = made.stdout.split(f"{framework}: ")[1].splitlines()
+        told = [line for line in lines[:6] if line.startswith(f"  not expressed: {found[0].label}, ")]
+        saved = 1 - found[0].makespan / best.makespan
+        assert bool(saved) == bool(told)
+        assert not told or f", {saved:.2%} shorter: " in told[0]
+        assert found.to_dict()["best_for"][framework]["strategy"] == best.name
+
+
+def test_what_no_framework_runs_is_told_with_what_to_plan_for(tmp_path: Path) -> None:
+    path = config(tmp_path, limit=105)
+    made = run("plan", "1f1b", "-c", path, "--export-layout", "--time-limit", "5", "--format", "table")
+    for framework in ("Megatron-Core", "torchtitan", "DeepSpeed"):
+        assert f"{framework} runs none of these plans as a whole; from 1f1b, v = 1 it can take:" in made.stdout
+    assert "that it can run, use --strategies 1f1b,interleaved,interleaved-overlap --recompute uniform-k" in made.stdout
+    options = ("--strategies", "1f1b", "--recompute", "uniform-k", "--export-layout", "--time-limit", "5")
+    assert "Megatron-Core: 1f1b, v = 1, " in run("plan", "-c", path, *options).stdout
 
 
 def test_a_page_shows_the_cut(tmp_path: Path) -> None:
@@ -132,7 +214,7 @@ def test_a_page_shows_the_cut(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     text = page.read_text()
     assert "Why this cut" in text
-    assert "Which layers lie where" in text
+    assert "Where the layers lie" in text
     assert "device 3, stage 3" in text
 
 
@@ -168,7 +250,7 @@ def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None
     path = config(tmp_path)
     compared = run("compare", "-c", path, "--strategies", "1f1b,dualpipe-v", "--no-optimize", "--format", "json")
     assert compared.exit_code == 0, compared.output
-    assert "cut in a moment" in compared.stderr
+    assert "a quick cut of its own" in compared.stderr
     searched = [
         json.loads(run("optimize", "-c", path, "--cut", cut, "--time-limit", "1", "--format", "json").stdout)
         for cut in ("plan", "even")
@@ -204,7 +286,11 @@ def test_all_commands_cut_layers_that_come_without_a_cut(tmp_path: Path) -> None
         ),
         ({}, ["--layout", "Et*3|t*3|t*3|t*2L"], "must have 12 t (decoder layer), as many as the model; found 11"),
         ({}, ["--layout", "Et*3|t*3|t*3q|t*3L"], "layout: stage 2: 'q' is no layer"),
-        ({}, ["--placement", "v"], "placement: says where orders are searched, which free asks for"),
+        ({}, ["--stages", "3"], "stages: must be 4, one for each device, or a multiple of it; found 3"),
+        ({"stages": 6}, [], "stages: must be 4, one for each device, or a multiple of it; found 6"),
+        ({}, ["--stages", "8", "--stages-per-device", "1"], "--stages: 8 are 2 on each of 4 devices"),
+        ({}, ["--stages", "8"], "1f1b does not take 2 stages per device"),
+        ({}, ["--placement", "v"], "placement: restricts the search for orders; give free as well"),
         ({"devices": 4, "layers": None, "times": {"forward": 1, "backward": 2}}, [], "layers: a plan needs"),
     ],
 )
@@ -222,8 +308,15 @@ def test_wrong_input_is_told_in_one_line(
     assert all(line.startswith("error: ") for line in made.stderr.splitlines())
 
 
+def test_stages_say_how_many_each_device_holds(tmp_path: Path) -> None:
+    options = ("--stages", "8", "--time-limit", "2", "--format", "json")
+    made = run("plan", "interleaved", "1f1b", "-c", config(tmp_path, layers=6), *options)
+    assert made.exit_code == 0, made.output
+    assert {plan["stages_per_device"] for plan in json.loads(made.stdout)["plans"]} == {2}
+
+
 def test_an_output_is_not_written_over_the_input(tmp_path: Path) -> None:
     path = config(tmp_path)
     made = run("plan", "1f1b", "-c", path, "--save", path)
     assert made.exit_code == 2
-    assert "is what" in made.stderr
+    assert "would overwrite the input" in made.stderr

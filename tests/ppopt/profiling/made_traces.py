@@ -1,4 +1,4 @@
-"""Traces like torch.profiler's, made of a schedule: with noise, clocks that differ, GPU streams and copies of ranks."""
+"""Makes traces like torch.profiler's from a schedule: with noise, clock offsets, GPU streams and copies of ranks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ran(NamedTuple):
 
 @dataclass
 class Machine:
-    """How a schedule is run and recorded."""
+    """The machine that runs and records a schedule."""
 
     steps: int = 4
     noise: float = 0.0
@@ -45,7 +45,7 @@ class Machine:
         self.random = random.Random(self.seed)
 
     def run(self, schedule: Schedule) -> list[list[Ran]]:
-        """Give what each device did, of all steps, in milliseconds."""
+        """Return the operations of each device in all steps, in milliseconds."""
         ran: list[list[Ran]] = [[] for _ in schedule.actions]
         begin = 100.0
         for step in range(self.steps):
@@ -117,7 +117,7 @@ def write_traces(
 ) -> list[Path]:
     """Write a trace for each rank.
 
-    With copies, ranks of one device are next to each other (device = rank ÷ copies), or `apart` (device = rank mod p).
+    With copies, the ranks of a device are consecutive (device = rank ÷ copies) or `apart` (device = rank mod p).
     """
     machine = machine or Machine()
     ran = machine.run(schedule)

@@ -19,7 +19,7 @@ COSTS = pipeline(4, 8, p2p_latency=0.5, memory={"limit": 4})
 
 
 def measured(schedule: Schedule, *, stretch: float = 1.0, begin: float = 0.0) -> list[MeasuredAction]:
-    """The actions of a schedule as if they had been measured, in milliseconds."""
+    """Return the actions of a schedule as if they had been measured, in milliseconds."""
     return [
         MeasuredAction(
             0, row.device, row.stage, row.op, row.microbatch, begin + row.start * stretch, begin + row.end * stretch
@@ -80,7 +80,7 @@ def test_a_block_is_compared_with_a_block_and_lone_actions_with_their_like() -> 
 
 
 def in_turn(actions: list[MeasuredAction]) -> list[MeasuredAction]:
-    """Let the halves of each block run one after the other, and all that follows later."""
+    """Run the halves of each block one after the other, and everything after them later."""
     late: dict[int, float] = {}
     shifted = []
     for each in actions:
@@ -116,7 +116,7 @@ def test_the_page_shows_the_prediction_above_the_measurement(tmp_path: Path) -> 
 
 
 def rehearsed(schedule: Schedule, path: Path) -> None:
-    """Write a schedule as if a rehearsal had run it, one step of warm-up and two that count."""
+    """Write a schedule as if a rehearsal had run it, with one warm-up step and two that count."""
     actions = [
         [
             step,

@@ -1,4 +1,4 @@
-"""Whatever is given, the answer is a profile or one clear line."""
+"""Any input gives a profile or one clear line."""
 
 from __future__ import annotations
 

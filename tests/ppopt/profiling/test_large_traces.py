@@ -1,4 +1,4 @@
-"""Traces are streamed: the memory they take does not grow with them."""
+"""Traces are streamed, so memory does not grow with their size."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     write_large_trace(path, MEGABYTES)
     assert path.stat().st_size > 0.9e6 * MEGABYTES
     result = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True)
-    assert int(result.stdout) < 10  # megabytes more than the imports take
+    assert int(result.stdout) < 10  # megabytes beyond the imports

@@ -1,4 +1,4 @@
-"""``ppopt profile`` as a user runs it, and what its result is good for."""
+"""``ppopt profile`` as a user runs it, and the uses of its result."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_json_and_a_spread_in_yaml(traces: Path, tmp_path: Path) -> None:
     [
         (["--format", "json", "-o", "costs.yaml"], "--format: json does not go with 'costs.yaml'"),
         (["--spread", "spread.txt"], "--spread: 'spread.txt' must end in .csv or .yaml"),
-        (["-o", "a.yaml", "--order", "a.yaml"], "--order: a.yaml is the file of --output, too"),
+        (["-o", "a.yaml", "--order", "a.yaml"], "--order: a.yaml is also the file of --output"),
         (["--skip", "-1"], "-1 is not in the range"),
     ],
 )

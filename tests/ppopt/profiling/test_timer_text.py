@@ -1,4 +1,4 @@
-"""Timer logs with other lines between: the same times as without, or one clear line."""
+"""Timer logs with other lines in between give the same times as without, or one clear line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import ppopt
 from ppopt import InputError, Pipeline
 from ppopt.profiling.timer_text import timers_in_text
 from tests.evaluated import evaluated
+from tests.examples import examples
 from tests.ppopt.profiling.made_traces import COSTS
 
 OTHERS = [
@@ -28,7 +29,7 @@ OTHERS = [
 
 
 def logs(steps: int = 3) -> list[dict[str, list[float]]]:
-    """What each of two ranks would log, a list a timer."""
+    """Return the logs of two ranks, with one list per timer."""
     mapping = {"devices": 2, "stages": 2, "microbatches": 3, "times": COSTS, "p2p_latency": 0.5}
     made = evaluated("1f1b", Pipeline.from_mapping(mapping))
     found: list[dict[str, list[float]]] = [{}, {}]
@@ -42,7 +43,7 @@ def logs(steps: int = 3) -> list[dict[str, list[float]]]:
 
 
 def by_step(log: dict[str, list[float]]) -> list[str]:
-    """A log as lines: an entry each, an object a step."""
+    """Write a log as lines, with one object per step and one entry per line."""
     lines: list[str] = []
     for step in range(3):
         entries = [f'"{key}": {values[step]!r}' for key, values in log.items()]
@@ -62,7 +63,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> ppopt.Profile:
     return ppopt.profile(write(tmp_path_factory.mktemp("plain"), [json.dumps(log) for log in logs()]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_other_lines_between_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, plain: ppopt.Profile, data: st.DataObject

@@ -1,4 +1,4 @@
-"""Traces that torch itself wrote, where it is installed."""
+"""Traces written by torch itself, if it is installed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_profilers_file_has_the_shape_that_is_read(name: str, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_rehearsals_traces(tmp_path: Path) -> None:
-    """Two processes that talk to each other: the waits are told from the work."""
+    """Two processes communicate, and waits are told apart from work."""
     config = tmp_path / "costs.yaml"
     config.write_text("devices: 2\nmicrobatches: 4\ntimes: {forward: 20, backward_input: 22, backward_weight: 18}\n")
     schedule = evaluated("zb-h1", Pipeline.from_file(config))
@@ -63,5 +63,5 @@ def test_a_rehearsals_traces(tmp_path: Path) -> None:
     assert profile.orders == schedule.orders
     assert (measurement.devices, profile.placement, measurement.offsets) == (2, "linear", (0, 0))
     forward = [each.median for each in profile.spreads["forward"].values()]
-    assert forward == pytest.approx([20, 20], rel=0.2)  # with the wait for the other process, stage 1 takes far longer
-    assert profile.spreads["backward_weight"][0].median == pytest.approx(40, rel=0.2)  # all of the backward
+    assert forward == pytest.approx([20, 20], rel=0.2)  # with its wait for the other, stage 1 would take far longer
+    assert profile.spreads["backward_weight"][0].median == pytest.approx(40, rel=0.2)  # the whole backward

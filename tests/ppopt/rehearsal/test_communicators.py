@@ -1,4 +1,4 @@
-"""Rehearsals of orders with their communication, and with queues in place of gloo's own transfers."""
+"""Rehearsals of lowered orders, and of queues in place of gloo's own transfers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import ppopt
 from ppopt.rehearsal.rehearsing import Options, Plan
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.schedule_file import schedule_as_text
+from strategies.order_files.schedule_file import schedule_as_text
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install 'ppopt[torch]'"

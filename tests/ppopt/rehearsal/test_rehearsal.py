@@ -1,4 +1,4 @@
-"""Rehearsals on real processes. Times are not asserted beyond what a busy machine keeps; gradients are."""
+"""Rehearsals on real processes. Times are asserted only as far as a busy machine keeps them; gradients are exact."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.process.cores import usable_cores
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.rehearsal.calibration import calibrate, calibrated_pipeline
 from ppopt.rehearsal.crew import Crew
 from ppopt.rehearsal.prediction import predict, with_first_stage_input_backward
-from ppopt.rehearsal.rehearsing import Options, Plan, usable_cores
-from strategies.actions import Op
-from strategies.placements import make_placement
+from ppopt.rehearsal.rehearsing import Options, Plan
+from ppopt.schedules.replaying import replay_orders
+from strategies.model.actions import Op
+from strategies.model.placements import make_placement
 from tests.running import allow_ctrl_c, run_ppopt
 
 needs_torch = pytest.mark.skipif(
@@ -96,7 +97,7 @@ def test_each_kind_takes_its_own_time(made: dict[tuple[int, str], ppopt.Rehearsa
     wanted = {"F": 8, "I": 10, "W": 6}
     actions = made[2, "zb-h1"].measurement.actions
     first_inputs = [each for each in actions if each.stage == 0 and each.kind == "I"]
-    assert min(each.end - each.start for each in first_inputs) < 5  # a busy machine may hold up some of them
+    assert min(each.end - each.start for each in first_inputs) < 5  # a busy machine may delay some of them
     for each in actions:
         lasted = each.end - each.start
         if each not in first_inputs:
@@ -142,7 +143,7 @@ def test_the_command_keeps_torch_out_of_its_own_process(tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "False"
     assert "gradients: differ from a single process by" in result.stdout
     written = json.loads(saved.read_text())
-    assert 4 < written["calibrated"]["p2p_latency"] < 100  # what was asked for is kept, whatever else the machine does
+    assert 4 < written["calibrated"]["p2p_latency"] < 100  # at least the requested latency, on any machine
     trace = json.loads((traces / "rank1.json").read_text())
     assert trace["distributedInfo"]["rank"] == 1
     names = [str(event.get("name")) for event in trace["traceEvents"] if event.get("cat") == "user_annotation"]
@@ -204,7 +205,7 @@ def test_a_rank_that_fails_is_quoted() -> None:
 
 
 class Running:
-    """``ppopt rehearse`` in a process of its own, with its workers."""
+    """``ppopt rehearse`` in its own process, with its workers."""
 
     def __init__(self, folder: Path, *more: str) -> None:
         options = ["--devices", "2", "--microbatches", "100", "--time", "forward=50", "--time", "backward=50", *more]
@@ -232,7 +233,7 @@ class Running:
 
 
 def command_of(pid: int) -> bytes:
-    """Nothing for a process that has ended."""
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

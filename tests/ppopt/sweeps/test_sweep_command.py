@@ -125,6 +125,7 @@ def shown(axes: dict[str, list[float]], winner: dict[tuple[float, ...], str]) ->
         "fits": True,
         "status": "replayed",
         "reason": "",
+        "notes": "",
     }
     rows = [
         dict(zip(axes, place, strict=True)) | figures | {"strategy": name, "makespan": 2.0 if name == best else 2.5}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_a_fault_of_ours_in_one_job_loses_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ppopt.optimization.optimize.optimize", broken)
     outcome = run_sweep(read_grid(GRID), None, workers=1)
     assert {row["reason"] for row in outcome.failed if row["strategy"].startswith("optimize")} == {
-        "ZeroDivisionError: of; course"
+        "internal error: ZeroDivisionError: of; course"
     }
     assert len(outcome.rows) == outcome.jobs
 
@@ -117,7 +118,7 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert outcome.ran == 6 + failed_before
     whole = run_sweep(read_grid(QUICK), None, workers=1)
     assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in whole.rows]
-    monkeypatch.setattr(ppopt, "__version__", "9.9")
+    monkeypatch.setattr("ppopt.sweeps.job.__version__", "9.9")
     assert run_sweep(read_grid(QUICK), tmp_path / "new", workers=1).ran == 18
 
 
@@ -142,6 +143,59 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
     assert run_sweep(read_grid(QUICK), tmp_path / "s", workers=1).ran >= 1
     with Journal(tmp_path / "s") as read:
         assert len(read.done) == 18
+
+
+def in_new_folder(folder: Path, content: bytes) -> Path:
+    """Make a sweep's folder with one file of finished jobs."""
+    with Journal(folder):
+        (folder / "jobs-1.jsonl").write_bytes(content)
+    return folder
+
+
+def journal_of(grid: dict[str, Any], folder: Path) -> bytes:
+    run_sweep(read_grid(grid), folder, workers=1)
+    return next(folder.glob("jobs-*")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bound", -1), ("bound", "x"), ("bound", True), ("makespan", 1), ("status", "optimal"), ("key", []), ("fits", 7)],
+)
+def test_a_row_that_was_changed_is_set_aside_and_run_again(tmp_path: Path, key: str, value: object) -> None:
+    lines = journal_of(QUICK, tmp_path / "s").splitlines()
+    expected = run_sweep(read_grid(QUICK), None, workers=1).rows
+    lines[3] = json.dumps(json.loads(lines[3]) | {key: value}).encode()
+    folder = in_new_folder(tmp_path / "new", b"\n".join([*lines, b""]))
+    with pytest.warns(
+        UserWarning, match=r"new/jobs-1\.jsonl, line 4: was changed after it was written; it is left out, and"
+    ):
+        outcome = run_sweep(read_grid(QUICK), folder, workers=1)
+    assert [row | {"seconds": 0} for row in outcome.rows] == [row | {"seconds": 0} for row in expected]
+
+
+@pytest.mark.filterwarnings("ignore:.*was changed after it was written")
+def test_no_edit_of_a_journal_changes_what_is_shown(tmp_path: Path) -> None:
+    grid = {"base": BASE, "axes": {"microbatches": [7, 8]}, "run": ["1f1b", "dualpipe"]}
+    written = journal_of(grid, tmp_path / "s")
+    expected = [row | {"seconds": 0} for row in run_sweep(read_grid(grid), None, workers=1).rows]
+    draw = random.Random(7)
+    places = [b"0", b"-", b'"', b"{", b"}", b",", b"\n", b"9", b"e", b"\xff", b"null", b"true", b"[" * 5000, b""]
+    for number in range(300):
+        place, length = draw.randrange(len(written)), draw.choice([0, 1, 1, 2, 30])
+        changed = written[:place] + draw.choice(places) + written[place + length :]
+        outcome = run_sweep(read_grid(grid), in_new_folder(tmp_path / str(number), changed), workers=1)
+        assert [row | {"seconds": 0} for row in outcome.rows] == expected
+
+
+def test_a_folder_whose_making_was_killed_is_taken(tmp_path: Path) -> None:
+    """The kill comes between writing a temporary file and renaming it."""
+    (tmp_path / f".{journal.MARK}.x1y2.part").write_text('{"form')
+    assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 18
+    assert run_sweep(read_grid(QUICK), tmp_path, workers=1).ran == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".mine.txt.x1y2.part").write_text("x")
+    with pytest.raises(InputError, match="is not the folder of a sweep"):
+        Journal(tmp_path / "other")
 
 
 def test_two_sweeps_share_a_folder(tmp_path: Path) -> None:
@@ -221,7 +275,7 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_with_the_same_table(tmp_path: P
     rows = json.loads(last.stdout)["rows"]
     expected = run_sweep(read_grid(grid), None, workers=1).rows
     assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in expected]
-    assert lines_in(tmp_path / "s") == len(rows)  # none twice
+    assert lines_in(tmp_path / "s") == len(rows)  # no job twice
 
 
 def lines_in(folder: Path) -> int:
@@ -232,7 +286,7 @@ def lines_in(folder: Path) -> int:
 
 
 class _Dies:
-    """A job that ends its process the first time."""
+    """A job that kills its process the first time."""
 
     def __init__(self, job: Job, mark: Path) -> None:
         self.key, self.job, self.mark = job.key, job, mark
@@ -274,7 +328,11 @@ def test_another_version_is_no_result() -> None:
     ("arguments", "message"),
     [
         ({"jobs": 0}, "jobs: must be a whole number from 1 to 1024; found 0"),
-        ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: says how many processes of this machine run"),
+        ({"jobs": 2, "cluster": "tcp://x:1"}, "jobs: sets the number of processes on this machine"),
+        *(
+            ({"cluster": name}, f"--cluster: must be an address such as tcp://host:8786, or local; found {name!r}")
+            for name in ("", "tcp://", "tcp://127.0.0.1:abc", "tcp://127.0.0.1", "tcp://127.0.0.1:70000", "x://y:1")
+        ),
         ({"cluster": "x"}, "--cluster: must be an address such as tcp://host:8786, or local; found 'x'"),
     ],
 )
@@ -287,7 +345,7 @@ def test_wrong_engines_are_refused(arguments: dict[str, Any], message: str) -> N
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 0.5)
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9 cannot be reached: it did not answer within 0\.5 s"):
         ppopt.sweep(QUICK, cluster="tcp://127.0.0.1:9")
 
@@ -319,7 +377,7 @@ def test_very_many_jobs_want_to_be_confirmed() -> None:
 
 
 def test_a_worker_loads_no_solver_for_what_is_only_replayed() -> None:
-    """Every worker of a sweep pays for what it loads, so it loads what its jobs need."""
+    """Every worker of a sweep pays for what it loads, so it loads only what its jobs need."""
     program = (
         "import sys\n"
         "from ppopt.sweeps.grid import read_grid\n"

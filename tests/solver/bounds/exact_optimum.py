@@ -1,6 +1,6 @@
-"""The exact optimum of a small problem, with no order imposed on anything: what bounds are checked against.
+"""The exact optimum of a small problem, without any imposed order, as the reference for bounds.
 
-It shares nothing with the bounds: every action that a device may run is an optional interval, and memory is a
+The model shares nothing with the bounds: every action that a device may run is an optional interval, and memory is a
 cumulative resource.
 """
 
@@ -90,7 +90,7 @@ class ExactModel:
         return solver
 
     def solve(self, seconds: float = 20.0) -> int | None:
-        """Minimise the makespan; None if there is no schedule. Raises if it is not proven in time."""
+        """Minimise the makespan; None if there is no schedule. Raise an error if it is not proven in time."""
         self.model.minimize(self.makespan)
         solver = self._solver(seconds)
         status = solver.solve(self.model)
@@ -101,13 +101,13 @@ class ExactModel:
         return solver.value(self.makespan)
 
     def is_shorter_than(self, bound: int | None, seconds: float = 1.0) -> bool:
-        """Return whether a schedule shorter than a bound, or any where the bound says none, is found."""
+        """Return whether a schedule shorter than the bound is found; with None, whether any schedule is found."""
         if bound is not None:
             self.model.add(self.makespan < bound)
         return self._solver(seconds).solve(self.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
 
     def any_schedule(self, seed: int) -> tuple[dict[Key, int], dict[Key, int]] | None:
-        """Find some schedule, which one the seed says: starts and ends."""
+        """Find some schedule, chosen by the seed, as starts and ends."""
         draw = random.Random(seed)
         late = [draw.choice([-1, 0, 1, 2]) * end for end in self.end.values()]
         self.model.minimize(self.makespan + sum(late) if draw.random() < 0.7 else 10 * self.makespan + sum(late))

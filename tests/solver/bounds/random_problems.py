@@ -1,4 +1,4 @@
-"""Small random problems of every kind that a search is given."""
+"""Small random problems of every kind that a search may get."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 
 from solver.problem import Problem
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 
 
 def written_problem(
@@ -23,7 +23,7 @@ def written_problem(
     split: bool,
     overlap: bool,
 ) -> tuple[Problem, str]:
-    """Write what was drawn as a problem, and as a text for failures; numbers: of devices, stages, microbatches."""
+    """Write a drawn pipeline as a problem, and as a text for failures; numbers are devices, stages, microbatches."""
     devices, stages, microbatches = numbers
     pipeline = Pipeline.from_mapping(
         {

@@ -1,4 +1,4 @@
-"""What blocks cost in memory: never above the optimum, whatever the pipeline, and above all else where it should be."""
+"""The bound from the memory of blocks: never above the optimum, and above all other bounds where it should be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from solver.bounds.analysis import analyse
 from solver.bounds.bound import Bound
-from solver.bounds.makespan import bound_of, bound_of_long, implied_network
+from solver.bounds.makespan import bound_as_written, bound_of, implied_network
 from solver.errors import InfeasibleError
 from solver.problem import Problem
 from solver.repetition import Repetition
@@ -19,7 +19,7 @@ from tests.solver.bounds.test_stretched import from_the_first
 
 
 def random_fused_problem(seed: int, most: int) -> tuple[Problem, str]:
-    """Draw a pipeline whose blocks save much, with little memory, in everything else as uneven as can be."""
+    """Draw a pipeline with little memory and blocks that save much, as uneven as possible in everything else."""
     draw = random.Random(seed)
     name = draw.choice(["v", "bidirectional", "bidirectional", "interleaved", "linear"])
     devices = draw.choice([2, 2, 3]) if name in ("linear", "bidirectional") else 2
@@ -79,11 +79,11 @@ def test_nor_than_what_the_first_microbatches_show(seed: int) -> None:
 
 @pytest.mark.parametrize(("placement", "cap", "hops"), [("bidirectional", 5, 6), ("v", 8, 12), ("v", 9, 12)])
 def test_it_holds_the_bound_of_long_pipelines_where_blocks_are_long(placement: str, cap: int, hops: int) -> None:
-    """With all of a microbatch (of two, if bidirectional) fused, it would take 800, and more memory than there is.
+    """A fully fused microbatch (or two, if bidirectional) would take 800, and more memory than there is.
 
-    Let a share x be fused on every device. Then it takes 918 − 118 x, and holds a unit on all devices together for as
-    long as all its stages last, one more for the device itself, and the hops: 366 + 434 x each, with a W of 93 twice
-    outside blocks. The bound may choose what is fused on each device, so it is a little less.
+    Let a share x be fused on every device. Then a microbatch takes 918 − 118 x, and holds a unit on all devices
+    together for as long as all its stages last, one more for the device itself, and the hops: 366 + 434 x each, with a
+    W of 93 twice outside blocks. The bound may choose the share on each device, so it is a little smaller.
     """
     alone = 366 * (5 if placement == "bidirectional" else 9) + 20 * hops + 93 * 2
     longer = 434 * (5 if placement == "bidirectional" else 9) - 93 * 2
@@ -91,7 +91,7 @@ def test_it_holds_the_bound_of_long_pipelines_where_blocks_are_long(placement: s
     bounds = []
     problem = pipeline_problem(placement, 4, 12 if placement == "v" else 24, (185, 181, 93), cap, latency=20, block=400)
     for more in (1000, 2000):
-        found = bound_of_long(Repetition(problem, (more,) * len(problem.chains)))
+        found = bound_as_written(Repetition(problem, (more,) * len(problem.chains)))
         assert found.piece == "block area"
         bounds.append(found.value)
     expected = 918 - 118 * share

@@ -1,8 +1,9 @@
-"""No bound is ever above the optimum: against exact optima of small problems, and against closed forms."""
+"""No bound is ever above the optimum: checked against exact optima of small problems, and against closed forms."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -10,14 +11,15 @@ from hypothesis import strategies as st
 
 from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
-from solver.bounds.makespan import makespan_bound
+from solver.bounds.makespan import implied_network, makespan_bound
 from solver.bounds.memory_edges import memory_edges
 from solver.bounds.relaxation import relaxed_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
+from tests.examples import examples
 from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 
@@ -37,8 +39,24 @@ def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
         assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
+def test_a_bound_is_called_a_path_only_where_precedences_alone_show_it() -> None:
+    found: set[str] = set()
+    for seed in range(150):
+        problem, text = random_problem(seed)
+        with suppress(InfeasibleError):
+            bound, graph = makespan_bound(problem), implied_network(problem)
+            lead = graph.thinned.least_action
+            ends: dict[int, int] = {}
+            for task in graph.order:
+                ends[task] = lead[task] + max((ends[before] + lag for before, lag in graph.preds[task]), default=0)
+            longest = max(ends.values())
+            assert bound.value == longest if bound.piece == "path" else bound.value > longest, text
+            found.add(bound.piece)
+    assert {"path", "heads and tails"} <= found
+
+
 @pytest.mark.no_cover
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(10_000, 10_000_000))
 def test_nor_anywhere_else(seed: int) -> None:
     problem, text = random_problem(seed)
@@ -149,7 +167,7 @@ def test_one_device_by_itself_proves_more() -> None:
 
 
 def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], latency: int) -> int:
-    """Take the load with the forwards before a device and the backwards behind it, memory left aside."""
+    """Return the load of a device with the forwards before it and the backwards after it, without memory."""
     forward, to_input, to_weight = times
     return max(
         d * (forward + latency)
@@ -160,7 +178,7 @@ def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], la
 
 
 def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency: int, cap: int) -> int:
-    """Take the V placement's window bound of the notes, front and back where their windows are disjoint."""
+    """Return the V placement's window bound, adding front and back if their windows are disjoint."""
     F, I, W = times
     p, m, l = devices, count, latency
     n, cd, ce = min(cap, 2 * m), min(cap, m), min(cap - 1, m)

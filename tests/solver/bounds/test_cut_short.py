@@ -1,4 +1,4 @@
-"""However early a bound is cut short, it is true, and never below the work of a device and what must lie around it."""
+"""A bound cut short at any time is true, and never below the work of a device plus the least time around it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import solver.deadline
 from solver.bounds.makespan import load_bound, makespan_bound
 from solver.errors import InfeasibleError
 from solver.problem import Key, Problem
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
 from tests.solver.bounds.random_problems import random_problem
 

@@ -1,4 +1,4 @@
-"""What is said of the ends is true of every schedule: how long passages are, and how fast they are served."""
+"""The claims about the ends hold in every schedule: the lengths of passages, and how fast they are served."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Times = dict[Key, int]
 
 
 def served(problem: Problem, passage: Passage, place: int, starts: Times, ends: Times) -> list[tuple[int, int]]:
-    """List when a hold at a place of its chains is served: the actions on its passage, and the lags between them."""
+    """List the spans that serve a hold at an index of its chains: the actions on its passage, and the lags between."""
     tasks = {chain: problem.chains[chain][place] for chain in passage.chains}
     spans = {(starts[key], ends[key]) for key in tasks.values()}
     spans |= {
@@ -34,7 +34,7 @@ def served(problem: Problem, passage: Passage, place: int, starts: Times, ends: 
 
 
 def lengthened(problem: Problem, passage: Passage, place: int, starts: Times, ends: Times) -> int:
-    """Compute how long a passage is said to be, given which of its tasks are in blocks."""
+    """Return the claimed length of a passage, given which of its tasks are in blocks."""
     fusing, length = problem.fusing, passage.length
     for chain, counted in passage.counted.items():
         key = problem.chains[chain][place]
@@ -54,7 +54,7 @@ def within(spans: list[tuple[int, tuple[int, int]]], window: int) -> int:
 
 
 def check(problem: Problem, starts: Times, ends: Times) -> int:
-    """Check all that is said on a schedule; return how many inequalities that were."""
+    """Check all claims on a schedule; return the number of inequalities checked."""
     held = held_on(problem, [len(chain) for chain in problem.chains])
     known = Ends(problem, analyse(problem, implied_network(problem)), held)
     last, checked = max(ends.values()), 0
@@ -80,6 +80,7 @@ def check(problem: Problem, starts: Times, ends: Times) -> int:
     return checked
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("block", range(3))
 def test_no_schedule_is_served_faster(block: int) -> None:
     checked = 0
@@ -96,7 +97,7 @@ def test_no_schedule_is_served_faster(block: int) -> None:
 def test_it_raises_the_area_of_v_placements_with_little_memory(
     devices: int, microbatches: int, cap: int, before: int
 ) -> None:
-    """With as many activations as devices, or fewer, it is their area that holds the bound."""
+    """With at most as many activations as devices, the area decides the bound."""
     problem = pipeline_problem("v", devices, microbatches, (185, 181, 93), cap, latency=20)
     bound = makespan_bound(problem)
     assert bound.piece == "area"

@@ -1,4 +1,4 @@
-"""What blocks can save and how short they can be: against every way to pair their halves."""
+"""The most that blocks can save, and their least lengths, against every way to pair their halves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spread(halves: list[Half]) -> list[Half]:
 
 
 def all_pairings(pairing: Pairing) -> list[list[tuple[int, int]]]:
-    """For each number of pairs and each way to pair, what every pair saves and how long it lasts."""
+    """Return the saving and the length of every pair, for each number of pairs and each way to pair."""
     firsts, seconds = spread(list(pairing.firsts)), spread(list(pairing.seconds))
     found = []
     for count in range(min(len(firsts), len(seconds)) + 1):
@@ -65,7 +65,7 @@ def test_no_pairing_saves_more_or_lasts_less(rule: str) -> None:
             assert sum(block for _, block in pairs) >= shortest[len(pairs)]
         most = max(sum(saved for saved, _ in pairs) for pairs in every)
         assert most <= pairing.most_saved()
-        if rule != "any":  # then the bound is what sorted pairs save
+        if rule != "any":  # then the bound is the saving of sorted pairs
             assert pairing.most_saved() == most
             for count in range(len(savings)):
                 assert savings[count] == max(sum(saved for saved, _ in p) for p in every if len(p) == count)

@@ -1,4 +1,4 @@
-"""What memory below one activation a device costs: never above the optimum, and more than the area says."""
+"""The bound for memory below one activation per device: never above the optimum, and above the area bound."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from solver.bounds.analysis import analyse
-from solver.bounds.makespan import bound_of, bound_of_long, implied_network, makespan_bound
+from solver.bounds.makespan import bound_as_written, bound_of, implied_network, makespan_bound
 from solver.bounds.single_track import Row, raise_by_turns, row_of
 from solver.problem import Problem
 from solver.repetition import Repetition, shortened
-from strategies.pipeline import Pipeline
-from strategies.placements import make_placement
-from strategies.search_problem import build_search_problem
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
 from tests.solver.bounds.exact_optimum import ExactModel
 
 
@@ -44,7 +44,7 @@ def row_problem(
 
 
 def random_row(seed: int) -> tuple[Problem, str]:
-    """Draw a row with less memory than devices and W longer than two lags, where the argument says something."""
+    """Draw a row with less memory than devices and W longer than two lags, so that the argument applies."""
     draw = random.Random(seed)
     devices = draw.choice([2, 3, 3, 4])
     live = draw.randint(2, max(2, devices - 1))
@@ -71,10 +71,10 @@ def test_no_schedule_is_shorter(block: int) -> None:
         problem, text = random_row(seed)
         row = row_of(problem)
         assert row is not None, text
-        assert row.thrice_wasted > 0, text
+        assert row.wasted_in_thirds > 0, text
         values = [bound_with(problem, row)]
         shorts = [shortened(problem, size) for size in (2, row.live + 1, 2 * row.live)]
-        values += [bound_of_long(short).value for short in shorts if short is not None]
+        values += [bound_as_written(short).value for short in shorts if short is not None]
         assert not ExactModel(problem, chains=True).is_shorter_than(max(values), 0.3), text
 
 
@@ -84,17 +84,18 @@ def test_turns_prove_more_than_the_area() -> None:
     assert row is not None
     assert row == Row((185,) * 8, (181,) * 8, (40,) * 7, 93, 6, row.chain, problem.holds[0].amount)
     assert row.turn == 8 * (185 + 181) + 14 * 20 + 93
-    assert row.thrice_wasted == 3 * (93 - 2 * 20)
+    assert row.wasted_in_thirds == 3 * (93 - 2 * 20)
     without = bound_with(problem, None)
     assert bound_with(problem, row) > without
+    assert makespan_bound(problem).piece == "slot turns"
 
 
 def test_long_rows_keep_what_turns_prove() -> None:
-    """Each turn of a slot costs R and its waste, however many there are: c jobs more take so much longer."""
+    """Each turn of a slot costs R and its waste, at any number of turns: c more jobs add that much."""
     small = row_problem(8, 16, (185, 181, 93), 20, 6)
     row = row_of(small)
     assert row is not None
-    values = [bound_of_long(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
+    values = [bound_as_written(Repetition(small, (jobs - 16,) * len(small.chains))).value for jobs in (600, 60_000)]
     more = (values[1] - values[0]) / 59_400
     assert abs(more - (row.turn + float(row.turns.best(6)[0].harmonic)) / 6) < 0.01
     assert values[0] <= makespan_bound(row_problem(8, 600, (185, 181, 93), 20, 6)).value
@@ -107,7 +108,7 @@ def test_where_turns_waste_nothing_nothing_is_said(times: tuple[int, int, int], 
     problem = row_problem(4, 12, times, latency, 3)
     row = row_of(problem)
     assert row is not None
-    assert row.thrice_wasted == 0
+    assert row.wasted_in_thirds == 0
 
 
 def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
@@ -118,7 +119,7 @@ def test_what_is_not_such_a_row_is_not_taken_for_one() -> None:
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 1)) is None  # one slot never meets another
     assert row_of(row_problem(3, 8, (4, 3, 2), 0, 2, held_for_weight=0)) is None  # nothing is held until W
     assert row_of(replace(given, capacities=[None] * 3)) is None
-    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more than there is work for
+    assert row_of(replace(given, capacities=[10**15] * 3)) is None  # more room than the work can use
 
 
 def test_stages_that_differ_make_a_row_by_device() -> None:
@@ -131,7 +132,7 @@ def test_stages_that_differ_make_a_row_by_device() -> None:
     assert (row.forwards, row.to_inputs, row.lags, row.to_weight) == ((4, 6, 5), (3, 5, 4), (2, 2), 4)
     assert row.turn == 15 + 12 + 4 + 4
     assert not row.is_even
-    assert row.thrice_wasted == 0
+    assert row.wasted_in_thirds == 0
 
 
 @pytest.mark.parametrize(("held", "live", "slots"), [(0.5, 2, 3), (0.9, 2, 2), (0.9, 3, 3), (0.75, 4, 5), (1, 4, 4)])

@@ -1,4 +1,4 @@
-"""A bound from the first microbatches alone is never above what is true of all of them."""
+"""A bound from the first microbatches alone is never above the optimum of all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from solver.bounds.bound import Bound
 from solver.bounds.loads import least_loads
-from solver.bounds.makespan import bound_of_long, makespan_bound
+from solver.bounds.makespan import bound_as_written, makespan_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from solver.repetition import Repetition, is_regular, shortened
@@ -20,7 +20,7 @@ from tests.solver.bounds.test_bounds import pipeline_problem
 
 
 def random_long_problem(seed: int, most: int) -> tuple[Problem, str]:
-    """Draw a pipeline with two devices and many microbatches, in everything else as uneven as can be."""
+    """Draw a pipeline with two devices and many microbatches, as uneven as possible in everything else."""
     draw = random.Random(seed)
     name = draw.choice(["linear", "linear", "v", "interleaved", "bidirectional"])
     devices = draw.choice([2, 2, 3]) if name in ("linear", "bidirectional") else 2
@@ -54,11 +54,12 @@ def from_the_first(problem: Problem, size: int) -> Bound | None:
     short = shortened(problem, size)
     assert short is not None
     try:
-        return bound_of_long(short)
+        return bound_as_written(short)
     except InfeasibleError:
         return None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_no_schedule_is_shorter(block: int) -> None:
@@ -125,7 +126,7 @@ def test_it_is_the_work_of_all_that_counts() -> None:
 
 
 def chain_problem(**changes: object) -> Problem:
-    """Write two chains of three tasks, one behind the other, with memory that one takes and the other returns."""
+    """Write two chains of three tasks, one after the other, with memory that one takes and the other returns."""
     tasks = {(chain, place): Task(chain, 1 + chain) for chain in range(2) for place in range(3)}
     waits = [((0, place), (1, place), 1) for place in range(3)]
     waits += [((chain, place), (chain, place + 1), 0) for chain in range(2) for place in range(2)]
@@ -140,13 +141,13 @@ WAITS = chain_problem().precedences
     "changes",
     [
         {"chains": [[(0, k) for k in range(3)]]},  # a task is in no chain
-        {"precedences": [*WAITS, ((0, 0), (1, 2), 0)]},  # from one place to another
+        {"precedences": [*WAITS, ((0, 0), (1, 2), 0)]},  # between different places
         {"precedences": WAITS[1:]},  # not at every place
-        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with another lag
-        {"precedences": [edge for edge in WAITS if edge[0][0] != edge[1][0] or edge[0][0] == 1]},  # a chain in no order
+        {"precedences": [(*WAITS[0][:2], 2), *WAITS[1:]]},  # with a different lag
+        {"precedences": [edge for edge in WAITS if edge[0][0] != edge[1][0] or edge[0][0] == 1]},  # an unordered chain
         {"tasks": {(c, k): Task(c, 1 + (k == 2)) for c in range(2) for k in range(3)}},  # one takes longer
-        {"holds": [Hold((0, 0), 1, (((0, 0), 1),))]},  # only one takes memory
-        {"holds": [Hold((0, k), 1 + k, (((0, k), 1 + k),)) for k in range(3)]},  # each takes another amount
+        {"holds": [Hold((0, 0), 1, (((0, 0), 1),))]},  # only the first takes memory
+        {"holds": [Hold((0, k), 1 + k, (((0, k), 1 + k),)) for k in range(3)]},  # each takes a different amount
         {"holds": [Hold((0, k), 1, (((0, (k + 1) % 3), 1),)) for k in range(3)]},  # returned at another place
     ],
 )
@@ -158,5 +159,5 @@ def test_what_does_not_repeat_is_not_shortened(changes: dict[str, object]) -> No
 
 def test_a_hundred_thousand_microbatches_are_bounded_without_being_listed() -> None:
     small = pipeline_problem("linear", 8, 24, (185, 181, 93), 8, latency=20)
-    found = bound_of_long(Repetition(small, (100_000 - 24,) * len(small.chains)))
+    found = bound_as_written(Repetition(small, (100_000 - 24,) * len(small.chains)))
     assert found.value == makespan_bound(small).value + (100_000 - 24) * (185 + 181 + 93)

@@ -1,4 +1,4 @@
-"""Best splits of rows of items that mean nothing, against all splits that there are."""
+"""Best splits of rows of arbitrary items, against all splits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from solver import jit
+from solver.partitioning import loops
 from solver.partitioning.annealing import Annealing
-from solver.partitioning.compiling import compiled_loops
-from solver.partitioning.descent import Found
+from solver.partitioning.descent import Descent, FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import certificate, tightened
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Limit, Numbers, PartitionProblem, Run, Split, Term
 from solver.partitioning.rows import NO_SIDE, side_rows, sums, totals
-from solver.partitioning.solve import best_split, quick_split
-from solver.partitioning.splits import InfeasibleSplitError, settled_second
+from solver.partitioning.solve import best_split, quick_split, weights_of
+from solver.partitioning.splits import InfeasibleSplitError, even_start, settled_second
 
 
 def random_problem(seed: int) -> PartitionProblem:
@@ -34,7 +35,7 @@ def random_problem(seed: int) -> PartitionProblem:
         runs.append(Run(draw.randint(1, 3), first, last, tuple(modes)))
         if draw.random() < 0.2:
             first = draw.randint(first, last)
-    # windows grow with the runs
+    # windows grow with the number of runs
     for place in range(len(runs) - 1, 0, -1):
         before, after = runs[place - 1], runs[place]
         runs[place - 1] = replace(before, last=min(before.last, after.last))
@@ -71,6 +72,15 @@ def random_problem(seed: int) -> PartitionProblem:
     )
 
 
+def in_parts(problem: PartitionProblem, seed: int) -> PartitionProblem:
+    """Make items of several parts, each in its own mode."""
+    draw = random.Random(seed)
+    runs = tuple(replace(run, count=min(run.count, 2), parts=draw.choice([1, 2, 3])) for run in problem.runs)
+    first = None if problem.first_in_mode is None else draw.randint(1, 5)
+    limits = tuple(limit._replace(most=limit.most * 2) for limit in problem.limits)
+    return replace(problem, runs=runs, limits=limits, first_in_mode=first)
+
+
 def every_split(problem: PartitionProblem) -> Iterator[Numbers]:
     items = problem.run_of_item
     for inner in product(range(len(items) + 1), repeat=problem.bins - 1):
@@ -88,8 +98,9 @@ def every_split(problem: PartitionProblem) -> Iterator[Numbers]:
 
 
 def _every_mode(problem: PartitionProblem, held: list[list[int]]) -> Iterator[Numbers]:
+    parts = [[n * run.parts for n, run in zip(row, problem.runs, strict=True)] for row in held]
     if problem.first_in_mode is not None:
-        able = [[n if len(run.modes) > 1 else 0 for n, run in zip(row, problem.runs, strict=True)] for row in held]
+        able = [[n if len(run.modes) > 1 else 0 for n, run in zip(row, problem.runs, strict=True)] for row in parts]
         second = [
             [
                 min(n, max(0, problem.first_in_mode - before))
@@ -99,7 +110,7 @@ def _every_mode(problem: PartitionProblem, held: list[list[int]]) -> Iterator[Nu
         ]
         yield problem.amounts_of(Split(tuple(map(tuple, held)), tuple(map(tuple, second))))
         return
-    able = [n if len(run.modes) > 1 else 0 for row in held for n, run in zip(row, problem.runs, strict=True)]
+    able = [n if len(run.modes) > 1 else 0 for row in parts for n, run in zip(row, problem.runs, strict=True)]
     for chosen in product(*(range(n + 1) for n in able)):
         width = len(problem.runs)
         second = tuple(tuple(chosen[at : at + width]) for at in range(0, len(chosen), width))
@@ -107,7 +118,7 @@ def _every_mode(problem: PartitionProblem, held: list[list[int]]) -> Iterator[Nu
 
 
 def length_of(problem: PartitionProblem, amounts: Numbers) -> int:
-    """The longest path, by its definition."""
+    """Return the longest path, by its definition."""
     values = dict(zip(problem.columns, amounts.tolist(), strict=True))
 
     def value(form: tuple[Term, ...]) -> int:
@@ -130,11 +141,15 @@ def best_of_all(problem: PartitionProblem) -> int | None:
     return min((length_of(problem, amounts) for amounts in fitting), default=None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
+@pytest.mark.parametrize("parted", [False, True])
 @pytest.mark.parametrize("first", range(0, 80, 40))
-def test_the_best_split_is_the_best_of_all(first: int) -> None:
+def test_the_best_split_is_the_best_of_all(first: int, parted: bool) -> None:
     for seed in range(first, first + 40):
         problem = random_problem(seed)
+        if parted:
+            problem = in_parts(problem, seed)
         best = best_of_all(problem)
         try:
             answer = best_split(problem, deadline=perf_counter() + 60)
@@ -177,7 +192,7 @@ def test_paths_are_lower_bounds_of_all_splits_also_those_of_fractions() -> None:
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_any_multipliers_prove_a_bound_that_holds(huge: bool) -> None:
-    """Also in numbers that do not fit 64 bits when they are multiplied."""
+    """This includes numbers whose products do not fit 64 bits."""
     for seed in range(25):
         problem = random_problem(seed)
         draw = np.random.default_rng(seed)
@@ -222,12 +237,13 @@ def test_a_contradiction_is_only_seen_where_there_is_one() -> None:
 
 
 def test_sums_and_rows_hold_for_every_split() -> None:
-    for seed in range(25):
-        problem = random_problem(seed)
+    for seed in range(50):
+        problem = random_problem(seed) if seed % 2 else in_parts(random_problem(seed), seed)
         fixed, free, sides = totals(problem), sums(problem).rows, side_rows(problem)
         for amounts in every_split(problem):
             assert (fixed.factors @ amounts == fixed.low).all()
             assert (free.factors @ amounts <= free.high).all()
+            assert not (free.factors @ amounts % sums(problem).steps).any()
             if problem.keeps_limits(amounts):
                 assert (sides.factors @ amounts >= sides.low).all()
 
@@ -240,19 +256,19 @@ def test_a_quick_split_is_the_same_each_time() -> None:
 
 def test_annealing_finds_splits_and_paths_that_are_true() -> None:
     pytest.importorskip("numba")
-    loops = compiled_loops(may_compile=True)
+    compiled = jit.jitted(loops, may_compile=True)
     found = 0
-    for seed in range(30):
-        problem = random_problem(seed)
+    for seed in range(60):
+        problem = random_problem(seed) if seed < 30 else in_parts(random_problem(seed), seed)
         if problem.first_in_mode is not None or problem.bins == 1:
             continue
         every = [amounts for amounts in every_split(problem) if problem.keeps_limits(amounts)]
         if not every:
             continue
         pool = Pool(len(problem.columns))
-        annealing = Annealing(problem, Replay(problem, loops), pool, seed)
+        annealing = Annealing(problem, Replay(problem, compiled), pool, seed)
         worst = max(every, key=lambda amounts: length_of(problem, amounts))
-        start = Found(max(1, length_of(problem, worst)), 0.0, worst)
+        start = FoundSplit(max(1, length_of(problem, worst)), 0.0, worst)
         better = annealing.round(start, start.length, deadline=None)
         if better is not None:
             found += 1
@@ -270,3 +286,20 @@ def test_second_modes_come_first() -> None:
     problem = replace(problem, bins=1, runs=runs, lengths=(), tasks=(), waits=(), limits=(), groups=())
     assert settled_second(problem, np.array([[1, 2, 2]]), np.array([[0, 0, 0]])).tolist() == [[1, 0, 1]]
     assert settled_second(problem, np.array([[3, 0, 2]]), np.array([[0, 0, 0]])).tolist() == [[2, 0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_move_of_cuts_changes_the_columns_as_it_says(seed: int) -> None:
+    problem = replace(in_parts(random_problem(seed), seed), first_in_mode=None)
+    try:
+        cuts = even_start(problem, weights_of(problem))
+    except InfeasibleSplitError:
+        return
+    descent = Descent(problem, Replay(problem, None), Pool(len(problem.columns)), seed)
+    for wanted in (0, 1, 99):
+        here = descent.place(cuts, np.full((problem.bins, len(problem.runs)), wanted))
+        moves = descent._moves(here)
+        for number in range(moves.steps.size):
+            if (here.amounts + moves.changes[number] >= 0).all():  # not through an empty bin
+                there = descent._moved(here, moves, number)
+                assert (there.amounts == here.amounts + moves.changes[number]).all()

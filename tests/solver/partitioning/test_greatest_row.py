@@ -1,4 +1,4 @@
-"""Splits by their greatest row, against all splits there are."""
+"""Splits by their greatest row, against all splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Drawn(NamedTuple):
     empty: bool
 
 
-def draw(seed: int) -> Drawn:
+def draw(seed: int, parts: int = 1) -> Drawn:
     random = Random(seed)
     bins = random.randint(1, 3)
 
@@ -32,7 +32,7 @@ def draw(seed: int) -> Drawn:
     for _ in range(random.randint(1, 3)):
         first, last = sorted(random.choices(range(bins), k=2))
         modes = tuple((random.randint(0, 5), random.randint(0, 5)) for _ in range(random.choice([1, 1, 2])))
-        runs.append(Run(random.randint(1, 3), first, last, modes))
+        runs.append(Run(random.randint(1, 3), first, last, modes, parts))
     rows = [Row(form(random.randint(1, 4)), random.randint(0, 5)) for _ in range(3)]
     limits = [Limit(form(2), random.randint(5, 30)) for _ in range(random.randint(0, 2))]
     return Drawn(bins, runs, rows, limits, random.random() < 0.7)
@@ -42,13 +42,13 @@ def amount(form: Form, runs: list[Run], split: Split) -> int:
     total = 0
     for term in form:
         for run, held, second in zip(runs, split.held[term.bin], split.second[term.bin], strict=True):
-            modes = [(held - second, run.modes[0]), (second, run.modes[-1])]
+            modes = [(held * run.parts - second, run.modes[0]), (second, run.modes[-1])]
             total += sum(term.factor * count * mode[term.attribute] for count, mode in modes)
     return total
 
 
 def every_split(drawn: Drawn) -> list[tuple[int, tuple[int, ...]]]:
-    """List the greatest row and the cuts of every split that is allowed."""
+    """List the greatest row and the cuts of every allowed split."""
     items = [number for number, run in enumerate(drawn.runs) for _ in range(run.count)]
     found = []
     for inner in combinations_with_replacement(range(len(items) + 1), drawn.bins - 1):
@@ -62,7 +62,7 @@ def every_split(drawn: Drawn) -> list[tuple[int, tuple[int, ...]]]:
         if not is_pinned or (not drawn.empty and not all(parts)):
             continue
         choices = [
-            range(count + 1) if len(run.modes) > 1 else [0]
+            range(count * run.parts + 1) if len(run.modes) > 1 else [0]
             for counts in held
             for count, run in zip(counts, drawn.runs, strict=True)
         ]
@@ -80,9 +80,9 @@ def solved(master: GreatestRow, **options: int):
     return master.solve(perf_counter() + 60, **options)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_the_least_greatest_row_is_that_of_all_splits(seed: int) -> None:
-    drawn = draw(seed)
+@pytest.mark.parametrize(("seed", "parts"), [*((seed, 1) for seed in range(60)), *((seed, 2) for seed in range(20))])
+def test_the_least_greatest_row_is_that_of_all_splits(seed: int, parts: int) -> None:
+    drawn = draw(seed, parts)
     values = [value for value, _ in every_split(drawn)]
     master = GreatestRow(drawn.bins, drawn.runs, drawn.rows, drawn.limits, empty=drawn.empty)
     found = solved(master)

@@ -1,4 +1,4 @@
-"""Pipelines to search, and the independent check of what a search returns."""
+"""Pipelines to search, and an independent check of a search's result."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.schedules.replaying import replay_orders
 from solver.problem import Action, Problem
-from strategies.placements import Placement, make_placement
-from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
 UNIT = {"forward": 1, "backward_input": 1, "backward_weight": 1}
 REAL = {"forward": 185, "backward_input": 181, "backward_weight": 93}

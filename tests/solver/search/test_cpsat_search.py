@@ -1,4 +1,4 @@
-"""CP-SAT's search: exact on small instances, honest about bounds, and always stoppable."""
+"""CP-SAT's search is exact on small instances, honest about bounds, and always stoppable."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 
 import ppopt
-from ppopt.evaluation.replaying import replay_orders
+from ppopt.schedules.replaying import replay_orders
+from solver.bounds.heads_tails import heads_and_tails
 from solver.problem import Action, Block, Hold, Key, Merged, Problem, Task
 from solver.search.cpsat_lane import Lane
 from solver.search.cpsat_search import search
-from solver.search.cpsat_steps import longest_paths
-from strategies.pipeline import Pipeline
-from strategies.placements import Placement, make_placement
-from strategies.search_problem import build_search_problem, pipeline_actions
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement, make_placement
+from strategies.problem.search_problem import build_search_problem, pipeline_actions
 
 Solved = tuple[str, int | None, list[list[Action]] | None, int]
 
@@ -34,8 +34,8 @@ def solved(
     until: Callable[[int, int], bool] = lambda value, bound: False,
     **more: Any,
 ) -> Solved:
-    """Search until proven, or until value and bound are as wanted, and give status, best value, orders and bound."""
-    heads, tails = longest_paths(problem, ())
+    """Search until proven, or until value and bound are as wanted; return status, best value, orders and bound."""
+    heads, tails = heads_and_tails(problem)
     found: list[tuple[int, list[list[Action]]]] = []
     bounds = [more.pop("bound", 0)]
     status = search(
@@ -139,7 +139,7 @@ def test_small_instances_are_solved_exactly(
 ) -> None:
     costs, where, problem = made(placement, devices, microbatches, times, **more)
     best = brute_force(problem, objective)
-    is_enough = objective == "span"  # a span is not proven by this tool
+    is_enough = objective == "span"  # this tool does not prove spans
     status, value, orders, bound = solved(
         problem, objective=objective, seconds=60, until=lambda value, bound: is_enough and value <= best
     )
@@ -151,7 +151,7 @@ def test_small_instances_are_solved_exactly(
 
 
 class Trail(NamedTuple):
-    """Where a brute force stands: the ends of tasks; of each device its first start, its end and its memory."""
+    """The state of a brute-force search: the ends of tasks, and each device's first start, end and memory."""
 
     ends: dict[Key, int]
     firsts: tuple[int | None, ...]
@@ -344,7 +344,7 @@ def test_a_kind_of_schedules_that_does_not_exist_is_given_up() -> None:
 
 
 def test_a_question_may_take_as_long_as_it_took_to_put(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a short turn a large model would be built again and again, and never solved."""
+    """In short turns a large model would be built again and again, and never solved."""
     _, _, problem = made("linear", 2, 3, split(), memory={"limit": 2})
     build, run = Lane._model, Lane._run
     given: list[float] = []

@@ -1,4 +1,4 @@
-"""Greedy schedules are complete, valid, and ever shorter."""
+"""Greedy schedules are complete and valid, and each is shorter than the one before."""
 
 from __future__ import annotations
 

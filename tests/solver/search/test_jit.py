@@ -1,4 +1,4 @@
-"""Compiled loops: where they are kept, and that a search goes on without them."""
+"""Compiled loops: where they are kept, and that a search runs without them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from solver.search import annealing, jit
+from solver import jit
+from solver.partitioning import loops
+from solver.search import annealing
 from solver.search.portfolio import search
 from tests.solver.search.search_cases import CASES
 
@@ -18,11 +20,11 @@ pytest.importorskip("numba")
 
 @pytest.fixture
 def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Let nothing be compiled yet, and note what would be begun."""
+    """Pretend that nothing is compiled, and record the compilations that would start."""
     begun: list[list[str]] = []
     monkeypatch.setenv(jit.KEPT_IN, str(tmp_path))
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
-    for name in ("_folder", "_compilable", "_begin_to_compile"):  # new ones: another test's process may still run
+    for name in ("_folder", "_compilable", "_begin_to_compile"):  # fresh: another test's process may still run
         monkeypatch.setattr(jit, name, cache(getattr(jit, name).__wrapped__))
     return begun
 
@@ -32,6 +34,26 @@ def test_what_is_not_compiled_is_compiled_beside_once(nothing_compiled: list[lis
     assert jit.jitted(annealing, may_compile=False) is None
     assert [command[1:] for command in nothing_compiled] == [["-m", "solver.search.compile_all"]]
     assert "compiling" in [file.name for folder in tmp_path.iterdir() for file in folder.iterdir()]
+
+
+def test_the_loops_of_partitioning_are_kept_in_the_same_folder(
+    nothing_compiled: list[list[str]], tmp_path: Path
+) -> None:
+    assert jit.compiled(loops) is None
+    assert not nothing_compiled
+    assert jit.jitted(loops, may_compile=False) is None
+    assert len(nothing_compiled) == 1
+    names = jit.jitted(loops, may_compile=True)
+    assert names is not None
+    assert tmp_path in Path(names["anneal"].stats.cache_path).parents
+
+
+def test_whatever_is_compiled_is_watched_for_changes() -> None:
+    """A loop that draws is compiled with the source of `draw`, so that counts, too."""
+    root = Path(jit.__file__).parent
+    found = {file for file in root.rglob("*.py") if "\nFUNCTIONS = " in file.read_text()}
+    used = {root / "random_numbers.py"}
+    assert {root / f"{name}.py" for name in jit.LOOPS} == found | used
 
 
 def test_without_numba_or_a_folder_the_loops_are_plain(
@@ -52,7 +74,7 @@ def test_a_search_that_cannot_win_ends() -> None:
     assert found.best is not None
     assert not found.cannot_win
     found.rival = found.bound
-    assert not found.cannot_win  # as short may hold less
+    assert not found.cannot_win  # an equally short schedule may hold less
     found.rival = found.bound - 1
     assert found.cannot_win
     assert found.done()

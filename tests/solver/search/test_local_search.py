@@ -1,4 +1,4 @@
-"""The local search returns valid schedules, never worse than where it started, and finds known optima."""
+"""The local search returns valid schedules, never worse than its starts, and finds known optima."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from typing import Any
 
 import pytest
 
-from solver.problem import Action
+from solver.problem import Action, Problem
 from solver.search import local_search
 from solver.search.compile_all import compile_all
-from solver.search.compiled import compile_problem
+from solver.search.compiled import compile_problem, tokens_from
 from solver.search.greedy import greedy_schedules, greedy_tokens
-from solver.search.local_search import LocalSearch, improve, orders_from
+from solver.search.local_search import LocalSearch, improve
 from tests.solver.search.search_cases import CASES, case, faults
 
 LOOPS = [False, pytest.param(True, marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba"))]
+
+
+def orders_from(problem: Problem, orders: list[list[Action]]) -> tuple[int, list[list[Action]]] | None:
+    """Make given orders a start for the search."""
+    compiled = compile_problem(problem)
+    tokens = tokens_from(compiled, orders)
+    search = LocalSearch(compiled, 0, span=False, jitted=False)
+    search.add([] if tokens is None else [tokens])
+    return (search.best, search.orders()) if search.elite else None
 
 
 def greedy(name: str) -> tuple[int, list[list[Action]]]:
@@ -45,7 +54,7 @@ def test_every_schedule_told_of_is_valid(name: str) -> None:
 def test_a_known_optimum_is_found(compiled: bool) -> None:
     tried = CASES["linear"]
     if compiled:
-        compile_all()  # the first time takes longer than the search
+        compile_all()  # the first compilation takes longer than the search
     limit = perf_counter() + 60
     made, orders = improve(tried.problem, [greedy("linear")[1]], target=31, deadline=limit, compiled=compiled)
     assert made == 31
@@ -100,7 +109,7 @@ def test_orders_that_exceed_the_memory_are_put_right() -> None:
 
 
 def test_without_numba_the_clock_is_looked_at_however_slow_a_move_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine where a move takes 10 ms, no more than five are made between two looks, once that has shown."""
+    """If a move takes 10 ms, at most five are made between two looks at the clock, once that has been measured."""
     clock, pieces, looks = [0.0], [], []
     monkeypatch.setattr(local_search, "perf_counter", lambda: clock[0])
     search = LocalSearch(compile_problem(CASES["linear"].problem), 0, span=False, jitted=False)

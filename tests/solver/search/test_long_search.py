@@ -1,4 +1,4 @@
-"""Schedules of long problems from those of short ones: steady states, inserts, and exact copies of a part."""
+"""Schedules of long problems, made from those of short ones by steady states, inserts, and exact copies of a part."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from solver import jit
 from solver.bounds.makespan import makespan_bound
 from solver.checker import violations
-from solver.problem import Problem, Task, place
+from solver.numbered import place
+from solver.problem import Problem, Task
 from solver.replay import replay
-from solver.search import annealing, jit
-from solver.search.beside import running_beside
+from solver.search import annealing
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
@@ -25,6 +26,7 @@ from solver.search.portfolio import search
 from solver.search.state import Search, Standing
 from solver.search.steady import SteadySearch
 from solver.search.stretching import Periodic, Runner, cuts, is_a_lattice, orders_of, periods
+from solver.search.tool_threads import running_in_threads
 from tests.solver.search.search_cases import FUSED, REAL, UNIT, Case, case, faults
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -92,7 +94,7 @@ def test_strings_that_wait_for_each_other_are_found_out(loops: bool) -> None:
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
 @pytest.mark.parametrize("more", [1, 15])
 def test_a_part_is_repeated_exactly(kind: str, more: int, loops: bool) -> None:
-    """What is stretched is a schedule of the longer problem, and as long as was said."""
+    """The stretched schedule is one of the longer problem, with the length that was stated."""
     compiled = compile_problem(problem_of(kind, 12))
     runner = Runner(compiled)
     steady = SteadySearch(runner, 1)
@@ -110,7 +112,7 @@ def test_a_part_is_repeated_exactly(kind: str, more: int, loops: bool) -> None:
 
 
 def periodic_schedule(compiled: CompiledProblem, size: int) -> Periodic:
-    """Find a schedule of which a part repeats that has more than one task of each chain."""
+    """Find a schedule with a repeating part that has more than one task of each chain."""
     runner = Runner(compiled)
     steady = SteadySearch(runner, 1)
     state = steady.alone(steady.least_period + steady.least_period // 10)
@@ -122,9 +124,10 @@ def periodic_schedule(compiled: CompiledProblem, size: int) -> Periodic:
     return Periodic(before, [string * 2 for string in period], after, 2 * tasks)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
 def test_copies_stay_alike_while_all_are_annealed(kind: str, loops: bool) -> None:
-    """Whatever is made of a schedule with three copies of a part is one with any number of copies, too."""
+    """Every schedule made from one with three copies of a part works with any number of copies, too."""
     compiled = compile_problem(problem_of(kind, 12))
     periodic = periodic_schedule(compiled, 12)
     base = Runner(compiled).sizes(periodic.unrolled(0))[0]
@@ -152,7 +155,7 @@ def test_copies_stay_alike_while_all_are_annealed(kind: str, loops: bool) -> Non
 
 
 def test_a_token_moves_across_the_border_of_what_repeats() -> None:
-    """Ahead of all copies there is then one token more, behind them one less; or the other way round."""
+    """Then there is one token more before all copies and one less after them, or the other way round."""
     compiled = compile_problem(problem_of("linear", 12))
     local = LocalSearch(compiled, 1, span=False, jitted=False)
     string = [*"cab", *"abc", *"abc", *"cab"]
@@ -252,7 +255,7 @@ def test_a_tool_that_fails_ends_the_search() -> None:
         raise ZeroDivisionError
 
     def wait() -> None:
-        with running_beside(found, [fail]):
+        with running_in_threads(found, [fail]):
             while not found.done():
                 time.sleep(0.01)
 
@@ -271,7 +274,7 @@ def test_what_does_not_repeat_is_searched_as_a_whole() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [1, 2])
 def test_some_copies_show_all(kind: str, more: int, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said of many copies from some is what running all of them shows, tick by tick."""
+    """The figures of many copies, derived from a few, equal those of running all of them, tick by tick."""
     compiled = compile_problem(problem_of(kind, 14))
     runner = Runner(compiled)
     seen = 0
@@ -325,7 +328,7 @@ def test_tokens_that_take_no_time_are_all_run() -> None:
 def test_without_numba_a_steady_state_is_asked_to_stop_more_often_the_larger_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A move walks all chains, and there are more moves of more chains: the parts between two looks stay as long."""
+    """With more chains, both a move and the number of moves grow; the time between two looks must not."""
     monkeypatch.setattr(jit, "jitted", lambda _module, *, may_compile: None)
     looks: list[int] = []
     for devices in (4, 32):
@@ -340,4 +343,4 @@ def test_without_numba_a_steady_state_is_asked_to_stop_more_often_the_larger_it_
         steady.functions = {**steady.functions, "anneal_circle": lambda *arguments: arguments[-1]}
         steady.alone(steady.least_period)
         looks.append(count[0])
-    assert looks[1] >= 4 * looks[0]  # twice as many chains as parts are cut for: 192 of 96
+    assert looks[1] >= 4 * looks[0]  # 192 chains are twice the 96 that parts are sized for

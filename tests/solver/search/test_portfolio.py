@@ -1,4 +1,4 @@
-"""The search of a scheduling problem that is no pipeline."""
+"""The search on a scheduling problem that is no pipeline."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import permutations, product
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from solver.bounds.bound import Bound
 from solver.checker import violations
 from solver.errors import DeadlockError, InputError
-from solver.problem import Hold, Orders, Problem, Task, place
+from solver.numbered import place
+from solver.problem import Hold, Orders, Problem, Task
 from solver.replay import replay
 from solver.search.compile_all import compile_all
 from solver.search.local_search import LocalSearch
@@ -22,7 +24,7 @@ from solver.search.portfolio import search
 from solver.search.state import Search, Standing
 
 Job = Sequence[tuple[int, int]]
-"""The machine and the duration of each of its operations, in the order in which they run."""
+"""A job: the machine and the duration of each of its operations, in order."""
 
 FT06: list[Job] = [
     [(2, 1), (0, 3), (1, 6), (3, 7), (5, 3), (4, 6)],
@@ -59,7 +61,7 @@ def test_a_job_shop_is_solved_to_its_known_optimum() -> None:
 
 
 def test_a_bound_and_an_order_of_tools_are_handed_in() -> None:
-    """Local search alone proves nothing; it ends as soon as it meets the bound that it was given."""
+    """Local search alone proves nothing, but it ends as soon as it meets the bound that it was given."""
     problem = job_shop(FT06, 6)
     known = Bound(FT06_OPTIMUM, "path", details={"source": "the literature"})
     found = search(problem, first_bound=known, tools=["local search"], seconds=60)
@@ -84,7 +86,7 @@ def test_small_job_shops_have_the_optimum_of_an_exhaustive_search(seed: int, obj
 
 
 def values(problem: Problem, objective: str) -> Iterator[int]:
-    """List the objectives of all orders that run, at their earliest starts."""
+    """Yield the objectives of all orders that can run, at their earliest starts."""
     keys = [[key for key, task in problem.tasks.items() if task.device == device] for device in range(problem.devices)]
     for orders in product(*(permutations(each) for each in keys)):
         try:
@@ -97,9 +99,9 @@ def values(problem: Problem, objective: str) -> Iterator[int]:
 
 
 def test_a_problem_without_a_schedule_is_found_out() -> None:
-    """Two jobs on each device, with room for one: what is first on one device waits for what is second on the other.
+    """Each device has two jobs and room for one, and the first on each device waits for the second on the other.
 
-    No device alone shows it, so only CP-SAT does.
+    No single device shows this, so only CP-SAT finds it.
     """
     jobs = [(device, job) for device in range(2) for job in range(2)]
     tasks = {(*job, end): Task(job[0], 1) for job in jobs for end in ("take", "return")}
@@ -133,6 +135,19 @@ def test_a_circle_of_precedences_is_refused() -> None:
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
+def test_what_all_turns_need_is_found_once_unless_the_clock_cuts_it_short() -> None:
+    state = Search(job_shop(FT06, 6), "makespan", 10)
+    asked: list[float] = []
+
+    def find(deadline: float) -> int:
+        asked.append(deadline)
+        return len(asked)
+
+    ends = perf_counter() + 60
+    assert [state.once("it", find, deadline) for deadline in (0.0, ends, ends)] == [1, 2, 2]
+    assert asked == [0.0, ends]
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_where_only_local_search_is_of_use_all_cores_anneal(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_all()

@@ -1,4 +1,4 @@
-"""Steady states where memory is a row of slots: their periods, the rules, and the schedules that are made of them."""
+"""Steady states in which memory is a row of slots: their periods, the rules, and the schedules made from them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import networkx as nx
 import pytest
 
+from solver import jit
 from solver.repetition import is_regular
-from solver.search import jit
 from solver.search.compiled import compile_problem
 from solver.search.portfolio import search
-from solver.search.slots import SlotSearch, SteadyTurns, Turned, track_of
+from solver.search.slots import SlotSearch, SteadyTrips, TripSchedule, track_of
 from solver.search.stretching import Runner, orders_of
 from tests.solver.search.search_cases import CASES, REAL, UNIT, Case, case, faults
 
@@ -31,7 +31,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 
 def after(moves: int) -> Callable[[], bool]:
-    """Stop after so many moves."""
+    """Return a stop condition that holds after a number of moves."""
     left = [moves]
 
     def stop() -> bool:
@@ -41,7 +41,9 @@ def after(moves: int) -> Callable[[], bool]:
     return stop
 
 
-def searched(tried: Case, moves: int = 60, tasks: int | None = None, seed: int = 1) -> tuple[SlotSearch, list[Turned]]:
+def searched(
+    tried: Case, moves: int = 60, tasks: int | None = None, seed: int = 1
+) -> tuple[SlotSearch, list[TripSchedule]]:
     slots = SlotSearch(
         Runner(compile_problem(tried.problem)), tasks or tried.pipeline.microbatches, seed, stop=after(moves)
     )
@@ -69,11 +71,11 @@ def drawn_case(rng: random.Random, microbatches: int | None = None) -> Case:
     )
 
 
-def occurrences(steady: SteadyTurns, chain: int, periods: int) -> list[int]:
+def occurrences(steady: SteadyTrips, chain: int, periods: int) -> list[int]:
     return [time + turn * steady.period for turn in range(-periods, periods + 1) for time in steady.times[chain]]
 
 
-def check_rules(slots: SlotSearch, steady: SteadyTurns) -> None:
+def check_rules(slots: SlotSearch, steady: SteadyTrips) -> None:
     """Check a steady state over several periods, by the problem's own precedences and memory."""
     compiled, modes = slots.compiled, slots.compiled.modes
     assert slots.track is not None
@@ -84,7 +86,7 @@ def check_rules(slots: SlotSearch, steady: SteadyTurns) -> None:
             pairs = zip(steady.times[other], steady.times[chain], strict=True)
             assert all(first + ends <= second for first, second in pairs)
     if steady.missing:
-        return  # some late tasks are on top of others
+        return  # some late tasks overlap others
     for device, local in enumerate(compiled.local_chains):
         runs = sorted(
             (start % steady.period, compiled.modes[chain].duration) for chain in local for start in steady.times[chain]
@@ -116,7 +118,7 @@ def test_only_rows_are_read(name: str) -> None:
 
 
 def test_a_row_is_read_whatever_way_it_runs() -> None:
-    """Devices in another order, and a chain that is waited for twice."""
+    """It is read with its devices reversed, but not if a chain is waited for twice."""
     tried = case("linear", 4, 8, 2)
     turned = {key: task._replace(device=3 - task.device) for key, task in tried.problem.tasks.items()}
     object.__setattr__(tried.problem, "tasks", turned)
@@ -166,7 +168,7 @@ def test_compiled_or_not_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("number", range(8))
 def test_the_least_period_is_that_of_the_longest_circle(number: int, loops: bool) -> None:
-    """With one tick less some circle is longer than its periods; with that period none is (networkx)."""
+    """With this period no cycle is longer than its periods; with one tick less, some cycle is (checked by networkx)."""
     rng = random.Random(100 + number)
     slots, found = searched(drawn_case(rng), 0)
     if not found:
@@ -200,9 +202,9 @@ def test_the_least_period_is_that_of_the_longest_circle(number: int, loops: bool
     [(4, 3, 1783), (5, 4, 2242), (6, 4, 2648), (8, 5, 3513), (8, 6, 3566), (8, 7, 3574), (10, 8, 4386)],
 )
 def test_the_period_is_the_least_that_is_known(devices: int, limit: int, period: int) -> None:
-    """Those of p devices and c slots that CP-SAT has proven to be the least of c jobs.
+    """CP-SAT has proven the period of c jobs to be the least for these numbers p of devices and c of slots.
 
-    They are R + min((c − 1)(W − 2l), F + I − W), with R = p(F + I + 2l) − 2l + W.
+    It is R + min((c − 1)(W − 2l), F + I − W), with R = p(F + I + 2l) − 2l + W.
     """
     least = devices * (185 + 181 + 40) - 40 + 93 + min((limit - 1) * 53, 185 + 181 - 93)
     assert least == period
@@ -224,7 +226,7 @@ def test_schedules_are_whole_and_keep_all_rules(number: int, loops: bool) -> Non
 
 @pytest.mark.parametrize("jobs", [5, 6, 7])
 def test_few_jobs_are_enough(jobs: int) -> None:
-    """Fewer than two periods have: what is left of them."""
+    """With fewer jobs than two periods have, the schedule uses only part of them."""
     tried = case("linear", 5, jobs, 4, REAL, latency=20)
     slots, found = searched(tried, 20)
     tokens = slots.unrolled(found[-1].steady, found[-1].first)
@@ -234,7 +236,7 @@ def test_few_jobs_are_enough(jobs: int) -> None:
 
 @pytest.mark.parametrize("kind", [{"limit": 3}, {"limit": 4.5, "activation": 1.5, "held_for_weight": 0.5}])
 def test_a_long_schedule_is_one_period_again_and_again(kind: dict[str, Any], loops: bool) -> None:
-    """Of 100,000 microbatches: as long as said when all are run, and within the memory."""
+    """A schedule of 100,000 microbatches, all run, has at most the stated length and fits the memory."""
     tried = case("linear", 4, 12, times=REAL, latency=20, **kind)
     slots, found = searched(tried, 20, tasks=100_000 if loops else 2_000)
     made = slots.periodic(found[-1])
@@ -251,7 +253,7 @@ def test_a_long_schedule_is_one_period_again_and_again(kind: dict[str, Any], loo
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_search_finds_them(workers: int) -> None:
-    """With one worker, too, and where so few microbatches leave no middle to be repeated."""
+    """It finds them with one worker, too, and with too few microbatches for a middle to repeat."""
     tried = case("linear", 8, 40, 6, REAL, latency=20)
     found = search(tried.problem, seconds=2.0, workers=workers)
     assert found.best is not None

@@ -1,4 +1,4 @@
-"""Placing communication: PyTorch's passes action for action, and the placement that cannot deadlock or cross."""
+"""Placing communication: PyTorch's passes, action for action, and the rule that cannot deadlock or cross."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 from solver.errors import InputError
 from solver.program_faults import check_programs, find_crossings
 from solver.programs import Compute, blocking
-from solver.rendezvous import RendezvousDeadlockError, run, run_asynchronously
+from solver.rendezvous import RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
-from strategies.actions import Op
+from strategies.faults.order_faults import check_communication, check_file
 from strategies.lowering.as_program import as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.lowering.by_time import lower_by_time
-from strategies.lowering.communicators import COMMUNICATORS, queues
 from strategies.lowering.transfers import computing
-from strategies.order_faults import check_communication, check_file
-from strategies.placements import make_placement
-from strategies.schedule_file import parse_schedule, schedule_as_text
+from strategies.model.actions import Op
+from strategies.model.communicators import COMMUNICATORS, queues
+from strategies.model.placements import make_placement
+from strategies.order_files.schedule_file import parse_schedule, schedule_as_text
+from tests.event_simulation import asynchronous_makespan
+from tests.examples import examples
 from tests.lowered_orders import (
     ends_of,
     evaluated_with_transfers,
@@ -84,7 +86,7 @@ def test_every_placement_takes_as_long_as_an_independent_replay_says(devices: in
                 blocked = value_of(blocking(made.programs), made.transfers, "pair")
                 assert blocked / schedule.problem.ticks_per_unit == row["torch_blocking"]
                 assert (
-                    run_asynchronously(made.programs, made.transfers).makespan
+                    asynchronous_makespan(made.programs, made.transfers)
                     == schedule.problem.ticks_per_unit * (row["asynchronous"])
                 )
 
@@ -94,7 +96,7 @@ def test_there_are_94_rows_of_the_replay() -> None:
 
 
 def assert_is_safe(orders, placement, ends, draws: random.Random, times: int = 10) -> None:
-    """No deadlock, no crossing, no fault under any communicators, with durations drawn after lowering."""
+    """Check for deadlocks, crossings and faults under all communicators, with durations drawn after lowering."""
     rows = lower_by_time(orders, placement, ends)
     assert computing(rows) == [list(order) for order in orders]
     for _ in range(times):
@@ -119,10 +121,10 @@ def test_placement_by_time_cannot_hang_or_cross_whatever_the_times_are() -> None
         assert_is_safe(schedule.actions, schedule.layout, ends_of(schedule), draws)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 10**6), st.sampled_from(["linear", "interleaved", "v", "wave", "bidirectional"]))
 def test_any_order_that_runs_is_placed_without_deadlock_or_crossing(seed: int, placement_name: str) -> None:
-    """Orders as arbitrary as they come: random list schedules, some with actions that take no time."""
+    """The orders are random list schedules, some with actions that take no time."""
     draws = random.Random(seed)
     devices, microbatches = draws.choice((2, 3, 4)), draws.choice((2, 3, 4))
     stages = {"linear": 1, "bidirectional": 1, "wave": 4}.get(placement_name, 2) * devices
@@ -132,7 +134,7 @@ def test_any_order_that_runs_is_placed_without_deadlock_or_crossing(seed: int, p
 
 
 def random_order(placement, draws: random.Random):
-    """Run whatever is ready, at random: each device's order, and when each operation ends."""
+    """Run ready operations at random; return each device's order, and the end of each operation."""
     stages = len(placement.homes[0])
     left = {
         Op(stage, kind, number) for stage in range(stages) for kind in "FIW" for number in range(placement.microbatches)

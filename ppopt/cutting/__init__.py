@@ -1,0 +1,1 @@
+"""Cuts of a model's layers into stages, for a given order."""

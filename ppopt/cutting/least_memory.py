@@ -1,0 +1,104 @@
+"""Whether any schedule fits the memory: exactly, before anything is searched."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from solver.errors import InfeasibleError
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.model.static_memory import static_memory
+
+
+def least_memory(pipeline: Pipeline, placement: Placement) -> list[tuple[Fraction, list[int]]]:
+    """Compute the least memory with which any schedule runs.
+
+    Static memory is always occupied. When a microbatch reaches its last stage on a device, the activations of its
+    earlier stages there are still held, because their backwards come later. One microbatch at a time needs no more. So
+    the largest sum over one direction's stages is both necessary and sufficient.
+
+    Returns
+    -------
+    list of (Fraction, list of int)
+        For each device, the memory and the stages that take it.
+    """
+    needed: list[tuple[Fraction, list[int]]] = [(Fraction(0), [])] * pipeline.devices
+    static = static_memory(pipeline, placement)
+    for microbatches, homes in placement.directions():
+        if not microbatches:
+            continue
+        for device in range(pipeline.devices):
+            stages = [stage for stage, home in enumerate(homes) if home == device]
+            memory = sum((pipeline.costs[stage].activation for stage in stages), static[device])
+            needed[device] = max(needed[device], (memory, stages))
+    return needed
+
+
+def missing_for_one(pipeline: Pipeline, placement: Placement) -> Fraction:
+    """Return the greatest excess of a device's least memory over its limit; at most 0 if each fits one microbatch.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With its cut.
+    placement : Placement
+        Which device holds which stage.
+    """
+    pairs = zip(least_memory(pipeline, placement), pipeline.limits, strict=True)
+    return max((least - limit for (least, _), limit in pairs if limit is not None), default=Fraction(0))
+
+
+def refuse_infeasible(pipeline: Pipeline, placement: Placement) -> None:
+    """Refuse limits that no schedule on these stages can keep.
+
+    Raises
+    ------
+    InfeasibleError
+        With the device, the least memory that it needs, and the smallest uniform limit that suffices.
+    """
+    if missing_for_one(pipeline, placement) > 0:
+        raise why_infeasible(pipeline, placement)
+
+
+def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = False) -> InfeasibleError:
+    """Name a device that cannot hold one microbatch, the least memory it needs, and the smallest uniform limit.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With limits that no schedule on these stages can keep.
+    placement : Placement
+        Which device holds which stage.
+    any_cut : bool
+        Whether no other cut of the layers has a schedule either, and this cut exceeds the limits least.
+    """
+    needed = least_memory(pipeline, placement)
+    pairs = [(least, limit) for (least, _), limit in zip(needed, pipeline.limits, strict=True)]
+    device = next(device for device, (least, limit) in enumerate(pairs) if limit is not None and limit < least)
+    (least, stages), limit = needed[device], pipeline.limits[device]
+    assert limit is not None
+    always = static_memory(pipeline, placement)[device]
+    beside = f", {float(always):.10g} of it static" if always else ""
+    message = (
+        f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
+        f"microbatch of {_listed(stages)}{beside}; the limit is {float(limit):.10g}"
+    )
+    if not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
+        smallest = float(max(memory for memory, _ in needed))
+        which = "" if any_cut or pipeline.layers is None else " and this cut"
+        message += f" (the smallest uniform limit for the {placement.name} placement{which} is {smallest:.10g})"
+    return InfeasibleError(message, device, least, limit)
+
+
+def _cut_of(pipeline: Pipeline, *, any_cut: bool) -> str:
+    if pipeline.layers is None:
+        return ""
+    cut = f"[{', '.join(map(str, pipeline.layers_per_stage or ()))}]"
+    return f"no cut of the layers fits; in {cut}, which comes closest, " if any_cut else f"with layers_per_stage {cut} "
+
+
+def _listed(stages: list[int]) -> str:
+    names = [str(stage) for stage in stages]
+    if len(names) == 1:
+        return f"stage {names[0]}"
+    return f"stages {', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,155 @@
+"""Quick, good cuts for layers without a given cut; `ppopt plan` searches longer, and proves its answer."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.cutting.fixed_order import MOST_OPS, FixedOrder, quick_cut
+from ppopt.cutting.least_memory import missing_for_one, why_infeasible
+from ppopt.cutting.order_as_partition import write_partition
+from solver.deadline import OutOfTimeError, is_over
+from solver.errors import InputError, TimeTooShortError
+from solver.partitioning.solve import quick_split
+from solver.partitioning.splits import InfeasibleSplitError
+from strategies.given_model.stages import GivenModel
+from strategies.language.orders import make_orders
+from strategies.language.registry import all_strategies
+from strategies.model.cuts import Counts
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.given_order import GivenOrder
+
+SECONDS_TO_FIT = 2.0
+"""Seconds to find a cut that fits the memory, or prove that none does, if the chosen one does not fit."""
+
+
+def planned(order: FixedOrder) -> Pipeline:
+    """Cut a model's layers for an order such that the order is short.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The order, with its pipeline cut evenly.
+
+    Returns
+    -------
+    Pipeline
+        With the cut; the even one if the order has too many operations for a quick cut.
+    """
+    return order.pipeline.with_cut(quick_cut(order.pipeline, order.label, order=order))
+
+
+def planned_for_file(model: GivenModel, given: GivenOrder) -> Pipeline:
+    """Cut a model into the number of stages of an order from a file; layers without a given cut are cut for that order.
+
+    Parameters
+    ----------
+    model : GivenModel
+        The costs.
+    given : GivenOrder
+        The order.
+
+    Raises
+    ------
+    InputError
+        If the file's sizes differ from the pipeline's.
+    """
+    pipeline = model.for_order(given).pipeline
+    if not model.leaves_cut_open(len(pipeline.costs)):
+        return pipeline
+    return planned(FixedOrder(given.name, pipeline, given.placement, given.orders, None, {}))
+
+
+def planned_for_search(pipeline: Pipeline, placement: Placement, seconds: float, *, split_backward: bool) -> Pipeline:
+    """Cut a model's layers for a placement such that some order may be short.
+
+    The cut is the one whose bound for all orders is least. With two copies of each stage no such bound exists, and the
+    cut is that of a published schedule. If one microbatch does not fit with that cut, another cut is taken with which
+    it does.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has.
+    placement : Placement
+        Which device holds which stage.
+    seconds : float
+        Time limit; if it ends too early, the cut is the even one.
+    split_backward : bool
+        Whether backwards may be I and W.
+
+    Raises
+    ------
+    InfeasibleError
+        If one microbatch fits with no cut.
+    TimeTooShortError
+        If no such cut was found, but some may exist.
+    """
+    cut = (
+        cut_of_published(pipeline, placement, seconds)
+        if len(placement.homes) > 1
+        else _of_bound(pipeline, placement, seconds, split_backward)
+    )
+    chosen = pipeline if cut is None else pipeline.with_cut(cut)
+    return chosen if missing_for_one(chosen, placement) <= 0 else _fitting(chosen, placement, seconds)
+
+
+def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline:
+    from ppopt.cutting.least_memory_cut import roomiest_cut  # loads CP-SAT
+
+    until = perf_counter() + max(seconds, SECONDS_TO_FIT)
+    with suppress(OutOfTimeError):
+        found = roomiest_cut(chosen, placement, until)
+        if found is not None and found.missing <= 0:
+            return found.pipeline
+        if found is not None and found.none_fits:
+            raise why_infeasible(found.pipeline, placement, any_cut=True)
+    why = str(why_infeasible(chosen, placement)).removeprefix("infeasible: ")
+    raise TimeTooShortError(f"no schedule found: {why}; the time was too short to decide whether another cut fits")
+
+
+def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:
+    from ppopt.cutting.partitions import partitions_of  # loads CP-SAT, which a replay does not need
+
+    until = perf_counter() + seconds
+    try:
+        cuts = partitions_of(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
+        return None if cuts.bound(until, None) is None else cuts.take()
+    except OutOfTimeError:
+        return None
+
+
+def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -> Counts | None:
+    """Take the cut of the published schedule that is shortest on its own.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        With layers, cut evenly into as many stages as the placement has.
+    placement : Placement
+        Which device holds which stage.
+    seconds : float
+        After this time, no further schedule is tried.
+
+    Returns
+    -------
+    tuple of int or None
+        None if none of them runs on it.
+    """
+    found: list[tuple[bool, Fraction, Counts]] = []
+    until = perf_counter() + seconds
+    for strategy in all_strategies().values():
+        if found and is_over(until):
+            break
+        if strategy.placement != placement.name or strategy.requirements.unmet(strategy.name, pipeline):
+            continue
+        with suppress(InputError, InfeasibleSplitError, OverflowError):
+            placed, orders = make_orders(strategy, pipeline)
+            if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
+                written = write_partition(pipeline, placement, orders)
+                quick = quick_split(written.problem, over=lambda: is_over(until))
+                cut, _ = written.cut(written.problem.split_of(quick.amounts))
+                found.append((quick.excess > 0, written.in_units(quick.length), cut))
+    return min(found)[-1] if found else None

@@ -1,0 +1,275 @@
+"""The memory frontier: what `ppopt.frontier` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from ppopt.process.internal_error import internal_errors
+from ppopt.schedules.schedule import Schedule, refuse_below_bound
+from ppopt.schedules.twins import BETWEEN, twins
+from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.numbers import percent
+from solver.counted import counted
+from solver.states import Status
+from strategies.model.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from reports.content import Section
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The result at one memory limit.
+
+    Attributes
+    ----------
+    limit : float
+        The memory that each device may hold.
+    schedule : Schedule
+        The shortest known schedule that fits: found by a search at this limit or a smaller one, or published.
+    proven : Fraction
+        An exact lower bound on the makespan at this limit, on all placements searched.
+    """
+
+    limit: float
+    schedule: Schedule
+    proven: Fraction
+
+    def __post_init__(self) -> None:
+        refuse_below_bound(f"within {self.limit:.10g}", self.schedule.exact_makespan, self.proven)
+
+    @property
+    def bound(self) -> float:
+        """The proven bound."""
+        return float(self.proven)
+
+    @property
+    def status(self) -> Status:
+        """``optimal`` if the makespan equals the bound exactly, else ``feasible``."""
+        return "optimal" if self.schedule.exact_makespan == self.proven else "feasible"
+
+    @property
+    def placement(self) -> str:
+        """The placement's name."""
+        return self.schedule.placement
+
+    @property
+    def makespan(self) -> float:
+        """The schedule's length."""
+        return self.schedule.makespan
+
+    @property
+    def gap(self) -> float:
+        """(makespan − bound) ÷ makespan."""
+        return (self.makespan - self.bound) / self.makespan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the point as in ``--format json``."""
+        keys = ("limit", "placement", "makespan", "bound", "gap", "status")
+        cut = self.schedule.pipeline.layers_per_stage
+        return {key: getattr(self, key) for key in keys} | ({} if cut is None else {"layers_per_stage": list(cut)})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frontier:
+    """What `ppopt.frontier` returns.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        The model, with the number of stages that its times are meant for, and the user's memory limit.
+    points : tuple of Point
+        By increasing limit; neither their makespans nor their bounds ever rise.
+    published : tuple of Schedule
+        The published schedules that fit the pipeline, by increasing memory, whatever their memory.
+    comparable : frozenset of int
+        Positions of the published schedules that the bounds hold for: on a searched placement and cut, without blocks
+        that the search could not use.
+    stairs : tuple of Schedule
+        The schedules at which the curve falls, by increasing memory: those of the points, and others between them.
+    bounds : tuple of (float, float)
+        Limits with their bounds, increasing; each bound holds from the previous limit up to its own.
+    top : Schedule
+        The shortest known schedule, with the least memory among equally short ones: more memory gains nothing.
+    highest_bound : float
+        A lower bound on the makespan with any memory.
+    searched : tuple of str
+        The placements.
+    scope : str
+        For layers without a given cut: the cuts that bounds and proofs hold for.
+    left_out : tuple of (str, str)
+        Placements and published schedules that do not fit the pipeline, with the reason.
+    notes : tuple of str
+        Notes for the user.
+    interrupted : bool
+        Whether Ctrl-C ended the searches.
+    seconds : float
+        The time it all took.
+    """
+
+    pipeline: Pipeline
+    points: tuple[Point, ...]
+    published: tuple[Schedule, ...]
+    comparable: frozenset[int]
+    stairs: tuple[Schedule, ...]
+    bounds: tuple[tuple[float, float], ...]
+    top: Schedule
+    highest_bound: float
+    searched: tuple[str, ...]
+    scope: str = ""
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def mean_gap(self) -> float:
+        """The mean of the points' gaps."""
+        return sum(point.gap for point in self.points) / len(self.points)
+
+    @property
+    def internal_errors(self) -> tuple[str, ...]:
+        """Internal errors, one line per schedule or placement; the other results stand."""
+        return internal_errors(self.left_out)
+
+    @property
+    def sentence(self) -> str:
+        """Where the knee is, what the next step of memory gains, and above which limit more memory gains nothing."""
+        return self.shown.sentence
+
+    @property
+    def shown(self) -> ShownFrontier:
+        """The frontier as charts and tables show it."""
+        return self._shown([*(point.schedule for point in self.points), *self.published])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the frontier as plain values, as in ``--format json``."""
+        published = [
+            {"strategy": each.strategy, "memory": max(each.peak_memory), "makespan": each.makespan}
+            for each in self.published
+        ]
+        scope = {"bounds_hold": self.scope} if self.scope else {}
+        return {"points": [point.to_dict() for point in self.points], "published": published} | scope
+
+    def chart(self) -> alt.LayerChart:
+        """Draw makespan over memory: the curve of the schedules found, the bound below it, and published schedules."""
+        from reports.charts.frontier import frontier_chart
+
+        return frontier_chart(self.shown)
+
+    def section(self, title: str = "") -> Section:
+        """Make the section of a report: the curve, and the timelines of all its schedules.
+
+        Parameters
+        ----------
+        title : str
+            Its title, such as its configuration file.
+        """
+        from reports.content import Section
+
+        schedules = self._ranked()
+        limits = self.pipeline.memory.limit
+        named = [
+            replace(self._as_proven(each), pipeline=each.pipeline.with_limit(limits), strategy=self._name(each))
+            for each in schedules
+        ]
+        shown = self._shown(schedules)
+        return Section(
+            title=title,
+            pipeline=self.pipeline.to_mapping(),
+            schedules=[schedule.presented() for schedule in named],
+            left_out=self.left_out,
+            headline=shown.sentence,
+            search=self._search_sentence,
+            frontier=shown,
+        )
+
+    def _as_proven(self, schedule: Schedule) -> Schedule:
+        """Give a schedule the bound of the least limit that it is shown for; its search may have had another limit."""
+        point = next((point for point in self.points if point.schedule is schedule), None)
+        status = schedule.status if point is None or not schedule.is_searched else point.status
+        return replace(schedule, proven=None if point is None else point.proven, bound_held_by=None, status=status)
+
+    def _name(self, schedule: Schedule) -> str:
+        """Name a searched schedule after the least limit that it is shown for."""
+        limit = next((point.limit for point in self.points if point.schedule is schedule), None)
+        return (
+            f"{schedule.strategy} at {limit:.10g}" if schedule.is_searched and limit is not None else schedule.strategy
+        )
+
+    def _ranked(self) -> list[Schedule]:
+        """List the schedules of the points and the published ones, each once: those that fit first, by makespan."""
+
+        def rank(schedule: Schedule) -> tuple[Any, ...]:
+            over = schedule.figures.excesses(self.pipeline.limits)
+            return bool(over), schedule.makespan, *schedule.memory_taken, schedule.strategy
+
+        every = {id(each): each for each in (*(point.schedule for point in self.points), *self.published)}
+        return sorted(every.values(), key=rank)
+
+    def _shown(self, schedules: Sequence[Schedule]) -> ShownFrontier:
+        ranks = {id(schedule): rank for rank, schedule in reversed(list(enumerate(schedules)))}
+        places = {id(schedule): place for place, schedule in enumerate(self.published)}
+        limits = set(self.pipeline.limits)
+        limit = next(iter(limits)) if len(limits) == 1 else None
+        return ShownFrontier(
+            points=[
+                FrontierPoint(
+                    limit=point.limit,
+                    makespan=point.makespan,
+                    bound=point.bound,
+                    memory=max(point.schedule.peak_memory),
+                    name=self._name(point.schedule),
+                    placement=point.placement,
+                    status=point.status,
+                    rank=ranks[id(point.schedule)],
+                    layers=point.schedule.pipeline.layers_per_stage or (),
+                )
+                for point in self.points
+            ],
+            published=[
+                PublishedPoint(
+                    name=BETWEEN.join(dict.fromkeys(each.strategy for each in group)),
+                    memory=max(group[0].peak_memory),
+                    makespan=group[0].makespan,
+                    is_comparable=places[id(group[0])] in self.comparable,
+                    best=self._best_within(max(group[0].figures.peaks)),
+                    rank=ranks[id(group[0])],
+                )
+                for group in twins(self.published)
+            ],
+            stairs=[(max(each.peak_memory), each.makespan) for each in self.stairs],
+            bounds=self.bounds,
+            top=(max(self.top.peak_memory), self.top.makespan),
+            highest_bound=self.highest_bound,
+            limit=None if limit is None else float(limit),
+            unit=self.pipeline.unit or "",
+            scope=self.scope,
+        )
+
+    def _best_within(self, memory: Fraction) -> float:
+        """Return the shortest known step within a memory limit, by any schedule."""
+        known = (*self.stairs, *self.published)
+        return min(each.makespan for each in known if max(each.figures.peaks) <= memory)
+
+    @property
+    def _search_sentence(self) -> str:
+        ended = ", interrupted" if self.interrupted else ""
+        return (
+            f"Searched placements: {', '.join(self.searched)}; {counted(len(self.points), 'limit')} in "
+            f"{self.seconds:.0f} s{ended}, mean gap {percent(self.mean_gap)}."
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the sentence and the points in a notebook."""
+        from reports.page.notebook import frontier_html
+
+        return frontier_html(self.shown)
+
+    def __repr__(self) -> str:
+        return f"<Frontier of {counted(len(self.points), 'limit')}: {self.sentence}>"

@@ -1,0 +1,95 @@
+"""From the best orders of a search to a schedule with its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.process.internal_error import InternalError
+from ppopt.schedules.replaying import replay_orders
+from ppopt.schedules.schedule import Schedule
+from solver.problem import Orders
+from solver.search.state import NEGLIGIBLE, Search
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.problem.search_problem import pipeline_actions
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The best orders of a search so far, finished, and how long that took: its last ones will take as long."""
+
+    orders: Orders
+    result: Schedule
+    seconds: float
+
+    @classmethod
+    def of(cls, search: Search, pipeline: Pipeline, placement: Placement) -> Draft:
+        """Replay the best orders in the pipeline's own terms, and check them against the memory limit too."""
+        began = perf_counter()
+        result = replayed(pipeline, placement, search.orders)
+        return cls(search.orders, result, perf_counter() - began)
+
+
+def replayed(pipeline: Pipeline, placement: Placement, orders: Orders) -> Schedule:
+    """Replay orders of a search in the pipeline's own terms, and check them."""
+    label = f"optimized-{placement.name}"
+    actions = pipeline_actions(orders)
+    return replay_orders(label, pipeline, placement, actions, "graph", check_memory=True, searched=True)
+
+
+def check_result(search: Search, result: Schedule) -> None:
+    """Check the best schedule of a search against its replay, and against the bound."""
+    label = result.strategy
+    scale = search.problem.ticks_per_unit
+    value = result.makespan if search.objective == "makespan" else result.span
+    assert search.best is not None
+    waits = result.pipeline.semantics in ("rendezvous", "batched")  # then the result may be longer than was found
+    if value < search.best / scale or (value > search.best / scale and not waits):
+        raise InternalError(f"{label}: the search found {search.best / scale}, the replay {value}")
+    if search.bound > search.best:
+        raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
+
+
+def finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
+    """Give a result of a search its bound."""
+    scale = search.problem.ticks_per_unit
+    value = result.makespan if search.objective == "makespan" else result.span
+    if search.interrupted:
+        notes = ("the search was interrupted; this is the best schedule found so far", *notes)
+    notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
+    return replace(
+        result,
+        objective=search.objective,
+        proven=Fraction(search.bound, scale),
+        bound_held_by=search.held_by,
+        status="optimal" if search.closed and value == search.bound / scale else "feasible",
+        seconds=perf_counter() - started,
+        interrupted=search.interrupted,
+        notes=(*result.notes, *notes),
+    )
+
+
+def _digit_notes(search: Search, label: str) -> Iterator[str]:
+    """Say that what is open lies beyond the digits that CP-SAT can count in."""
+    if search.best is not None and not search.closed and (search.best - search.bound) * NEGLIGIBLE <= search.best:
+        yield (
+            f"{label}: no schedule is shorter by more than {1 / NEGLIGIBLE:.0e} of it; it is not proven that none is "
+            "shorter at all, because the costs have more digits than that"
+        )
+
+
+def placement_notes(pipeline: Pipeline) -> Iterator[str]:
+    """Say that a searched order's communication is placed by time, where the pipeline asks for something else.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The model.
+    """
+    asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
+    if asked in ("pytorch", "given", "batched"):
+        key = "p2p" if asked == "batched" else "lowering"
+        yield f"{key}: {asked} applies to orders of frameworks; this order gets its transfers placed by time"

@@ -1,0 +1,245 @@
+"""The search on one placement: starts, bounds, rounds in which tools take turns, and the result."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from time import perf_counter
+
+from ppopt.cutting.least_memory import refuse_infeasible
+from ppopt.optimization.finishing import Draft, check_result, finish, replayed
+from ppopt.optimization.foreseeing import keep_for_bounds, keep_for_result, keep_for_whole, to_export
+from ppopt.optimization.ladders import Freedom
+from ppopt.optimization.options import SearchOptions
+from ppopt.optimization.periodic import search_unwritten
+from ppopt.optimization.published_starts import offer_given, offer_published, offer_something
+from ppopt.optimization.robust import OfferedSchedules, choose_robust
+from ppopt.optimization.sizes import count_operations, is_large, refuse_to_write, starts_with_few, stays_unwritten
+from ppopt.optimization.span_bound import first_span_bound
+from ppopt.optimization.starts import fitting_strategies, one_at_a_time
+from ppopt.optimization.unwritten import Long, Unwritten
+from ppopt.process.garbage import collection_paused
+from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
+from ppopt.process.single_threaded_blas import single_threaded_blas
+from ppopt.process.time_limit import MOMENT, TimeLimit
+from ppopt.schedules.schedule import Schedule
+from solver.bounds.bound import Bound
+from solver.budget import CHOICE, FIRST_PART, LESS_MEMORY, RESULT, STARTS, STRETCHING, WHOLE
+from solver.problem import Problem
+from solver.search.first_bounds import plain_bound, quick_bound
+from solver.search.long_search import LongSearch, is_long
+from solver.search.memory_reduction import spare_memory
+from solver.search.portfolio import work
+from solver.search.shorter_problems import long_search_of
+from solver.search.state import Search
+from solver.search.tools import ToolName, usual_tools
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import make_placement
+from strategies.problem.search_problem import build_search_problem
+
+LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
+"""On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
+
+
+@collection_paused()
+@single_threaded_blas()
+def search_placement(
+    pipeline: Pipeline, name: str, options: SearchOptions, limit: TimeLimit, rival: Schedule | None = None
+) -> Schedule:
+    """Search a pipeline that is cut into stages on one placement, until the turn of the limit ends.
+
+    Parameters
+    ----------
+    pipeline, name, options, limit
+        What is searched, on which placement, how, and the clock.
+    rival : Schedule, optional
+        The best schedule of other placements: the search ends once it is proven that it cannot be as short.
+    """
+    placement = make_placement(name, pipeline.devices, pipeline.stages or 0, pipeline.microbatches)
+    unwritten = stays_unwritten(pipeline, placement, options)
+    if unwritten:
+        refuse_to_write(pipeline, options)
+    refuse_infeasible(pipeline, placement)
+    strategies = fitting_strategies(pipeline, placement.name, split_backward=options.split_backward)
+    long = Long(pipeline, placement, options.allowed, strategies)
+    return _search_first_part(long, options, limit) if unwritten else _Whole(long, options, limit, rival).run()
+
+
+def _search_first_part(long: Long, options: SearchOptions, limit: TimeLimit) -> Schedule:
+    """Search a pipeline of too many operations to be written out."""
+    ops = count_operations(long.pipeline, options)
+    limit.put_aside(files=to_export(long, ops, limit))
+    with limit.running(FIRST_PART):
+        return search_unwritten(
+            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=options.progress
+        )
+
+
+class _Whole:
+    """The search of a pipeline that is written out.
+
+    Parameters
+    ----------
+    long : Long
+        What is searched.
+    options, limit, rival
+        As for `search_placement`.
+    """
+
+    def __init__(self, long: Long, options: SearchOptions, limit: TimeLimit, rival: Schedule | None) -> None:
+        self.started = perf_counter()
+        self.long, self.options, self.limit, self.rival = long, options, limit, rival
+        self.pipeline, self.placement = long.pipeline, long.placement
+        self.for_memory = LESS_MEMORY.within(limit.left_of_turn)
+        self.ahead = self.search_ahead()
+        self.search, self.handing = self.write_out()
+        self.search.rival = self.rival_in_ticks(self.search.problem)
+        self.met = OfferedSchedules()
+        self.search.on_offer = None if options.robust is None else self.met
+        self.fewer: LongSearch | None = None
+        self.draft: Draft | None = None
+        self.notes: list[str] = []
+
+    def run(self) -> Schedule:
+        """Search, and finish the best schedule."""
+        search, options = self.search, self.options
+        with interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+            if search.interrupted:  # while it was written out
+                raise KeyboardInterrupt
+            self.fewer = self.search_of_fewer()
+            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.fewer)
+            if search.closed:
+                self.spare_memory()
+        return self.result()
+
+    def start(self) -> None:
+        """Start from given schedules, from stretched and from published ones; keep time for what follows the search."""
+        search, limit, placement = self.search, self.limit, self.placement
+        with limit.running(STARTS, limit.left_of_turn):
+            given = offer_given(search, self.pipeline, placement, self.options.starts)
+            is_enough = search.closed and self.options.robust is None  # a robust one is chosen from all that are met
+            published = [] if is_enough else self.long.strategies
+            self.notes += offer_published(search, self.pipeline, published, limit, self.handing, given)
+            offer_something(search, placement)
+            self.met.starting = False
+        search.proven(self.first_bound(search.problem))
+        if self.options.known is not None:
+            search.proven(self.options.known)
+        self.draft = Draft.of(search, self.pipeline, placement)
+        keep_for_result(self.draft.seconds, self.long, self.options, limit)
+
+    def bound(self) -> None:
+        """Raise the bound by all arguments that need no search; keep time for the bounds that follow the search.
+
+        Where the whole is long, but not so long that it was searched ahead, schedules of few microbatches are stretched
+        then, if the bound is not met.
+        """
+        freedom = Freedom(self.pipeline, replace(self.placement, name=""), *self.options.allowed)
+        quick = self.options.quick.get(freedom)
+        if quick is not None:
+            self.search.proven(quick.bound)
+            self.limit.bounding = quick.seconds
+        elif self.ahead is None:
+            self.limit.bounding = quick_bound(self.search)
+        else:
+            if not self.search.closed:
+                quick_bound(self.search, known=self.ahead.search.held_by)
+            self.limit.bounding = self.ahead.bounding
+        keep_for_bounds(self.pipeline, self.limit)
+        if self.ahead is None and self.fewer is not None and is_long(self.search.problem):
+            with self.limit.running(STRETCHING):
+                self.fewer.begin()
+
+    @property
+    def tools(self) -> tuple[ToolName, ...]:
+        """The tools in their usual order, but on linear placements."""
+        usual = usual_tools(self.search.problem, self.options.objective)
+        return LINEAR_TOOLS if self.placement.name == "linear" and "relaxation" in usual else usual
+
+    def spare_memory(self) -> None:
+        """Look for a schedule that is as short and takes less memory."""
+        frugal = one_at_a_time(self.placement, self.search.problem)
+        with self.limit.running(LESS_MEMORY, self.for_memory):
+            spare_memory(self.search, frugal, self.first_bound, self.for_memory, self.options.cores, self.options.seed)
+
+    def result(self) -> Schedule:
+        """Finish the best schedule, or the robust one, with its bound."""
+        search, limit, robust = self.search, self.limit, self.options.robust
+        if search.cannot_win and self.rival is not None:
+            reason = f"no schedule on this placement is as short as {self.rival.strategy}"
+            self.notes.append(f"its search ended early: {reason}")
+        offer_something(search, self.placement)
+        if not search.bound:
+            search.proven(self.first_bound(search.problem))
+        if search.interrupted:
+            limit.hurry()
+        with limit.running(RESULT):
+            if self.draft is None or self.draft.orders is not search.orders:
+                self.draft = Draft.of(search, self.pipeline, self.placement)
+            limit.finishing = self.draft.seconds
+            check_result(search, self.draft.result)
+        result = self.draft.result
+        if robust is not None:
+            kept = limit.release(CHOICE)
+            deadline = perf_counter() + max(MOMENT, kept / 2)
+            with limit.running(CHOICE, kept):
+                replay = partial(replayed, self.pipeline, self.placement)
+                result, note = choose_robust(self.met, result, replay, robust, deadline)
+            self.notes.insert(0, note)
+        return finish(search, replace(result, allowed=self.options.allowed), self.notes, self.started)
+
+    def search_ahead(self) -> Unwritten | None:
+        """Search a long pipeline by its first microbatches before all of it is written out.
+
+        That costs the same however many there are. Where the best schedule has a steady middle, as long as the work of
+        the busiest device, all it loses is at its ends; then a look at the whole, if it is large, has nothing to add,
+        and the search goes on so as long as there is time to write the whole out afterwards.
+
+        Returns
+        -------
+        Unwritten or None
+            What was found; None where the whole is searched from the beginning.
+        """
+        long, options, limit = self.long, self.options, self.limit
+        if not starts_with_few(self.pipeline, self.placement, options):
+            return None
+        ops = count_operations(self.pipeline, options)
+        chains = ops // self.pipeline.microbatches * long.directions
+        ahead = Unwritten(long, chains, limit, options.seed, options.progress)
+        search = ahead.search
+        search.rival = self.rival_in_ticks(search.problem)
+        with limit.running(FIRST_PART), interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
+            keep_for_whole(long, ops, options, limit)
+            ahead.begin(options.known)
+            if options.robust is None and is_large(self.pipeline, options) and search.is_steady:
+                ahead.run(options.cores)
+        return ahead
+
+    def write_out(self) -> tuple[Search, float]:
+        """Write the whole out, with what has been found ahead; tell how many seconds one offer takes, if any."""
+        ahead, limit = self.ahead, self.limit
+        putting_off = nullcontext() if ahead is None else interrupt_put_off(ahead.search.interrupt)
+        with putting_off, limit.running(WHOLE):
+            problem = build_search_problem(self.pipeline, self.placement, **self.options.allowed._asdict())
+            search = Search(problem, self.options.objective, limit, self.options.progress)
+            if ahead is None:
+                return search, 0.0
+            return search, ahead.hand_over(search, self.first_bound(problem))
+
+    def search_of_fewer(self) -> LongSearch | None:
+        """Prepare a search of fewer microbatches, which starts from their published schedules."""
+        if self.search.problem.moves:  # how results queue on links does not repeat with the order
+            return None
+        return long_search_of(self.search, self.options.seed, self.long.starts, self.long.write)
+
+    def first_bound(self, problem: Problem) -> Bound:
+        """Find the bound that no clock cuts short: the work of a device and what lies around it."""
+        if self.options.objective == "span":
+            return first_span_bound(self.pipeline, self.placement, problem)
+        return plain_bound(problem, self.options.objective)
+
+    def rival_in_ticks(self, problem: Problem) -> int | None:
+        """Return the length of the rival in the ticks of a problem."""
+        return None if self.rival is None else round(Fraction(self.rival.objective_value) * problem.ticks_per_unit)

@@ -1,0 +1,114 @@
+"""The options of a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, get_args
+
+from ppopt.noise.noise import Noise
+from ppopt.process.cores import usable_cores
+from ppopt.schedules.schedule import Schedule
+from solver.bounds.bound import Bound
+from solver.errors import InputError
+from solver.search.state import Progress
+from solver.states import Objective
+from strategies.given_model.stages import CutChoice
+from strategies.model.numbers import check_seed, shown
+from strategies.model.placements import STAGES_PER_DEVICE
+from strategies.problem.search_problem import Allowed
+
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+
+MOST_CORES = 16
+"""Most cores used by default."""
+
+
+class QuickBound(NamedTuple):
+    """What all arguments that need no search show of a whole problem.
+
+    Attributes
+    ----------
+    bound : Bound
+        On the makespan.
+    seconds : float
+        How long that took.
+    """
+
+    bound: Bound
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What `optimize` takes besides the pipeline; the same names and meanings.
+
+    Attributes
+    ----------
+    known : Bound or None
+        A bound of the objective on the one placement searched, proven before with the same freedom and limits no lower
+        than now: more memory makes no schedule longer, so it holds. Its ticks are those of the same costs.
+    quick : mapping of Freedom to QuickBound
+        Quick bounds that have been found already, by what exactly is free, see `ppopt.optimization.ladders.Freedom`.
+    periodic : bool
+        Whether long pipelines of more than 100,000 operations may be searched by their first microbatches, as
+        `optimize` does; without it there are at most 300,000. Their schedules are
+        `ppopt.optimization.periodic.PeriodicSchedule`.
+
+    Raises
+    ------
+    InputError
+        If a value is wrong.
+    """
+
+    placement: str = "linear"
+    split_backward: bool = True
+    overlap: bool = False
+    objective: Objective = "makespan"
+    time_limit: float = 60.0
+    workers: int | None = None
+    seed: int = 0
+    progress: Progress | None = None
+    starts: Sequence[Schedule] = ()
+    cut: CutChoice = "plan"
+    known: Bound | None = None
+    quick: Mapping[Hashable, QuickBound] = field(default_factory=dict)
+    periodic: bool = False
+    robust: Noise | None = None
+
+    def __post_init__(self) -> None:
+        if self.placement not in (*STAGES_PER_DEVICE, "all"):
+            known = ", ".join([*STAGES_PER_DEVICE, "all"])
+            raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
+        limit, workers = self.time_limit, self.workers
+        if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
+            raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
+        check_seed(self.seed)
+        if not all(isinstance(each, Schedule) for each in self.starts):
+            raise InputError(f"starts: must be schedules; found {shown(self.starts)}")
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+        if self.robust is not None and not isinstance(self.robust, Noise):
+            raise InputError(f"robust: must be a Noise; found {shown(self.robust)}")
+        if self.robust is not None and self.objective != "makespan":
+            raise InputError("robust: minimises the mean makespan, so the objective must be makespan, not span")
+
+    @property
+    def allowed(self) -> Allowed:
+        """What the search may use."""
+        return Allowed(self.split_backward, self.overlap)
+
+    @property
+    def placements(self) -> list[str]:
+        """The placements to be searched."""
+        if self.placement != "all":
+            return [self.placement]
+        return [name for name in STAGES_PER_DEVICE if name != "wave"]
+
+    @property
+    def cores(self) -> int:
+        """How many the search uses."""
+        return self.workers or min(MOST_CORES, usable_cores())

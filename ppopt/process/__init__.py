@@ -1,0 +1,1 @@
+"""Services of the running process: clocks, Ctrl-C, files."""

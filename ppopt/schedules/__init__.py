@@ -1,0 +1,1 @@
+"""A schedule with its figures: replayed, checked, exported."""

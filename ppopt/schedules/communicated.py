@@ -1,0 +1,213 @@
+"""Orders whose sends and receives wait for each other, and for earlier ones on a communicator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from ppopt.schedules.as_run import Transferred
+from ppopt.schedules.communicator_verdicts import describe_circle
+from ppopt.schedules.order_files import refuse_communication_faults
+from solver.errors import InputError
+from solver.exact import in_ticks
+from solver.problem import Block, Placed, Problem
+from solver.program_faults import find_crossings
+from solver.programs import Queues
+from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
+from solver.rendezvous_checker import run_violations
+from strategies.lowering.as_program import LoweredPrograms, as_programs
+from strategies.lowering.as_pytorch import lower_as_pytorch
+from strategies.lowering.batched import batched_programs
+from strategies.lowering.by_time import lower_by_time
+from strategies.lowering.transfers import Crossings, receive, send
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.communication import DEFAULT_COMMUNICATORS
+from strategies.model.communicators import MEANINGS, queues
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.given_order import GivenOrder
+from strategies.order_files.schedule_file import Token
+
+
+class Communicated(NamedTuple):
+    """The times of an order whose communication waits.
+
+    Attributes
+    ----------
+    rows : list of Placed
+        When each operation runs.
+    transfers : dict of Op to Transferred
+        When each result moves, by its producer.
+    """
+
+    rows: list[Placed]
+    transfers: dict[Op, Transferred]
+
+
+class Order:
+    """An order of computations, with everything needed to place its communication.
+
+    Parameters
+    ----------
+    label : str
+        Its name in messages.
+    pipeline : Pipeline
+        The costs.
+    placement : Placement
+        Which device holds which stage.
+    problem : Problem
+        The scheduled problem.
+    orders : sequence of sequence of (Op or Block)
+        The actions of each device.
+    rows : sequence of Placed
+        When each operation runs if no transfer waits.
+    given : GivenOrder, optional
+        The order's file, if it comes from one.
+    searched : bool
+        Whether a search found it. Then no framework has a program for it, and its communication is placed by time.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        pipeline: Pipeline,
+        placement: Placement,
+        problem: Problem,
+        orders: Sequence[Sequence[PipelineAction]],
+        rows: Sequence[Placed],
+        given: GivenOrder | None = None,
+        *,
+        searched: bool = False,
+    ) -> None:
+        self.label, self.pipeline, self.placement, self.problem = label, pipeline, placement, problem
+        self.orders, self.rows, self.given, self.searched = orders, rows, given, searched
+        self.crossings = Crossings(placement)
+
+    def moving(self, transfer: Op) -> tuple[int, int]:
+        """Return how long a transfer is moving, and how much later it arrives, in ticks."""
+        boundary = min(transfer.stage, self.crossings.consumer_stage(transfer))
+        hop = self.pipeline.hop(boundary, *self.crossings.devices(transfer), transfer.kind)
+        scale = self.problem.ticks_per_unit
+        return in_ticks(hop.transfer, scale), in_ticks(hop.latency, scale)
+
+    def lowered(self, lowering: str) -> LoweredPrograms:
+        """Place sends and receives, and write the order as programs.
+
+        Raises
+        ------
+        InputError
+            If this order does not allow it, or the file has faults.
+        """
+        return as_programs(self.lowered_rows(lowering), self.placement, self.problem.duration, self.moving)
+
+    def lowered_rows(self, lowering: str) -> Sequence[Sequence[Token | None]]:
+        """Place sends and receives: by time, as PyTorch does, or as in the file."""
+        if lowering == "given":
+            if self.given is None or self.given.lowered is None:
+                raise InputError(
+                    f"{self.label}: lowering: given takes a file that holds its communication, and this has none; "
+                    "timed and pytorch place it"
+                )
+            refuse_communication_faults(self.given)
+            return self.given.lowered
+        if lowering == "pytorch":
+            try:
+                return lower_as_pytorch(self.orders, self.placement)
+            except InputError as error:
+                raise InputError(f"{self.label}: lowering: pytorch: {error}") from None
+        ends = {row.task: row.end for row in self.rows}
+        by_action = {
+            action: ends[action.first if isinstance(action, Block) else action]
+            for order in self.orders
+            for action in order
+        }
+        return lower_by_time(self.orders, self.placement, by_action)
+
+    def batched(self) -> LoweredPrograms:
+        """Write the program of the schedule's own framework, with batches that devices wait for."""
+        name = self.label.partition(":")[0]
+        try:
+            return batched_programs(name, self.orders, self.placement, self.problem.duration, self.moving)
+        except InputError as error:
+            raise InputError(f"{self.label}: p2p: batched: {error}") from None
+
+
+def communicate(order: Order) -> Communicated:
+    """Compute all times if transfers wait as the pipeline says.
+
+    Raises
+    ------
+    InputError
+        If the order hangs, with the circle; or as `Order.lowered`.
+    """
+    pipeline = order.pipeline
+    communicators = pipeline.communicators or DEFAULT_COMMUNICATORS
+    if order.searched:
+        communicators = "rank" if pipeline.semantics == "batched" else communicators
+        lowered = order.lowered("timed")
+    elif pipeline.semantics == "batched":
+        lowered, communicators = order.batched(), "rank"
+    else:
+        lowered = order.lowered(pipeline.lowering or "timed")
+    made = run_lowered(order.label, lowered, communicators)
+    transfers: dict[Op, Transferred] = {}
+    for key, moved in made.transfers.items():
+        assert isinstance(key, Op)
+        source, destination, _, latency = lowered.transfers[key]
+        transfers[key] = Transferred(source, destination, *moved, moved.end + latency)
+    return Communicated(placed_rows(made), transfers)
+
+
+def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> ProgramTimes:
+    """Run programs, and check the result.
+
+    Raises
+    ------
+    InputError
+        If the programs hang or cross.
+    """
+    crossed = find_crossings(lowered.programs, lowered.transfers)
+    if crossed:
+        sent, received = crossed[0].sent, crossed[0].received
+        assert isinstance(sent, Op)
+        assert isinstance(received, Op)
+        raise InputError(f"{label}: is crossed: {receive(received)} would take what {send(sent)} sends")
+    name: Queues = queues(communicators)
+    try:
+        made = run(lowered.programs, lowered.transfers, name)
+    except RendezvousDeadlockError as error:
+        circle = describe_circle(error.circle, lowered, communicators)
+        raise InputError(
+            f"{label}: hangs with communicators: {communicators} ({MEANINGS[communicators]}): {circle}"
+        ) from None
+    found = run_violations(lowered.programs, lowered.transfers, name, made)
+    if found:
+        raise RuntimeError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")
+    return made
+
+
+def placed_rows(made: ProgramTimes) -> list[Placed]:
+    """List when each operation runs, device by device."""
+    rows: list[Placed] = []
+    blocks = 0
+    for device, computed in enumerate(made.computed):
+        for name, start, end in computed:
+            if isinstance(name, Block):
+                rows += [Placed(task, device, start, end, blocks) for task in name]
+                blocks += 1
+            else:
+                rows.append(Placed(name, device, start, end))
+    return rows
+
+
+def lost(order: Order, lowering: str, communicators: str) -> Fraction:
+    """Compute how much longer an order takes than with communication placed by time, as a ratio.
+
+    Raises
+    ------
+    InputError
+        If the order hangs.
+    """
+    one, other = (run_lowered(order.label, order.lowered(how), communicators).makespan for how in (lowering, "timed"))
+    return Fraction(one - other, other)

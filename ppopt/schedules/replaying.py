@@ -1,0 +1,115 @@
+"""Replaying given orders: times, an independent check, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from time import perf_counter
+
+from ppopt.process.internal_error import InternalError
+from ppopt.schedules.as_run import Transferred, moved_by_links
+from ppopt.schedules.communicated import Order, communicate
+from ppopt.schedules.schedule import Schedule
+from reports.metrics import measure
+from solver.checker import violations
+from solver.errors import InputError
+from solver.problem import Placed, Problem
+from solver.replay import choose_engine, timeline
+from solver.states import EngineChoice
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.given_order import GivenOrder
+from strategies.problem.dependencies import build_problem, split_as_in
+from strategies.problem.short_blocks import note_on_short_blocks
+
+
+def replay_orders(
+    label: str,
+    pipeline: Pipeline,
+    placement: Placement,
+    orders: Sequence[Sequence[PipelineAction]],
+    engine: EngineChoice,
+    *,
+    notes: Iterable[str] = (),
+    started: float | None = None,
+    check_memory: bool = False,
+    given: GivenOrder | None = None,
+    searched: bool = False,
+) -> Schedule:
+    """Replay given orders: times, check, figures.
+
+    Parameters
+    ----------
+    label : str
+        What the schedule is called.
+    pipeline, placement, orders, engine
+        What is replayed, and how.
+    notes : iterable of str
+        What is known of it already.
+    started : float, optional
+        When the work for it began.
+    check_memory : bool
+        Whether exceeding the memory limit is a fault.
+    given : GivenOrder, optional
+        The file that the orders come from.
+    searched : bool
+        Whether a search found them or begins with them: their communication is then placed by time.
+
+    Raises
+    ------
+    InputError
+        If the orders are not complete or deadlock.
+    InternalError
+        If the independent checker finds fault with the result.
+    """
+    started = perf_counter() if started is None else started
+    problem = build_problem(pipeline, placement, split_as_in(orders))
+    chosen = choose_engine(engine, problem)
+    try:
+        rows = timeline(problem, orders, chosen)
+        unhindered = rows
+        if problem.moves:
+            free = replace(problem, moves={})
+            unhindered = timeline(free, orders)
+    except InputError as error:
+        error.args = (f"{label}: {error}",)
+        raise
+    transfers: Mapping[Op, Transferred] = {}
+    if pipeline.semantics in ("rendezvous", "batched"):
+        order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
+        rows, transfers = communicate(order)
+    elif problem.moves:
+        transfers = moved_by_links(problem, rows)
+    _check(label, problem, rows, check_memory)
+    figures = measure(problem, rows, pipeline.ideal)
+    short = note_on_short_blocks(pipeline, orders)
+    seconds = perf_counter() - started
+    return Schedule(
+        strategy=label,
+        pipeline=pipeline,
+        layout=placement,
+        figures=figures,
+        engine=chosen,
+        seconds=seconds,
+        status="replayed",
+        problem=problem,
+        actions=orders,
+        rows=rows,
+        notes=(*notes, *([] if short is None else [short])),
+        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
+        transfers=transfers,
+        lowered=None if given is None else given.lowered,
+    )
+
+
+def _makespan(problem: Problem, rows: Sequence[Placed]) -> Fraction:
+    return Fraction(max(row.end for row in rows) - min(row.start for row in rows), problem.ticks_per_unit)
+
+
+def _check(label: str, problem: Problem, rows: Sequence[Placed], memory: bool) -> None:
+    """Check the result against the problem; a mere replay may exceed the memory limit, and the figures say so."""
+    found = violations(problem, rows, memory=memory)
+    if found:
+        raise InternalError(f"{label}: the checker found {len(found)} faults, the first: {found[0]}")

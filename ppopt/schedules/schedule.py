@@ -1,0 +1,440 @@
+"""A schedule: orders, the times at which each action starts and ends, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ppopt.process.internal_error import InternalError
+from ppopt.schedules.as_run import Transferred, as_it_ran
+from ppopt.schedules.export import export
+from reports.metrics import Figures
+from reports.numbers import number
+from solver.counted import counted
+from solver.problem import Placed, Problem
+from solver.states import Objective, Source, Status
+from strategies.language.orders import actions_as_text
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.cuts import counts_by_kind
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+from strategies.order_files.schedule_file import Token
+from strategies.problem.search_problem import Allowed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import networkx as nx
+    import pandas as pd
+
+    from reports.content import HeldLayers, Presented, ShownTransfer
+    from reports.idle import Waiting
+    from reports.ladder import Ladder
+    from reports.noise import NoiseFigures
+    from reports.table import Row
+    from solver.bounds.bound import Bound
+    from solver.problem import Action
+
+
+def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> None:
+    """Refuse a result below its proven bound: one of the two is wrong.
+
+    Parameters
+    ----------
+    what : str
+        The result's name.
+    value, proven : Fraction
+        The result and the bound, exact; None if nothing is proven.
+
+    Raises
+    ------
+    InternalError
+        With both values.
+    """
+    if proven is not None and value < proven:
+        raise InternalError(f"{what}: {float(value):.10g} is below the bound {float(proven):.10g}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule:
+    """What `ppopt.evaluate` returns.
+
+    Attributes
+    ----------
+    strategy : str
+        The schedule's name, with its options.
+    pipeline : Pipeline
+        The pipeline as it was run, cut to fit the schedule.
+    layout : Placement
+        Which device holds which stage.
+    figures : Figures
+        All figures; each is also an attribute of the schedule itself.
+    engine : str
+        What computed the times: ``cpsat`` or ``graph``; ``measured`` for those of a trace.
+    seconds : float
+        The time from the pipeline to the checked figures.
+    status : str
+        ``replayed`` for a published schedule; ``optimal`` or ``feasible`` for the result of a search; ``measured`` for
+        a step of a trace.
+    objective : str
+        The quantity that was minimised and that the bound applies to: ``makespan`` or ``span``.
+    bound, gap : float or None
+        A proven lower bound of the objective, and (T − bound) ÷ T, if a bound is known.
+    proven : Fraction or None
+        The bound without rounding. A schedule below it is refused.
+    bound_held_by : Bound or None
+        The argument that proves the bound.
+    allowed : Allowed
+        What its search was allowed to use: ``split_backward`` and ``overlap``. For a given order, what a search may use
+        that it is compared with.
+    interrupted : bool
+        Whether Ctrl-C ended the search.
+    notes : tuple of str
+        Notes for the user about this schedule, e.g. that the model was re-partitioned.
+    problem : Problem
+        The scheduling problem; its keys are `Op`.
+    actions : list of list of (Op or Block)
+        The actions of each device.
+    rows : list of Placed
+        When each operation runs, in exact ticks of 1 / ``problem.ticks_per_unit``.
+    unhindered_makespan : Fraction or None
+        The makespan without waits of transfers, if transfers can wait (``p2p`` is not ``async``).
+    transfers : mapping of Op to Transferred
+        If transfers can wait: when each result moves, by its producer.
+    lowered : list of list of (Op, Block, Aside or None), or None
+        The cells of the schedule's file, if that contains communication.
+    noise : NoiseFigures or None
+        Its makespan with drawn times, if `ppopt.under_noise` drew them.
+    """
+
+    strategy: str
+    pipeline: Pipeline
+    layout: Placement
+    figures: Figures
+    engine: Source
+    seconds: float
+    status: Status
+    problem: Problem
+    actions: Sequence[Sequence[PipelineAction]]
+    rows: Sequence[Placed]
+    objective: Objective = "makespan"
+    proven: Fraction | None = None
+    bound_held_by: Bound | None = None
+    allowed: Allowed = field(default_factory=Allowed)
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    unhindered_makespan: Fraction | None = None
+    transfers: Mapping[Op, Transferred] = field(default_factory=dict)
+    lowered: Sequence[Sequence[Token | None]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.proven is not None:
+            value = self.exact_span if self.objective == "span" else self.exact_makespan
+            refuse_below_bound(self.strategy, value, self.proven)
+
+    @property
+    def communication_share(self) -> float | None:
+        """The relative increase of the makespan due to waiting transfers; None if none can wait (``p2p: async``)."""
+        if self.unhindered_makespan is None:
+            return None
+        return float(self.exact_makespan / self.unhindered_makespan - 1)
+
+    @cached_property
+    def problem_as_run(self) -> Problem:
+        """The problem with the actual lags of transfers, so that waits are explained by them."""
+        return as_it_ran(self.problem, self.rows, self.transfers) if self.transfers else self.problem
+
+    noise: NoiseFigures | None = None
+
+    @property
+    def placement(self) -> str:
+        """The placement's name; ``custom`` for an unusual one."""
+        return self.layout.name
+
+    @property
+    def makespan(self) -> float:
+        """T: the last end minus the first start."""
+        return self.figures.makespan
+
+    @cached_property
+    def exact_makespan(self) -> Fraction:
+        """The makespan without rounding."""
+        ticks = max(row.end for row in self.rows) - min(row.start for row in self.rows)
+        return Fraction(ticks, self.problem.ticks_per_unit)
+
+    @cached_property
+    def exact_span(self) -> Fraction:
+        """The span without rounding."""
+        ends: dict[int, tuple[int, int]] = {}
+        for row in self.rows:
+            first, last = ends.get(row.device, (row.start, row.end))
+            ends[row.device] = min(first, row.start), max(last, row.end)
+        return Fraction(max(last - first for first, last in ends.values()), self.problem.ticks_per_unit)
+
+    @property
+    def span(self) -> float:
+        """S: the longest (last end − first start) of one device."""
+        return self.figures.span
+
+    @property
+    def busy(self) -> tuple[float, ...]:
+        """For each device, the total duration of its actions, a block counted once."""
+        return self.figures.busy
+
+    @property
+    def ideal(self) -> float:
+        """U: all forwards and backwards, un-overlapped, spread evenly over the devices."""
+        return self.figures.ideal
+
+    @property
+    def bubble_ratio(self) -> float:
+        """1 − Σ busy ÷ (devices × T)."""
+        return self.figures.bubble_ratio
+
+    @property
+    def bubble_over_ideal(self) -> float:
+        """(T − U) ÷ U; negative if overlap beats U."""
+        return self.figures.bubble_over_ideal
+
+    @property
+    def span_bubble_ratio(self) -> float:
+        """1 − U ÷ S, the Zero Bubble paper's bubble."""
+        return self.figures.span_bubble_ratio
+
+    @property
+    def peak_memory(self) -> tuple[float, ...]:
+        """For each device, the peak of its activation memory."""
+        return self.figures.peak_memory
+
+    @property
+    def memory_taken(self) -> tuple[Fraction, Fraction]:
+        """The key for comparing the memory of equally short schedules: the largest peak of a device, then their sum."""
+        return max(self.figures.peaks), sum(self.figures.peaks, Fraction(0))
+
+    @property
+    def bound(self) -> float | None:
+        """A proven lower bound of the objective."""
+        return None if self.proven is None else float(self.proven)
+
+    @property
+    def gap(self) -> float | None:
+        """(T − bound) ÷ T, or (S − bound) ÷ S if the span is the objective; None if no bound is known."""
+        return None if self.bound is None else (self.objective_value - self.bound) / self.objective_value
+
+    @property
+    def objective_value(self) -> float:
+        """The makespan, or the span if that is the objective."""
+        return self.span if self.objective == "span" else self.makespan
+
+    @property
+    def limits(self) -> list[float | None]:
+        """The memory limit of each device; None if unlimited."""
+        return [None if limit is None else float(limit) for limit in self.pipeline.limits]
+
+    @property
+    def fits(self) -> bool:
+        """Whether every device keeps its memory limit."""
+        return not self.over_limit
+
+    @property
+    def over_limit(self) -> list[int]:
+        """The devices that hold more than their limit."""
+        return list(self.figures.excesses(self.pipeline.limits))
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search found the schedule; otherwise its order was given."""
+        return self.status in ("optimal", "feasible")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """One row per operation: device, stage, microbatch, op, start, end, block."""
+        from reports.timeline import timeline_frame
+
+        return timeline_frame(self.rows, self.problem.ticks_per_unit)
+
+    @cached_property
+    def orders(self) -> list[list[str]]:
+        """The actions of each device in PyTorch's grammar."""
+        return actions_as_text(self.actions)
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """What the devices wait for, and for how long, in ticks."""
+        from reports.idle import explain_idle
+
+        return explain_idle(self.problem_as_run, self.rows)
+
+    @cached_property
+    def dag(self) -> nx.DiGraph[Action]:
+        """The graph of the fixed order, in ticks.
+
+        Nodes are the actions (`Op` or `Block`) with ``device`` and ``duration``; an edge's ``lag`` is the least time
+        from the end of its tail to the start of its head. The makespan is the longest path.
+        """
+        from solver.order_graph import order_graph
+
+        return order_graph(self.problem, self.actions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, as in ``--format json``."""
+        return {
+            "strategy": self.strategy,
+            "devices": self.pipeline.devices,
+            "stages": self.pipeline.stages,
+            "microbatches": self.pipeline.microbatches,
+            "makespan": self.makespan,
+            "span": self.span,
+            "ideal": self.ideal,
+            "bubble_ratio": self.bubble_ratio,
+            "bubble_over_ideal": self.bubble_over_ideal,
+            "span_bubble_ratio": self.span_bubble_ratio,
+            "peak_memory": list(self.peak_memory),
+            "over_memory_limit": self.over_limit,
+            "objective": self.objective,
+            "bound": self.bound,
+            "gap": self.gap,
+            "status": self.status,
+            "engine": self.engine,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+            **({} if self.noise is None else {"noise": self.noise.to_dict()}),
+        } | self._communication_values()
+
+    def _communication_values(self) -> dict[str, Any]:
+        if self.unhindered_makespan is None:
+            return {}
+        without = float(self.unhindered_makespan)
+        return {"p2p": self.pipeline.semantics, "makespan_async": without, "communication": self.communication_share}
+
+    def export(
+        self,
+        path: str | Path,
+        force_order_only: bool = False,
+        *,
+        lowered: bool = False,
+        unshard: bool = False,
+    ) -> tuple[str, ...]:
+        """Write the order as a file that PyTorch's pipeline runtime loads; see `ppopt.export`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears only when it is complete.
+        force_order_only, lowered, unshard : bool
+            As for `ppopt.export`.
+
+        Returns
+        -------
+        tuple of str
+            Notes on the file.
+
+        Raises
+        ------
+        InputError
+            If the order is bidirectional and the export is not forced, or the file cannot be written.
+        """
+        return export(self, path, force_order_only=force_order_only, lowered=lowered, unshard=unshard)
+
+    def table_row(self) -> Row:
+        """Make the schedule's row of a table."""
+        from reports.table import Row
+
+        pipeline = self.pipeline
+        return Row(
+            self.strategy,
+            (pipeline.devices, pipeline.stages or 0, pipeline.microbatches),
+            self.figures,
+            self.pipeline.limits,
+            self.status,
+            self.objective,
+            self.bound,
+            pipeline.unit or "",
+            self.communication_share,
+        )
+
+    def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:
+        """Make the presentation of the schedule in a report.
+
+        Parameters
+        ----------
+        ladder : Ladder, optional
+            Where its time goes.
+        values : dict, optional
+            Its figures as plain values, if there are more than its own.
+        """
+        from reports.content import Presented
+
+        return Presented(
+            summary=self.table_row(),
+            placement=self.placement,
+            local_stages=self.layout.local_stages,
+            problem=self.problem_as_run,
+            timeline=self.rows,
+            waiting=self.waiting,
+            orders=self.orders,
+            ladder=ladder,
+            searched=self.is_searched,
+            notes=self.notes,
+            transfers=self._shown_transfers(),
+            values=self.to_dict() if values is None else values,
+            cut=tuple(self._held_layers()),
+            noise=self.noise,
+        )
+
+    def _shown_transfers(self) -> list[ShownTransfer]:
+        """List both ends of each transfer, from the time it was ready until the end of its move."""
+        from reports.content import ShownTransfer
+
+        shown: list[ShownTransfer] = []
+        for op, each in self.transfers.items():
+            name = f"{op.stage}{op.kind}{op.microbatch} from device {each.source} to {each.destination}"
+            shown.append(ShownTransfer(each.source, name, each.sendable, each.start, each.end))
+            shown.append(ShownTransfer(each.destination, name, each.receivable, each.start, each.end))
+        return sorted(shown, key=lambda each: (each.device, each.start, each.name))
+
+    def _held_layers(self) -> Iterator[HeldLayers]:
+        """List the layers of each device and stage, with recomputed layers listed separately."""
+        from reports.content import HeldLayers
+
+        pipeline = self.pipeline
+        if pipeline.layers is None or pipeline.layers_per_stage is None:
+            return
+        held = counts_by_kind(pipeline.layers, pipeline.layers_per_stage)
+        for device, local in enumerate(self.layout.local_stages):
+            for stage, _ in local:
+                again = (
+                    pipeline.recomputed_per_stage[stage] if pipeline.recomputed_per_stage else (0,) * len(held[stage])
+                )
+                for kind, count, twice in zip(pipeline.layers.kinds, held[stage], again, strict=True):
+                    for costs, how_many in ((kind.costs, count - twice), (kind.recomputed, twice)):
+                        if costs is not None and how_many:
+                            time = float(how_many * (costs.forward + costs.backward))
+                            static = float(how_many * costs.static)
+                            is_again = costs is not kind.costs
+                            yield HeldLayers(device, stage, kind.name, how_many, is_again, time, static)
+
+    def _repr_html_(self) -> str:
+        """Show the timeline in a notebook as a picture, which needs no network."""
+        from reports.page.notebook import timeline_html
+
+        return timeline_html(self.presented())
+
+    def _repr_mimebundle_(self, **_what: object) -> dict[str, Any]:
+        """Offer a notebook the timeline as a picture, a chart, and text."""
+        from reports.page.notebook import mimebundle
+
+        return mimebundle(self.presented(), repr(self))
+
+    def __repr__(self) -> str:
+        pipeline = self.pipeline
+        unit = f" {pipeline.unit}" if pipeline.unit else ""
+        return (
+            f"<Schedule {self.strategy}: {counted(pipeline.devices, 'device')}, "
+            f"{counted(pipeline.stages or 0, 'stage')}, {counted(pipeline.microbatches, 'microbatch')}, "
+            f"makespan {number(self.makespan)}{unit}, "
+            f"bubble ratio {self.bubble_ratio:.4f}>"
+        )

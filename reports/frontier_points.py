@@ -1,0 +1,241 @@
+"""The memory frontier as a report shows it: its points, its sentence, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from reports.numbers import grouped, number, percent, signed_percent, with_unit
+from reports.table import TIMES, aligned
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """The shortest step found at a memory limit.
+
+    Attributes
+    ----------
+    limit : float
+        The memory that each device may hold.
+    makespan, bound : float
+        The shortest makespan found, and its proven lower bound.
+    memory : float
+        The largest peak of a device in the schedule found.
+    name, placement, status : str
+        The schedule's name, its placement, and whether it is ``optimal`` or ``feasible``.
+    rank : int or None
+        Its rank among the schedules of the report.
+    layers : tuple of int
+        For a model of layers, the number of layers on each stage.
+    """
+
+    limit: float
+    makespan: float
+    bound: float
+    memory: float
+    name: str
+    placement: str
+    status: str
+    rank: int | None = None
+    layers: tuple[int, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """(makespan − bound) ÷ makespan."""
+        return (self.makespan - self.bound) / self.makespan
+
+
+@dataclass(frozen=True)
+class PublishedPoint:
+    """A published schedule.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    memory, makespan : float
+        The largest peak of a device, and the makespan.
+    is_comparable : bool
+        Whether its placement was searched, and it has no blocks that the search could not use. The bound holds only for
+        such schedules.
+    best : float or None
+        The shortest step known for its memory; None if it needs less memory than any limit searched.
+    rank : int or None
+        Its rank among the schedules of the report.
+    """
+
+    name: str
+    memory: float
+    makespan: float
+    is_comparable: bool
+    best: float | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class ShownFrontier:
+    """A whole frontier.
+
+    Attributes
+    ----------
+    points : sequence of FrontierPoint
+        The points, by increasing limit; at least one.
+    published : sequence of PublishedPoint
+        The published schedules, by increasing memory.
+    stairs : sequence of (float, float)
+        Pairs of a memory and the shortest makespan known from that memory on, by increasing memory.
+    bounds : sequence of (float, float)
+        Pairs of a limit and the bound that holds from the previous limit up to it, by increasing limit.
+    top : (float, float)
+        The memory above which more brings nothing, and the makespan there.
+    highest_bound : float
+        The makespan that no schedule beats with any memory.
+    limit : float or None
+        The user's limit.
+    unit : str
+        The unit of time; empty if it has no name.
+    scope : str
+        What bounds and proofs hold for, if not for everything shown.
+    """
+
+    points: Sequence[FrontierPoint]
+    published: Sequence[PublishedPoint]
+    stairs: Sequence[tuple[float, float]]
+    bounds: Sequence[tuple[float, float]]
+    top: tuple[float, float]
+    highest_bound: float
+    limit: float | None = None
+    unit: str = ""
+    scope: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Say where the knee is, what the next step of memory brings, and from where on more brings nothing."""
+        return f"{self._course} Bounds and proofs hold {self.scope}." if self.scope else self._course
+
+    @property
+    def _course(self) -> str:
+        first, last = self.points[0], self.points[-1]
+        if first.makespan == last.makespan:
+            return f"{self._at(first)}{self._beyond(first)}."
+        text = f"From a limit of {grouped(first.limit)} to {grouped(last.limit)} the step falls from "
+        text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
+        parts = []
+        if (bend := knee(self.points)) is not None:
+            share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
+            saving = "possible saving" if self.top[1] <= self.highest_bound else "saving found"
+            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of the {saving}")
+        parts += self._next_steps(bend)
+        told = "; ".join(parts) + self._beyond(last)
+        return f"{text}{told[0].upper()}{told[1:]}."
+
+    def _time(self, value: float) -> str:
+        return with_unit(grouped(value), self.unit)
+
+    def _at(self, point: FrontierPoint) -> str:
+        return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
+
+    def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
+        """Say what the step after the user's limit brings, else the one after the knee, else the first that helps."""
+        falls = (here.limit for here, there in pairwise(self.points) if there.makespan < here.makespan)
+        at = bend.limit if bend is not None else next(falls)
+        if self.limit is not None and self.points[0].limit <= self.limit < self.points[-1].limit:
+            at = max(point.limit for point in self.points if point.limit <= self.limit)
+        place = next(place for place, point in enumerate(self.points) if point.limit == at)
+        if place + 1 == len(self.points):
+            return []
+        here, there = self.points[place], self.points[place + 1]
+        saved = (here.makespan - there.makespan) / here.makespan
+        what = f"{percent(saved)} of each step" if saved else "nothing"
+        return [f"going from {grouped(here.limit)} to {grouped(there.limit)} saves {what}"]
+
+    def _beyond(self, last: FrontierPoint) -> str:
+        """Say what more memory than that of the last point brings."""
+        memory, shortest = self.top
+        if memory > last.limit and shortest < last.makespan:
+            saved = (last.makespan - shortest) / last.makespan
+            return f"; more memory keeps helping, up to {grouped(memory)} ({percent(saved)} of each step)"
+        possible = (last.makespan - self.highest_bound) / last.makespan
+        if possible <= 0:
+            return f"; more than {grouped(memory)} saves nothing, which is proven"
+        return (
+            f"; with more than {grouped(memory)} nothing shorter was found, "
+            f"and at most {percent(possible)} could be saved"
+        )
+
+
+def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:
+    """Find where more memory begins to help less: the point farthest below the line from the first point to the last.
+
+    Both axes are scaled to run from 0 to 1 between these points, so units do not matter.
+
+    Returns
+    -------
+    FrontierPoint or None
+        None if no point lies below that line.
+    """
+    first, last = points[0], points[-1]
+    width, fall = last.limit - first.limit, first.makespan - last.makespan
+    if not width or not fall:
+        return None
+
+    def depth(point: FrontierPoint) -> float:
+        return (first.makespan - point.makespan) / fall - (point.limit - first.limit) / width
+
+    deepest = max(points, key=depth)
+    return deepest if depth(deepest) > 0 else None
+
+
+_TITLES = ("limit", "placement", "makespan", "bound", "gap", "status", "step")
+
+
+def frontier_table(shown: ShownFrontier, width: int | None) -> str:
+    """Write the points and the published schedules as two tables for a terminal.
+
+    Parameters
+    ----------
+    shown : ShownFrontier
+        The frontier.
+    width : int or None
+        The number of columns; None for as many as needed.
+    """
+    cells: list[Sequence[str]] = [("", *_TITLES)]
+    if shown.unit:
+        cells.append(("", *(shown.unit if title in TIMES else "" for title in _TITLES)))
+    bend = knee(shown.points)
+    before: FrontierPoint | None = None
+    for point in shown.points:
+        step = "" if before is None else signed_percent(point.makespan / before.makespan - 1)
+        figures = number(point.makespan), number(point.bound), percent(point.gap)
+        cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
+        before = point
+    note = "step: how the makespan changes from the row above"
+    text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
+    return f"{text}\n\n{_published_table(shown, width)}" if shown.published else text
+
+
+def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
+    """Write the layers of each stage, once for consecutive limits with the same layers."""
+    for layers, same in groupby(points, key=lambda point: point.layers):
+        if layers:
+            limits = ", ".join(number(point.limit) for point in same)
+            yield f"layers per stage at {limits}: {' '.join(map(str, layers))}"
+
+
+def _published_table(shown: ShownFrontier, width: int | None) -> str:
+    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best")]
+    if shown.unit:
+        cells.append(("", "", "", shown.unit, ""))
+    for each in shown.published:
+        over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
+        mark = "" if each.is_comparable else "~"
+        cells.append((mark, each.name, number(each.memory), number(each.makespan), over))
+    lines = [*aligned(cells, width), "over best: how much longer than the best known schedule within that memory"]
+    if any(not each.is_comparable for each in shown.published):
+        lines.append(OTHER_FREEDOM)
+    return "\n".join(lines)
+
+
+OTHER_FREEDOM = "~ on a placement or cut that was not searched, or with blocks that save time (--overlap)"
+"""The meaning of the mark on published schedules that the bounds do not hold for."""

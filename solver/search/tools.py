@@ -1,0 +1,160 @@
+"""The tools of a search, each of which works until a deadline, and their usual order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Literal, TypeAlias
+
+from solver import jit
+from solver.bounds.heads_tails import heads_and_tails
+from solver.bounds.makespan import implied_analysis
+from solver.bounds.memory_edges import memory_edges
+from solver.bounds.relaxation import relaxed_bound
+from solver.budget import LISTS, Phase
+from solver.deadline import OutOfTimeError
+from solver.problem import Key, Orders, Precedence, Problem
+from solver.resolution import Resolution
+from solver.search import annealing
+from solver.search.compiled import CompiledProblem, compile_problem
+from solver.search.cpsat_search import search as search_with_cpsat
+from solver.search.greedy import greedy_schedules
+from solver.search.local_search import NoStartError, improve
+from solver.search.long_search import LongSearch
+from solver.search.state import Search
+from solver.states import Objective
+
+GREEDY_SECONDS, GREEDY_SECONDS_PER_TASK = 1.0, 0.0005
+"""What they need to try every rule once."""
+
+LOCAL_TURN = 5.0
+"""Seconds after which local search continues from what others have found."""
+
+SMALL = 150
+"""Up to this many tasks, CP-SAT has its turn first: it tries everything."""
+
+LARGEST_FOR_CPSAT = 20_000
+"""Above this many tasks, CP-SAT has no turn: its model takes longer to build than it ever gained."""
+
+ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation", "short problems"]
+"""What works on a search: three that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""
+
+
+def usual_tools(problem: Problem, objective: Objective) -> tuple[ToolName, ...]:
+    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
+    if len(problem.tasks) > LARGEST_FOR_CPSAT:
+        return ("local search",)
+    if objective == "span" or len(problem.tasks) <= SMALL:
+        return ("cp-sat", "local search")
+    return ("local search", "relaxation", "local search", "cp-sat")
+
+
+def are_compiled() -> bool:
+    """Return whether the inner loops let others work beside them."""
+    return jit.jitted(annealing, may_compile=False) is not None
+
+
+def list_schedules(search: Search, compiled: CompiledProblem, seed: int, phase: Phase = LISTS) -> None:
+    """Offer a schedule of each rule, as far as there is time."""
+    enough = GREEDY_SECONDS + GREEDY_SECONDS_PER_TASK * len(search.problem.tasks)
+    with search.budget.running(phase, min(enough, phase.within(search.seconds_left))) as deadline:
+        for _, orders in greedy_schedules(compiled, deadline=deadline, seed=seed, stop=search.done):
+            search.offer(orders)
+            if search.done():
+                return
+
+
+def search_locally(search: Search, seed: int, lane: tuple[int, int], long: LongSearch | None) -> None:
+    """Search locally until the search is done: by way of shorter problems where there are any."""
+    with suppress(OutOfTimeError, NoStartError):
+        if long is not None:
+            LongSearch(search, seed, long.starts, long.write, lane).run()
+            return
+        compiled = compile_problem(search.rounded, deadline=search.deadline)
+        while not search.done():
+            known = search.best_so_far()
+            improve(
+                compiled,
+                [] if known is None else [known[1]],
+                target=search.target,
+                deadline=search.until(LOCAL_TURN),
+                stop=search.done,
+                seed=seed,
+                on_solution=search.keep,
+                objective=search.objective,
+            )
+            seed += 1
+
+
+def run_cpsat(search: Search, workers: int, seeds: Iterator[int], deadline: float) -> None:
+    """Look for better schedules and bounds with CP-SAT, and for a proof that no schedule fits the memory."""
+    edges, heads, tails = search.once("windows", partial(_windows, search.rounded), deadline)
+    status = search_with_cpsat(
+        search.rounded,
+        edges=edges,
+        heads=heads,
+        tails=tails,
+        bound=search.target,
+        incumbent=search.best_so_far(),
+        objective=search.objective,
+        deadline=deadline,
+        stop=search.done,
+        workers=workers,
+        seed=next(seeds),
+        on_solution=search.keep,
+        on_bound=search.raise_bound,
+    )
+    search.infeasible |= status == "infeasible" and search.best is None
+
+
+def _windows(problem: Problem, deadline: float) -> tuple[list[Precedence], Mapping[Key, int], Mapping[Key, int]]:
+    """Find the precedences that memory implies, and when each task can run with them."""
+    edges = memory_edges(problem, deadline=deadline)
+    return edges, *heads_and_tails(problem, edges, deadline=deadline)
+
+
+def run_local_search(
+    search: Search, compiled: CompiledProblem, seeds: Iterator[int], deadline: float, start: Orders | None = None
+) -> None:
+    """Improve the best schedule, or one that is given too, by local search."""
+    known = search.best_so_far()
+    starts = [] if known is None else [known[1]]
+    with suppress(NoStartError):
+        improve(
+            compiled,
+            starts if start is None else [*starts, start],
+            target=search.target,
+            deadline=deadline,
+            stop=search.done,
+            seed=next(seeds),
+            on_solution=search.keep,
+            objective=search.objective,
+        )
+
+
+def run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
+    """Raise the bound by an exact relaxation to the device that holds it."""
+    held = search.held_by
+    assert held is not None
+    resolution = Resolution.for_cpsat(search.problem)
+    rounded = resolution.rounded(search.problem)
+    bound = relaxed_bound(
+        rounded,
+        replace(held, value=held.value // resolution.time),
+        deadline=deadline,
+        upper=None if search.best is None else search.best // resolution.time,
+        workers=workers,
+        seed=seed,
+        stop=search.done,
+        found=search.once("analysis", partial(implied_analysis, rounded), deadline),
+    )
+    search.proven(replace(bound, value=resolution.ticks(bound.value, search.objective)))
+
+
+def counted(seed: int) -> Iterator[int]:
+    """Give each turn of a tool another seed, the same in every run."""
+    while True:
+        yield seed
+        seed += 1

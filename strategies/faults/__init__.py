@@ -1,0 +1,1 @@
+"""Faults in orders: missing actions, deadlocks, communication that hangs."""

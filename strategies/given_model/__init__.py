@@ -1,0 +1,1 @@
+"""Cuts a given model to fit a schedule."""

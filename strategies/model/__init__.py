@@ -1,0 +1,1 @@
+"""The model and the machine: devices, stages, layers, costs, memory, communication, placement."""

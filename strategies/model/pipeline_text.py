@@ -1,0 +1,69 @@
+"""A pipeline in two lines: its sizes and its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TypeAlias
+
+from solver.counted import counted
+from strategies.model.numbers import PerStage
+
+Costs: TypeAlias = Mapping[str, PerStage | None]
+
+_LETTERS = {
+    "forward": "F",
+    "backward": "B",
+    "backward_input": "I",
+    "backward_weight": "W",
+    "overlapped_forward_backward": "overlapped block",
+}
+
+
+def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: int | None) -> str:
+    """Write the numbers of devices, stages, microbatches and, if the model has any, layers."""
+    cut = "stages as the schedule needs" if stages is None else counted(stages, "stage")
+    given = "" if layers is None else f", {counted(layers, 'layer')}"
+    return f"{counted(devices, 'device')}, {cut}, {counted(microbatches, 'microbatch')}{given}"
+
+
+def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
+    """Write times and memory as given; values that differ between stages become a range.
+
+    Parameters
+    ----------
+    times, memory : mapping of str to number, tuple or None
+        By the keys of a configuration; None for an absent value.
+    latency : number or tuple
+        The latency of every transfer, or of each.
+    overlap : Fraction or None
+        The fraction of its shorter half that a block saves.
+    unit : str or None
+        The unit of time.
+    """
+    named = [f"{letter} {_amount(value)}" for key, letter in _LETTERS.items() if (value := times[key]) is not None]
+    named.append(f"latency {_amount(latency)}")
+    saved = "" if overlap is None else f"; overlap {_number(overlap)}"
+    return f"{', '.join(named)}{f' {unit}' if unit else ''}{saved}; {', '.join(_memory(memory))}"
+
+
+def _memory(memory: Costs) -> Iterator[str]:
+    activation, held, static, limit = (memory[key] for key in ("activation", "held_for_weight", "static", "limit"))
+    if activation is not None:
+        yield f"activation {_amount(activation)}"
+    if held is not None:
+        yield f"held for weight {_amount(held)}"
+    if static is not None:
+        yield f"static {_amount(static)}"
+    yield "no limit" if limit is None else f"limit {_amount(limit)}"
+
+
+def _amount(value: PerStage) -> str:
+    if not isinstance(value, tuple):
+        return _number(value)
+    low, high = min(value), max(value)
+    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: Fraction) -> str:
+    return str(value) if value.denominator == 1 and value < 10**12 else f"{float(value):.6g}"

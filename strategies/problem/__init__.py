@@ -1,0 +1,1 @@
+"""Writes a pipeline as a scheduling problem."""

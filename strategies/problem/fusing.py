@@ -1,0 +1,159 @@
+"""Which forwards and backwards may share an overlapped block, and how long the block lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import cast
+
+import numpy as np
+
+from solver.exact import common_scale, in_ticks
+from solver.numbered import ClassTable, TaskTable
+from solver.problem import Fusing
+from strategies.model.actions import KINDS, OpNames
+from strategies.model.pipeline import Pipeline
+from strategies.model.placements import Placement
+
+Pair = tuple[int, int]
+"""The stages of a forward and of a backward; each stands for all stages of the same cost."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The forwards and backwards that can share a block, in classes named by their first stage.
+
+    Attributes
+    ----------
+    forwards, backwards : tuple of int
+        For each stage, the class of its forwards and of its backwards.
+    on_devices : tuple of (frozenset, frozenset)
+        The classes of forwards and of backwards on each device.
+    """
+
+    forwards: tuple[int, ...]
+    backwards: tuple[int, ...]
+    on_devices: tuple[tuple[frozenset[int], frozenset[int]], ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
+        """Find the possible halves in a pipeline with a settled number of stages."""
+        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.costs)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.costs)
+        stages = [[each.stage for each in local if each.microbatches] for local in placement.local_stages]
+        on_devices = [
+            (frozenset(forwards[stage] for stage in local), frozenset(backwards[stage] for stage in local))
+            for local in stages
+        ]
+        return cls(forwards, backwards, tuple(on_devices))
+
+    def fusing(self, tasks: TaskTable, second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
+        """Write which operations of a problem may share a block.
+
+        Parameters
+        ----------
+        tasks : TaskTable
+            The operations.
+        second_kind : {"B", "I"}
+            The kind of operation that is a second half.
+        durations : mapping of (int, int) to int
+            The duration of each pair of classes, in ticks.
+        """
+        names = cast("OpNames", tasks.names)
+        stage, kind, _ = names.parts(tasks.codes)
+        halves: list[ClassTable] = []
+        for side, (half, of_stages) in enumerate((("F", self.forwards), (second_kind, self.backwards))):
+            here = np.full((len(self.on_devices), names.stages), -1)
+            for device, classes in enumerate(self.on_devices):
+                here[device] = [each if each in classes[side] else -1 for each in of_stages]
+            halves.append(ClassTable(tasks, np.where(kind == KINDS.index(half), here[tasks.device, stage], -1)))
+        return Fusing(halves[0], halves[1], durations)
+
+
+class PairDurations(Mapping[Pair, int]):
+    """The duration of each block that a device can run, in ticks, computed on demand.
+
+    A device with thousands of stages has millions of pairs, of which an order uses few.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    halves : Halves
+        The possible halves.
+    scale : int
+        The number of ticks in one unit of time; a multiple of `block_scale`.
+    """
+
+    def __init__(self, pipeline: Pipeline, halves: Halves, scale: int) -> None:
+        self.pipeline, self.halves, self.scale = pipeline, halves, scale
+        self.known: dict[Pair, int] = {}
+
+    def __getitem__(self, pair: Pair) -> int:
+        if pair not in self.known:
+            self.known[pair] = in_ticks(self.pipeline.block_duration(*pair), self.scale)
+        return self.known[pair]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(dict.fromkeys(pair for classes in self.halves.on_devices for pair in product(*classes)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def block_scale(pipeline: Pipeline, halves: Halves) -> int:
+    """Return the least number of ticks per unit of time that makes every block, F and B a whole number of ticks.
+
+    A block saves a fraction of its shorter half. So only halves that are the shorter one of some block matter: an F no
+    longer than the longest B on its device, or a B no longer than the longest F.
+    """
+    costs = pipeline.costs
+    if pipeline.times.overlapped_forward_backward is not None:
+        return common_scale(cost.overlapped for cost in costs if cost.overlapped is not None)
+    shorter: set[Fraction] = set()
+    for forwards, backwards in halves.on_devices:
+        here = [costs[stage].forward for stage in forwards]
+        there = [costs[stage].backward for stage in backwards]
+        shorter.update(each for each in here if each <= max(there, default=0))
+        shorter.update(each for each in there if each <= max(here, default=0))
+    whole = [duration for cost in costs for duration in (cost.forward, cost.backward)]
+    return common_scale([*whole, *((pipeline.overlap or 0) * each for each in shorter)])
+
+
+def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> tuple[Halves, frozenset[Pair]]:
+    """Find the blocks that are shorter than their two halves in sequence, and the halves that can be in one.
+
+    No schedule needs other blocks: their halves in sequence take no longer, hold no more, and end no later.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline, with a settled number of stages.
+    placement : Placement
+        Which device holds which stage.
+    split_backward : bool
+        Whether a backward may be I and W if that is shorter than B.
+    """
+    halves = Halves.of(pipeline, placement)
+    saving: set[Pair] = set()
+    on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
+    for classes in halves.on_devices:
+        pairs = [pair for pair in product(*classes) if saves(pipeline, *pair, split_backward=split_backward)]
+        on_devices.append((frozenset(forward for forward, _ in pairs), frozenset(backward for _, backward in pairs)))
+        saving.update(pairs)
+    return Halves(halves.forwards, halves.backwards, tuple(on_devices)), frozenset(saving)
+
+
+def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, *, split_backward: bool) -> bool:
+    """Return whether a block is shorter than its two halves in sequence."""
+    forward = pipeline.costs[forward_stage].forward
+    backward = pipeline.costs[backward_stage].least_backward(split_backward)
+    return pipeline.block_duration(forward_stage, backward_stage) < forward + backward
+
+
+def _classes(values: Iterable[Hashable]) -> tuple[int, ...]:
+    """Name each value by the index of its first occurrence."""
+    first: dict[Hashable, int] = {}
+    return tuple(first.setdefault(value, place) for place, value in enumerate(values))

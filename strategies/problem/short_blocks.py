@@ -1,0 +1,57 @@
+"""Warns of blocks that are shorter than one of their halves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from solver.problem import Block
+from strategies.model.actions import Op, PipelineAction
+from strategies.model.pipeline import Pipeline
+
+_RULES = (
+    "times.overlapped_forward_backward goes by the stage of the forward only; the key overlap (0 to 1) in its place "
+    "goes by both halves"
+)
+
+
+def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineAction]]) -> str | None:
+    """Name the stages with the block that is shortest relative to its longer half alone, if any is shorter than that.
+
+    Blocks can be that short if their durations are given by the forward's stage.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The costs.
+    orders : iterable of iterable of (Op or Block)
+        The actions of each device.
+    """
+    if pipeline.times.overlapped_forward_backward is None:
+        return None
+    blocks = (action for order in orders for action in order if isinstance(action, Block))
+    stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
+    part, forward, backward = min(((_part_of_half(pipeline, *each), *each) for each in stages), default=(1.0, 0, 0))
+    if part >= 1:
+        return None
+    halves = ((pipeline.costs[forward].forward, f"{forward}F"), (pipeline.costs[backward].backward, f"{backward}B"))
+    alone, longer = max(halves)
+    return (
+        f"a block of {forward}F and {backward}B lasts {float(pipeline.block_duration(forward, backward)):g}, but "
+        f"{longer} alone takes {float(alone):g}: {_RULES}"
+    )
+
+
+def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
+    """Yield all notes, but only the first of those on short blocks."""
+    explained = False
+    for note in notes:
+        if not (explained and note.endswith(_RULES)):
+            yield note
+        explained = explained or note.endswith(_RULES)
+
+
+def _part_of_half(pipeline: Pipeline, forward: int, backward: int) -> float:
+    """Return a block's duration divided by that of its longer half."""
+    longer = max(pipeline.costs[forward].forward, pipeline.costs[backward].backward)
+    return float(pipeline.block_duration(forward, backward) / longer)

@@ -1,0 +1,1 @@
+"""Rules that several schedules of the catalogue share."""
