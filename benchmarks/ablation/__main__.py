@@ -57,11 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def compile_all() -> None:
     """Compile all inner loops before any clock runs."""
-    from solver.partitioning.compiling import compiled_loops
-    from solver.search import compile_all as search
+    from solver.search import compile_all as loops
 
-    search.compile_all()
-    compiled_loops(may_compile=True)
+    loops.compile_all()
 
 
 if __name__ == "__main__":

@@ -34,23 +34,38 @@ def constant(value: Any) -> Callable[[Any], Any]:
     return lambda _original: value
 
 
-def twice(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] = always) -> tuple[Switch, Switch]:
-    """Switch an argument off in both assemblies of bounds."""
-    return Switch(f"{MAKESPAN}:{name}", off, counts), Switch(f"{STRETCHED}:{name}", off, counts)
+def assembled(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] = always) -> Switch:
+    """Switch an argument off where bounds are assembled, of whole problems and of the first tasks of long ones."""
+    return Switch(f"{MAKESPAN}:{name}", off, counts)
 
 
 def without(tool: str, least: int = 0) -> Switch:
     """Take a tool of the search away, from problems of more tasks than a number."""
 
     def off(original: Any) -> Any:
-        def tools(problem: Any, *rest: Any) -> tuple[str, ...]:
-            kept = original(problem, *rest)
-            return tuple(each for each in kept if each != tool or len(problem.tasks) <= least)
+        def tools(whole: Any) -> tuple[str, ...]:
+            kept, count = original.fget(whole), len(whole.search.problem.tasks)
+            return tuple(each for each in kept if each != tool or count <= least)
 
-        return tools
+        return property(tools)
 
-    runs = f"{PORTFOLIO}:_run_{tool.replace('-', '').replace(' ', '_')}"
-    return Switch(f"{OPTIMIZE}:_tools", off, lambda _, search, *__, **___: len(search.problem.tasks) > least, runs)
+    runs = f"{PORTFOLIO}:run_{tool.replace('-', '').replace(' ', '_')}"
+    return Switch(f"{ONE}:_Whole.tools", off, lambda _, search, *__, **___: len(search.problem.tasks) > least, runs)
+
+
+def is_of_search(module: Any) -> bool:
+    """Return whether inner loops are not those of cuts, which `solver.jit` compiles, too."""
+    return module.__name__ != f"{SPLITS}.loops"
+
+
+def plain_loops(original: Any) -> Any:
+    """Have no compiled loops of the search."""
+    return lambda module, **how: None if is_of_search(module) else original(module, **how)
+
+
+def plain_replay(original: Any) -> Any:
+    """Replay cuts in plain Python."""
+    return lambda problem, _compiled: original(problem, None)
 
 
 def only_lossless(original: Any) -> Any:
@@ -104,9 +119,10 @@ def by_rows(_original: Any) -> Any:
 def even_only(_original: Any) -> Any:
     """Replay the even start, and go no further."""
     from solver.partitioning.descent import Descent
-    from solver.partitioning.solve import even_start, weights_of
+    from solver.partitioning.solve import weights_of
+    from solver.partitioning.splits import even_start
 
-    def descended(problem: Any, replay: Any, pool: Any, seed: int, _replays: int, _over: Any) -> Any:
+    def descended(problem: Any, replay: Any, pool: Any, seed: int, _replays: int, *_rest: Any) -> Any:
         descent = Descent(problem, replay, pool, seed)
         cuts = even_start(problem, weights_of(problem))
         return descent.judged(descent.place(cuts, np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)))
@@ -129,9 +145,10 @@ def files(folder: str, names: str) -> str:
     return " ".join(f"{folder}/{name}" for name in names.split())
 
 
-BOUNDS, SEARCH, SPLITS, PLANNING = "solver.bounds", "solver.search", "solver.partitioning", "ppopt.planning"
-MAKESPAN, STRETCHED, PORTFOLIO = f"{BOUNDS}.makespan", f"{BOUNDS}.stretched", f"{SEARCH}.portfolio"
-LONG, TREE, OPTIMIZE = f"{SEARCH}.long_search", f"{SPLITS}.tree", "ppopt.optimization.optimize"
+BOUNDS, SEARCH, SPLITS = "solver.bounds", "solver.search", "solver.partitioning"
+PLANNING, CUTTING, OPTIMIZATION = "ppopt.planning", "ppopt.cutting", "ppopt.optimization"
+MAKESPAN, PORTFOLIO, TOOLS = f"{BOUNDS}.makespan", f"{SEARCH}.portfolio", f"{SEARCH}.tools"
+LONG, TREE, ONE = f"{SEARCH}.long_search", f"{SPLITS}.tree", f"{OPTIMIZATION}.one_search"
 
 IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
 IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
@@ -141,10 +158,10 @@ TIED += " " + functions("solver/search/long_search", "Tied _work_on_ends _tied _
 CPSAT = files(
     "solver/search", "cpsat_lane cpsat_model cpsat_search cpsat_solution cpsat_state cpsat_steps cpsat_variants"
 )
-ROUTES = files("solver/search", "long_search stretching lattice steady circle slots turns")
+ROUTES = files("solver/search", "long_search shorter_problems stretching lattice steady circle slots trips")
 PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
 SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
-LINEAR = "ppopt/planning/linear_bound:LinearBound ppopt/planning/partitions:_OnePerDevice solver/bottleneck"
+LINEAR = "ppopt/cutting/linear_bound:LinearBound ppopt/cutting/partitions:_OnePerDevice solver/bottleneck"
 
 # fmt: off
 BASIC = (
@@ -152,21 +169,21 @@ BASIC = (
            Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
-    method("pair", "below-p long linear", "solver/bounds/single_track:thrice_wasted",
-           Switch(f"{BOUNDS}.single_track:Row.thrice_wasted", constant(property(lambda _row: 0)), if_any),
+    method("pair", "below-p long linear", "solver/bounds/single_track:wasted_in_thirds",
+           Switch(f"{BOUNDS}.single_track:Row.wasted_in_thirds", constant(property(lambda _row: 0)), if_any),
            reach="first bound"),
-    method("turns", "below-p long linear", "solver/bounds/turns",
-           Switch(f"{BOUNDS}.turns:Turns.best", gives([]), if_any), reach="first bound"),
-    method("single-track", "below-p long linear", "solver/bounds/single_track solver/bounds/turns",
+    method("slot-turns", "below-p long linear", "solver/bounds/slot_turns",
+           Switch(f"{BOUNDS}.slot_turns:SlotTurns.best", gives([]), if_any), reach="first bound"),
+    method("single-track", "below-p long linear", "solver/bounds/single_track solver/bounds/slot_turns",
            Switch(f"{MAKESPAN}:row_of", gives(None), if_not_none), reach="first bound"),
     method("area", "v interleaved below-p", IN_AREA,
-           *twice("area_bound", gives(0), if_any), *twice("hold_lengths", gives({})), reach="first bound"),
+           assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
     method("passages", "v interleaved long below-p", "solver/bounds/passages solver/bounds/ends",
-           *twice("passage_bounds", empty), reach="first bound"),
+           assembled("passage_bounds", empty), reach="first bound"),
     method("block-area", "fused v", "solver/bounds/block_area",
-           *twice("block_area_bound", gives(None), if_not_none), reach="first bound"),
+           assembled("block_area_bound", gives(None), if_not_none), reach="first bound"),
     method("blocks", "fused v", "solver/bounds/blocks solver/bounds/block_area",
-           *twice("blocks_curve", gives(None), if_not_none), *twice("block_area_bound", gives(None), if_not_none),
+           assembled("blocks_curve", gives(None), if_not_none), assembled("block_area_bound", gives(None), if_not_none),
            reach="first bound"),
     method("pairing-by-smaller", "fused v", "solver/bounds/pairing:_by_smaller",
            Switch(f"{BOUNDS}.pairing:Pairing._by_smaller", constant(lambda pairing: pairing._by_sums()), if_any)),
@@ -180,12 +197,13 @@ BASIC = (
     method("memory-edges", "below-p v linear", "solver/bounds/memory_edges",
            Switch(f"{MAKESPAN}:with_memory_edges", constant(lambda _problem, network, **_: (network, [])),
                   lambda result, *_, **__: bool(result[1])),
-           Switch(f"{PORTFOLIO}:memory_edges", gives([]), if_any), reach="bounds"),
+           Switch(f"{TOOLS}:memory_edges", gives([]), if_any), reach="bounds"),
     method("stretched", "long linear", "solver/bounds/stretched",
-           Switch(f"{MAKESPAN}:bounds_of_long", empty, seen_at=f"{MAKESPAN}:stretched_bound"),
-           Switch(f"{PORTFOLIO}:bounds_of_long", empty, seen_at=f"{MAKESPAN}:stretched_bound")),
+           Switch(f"{MAKESPAN}:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened"),
+           Switch(f"{SEARCH}.first_bounds:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened"),
+           Switch(f"{OPTIMIZATION}.unwritten:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened")),
     method("span-bound", "linear below-p", "solver/bounds/span",
-           Switch("ppopt.optimization.span_bound:span_bound", gives(0))),
+           Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
     method("relaxation", "v uneven fused", "solver/bounds/relaxation", without("relaxation")),
     method("cp-sat-variants", "fused v linear", "solver/search/cpsat_variants",
            Switch(f"{SEARCH}.cpsat_search:variants", only_lossless, lambda kinds, *_, **__: len(kinds) > 1)),
@@ -193,18 +211,19 @@ BASIC = (
     method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),
     method("local-search", "v fused linear", "solver/search/annealing solver/search/local_search",
            without("local search")),
-    method("compiled-loops", "v linear", "solver/search/jit",
-           Switch(f"{SEARCH}.jit:jitted", gives(None), if_not_none)),
+    method("compiled-loops", "v linear", "solver/jit",
+           Switch("solver.jit:jitted", plain_loops,
+                  lambda names, module, **_: names is not None and is_of_search(module))),
     method("joint-moves", "fused v", JOINT,
            Switch(f"{SEARCH}.local_search:JOINT_SHARE", constant(0), lambda _, search, *__, **___: search.has_joint,
                   f"{SEARCH}.local_search:LocalSearch.run_round")),
     method("rules-beyond-12", "interleaved v linear", "solver/search/greedy:_varied",
            Switch(f"{SEARCH}.greedy:_rules", listed_rules, seen_at=f"{SEARCH}.greedy:_varied")),
     method("list-schedules", "interleaved v linear", "solver/search/greedy",
-           Switch(f"{PORTFOLIO}:greedy_schedules", empty), Switch(f"{LONG}:greedy_tokens", empty)),
+           Switch(f"{TOOLS}:greedy_schedules", empty), Switch(f"{LONG}:greedy_tokens", empty)),
     method("tied-copies", "long interleaved", TIED,
            Switch(f"{LONG}:Route.take", gives(None), seen_at=f"{LONG}:LongSearch._work_on_ends")),
-    method("slots", "below-p long linear", "solver/search/slots solver/search/turns",
+    method("slots", "below-p long linear", "solver/search/slots solver/search/trips",
            Switch(f"{LONG}:LongSearch._slot_search", gives(None), if_not_none)),
     method("steady", "long v interleaved", "solver/search/steady solver/search/circle",
            Switch(f"{LONG}:HALVES", constant(()), seen_at=f"{SEARCH}.steady:SteadySearch._annealed"),
@@ -218,9 +237,9 @@ BASIC = (
     method("insert-to-repeat", "long v", "solver/search/long_search:_stretch_longer",
            Switch(f"{LONG}:LongSearch._stretch_longer", gives(None))),
     method("short-problems", "long interleaved", ROUTES,
-           Switch(f"{OPTIMIZE}:long_search_of", gives(None), if_not_none),
+           Switch(f"{ONE}:long_search_of", gives(None), if_not_none),
            Switch(f"{PORTFOLIO}:long_search_of", gives(None), if_not_none),
-           Switch(f"{OPTIMIZE}:_search_ahead", gives(None), if_not_none)),
+           Switch(f"{ONE}:_Whole.search_ahead", gives(None), if_not_none)),
     method("annealing-of-cuts", "plans free-plans", files("solver/partitioning", "annealing loops"),
            Switch(f"{SPLITS}.solve:_limits_bind", gives(False), if_any)),
     method("descent", "plans free-plans", "solver/partitioning/descent",
@@ -230,13 +249,14 @@ BASIC = (
            Switch(f"{TREE}:Tree._shrunk", argument(1))),
     method("tried-branches", "plans free-plans", functions("solver/partitioning/tree", "_best_of _promise _tried"),
            Switch(f"{TREE}:CANDIDATES", constant(1), seen_at=f"{TREE}:Tree._tried")),
-    method("compiled-loops-of-cuts", "plans free-plans", "solver/partitioning/compiling",
-           Switch(f"{SPLITS}.solve:compiled_loops", gives(None), if_not_none)),
+    method("compiled-loops-of-cuts", "plans free-plans", "",
+           Switch(f"{SPLITS}.solve:Replay", plain_replay, lambda replay, *_, **__: replay.compiled is not None)),
     method("linear-bound", "free-plans plans", LINEAR,
            Switch(f"{PLANNING}.free_order:partitions_of", by_rows, if_linear),
-           Switch(f"{PLANNING}.dependent_order:partitions_of", by_rows, if_linear)),
-    method("one-device", "free-plans plans", "ppopt/planning/one_device",
-           Switch(f"{PLANNING}.partitions:_SeveralPerDevice._is_raised", gives(False), if_any)),
+           Switch(f"{PLANNING}.dependent_order:partitions_of", by_rows, if_linear),
+           Switch(f"{CUTTING}.partitions:partitions_of", by_rows, if_linear)),  # `ppopt.cutting.quick` loads it late
+    method("one-device", "free-plans plans", "ppopt/cutting/one_device",
+           Switch(f"{CUTTING}.partitions:_SeveralPerDevice._is_raised", gives(False), if_any)),
     method("bound-of-all-orders", "plans free-plans", "ppopt/planning/dependent_order:bound_of_all_orders",
            Switch(f"{PLANNING}.race:bound_of_all_orders", gives(Fraction(0)))),
     method("cuts-to-begin-with", "plans free-plans", "ppopt/planning/dependent_order:cuts_to_begin_with",

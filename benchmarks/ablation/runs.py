@@ -110,7 +110,7 @@ def _decides_alone(method: Method, baseline: Row) -> bool:
 
 def _at_first_bound(act: Callable[[int], None]) -> AbstractContextManager[Any]:
     """Look at the bound of a search when its tools begin."""
-    import ppopt.optimization.optimize as module
+    import solver.search.portfolio as module
 
     run_tools = module.run_tools
 
@@ -161,7 +161,7 @@ def solve(
 
 def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Row | None = None) -> Row:
     """Run an instance, with a method off, or with nothing off and all methods watched."""
-    import ppopt.optimization.optimize
+    import ppopt.optimization.one_search
     import ppopt.planning.planning
 
     row = Row(*key_of(method, instance, seconds, seed))
@@ -176,7 +176,7 @@ def run(method: str, instance: Instance, seconds: float, seed: int, baseline: Ro
     asked: list[str] = []
     began = time.perf_counter()
     with ExitStack() as stack:  # what shortens no makespan would take time after a proof
-        stack.enter_context(patch.object(ppopt.optimization.optimize, "spare_memory", lambda *_, **__: None))
+        stack.enter_context(patch.object(ppopt.optimization.one_search, "spare_memory", lambda *_, **__: None))
         stack.enter_context(_at_first_bound(look))
         if method == BASELINE:
             used = stack.enter_context(watching(BASIC))
