@@ -1,0 +1,276 @@
+"""What can be switched off: each method with the families that it is for, its files, and its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ablation.switches import Method, Switch, always, if_any, if_not_none, method
+
+MANY = 2000
+"""With more tasks than this, the question is whether CP-SAT is of use at all."""
+
+
+def gives(value: Any) -> Callable[[Any], Any]:
+    """Return the same value whatever is asked."""
+    return lambda _original: lambda *_arguments, **_named: value
+
+
+def empty(_original: Any) -> Callable[..., Iterator[Any]]:
+    """Yield nothing."""
+    return lambda *_arguments, **_named: iter(())
+
+
+def argument(place: int) -> Callable[[Any], Any]:
+    """Return one of the arguments as it is."""
+    return lambda _original: lambda *arguments, **_named: arguments[place]
+
+
+def constant(value: Any) -> Callable[[Any], Any]:
+    """Put another value in the place of a constant."""
+    return lambda _original: value
+
+
+def assembled(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] = always) -> Switch:
+    """Switch an argument off where bounds are assembled, of whole problems and of the first tasks of long ones."""
+    return Switch(f"{MAKESPAN}:{name}", off, counts)
+
+
+def without(tool: str, least: int = 0) -> Switch:
+    """Take a tool of the search away, from problems of more tasks than a number."""
+
+    def off(original: Any) -> Any:
+        def tools(whole: Any) -> tuple[str, ...]:
+            kept, count = original.fget(whole), len(whole.search.problem.tasks)
+            return tuple(each for each in kept if each != tool or count <= least)
+
+        return property(tools)
+
+    runs = f"{PORTFOLIO}:run_{tool.replace('-', '').replace(' ', '_')}"
+    return Switch(f"{ONE}:_Whole.tools", off, lambda _, search, *__, **___: len(search.problem.tasks) > least, runs)
+
+
+def is_of_search(module: Any) -> bool:
+    """Return whether inner loops are not those of cuts, which `solver.jit` compiles, too."""
+    return module.__name__ != f"{SPLITS}.loops"
+
+
+def plain_loops(original: Any) -> Any:
+    """Have no compiled loops of the search."""
+    return lambda module, **how: None if is_of_search(module) else original(module, **how)
+
+
+def plain_replay(original: Any) -> Any:
+    """Replay cuts in plain Python."""
+    return lambda problem, _compiled: original(problem, None)
+
+
+def only_lossless(original: Any) -> Any:
+    """Keep the kind of schedules that allows all."""
+
+    def variants(*arguments: Any) -> list[Any]:
+        kinds = original(*arguments)
+        return [each for each in kinds if each.lossless] or kinds
+
+    return variants
+
+
+def listed_rules(original: Any) -> Any:
+    """Take the rules that are listed, and those for the case that all came to a halt."""
+    from solver.search.greedy import PROVEN_RULES
+
+    def rules(compiled: Any, results: Any, rng: Any) -> Iterator[Any]:
+        for number, rule in enumerate(original(compiled, results, rng)):
+            if number >= len(PROVEN_RULES) and results:
+                return
+            yield rule
+
+    return rules
+
+
+def no_idleness(_original: Any) -> Any:
+    """Return a curve that shows nothing."""
+    from solver.bounds.idle_curves import Curve
+
+    return lambda *_arguments, **_named: Curve(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+
+
+def all_routes(_original: Any) -> Any:
+    """Let all routes go on, each turn as long as if half of them were dropped."""
+
+    def better_half(search: Any) -> list[Any]:
+        kept, search.left = search.left, []
+        search.seconds *= 2
+        return kept
+
+    return better_half
+
+
+def by_rows(_original: Any) -> Any:
+    """List cuts by the rows for any order, on linear placements, too."""
+    from ppopt.cutting.partitions import _SeveralPerDevice
+
+    return lambda pipeline, placement, deadline, **how: _SeveralPerDevice(pipeline, placement, deadline, **how)
+
+
+def even_only(_original: Any) -> Any:
+    """Replay the even start, and go no further."""
+    from solver.partitioning.descent import Descent
+    from solver.partitioning.solve import weights_of
+    from solver.partitioning.splits import even_start
+
+    def descended(problem: Any, replay: Any, pool: Any, seed: int, _replays: int, *_rest: Any) -> Any:
+        descent = Descent(problem, replay, pool, seed)
+        cuts = even_start(problem, weights_of(problem))
+        return descent.judged(descent.place(cuts, np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)))
+
+    return descended
+
+
+def if_linear(cuts: Any, *_arguments: Any, **_named: Any) -> bool:
+    """Say that a call counts if the cuts are those of one stage for each device."""
+    return type(cuts).__name__ == "_OnePerDevice"
+
+
+def functions(file: str, names: str) -> str:
+    """Name some functions of a file."""
+    return " ".join(f"{file}:{name}" for name in names.split())
+
+
+def files(folder: str, names: str) -> str:
+    """Name some files of a folder."""
+    return " ".join(f"{folder}/{name}" for name in names.split())
+
+
+BOUNDS, SEARCH, SPLITS = "solver.bounds", "solver.search", "solver.partitioning"
+PLANNING, CUTTING, OPTIMIZATION = "ppopt.planning", "ppopt.cutting", "ppopt.optimization"
+MAKESPAN, PORTFOLIO, TOOLS = f"{BOUNDS}.makespan", f"{SEARCH}.portfolio", f"{SEARCH}.tools"
+LONG, TREE, ONE = f"{SEARCH}.long_search", f"{SPLITS}.tree", f"{OPTIMIZATION}.one_search"
+
+IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
+IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
+JOINT = functions("solver/search/annealing", "propose_joint nearest join split")
+TIED = functions("solver/search/annealing", "repeats next_of write_copies shift_earlier shift_later shift_copies")
+TIED += " " + functions("solver/search/long_search", "Tied _work_on_ends _tied _stretch_tied")
+CPSAT = files(
+    "solver/search", "cpsat_lane cpsat_model cpsat_search cpsat_solution cpsat_state cpsat_steps cpsat_variants"
+)
+ROUTES = files("solver/search", "long_search shorter_problems stretching lattice steady circle slots trips")
+PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
+SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
+LINEAR = "ppopt/cutting/linear_bound:LinearBound ppopt/cutting/partitions:_OnePerDevice solver/bottleneck"
+
+# fmt: off
+BASIC = (
+    method("jackson", "v uneven linear", "solver/bounds/jackson",
+           Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
+    method("alike", "v below-p interleaved", "solver/bounds/alike",
+           Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
+    method("pair", "below-p long linear", "solver/bounds/single_track:wasted_in_thirds",
+           Switch(f"{BOUNDS}.single_track:Row.wasted_in_thirds", constant(property(lambda _row: 0)), if_any),
+           reach="first bound"),
+    method("slot-turns", "below-p long linear", "solver/bounds/slot_turns",
+           Switch(f"{BOUNDS}.slot_turns:SlotTurns.best", gives([]), if_any), reach="first bound"),
+    method("single-track", "below-p long linear", "solver/bounds/single_track solver/bounds/slot_turns",
+           Switch(f"{MAKESPAN}:row_of", gives(None), if_not_none), reach="first bound"),
+    method("area", "v interleaved below-p", IN_AREA,
+           assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
+    method("passages", "v interleaved long below-p", "solver/bounds/passages solver/bounds/ends",
+           assembled("passage_bounds", empty), reach="first bound"),
+    method("block-area", "fused v", "solver/bounds/block_area",
+           assembled("block_area_bound", gives(None), if_not_none), reach="first bound"),
+    method("blocks", "fused v", "solver/bounds/blocks solver/bounds/block_area",
+           assembled("blocks_curve", gives(None), if_not_none), assembled("block_area_bound", gives(None), if_not_none),
+           reach="first bound"),
+    method("pairing-by-smaller", "fused v", "solver/bounds/pairing:_by_smaller",
+           Switch(f"{BOUNDS}.pairing:Pairing._by_smaller", constant(lambda pairing: pairing._by_sums()), if_any)),
+    method("idle-curves", "v interleaved linear", "solver/bounds/idle_curves",
+           Switch(f"{BOUNDS}.analysis:front_curve", no_idleness), Switch(f"{BOUNDS}.analysis:back_curve", no_idleness),
+           reach="bounds"),
+    method("idle-curves-memory", "v interleaved below-p", IN_CURVES,
+           Switch(f"{BOUNDS}.analysis:make_pool", gives(None), if_not_none), reach="bounds"),
+    method("preceding-work", "uneven v linear", "solver/bounds/preceding_work:raised_heads",
+           Switch(f"{BOUNDS}.analysis:raised_heads", argument(0)), reach="bounds"),
+    method("memory-edges", "below-p v linear", "solver/bounds/memory_edges",
+           Switch(f"{MAKESPAN}:with_memory_edges", constant(lambda _problem, network, **_: (network, [])),
+                  lambda result, *_, **__: bool(result[1])),
+           Switch(f"{TOOLS}:memory_edges", gives([]), if_any), reach="bounds"),
+    method("stretched", "long linear", "solver/bounds/stretched",
+           Switch(f"{MAKESPAN}:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened"),
+           Switch(f"{SEARCH}.first_bounds:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened"),
+           Switch(f"{OPTIMIZATION}.unwritten:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened")),
+    method("span-bound", "linear below-p", "solver/bounds/span",
+           Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
+    method("relaxation", "v uneven fused", "solver/bounds/relaxation", without("relaxation")),
+    method("cp-sat-variants", "fused v linear", "solver/search/cpsat_variants",
+           Switch(f"{SEARCH}.cpsat_search:variants", only_lossless, lambda kinds, *_, **__: len(kinds) > 1)),
+    method("cp-sat-of-many", "v interleaved linear", "", without("cp-sat", MANY)),
+    method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),
+    method("local-search", "v fused linear", "solver/search/annealing solver/search/local_search",
+           without("local search")),
+    method("compiled-loops", "v linear", "solver/jit",
+           Switch("solver.jit:jitted", plain_loops,
+                  lambda names, module, **_: names is not None and is_of_search(module))),
+    method("joint-moves", "fused v", JOINT,
+           Switch(f"{SEARCH}.local_search:JOINT_SHARE", constant(0), lambda _, search, *__, **___: search.has_joint,
+                  f"{SEARCH}.local_search:LocalSearch.run_round")),
+    method("rules-beyond-12", "interleaved v linear", "solver/search/greedy:_varied",
+           Switch(f"{SEARCH}.greedy:_rules", listed_rules, seen_at=f"{SEARCH}.greedy:_varied")),
+    method("list-schedules", "interleaved v linear", "solver/search/greedy",
+           Switch(f"{TOOLS}:greedy_schedules", empty), Switch(f"{LONG}:greedy_tokens", empty)),
+    method("tied-copies", "long interleaved", TIED,
+           Switch(f"{LONG}:Route.take", gives(None), seen_at=f"{LONG}:LongSearch._work_on_ends")),
+    method("slots", "below-p long linear", "solver/search/slots solver/search/trips",
+           Switch(f"{LONG}:LongSearch._slot_search", gives(None), if_not_none)),
+    method("steady", "long v interleaved", "solver/search/steady solver/search/circle",
+           Switch(f"{LONG}:HALVES", constant(()), seen_at=f"{SEARCH}.steady:SteadySearch._annealed"),
+           Switch(f"{LONG}:LongSearch._unroll", gives(None)), Switch(f"{LONG}:LongSearch._inserted", gives([]))),
+    method("insert-sizes", "long v", "",
+           Switch(f"{LONG}:HALVES", constant((3,)), seen_at=f"{LONG}:LongSearch._insert")),
+    method("unrolling", "long v", functions("solver/search/long_search", "_unroll _unrolled"),
+           Switch(f"{LONG}:LongSearch._unroll", gives(None))),
+    method("halving-of-routes", "long v", "solver/search/long_search:_better_half",
+           Switch(f"{LONG}:LongSearch._better_half", all_routes)),
+    method("insert-to-repeat", "long v", "solver/search/long_search:_stretch_longer",
+           Switch(f"{LONG}:LongSearch._stretch_longer", gives(None))),
+    method("short-problems", "long interleaved", ROUTES,
+           Switch(f"{ONE}:long_search_of", gives(None), if_not_none),
+           Switch(f"{PORTFOLIO}:long_search_of", gives(None), if_not_none),
+           Switch(f"{ONE}:_Whole.search_ahead", gives(None), if_not_none)),
+    method("annealing-of-cuts", "plans free-plans", files("solver/partitioning", "annealing loops"),
+           Switch(f"{SPLITS}.solve:_limits_bind", gives(False), if_any)),
+    method("descent", "plans free-plans", "solver/partitioning/descent",
+           Switch(f"{SPLITS}.solve:_descended", even_only)),
+    method("probing", "plans free-plans", PROBING, Switch(f"{TREE}:Tree._probed", argument(1))),
+    method("shrinking", "plans free-plans", SHRINKING,
+           Switch(f"{TREE}:Tree._shrunk", argument(1))),
+    method("tried-branches", "plans free-plans", functions("solver/partitioning/tree", "_best_of _promise _tried"),
+           Switch(f"{TREE}:CANDIDATES", constant(1), seen_at=f"{TREE}:Tree._tried")),
+    method("compiled-loops-of-cuts", "plans free-plans", "",
+           Switch(f"{SPLITS}.solve:Replay", plain_replay, lambda replay, *_, **__: replay.compiled is not None)),
+    method("linear-bound", "free-plans plans", LINEAR,
+           Switch(f"{PLANNING}.free_order:partitions_of", by_rows, if_linear),
+           Switch(f"{PLANNING}.dependent_order:partitions_of", by_rows, if_linear),
+           Switch(f"{CUTTING}.partitions:partitions_of", by_rows, if_linear)),  # `ppopt.cutting.quick` loads it late
+    method("one-device", "free-plans plans", "ppopt/cutting/one_device",
+           Switch(f"{CUTTING}.partitions:_SeveralPerDevice._is_raised", gives(False), if_any)),
+    method("bound-of-all-orders", "plans free-plans", "ppopt/planning/dependent_order:bound_of_all_orders",
+           Switch(f"{PLANNING}.race:bound_of_all_orders", gives(Fraction(0)))),
+    method("cuts-to-begin-with", "plans free-plans", "ppopt/planning/dependent_order:cuts_to_begin_with",
+           Switch(f"{PLANNING}.race:cuts_to_begin_with", empty)),
+    method("cut-and-order-by-turns", "free-plans plans", functions("ppopt/planning/free_order", "_alternate _cut_anew"),
+           Switch(f"{PLANNING}.free_order:FreeOrder._alternate", gives(None))),
+)
+# fmt: on
+
+_NAMED = {each.name: each for each in BASIC}
+TOGETHER = (
+    _NAMED["jackson"] + _NAMED["alike"],
+    _NAMED["area"] + _NAMED["passages"],
+    _NAMED["insert-sizes"] + _NAMED["unrolling"] + _NAMED["halving-of-routes"],
+    _NAMED["linear-bound"] + _NAMED["one-device"],
+)
+METHODS: dict[str, Method] = _NAMED | {each.name: each for each in TOGETHER}
