@@ -19,7 +19,6 @@ from ppopt.memory_frontier.find import _laid
 from ppopt.memory_frontier.job import OverCuts
 from ppopt.memory_frontier.searched_cuts import searched_cuts_of
 from ppopt.optimization.options import SearchOptions
-from reports.page.sentences import winner
 from strategies.model.placements import PLACEMENTS, make_placement
 from tests.brute_force import optimum
 from tests.every_cut import every_cut
@@ -128,7 +127,7 @@ def test_nothing_known_is_shorter_than_the_best_known() -> None:
         assert each.best <= each.makespan
     assert {place for place, each in enumerate(found.published) if each.placement == "linear"} >= found.comparable
     section = found.section()
-    best = winner(section)
+    best = section.winner
     assert best is not None
     assert best.placement == "linear"
 
