@@ -25,6 +25,26 @@ from solver.deadline import OutOfTimeError, check_time, is_over
 from solver.problem import Key, Problem
 from solver.repetition import LONG, Repetition, as_repetition, shortened
 
+ARGUMENTS: Mapping[str, str] = {
+    "path": "the longest chain of operations that wait for one another: for a result, for memory or for their device",
+    "heads and tails": "what must precede and follow one operation: chains of operations that wait for one another, "
+    "and the work and idle time of the devices on the way",
+    "slot turns": "the memory of the device where all work starts: its slots are taken in turn, each turn lasts a "
+    "round trip, and turns make one another wait",
+    "load": "the work of device {device}, with the time before it can start and after it must end",
+    "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
+    "jackson": "the work of device {device} and when each part of it can start and must be done",
+    "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
+    "blocks": "the work of device {device}, less all that overlapping can save",
+    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
+    "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
+    "work": "the work of device {device}",
+    "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
+    "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
+    "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
+}
+"""Every name that the ``piece`` of a `Bound` can have, with the words for it in an explanation."""
+
 PERIODS = (2, 3)
 """So many tasks of each chain for every device show nearly all that the arguments show of long chains."""
 
