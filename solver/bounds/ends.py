@@ -70,8 +70,8 @@ def passage_bounds(
 ) -> Iterator[Bound]:
     """Bound the makespan by the area that holds need on each device, with all that stays free at the ends.
 
-    With blocks the least that passages need is not known from this; see `solver.bounds.block_area` for them. Nothing is
-    said of a problem that does not repeat, or whose durations are too large for 64 bits.
+    Nothing is said of a problem with blocks, which change how much passages need, of one that does not repeat, or of
+    one whose durations are too large for 64 bits.
 
     Parameters
     ----------

@@ -9,8 +9,7 @@ from contextlib import suppress
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, analyse
 from solver.bounds.area import area_bound, hold_lengths
-from solver.bounds.block_area import block_area_bound
-from solver.bounds.blocks import BlocksCurve, blocks_curve
+from solver.bounds.blocks import blocks_bound
 from solver.bounds.bound import Bound, best
 from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import joined
@@ -36,7 +35,6 @@ ARGUMENTS: Mapping[str, str] = {
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
     "blocks": "the work of device {device}, less all that overlapping can save",
-    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
     "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
@@ -215,13 +213,10 @@ def bound_of(
             highest = best(highest, *whole_paths(whole, found, devices, row, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
-    curves = list(_blocks_curves(written, found, devices, deadline))
-    highest = best(highest, *(curve.bound() for curve in curves))
+    highest = best(highest, *_blocks_bounds(written, found, devices, deadline))
     ends = {each.view.device: each.ends for each in devices}
     if not is_over(deadline):
         highest = best(highest, *_area_bounds(written, found, row, highest.value, copies, ends))
-    if written.fusing.firsts and not is_over(deadline):
-        highest = best(highest, block_area_bound(written, found, curves, highest.value, copies, ends))
     return highest
 
 
@@ -254,15 +249,13 @@ def _jackson_bounds(found: Analysis, deadline: float | None) -> Iterator[Bound]:
         yield Bound(jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist()), "jackson", view.device)
 
 
-def _blocks_curves(
+def _blocks_bounds(
     problem: Problem, found: Analysis, devices: Sequence[WholeDevice], deadline: float | None
-) -> Iterator[BlocksCurve]:
+) -> Iterator[Bound | None]:
     for each in devices if problem.fusing.firsts else ():
         if is_over(deadline):
             return
-        curve = blocks_curve(problem, found, each.view, each.left)
-        if curve is not None:
-            yield curve
+        yield blocks_bound(problem, found, each.view, each.left)
 
 
 def _area_bounds(

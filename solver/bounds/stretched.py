@@ -25,8 +25,8 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   written down are taken, and in the last u* only their like are returned, so what is then free counts. What slots waste
   (`area_wasted`) is counted for all jobs. What is served at the ends (`solver.bounds.ends.Ends`) is limited by heads
   and tails, which are those of all.
-- *Blocks.* As in `blocks_curve`, the head of a task that is left out being that of the last of its chain, the tail that
-  of the first; and as in `block_area_bound`, of whose ends the same is true as for the area.
+- *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
+  of the first.
 
 Where nothing is left out, t* and u* are later than everything, and all of it is what the tasks themselves show.
 """

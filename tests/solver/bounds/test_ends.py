@@ -14,8 +14,7 @@ from solver.errors import InfeasibleError
 from solver.problem import Key, Problem
 from solver.repetition import is_regular
 from tests.solver.bounds.exact_optimum import ExactModel
-from tests.solver.bounds.random_problems import random_problem
-from tests.solver.bounds.test_block_area import random_fused_problem
+from tests.solver.bounds.random_problems import random_fused_problem, random_problem
 from tests.solver.bounds.test_bounds import pipeline_problem
 
 Times = dict[Key, int]
