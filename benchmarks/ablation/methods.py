@@ -149,6 +149,7 @@ BOUNDS, SEARCH, SPLITS = "solver.bounds", "solver.search", "solver.partitioning"
 PLANNING, CUTTING, OPTIMIZATION = "ppopt.planning", "ppopt.cutting", "ppopt.optimization"
 MAKESPAN, PORTFOLIO, TOOLS = f"{BOUNDS}.makespan", f"{SEARCH}.portfolio", f"{SEARCH}.tools"
 LONG, TREE, ONE = f"{SEARCH}.long_search", f"{SPLITS}.tree", f"{OPTIMIZATION}.one_search"
+BRANCHING = f"{SPLITS}.branching"
 
 IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
 IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
@@ -244,8 +245,8 @@ BASIC = (
     method("probing", "plans free-plans", PROBING, Switch(f"{TREE}:Tree._probed", argument(1))),
     method("shrinking", "plans free-plans", SHRINKING,
            Switch(f"{TREE}:Tree._shrunk", argument(1))),
-    method("tried-branches", "plans free-plans", functions("solver/partitioning/tree", "_best_of _promise _tried"),
-           Switch(f"{TREE}:CANDIDATES", constant(1), seen_at=f"{TREE}:Tree._tried")),
+    method("tried-branches", "plans free-plans", functions("solver/partitioning/branching", "_best_of _promise _tried"),
+           Switch(f"{BRANCHING}:CANDIDATES", constant(1), seen_at=f"{BRANCHING}:Branching._tried")),
     method("compiled-loops-of-cuts", "plans free-plans", "",
            Switch(f"{SPLITS}.solve:Replay", plain_replay, lambda replay, *_, **__: replay.compiled is not None)),
     method("linear-bound", "free-plans plans", LINEAR,
