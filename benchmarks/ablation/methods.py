@@ -98,17 +98,6 @@ def no_idleness(_original: Any) -> Any:
     return lambda *_arguments, **_named: Curve(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
-def all_routes(_original: Any) -> Any:
-    """Let all routes go on, each turn as long as if half of them were dropped."""
-
-    def better_half(search: Any) -> list[Any]:
-        kept, search.left = search.left, []
-        search.seconds *= 2
-        return kept
-
-    return better_half
-
-
 def by_rows(_original: Any) -> Any:
     """List cuts by the rows for any order, on linear placements, too."""
     from ppopt.cutting.partitions import _SeveralPerDevice
@@ -154,12 +143,10 @@ BRANCHING = f"{SPLITS}.branching"
 IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
 IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
 JOINT = functions("solver/search/annealing", "propose_joint nearest join split")
-TIED = functions("solver/search/annealing", "repeats next_of write_copies shift_earlier shift_later shift_copies")
-TIED += " " + functions("solver/search/long_search", "Tied _work_on_ends _tied _stretch_tied")
 CPSAT = files(
     "solver/search", "cpsat_lane cpsat_model cpsat_search cpsat_solution cpsat_state cpsat_steps cpsat_variants"
 )
-ROUTES = files("solver/search", "long_search shorter_problems stretching lattice steady circle slots trips")
+ROUTES = files("solver/search", "long_search shorter_problems stretching lattice")
 PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
 SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
 LINEAR = "ppopt/cutting/linear_bound:LinearBound ppopt/cutting/partitions:_OnePerDevice solver/bottleneck"
@@ -170,13 +157,6 @@ BASIC = (
            Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
-    method("pair", "below-p long linear", "solver/bounds/single_track:wasted_in_thirds",
-           Switch(f"{BOUNDS}.single_track:Row.wasted_in_thirds", constant(property(lambda _row: 0)), if_any),
-           reach="first bound"),
-    method("slot-turns", "below-p long linear", "solver/bounds/slot_turns",
-           Switch(f"{BOUNDS}.slot_turns:SlotTurns.best", gives([]), if_any), reach="first bound"),
-    method("single-track", "below-p long linear", "solver/bounds/single_track solver/bounds/slot_turns",
-           Switch(f"{MAKESPAN}:row_of", gives(None), if_not_none), reach="first bound"),
     method("area", "v interleaved below-p", IN_AREA,
            assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
     method("passages", "v interleaved long below-p", "solver/bounds/passages solver/bounds/ends",
@@ -219,21 +199,6 @@ BASIC = (
            Switch(f"{SEARCH}.greedy:_rules", listed_rules, seen_at=f"{SEARCH}.greedy:_varied")),
     method("list-schedules", "interleaved v linear", "solver/search/greedy",
            Switch(f"{TOOLS}:greedy_schedules", empty), Switch(f"{LONG}:greedy_tokens", empty)),
-    method("tied-copies", "long interleaved", TIED,
-           Switch(f"{LONG}:Route.take", gives(None), seen_at=f"{LONG}:LongSearch._work_on_ends")),
-    method("slots", "below-p long linear", "solver/search/slots solver/search/trips",
-           Switch(f"{LONG}:LongSearch._slot_search", gives(None), if_not_none)),
-    method("steady", "long v interleaved", "solver/search/steady solver/search/circle",
-           Switch(f"{LONG}:HALVES", constant(()), seen_at=f"{SEARCH}.steady:SteadySearch._annealed"),
-           Switch(f"{LONG}:LongSearch._unroll", gives(None)), Switch(f"{LONG}:LongSearch._inserted", gives([]))),
-    method("insert-sizes", "long v", "",
-           Switch(f"{LONG}:HALVES", constant((3,)), seen_at=f"{LONG}:LongSearch._insert")),
-    method("unrolling", "long v", functions("solver/search/long_search", "_unroll _unrolled"),
-           Switch(f"{LONG}:LongSearch._unroll", gives(None))),
-    method("halving-of-routes", "long v", "solver/search/long_search:_better_half",
-           Switch(f"{LONG}:LongSearch._better_half", all_routes)),
-    method("insert-to-repeat", "long v", "solver/search/long_search:_stretch_longer",
-           Switch(f"{LONG}:LongSearch._stretch_longer", gives(None))),
     method("short-problems", "long interleaved", ROUTES,
            Switch(f"{ONE}:long_search_of", gives(None), if_not_none),
            Switch(f"{PORTFOLIO}:long_search_of", gives(None), if_not_none),
@@ -268,7 +233,6 @@ _NAMED = {each.name: each for each in BASIC}
 TOGETHER = (
     _NAMED["jackson"] + _NAMED["alike"],
     _NAMED["area"] + _NAMED["passages"],
-    _NAMED["insert-sizes"] + _NAMED["unrolling"] + _NAMED["halving-of-routes"],
     _NAMED["linear-bound"] + _NAMED["one-device"],
 )
 METHODS: dict[str, Method] = _NAMED | {each.name: each for each in TOGETHER}

@@ -216,8 +216,6 @@ def _run_in_turns(
         tools["short problems"] = Tool(long.run_until, "short problems")
         long.lane = beside, beside + 1
         names = ["short problems", *names]
-    elif long is not None and not beside:
-        long.look_for_turns()
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.rounded, deadline=search.deadline)
         list_schedules(search, compiled, seed)
