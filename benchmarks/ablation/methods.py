@@ -10,9 +10,6 @@ import numpy as np
 
 from benchmarks.ablation.switches import Method, Switch, always, if_any, if_not_none, method
 
-MANY = 2000
-"""With more tasks than this, the question is whether CP-SAT is of use at all."""
-
 
 def gives(value: Any) -> Callable[[Any], Any]:
     """Return the same value whatever is asked."""
@@ -39,18 +36,14 @@ def assembled(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] 
     return Switch(f"{MAKESPAN}:{name}", off, counts)
 
 
-def without(tool: str, least: int = 0) -> Switch:
-    """Take a tool of the search away, from problems of more tasks than a number."""
+def without(tool: str) -> Switch:
+    """Take a tool of the search away."""
 
     def off(original: Any) -> Any:
-        def tools(whole: Any) -> tuple[str, ...]:
-            kept, count = original.fget(whole), len(whole.search.problem.tasks)
-            return tuple(each for each in kept if each != tool or count <= least)
-
-        return property(tools)
+        return lambda *arguments: tuple(each for each in original(*arguments) if each != tool)
 
     runs = f"{PORTFOLIO}:run_{tool.replace('-', '').replace(' ', '_')}"
-    return Switch(f"{ONE}:_Whole.tools", off, lambda _, search, *__, **___: len(search.problem.tasks) > least, runs)
+    return Switch(f"{ONE}:usual_tools", off, seen_at=runs)
 
 
 def is_of_search(module: Any) -> bool:
@@ -66,16 +59,6 @@ def plain_loops(original: Any) -> Any:
 def plain_replay(original: Any) -> Any:
     """Replay cuts in plain Python."""
     return lambda problem, _compiled: original(problem, None)
-
-
-def only_lossless(original: Any) -> Any:
-    """Keep the kind of schedules that allows all."""
-
-    def variants(*arguments: Any) -> list[Any]:
-        kinds = original(*arguments)
-        return [each for each in kinds if each.lossless] or kinds
-
-    return variants
 
 
 def listed_rules(original: Any) -> Any:
@@ -141,7 +124,6 @@ LONG, TREE, ONE = f"{SEARCH}.long_search", f"{SPLITS}.tree", f"{OPTIMIZATION}.on
 BRANCHING = f"{SPLITS}.branching"
 
 IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
-IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
 JOINT = functions("solver/search/annealing", "propose_joint nearest join split")
 CPSAT = files(
     "solver/search", "cpsat_lane cpsat_model cpsat_search cpsat_solution cpsat_state cpsat_steps cpsat_variants"
@@ -157,10 +139,8 @@ BASIC = (
            Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
-    method("area", "v interleaved below-p", IN_AREA,
+    method("area", "v interleaved below-p", "solver/bounds/area",
            assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
-    method("passages", "v interleaved long below-p", "solver/bounds/passages solver/bounds/ends",
-           assembled("passage_bounds", empty), reach="first bound"),
     method("blocks", "fused v", "solver/bounds/blocks",
            assembled("blocks_bound", gives(None), if_not_none), reach="first bound"),
     method("pairing-by-smaller", "fused v", "solver/bounds/pairing:_by_smaller",
@@ -182,10 +162,6 @@ BASIC = (
            Switch(f"{OPTIMIZATION}.unwritten:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened")),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
-    method("relaxation", "v uneven fused", "solver/bounds/relaxation", without("relaxation")),
-    method("cp-sat-variants", "fused v linear", "solver/search/cpsat_variants",
-           Switch(f"{SEARCH}.cpsat_search:variants", only_lossless, lambda kinds, *_, **__: len(kinds) > 1)),
-    method("cp-sat-of-many", "v interleaved linear", "", without("cp-sat", MANY)),
     method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),
     method("local-search", "v fused linear", "solver/search/annealing solver/search/local_search",
            without("local search")),
@@ -232,7 +208,6 @@ BASIC = (
 _NAMED = {each.name: each for each in BASIC}
 TOGETHER = (
     _NAMED["jackson"] + _NAMED["alike"],
-    _NAMED["area"] + _NAMED["passages"],
     _NAMED["linear-bound"] + _NAMED["one-device"],
 )
 METHODS: dict[str, Method] = _NAMED | {each.name: each for each in TOGETHER}

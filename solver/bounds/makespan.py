@@ -11,7 +11,6 @@ from solver.bounds.analysis import Analysis, analyse
 from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.blocks import blocks_bound
 from solver.bounds.bound import Bound, best
-from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
@@ -32,7 +31,6 @@ ARGUMENTS: Mapping[str, str] = {
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
     "blocks": "the work of device {device}, less all that overlapping can save",
-    "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
@@ -261,4 +259,3 @@ def _area_bounds(
         capacity = problem.capacities[device] or 0
         value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device])
         yield Bound(value, "area", device)
-    yield from passage_bounds(problem, found, known, copies, ends)

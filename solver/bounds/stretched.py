@@ -21,8 +21,7 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   paths from there through the last n tasks, with the tails of these, end at T or before. In the same way the work
   behind a task of the first n raises its tail.
 - *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
-  written down are taken, and in the last u* only their like are returned, so what is then free counts. What is
-  served at the ends (`solver.bounds.ends.Ends`) is limited by heads and tails, which are those of all.
+  written down are taken, and in the last u* only their like are returned, so what is then free counts.
 - *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
   of the first.
 
