@@ -113,7 +113,7 @@ def sorted_actions(pipeline: Pipeline, placement: Placement, orders: Orders) -> 
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the orders do not name every operation exactly once.
     """
@@ -174,7 +174,7 @@ def write_partition(
     InputError
         If pins allow no cut, or the orders are not complete.
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     """
     layers = pipeline.layers
     assert layers is not None

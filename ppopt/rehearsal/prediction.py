@@ -107,7 +107,7 @@ def predict_with_queues(
     Raises
     ------
     InputError
-        If the order hangs; with the circle.
+        If the order hangs; with the cycle.
     """
     started = perf_counter()
     orders, problem = _as_pytorch_runs(schedule, costs)
