@@ -108,7 +108,7 @@ def chain(durations: list[int], devices: list[int]) -> Problem:
 
 
 @pytest.mark.parametrize("engine", ["graph", "cpsat"])
-def test_a_circle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
+def test_a_cycle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
     problem = chain([0, 0, 0, 0], [0, 1, 0, 1])
     assert replay(problem, [[0, 2], [1, 3]], engine) == dict.fromkeys(range(4), 0)
     with pytest.raises(DeadlockError):
