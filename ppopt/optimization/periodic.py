@@ -21,7 +21,7 @@ from solver.problem import Block, tasks_of
 from solver.search.compiled import compile_problem
 from solver.search.long_search import UnwrittenSearch
 from solver.search.state import Progress
-from solver.search.stretching import Runner, orders_of
+from solver.search.string_runner import Runner, orders_of
 from strategies.model.actions import Op, PipelineAction
 from strategies.problem.search_problem import pipeline_actions
 
@@ -47,7 +47,7 @@ class PeriodicSchedule(Schedule):
 
     Of each device's order, a part repeats. ``actions``, ``rows``, ``problem`` and all that is made from them (timeline,
     orders, trace) are those of a short form, with two periods and fewer microbatches; ``figures`` are those of the
-    whole, exactly (see `Runner.whole` in `solver.search.stretching`).
+    whole, exactly (see `Runner.whole` in `solver.search.string_runner`).
 
     Attributes
     ----------

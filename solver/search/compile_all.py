@@ -13,7 +13,7 @@ from solver.problem import Hold, Key, Precedence, Problem, Task
 from solver.search.compiled import compile_problem
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.stretching import Runner
+from solver.search.string_runner import Runner
 
 
 def compile_all() -> None:

@@ -22,7 +22,8 @@ from solver.search.greedy import greedy_tokens
 from solver.search.long_search import LongSearch, is_long, repeats
 from solver.search.portfolio import search
 from solver.search.state import Search, Standing
-from solver.search.stretching import Runner, cuts, is_a_lattice, orders_of, periods
+from solver.search.stretching import cuts, periods
+from solver.search.string_runner import Runner, is_a_lattice, orders_of
 from solver.search.tool_threads import running_in_threads
 from tests.solver.search.search_cases import FUSED, REAL, UNIT, Case, case, faults
 
