@@ -9,7 +9,8 @@ from fractions import Fraction
 from operator import attrgetter
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.cutting.best_cut import plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.partitions import Partitions, partitions_of
 from ppopt.cutting.quick import cut_of_published
 from ppopt.optimization.optimize import optimize
