@@ -9,9 +9,11 @@ from fractions import Fraction
 from operator import attrgetter
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, work_bound
+from ppopt.cutting.best_cut import plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.partitions import Partitions, partitions_of
 from ppopt.cutting.quick import cut_of_published
+from ppopt.cutting.work_bound import work_bound
 from ppopt.optimization.optimize import optimize
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule

@@ -11,7 +11,8 @@ from os import PathLike
 from time import perf_counter
 from typing import Any
 
-from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.best_cut import FixedPlan, plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.order_as_partition import Recompute
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of

@@ -11,7 +11,10 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline
-from ppopt.cutting.fixed_order import FixedPlan, plan_fixed_order, quick_cut, read_order, work_bound
+from ppopt.cutting.best_cut import FixedPlan, plan_fixed_order
+from ppopt.cutting.fixed_order import read_order
+from ppopt.cutting.quick import quick_cut
+from ppopt.cutting.work_bound import work_bound
 from ppopt.schedules.replaying import replay_orders
 from solver.errors import InputError
 from strategies.language.registry import all_strategies
