@@ -37,8 +37,8 @@ class Totals:
 
     def slowed(self, pace: Fraction) -> Totals:
         """Return the costs on a device that takes ``pace`` times as long."""
-        times = (each * pace.numerator // pace.denominator for each in (self.forward, self.to_input, self.to_weight))
-        return Totals(*times, self.activation, self.held, self.static)
+        forward, to_input, to_weight = (int(pace * each) for each in (self.forward, self.to_input, self.to_weight))
+        return Totals(forward, to_input, to_weight, self.activation, self.held, self.static)
 
     def plus(self, other: Totals) -> Totals:
         """Add the costs of other layers."""
