@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ppopt.cutting.linear_bound import Scales, least_overhead, least_totals, scales_of
+from ppopt.cutting.least_costs import Scales, least_overhead, least_totals, scales_of
 from solver.deadline import check_time
 from solver.exact import in_ticks
 from solver.partitioning.greatest_row import Row

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from ppopt.cutting.best_cut import plan_fixed_order
 from ppopt.cutting.fixed_order import FixedOrder
-from ppopt.cutting.partitions import Partitions, partitions_of
+from ppopt.cutting.partitions import Partitions
 from ppopt.cutting.quick import cut_of_published
 from ppopt.cutting.work_bound import work_bound
 from ppopt.optimization.optimize import optimize
@@ -201,7 +201,7 @@ class FreeOrder:
 
     def _cuts(self, deadline: float, *, recompute: bool) -> Partitions:
         options = self.options
-        return partitions_of(
+        return Partitions(
             self.pipeline,
             self.placement,
             deadline,
