@@ -59,7 +59,7 @@ def scales_of(pipeline: Pipeline) -> Scales:
     assert layers is not None
     kinds = [costs for kind in layers.kinds for costs in (kind.costs, kind.recomputed) if costs is not None]
     times = [pace * value for costs in kinds for value in costs[:4] for pace in pipeline.paces]
-    times += pipeline.overheads.values()
+    times += [pipeline.after, *pipeline.overheads.values()]
     amounts = [value for costs in kinds for value in costs[4:]]
     limits = [limit for limit in pipeline.limits if limit is not None]
     return Scales(common_scale([pipeline.least_lag, *times]), common_scale([*limits, *amounts]))
@@ -163,6 +163,7 @@ class LinearBound:
         ]
         self.before = list(accumulate(each, Totals.plus, initial=Totals()))
         self.overhead = least_overhead(pipeline, self.scales, split_backward=split_backward)
+        self.after = in_ticks(pipeline.after, self.scales.time)
         self.paces = [pipeline.pace(device) for device in range(pipeline.devices)]
 
     @property
@@ -195,7 +196,7 @@ class LinearBound:
         room = None if limit is None else limit - own.static
         if room is not None and room < own.activation:
             return None
-        return max(self._bounds(device, start, stop, own, room))
+        return max(self._bounds(device, start, stop, own, room)) + self.after
 
     def _may_hold(self, device: int, start: int, stop: int) -> bool:
         if start == stop:
