@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
@@ -37,8 +37,13 @@ class Totals:
 
     def slowed(self, pace: Fraction) -> Totals:
         """Return the costs on a device that takes ``pace`` times as long."""
-        times = (each * pace.numerator // pace.denominator for each in (self.forward, self.to_input, self.to_weight))
-        return Totals(*times, self.activation, self.held, self.static)
+        slow, fast = pace.numerator, pace.denominator
+        return replace(
+            self,
+            forward=self.forward * slow // fast,
+            to_input=self.to_input * slow // fast,
+            to_weight=self.to_weight * slow // fast,
+        )
 
     def plus(self, other: Totals) -> Totals:
         """Add the costs of other layers."""
