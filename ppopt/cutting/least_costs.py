@@ -57,7 +57,7 @@ def scales_of(pipeline: Pipeline) -> Scales:
     assert layers is not None
     kinds = [costs for kind in layers.kinds for costs in (kind.costs, kind.recomputed) if costs is not None]
     times = [pace * value for costs in kinds for value in costs[:4] for pace in pipeline.paces]
-    times += pipeline.overheads.values()
+    times += [pipeline.after, *pipeline.overheads.values()]
     amounts = [value for costs in kinds for value in costs[4:]]
     limits = [limit for limit in pipeline.limits if limit is not None]
     return Scales(common_scale([pipeline.least_lag, *times]), common_scale([*limits, *amounts]))
