@@ -3,8 +3,8 @@
 - `make test` runs all tests but `slow` ones, with a fifth of the examples of each property and the first case of each
   `exhaustive` family; `make test-slow` runs the rest, with all examples.
 - If CI sets PPOPT_NO_SKIP, a skipped test fails: everything that a test needs must be installed.
-- Coverage is not measured in slow tests, and only in the first few cases of tests with many: it would take two or
-  three times as long and find no further line.
+- Coverage is counted over both. It is not measured in `slow` tests, and only in the first few cases of tests with
+  many: it would take two or three times as long and find no further line.
 - Before several processes share the tests, all inner loops are compiled once.
 """
 
@@ -41,10 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
-        if cases[test] > 1 and item.get_closest_marker("exhaustive"):
-            item.add_marker(pytest.mark.slow)
         if cases[test] > MEASURED_CASES or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.no_cover)
+        if cases[test] > 1 and item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(hookwrapper=True)

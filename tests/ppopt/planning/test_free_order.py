@@ -119,6 +119,7 @@ def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> 
         assert max(v for v in values if v is not None) <= value * bound.scales.time
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES[2:])
 def test_the_bound_of_a_device_is_not_above_that_of_the_whole(

@@ -31,6 +31,7 @@ def quick(problem: Problem) -> int | None:
         return None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
@@ -63,19 +64,22 @@ def test_nor_anywhere_else(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
-@pytest.mark.parametrize("seed", range(300, 330))
-def test_no_schedule_is_shorter_than_the_relaxed_bound(seed: int) -> None:
-    problem, text = random_problem(seed)
-    try:
-        known = makespan_bound(problem)
-    except InfeasibleError:
-        return
-    raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 0.5)
-    assert known.value <= raised.value, text
-    assert not ExactModel(problem).is_shorter_than(raised.value, 0.3), text
+@pytest.mark.parametrize("first", range(300, 330, 5))
+def test_no_schedule_is_shorter_than_the_relaxed_bound(first: int) -> None:
+    for seed in range(first, first + 5):
+        problem, text = random_problem(seed)
+        try:
+            known = makespan_bound(problem)
+        except InfeasibleError:
+            continue
+        raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 0.5)
+        assert known.value <= raised.value, text
+        assert not ExactModel(problem).is_shorter_than(raised.value, 0.3), text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
@@ -258,6 +262,6 @@ def test_a_deadline_in_the_past_leaves_a_true_bound() -> None:
 
 def test_a_caller_stops_the_relaxation() -> None:
     problem = pipeline_problem("v", 8, 16, (185, 181, 93), 4)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     relaxed_bound(problem, Bound(1, "load"), deadline=start + 60, stop=lambda: time.perf_counter() > start + 0.5)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - used < 30

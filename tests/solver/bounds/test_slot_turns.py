@@ -104,6 +104,7 @@ def random_turns(seed: int, uneven: int = 0) -> tuple[Row, int]:
     return row, draw.randint(2 * live, 3 * live + 1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("uneven", [0, 2])
 def test_no_slots_waste_less(uneven: int) -> None:
     raised = 0
@@ -116,6 +117,7 @@ def test_no_slots_waste_less(uneven: int) -> None:
     assert raised > 8
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("preceded", [False, True])
 def test_no_slots_waste_less_on_average(preceded: bool) -> None:
     """This holds with turns before them, too, and if the mean of fewer slots is carried over to all."""

@@ -64,6 +64,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 def test_strings_run_as_orders_do(kind: str, loops: bool) -> None:
     tried = case_of(kind, 12)
@@ -218,6 +219,7 @@ def test_a_steady_state_is_inserted_where_a_schedule_stands(kind: str, loops: bo
     check(case_of(kind, 18), compiled, tokens, runner.makespan(tokens))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["linear", "v", "bidirectional"])
 def test_a_long_problem_is_searched_by_way_of_short_ones(kind: str) -> None:
     tried = case_of(kind, 48)
@@ -231,7 +233,8 @@ def test_a_long_problem_is_searched_by_way_of_short_ones(kind: str) -> None:
     assert found.bound <= found.best
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("workers", [2, 1, 4])
 def test_the_tools_work_side_by_side(workers: int) -> None:
     problem = problem_of("v", 12)
     found = search(problem, seconds=1.5, workers=workers)
@@ -271,6 +274,7 @@ def test_what_does_not_repeat_is_searched_as_a_whole() -> None:
     assert not repeats(replace(problem, chains=problem.chains[1:]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [1, 2])
 def test_some_copies_show_all(kind: str, more: int, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
