@@ -148,7 +148,7 @@ def test_at_first_as_little_is_recomputed_as_the_memory_asks_for() -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("name", first_of_each_schedule())
+@pytest.mark.parametrize("name", list(first_of_each_schedule()))
 def test_known_answers(name: str) -> None:
     instance = INSTANCES[name]
     plan = planned(instance, 120)
