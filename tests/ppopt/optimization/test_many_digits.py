@@ -95,6 +95,7 @@ def drawn(seed: int) -> tuple[dict[str, Any], str]:
     return costs, placement
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_what_is_proven_is_so(seed: int) -> None:
     mapping, placement = drawn(seed)

@@ -41,6 +41,7 @@ def made_or_none(pipeline: Pipeline, name: str, **options: int) -> Schedule | No
         return None
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("placement", STAGES)
 @pytest.mark.parametrize(("split", "overlap"), [(True, True), (True, False), (False, True)])
 def test_every_published_schedule_is_a_start_as_good_as_itself(placement: str, split: bool, overlap: bool) -> None:
@@ -86,6 +87,7 @@ def test_where_the_default_deadlocks_the_first_proposal_that_runs_stands_in_for_
     assert all(made.makespan <= schedule.makespan for schedule in beside)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("latency", [0, 3, 10])
 @pytest.mark.parametrize("m", [12, 22])
 def test_with_time_no_proposed_option_is_better(

@@ -52,7 +52,7 @@ def told(plan: Plan, begin: str) -> float | None:
     return float(number[1].replace(",", ""))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 @pytest.mark.parametrize(("name", "limit", "empty"), [("1f1b", 22, True), ("interleaved", 40, False)])
 def test_what_a_plan_is_compared_with_is_a_cut_as_it_runs(
@@ -140,7 +140,7 @@ def test_without_a_limit_nothing_is_said_of_what_fits(monkeypatch: pytest.Monkey
     assert all(each.reason.startswith("no cut that fits was found") for each in limited.unplanned)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
 def test_costs_of_sixteen_digits_are_planned_where_transfers_wait(waiting: dict[str, Any], name: str) -> None:

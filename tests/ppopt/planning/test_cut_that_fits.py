@@ -88,7 +88,7 @@ def _drawn(draw: Random, devices: int, stages: int, *, digits: bool) -> list[dic
     return kinds
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("digits", [False, True])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("in_time", [True, False])

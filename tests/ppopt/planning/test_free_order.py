@@ -102,6 +102,7 @@ def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
     assert found.is_infeasible == (not best)
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> None:
     """It is not above the bound of the whole cut: both are true, and the slice knows less."""
@@ -119,7 +120,7 @@ def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> 
         assert max(v for v in values if v is not None) <= value * bound.scales.time
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES[2:])
 def test_the_bound_of_a_device_is_not_above_that_of_the_whole(

@@ -31,7 +31,7 @@ def quick(problem: Problem) -> int | None:
         return None
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
@@ -64,7 +64,7 @@ def test_nor_anywhere_else(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("first", range(300, 330, 5))
 def test_no_schedule_is_shorter_than_the_relaxed_bound(first: int) -> None:
@@ -215,6 +215,7 @@ def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency
     return best
 
 
+@pytest.mark.exhaustive(6)
 @pytest.mark.parametrize("cap", [4, 5, 6, 8, 10, 16])
 @pytest.mark.parametrize("times", [(1, 1, 1), (185, 181, 93), (2, 3, 1)])
 @pytest.mark.parametrize("latency", [0, 20])

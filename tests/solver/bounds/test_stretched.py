@@ -71,6 +71,7 @@ def test_no_schedule_is_shorter(block: int) -> None:
             assert not ExactModel(problem).is_shorter_than(value, 0.2), f"{size} of {text}"
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("seed", range(1000, 1020))
 def test_nor_is_it_above_the_bound_of_the_whole_or_a_schedule(seed: int) -> None:
     problem, text = random_long_problem(seed, 14)

@@ -131,7 +131,7 @@ SMALL = [
 ]
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize(("placement", "devices", "microbatches", "times", "more"), SMALL)

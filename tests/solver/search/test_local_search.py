@@ -33,7 +33,7 @@ def greedy(name: str) -> tuple[int, list[list[Action]]]:
     return next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 1))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", CASES)
 def test_every_schedule_told_of_is_valid(name: str) -> None:

@@ -64,7 +64,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_strings_run_as_orders_do(kind: str, loops: bool) -> None:
     tried = case_of(kind, 12)
@@ -92,6 +92,7 @@ def test_strings_that_wait_for_each_other_are_found_out(loops: bool) -> None:
     assert runner.makespan([[0, 2, 0, 2], [1, 3, 1, 3]]) == 4
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
 @pytest.mark.parametrize("more", [1, 15])
 def test_a_part_is_repeated_exactly(kind: str, more: int, loops: bool) -> None:
@@ -186,6 +187,7 @@ def test_a_cut_part_has_as_much_of_every_chain() -> None:
             assert all(count[chain] == 2 for chain in compiled.local_chains[device])
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved", "linear, part returned early"])
 def test_a_steady_state_keeps_all_rules(kind: str, loops: bool) -> None:
     compiled = compile_problem(problem_of(kind, 12))
@@ -274,7 +276,7 @@ def test_what_does_not_repeat_is_searched_as_a_whole() -> None:
     assert not repeats(replace(problem, chains=problem.chains[1:]))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [1, 2])
 def test_some_copies_show_all(kind: str, more: int, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:

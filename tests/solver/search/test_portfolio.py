@@ -72,6 +72,7 @@ def test_a_bound_and_an_order_of_tools_are_handed_in() -> None:
     assert (again.status, again.orders) == ("optimal", found.orders)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize("seed", range(4))

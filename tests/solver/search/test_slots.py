@@ -144,6 +144,7 @@ def test_nearly_all_late_tasks_find_a_gap() -> None:
     assert missing.count(0) > 0.8 * len(missing) > 20
 
 
+@pytest.mark.exhaustive(8)
 @pytest.mark.parametrize("number", range(20))
 def test_a_steady_state_keeps_all_rules(number: int, loops: bool) -> None:
     rng = random.Random(number)
@@ -166,6 +167,7 @@ def test_compiled_or_not_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert first == second
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("number", range(8))
 def test_the_least_period_is_that_of_the_longest_circle(number: int, loops: bool) -> None:
     """With this period no cycle is longer than its periods; with one tick less, some cycle is (checked by networkx)."""
@@ -212,6 +214,7 @@ def test_the_period_is_the_least_that_is_known(devices: int, limit: int, period:
     assert min(turned.steady.period for turned in found) == period
 
 
+@pytest.mark.exhaustive(10)
 @pytest.mark.parametrize("number", range(25))
 def test_schedules_are_whole_and_keep_all_rules(number: int, loops: bool) -> None:
     rng = random.Random(number)
