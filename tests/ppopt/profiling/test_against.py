@@ -13,7 +13,7 @@ from ppopt.commands.pages import write_against
 from ppopt.profiling.against import hold_against
 from ppopt.profiling.measurement import MeasuredAction
 from tests.evaluated import UNIT, evaluated, pipeline
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 COSTS = pipeline(4, 8, p2p_latency=0.5, memory={"limit": 4})
 
@@ -141,7 +141,7 @@ def test_the_command_shows_both_and_names_the_differences(tmp_path: Path) -> Non
     run, page = tmp_path / "run.json", tmp_path / "page.html"
     costs = ["--devices", "4", "--microbatches", "8", "--p2p-latency", "0.5"]
     rehearsed(evaluate(pipeline(4, 8, p2p_latency=0.5), "zb-h1"), run)
-    result = run_ppopt("evaluate", "zb-h1", *costs, "--against", str(run), "--report", str(page))
+    result = call_ppopt("evaluate", "zb-h1", *costs, "--against", str(run), "--report", str(page))
     assert result.returncode == 0, result.stderr
     assert "zb-h1 (measured)" in result.stdout
     assert "The step takes" in result.stdout
@@ -161,7 +161,7 @@ def test_the_command_shows_both_and_names_the_differences(tmp_path: Path) -> Non
 )
 def test_what_does_not_go_together_is_told_in_a_line(arguments: list[str], told: str, tmp_path: Path) -> None:
     rehearsed(evaluate(pipeline(4, 8, p2p_latency=0.5), "zb-h1"), tmp_path / "run.json")
-    result = run_ppopt("evaluate", *arguments, cwd=tmp_path)
+    result = call_ppopt("evaluate", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(told)
     assert "Traceback" not in result.stderr

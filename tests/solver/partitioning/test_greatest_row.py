@@ -80,6 +80,7 @@ def solved(master: GreatestRow, **options: int):
     return master.solve(perf_counter() + 60, **options)
 
 
+@pytest.mark.exhaustive(16)
 @pytest.mark.parametrize(("seed", "parts"), [*((seed, 1) for seed in range(60)), *((seed, 2) for seed in range(20))])
 def test_the_least_greatest_row_is_that_of_all_splits(seed: int, parts: int) -> None:
     drawn = draw(seed, parts)
@@ -95,6 +96,7 @@ def test_the_least_greatest_row_is_that_of_all_splits(seed: int, parts: int) -> 
     assert solved(master, below=min(values)).status == "infeasible"
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("seed", range(20))
 def test_cuts_come_in_the_order_of_their_least_row(seed: int) -> None:
     drawn = draw(1000 + seed)
