@@ -32,7 +32,7 @@ def profile(
     """Derive costs from traces of a real run.
 
     TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
-    or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
+    logs of Primus, or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
     from ppopt.process.whole_files import check_outputs
 

@@ -119,8 +119,8 @@ def profile(paths: Paths, *, skip: int | None = None) -> Profile:
     Parameters
     ----------
     paths : path or iterable of paths
-        Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, or the output of
-        ``ppopt rehearse``.
+        Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, logs of Primus,
+        or the output of ``ppopt rehearse``.
     skip : int or None
         The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
