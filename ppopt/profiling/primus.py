@@ -232,7 +232,8 @@ def _chunks_by_warmup(logs: Sequence[_Log]) -> int:
 
 def _whole(log: _Log) -> list[_Ran]:
     """Return the longest iteration, in order of time."""
-    return sorted(max(log.iterations.values(), key=len), key=lambda one: (one.start, one.end))
+    longest = max(log.iterations, key=lambda number: len(log.iterations[number]))
+    return sorted(log.iterations[longest], key=lambda one: (one.start, one.end))
 
 
 def _warmup(log: _Log) -> int:

@@ -59,7 +59,7 @@ def test_sizes_placement_order_and_times_of_a_real_run(run: Path, config: bool) 
         for number in range(2, 21)
         for start, end in zip(events[str(number)]["fwd_start"], events[str(number)]["fwd_end"], strict=True)
     ]
-    assert float(profile.pipeline.costs[7].forward) == pytest.approx(median(forwards), rel=1e-5)
+    assert float(profile.pipeline.work[7].forward) == pytest.approx(median(forwards), rel=1e-5)
     totals = [each["total"] for each in list(json.loads((run / "pp_rank_0.json").read_text()).values())[1:]]
     assert profile.step_time == pytest.approx(median(totals), rel=1e-3)
     assert {key: len(each) for key, each in profile.spreads.items()} == {"forward": 8, "backward": 8}
