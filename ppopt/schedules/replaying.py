@@ -10,7 +10,7 @@ from time import perf_counter
 from ppopt.process.internal_error import InternalError
 from ppopt.schedules.as_run import Transferred, moved_by_links
 from ppopt.schedules.communicated import Order, communicate
-from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
@@ -83,7 +83,7 @@ def replay_orders(
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal)
+    figures = measure(problem, rows, pipeline.ideal, overhead_in_ticks(pipeline, problem, orders))
     short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
