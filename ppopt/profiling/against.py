@@ -68,11 +68,11 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     _check_same_order(predicted, actions)
     problem = _with_finer_ticks(predicted.problem)
     overhead = {kind: each * MILLISECONDS[unit] for kind, each in _configured(predicted.pipeline).items()}
-    rows = _rows(actions, problem.ticks_per_unit / MILLISECONDS[unit], overhead)
+    rows, begins = _rows(actions, problem.ticks_per_unit / MILLISECONDS[unit], overhead)
     measured = replace(
         predicted,
         strategy=f"{predicted.strategy} (measured)",
-        figures=measure(problem, rows, predicted.pipeline.ideal),
+        figures=measure(problem, rows, predicted.pipeline.ideal, begins),
         engine="measured",
         status="measured",
         problem=problem,
@@ -155,23 +155,29 @@ def _with_finer_ticks(problem: Problem) -> Problem:
     )
 
 
-def _rows(actions: Sequence[MeasuredAction], ticks: float, overhead: Mapping[str, float]) -> list[Placed]:
+def _rows(
+    actions: Sequence[MeasuredAction], ticks: float, overhead: Mapping[str, float]
+) -> tuple[list[Placed], list[int]]:
     """Place the actions from time 0 on; shift any that overlap on a device, except the halves of a block.
 
-    As in a replay, an action begins with its overhead, as far as its device did nothing before it.
+    As in a replay, an action begins with its overhead, as far as its device did nothing before it. The second list
+    has the sum of that for each device, in ticks.
     """
     first = min(each.start - overhead[each.kind] for each in actions)
     rows: list[Placed] = []
+    begins = [0] * (1 + max(each.device for each in actions))
     ends: dict[int, int] = defaultdict(int)
     for number, halves in enumerate(_as_they_ran(actions)):
         device = halves[0].device
-        begin = min(each.start for each in halves) - overhead[halves[0].kind]
+        works = min(each.start for each in halves)
+        begin = works - overhead[halves[0].kind]
         start = max(ends[device], round((begin - first) * ticks))
+        begins[device] += max(0, round((works - first) * ticks) - start)
         end = max(start + 1, round((max(each.end for each in halves) - first) * ticks))
         ends[device] = end
         block = number if len(halves) > 1 else None
         rows += [Placed(Op(each.stage, each.kind, each.microbatch), device, start, end, block) for each in halves]
-    return rows
+    return rows, begins
 
 
 def _as_they_ran(actions: Sequence[MeasuredAction]) -> list[list[MeasuredAction]]:
