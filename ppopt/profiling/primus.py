@@ -88,8 +88,11 @@ def read_primus_logs(files: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Rec
             f"{in_one_line(files[0][0])}: is Primus' config.json; give the pp_rank_*.json beside it as well"
         )
     logs.sort(key=lambda log: log.rank)
+    if sizes.pp_size:
+        _refuse_missing_ranks(logs, sizes.pp_size, "pp_size in config.json is")
     chunks = _count_chunks(logs, sizes)
-    _refuse_missing_ranks(logs, sizes, chunks)
+    if not sizes.pp_size:
+        _refuse_missing_ranks(logs, _ranks_by_warmup(logs, chunks), "the number of ranks in these logs is")
     _refuse_uneven(logs)
     begins = _begins(logs)
     stage_of = _stages(logs, chunks)
@@ -246,24 +249,27 @@ def _counts(log: _Log) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in "FBIW"}
 
 
-def _refuse_missing_ranks(logs: Sequence[_Log], sizes: _Sizes, chunks: int) -> None:
+def _ranks_by_warmup(logs: Sequence[_Log], chunks: int) -> int:
+    """Infer the number of ranks: in 1F1B, rank r begins with p − r forwards; for others, trust the files."""
+    last = logs[-1]
+    names_chunks = any(one.chunk is not None for one in _whole(last))
+    is_cut_short = _warmup(last) == _counts(last)["F"]
+    return last.rank + (1 if chunks > 1 or names_chunks or is_cut_short else _warmup(last))
+
+
+def _refuse_missing_ranks(logs: Sequence[_Log], ranks: int, why: str) -> None:
     have = {log.rank for log in logs}
-    inferred = 1 + max(have)
-    names_chunks = any(one.chunk is not None for one in _whole(logs[-1]))
-    if chunks == 1 and not names_chunks and _warmup(logs[-1]) < _counts(logs[-1])["F"]:
-        inferred = max(have) + _warmup(logs[-1])  # 1F1B: rank r begins with p − r forwards
-    ranks = sizes.pp_size or inferred
     missing = [rank for rank in range(ranks) if rank not in have]
     folder = Path(logs[0].path).parent
     if missing:
         names = ", ".join(f"pp_rank_{rank}.json" for rank in missing[:8]) + (" …" if len(missing) > 8 else "")
         verb = "is" if len(missing) == 1 else "are"
-        why = f"pp_size in config.json is {ranks}" if sizes.pp_size else f"the other logs are of {ranks} ranks"
-        raise InputError(f"{in_one_line(folder)}: {names} {verb} missing: {why}; add the logs of all pipeline ranks")
+        raise InputError(
+            f"{in_one_line(folder)}: {names} {verb} missing: {why} {ranks}; add the logs of all pipeline ranks"
+        )
     if max(have) >= ranks:
         raise InputError(
-            f"{in_one_line(logs[-1].path)}: is from rank {max(have)}, but pp_size in config.json is {ranks}; give the "
-            "files of one run"
+            f"{in_one_line(logs[-1].path)}: is from rank {max(have)}, but {why} {ranks}; give the files of one run"
         )
 
 

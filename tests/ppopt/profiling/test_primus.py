@@ -127,7 +127,7 @@ def test_a_missing_rank_is_named(run: Path) -> None:
     (run / "pp_rank_7.json").unlink()
     assert "pp_rank_3.json, pp_rank_7.json are missing" in refusal(run)
     (run / "config.json").unlink()
-    assert "pp_rank_3.json, pp_rank_7.json are missing: the other logs are of 8 ranks" in refusal(run)
+    assert "pp_rank_3.json, pp_rank_7.json are missing: the number of ranks in these logs is 8" in refusal(run)
 
 
 def test_fields_that_other_runs_lack(run: Path) -> None:
