@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-STEPS = ("cut", "overhead", "imbalance", "filling_and_draining", "latency", "memory", "order", "communication")
+STEPS = ("cut", "overhead", "imbalance", "filling_and_draining", "latency", "memory", "order", "communication", "after")
 """The steps of a ladder, from the bottom up."""
 
 
@@ -41,6 +41,8 @@ class Ladder:
         The rise of the makespan by waiting: transfers wait for each other or for receives, or computing waits for them.
     overhead : Fraction
         The rise of the devices' average least load by the overhead of operations.
+    after : Fraction
+        What a step takes after its last operation.
     """
 
     ideal: Fraction
@@ -54,6 +56,7 @@ class Ladder:
     cut: Fraction = Fraction(0)
     communication: Fraction = Fraction(0)
     overhead: Fraction = Fraction(0)
+    after: Fraction = Fraction(0)
 
     def with_cut(self, saved: Fraction) -> Ladder:
         """Move the time that another cut would save into a step of its own.

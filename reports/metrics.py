@@ -23,7 +23,7 @@ class Figures:
     Attributes
     ----------
     makespan : float
-        T: the last end minus the first start.
+        T: the last end minus the first start, and what a step takes after its last operation.
     span : float
         S: the longest (last end − first start) of one device.
     busy : tuple of float
@@ -69,7 +69,13 @@ class Figures:
         return {device: peak - limit for device, (peak, limit) in pairs if limit is not None and peak > limit}
 
 
-def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction, overhead: Sequence[int] = ()) -> Figures:
+def measure(
+    problem: Problem,
+    rows: Sequence[Placed],
+    ideal: Fraction,
+    overhead: Sequence[int] = (),
+    after: Fraction = Fraction(0),
+) -> Figures:
     """Compute the figures of a timeline.
 
     Parameters
@@ -82,10 +88,12 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction, overhead:
         U in the user's unit of time.
     overhead : sequence of int
         For each device the part of its actions' durations that is no work, in ticks; empty if there is none.
+    after : Fraction
+        The time that a step takes after its last action, in the user's unit of time.
     """
     timeline = Timeline.of(problem, rows)
     first, last, lasts = _extents(problem, timeline)
-    return figures_of(problem, Extents(first, last, lasts, peak_memory(problem, timeline)), ideal, overhead)
+    return figures_of(problem, Extents(first, last, lasts, peak_memory(problem, timeline)), ideal, overhead, after)
 
 
 class Extents(NamedTuple):
@@ -107,7 +115,13 @@ class Extents(NamedTuple):
     peaks: list[int]
 
 
-def figures_of(problem: Problem, extents: Extents, ideal: Fraction, overhead: Sequence[int] = ()) -> Figures:
+def figures_of(
+    problem: Problem,
+    extents: Extents,
+    ideal: Fraction,
+    overhead: Sequence[int] = (),
+    after: Fraction = Fraction(0),
+) -> Figures:
     """Compute the figures of a timeline from its extents alone.
 
     Parameters
@@ -118,24 +132,24 @@ def figures_of(problem: Problem, extents: Extents, ideal: Fraction, overhead: Se
         The timeline's extents.
     ideal : Fraction
         U in the user's unit of time.
-    overhead : sequence of int
+    overhead, after
         As for `measure`.
     """
     scale = problem.ticks_per_unit
     first, last, lasts, peaks = extents
     overhead = overhead or [0] * problem.devices
     busy = [all_of_it - idle for all_of_it, idle in zip(lasts, overhead, strict=True)]
-    makespan = max(last) - min(first)
+    makespan = max(last) - min(first) + after * scale
     span = max(end - start for start, end in zip(first, last, strict=True))
     ideal_ticks = ideal * scale
     room = problem.devices * makespan
     return Figures(
-        makespan=makespan / scale,
+        makespan=float(makespan / scale),
         span=span / scale,
         busy=tuple(each / scale for each in busy),
         overhead=tuple(each / scale for each in overhead),
         ideal=float(ideal),
-        bubble_ratio=(room - sum(busy)) / room,
+        bubble_ratio=float((room - sum(busy)) / room),
         bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
         span_bubble_ratio=float((span - ideal_ticks) / span),
         peaks=tuple(Fraction(peak, problem.amounts_per_unit) for peak in peaks),

@@ -183,7 +183,7 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
         ladder.with_cut(saved_by_another_cut(schedule, deadline))
         for schedule, ladder in zip(schedules, made, strict=True)
     )
-    highest = (each.limited for each in bounds.values() if each.limited is not None)
+    highest = (each.limited + key.pipeline.after for key, each in bounds.items() if each.limited is not None)
     return Measured(ladders, min(highest, default=None), quick.cut_short)
 
 
@@ -217,14 +217,16 @@ def _proven(schedule: Schedule) -> Fraction:
     bound = schedule.bound_held_by
     if not schedule.is_searched or schedule.objective != "makespan" or bound is None:
         return Fraction(0)
-    return Fraction(bound.value, schedule.problem.ticks_per_unit)
+    return Fraction(bound.value, schedule.problem.ticks_per_unit)  # without what follows the last operation
 
 
 def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
     start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
     makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
-    unhindered = schedule.unhindered_makespan
+    unhindered, after = schedule.unhindered_makespan, schedule.pipeline.after
+    if unhindered is not None:
+        unhindered -= after
     without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
     mean, with_overhead = bounds.even or (_mean(bounds.loads),) * 2
@@ -241,6 +243,7 @@ def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
         order=without_waiting - highest,
         limited=limited,
         communication=makespan - without_waiting,
+        after=after,
     )
 
 
@@ -386,7 +389,7 @@ def simple_bound(freedom: Freedom) -> Fraction:
     The memory limit is not looked at, so it holds with any.
     """
     loads = device_loads(freedom)
-    return max(_simple_bound(freedom, loads, latency=True), *loads)
+    return max(_simple_bound(freedom, loads, latency=True), *loads) + freedom.pipeline.after
 
 
 def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool) -> Fraction:

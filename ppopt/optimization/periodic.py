@@ -72,7 +72,7 @@ class PeriodicSchedule(Schedule):
     @cached_property
     def exact_makespan(self) -> Fraction:
         """The makespan of the whole without rounding; the span is not searched so."""
-        return Fraction(self.ticks, self.problem.ticks_per_unit)
+        return Fraction(self.ticks, self.problem.ticks_per_unit) + self.pipeline.after
 
     @property
     def operations(self) -> int:
@@ -219,9 +219,13 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     given |= {
         "pipeline": long.pipeline,
         "figures": figures_of(
-            problem, Extents(whole.first, whole.last, whole.busy, peaks), long.pipeline.ideal, overhead
+            problem,
+            Extents(whole.first, whole.last, whole.busy, peaks),
+            long.pipeline.ideal,
+            overhead,
+            long.pipeline.after,
         ),
-        "proven": Fraction(search.bound, problem.ticks_per_unit),
+        "proven": Fraction(search.bound, problem.ticks_per_unit) + long.pipeline.after,
         "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",

@@ -66,6 +66,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
     _check_same_order(predicted, actions)
+    predicted = _to_last_operation(predicted)
     problem = _with_finer_ticks(predicted.problem)
     overhead = {kind: each * MILLISECONDS[unit] for kind, each in _configured(predicted.pipeline).items()}
     rows, begins = _rows(actions, problem.ticks_per_unit / MILLISECONDS[unit], overhead)
@@ -101,6 +102,20 @@ def _configured(pipeline: Pipeline) -> dict[str, float]:
     if pipeline.overhead is None:
         return dict.fromkeys(KINDS, 0.0)
     return {kind: float(each) for kind, each in zip(KINDS, pipeline.overhead.each, strict=True)}
+
+
+def _to_last_operation(predicted: Schedule) -> Schedule:
+    """Leave out what a step takes after its last operation, which no trace of operations shows."""
+    pipeline, free = predicted.pipeline, predicted.unhindered_makespan
+    if not pipeline.after:
+        return predicted
+    return replace(
+        predicted,
+        pipeline=pipeline.model_copy(update={"step": None}),
+        figures=measure(predicted.problem, predicted.rows, pipeline.ideal, predicted.overhead_ticks),
+        unhindered_makespan=None if free is None else free - pipeline.after,
+        proven=None,
+    )
 
 
 def _check_same_order(predicted: Schedule, actions: Sequence[MeasuredAction]) -> None:

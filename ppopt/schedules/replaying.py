@@ -83,7 +83,7 @@ def replay_orders(
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal, overhead_in_ticks(pipeline, problem, orders))
+    figures = measure(problem, rows, pipeline.ideal, overhead_in_ticks(pipeline, problem, orders), pipeline.after)
     short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
@@ -98,7 +98,7 @@ def replay_orders(
         actions=orders,
         rows=rows,
         notes=(*notes, *([] if short is None else [short])),
-        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
+        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered) + pipeline.after,
         transfers=transfers,
         lowered=None if given is None else given.lowered,
     )

@@ -162,14 +162,14 @@ class Schedule:
 
     @property
     def makespan(self) -> float:
-        """T: the last end minus the first start."""
+        """T: the last end minus the first start, and what a step takes after its last operation."""
         return self.figures.makespan
 
     @cached_property
     def exact_makespan(self) -> Fraction:
         """The makespan without rounding."""
         ticks = max(row.end for row in self.rows) - min(row.start for row in self.rows)
-        return Fraction(ticks, self.problem.ticks_per_unit)
+        return Fraction(ticks, self.problem.ticks_per_unit) + self.pipeline.after
 
     @cached_property
     def exact_span(self) -> Fraction:

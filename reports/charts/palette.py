@@ -24,6 +24,7 @@ STEPS = {
     "memory": "#009E73",
     "order": "#D55E00",
     "communication": "#0072B2",
+    "after": "#6A9A3B",
 }
 """Colours of the steps of a ladder."""
 

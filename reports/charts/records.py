@@ -18,6 +18,7 @@ STEP_TITLES = {
     "memory": "memory",
     "order": "order",
     "communication": "communication",
+    "after": "after the last operation",
 }
 
 CAUSE_TITLES = {

@@ -174,3 +174,39 @@ def test_the_ladder_has_a_step_for_the_overhead_and_counts_slow_devices_as_imbal
     assert slow.imbalance == 24
     for ladder in (plain, more, slow):
         assert min(ladder.overhead, ladder.imbalance, ladder.filling_and_draining, ladder.order) >= 0
+
+
+@pytest.mark.parametrize("p2p", ["async", "rendezvous"])
+def test_the_end_of_a_step_is_in_every_makespan_and_a_step_of_the_ladder(p2p: str) -> None:
+    base = {"devices": 4, "stages": 4, "microbatches": 8, "communication": {"transfer": 0.25}, "p2p": p2p}
+    plain, made = (Pipeline.from_mapping(base | more) for more in ({}, {"step": {"after": 10}}))
+    before, after = ppopt.evaluate(plain, "1f1b"), ppopt.evaluate(made, "1f1b")
+    assert after.exact_makespan == before.exact_makespan + 10
+    assert after.makespan == before.makespan + 10
+    assert (after.span, after.busy, after.rows) == (before.span, before.busy, before.rows)
+    assert after.bubble_ratio == pytest.approx(1 - sum(after.busy) / (4 * after.makespan))
+    one, other = measure_ladders([before]), measure_ladders([after])
+    assert other.ladders[0].after == 10
+    assert other.ladders[0].makespan == after.exact_makespan
+    assert other.bound == (one.bound or 0) + 10
+    assert made.to_mapping()["step"] == {"after": 10}
+
+
+def test_the_end_of_a_step_is_in_what_searches_and_plans_find_and_prove() -> None:
+    given = {"devices": 2, "microbatches": 1, "overhead": 0.5, "memory": {"limit": 6}}  # proven at once
+    layers = [{"name": "t", "count": 4, "forward": 1, "backward": 2}]
+    found: list[tuple[Fraction, ...]] = []
+    told: list[float] = []
+    for after in (0, 7):
+        stages = Pipeline.from_mapping({**given, "stages": 2, "step": {"after": after}})
+        best = ppopt.optimize(
+            stages, time_limit=20, workers=1, progress=lambda at: told.append(at.best or at.bound + 100)
+        )
+        model = Pipeline.from_mapping({**given, "layers": layers, "step": {"after": after}})
+        (plan,) = ppopt.plan(model, ["1f1b"], time_limit=20, workers=1).plans
+        (point, *_) = ppopt.frontier(stages, placement="linear", limits=[6], time_limit=20, workers=1).points
+        assert plan.status == best.status == point.status == "optimal"
+        found.append((best.exact_makespan, best.proven or Fraction(0), plan.exact_makespan, plan.bound, point.proven))
+        assert min(told) >= best.makespan
+        told.clear()
+    assert [other - one for one, other in zip(*found, strict=True)] == [7] * 5
