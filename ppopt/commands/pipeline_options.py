@@ -34,6 +34,11 @@ _OPTIONS = (
         help="forward=1.5, backward_input=[1,1,2,1], or forward.3=2 for one stage.  [default: F = I = W = 1]",
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
+    click.option(
+        "--framework",
+        metavar="NAME",
+        help="Whose communication to follow: megatron, pytorch, … (see docs/communication.md).  [default: none waits]",
+    ),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
         "--recut",
@@ -42,7 +47,17 @@ _OPTIONS = (
     ),
 )
 
-OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
+OPTION_NAMES = (
+    "config",
+    "devices",
+    "stages",
+    "microbatches",
+    "times",
+    "p2p_latency",
+    "framework",
+    "memory_limit",
+    "recut",
+)
 """The parameters that `pipeline_options` adds, as `read_pipeline` takes them."""
 
 
@@ -214,6 +229,7 @@ def _make_pipeline(
     microbatches: int | None,
     times: tuple[str, ...],
     p2p_latency: str | None,
+    framework: str | None,
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
@@ -237,6 +253,8 @@ def _make_pipeline(
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
     if p2p_latency is not None:
         mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
+    if framework is not None:
+        mapping["framework"] = framework
     if memory_limit is not None:
         limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}

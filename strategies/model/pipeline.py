@@ -14,7 +14,18 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 from solver.counted import counted
 from solver.errors import InputError
 from strategies.model.backward_halves import refuse_contradiction, split_backward
-from strategies.model.communication import LOWERINGS, NO_HOP, P2P, Communication, Hop, read_choice
+from strategies.model.communication import (
+    COMMUNICATING,
+    LOWERINGS,
+    NO_HOP,
+    P2P,
+    WAITING,
+    Communication,
+    Hop,
+    Waiting,
+    read_choice,
+    waiting_in,
+)
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import (
@@ -171,11 +182,13 @@ class Pipeline(Part):
         `communication` with that latency alone.
     communication : Communication or None
         The costs of transfers, hop by hop.
+    framework : {"megatron", "megatron-overlap", "pytorch", "pytorch-rank", "zero-bubble", "dualpipe"} or None
+        Whose communication to follow: it sets ``p2p``, ``communicators`` and ``lowering``.
     p2p : {"async", "links", "rendezvous", "batched"} or None
         What a transfer waits for; if absent, ``async``: nothing.
     communicators : {"edge", "pair", "way", "rank"} or None
         For ``rendezvous``: which transfers share a queue of a device; if absent, ``pair``.
-    lowering : {"timed", "pytorch", "given"} or None
+    lowering : {"timed", "pytorch", "megatron", "given"} or None
         For ``rendezvous``: how sends and receives are placed; if absent, ``timed``.
     overlap : number or None
         σ, from 0 to 1: an overlapped block of F on one stage and B on the same or another stage lasts
@@ -194,6 +207,7 @@ class Pipeline(Part):
     times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
     communication: Communication | None = None
+    framework: Annotated[str, PlainValidator(read_choice(COMMUNICATING))] | None = None
     p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
     communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
     lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
@@ -267,8 +281,27 @@ class Pipeline(Part):
         if stages is not None:
             object.__setattr__(self, "stages", stages)  # known from the lists
         self._refuse_contradictions()
+        if self.framework is not None:
+            self._follow(self.framework)
         self._check_communication()
         return self
+
+    def _follow(self, framework: str) -> None:
+        """Set what transfers wait for as in a framework.
+
+        Raises
+        ------
+        WrongKeyError
+            If a key is given that says otherwise.
+        """
+        for key, known in waiting_in(framework, self.devices)._asdict().items():
+            given = getattr(self, key)
+            if given not in (None, known):
+                means = f"means {key}: {known}" if known else f"has no {key} to choose"
+                raise WrongKeyError(
+                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
+                )
+            object.__setattr__(self, key, known)
 
     def _check_communication(self) -> None:
         """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
@@ -567,7 +600,7 @@ class Pipeline(Part):
         """Return the pipeline with transfers that wait for nothing: the same hops, as every bound counts them."""
         if self.semantics == "async":
             return self
-        return self.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+        return self.model_copy(update=dict.fromkeys(WAITING))
 
     def as_stages(self) -> Pipeline:
         """Return the pipeline without its layers: the same costs, given per stage.
@@ -596,6 +629,8 @@ class Pipeline(Part):
         if self.layers is not None:  # drop the values derived from layers
             del fields["times"]
             fields["memory"] = Memory(limit=self.memory.limit)
+        if self.framework is not None:  # drop the values derived from it
+            fields |= dict.fromkeys(Waiting._fields)
         return self._read(fields | dict(update))  # cached costs are not copied
 
     def recut(self, stages: int) -> Pipeline:
@@ -643,6 +678,8 @@ class Pipeline(Part):
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration without absent values."""
         mapping: dict[str, Any] = plain_values(self)
+        if self.framework is not None:
+            mapping = {key: value for key, value in mapping.items() if key not in Waiting._fields}
         if self.layers is not None:
             del mapping["times"]
             mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key == "limit"}
