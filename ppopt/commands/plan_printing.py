@@ -141,7 +141,7 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
     mapping = plan.pipeline.to_mapping()
     if plan.is_free and order is not None:
         export(plan.schedule, order)
-        mapping = _as_searched(plan, mapping) | {"strategy": Path(order).name}
+        mapping = as_searched(plan, mapping) | {"strategy": Path(order).name}
     else:
         order = None
     if not plan.is_free:
@@ -153,8 +153,8 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
     return [path] if order is None else [path, order]
 
 
-def _as_searched(plan: Plan, mapping: dict[str, Any]) -> dict[str, Any]:
-    """Mark an order's communication as placed by time, as a search places it."""
+def as_searched(plan: Plan, mapping: dict[str, Any]) -> dict[str, Any]:
+    """Write into a configuration that an order's communication is placed by time, as a search places it."""
     pipeline = plan.pipeline
     if pipeline.semantics not in ("rendezvous", "batched"):
         return mapping

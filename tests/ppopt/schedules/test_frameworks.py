@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +16,10 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt.commands.cli import cli
+from ppopt.commands.plan_printing import as_searched
+from ppopt.comparison.compare import comparison_of
+from ppopt.schedules.replaying import replay_orders
+from reports.page.tables import numbers
 from strategies.language.registry import all_strategies
 from strategies.model.communication import COMMUNICATING
 from tests.examples import examples
@@ -145,3 +153,57 @@ def test_contradictions_are_named_in_a_line(more: dict[str, str], message: str) 
         pipeline(**more)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_tables_json_and_the_page_say_what_is_placed_by_time() -> None:
+    given = ["1f1b", "zb-h1", "--framework", "megatron", "--time", "backward=2", "--p2p-latency", "0.5"]
+    table = run("evaluate", *given).stdout.splitlines()
+    (megatrons,) = [line for line in table if " 1f1b " in line]
+    (ours,) = [line for line in table if " zb-h1 " in line]
+    assert "~" not in megatrons
+    assert ours.split()[-1] == "~0.0%"
+    assert "~ transfers placed by time: this communication is no framework's" in table
+    schedules = json.loads(run("evaluate", *given, "--format", "json").stdout)["schedules"]
+    assert [(each["framework"], each["p2p"], each["placed_by"]) for each in schedules] == [
+        ("megatron", "batched", "Megatron-Core"),
+        ("megatron", "batched", "time"),
+    ]
+    costs = pipeline(framework="megatron", p2p_latency=0.5)
+    made = [ppopt.evaluate(costs, name) for name in ("1f1b", "zb-h1")]
+    section = comparison_of(costs, made).section("c.yaml")
+    assert [row[0].text + row[-1].text.partition("%")[2] for row in numbers(section)] == [
+        "zb-h1, placed by time",
+        "1f1b",
+    ]
+
+
+def test_placed_by_time_is_marked_only_where_something_else_was_asked_for() -> None:
+    assert not ppopt.evaluate(pipeline(p2p="rendezvous"), "zb-h1").placed_for_want_of_program
+    assert not ppopt.evaluate(pipeline(framework="pytorch"), "zb-h1").placed_for_want_of_program
+    assert ppopt.evaluate(pipeline(framework="zero-bubble"), "zb-h1").placed_for_want_of_program
+    assert ppopt.evaluate(pipeline(p2p="links"), "zb-h1").placed_by == ""
+
+
+def test_an_order_of_a_file_is_no_frameworks_whatever_the_file_is_called(tmp_path: Path) -> None:
+    costs = pipeline(p2p="batched", communication={"transfer": 0.5})
+    path = tmp_path / "1f1b:x.csv"
+    ppopt.export(ppopt.evaluate(costs, "1f1b"), path)
+    with contextlib.chdir(tmp_path):
+        assert ppopt.evaluate(costs, path.name).placed_by == "time"
+
+
+def test_a_rehearsal_takes_no_framework() -> None:
+    result = run("rehearse", "1f1b", "--framework", "megatron")
+    assert result.exit_code != 0
+    assert "--framework: a rehearsal runs PyTorch's runtime; choose its queues with --communicators" in str(
+        result.output
+    )
+
+
+@pytest.mark.parametrize("framework", COMMUNICATING)
+def test_a_saved_search_replays_without_the_framework(framework: str) -> None:
+    plan = SimpleNamespace(pipeline=pipeline(stages=4, framework=framework, communication={"transfer": 0.5}))
+    saved = ppopt.Pipeline.from_mapping(as_searched(plan, plan.pipeline.to_mapping()))
+    found = ppopt.optimize(plan.pipeline, time_limit=0, workers=1)
+    again = replay_orders("saved", saved, found.layout, found.actions, "graph")
+    assert again.rows == found.rows
