@@ -37,6 +37,8 @@ class Row:
         The unit of time; empty if it has no name.
     communication : float or None
         The fraction by which waiting transfers lengthen the makespan; None if none waits.
+    placed_by_time : bool
+        Whether its transfers are placed by time only because no framework has a program for it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     bound: float | None = None
     unit: str = ""
     communication: float | None = None
+    placed_by_time: bool = False
 
     @property
     def value(self) -> float:
@@ -129,9 +132,14 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
 WAITING = "comm"
 """The title of the column for the time that waiting transfers add to a schedule."""
 
+BY_TIME_MARK = "~"
+"""The mark of a schedule whose transfers are placed by time for want of a framework's program."""
+
 
 def _waiting(row: Row) -> str:
-    return "" if row.communication is None else signed_percent(row.communication)
+    if row.communication is None:
+        return ""
+    return (BY_TIME_MARK if row.placed_by_time else "") + signed_percent(row.communication)
 
 
 def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
@@ -283,4 +291,6 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
             others = f" (and {len(row.over) - 1} more)" if len(row.over) > 1 else ""
             excess = row.excess(number, ", its limit is ")
             notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
+    if any(row.placed_by_time for row in rows):
+        notes.append(f"{BY_TIME_MARK} transfers placed by time: this communication is no framework's")
     return notes

@@ -46,6 +46,11 @@ _OPTIONS = (
         metavar="D=X",
         help="Device D takes X times as long for everything it computes, such as 3=1.08.",
     ),
+    click.option(
+        "--framework",
+        metavar="NAME",
+        help="Whose communication to follow: megatron, pytorch, … (see docs/communication.md).  [default: none waits]",
+    ),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
         "--recut",
@@ -63,6 +68,7 @@ OPTION_NAMES = (
     "p2p_latency",
     "overhead",
     "slowdowns",
+    "framework",
     "memory_limit",
     "recut",
 )
@@ -240,6 +246,7 @@ def _make_pipeline(
     p2p_latency: str | None,
     overhead: str | None,
     slowdowns: tuple[str, ...],
+    framework: str | None,
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
@@ -261,12 +268,12 @@ def _make_pipeline(
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
-    if p2p_latency is not None:
-        mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
-    if overhead is not None:
-        mapping["overhead"] = _value("--overhead", overhead)
+    keys = {"p2p_latency": ("--p2p-latency", p2p_latency), "overhead": ("--overhead", overhead)}
+    mapping |= {key: _value(option, text) for key, (option, text) in keys.items() if text is not None}
     if slowdowns:
         mapping["slowdown"] = _slowdown(slowdowns)
+    if framework is not None:
+        mapping["framework"] = framework
     if memory_limit is not None:
         limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}

@@ -18,6 +18,7 @@ from reports.numbers import number, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
 from strategies.given_model.stages import with_own_stages
 from strategies.layouts.frameworks import FRAMEWORKS, planned_for
+from strategies.model.communication import WAITING
 from strategies.model.numbers import in_one_line
 
 _NESTED = ("torchtitan_parts", "cannot_express", "megatron_options", "reasons", "notes")
@@ -140,7 +141,7 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
     mapping = plan.pipeline.to_mapping()
     if plan.is_free and order is not None:
         export(plan.schedule, order)
-        mapping |= {"strategy": Path(order).name} | _as_searched(plan)
+        mapping = as_searched(plan, mapping) | {"strategy": Path(order).name}
     else:
         order = None
     if not plan.is_free:
@@ -152,9 +153,12 @@ def save_plan(path: str, order: str | None, plan: Plan) -> list[str]:
     return [path] if order is None else [path, order]
 
 
-def _as_searched(plan: Plan) -> dict[str, str]:
-    """Mark an order's communication as placed by time, as a search places it."""
-    if plan.pipeline.semantics not in ("rendezvous", "batched"):
-        return {}
-    placed = {"p2p": "rendezvous", "lowering": "timed"}
-    return placed | ({"communicators": "rank"} if plan.pipeline.semantics == "batched" else {})
+def as_searched(plan: Plan, mapping: dict[str, Any]) -> dict[str, Any]:
+    """Write into a configuration that an order's communication is placed by time, as a search places it."""
+    pipeline = plan.pipeline
+    if pipeline.semantics not in ("rendezvous", "batched"):
+        return mapping
+    communicators = "rank" if pipeline.semantics == "batched" else pipeline.communicators
+    placed = {"p2p": "rendezvous", "communicators": communicators, "lowering": "timed"}
+    kept = {key: value for key, value in mapping.items() if key not in WAITING}
+    return kept | {key: value for key, value in placed.items() if value is not None}

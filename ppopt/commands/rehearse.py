@@ -65,6 +65,8 @@ def rehearse(
     from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--save": save}, [options["config"], schedule])
+    if options["framework"] is not None:
+        raise InputError("--framework: a rehearsal runs PyTorch's runtime; choose its queues with --communicators")
     if processes is not None:
         if options["devices"] not in (None, processes):
             raise InputError(f"--processes: must be the number of devices, {options['devices']}; found {processes}")

@@ -12,6 +12,7 @@ from ppopt.schedules.schedule import Schedule
 from solver.counted import listed
 from solver.replay import timeline
 from strategies.lowering.as_program import as_programs
+from strategies.lowering.by_time import BY_TIME
 from strategies.model.communicators import COMMUNICATORS, MEANINGS
 from strategies.order_files.schedule_file import Token
 
@@ -123,6 +124,7 @@ def try_communicators(schedule: Schedule) -> CommunicatorFigures:
     rows = timeline(problem, schedule.actions)
     order = Order(schedule.strategy, schedule.pipeline, schedule.layout, problem, schedule.actions, rows)
     chosen = schedule.pipeline.lowering or "timed"
+    own = None if schedule.placed_by in ("", BY_TIME, "PyTorch", "the file") else order.placed().lowered
     placed: dict[str, list[list[Token | None]]] = {}
     for lowering in ("timed", "pytorch"):
         if lowering == "timed" or len(schedule.layout.homes) == 1:
@@ -133,7 +135,7 @@ def try_communicators(schedule: Schedule) -> CommunicatorFigures:
         lowering: as_programs(rows, schedule.layout, problem.duration, order.moving)
         for lowering, rows in placed.items()
     }
-    runs = cycles(programs.get(chosen, programs["timed"]))
+    runs = cycles(own or programs.get(chosen, programs["timed"]))
     lost: dict[str, float] = {}
     if "pytorch" in programs:
         for name in COMMUNICATORS:

@@ -20,6 +20,7 @@ from solver.deadline import is_over
 from solver.problem import Problem
 from solver.repetition import Repetition
 from solver.search.long_search import LARGEST_WHOLE
+from strategies.model.communication import WAITING
 from strategies.model.pipeline import Pipeline
 from strategies.problem.search_problem import build_repetition, build_search_problem
 
@@ -117,7 +118,7 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
         text = f"With room for one more activation (a limit {number(float(one))} higher),"
         yield "more memory", text, pipeline.with_limit(more)
     if pipeline.longest_lag:
-        without = dict.fromkeys(("communication", "p2p", "communicators", "lowering"))
+        without = dict.fromkeys(("communication", *WAITING))
         yield "no latency", "Without latency,", pipeline.model_copy(update={"p2p_latency": Fraction(0), **without})
 
 

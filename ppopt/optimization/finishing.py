@@ -96,6 +96,8 @@ def placement_notes(pipeline: Pipeline) -> Iterator[str]:
         The model.
     """
     asked = pipeline.lowering if pipeline.semantics == "rendezvous" else pipeline.semantics
-    if asked in ("pytorch", "given", "batched"):
-        key = "p2p" if asked == "batched" else "lowering"
-        yield f"{key}: {asked} applies to orders of frameworks; this order gets its transfers placed by time"
+    if asked in ("pytorch", "megatron", "given", "batched"):
+        key, value = ("p2p" if asked == "batched" else "lowering"), asked
+        if pipeline.framework is not None:
+            key, value = "framework", pipeline.framework
+        yield f"{key}: {value} applies to orders of frameworks; this order gets its transfers placed by time"

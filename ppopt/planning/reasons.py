@@ -92,6 +92,8 @@ def _what_is_proven(plan: Plan) -> str:
 
 
 def _what_is_waited(plan: Plan) -> Iterator[str]:
+    if plan.schedule.placed_for_want_of_program:
+        yield "Its transfers are placed by time: no framework's communication of this order is known."
     without = plan.schedule.unhindered_makespan
     if without is None or without >= plan.exact_makespan:
         return

@@ -30,7 +30,7 @@ from solver.problem import Block, tasks_of
 from strategies.given_model.stages import in_stages
 from strategies.lowering.as_pytorch import lower_as_pytorch
 from strategies.model.actions import Op
-from strategies.model.communication import NO_HOP, Hop
+from strategies.model.communication import NO_HOP, WAITING, Hop
 from strategies.model.numbers import read_count, shown
 from strategies.model.pipeline import Pipeline
 from strategies.order_files.exported_order import export_order
@@ -211,7 +211,7 @@ class Plan:
 
     def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
         self.options = options
-        pipeline = pipeline.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering", "step")))
+        pipeline = pipeline.model_copy(update=dict.fromkeys((*WAITING, "step")))
         named = schedule if isinstance(schedule, Schedule) else read_named(schedule)
         self.lowered = named.lowered if isinstance(named, GivenOrder) else None
         if isinstance(named, GivenOrder):
@@ -246,7 +246,7 @@ class Plan:
             if pipeline.stages is None or pipeline.layers is not None
             else in_stages(pipeline, len(self.schedule.pipeline.costs))
         )
-        costs = costs.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering", "step")))
+        costs = costs.model_copy(update=dict.fromkeys((*WAITING, "step")))
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
             self.notes.append(

@@ -18,8 +18,9 @@ from solver.rendezvous import ProgramTimes, RendezvousDeadlockError, run
 from solver.rendezvous_checker import run_violations
 from strategies.lowering.as_program import LoweredPrograms, as_programs
 from strategies.lowering.as_pytorch import lower_as_pytorch
-from strategies.lowering.batched import batched_programs
-from strategies.lowering.by_time import lower_by_time
+from strategies.lowering.batched import BATCHED, batched_programs
+from strategies.lowering.by_time import BY_TIME, lower_by_time
+from strategies.lowering.overlapped import OVERLAPPED, overlapped_programs
 from strategies.lowering.transfers import Crossings, receive, send
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.communication import DEFAULT_COMMUNICATORS
@@ -39,10 +40,36 @@ class Communicated(NamedTuple):
         When each operation runs.
     transfers : dict of Op to Transferred
         When each result moves, by its producer.
+    placed_by : str
+        Whose placement of sends and receives it is: `BY_TIME`, ``the file``, or a framework's.
     """
 
     rows: list[Placed]
     transfers: dict[Op, Transferred]
+    placed_by: str
+
+
+class Lowered(NamedTuple):
+    """An order with its communication placed.
+
+    Attributes
+    ----------
+    lowered : LoweredPrograms
+        The programs.
+    communicators : str
+        The communicators that they run with.
+    placed_by : str
+        As in `Communicated`.
+    """
+
+    lowered: LoweredPrograms
+    communicators: str
+    placed_by: str
+
+
+_PLACED_BY = {"timed": BY_TIME, "pytorch": "PyTorch", "given": "the file"}
+_PROGRAMS = {"batched": (BATCHED, batched_programs), "megatron": (OVERLAPPED, overlapped_programs)}
+"""The schedules for which a framework has a program, and what writes it, by ``p2p`` and ``lowering``."""
 
 
 class Order:
@@ -124,13 +151,40 @@ class Order:
         }
         return lower_by_time(self.orders, self.placement, by_action)
 
-    def batched(self) -> LoweredPrograms:
-        """Write the program of the schedule's own framework, with batches that devices wait for."""
-        name = self.label.partition(":")[0]
+    def placed(self) -> Lowered:
+        """Place sends and receives as the pipeline says.
+
+        With ``p2p: batched`` and ``lowering: megatron``, a schedule for which a framework has a program runs that. All
+        other orders, and all that a search found, have their transfers placed by time.
+
+        Raises
+        ------
+        InputError
+            As for `lowered`, or if the framework does not take the sizes.
+        """
+        pipeline = self.pipeline
+        key = "p2p" if pipeline.semantics == "batched" else "lowering"
+        asked = getattr(pipeline, key) or "timed"
+        communicators = "rank" if key == "p2p" else pipeline.communicators or DEFAULT_COMMUNICATORS
+        if asked not in _PROGRAMS:
+            lowering = "timed" if self.searched else asked
+            return Lowered(self.lowered(lowering), communicators, _PLACED_BY[lowering])
+        programs, write = _PROGRAMS[asked]
+        name = self._published
+        if name not in programs:
+            return Lowered(self.lowered("timed"), communicators, BY_TIME)
         try:
-            return batched_programs(name, self.orders, self.placement, self.problem.duration, self.moving)
+            lowered = write(name, self.orders, self.placement, self.problem.duration, self.moving)
         except InputError as error:
-            raise InputError(f"{self.label}: p2p: batched: {error}") from None
+            raise InputError(f"{self.label}: {key}: {asked}: {error}") from None
+        return Lowered(lowered, communicators, programs[name])
+
+    @property
+    def _published(self) -> str:
+        """The published schedule; empty for any other order."""
+        name, _, options = self.label.partition(":")
+        is_name = all("=" in option for option in options.split(",")) if options else True
+        return name if is_name and self.given is None and not self.searched else ""
 
 
 def communicate(order: Order) -> Communicated:
@@ -139,24 +193,16 @@ def communicate(order: Order) -> Communicated:
     Raises
     ------
     InputError
-        If the order hangs, with the cycle; or as `Order.lowered`.
+        If the order hangs, with the cycle; or as `Order.placed`.
     """
-    pipeline = order.pipeline
-    communicators = pipeline.communicators or DEFAULT_COMMUNICATORS
-    if order.searched:
-        communicators = "rank" if pipeline.semantics == "batched" else communicators
-        lowered = order.lowered("timed")
-    elif pipeline.semantics == "batched":
-        lowered, communicators = order.batched(), "rank"
-    else:
-        lowered = order.lowered(pipeline.lowering or "timed")
+    lowered, communicators, placed_by = order.placed()
     made = run_lowered(order.label, lowered, communicators)
     transfers: dict[Op, Transferred] = {}
     for key, moved in made.transfers.items():
         assert isinstance(key, Op)
         source, destination, _, latency = lowered.transfers[key]
         transfers[key] = Transferred(source, destination, *moved, moved.end + latency)
-    return Communicated(placed_rows(made), transfers)
+    return Communicated(placed_rows(made), transfers, placed_by)
 
 
 def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> ProgramTimes:

@@ -77,9 +77,10 @@ def replay_orders(
         error.args = (f"{label}: {error}",)
         raise
     transfers: Mapping[Op, Transferred] = {}
+    placed_by = ""
     if pipeline.semantics in ("rendezvous", "batched"):
         order = Order(label, pipeline, placement, problem, orders, rows, given, searched=searched)
-        rows, transfers = communicate(order)
+        rows, transfers, placed_by = communicate(order)
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
@@ -100,6 +101,7 @@ def replay_orders(
         notes=(*notes, *([] if short is None else [short])),
         unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered) + pipeline.after,
         transfers=transfers,
+        placed_by=placed_by,
         lowered=None if given is None else given.lowered,
     )
 

@@ -18,6 +18,7 @@ from solver.exact import in_ticks
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
+from strategies.lowering.by_time import BY_TIME
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
@@ -110,6 +111,8 @@ class Schedule:
         The makespan without waits of transfers, if transfers can wait (``p2p`` is not ``async``).
     transfers : mapping of Op to Transferred
         If transfers can wait: when each result moves, by its producer.
+    placed_by : str
+        Whose placement of sends and receives it is: ``time``, ``the file``, or a framework's; empty if they need none.
     lowered : list of list of (Op, Block, Aside or None), or None
         The cells of the schedule's file, if that contains communication.
     noise : NoiseFigures or None
@@ -134,6 +137,7 @@ class Schedule:
     notes: tuple[str, ...] = ()
     unhindered_makespan: Fraction | None = None
     transfers: Mapping[Op, Transferred] = field(default_factory=dict)
+    placed_by: str = ""
     lowered: Sequence[Sequence[Token | None]] | None = None
 
     def __post_init__(self) -> None:
@@ -147,6 +151,13 @@ class Schedule:
         if self.unhindered_makespan is None:
             return None
         return float(self.exact_makespan / self.unhindered_makespan - 1)
+
+    @property
+    def placed_for_want_of_program(self) -> bool:
+        """Whether transfers are placed by time although the pipeline asks for a framework's placement, or a file's."""
+        pipeline = self.pipeline
+        asked = pipeline.framework is not None or pipeline.p2p == "batched" or pipeline.lowering not in (None, "timed")
+        return asked and self.placed_by == BY_TIME
 
     @cached_property
     def problem_as_run(self) -> Problem:
@@ -326,8 +337,13 @@ class Schedule:
     def _communication_values(self) -> dict[str, Any]:
         if self.unhindered_makespan is None:
             return {}
-        without = float(self.unhindered_makespan)
-        return {"p2p": self.pipeline.semantics, "makespan_async": without, "communication": self.communication_share}
+        return {
+            **({} if self.pipeline.framework is None else {"framework": self.pipeline.framework}),
+            "p2p": self.pipeline.semantics,
+            "placed_by": self.placed_by or None,
+            "makespan_async": float(self.unhindered_makespan),
+            "communication": self.communication_share,
+        }
 
     def export(
         self,
@@ -373,6 +389,7 @@ class Schedule:
             self.bound,
             pipeline.unit or "",
             self.communication_share,
+            self.placed_for_want_of_program,
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

@@ -35,6 +35,7 @@ def _are_twins(one: Schedule, other: Schedule) -> bool:
         and one.layout.homes == other.layout.homes
         and one.pipeline.costs == other.pipeline.costs
         and one.rows == other.rows
+        and one.placed_by == other.placed_by
     )
 
 

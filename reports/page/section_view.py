@@ -278,8 +278,8 @@ def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[st
             classed = isinstance(value, Mapping)
             text = ", ".join(f"{name} {_amount(each)}" for name, each in value.items()) if classed else _amount(value)
             yield key.replace("_", " "), with_unit(text, unit) if key in ("latency", "transfer") else text
-    if pipeline.get("p2p", "async") != "async":
-        parts = [pipeline.get(key) for key in ("p2p", "communicators", "lowering")]
+    if "framework" in pipeline or pipeline.get("p2p", "async") != "async":
+        parts = [pipeline.get(key) for key in ("framework", "p2p", "communicators", "lowering")]
         yield "transfers", ", ".join(str(part) for part in parts if part)
 
 

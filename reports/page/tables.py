@@ -65,7 +65,9 @@ def _cells(section: Section, rank: int) -> list[Cell]:
 
 def _waiting(row: Row) -> Cell:
     share = row.communication
-    return Cell("", "Infinity") if share is None else Cell(signed_percent(share), share)
+    if share is None:
+        return Cell("", "Infinity")
+    return Cell(signed_percent(share) + (", placed by time" if row.placed_by_time else ""), share)
 
 
 def _compared(makespan: float, baseline: Row | None) -> list[Cell]:

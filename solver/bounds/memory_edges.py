@@ -95,7 +95,7 @@ def _extended(network: Network, edges: Mapping[int, Sequence[Edge]], limits: Map
 def _deadlock(
     network: Network, edges: Mapping[int, Sequence[Edge]], limits: Mapping[int, LimitedMemory]
 ) -> InfeasibleError:
-    """Name the first device whose limit, with those before it, lets the devices wait for each other in a circle."""
+    """Name the first device whose limit, with those before it, lets the devices wait for each other in a cycle."""
     device = next(iter(edges))
     for device, implied in edges.items():  # noqa: B007 - the last one is the one that is named
         try:

@@ -23,7 +23,7 @@ TILE = 256
 
 
 class Cycle(Exception):  # noqa: N818 - not an error by itself: it shows that there is no schedule
-    """Precedences wait for each other in a circle."""
+    """Precedences wait for each other in a cycle."""
 
 
 class Network:

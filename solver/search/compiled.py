@@ -134,7 +134,7 @@ def compile_problem(problem: Problem, *, deadline: float | None = None) -> Compi
     OutOfTimeError
         If the deadline passes first.
     ValueError
-        If the precedences have a circle, or memory is returned on another device than the one it was taken on.
+        If the precedences have a cycle, or memory is returned on another device than the one it was taken on.
     """
     keys = list(problem.tasks)
     number = {key: index for index, key in enumerate(keys)}
@@ -298,7 +298,7 @@ def _topological(
             if not missing[other]:
                 found.append(other)
     if len(found) < len(missing):
-        raise ValueError("the precedences have a circle")
+        raise ValueError("the precedences have a cycle")
     return found
 
 

@@ -112,7 +112,7 @@ def in_chain_order(problem: Problem) -> Iterator[Precedence]:
 
 
 def topological_ranks(problem: Problem, edges: Iterable[Precedence]) -> dict[Key, int] | None:
-    """Give each task a greater number than those of the tasks it waits for; None if there is a circle."""
+    """Give each task a greater number than those of the tasks it waits for; None if there is a cycle."""
     followers: dict[Key, list[Key]] = {task: [] for task in problem.tasks}
     waiting = dict.fromkeys(problem.tasks, 0)
     for before, after, _ in (*problem.precedences, *edges):

@@ -121,10 +121,10 @@ def search(
     InfeasibleError
         If an argument shows that no schedule fits the memory.
     InputError
-        If the precedences have a circle, or a start misses, repeats or misplaces a task.
+        If the precedences have a cycle, or a start misses, repeats or misplaces a task.
     """
     if topological_ranks(problem, ()) is None:
-        raise InputError("the precedences have a circle")
+        raise InputError("the precedences have a cycle")
     state = Search(problem, objective, seconds, progress)
 
     def start() -> None:

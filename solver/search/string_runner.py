@@ -215,13 +215,13 @@ class Runner:
         delay the end by c.
 
         *Proof.* The start of every token is the maximum of the end of the token before it on its device and the
-        arrivals of the results that it waits for. If nothing waits in a circle, these equations have exactly one
+        arrivals of the results that it waits for. If nothing waits in a cycle, these equations have exactly one
         solution, and the stated times are a solution: a token up to copy m has the same equation as in the run of K;
         some of the tokens that it waits for may be in the D copies after m, for which both statements give the same
         time, since they lie in the steady stretch. A token after m has the equation of the token q copies before it,
         with all times c later; some of the tokens that it waits for may be in the D copies up to m, and again both
-        statements give the same time. Nothing waits in a circle: every token lasts at least a tick, so the times would
-        have to grow around the circle.
+        statements give the same time. Nothing waits in a cycle: every token lasts at least a tick, so the times would
+        have to grow around the cycle.
 
         If a token takes no time, or no such stretch is found, every token of all copies is run.
         """

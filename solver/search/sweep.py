@@ -63,7 +63,7 @@ class Sweeper:
                 self.returned[task] += part
 
     def starts(self, orders: Orders) -> dict[Action, int] | None:
-        """Find the earliest start of every action; None if they wait for each other in a circle."""
+        """Find the earliest start of every action; None if they wait for each other in a cycle."""
         ends: dict[Key, int] = {}
         links = _Links(self.leaving)
         starts: dict[Action, int] = {}

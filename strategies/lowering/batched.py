@@ -1,4 +1,4 @@
-"""Programs in which devices exchange batches of sends and receives between computations and wait for each batch.
+"""Programs of frameworks in which devices exchange batches of sends and receives and wait for each batch.
 
 Megatron-Core's 1F1B and interleaved 1F1B work this way, as do DualPipe and DualPipeV in their authors' code.
 """
@@ -19,6 +19,10 @@ from strategies.model.placements import Placement
 from strategies.rules.interleaving import warmup_of_groups
 
 Order = Sequence[PipelineAction]
+
+MEGATRON = "Megatron-Core"
+BATCHED = {"1f1b": MEGATRON, "interleaved": MEGATRON, "dualpipe": "DualPipe's code", "dualpipe-v": "DualPipe's code"}
+"""The schedules with a program, and whose it is."""
 
 
 @dataclass
@@ -57,9 +61,7 @@ def batched_programs(
     Parameters
     ----------
     name : str
-        The schedule. ``1f1b`` and ``interleaved`` follow Megatron-Core, ``dualpipe`` and ``dualpipe-v`` their authors'
-        code. For any other schedule, one group stands between two computations: the results of the first and the inputs
-        of the second.
+        The schedule, one of `BATCHED`.
     orders : sequence of sequence of (Op or Block)
         The computations of each device.
     placement : Placement
@@ -73,33 +75,69 @@ def batched_programs(
         If the framework does not take the sizes.
     """
     crossings = Crossings(placement)
-    if name == "interleaved" and placement.devices < 3:
-        raise InputError("Megatron-Core's interleaved schedule takes more than 2 devices in batches")
-    if name == "interleaved" and placement.microbatches % placement.devices:
-        raise InputError(
-            "Megatron-Core's interleaved schedule takes a number of microbatches that is a multiple of the devices, "
-            f"{placement.devices}, in batches; found {placement.microbatches}"
-        )
-    transfers: dict[Key, Transfer] = {
-        transfer: Transfer(*crossings.devices(transfer), *moving(transfer)) for transfer in crossings.all()
-    }
+    if name == "interleaved":
+        refuse_sizes(orders[0], placement, ", in batches")
+        if placement.devices == 2:
+            raise InputError("Megatron-Core's interleaved schedule takes more than 2 devices in batches")
     programs: list[list[Instruction]] = []
     columns: list[list[int]] = []
     for device, order in enumerate(orders):
         program, places = _program(order, _slots(name, device, order, crossings), duration)
         programs.append(program)
         columns.append(places)
-    return LoweredPrograms(programs, transfers, columns)
+    return LoweredPrograms(programs, timed_transfers(crossings, moving), columns)
+
+
+def timed_transfers(crossings: Crossings, moving: Callable[[Op], tuple[int, int]]) -> dict[Key, Transfer]:
+    """List all transfers with their devices and times."""
+    return {transfer: Transfer(*crossings.devices(transfer), *moving(transfer)) for transfer in crossings.all()}
+
+
+def refuse_sizes(order: Order, placement: Placement, how: str = "") -> None:
+    """Refuse groups of microbatches that Megatron-Core does not interleave.
+
+    Parameters
+    ----------
+    order : sequence of (Op or Block)
+        The computations of the first device.
+    placement : Placement
+        Which device holds which stage.
+    how : str
+        How it communicates, for the message.
+
+    Raises
+    ------
+    InputError
+        If a group has fewer microbatches than there are devices.
+    """
+    devices, microbatches = placement.devices, placement.microbatches
+    forwards = [action for action in order if isinstance(action, Op) and action.kind == "F"]
+    group = _group(forwards) or devices
+    rest = microbatches % group
+    if devices == 1 or (group >= devices and not 0 < rest < devices):
+        return
+    if group > devices:
+        raise InputError(
+            f"Megatron-Core's interleaved schedule takes no last group of fewer microbatches than devices, {devices}; "
+            f"{microbatches} in groups of {group} leave {rest}"
+        )
+    raise InputError(
+        "Megatron-Core's interleaved schedule takes a number of microbatches that is a multiple of the devices, "
+        f"{devices}{how}; found {microbatches}"
+    )
+
+
+def _group(forwards: Sequence[Op]) -> int:
+    """Count the forwards of the first stage before another stage's first; 0 if there is no other stage."""
+    return next((place for place, op in enumerate(forwards) if op.stage != forwards[0].stage), 0)
 
 
 def _slots(name: str, device: int, order: Order, crossings: Crossings) -> _Groups:
     if name == "1f1b":
-        return _between(order, crossings, apart=_same_way)
+        return _between(order, crossings)
     if name == "interleaved":
-        return _Interleaved(device, order, crossings).slots()
-    if name in ("dualpipe", "dualpipe-v"):
-        return _dualpipe(device, order, crossings)
-    return _between(order, crossings, apart=lambda _before, _after: False)
+        return Interleaved(device, order, crossings).slots()
+    return _dualpipe(device, order, crossings)
 
 
 def _program(
@@ -117,11 +155,13 @@ def _program(
     return program, columns
 
 
-def _sends(action: PipelineAction, crossings: Crossings) -> list[End]:
+def sends_of(action: PipelineAction, crossings: Crossings) -> list[End]:
+    """Return the sends of an action's results."""
     return [End(transfer, True) for transfer in crossings.produced(action)]
 
 
-def _receives(action: PipelineAction, crossings: Crossings) -> list[End]:
+def receives_of(action: PipelineAction, crossings: Crossings) -> list[End]:
+    """Return the receives of an action's inputs."""
     return [End(transfer, False) for transfer in crossings.consumed(action)]
 
 
@@ -130,13 +170,13 @@ def _same_way(before: PipelineAction, after: PipelineAction) -> bool:
     return len(kinds) == 2 and kinds[0] == kinds[1]
 
 
-def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction, PipelineAction], bool]) -> _Groups:
-    """Exchange results of one computation and inputs of the next between them, in one group, or in two if ``apart``."""
+def _between(order: Order, crossings: Crossings) -> _Groups:
+    """Exchange results of one computation and inputs of the next, in two groups if both go the same way."""
     slots = _Groups()
     for place in range(len(order) + 1):
-        sends = _sends(order[place - 1], crossings) if place else []
-        receives = _receives(order[place], crossings) if place < len(order) else []
-        if place and place < len(order) and apart(order[place - 1], order[place]):
+        sends = sends_of(order[place - 1], crossings) if place else []
+        receives = receives_of(order[place], crossings) if place < len(order) else []
+        if place and place < len(order) and _same_way(order[place - 1], order[place]):
             slots.add(place, sends)
             slots.add(place, receives)
         else:
@@ -144,7 +184,7 @@ def _between(order: Order, crossings: Crossings, apart: Callable[[PipelineAction
     return slots
 
 
-class _Interleaved:
+class Interleaved:
     """Megatron-Core's interleaved schedule with ``batch_p2p_comm``.
 
     A forward and the backward after it are followed by one group for both: their results, and the inputs of the next
@@ -165,17 +205,17 @@ class _Interleaved:
 
         The last forward may be the only one of the steady phase; one group for it and its backward then follows them.
         """
-        group = next((place for place, op in enumerate(self.forwards) if op.stage != self.forwards[0].stage), 0)
         chunks = self.crossings.stages // self.devices
+        group = _group(self.forwards)
         return min(len(self.forwards), warmup_of_groups(self.devices, self.device, chunks, group))
 
     def slots(self) -> _Groups:
         """Place the groups."""
         slots, steady = _Groups(), len(self.forwards) - self.warmup
-        slots.add(0, _receives(self.forwards[0], self.crossings))
-        first = _receives(self.backwards[0], self.crossings)
+        slots.add(0, receives_of(self.forwards[0], self.crossings))
+        first = receives_of(self.backwards[0], self.crossings)
         for place in range(self.warmup):
-            group = _sends(self.forwards[place], self.crossings) + self._next_forward(place)
+            group = sends_of(self.forwards[place], self.crossings) + self.next_forward(place)
             is_last = place == self.warmup - 1
             slots.add(place + 1, group + (first if is_last and steady else []))
             if is_last and not steady:
@@ -184,33 +224,35 @@ class _Interleaved:
             slots.add(0, first)
         for place in range(steady):
             forward = self.warmup + place
-            group = _sends(self.forwards[forward], self.crossings) + _sends(self.backwards[place], self.crossings)
-            group += self._next_forward(forward) + self._next_backward(place)
+            group = sends_of(self.forwards[forward], self.crossings) + sends_of(self.backwards[place], self.crossings)
+            group += self.next_forward(forward) + self.next_backward(place)
             slots.add(self.warmup + 2 * place + 2, group)
         for place in range(steady, len(self.backwards)):
-            group = _sends(self.backwards[place], self.crossings) + self._next_backward(place)
+            group = sends_of(self.backwards[place], self.crossings) + self.next_backward(place)
             slots.add(self.warmup + steady + place + 1, group)
         return slots
 
-    def _next_forward(self, place: int) -> list[End]:
+    def next_forward(self, place: int) -> list[End]:
+        """Return the receive that follows a forward."""
         if self.device:
             return self._of_next(self.forwards, place)
         source = self._entering(self.forwards, place)
         stage = None if source is None else source.stage + self.devices
         if source is None or stage is None or stage >= self.crossings.stages:
             return []
-        return _receives(source._replace(stage=stage), self.crossings)
+        return receives_of(source._replace(stage=stage), self.crossings)
 
-    def _next_backward(self, place: int) -> list[End]:
+    def next_backward(self, place: int) -> list[End]:
+        """Return the receive that follows a backward."""
         if self.device < self.devices - 1:
             return self._of_next(self.backwards, place)
         source = self._entering(self.backwards, place)
         if source is None or source.stage < self.devices:
             return []
-        return _receives(source._replace(stage=source.stage - self.devices), self.crossings)
+        return receives_of(source._replace(stage=source.stage - self.devices), self.crossings)
 
     def _of_next(self, ops: Sequence[Op], place: int) -> list[End]:
-        return _receives(ops[place + 1], self.crossings) if place + 1 < len(ops) else []
+        return receives_of(ops[place + 1], self.crossings) if place + 1 < len(ops) else []
 
     def _entering(self, ops: Sequence[Op], place: int) -> Op | None:
         back = place - (self.devices - 1)
@@ -240,9 +282,9 @@ def _dualpipe(device: int, order: Order, crossings: Crossings) -> _Groups:
     receive_early |= {weights + 3 * turn + 2 for turn in range(inner)}
     slots = _Groups()
     for place, action in enumerate(order):
-        slots.join(place + (2 if place in send_late else 1), _sends(action, crossings))
+        slots.join(place + (2 if place in send_late else 1), sends_of(action, crossings))
     for place, action in enumerate(order):
-        for end in _receives(action, crossings):
+        for end in receives_of(action, crossings):
             slots.join(_receive_slot(place, action, end, main, weights - 1, receive_early), [end])
     for place in [place for place, groups in slots.groups.items() if not any(groups)]:
         del slots.groups[place]

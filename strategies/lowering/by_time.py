@@ -11,6 +11,9 @@ from strategies.model.actions import Op, PipelineAction
 from strategies.model.placements import Placement
 from strategies.order_files.schedule_file import Aside, Token
 
+BY_TIME = "time"
+"""The name of this placement, which is no framework's own."""
+
 
 def lower_by_time(
     orders: Sequence[Sequence[PipelineAction]],

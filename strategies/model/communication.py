@@ -15,10 +15,54 @@ from strategies.model.part import Part, WrongKeyError
 P2P = ("async", "links", "rendezvous", "batched")
 """A transfer waits for nothing, for its link, or for its receive and both queues; if batched, computing waits, too."""
 
-LOWERINGS = ("timed", "pytorch", "given")
-"""How sends and receives are placed: by time, as PyTorch places them, or as in the file."""
+LOWERINGS = ("timed", "pytorch", "megatron", "given")
+"""How sends and receives are placed: by time, as PyTorch or Megatron-Core places them, or as in the file."""
 
 DEFAULT_COMMUNICATORS = "pair"
+
+
+class Waiting(NamedTuple):
+    """What transfers wait for.
+
+    Attributes
+    ----------
+    p2p, communicators, lowering : str or None
+        As in a configuration.
+    """
+
+    p2p: str
+    communicators: str | None = None
+    lowering: str | None = None
+
+
+WAITING = ("framework", *Waiting._fields)
+"""The keys of a configuration that say what transfers wait for."""
+
+_WAITING_IN = {
+    "megatron": Waiting("batched"),
+    "megatron-overlap": Waiting("rendezvous", "pair", "megatron"),
+    "pytorch": Waiting("rendezvous", "pair", "pytorch"),
+    "pytorch-rank": Waiting("rendezvous", "rank", "pytorch"),
+    "zero-bubble": Waiting("rendezvous", "rank", "timed"),
+    "dualpipe": Waiting("batched"),
+}
+
+COMMUNICATING = tuple(_WAITING_IN)
+"""The frameworks whose communication is known, and ways to run them."""
+
+
+def waiting_in(framework: str, devices: int) -> Waiting:
+    """Return what transfers wait for in a framework.
+
+    Parameters
+    ----------
+    framework : str
+        One of `COMMUNICATING`.
+    devices : int
+        Between 2 devices, Megatron-Core uses one group each way if communication overlaps.
+    """
+    known = _WAITING_IN[framework]
+    return known._replace(communicators="edge") if framework == "megatron-overlap" and devices == 2 else known
 
 
 class ByClass(Part):

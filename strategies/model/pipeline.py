@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from solver.errors import InputError
 from solver.problem import Block
 from strategies.model.actions import KINDS, PipelineAction
-from strategies.model.communication import NO_HOP, Hop
+from strategies.model.communication import NO_HOP, WAITING, Hop, Waiting
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import (
     even_cut,
@@ -61,11 +61,13 @@ class Pipeline(PipelineFields):
         `communication` with that latency alone.
     communication : Communication or None
         The costs of transfers, hop by hop.
+    framework : {"megatron", "megatron-overlap", "pytorch", "pytorch-rank", "zero-bubble", "dualpipe"} or None
+        Whose communication to follow: it sets ``p2p``, ``communicators`` and ``lowering``.
     p2p : {"async", "links", "rendezvous", "batched"} or None
         What a transfer waits for; if absent, ``async``: nothing.
     communicators : {"edge", "pair", "way", "rank"} or None
         For ``rendezvous``: which transfers share a queue of a device; if absent, ``pair``.
-    lowering : {"timed", "pytorch", "given"} or None
+    lowering : {"timed", "pytorch", "megatron", "given"} or None
         For ``rendezvous``: how sends and receives are placed; if absent, ``timed``.
     overlap : number or None
         σ, from 0 to 1: an overlapped block of F on one stage and B on the same or another stage lasts
@@ -354,7 +356,7 @@ class Pipeline(PipelineFields):
         """Return the pipeline with transfers that wait for nothing: the same hops, as every bound counts them."""
         if self.semantics == "async":
             return self
-        return self.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+        return self.model_copy(update=dict.fromkeys(WAITING))
 
     def as_stages(self) -> Pipeline:
         """Return the pipeline without its layers: the same costs, given per stage.
@@ -383,6 +385,8 @@ class Pipeline(PipelineFields):
         if self.layers is not None:  # drop the values derived from layers
             del fields["times"]
             fields["memory"] = Memory(limit=self.memory.limit)
+        if self.framework is not None:  # drop the values derived from it
+            fields |= dict.fromkeys(Waiting._fields)
         return self._read(fields | dict(update))  # cached costs are not copied
 
     def recut(self, stages: int) -> Pipeline:
@@ -432,6 +436,8 @@ class Pipeline(PipelineFields):
         mapping: dict[str, Any] = plain_values(self)
         if self.overhead is not None:
             mapping["overhead"] = plain_values(self.overhead.written)
+        if self.framework is not None:
+            mapping = {key: value for key, value in mapping.items() if key not in Waiting._fields}
         if self.layers is not None:
             del mapping["times"]
             mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key == "limit"}

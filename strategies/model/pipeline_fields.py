@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self, TypeAlias
 from pydantic import Field, PlainValidator, model_validator
 
 from solver.counted import counted
-from strategies.model.communication import LOWERINGS, P2P, Communication, read_choice
+from strategies.model.communication import COMMUNICATING, LOWERINGS, P2P, Communication, read_choice, waiting_in
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.cuts import (
     ByKind,
@@ -50,6 +50,7 @@ class PipelineFields(Part):
     times: Times = Field(default_factory=lambda: Times.model_validate(UNIT_TIMES))
     p2p_latency: Latency = Fraction(0)
     communication: Communication | None = None
+    framework: Annotated[str, PlainValidator(read_choice(COMMUNICATING))] | None = None
     p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
     communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
     lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
@@ -96,6 +97,8 @@ class PipelineFields(Part):
             object.__setattr__(self, "stages", stages)  # known from the lists
         self._settle_slowdown()
         self._refuse_contradictions()
+        if self.framework is not None:
+            self._follow(self.framework)
         self._check_communication()
         return self
 
@@ -174,6 +177,23 @@ class PipelineFields(Part):
                 f"{float(self.overlap):g} beside it; leave one of the two out"
             )
         refuse_contradictory_costs(self.times, self.memory, self.stages or 1)
+
+    def _follow(self, framework: str) -> None:
+        """Set what transfers wait for as in a framework.
+
+        Raises
+        ------
+        WrongKeyError
+            If a key is given that says otherwise.
+        """
+        for key, known in waiting_in(framework, self.devices)._asdict().items():
+            given = getattr(self, key)
+            if given not in (None, known):
+                means = f"means {key}: {known}" if known else f"has no {key} to choose"
+                raise WrongKeyError(
+                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
+                )
+            object.__setattr__(self, key, known)
 
     def _check_communication(self) -> None:
         """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""

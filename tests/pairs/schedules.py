@@ -121,20 +121,10 @@ def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
         for op in (action if isinstance(action, Block) else (action,))
         for task in [_task(op)]
     ]
-    pipeline = schedule.pipeline
     by_time = schedule.is_searched or schedule.strategy == ONE_AT_A_TIME
-    order = Order(
-        schedule.strategy, pipeline, schedule.layout, schedule.problem, schedule.actions, rows, searched=by_time
-    )  # fmt: skip
-    communicators = pipeline.communicators or "pair"
-    if by_time:
-        lowered = order.lowered("timed")
-    elif pipeline.semantics == "batched":
-        lowered = order.batched()
-    else:
-        lowered = order.lowered(pipeline.lowering or "timed")
-    if pipeline.semantics == "batched":
-        communicators = "rank"
+    costs, layout = schedule.pipeline, schedule.layout
+    order = Order(schedule.strategy, costs, layout, schedule.problem, schedule.actions, rows, searched=by_time)
+    lowered, communicators, _ = order.placed()
     programs = [_timed(program, unhindered, scale) for program in lowered.programs]
     simulation = Simulation(programs, lowered.transfers, queues(communicators))
     if not simulation.run():

@@ -258,7 +258,7 @@ def test_a_deadlock_by_memory_is_proven_infeasible() -> None:
     assert solved(replace(problem, capacities=[1]))[0] == "infeasible"
 
 
-def test_precedences_in_a_circle_are_infeasible() -> None:
+def test_precedences_in_a_cycle_are_infeasible() -> None:
     tasks: dict[Key, Task] = {"a": Task(0, 1), "b": Task(1, 1)}
     problem = Problem(2, tasks, [("a", "b", 0)], capacities=[None, None])
     status = search(

@@ -53,8 +53,8 @@ def test_tasks_without_chains_are_scheduled() -> None:
     assert made[-1] == (7, [["c", "a"], ["b"]])
 
 
-def test_a_circle_is_refused() -> None:
-    with pytest.raises(ValueError, match="circle"):
+def test_a_cycle_is_refused() -> None:
+    with pytest.raises(ValueError, match="cycle"):
         compile_problem(Problem(1, {"a": Task(0, 1), "b": Task(0, 1)}, [("a", "b", 0), ("b", "a", 0)]))
 
 

@@ -129,9 +129,9 @@ def test_a_start_that_is_no_schedule_of_the_problem_is_refused(orders: Orders, m
         search(problem, starts=[orders])
 
 
-def test_a_circle_of_precedences_is_refused() -> None:
+def test_a_cycle_of_precedences_is_refused() -> None:
     problem = Problem(1, {"a": Task(0, 1), "b": Task(0, 1)}, [("a", "b", 0), ("b", "a", 0)])
-    with pytest.raises(InputError, match="circle"):
+    with pytest.raises(InputError, match="cycle"):
         search(problem, seconds=1)
 
 
