@@ -119,6 +119,11 @@ class Presented:
     noise: NoiseFigures | None = None
     is_drawn: bool = True
 
+    @property
+    def peak(self) -> float:
+        """The most memory that a device holds."""
+        return max(self.summary.figures.peak_memory)
+
 
 @dataclass(frozen=True, eq=False)
 class Section:
@@ -175,6 +180,21 @@ class Section:
     def unit(self) -> str:
         """The unit of time; empty if it has no name."""
         return str(self.pipeline.get("unit", ""))
+
+    @property
+    def winner(self) -> Presented | None:
+        """The shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
+        schedules = self.schedules
+        if self.frontier is not None:
+            comparable = (each.rank for each in self.frontier.published if each.is_comparable)
+            ranks = {*comparable, *(point.rank for point in self.frontier.points)}
+            schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
+        return next((each for each in schedules if not each.summary.over), None)
+
+    @property
+    def fastest(self) -> Presented | None:
+        """The shortest schedule, whether it fits or not; of equals, one that fits."""
+        return min(self.schedules, key=lambda each: each.summary.figures.makespan, default=None)
 
 
 def with_name(name: str, reason: str) -> str:

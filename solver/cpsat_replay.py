@@ -27,7 +27,7 @@ def replay_with_cpsat(problem: Problem, orders: Orders) -> dict[Action, int]:
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the durations span too many orders of magnitude for CP-SAT.
     """
@@ -66,7 +66,7 @@ def needed_edges(problem: Problem, orders: Orders) -> list[Precedence]:
 def solve(
     actions: Sequence[Action], durations: dict[Action, int], edges: Sequence[Precedence], step: int
 ) -> tuple[dict[Action, int], int] | None:
-    """Minimise the makespan; None if the edges form a circle that takes time."""
+    """Minimise the makespan; None if the edges form a cycle that takes time."""
     rounded = {
         action: max(1, round(duration / step)) if step > 1 else duration for action, duration in durations.items()
     }
@@ -105,7 +105,7 @@ def set_parameters(solver: cp_model.CpSolver) -> None:
 def in_waiting_order(
     actions: Sequence[Action], edges: Sequence[Precedence], rough_starts: dict[Action, int]
 ) -> list[Action] | None:
-    """List the actions, each after those that it waits for; None if actions of no duration wait in a circle.
+    """List the actions, each after those that it waits for; None if actions of no duration wait in a cycle.
 
     An action that takes time starts before the actions that wait for it. An action that takes none may start at the
     same moment; such actions are sorted among themselves.

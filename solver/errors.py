@@ -13,12 +13,12 @@ class InputError(ValueError):
 
 
 class DeadlockError(InputError):
-    """A fixed order cannot run because its actions wait for each other in a circle.
+    """A fixed order cannot run because its actions wait for each other in a cycle.
 
     Attributes
     ----------
     cycle : list
-        The actions of one circle, each waiting for the one before it (the first for the last).
+        The actions of one cycle, each waiting for the one before it (the first for the last).
     """
 
     def __init__(self, cycle: list[object]) -> None:
@@ -54,7 +54,7 @@ class TimeTooShortError(Exception):
 
 
 def describe_cycle(cycle: list[object], longest: int = 12) -> str:
-    """Write a circle of waiting actions as text, without its middle if it is long.
+    """Write a cycle of waiting actions as text, without its middle if it is long.
 
     Parameters
     ----------

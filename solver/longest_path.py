@@ -1,6 +1,6 @@
 """The graph engine: earliest starts as longest paths over the graph of a fixed order.
 
-The graph is that of `solver.order_graph`, which names the circle of a deadlock; here the devices walk along their
+The graph is that of `solver.order_graph`, which names the cycle of a deadlock; here the devices walk along their
 orders, each as far as it comes, and what a device waits for wakes it.
 """
 
@@ -51,7 +51,7 @@ def earliest_starts(problem: Problem, orders: Orders) -> tuple[NumberedOrders, l
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the orders do not name every task exactly once.
     """
@@ -90,7 +90,7 @@ def _edges(numbered: Numbered, orders: NumberedOrders) -> _Edges:
 
 
 def _walk(orders: NumberedOrders, edges: _Edges) -> list[int] | None:
-    """Let each device run its actions as long as what they wait for has run; None where there is a circle.
+    """Let each device run its actions as long as what they wait for has run; None where there is a cycle.
 
     An action comes behind all that its device runs before it, so each link is asked for in its order.
     """

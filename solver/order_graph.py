@@ -78,7 +78,7 @@ def between_actions(problem: Problem, orders: Orders) -> Iterator[Precedence]:
 
 
 def deadlock(graph: nx.DiGraph[Action]) -> DeadlockError:
-    """Describe why a graph with a circle cannot run, with a short circle of it."""
+    """Describe why a graph with a cycle cannot run, with a short cycle of it."""
     knot = next(part for part in nx.strongly_connected_components(graph) if is_knot(graph, part))
     inside = graph.subgraph(knot)
     start = min(knot, key=lambda action: (graph.nodes[action]["device"], str(action)))
@@ -90,6 +90,6 @@ def deadlock(graph: nx.DiGraph[Action]) -> DeadlockError:
 
 
 def is_knot(graph: nx.DiGraph[Action], part: set[Action]) -> bool:
-    """Return whether a strongly connected component contains a circle."""
+    """Return whether a strongly connected component contains a cycle."""
     action = next(iter(part))
     return len(part) > 1 or action in graph[action]

@@ -3,7 +3,7 @@
 Each end of a transfer is on one queue of its device. An end is *ready* when its group has been posted and everything
 ahead of it on its queue is done. A transfer starts when both its ends are ready, and keeps both queues busy until it
 ends. It does not affect computation, except by `Wait`. So the times are longest paths in the graph of dependencies, and
-a deadlock is a circle in that graph.
+a deadlock is a cycle in that graph.
 """
 
 from __future__ import annotations
@@ -98,17 +98,17 @@ class Held(NamedTuple):
 
 
 class RendezvousDeadlockError(InputError):
-    """Programs hang because transfers wait for each other in a circle.
+    """Programs hang because transfers wait for each other in a cycle.
 
     Attributes
     ----------
-    circle : tuple of Held
-        The transfers of the circle; each is held up by the next one, and the last one by the first.
+    cycle : tuple of Held
+        The transfers of the cycle; each is held up by the next one, and the last one by the first.
     """
 
-    def __init__(self, circle: Sequence[Held]) -> None:
-        self.circle = tuple(circle)
-        names = " ← ".join(str(held.transfer) for held in (*circle, circle[0]))
+    def __init__(self, cycle: Sequence[Held]) -> None:
+        self.cycle = tuple(cycle)
+        names = " ← ".join(str(held.transfer) for held in (*cycle, cycle[0]))
         super().__init__(f"transfers wait for each other: {names}")
 
 
@@ -128,11 +128,11 @@ def run(programs: Sequence[Program], transfers: Mapping[Key, Transfer], queues: 
     Raises
     ------
     RendezvousDeadlockError
-        If something never happens; with the first circle, see `_first_circle`.
+        If something never happens; with the first cycle, see `_first_cycle`.
     """
     machine = _Machine(programs, transfers, queues)
     if not machine.runs():
-        raise RendezvousDeadlockError(_first_circle(machine))
+        raise RendezvousDeadlockError(_first_cycle(machine))
     return machine.result()
 
 
@@ -298,10 +298,10 @@ def _ends(key: Key) -> tuple[End, End]:
     return End(key, True), End(key, False)
 
 
-def _first_circle(machine: _Machine) -> list[Held]:
-    """Find the earliest circle of transfers that is held up by nothing outside the circle.
+def _first_cycle(machine: _Machine) -> list[Held]:
+    """Find the earliest cycle of transfers that is held up by nothing outside the cycle.
 
-    A circle can hold up other transfers, and those still others; only a circle that waits for nothing but itself is a
+    A cycle can hold up other transfers, and those still others; only a cycle that waits for nothing but itself is a
     cause. Among several, the one is chosen whose first send comes earliest if no transfer has to wait. The walk starts
     at that transfer and always continues with the earliest transfer that holds up the current one, until it returns.
     """
@@ -323,11 +323,11 @@ def _first_circle(machine: _Machine) -> list[Held]:
     while key not in walk:
         walk[key] = min(held[key], key=lambda each: earliness(each.by.transfer))
         key = walk[key].by.transfer
-    circle = [key]
-    while walk[circle[-1]].by.transfer != key:
-        circle.append(walk[circle[-1]].by.transfer)
-    first = circle.index(min(circle, key=earliness))
-    return [walk[each] for each in (*circle[first:], *circle[:first])]
+    cycle = [key]
+    while walk[cycle[-1]].by.transfer != key:
+        cycle.append(walk[cycle[-1]].by.transfer)
+    first = cycle.index(min(cycle, key=earliness))
+    return [walk[each] for each in (*cycle[first:], *cycle[:first])]
 
 
 def _is_closed(graph: nx.DiGraph[Key], part: set[Key]) -> bool:

@@ -50,7 +50,7 @@ def timeline(problem: Problem, orders: Orders, engine: Engine = "graph") -> Sequ
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the orders miss or repeat a task.
     """

@@ -60,7 +60,7 @@ class SampledReplay:
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the orders do not name every task exactly once.
 
@@ -129,7 +129,7 @@ class SampledReplay:
 
 
 def _levels(inputs: list[list[tuple[int, int]]]) -> list[list[int]] | None:
-    """Sort actions into levels, each after all that its actions wait for; None if there is a circle."""
+    """Sort actions into levels, each after all that its actions wait for; None if there is a cycle."""
     behind: list[list[int]] = [[] for _ in inputs]
     for action, before in enumerate(inputs):
         for other, _ in before:

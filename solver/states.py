@@ -1,4 +1,4 @@
-"""The names of objectives, engines, states of a search, and arguments for bounds."""
+"""The names of objectives, engines and states of a search."""
 
 from __future__ import annotations
 
@@ -21,21 +21,3 @@ Answer: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 Status: TypeAlias = Literal["optimal", "feasible", "replayed", "measured"]
 """The origin of a schedule: a search proved it the best, or found it; its order was replayed; or it was measured."""
-
-Argument: TypeAlias = Literal[
-    "path",
-    "heads and tails",
-    "slot turns",
-    "load",
-    "window",
-    "jackson",
-    "area",
-    "blocks",
-    "block area",
-    "device relaxation",
-    "work",
-    "span",
-    "lengths",
-    "search",
-]
-"""The argument for a lower bound; see `solver.bounds.bound.Bound`."""

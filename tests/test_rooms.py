@@ -54,7 +54,7 @@ def home_of(name: str) -> Path | None:
     return file if name.split(".")[0] in ROOMS and file.exists() else None
 
 
-def test_files_form_no_circle() -> None:
+def test_files_form_no_cycle() -> None:
     """Imports in functions and for types count, too: code that needs them hidden is divided in the wrong place."""
     graph: nx.DiGraph[Path] = nx.DiGraph()
     for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py") if file.name != "__init__.py"):
@@ -71,7 +71,7 @@ MOST_FLOORS = 8
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_folders_form_no_circle(room: str) -> None:
+def test_folders_form_no_cycle(room: str) -> None:
     """A room's own `__init__` and `__main__` are its entry points and lie above all its folders."""
     graph: nx.DiGraph[Path] = nx.DiGraph()
     for file in (ROOT / room).rglob("*.py"):

@@ -81,14 +81,14 @@ def _tell(report: CheckReport, form: str) -> None:
     about = f"{report.name}, {report.lowered}" if report.lowered else report.name
     for fault in report.faults:
         click.echo(f"{about}: {fault}")
-    for text, names in _together(report.circles).items():
+    for text, names in _together(report.cycles).items():
         click.echo(f"{about}: hangs with {', '.join(names)}: {text}")
     click.echo(report.summary)
 
 
-def _together(circles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Group communicators that hang in the same circle."""
+def _together(cycles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Group communicators that hang in the same cycle."""
     names: dict[str, list[str]] = {}
-    for name, text in circles.items():
+    for name, text in cycles.items():
         names.setdefault(text, []).append(name)
     return names

@@ -15,7 +15,7 @@ import click
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
-from ppopt.commands.optimize import PLACEMENTS
+from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,
@@ -72,7 +72,7 @@ _EPILOG = (
 )
 @click.option("--optimize/--no-optimize", default=True, help="Also search for better schedules.  [default: yes]")
 @click.option(
-    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+    "--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="all", show_default=True, help="Placements to search."
 )
 @click.option(
     "--overlap/--no-overlap",

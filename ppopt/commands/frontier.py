@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE, SEED
-from ppopt.commands.optimize import PLACEMENTS
+from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from solver.errors import InputError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @pipeline_options
 @click.option(
-    "--placement", type=click.Choice(PLACEMENTS), default="all", show_default=True, help="Placements to search."
+    "--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="all", show_default=True, help="Placements to search."
 )
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="Memory limits to search at.")

@@ -14,6 +14,7 @@ from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_
 from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.states import Objective
+from strategies.model.placements import PLACEMENTS
 
 if TYPE_CHECKING:
     from ppopt.noise.noise import Noise
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from strategies.given_model.stages import CutChoice
     from strategies.model.pipeline import Pipeline
 
-PLACEMENTS = ("linear", "interleaved", "v", "bidirectional", "wave", "all")
+PLACEMENTS_OR_ALL = (*PLACEMENTS, "all")
 
 
 @click.command()
 @pipeline_options
 @cut_options
-@click.option("--placement", type=click.Choice(PLACEMENTS), default="linear", show_default=True)
+@click.option("--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="linear", show_default=True)
 @click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
@@ -228,7 +229,7 @@ def _check_export(export: str | None, placement: str, forced: bool) -> None:
     """Refuse, before the search, a result that could not be exported."""
     if export is not None and placement == "all":
         raise InputError("--export: takes one schedule; --placement all finds one for each, so choose one of them")
-    if export is not None and placement == "bidirectional" and not forced:
+    if export is not None and PLACEMENTS[placement].copies > 1 and not forced:
         raise InputError(
             "--export: PyTorch's runtime cannot run bidirectional schedules; --force-order-only writes the order anyway"
         )

@@ -39,6 +39,18 @@ _OPTIONS = (
         metavar="NAME",
         help="Whose communication to follow: megatron, pytorch, … (see docs/communication.md).  [default: none waits]",
     ),
+    click.option(
+        "--overhead",
+        metavar="X",
+        help="Time before each operation in which its device is not working.  [default: 0]",
+    ),
+    click.option(
+        "--slowdown",
+        "slowdowns",
+        multiple=True,
+        metavar="D=X",
+        help="Device D takes X times as long for everything it computes, such as 3=1.08.",
+    ),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
         "--recut",
@@ -55,6 +67,8 @@ OPTION_NAMES = (
     "times",
     "p2p_latency",
     "framework",
+    "overhead",
+    "slowdowns",
     "memory_limit",
     "recut",
 )
@@ -193,6 +207,7 @@ def pipelines_for_files(
     mapping = _read_split(config).mapping
     unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {
         "times": (),
+        "slowdowns": (),
         "memory_limit": memory_limit,
         "recut": recut,
     }
@@ -230,6 +245,8 @@ def _make_pipeline(
     times: tuple[str, ...],
     p2p_latency: str | None,
     framework: str | None,
+    overhead: str | None,
+    slowdowns: tuple[str, ...],
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
@@ -251,10 +268,11 @@ def _make_pipeline(
 
         sources = {"": config or "the options"} | {key: f"--{key}" for key in given}
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
-    if p2p_latency is not None:
-        mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
-    if framework is not None:
-        mapping["framework"] = framework
+    for key, text in {"p2p_latency": p2p_latency, "framework": framework, "overhead": overhead}.items():
+        if text is not None:
+            mapping[key] = _value(f"--{key.replace('_', '-')}", text)
+    if slowdowns:
+        mapping["slowdown"] = _slowdown(slowdowns)
     if memory_limit is not None:
         limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}
@@ -278,6 +296,19 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return cut
+
+
+def _slowdown(texts: Sequence[str]) -> dict[int, Any]:
+    """Read ``3=1.08``, once for each device."""
+    found: dict[int, Any] = {}
+    for text in texts:
+        device, equals, factor = text.partition("=")
+        if not equals or not (device.isascii() and device.isdecimal() and len(device) < 8):
+            raise InputError(f"--slowdown: must be DEVICE=FACTOR, such as 3=1.08; found {text[:40]!r}")
+        if int(device) in found:
+            raise InputError(f"--slowdown: device {device} is given twice")
+        found[int(device)] = _value("--slowdown", factor)
+    return found
 
 
 def _value(option: str, text: str) -> Any:

@@ -13,13 +13,14 @@ from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.process.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
+from strategies.model.placements import PLACEMENTS
 
 if TYPE_CHECKING:
     from ppopt.planning.plans import Planning
     from strategies.model.pipeline import Pipeline
     from strategies.order_files.given_order import Named
 
-PLACEMENTS = ("linear", "interleaved", "v", "wave", "all")
+FREE_PLACEMENTS = (*(name for name, rule in PLACEMENTS.items() if rule.copies == 1), "all")
 RECOMPUTATIONS = ("none", "per-stage", "uniform-k")
 NOTHING_FOUND = 4
 """The exit status if the time was too short to find a plan."""
@@ -41,7 +42,9 @@ _EPILOG = (
     help="Stages on each device.  [default: as each schedule requires, else 2, 3 and 4]",
 )
 @click.option("--free", is_flag=True, help="Search for the order together with the cut.")
-@click.option("--placement", type=click.Choice(PLACEMENTS), help="Placements that --free searches.  [default: all]")
+@click.option(
+    "--placement", type=click.Choice(FREE_PLACEMENTS), help="Placements that --free searches.  [default: all]"
+)
 @click.option(
     "--full-backward",
     is_flag=True,

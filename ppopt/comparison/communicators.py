@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from ppopt.schedules.communicated import Order, run_lowered
-from ppopt.schedules.communicator_verdicts import circles
+from ppopt.schedules.communicator_verdicts import cycles
 from ppopt.schedules.schedule import Schedule
 from solver.counted import listed
 from solver.replay import timeline
@@ -135,7 +135,7 @@ def try_communicators(schedule: Schedule) -> CommunicatorFigures:
         lowering: as_programs(rows, schedule.layout, problem.duration, order.moving)
         for lowering, rows in placed.items()
     }
-    runs = circles(own or programs.get(chosen, programs["timed"]))
+    runs = cycles(own or programs.get(chosen, programs["timed"]))
     lost: dict[str, float] = {}
     if "pytorch" in programs:
         for name in COMMUNICATORS:
@@ -143,4 +143,4 @@ def try_communicators(schedule: Schedule) -> CommunicatorFigures:
                 run_lowered(schedule.strategy, programs[each], name).makespan for each in ("pytorch", "timed")
             )
             lost[name] = one / other - 1
-    return CommunicatorFigures({name: "runs" if circle is None else "hangs" for name, circle in runs.items()}, lost)
+    return CommunicatorFigures({name: "runs" if cycle is None else "hangs" for name, cycle in runs.items()}, lost)

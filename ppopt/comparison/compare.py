@@ -102,8 +102,8 @@ def compare(
         out, with a reason.
     optimize : bool
         Whether to search as well, with split backwards.
-    placement : {"linear", "interleaved", "v", "bidirectional", "all"}
-        The placement to search.
+    placement : str
+        The placement to search, one that ``ppopt compare --help`` lists.
     overlap : bool, optional
         Whether the search may overlap; by default it may, wherever a block is shorter than its halves.
     baseline : str or path, optional

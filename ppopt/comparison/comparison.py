@@ -245,6 +245,6 @@ def _search_sentences(comparison: Comparison) -> Iterable[str]:
         yield "The search was interrupted: these are the best schedules found so far."
     if comparison.bounds_cut_short:
         yield "Some bounds were cut short by time or size: all are valid, but another run may find higher ones."
-    twofold = [each for each in comparison.schedules if each.placement == "bidirectional"]
+    twofold = [each for each in comparison.schedules if len(each.layout.homes) > 1]
     if any(not cost.static for each in twofold for cost in each.pipeline.costs):
         yield "Bidirectional placements keep two copies of the weights, which the peak memory does not include."

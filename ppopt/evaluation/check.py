@@ -10,9 +10,9 @@ from typing import Any
 from ppopt.cutting.quick import planned_for_file
 from ppopt.process.garbage import collection_paused
 from ppopt.schedules.communicator_verdicts import (
-    circles,
     crossing_faults,
-    describe_circle,
+    cycles,
+    describe_hang,
     needed_communicators,
 )
 from solver.counted import counted
@@ -52,8 +52,8 @@ class CheckReport:
     communicators : mapping of str to str or None
         For a file with communication, ``"runs"`` or ``"hangs"`` for each of ``edge``, ``pair``, ``way`` and ``rank``.
         None for an order of computations, or if a fault makes the question pointless.
-    circles : mapping of str to str
-        For each kind of communicators with which the file hangs, the first circle of transfers waiting for each other.
+    cycles : mapping of str to str
+        For each kind of communicators with which the file hangs, the first cycle of transfers waiting for each other.
     lowered : str
         How PyTorch placed the communication, if it did; rows and columns are then those of PyTorch's own lists.
     asked : str
@@ -65,7 +65,7 @@ class CheckReport:
     notes: tuple[str, ...]
     summary: str
     communicators: Mapping[str, str] | None = None
-    circles: Mapping[str, str] = field(default_factory=dict)
+    cycles: Mapping[str, str] = field(default_factory=dict)
     lowered: str = ""
     asked: str = DEFAULT_COMMUNICATORS
 
@@ -79,7 +79,7 @@ class CheckReport:
         values: dict[str, Any] = {"file": self.name, "faults": [_plain(fault) for fault in self.faults]}
         if self.communicators is not None:
             values["communicators"] = dict(self.communicators)
-            values["circles"] = dict(self.circles)
+            values["cycles"] = dict(self.cycles)
         return values
 
 
@@ -181,7 +181,7 @@ def _verdict(given: GivenOrder, lower: str, communicators: str) -> str:
     lowered = as_programs(_lowered(given, lower), given.placement, unit_durations, moves_at_once)
     if any(crossing_faults(lowered)):
         return "is crossed"
-    return "runs" if circles(lowered, (communicators,))[communicators] is None else "hangs"
+    return "runs" if cycles(lowered, (communicators,))[communicators] is None else "hangs"
 
 
 def _with_communicators(
@@ -196,12 +196,12 @@ def _with_communicators(
     report = replace(report, lowered=placed)
     if len(faults) > len(report.faults):
         return replace(report, faults=faults, summary=text)
-    found = circles(lowered)
+    found = cycles(lowered)
     return replace(
         report,
         summary=f"{text}; {needed_communicators(found)}",
-        communicators={name: "runs" if circle is None else "hangs" for name, circle in found.items()},
-        circles={name: describe_circle(circle, lowered, name) for name, circle in found.items() if circle is not None},
+        communicators={name: "runs" if cycle is None else "hangs" for name, cycle in found.items()},
+        cycles={name: describe_hang(cycle, lowered, name) for name, cycle in found.items() if cycle is not None},
     )
 
 

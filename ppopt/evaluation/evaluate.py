@@ -198,8 +198,8 @@ def evaluate_with(
         return replay_orders(label, pipeline, placement, orders, engine, notes=notes, started=started)
     except DeadlockError as error:
         if cures := "; ".join(_cures(strategy, pipeline, chosen)) if cured else "":
-            circle = describe_cycle(error.cycle)
-            error.args = (f"{label}: the order deadlocks: {cures}; the circle is {circle}",)
+            cycle = describe_cycle(error.cycle)
+            error.args = (f"{label}: the order deadlocks: {cures}; the cycle is {cycle}",)
         raise
 
 

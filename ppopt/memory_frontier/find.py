@@ -85,8 +85,9 @@ def frontier(
     ----------
     pipeline : Pipeline
         The costs, with the memory that each stage takes.
-    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
-        Which device holds which stage; ``all`` is every placement except ``wave``, on the same model.
+    placement : str
+        Which device holds which stage: a placement that ``ppopt frontier --help`` lists; ``all`` is every one except
+        ``wave``, on the same model.
     overlap : bool
         Whether any forward may run in one block with any full backward on its device.
     limits : "auto" or sequence of numbers

@@ -15,7 +15,7 @@ from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from strategies.given_model.model_notes import PLANNED, TWO_COPIES, halves_notes
 from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE, Cut, GivenModel
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import STAGES_PER_DEVICE, Placement, make_placement
+from strategies.model.placements import PLACEMENTS, Placement, make_placement
 
 
 def cut_or_none(
@@ -87,7 +87,7 @@ def model_notes(result: Schedule, cut: Cut, options: SearchOptions) -> Iterator[
     else:
         yield from cut.notes(result.strategy, result.layout)
     chunks, usual = result.pipeline.stages_per_device, USUAL_STAGES_PER_DEVICE
-    if STAGES_PER_DEVICE[result.placement] is None and chunks > usual:
+    if PLACEMENTS[result.placement].stages_per_device is None and chunks > usual:
         yield (
             f"{result.strategy} runs all {result.pipeline.stages} stages as they were given, {chunks} per device; "
             f"--recut --stages {usual * result.pipeline.devices} cuts the model into {usual} per device"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from time import perf_counter
@@ -14,13 +14,12 @@ from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.numbers import number, percent, with_unit
-from solver.bounds.makespan import makespan_bound, sizes_to_write
+from solver.bounds.makespan import ARGUMENTS, makespan_bound, sizes_to_write
 from solver.counted import counted
 from solver.deadline import is_over
 from solver.problem import Problem
 from solver.repetition import Repetition
 from solver.search.long_search import LARGEST_WHOLE
-from solver.states import Argument
 from strategies.model.communication import WAITING
 from strategies.model.pipeline import Pipeline
 from strategies.problem.search_problem import build_repetition, build_search_problem
@@ -68,31 +67,11 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
         yield from _what_would_help(schedule, limit)
 
 
-_ARGUMENTS: Mapping[Argument, str] = {
-    "path": "the longest chain of operations that wait for one another: for a result, for memory or for their device",
-    "heads and tails": "what must precede and follow one operation: chains of operations that wait for one another, "
-    "and the work and idle time of the devices on the way",
-    "slot turns": "the memory of the device where microbatches start: they take its slots in turn, each turn lasts a "
-    "round trip, and turns make one another wait",
-    "load": "the work of device {device}, with the time before it can start and after it must end",
-    "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
-    "jackson": "the work of device {device} and when each part of it can start and must be done",
-    "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
-    "blocks": "the work of device {device}, less all that overlapping can save",
-    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
-    "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
-    "work": "the work of device {device}",
-    "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
-    "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
-    "search": "an exhaustive search by CP-SAT, which excludes anything shorter",
-}
-
-
 def _what_holds(schedule: Schedule) -> str:
     bound = schedule.bound_held_by
     if bound is None:
         return "No bound above zero was proven in the time given."
-    argument = _ARGUMENTS[bound.piece]
+    argument = ARGUMENTS[bound.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
     text = f"The bound comes from {argument.format(device=bound.device)}"
     return f"{text} ({details})." if details else f"{text}."

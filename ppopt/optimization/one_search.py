@@ -34,13 +34,10 @@ from solver.search.memory_reduction import spare_memory
 from solver.search.portfolio import work
 from solver.search.shorter_problems import long_search_of
 from solver.search.state import Search
-from solver.search.tools import ToolName, usual_tools
+from solver.search.tools import usual_tools
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
-
-LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
-"""On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
 
 
 @collection_paused()
@@ -109,7 +106,8 @@ class _Whole:
             if search.interrupted:  # while it was written out
                 raise KeyboardInterrupt
             self.fewer = self.search_of_fewer()
-            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.fewer)
+            tools = usual_tools(search.problem, options.objective)
+            work(search, [self.start, self.bound], tools, options.cores, options.seed, self.fewer)
             if search.closed:
                 self.spare_memory()
         return self.result()
@@ -151,12 +149,6 @@ class _Whole:
         if self.ahead is None and self.fewer is not None and is_long(self.search.problem):
             with self.limit.running(STRETCHING):
                 self.fewer.begin()
-
-    @property
-    def tools(self) -> tuple[ToolName, ...]:
-        """The tools in their usual order, but on linear placements."""
-        usual = usual_tools(self.search.problem, self.options.objective)
-        return LINEAR_TOOLS if self.placement.name == "linear" and "relaxation" in usual else usual
 
     def spare_memory(self) -> None:
         """Look for a schedule that is as short and takes less memory."""

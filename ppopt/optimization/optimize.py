@@ -44,9 +44,9 @@ def optimize(
     ----------
     pipeline : Pipeline
         The costs and the memory limit.
-    placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
-        Which device holds which stage; ``all`` tries each in turn but ``wave``, which with one wave is ``v``, and
-        returns the best.
+    placement : str
+        Which device holds which stage: ``linear``, or another placement that ``ppopt optimize --help`` lists. ``all``
+        tries each in turn but ``wave``, which with one wave is ``v``, and returns the best.
     split_backward : bool
         Whether backwards are I and W.
     overlap : bool

@@ -16,7 +16,7 @@ from solver.search.state import Progress
 from solver.states import Objective
 from strategies.given_model.stages import CutChoice
 from strategies.model.numbers import check_seed, shown
-from strategies.model.placements import STAGES_PER_DEVICE
+from strategies.model.placements import PLACEMENTS
 from strategies.problem.search_problem import Allowed
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -78,8 +78,8 @@ class SearchOptions:
     robust: Noise | None = None
 
     def __post_init__(self) -> None:
-        if self.placement not in (*STAGES_PER_DEVICE, "all"):
-            known = ", ".join([*STAGES_PER_DEVICE, "all"])
+        if self.placement not in (*PLACEMENTS, "all"):
+            known = ", ".join([*PLACEMENTS, "all"])
             raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
         if self.objective not in OBJECTIVES:
             raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
@@ -106,7 +106,7 @@ class SearchOptions:
         """The placements to be searched."""
         if self.placement != "all":
             return [self.placement]
-        return [name for name in STAGES_PER_DEVICE if name != "wave"]
+        return [name for name, rule in PLACEMENTS.items() if rule.in_all]
 
     @property
     def cores(self) -> int:

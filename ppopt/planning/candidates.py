@@ -16,7 +16,7 @@ from strategies.given_model.stages import wished_stages
 from strategies.language.orders import parse_strategy
 from strategies.model.actions import Op
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import Placement, make_placement, takes_stages
+from strategies.model.placements import PLACEMENTS, Homes, Placement, make_placement
 from strategies.order_files.given_order import GivenOrder, Named
 
 MayTake: TypeAlias = Callable[[int], str | None]
@@ -92,12 +92,11 @@ def _placement_of(pipeline: Pipeline, name: Named, stages: int | None) -> Placem
     return None
 
 
-def _homes(name: str, like: Placement) -> tuple[tuple[int, ...], ...] | None:
+def _homes(name: str, like: Placement) -> Homes | None:
     """Place the same number of stages by another placement; None if that placement does not allow them."""
     stages = len(like.homes[0])
-    if not takes_stages(name, like.devices, stages):
-        return None
-    return make_placement(name, like.devices, stages, like.microbatches).homes
+    rule = PLACEMENTS[name]
+    return rule.homes(like.devices, stages) if rule.takes(like.devices, stages) else None
 
 
 def name_of(order: FixedOrder) -> str:

@@ -11,7 +11,6 @@ from ppopt.planning.plans import ComparedLayout, Plan
 from ppopt.schedules.replaying import replay_orders
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.layouts.frameworks import LOOPS
 from strategies.layouts.reading import read_layout
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
@@ -93,7 +92,7 @@ def compare_layouts(layouts: Sequence[GivenLayout], orders: Sequence[FixedOrder]
     by_order = {(plan.name, plan.pipeline.stages): plan for plan in plans if not plan.is_free}
     made = Compared()
     for layout in layouts:
-        fitting = [each for each in orders if each.stages == len(layout.cut) and each.placement.name in LOOPS]
+        fitting = [each for each in orders if each.stages == len(layout.cut) and each.placement.is_loop]
         if not fitting:
             made.left_out.append((layout.text, _why_none_fits(layout, orders)))
         found = []
@@ -111,7 +110,7 @@ def compare_layouts(layouts: Sequence[GivenLayout], orders: Sequence[FixedOrder]
 
 
 def _why_none_fits(layout: GivenLayout, orders: Sequence[FixedOrder]) -> str:
-    loops = sorted({each.stages for each in orders if each.placement.name in LOOPS})
+    loops = sorted({each.stages for each in orders if each.placement.is_loop})
     there = f"those in a loop have {' or '.join(map(str, loops))}" if loops else "none runs in a loop"
     stages = counted(len(layout.cut), "stage")
     return f"it has {stages}, and no schedule of this plan has as many in a loop (stage k on device k mod p); {there}"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from operator import attrgetter
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, work_bound
 from ppopt.cutting.partitions import Partitions, partitions_of
 from ppopt.cutting.quick import cut_of_published
 from ppopt.optimization.optimize import optimize
@@ -175,7 +175,8 @@ class FreeOrder:
     ) -> None:
         self.pipeline, self.placement, self.options, self.progress = pipeline, placement, options, progress
         self.starts = list(starts)
-        self.result = FreeResult(bound=known)
+        assert pipeline.layers is not None
+        self.result = FreeResult(bound=max(known, work_bound(pipeline.layers, pipeline)))
         self._began = perf_counter()
         self._open: list[_Cut] = []
         self._of_all: Fraction | None = None  # also of cuts that are not searched

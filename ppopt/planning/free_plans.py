@@ -14,7 +14,7 @@ from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from strategies.given_model.stages import USUAL_STAGES_PER_DEVICE
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import STAGES_COME_IN, STAGES_PER_DEVICE, Placement, make_placement
+from strategies.model.placements import PLACEMENTS, Placement, make_placement
 from strategies.problem.fusing import saving_blocks
 
 OnPhase = Callable[[str], None]
@@ -114,13 +114,13 @@ def _placements(pipeline: Pipeline, options: PlanOptions) -> list[Placement]:
     """List the placements to search, with the requested numbers of stages per device."""
     devices, found = pipeline.devices, list[Placement]()
     for name in options.free_placements:
-        only = STAGES_PER_DEVICE[name]
+        only = PLACEMENTS[name].stages_per_device
         asked = options.stages_per_device
         numbers = (asked or (USUAL_STAGES_PER_DEVICE,)) if only is None else (only,)
         if asked is not None and only is not None and only not in asked and options.placement in (None, "all"):
             continue
         for number in numbers:
-            if only is not None or (number > 1 and number % STAGES_COME_IN[name] == 0):
+            if only is not None or (number > 1 and number % PLACEMENTS[name].stages_come_in == 0):
                 found.append(make_placement(name, devices, number * devices, pipeline.microbatches))
     if not found:
         given = ", ".join(map(str, options.stages_per_device or ()))

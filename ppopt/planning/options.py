@@ -13,11 +13,11 @@ from solver.errors import InputError
 from solver.search.state import Progress
 from strategies.model.numbers import check_seed, read_count, shown
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import STAGES_PER_DEVICE
+from strategies.model.placements import PLACEMENTS
 from strategies.order_files.given_order import Named
 
 RECOMPUTATIONS: tuple[Recompute, ...] = get_args(Recompute)
-FREE_PLACEMENTS = tuple(name for name in STAGES_PER_DEVICE if name != "bidirectional")
+FREE_PLACEMENTS = tuple(name for name, rule in PLACEMENTS.items() if rule.copies == 1)
 """The placements for searching an order together with a cut: those with one copy of each stage."""
 
 
@@ -93,7 +93,7 @@ class PlanOptions:
         if not self.free:
             return ()
         if self.placement in (None, "all"):
-            return [name for name in FREE_PLACEMENTS if name != "wave"]
+            return [name for name in FREE_PLACEMENTS if PLACEMENTS[name].in_all]
         return [str(self.placement)]
 
 

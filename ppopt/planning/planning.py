@@ -94,8 +94,8 @@ def plan(
         How many stages a device holds; by default as each schedule requires, or 2, 3 and 4 if it takes any number.
     free : bool
         Whether to search for the order as well, together with the cut.
-    placement : {"linear", "interleaved", "v", "wave", "all"}, optional
-        With ``free``: the placement to search.
+    placement : str, optional
+        With ``free``: the placement to search, one that ``ppopt plan --help`` lists.
     split_backward : bool
         With ``free``: whether backwards may be I and W.
     recompute : {"none", "per-stage", "uniform-k"}, optional

@@ -52,7 +52,7 @@ class _Event(NamedTuple):
 
 
 @dataclass
-class _Found:
+class _TraceParts:
     """The parts of a trace that are kept."""
 
     actions: dict[str, list[_Event]] = field(default_factory=lambda: defaultdict(list))
@@ -186,8 +186,8 @@ def read_trace(file: Recognised, first_base: int) -> Recording:
     return run
 
 
-def _collect(path: Path, prefix: str) -> _Found:
-    found = _Found()
+def _collect(path: Path, prefix: str) -> _TraceParts:
+    found = _TraceParts()
     with opened(path) as file:
         try:
             for event in ijson.items(file, prefix, use_float=True):
@@ -203,7 +203,7 @@ def _is_cut(error: Exception) -> bool:
     return isinstance(error, EOFError) or "premature eof" in text or "incomplete" in text or "parse error" in text
 
 
-def _nothing_in(found: _Found) -> str:
+def _nothing_in(found: _TraceParts) -> str:
     if found.broken:
         return f"{found.broken}, and has no range of a pipeline action (such as PP:0F0) up to that point"
     if found.unusable:
@@ -235,7 +235,7 @@ def _outermost(events: list[_Event]) -> list[_Event]:
     return kept
 
 
-def _arrivals(found: _Found, category: str | None) -> list[tuple[int, str, int, float, float]]:
+def _arrivals(found: _TraceParts, category: str | None) -> list[tuple[int, str, int, float, float]]:
     wanted = (GPU,) if category in (GPU, GRAPH) else (CPU, "cpu_op", "")
     return [
         (int(match[1]), match[3], int(match[4]), start, end)
@@ -244,16 +244,16 @@ def _arrivals(found: _Found, category: str | None) -> list[tuple[int, str, int, 
     ]
 
 
-def _neighbours(found: _Found) -> set[int]:
+def _neighbours(found: _TraceParts) -> set[int]:
     steps = {("SEND", "F"): 1, ("RECV", "B"): 1, ("SEND", "B"): -1, ("RECV", "F"): -1}
     return {int(match[1]) + steps[match[2], match[3]] for _, match, _, _ in found.transfers}
 
 
-def _marks(found: _Found, category: str | None) -> list[StepMark]:
+def _marks(found: _TraceParts, category: str | None) -> list[StepMark]:
     return found.marks.get(category or CPU) or found.marks.get(CPU) or []
 
 
-def _notes(name: str, found: _Found, category: str | None) -> Iterator[str]:
+def _notes(name: str, found: _TraceParts, category: str | None) -> Iterator[str]:
     if found.broken:
         yield f"{name}: {found.broken}; the {found.events:,} events before that were used"
     if found.unusable:

@@ -16,7 +16,7 @@ def stages_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[int]
 
 
 def placement_of(measurement: Measurement) -> str:
-    """Name the placement: linear, interleaved, v, bidirectional, wave, or custom for any other."""
+    """Name the placement; one without a name is called custom."""
     microbatches = measurement.microbatches
     half = -(-microbatches // 2)
     homes = _homes(measurement, range(microbatches))

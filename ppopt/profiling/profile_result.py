@@ -31,7 +31,7 @@ class Profile:
     measurement : Measurement
         The measurement they come from.
     placement : str
-        ``linear``, ``interleaved``, ``v``, ``bidirectional``, ``wave`` or ``custom``.
+        The name of a placement; ``custom`` if it is none of those with a name.
     spreads : dict
         By the configuration's key (``forward`` …) and by stage: p10, median, p90 and the number of times.
     latency : Spread or None

@@ -223,13 +223,13 @@ class Plan:
             kept = tuple(note for note in kept if note not in named.notes or note in named.notes_on("given"))
         self.notes = [*kept, *_too_few_cores(pipeline.devices)]
         self.costs = self._costs(pipeline)
-        self.circle = ""
+        self.cycle = ""
         self.predicted, self.held_up = self._predict(self.costs)
         self.microbatches = _in_order_of_last_stage(self.schedule)
         self.homes = list(self.schedule.layout.homes[0])
 
     def _predict(self, costs: Pipeline) -> tuple[Schedule, frozenset[Op]]:
-        """Replay the schedule as the processes run it; if that hangs, keep the circle and replay without waits."""
+        """Replay the schedule as the processes run it; if that hangs, keep the cycle and replay without waits."""
         communicators = self.options.communicators
         if communicators == "async":
             return predict(self.schedule, costs), frozenset()
@@ -237,7 +237,7 @@ class Plan:
         try:
             return predict_with_queues(self.schedule, costs, rows, communicators)
         except InputError as error:
-            self.circle = str(error)
+            self.cycle = str(error)
             return predict(self.schedule, costs), frozenset()
 
     def _costs(self, pipeline: Pipeline) -> Pipeline:
@@ -275,11 +275,11 @@ class Plan:
         try:
             answers = crew.run(self.job(crew.folder, traces), seconds)
         except RehearsalError as error:
-            if not self.circle:
+            if not self.cycle:
                 raise
-            raise RehearsalError(f"{self.circle}\n{error}") from None
-        if self.circle:
-            self.notes.append(f"was expected to hang, and did not: {self.circle}")
+            raise RehearsalError(f"{self.cycle}\n{error}") from None
+        if self.cycle:
+            self.notes.append(f"was expected to hang, and did not: {self.cycle}")
         blocks = _blocks(self.schedule)
         measurement = Measurement(
             devices=self.costs.devices,
@@ -357,7 +357,7 @@ class Plan:
         return self.costs.hop(min(stage, taken), self.homes[stage], self.homes[taken], kind)
 
     def _nanoseconds(self, stage: int) -> dict[str, int]:
-        cost = self.costs.costs[stage]
+        cost = self.costs.costs_on(self.homes[stage])[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
 

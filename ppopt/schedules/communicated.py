@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ppopt.schedules.as_run import Transferred
-from ppopt.schedules.communicator_verdicts import describe_circle
+from ppopt.schedules.communicator_verdicts import describe_hang
 from ppopt.schedules.order_files import refuse_communication_faults
 from solver.errors import InputError
 from solver.exact import in_ticks
@@ -193,7 +193,7 @@ def communicate(order: Order) -> Communicated:
     Raises
     ------
     InputError
-        If the order hangs, with the circle; or as `Order.placed`.
+        If the order hangs, with the cycle; or as `Order.placed`.
     """
     lowered, communicators, placed_by = order.placed()
     made = run_lowered(order.label, lowered, communicators)
@@ -223,9 +223,9 @@ def run_lowered(label: str, lowered: LoweredPrograms, communicators: str) -> Pro
     try:
         made = run(lowered.programs, lowered.transfers, name)
     except RendezvousDeadlockError as error:
-        circle = describe_circle(error.circle, lowered, communicators)
+        cycle = describe_hang(error.cycle, lowered, communicators)
         raise InputError(
-            f"{label}: hangs with communicators: {communicators} ({MEANINGS[communicators]}): {circle}"
+            f"{label}: hangs with communicators: {communicators} ({MEANINGS[communicators]}): {cycle}"
         ) from None
     found = run_violations(lowered.programs, lowered.transfers, name, made)
     if found:

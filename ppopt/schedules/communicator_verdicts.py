@@ -32,7 +32,7 @@ def crossing_faults(lowered: LoweredPrograms) -> Iterator[Fault]:
         yield Fault(row, column, str(receive(crossing.received)), text)
 
 
-def circles(
+def cycles(
     lowered: LoweredPrograms, communicators: Sequence[str] = COMMUNICATORS
 ) -> dict[str, tuple[Held, ...] | None]:
     """Find the communicators with which a lowered order runs if each send needs its receive.
@@ -47,7 +47,7 @@ def circles(
     Returns
     -------
     dict of str to (tuple of Held) or None
-        For each kind, the first circle of transfers that wait for each other; None if the order runs.
+        For each kind, the first cycle of transfers that wait for each other; None if the order runs.
     """
     found: dict[str, tuple[Held, ...] | None] = {}
     for name in communicators:
@@ -55,7 +55,7 @@ def circles(
             run(lowered.programs, lowered.transfers, queues(name))
             found[name] = None
         except RendezvousDeadlockError as error:
-            found[name] = error.circle
+            found[name] = error.cycle
     return found
 
 
@@ -77,28 +77,28 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"{name} ({MEANINGS[name]})" for name in names)
 
 
-def describe_circle(circle: Sequence[Held], lowered: LoweredPrograms, communicators: str) -> str:
-    """Write a circle as a walk that a person can follow: each step says which transfer blocks which, and where.
+def describe_hang(cycle: Sequence[Held], lowered: LoweredPrograms, communicators: str) -> str:
+    """Write a cycle as a walk that a person can follow: each step says which transfer blocks which, and where.
 
     Parameters
     ----------
-    circle : sequence of Held
-        As `circles` finds it.
+    cycle : sequence of Held
+        As `cycles` finds it.
     lowered : LoweredPrograms
         The order.
     communicators : str
         The communicators with which it hangs.
     """
     places = _places(lowered)
-    start = circle[0]
+    start = cycle[0]
     parts = [f"{_named(start.end, places)} {_reason(start, lowered, places, communicators)}"]
-    for before, held in itertools.pairwise(circle):
+    for before, held in itertools.pairwise(cycle):
         if held.end == before.by:
             parts.append(f"which {_reason(held, lowered, places, communicators)}")
         else:
             reason = _reason(held, lowered, places, communicators)
             parts.append(f"whose other side {_named(held.end, places)} {reason}")
-    last = circle[-1].by
+    last = cycle[-1].by
     parts.append("where the walk began" if last == start.end else f"whose other side is {token_of(start.end)}")
     if len(parts) > _LONGEST:
         parts = [*parts[: _LONGEST - 2], f"… ({len(parts) - _LONGEST + 1} steps more) …", parts[-1]]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
-from ppopt.sweeps.runs import Effort, Run, read_runs
+from ppopt.sweeps.runs import Effort, SweepRun, read_runs
 from solver.errors import InputError
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.numbers import check_seed, in_one_line, read_number, shown
@@ -79,7 +79,7 @@ class Grid:
         The configuration that all points share.
     axes : tuple of Axis
         At least one.
-    runs : tuple of Run
+    runs : tuple of SweepRun
         The runs at each point.
     effort : Effort
         The time limit and seed of searches.
@@ -87,7 +87,7 @@ class Grid:
 
     base: dict[str, Any]
     axes: tuple[Axis, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[SweepRun, ...]
     effort: Effort
 
     @property

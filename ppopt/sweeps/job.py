@@ -17,7 +17,7 @@ from ppopt.process.internal_error import as_reason
 from ppopt.process.version import __version__
 from ppopt.schedules.schedule import Schedule
 from ppopt.sweeps.grid import Grid, Point
-from ppopt.sweeps.runs import Effort, Run, stages_of_times
+from ppopt.sweeps.runs import Effort, SweepRun, stages_of_times
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.exact import exact
 from strategies.model.pipeline import Pipeline
@@ -47,7 +47,7 @@ class Job:
         The point's position on the axes, as shown.
     mapping : dict or None
         The configuration; None if there is none.
-    run : Run
+    run : SweepRun
         The run.
     effort : Effort
         The time limit and seed of a search.
@@ -62,7 +62,7 @@ class Job:
     key: str
     values: Mapping[str, Any]
     mapping: dict[str, Any] | None
-    run: Run
+    run: SweepRun
     effort: Effort
     fault: str
     version: str
@@ -113,7 +113,7 @@ def _lists(part: object) -> list[tuple[str, int]]:
     return [(str(key), len(value)) for key, value in entries if isinstance(value, (list, tuple, Mapping))]
 
 
-def _key(configuration: str, run: Run, effort: Effort) -> str:
+def _key(configuration: str, run: SweepRun, effort: Effort) -> str:
     told: list[Any] = [configuration, run.kind, run.name, repr(run.options), __version__]
     if run.order is not None:
         told.append([[str(action) for action in order] for order in run.order.orders])

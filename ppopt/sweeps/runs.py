@@ -31,7 +31,7 @@ class Effort(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class SweepRun:
     """A run on each configuration.
 
     Attributes
@@ -154,7 +154,7 @@ KINDS: dict[str, Kind] = {
 """The searches, by their keyword in a grid; everything else under ``run`` names schedules."""
 
 
-def read_runs(value: object) -> tuple[Run, ...]:
+def read_runs(value: object) -> tuple[SweepRun, ...]:
     """Read the runs of a grid.
 
     Parameters
@@ -168,7 +168,7 @@ def read_runs(value: object) -> tuple[Run, ...]:
         With one line per wrong run.
     """
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    runs: dict[str, Run] = {}
+    runs: dict[str, SweepRun] = {}
     mistakes: list[str] = []
     for item in items:
         try:
@@ -186,7 +186,7 @@ def read_runs(value: object) -> tuple[Run, ...]:
     return tuple(runs.values())
 
 
-def _read_run(item: object) -> Run:
+def _read_run(item: object) -> SweepRun:
     if isinstance(item, str) and (word := item.partition(":")[0].strip()) in KINDS:
         item = {word: item.partition(":")[2].strip() or {}}
     if isinstance(item, Mapping):
@@ -195,13 +195,13 @@ def _read_run(item: object) -> Run:
         raise InputError(f"must be a schedule or a search; found {shown(item)}")
     read = read_named(item)
     if isinstance(read, GivenOrder):
-        return Run("evaluate", read.name, order=read)
+        return SweepRun("evaluate", read.name, order=read)
     strategy, options = parse_strategy(read)
     written = ",".join(f"{key}={options[key]}" for key in sorted(options))
-    return Run("evaluate", f"{strategy.name}:{written}" if written else strategy.name)
+    return SweepRun("evaluate", f"{strategy.name}:{written}" if written else strategy.name)
 
 
-def _read_search(item: Mapping[Any, Any]) -> Run:
+def _read_search(item: Mapping[Any, Any]) -> SweepRun:
     if len(item) != 1:
         raise InputError(f"a search is one word with what is searched, such as optimize: v; found {shown(dict(item))}")
     word, value = next(iter(item.items()))
@@ -218,7 +218,7 @@ def _read_search(item: Mapping[Any, Any]) -> Run:
         raise InputError(f"{word}: {error}") from None
     rest = [f"{key}={str(inner).lower()}" for key, inner in sorted(options.items()) if key != kind.subject]
     subject = [options[kind.subject]] if kind.subject in options else []
-    return Run(word, f"{word}:" + ",".join([*subject, *rest]), tuple(sorted(options.items())))
+    return SweepRun(word, f"{word}:" + ",".join([*subject, *rest]), tuple(sorted(options.items())))
 
 
 def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
@@ -231,7 +231,7 @@ def _refuse_unknown(options: Mapping[Any, Any], kind: Kind) -> None:
         raise InputError(f"{kind.subject}: must be a name; found {shown(options[kind.subject])}")
 
 
-def stages_of_times(pipeline: Pipeline, runs: Sequence[Run]) -> int | None:
+def stages_of_times(pipeline: Pipeline, runs: Sequence[SweepRun]) -> int | None:
     """Return the number of stages that open times are meant for, so that all runs share one model; see `GivenModel`."""
     names = [run.order or run.name for run in runs if not run.is_search]
     placements = [name for run in runs if run.is_search for name in KINDS[run.kind].placements(dict(run.options))]

@@ -1,1 +1,1 @@
-"""The charts, one module each; every public function that draws returns an Altair chart."""
+"""The charts, one module each, with the words that belong to them; each function that draws returns an Altair chart."""

@@ -10,9 +10,10 @@ import altair as alt
 
 from reports.charts import palette
 from reports.charts.label_places import LETTER_WIDTH
+from reports.charts.panel import Panel, Table
 from reports.charts.records import MEASURED, OVER_LIMIT, PUBLISHED, SEARCHED, label, schedule_records
 from reports.content import Presented, Section
-from reports.numbers import titled
+from reports.numbers import grouped, percent, titled
 
 FIGURES = {"bubble_ratio": "bubble ratio", "bubble_over_ideal": "bubble over ideal", "makespan": "makespan"}
 ROW_HEIGHT = 26
@@ -177,3 +178,31 @@ def _lines(lines: Sequence[dict[str, Any]], axis_end: str, unit: str) -> list[al
         baseline="bottom",
     ).encode(x="value:Q", y=alt.value(0), text="line:N")
     return [rules, texts]
+
+
+def bubble_sentence(section: Section) -> str:
+    """Say how much the best and the worst schedule idle."""
+    ranked = sorted(section.schedules, key=lambda each: each.summary.figures.bubble_ratio)
+    best, worst = ranked[0], ranked[-1]
+    if best is worst:
+        return f"{best.summary.name} leaves {percent(best.summary.figures.bubble_ratio)} of the device time idle."
+    if best.summary.figures.bubble_ratio == worst.summary.figures.bubble_ratio:
+        return f"All schedules leave {percent(best.summary.figures.bubble_ratio)} of the device time idle."
+    return (
+        f"{best.summary.name} leaves {percent(best.summary.figures.bubble_ratio)} of the device time idle, "
+        f"{worst.summary.name} {percent(worst.summary.figures.bubble_ratio)}."
+    )
+
+
+def bubble_table(section: Section) -> Table:
+    """Put the three figures of each schedule into a table."""
+    header = ["schedule", "bubble ratio", "bubble over ideal", titled("makespan", section.unit)]
+    rows = []
+    for each in section.schedules:
+        figures = each.summary.figures
+        ratios = percent(figures.bubble_ratio), percent(figures.bubble_over_ideal)
+        rows.append([label(each), *ratios, grouped(figures.makespan)])
+    return Table(header, rows)
+
+
+BUBBLES = Panel("bubbles", "Bubbles", bubble_chart, bubble_sentence, bubble_table)

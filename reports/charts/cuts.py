@@ -9,9 +9,10 @@ import altair as alt
 
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT
+from reports.charts.panel import Panel, Table
 from reports.charts.records import cut_records, label, memory_records
 from reports.content import Presented, Section
-from reports.numbers import titled
+from reports.numbers import grouped, titled, with_unit
 
 RECOMPUTED_OPACITY = 0.5
 """Opacity of recomputed layers, which are paler than the others."""
@@ -104,3 +105,79 @@ def _choice(shown: Sequence[Presented]) -> Any:
 
 def _devices(shown: Sequence[Presented]) -> int:
     return max((each.problem.devices for each in shown), default=1)
+
+
+def _has_cuts(section: Section) -> bool:
+    return any(each.cut for each in section.schedules)
+
+
+def cut_sentence(section: Section) -> str:
+    """Say which device of the first schedule works longest for a microbatch, and which least."""
+    best = next((each for each in section.schedules if each.cut), None)
+    if best is None:
+        return ""
+    work = [0.0] * best.problem.devices
+    for held in best.cut:
+        work[held.device] += held.time
+    least, most = min(work), max(work)
+    text = f"In {best.summary.name}, device {work.index(most)} works longest per microbatch, "
+    text += with_unit(grouped(most), section.unit)
+    if least < most:
+        text += f"; device {work.index(least)} works least, {with_unit(grouped(least), section.unit)}"
+    again = sum(held.count for held in best.cut if held.recomputed)
+    if again:
+        text += f". The paler layers, {again} of {sum(held.count for held in best.cut)}, are recomputed"
+    return f"{text}."
+
+
+def cut_table(section: Section) -> Table:
+    """Put the layers of every stage into a table."""
+    rows: dict[tuple[str, int, int], list[str]] = {}
+    for each in cut_records(section.schedules):
+        again = ", recomputed" if each["recomputed"] == "yes" else ""
+        text = f"{each['layers']} {each['kind']}{again}"
+        rows.setdefault((each["name"], each["device"], each["stage"]), []).append(text)
+    return Table(
+        ["schedule, device, stage", "layers"],
+        [
+            [f"{name}, device {device}, stage {stage}", "; ".join(texts)]
+            for (name, device, stage), texts in rows.items()
+        ],
+    )
+
+
+def device_memory_sentence(section: Section) -> str:
+    """Say which device of the first schedule holds most, and what its limit is."""
+    best = next((each for each in section.schedules if each.cut), None)
+    if best is None:
+        return ""
+    peaks = best.summary.figures.peak_memory
+    device = max(range(len(peaks)), key=peaks.__getitem__)
+    static = sum(held.static for held in best.cut if held.device == device)
+    text = f"In {best.summary.name}, device {device} holds most, {grouped(peaks[device])}"
+    text += f", {grouped(static)} of it at all times" if static else ""
+    limit = best.summary.limits[device]
+    return f"{text}; its limit is {grouped(limit)}." if limit is not None else f"{text}."
+
+
+def device_memory_table(section: Section) -> Table:
+    """Put the memory of every device into a table."""
+    rows: dict[tuple[str, int], list[str]] = {}
+    for each in memory_records(section.schedules):
+        rows.setdefault((each["name"], each["device"]), []).append(grouped(each["memory"]))
+        if each["place"] == 1:
+            limit = "no limit" if each["limit"] is None else grouped(each["limit"])
+            rows[each["name"], each["device"]] += [grouped(each["peak"]), limit]
+    header = ["schedule and device", "static", "activations", "peak", "limit"]
+    return Table(header, [[f"{name}, device {device}", *texts] for (name, device), texts in rows.items()])
+
+
+CUT = Panel("cut", "Where the layers lie", cut_chart, cut_sentence, cut_table, _has_cuts)
+DEVICE_MEMORY = Panel(
+    "device_memory",
+    "Memory of each device",
+    device_memory_chart,
+    device_memory_sentence,
+    device_memory_table,
+    _has_cuts,
+)

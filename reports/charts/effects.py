@@ -7,12 +7,16 @@ from typing import Any
 import altair as alt
 
 from reports.charts.bubbles import ROW_HEIGHT
+from reports.charts.panel import Panel, Table
 from reports.charts.records import label
 from reports.content import Section
 from reports.what_if import strongest
 
 MOST_SHOWN = 14
 """Costs drawn for a schedule: those that shorten it most."""
+
+MOST_LISTED = 12
+"""Costs listed for each schedule."""
 
 _SHRINKING, _GROWING = "#0072B2", "#9CC7E4"
 
@@ -57,3 +61,47 @@ def _records(section: Section) -> list[dict[str, Any]]:
         if replayable is not None
         for place, effect in enumerate(strongest(replayable.effects, MOST_SHOWN))
     ]
+
+
+def effects_sentence(section: Section) -> str:
+    """Say which of the winner's costs changes its makespan most, at one per cent each."""
+    best = section.winner or section.fastest
+    assert section.what_if is not None
+    known = {id(each): found for each, found in zip(section.schedules, section.what_if.schedules, strict=True)}
+    found = known.get(id(best))
+    if best is None or found is None:
+        return "How much of a step 1 % off each cost saves. Choose a schedule in the menu."
+    single = [each for each in found.effects if not each.label.startswith("all ")]
+    parts = [
+        f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
+        for each in strongest(single, 2)
+    ]
+    text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
+    return (
+        f"{text}. Where the pale part of a bar is longer, several paths are critical: a higher cost lengthens the step "
+        "by the whole bar, a lower one shortens it only by the dark part. Choose another schedule in the menu."
+    )
+
+
+def _with_article(label: str) -> str:
+    return label if label.startswith("everything") else f"the {label}"
+
+
+def effects_table(section: Section) -> Table:
+    """Put the effects of each cost on each schedule into a table, the strongest first."""
+    rows: list[list[str]] = []
+    found = section.what_if.schedules if section.what_if is not None else []
+    for each, replayable in zip(section.schedules, found, strict=False):
+        effects = () if replayable is None else strongest(replayable.effects, MOST_LISTED)
+        rows += [[f"{label(each)}: {it.label}", f"{it.shrinking:.3f} %", f"{it.growing:.3f} %"] for it in effects]
+    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
+
+
+EFFECTS = Panel(
+    "effects",
+    "The effect of 1 % of each cost",
+    effects_chart,
+    effects_sentence,
+    effects_table,
+    lambda section: bool(section.what_if and any(section.what_if.schedules)),
+)

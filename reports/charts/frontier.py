@@ -12,9 +12,11 @@ import altair as alt
 
 from reports.charts import palette
 from reports.charts.label_places import Place, dot, label_places
+from reports.charts.panel import Panel, Table
 from reports.charts.point_names import point_names
+from reports.content import Section
 from reports.frontier_points import ShownFrontier
-from reports.numbers import titled
+from reports.numbers import grouped, percent, titled
 
 HEIGHT = 460
 
@@ -223,3 +225,45 @@ class _Layout:
 
     def _top(self, makespan: float) -> float:
         return (1 - self.y.share(makespan)) * HEIGHT
+
+
+def _frontier_chart(section: Section) -> alt.LayerChart:
+    assert section.frontier is not None
+    return frontier_chart(section.frontier)
+
+
+def frontier_sentence(section: Section) -> str:
+    """Say which published schedules are the best known for their memory, and how close the next one is."""
+    if section.frontier is None:
+        return ""
+    over = {each.name: each.makespan / each.best - 1 for each in section.frontier.published if each.best is not None}
+    best = [name for name, ratio in over.items() if ratio <= 0]
+    others = {name: ratio for name, ratio in over.items() if ratio > 0}
+    if not others:
+        return f"Nothing shorter is known within the memory of {', '.join(best)}." if best else ""
+    nearest = min(others, key=lambda name: others[name])
+    near = f"{nearest} is {percent(others[nearest])} longer than the best known within its memory"
+    if not best:
+        return f"Every published schedule can be beaten within its own memory; {near}."
+    return f"Nothing shorter is known within the memory of {', '.join(best)}. Of the others, {near}."
+
+
+def frontier_table(section: Section) -> Table:
+    """Put the points of the memory frontier into a table."""
+    points = () if section.frontier is None else section.frontier.points
+    rows = [
+        [grouped(each.limit), each.name, each.placement, grouped(each.makespan), grouped(each.bound), percent(each.gap)]
+        for each in points
+    ]
+    times = [titled(title, section.unit) for title in ("makespan", "bound")]
+    return Table(["limit", "schedule", "placement", *times, "gap"], rows)
+
+
+FRONTIER = Panel(
+    "frontier",
+    "What memory buys",
+    _frontier_chart,
+    frontier_sentence,
+    frontier_table,
+    lambda section: section.frontier is not None and bool(section.schedules),
+)

@@ -7,9 +7,12 @@ from typing import Any
 import altair as alt
 
 from reports.charts.bubbles import ROW_HEIGHT, state_scales
+from reports.charts.panel import Panel, Table
 from reports.charts.records import label, schedule_records
 from reports.content import Section
-from reports.numbers import percent, titled
+from reports.noise import NoisyRow, noise_sentence
+from reports.numbers import grouped, percent, titled
+from solver.counted import counted
 
 
 def noise_chart(section: Section) -> alt.LayerChart:
@@ -80,3 +83,43 @@ def _records(section: Section) -> list[dict[str, Any]]:
         if figures is not None
     ]
     return sorted(records, key=lambda record: float(record["mean"]))
+
+
+def interval_sentence(section: Section) -> str:
+    """Say what the noise is, and which schedule is best under it."""
+    rows = noisy_rows(section)
+    return (
+        f"Every schedule was replayed with the same {counted(rows[0].figures.samples, 'draw')} of times "
+        f"({section.noise}). A bar spans nine draws in ten, the diamond marks their mean, and the cross line marks the "
+        "makespan without noise. " + noise_sentence(rows)
+    )
+
+
+def noisy_rows(section: Section) -> list[NoisyRow]:
+    """List the schedules that were evaluated under noise."""
+    named = [(each, each.noise) for each in section.schedules]
+    return [
+        NoisyRow(label(each), each.summary.figures.makespan, figures) for each, figures in named if figures is not None
+    ]
+
+
+def interval_table(section: Section) -> Table:
+    """Put the figures of each schedule under noise into a table."""
+    times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
+    rows = []
+    for each in section.schedules:
+        if each.noise is not None:
+            values = (each.noise.mean, each.noise.low, each.noise.high, each.summary.figures.makespan)
+            best = "" if each.noise.best is None else percent(each.noise.best)
+            rows.append([label(each), *map(grouped, values), best])
+    return Table(["schedule", *times, "is the best"], rows)
+
+
+NOISE = Panel(
+    "noise",
+    "When times vary",
+    noise_chart,
+    interval_sentence,
+    interval_table,
+    lambda section: any(each.noise for each in section.schedules),
+)

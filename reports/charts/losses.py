@@ -9,9 +9,12 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT, tooltips
 from reports.charts.label_places import LETTER_WIDTH
+from reports.charts.panel import Panel, Table
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, idle_records, label, ladder_records, steps_shown
-from reports.content import Section
-from reports.numbers import grouped, titled
+from reports.content import Presented, Section
+from reports.idle import CAUSES
+from reports.ladder import STEPS
+from reports.numbers import grouped, percent, titled
 
 _AXIS_OF_TIME = alt.Axis(format=",.6~r", tickCount=8, labelFlush=30)
 """Labels this near to an end of the axis, in pixels, are moved inwards, or the chart's edge would cut them off."""
@@ -158,3 +161,144 @@ def _ranked(section: Section) -> list[str]:
 
 def _legend(columns: int) -> alt.Legend:
     return alt.Legend(orient="top", symbolType="square", columns=columns, labelLimit=220)
+
+
+_REMEDIES = {
+    "cut": "which another cut of the same layers saves",
+    "imbalance": "which only another partition of the model can change",
+    "filling_and_draining": "which more microbatches or more stages per device would reduce",
+    "latency": "which a faster network would shorten",
+    "memory": "which a higher memory limit would recover",
+    "order": "which another order might still recover",
+    "communication": "which moving sends and receives, or more communicators, might recover",
+}
+
+
+def ladder_sentence(section: Section) -> str:
+    """Say what costs the winner the most time, and which schedule loses most to its order."""
+    best = section.winner or section.fastest
+    if best is None or best.ladder is None:
+        return "No bounds are known for these schedules."
+    steps = best.ladder
+    step = max(STEPS, key=lambda name: getattr(steps, name))
+    lost = getattr(steps, step)
+    if not lost:
+        return f"{best.summary.name} loses nothing: its step is as long as the work, spread evenly over the devices."
+    text = (
+        f"{best.summary.name} loses most to {STEP_TITLES[step]}: {percent(float(lost / steps.makespan))} of each step, "
+        f"{_REMEDIES[step]}."
+    )
+    return text + _worst_order(section)
+
+
+def _worst_order(section: Section) -> str:
+    shares = [(float(each.ladder.order / each.ladder.makespan), each) for each in section.schedules if each.ladder]
+    share, worst = max(shares, key=lambda pair: pair[0])
+    if share < 0.0005 or len(shares) < 2:
+        return ""
+    return f" {worst.summary.name} could gain most by another order on the same placement: up to {percent(share)}."
+
+
+def ladder_table(section: Section) -> Table:
+    """Put the steps of each ladder into a table."""
+    steps = steps_shown(section.schedules)
+    titles = "ideal", "saved", *(STEP_TITLES[step] for step in steps), "makespan"
+    times = [titled(title, section.unit) for title in titles]
+    header = ["schedule", *times, "memory limit"]
+    rows = [
+        [
+            label(each),
+            grouped(float(each.ladder.ideal)),
+            grouped(-float(each.ladder.saved)),
+            *(grouped(float(getattr(each.ladder, step))) for step in steps),
+            grouped(float(each.ladder.makespan)),
+            _limit_counts(each),
+        ]
+        for each in section.schedules
+        if each.ladder is not None
+    ]
+    return Table(header, rows)
+
+
+def _limit_counts(presented: Presented) -> str:
+    if all(limit is None for limit in presented.summary.limits):
+        return "none"
+    return "counted" if presented.ladder and presented.ladder.limited else "exceeded, not counted"
+
+
+def idle_sentence(section: Section) -> str:
+    """Say what the winner's devices wait for most, and which of them idles most."""
+    best = section.winner or section.fastest
+    if best is None:
+        return ""
+    totals = {cause: sum(getattr(each, cause) for each in best.waiting.devices) for cause in CAUSES}
+    cause = max(CAUSES, key=lambda name: totals[name])
+    if not totals[cause]:
+        return f"The devices of {best.summary.name} never wait."
+    devices = best.waiting.devices
+    length = best.summary.figures.makespan * best.problem.ticks_per_unit
+    per_device = [sum(getattr(each, name) for name in CAUSES) for each in devices]
+    worst = max(range(len(devices)), key=per_device.__getitem__)
+    return (
+        f"The devices of {best.summary.name} idle {percent(sum(per_device) / len(devices) / length)} of the step on "
+        f"average, most of it {_CAUSE_WORDS[cause]} ({percent(totals[cause] / len(devices) / length)})"
+        + (f"; device {worst} idles most, {percent(per_device[worst] / length)}." if len(set(per_device)) > 1 else ".")
+    )
+
+
+_CAUSE_WORDS = {
+    "filling": "before their first work",
+    "data": "for data that another device still computes",
+    "latency": "for data in transit",
+    "order": "although other work was ready",
+    "draining": "after their last work",
+}
+
+
+def idle_table(section: Section) -> Table:
+    """Put the average idle time of a device, by cause, into a table."""
+    rows = []
+    for each in section.schedules:
+        length = each.summary.figures.makespan * each.problem.ticks_per_unit * each.problem.devices
+        totals = [sum(getattr(device, cause) for device in each.waiting.devices) for cause in CAUSE_TITLES]
+        rows.append([label(each), *(percent(total / length) for total in [*totals, sum(totals)])])
+    return Table(["schedule", *CAUSE_TITLES.values(), "all"], rows)
+
+
+def devices_sentence(section: Section) -> str:
+    """Say which device of the winner idles most and which least."""
+    best = section.winner or section.fastest
+    if best is None:
+        return ""
+    length = best.summary.figures.makespan * best.problem.ticks_per_unit
+    shares = [sum(getattr(each, name) for name in CAUSES) / length for each in best.waiting.devices]
+    least, most = min(shares), max(shares)
+    if least == most:
+        return (
+            f"All devices of {best.summary.name} idle {percent(most)} of the step. Choose another schedule in the menu."
+        )
+    return (
+        f"In {best.summary.name}, device {shares.index(least)} idles least, {percent(least)} of the step, and device "
+        f"{shares.index(most)} most, {percent(most)}. Choose another schedule in the menu."
+    )
+
+
+def devices_table(section: Section) -> Table:
+    """Put the idle time of every device, by cause, into a table."""
+    gathered: dict[tuple[str, int], list[str]] = {}
+    for each in idle_records(section.schedules):
+        gathered.setdefault((each["name"], each["device"]), []).append(grouped(each["time"]))
+    rows = [[f"{name}, device {device}", *times] for (name, device), times in gathered.items()]
+    return Table(["schedule and device", *(titled(each, section.unit) for each in CAUSE_TITLES.values())], rows)
+
+
+LADDER = Panel(
+    "ladder",
+    "From the ideal to the makespan",
+    ladder_chart,
+    ladder_sentence,
+    ladder_table,
+    lambda section: any(each.ladder for each in section.schedules),
+)
+IDLE = Panel("idle", "What devices wait for", idle_chart, idle_sentence, idle_table)
+DEVICES = Panel("devices", "Device by device", device_idle_chart, devices_sentence, devices_table)

@@ -20,10 +20,12 @@ from reports.charts.label_places import (
     label_places,
     text_width,
 )
+from reports.charts.panel import Panel, Table
 from reports.charts.point_names import point_names
-from reports.charts.records import schedule_records
+from reports.charts.records import label, schedule_records, share_of_limit
 from reports.content import Section
-from reports.numbers import grouped, titled, with_unit
+from reports.numbers import grouped, percent, titled, with_unit
+from solver.counted import counted
 
 HEIGHT = 300
 
@@ -191,3 +193,46 @@ def _layout(records: Sequence[dict[str, Any]], field: str, limit: float | None, 
     for each in records:
         together.setdefault((each[field], each["makespan"]), []).append(each["name"])
     return _Layout(together, limit, section.bound, section.unit)
+
+
+def memory_sentence(section: Section) -> str:
+    """Say how much time the least memory costs."""
+    fitting = [each for each in section.schedules if not each.summary.over]
+    limited = any(limit is not None for each in section.schedules for limit in each.summary.limits)
+    fit = "fits" if len(fitting) == 1 else "fit"
+    text = (
+        f"{len(fitting)} of {counted(len(section.schedules), 'schedule')} {fit} the memory limit. " if limited else ""
+    )
+    best = section.winner
+    if best is None:
+        return text.strip()
+    held = f"{text}{best.summary.name} holds {grouped(best.peak)} on its fullest device"
+    frugal = min(fitting, key=lambda each: (each.peak, each.summary.figures.makespan))
+    if len(fitting) == 1:
+        return f"{held}."
+    if frugal.peak >= best.peak:
+        return f"{held}, and no other needs less."
+    longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
+    return f"{held}; {frugal.summary.name} needs only {grouped(frugal.peak)} and takes {percent(longer)} longer."
+
+
+def memory_table(section: Section) -> Table:
+    """Put makespan, peak memory and the fraction of the limit into a table."""
+    rows = []
+    for each in section.schedules:
+        share = share_of_limit(each)
+        peak = grouped(max(each.summary.figures.peak_memory))
+        limit = "no limit" if share is None else percent(share)
+        rows.append([label(each), grouped(each.summary.figures.makespan), peak, limit])
+    return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
+
+
+MEMORY = Panel(
+    "memory",
+    "Makespan against memory",
+    memory_chart,
+    memory_sentence,
+    memory_table,
+    lambda section: section.frontier is None and bool(section.schedules),
+)
+"""Left out beside a frontier, whose chart contains it."""

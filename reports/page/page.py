@@ -24,6 +24,7 @@ from reports.charts.timeline_layout import (
 )
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
+from reports.page.layout import BESIDE_SLIDERS
 from reports.page.section_view import ChartData, SectionView
 
 MOST_BARS = 60_000
@@ -54,6 +55,7 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     file.write(
         template.render(
             views=views,
+            beside_sliders=BESIDE_SLIDERS,
             command=command,
             version=version,
             today=date.today().isoformat(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,32 +11,27 @@ from typing import Any, NamedTuple
 import altair as alt
 import yaml
 
-from reports.charts.bubbles import bubble_chart
-from reports.charts.cuts import cut_chart, device_memory_chart
-from reports.charts.effects import effects_chart
-from reports.charts.frontier import frontier_chart
-from reports.charts.intervals import noise_chart
-from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
+from reports.charts.panel import Table
 from reports.charts.records import label
 from reports.charts.timeline_layout import columns, cut_out, memory_scale
 from reports.charts.timelines import timeline_layers, timeline_start
-from reports.charts.trade import memory_chart
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, signed_percent, with_unit
 from reports.page import sentences, tables
+from reports.page.layout import ALL_PANELS, GROUPS, Group
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
 from reports.table import Row
 from solver.counted import counted
 
 
-class Panel(NamedTuple):
+class DrawnPanel(NamedTuple):
     """A chart of the page with its text alternative."""
 
     key: str
     title: str
     sentence: str
-    table: tables.Table
+    table: Table
 
 
 class Drawn(NamedTuple):
@@ -81,7 +76,7 @@ class SectionView:
         The section.
     place : int
         Its index on the page.
-    panels : dict of str to Panel
+    panels : dict of str to DrawnPanel
         Its charts except the timelines.
     drawn : list of Drawn
         Its timelines.
@@ -91,9 +86,14 @@ class SectionView:
 
     section: Section
     place: int
-    panels: dict[str, Panel] = field(default_factory=dict)
+    panels: dict[str, DrawnPanel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
     whole: set[int] = field(default_factory=set)
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups that have a panel in this section."""
+        return [group for group in GROUPS if any(each.name in self.panels for row in group.rows for each in row)]
 
     @property
     def verdict(self) -> str:
@@ -103,7 +103,7 @@ class SectionView:
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
         """The verdict's numbers: title, value, remark."""
-        best = sentences.winner(self.section) or sentences.fastest(self.section)
+        best = self.section.winner or self.section.fastest
         if best is None:
             return []
         figures, bound, unit = best.summary.figures, self.section.bound, self.section.unit
@@ -187,52 +187,14 @@ class SectionView:
             The schedules (by id) whose timelines are drawn whole.
         """
         self.whole = whole
-        for name, make in _PANELS.items():
-            if not self._can_draw(name):
-                continue
-            key = f"{name}-{self.place}"
-            data.charts[key] = make.chart(self.section).to_dict()
-            self.panels[name] = Panel(key, make.title, make.sentence(self.section), make.table(self.section))
+        for each in ALL_PANELS:
+            if each.is_drawn(self.section):
+                key = f"{each.name}-{self.place}"
+                data.charts[key] = each.chart(self.section).to_dict()
+                words = each.sentence(self.section), each.table(self.section)
+                self.panels[each.name] = DrawnPanel(key, each.title, *words)
         drawer = _Timelines(self.section, self.place, data, whole)
         self.drawn = [drawer.draw(rank, each) for rank, each in enumerate(self.section.schedules)]
-
-    def _can_draw(self, name: str) -> bool:
-        schedules = self.section.schedules
-        if name in ("cut", "device_memory"):
-            return any(each.cut for each in schedules)
-        if name in ("frontier", "memory"):  # the frontier chart contains the memory chart
-            return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
-        if name == "noise":
-            return any(each.noise for each in schedules)
-        if name == "effects":
-            return bool(self.section.what_if and any(self.section.what_if.schedules))
-        return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
-
-
-class _Make(NamedTuple):
-    title: str
-    chart: Callable[[Section], alt.LayerChart | alt.Chart]
-    sentence: Callable[[Section], str]
-    table: Callable[[Section], tables.Table]
-
-
-def _frontier_chart(section: Section) -> alt.LayerChart:
-    assert section.frontier is not None
-    return frontier_chart(section.frontier)
-
-
-_PANELS = {
-    "frontier": _Make("What memory buys", _frontier_chart, sentences.frontier, tables.frontier),
-    "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
-    "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
-    "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
-    "effects": _Make("The effect of 1 % of each cost", effects_chart, sentences.effects, tables.effects),
-    "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
-    "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),
-    "devices": _Make("Device by device", device_idle_chart, sentences.devices, tables.devices),
-    "cut": _Make("Where the layers lie", cut_chart, sentences.cuts, tables.cuts),
-    "device_memory": _Make("Memory of each device", device_memory_chart, sentences.device_memory, tables.device_memory),
-}
 
 
 class _Timelines:

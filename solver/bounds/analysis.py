@@ -17,7 +17,6 @@ from solver.bounds.preceding_work import raised_heads, total_before
 from solver.bounds.thinned import Thinned, limited_holds
 from solver.deadline import OutOfTimeError, check_time
 from solver.problem import Hold, Problem
-from solver.states import Argument
 
 ROUNDS = 2
 
@@ -74,7 +73,7 @@ class Analysis:
         For each task: the earliest start, and the least time from its end to the end of the schedule.
     views : list of DeviceView
         The devices that have tasks.
-    stages : dict of Argument to tuple
+    stages : dict of str to tuple
         Heads and tails as each argument left them that raises both, for the names of what they prove.
     """
 
@@ -82,9 +81,9 @@ class Analysis:
     heads: list[int]
     tails: list[int]
     views: list[DeviceView]
-    stages: dict[Argument, tuple[list[int], list[int]]] = field(default_factory=dict)
+    stages: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
 
-    def keep(self, argument: Argument) -> None:
+    def keep(self, argument: str) -> None:
         """Keep heads and tails as an argument leaves them."""
         self.stages[argument] = list(self.heads), list(self.tails)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from solver.states import Argument
-
 
 @dataclass(frozen=True)
 class Bound:
@@ -16,11 +14,7 @@ class Bound:
     value : int
         The bound, in ticks.
     piece : str
-        The argument that gives it. For the makespan: ``path`` (precedences alone), ``heads and tails`` (a path with
-        what work and memory add to the starts and ends of its tasks), ``slot turns`` (with what slots of memory waste,
-        too), ``load``, ``window``, ``jackson``, ``area``, ``blocks``, ``block area`` and ``device relaxation``. For the
-        span: ``work`` (of a device) and ``span``. For both: ``lengths``, where no sum of durations and lags lies below
-        the schedule's and above the bound before, and ``search``, where CP-SAT has excluded all below it.
+        The argument that gives it, a name in `solver.bounds.makespan.ARGUMENTS`.
     device : int or None
         The device that it is about; None for an argument about several.
     details : dict
@@ -28,7 +22,7 @@ class Bound:
     """
 
     value: int
-    piece: Argument
+    piece: str
     device: int | None = None
     details: dict[str, int | str] = field(default_factory=dict, compare=False)
 

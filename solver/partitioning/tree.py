@@ -18,13 +18,14 @@ from time import perf_counter
 import numpy as np
 
 from solver.deadline import is_over
+from solver.partitioning.branching import WHOLE, Bounded, Branch, Branching, copied
 from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
-from solver.partitioning.rows import BIN, LOAD, MOST_RUNS, PART, POSITION, SECOND, order_rows, side_rows, sums, totals
+from solver.partitioning.rows import POSITION, order_rows, side_rows, totals
 from solver.partitioning.splits import held_between, settled_second, windows_of_cuts
 
 FRACTION = 5040
@@ -42,14 +43,8 @@ LEAST_GAIN = 2e-4
 ROWS_A_ROUND = 20
 """The most known paths, violated by a point, that are added at a time."""
 
-WHOLE = 1e-6
-"""Numbers closer than this to a whole number count as whole."""
-
 NEAR_SHARE = 0.15
 """Largest share of the time for finding better splits near rounded points."""
-
-CANDIDATES = 4
-"""The number of branches tried before one is chosen."""
 
 
 @dataclass(order=True)
@@ -59,32 +54,6 @@ class Open:
     bound: int
     number: int
     node: Node = field(compare=False)
-
-
-@dataclass
-class Branch:
-    """A column or a sum to split at a value: at most ``below``, or at least one step more."""
-
-    is_sum: bool
-    place: int
-    value: float
-    step: int = 1
-    parts: list[tuple[Node, int, Solved] | None] = field(default_factory=list)
-
-    @property
-    def below(self) -> int:
-        """The largest number of the lower part."""
-        return int(np.floor(self.value / self.step)) * self.step
-
-    @property
-    def above(self) -> int:
-        """The least number of the upper part."""
-        return self.below + self.step
-
-    @property
-    def shares(self) -> tuple[float, float]:
-        """How far the value is from both parts, in steps."""
-        return (self.value - self.below) / self.step, (self.above - self.value) / self.step
 
 
 class Tree:
@@ -139,19 +108,12 @@ class Tree:
         self.began = perf_counter()
         self.bound = 0
         self.nodes = 0
-        self.sums, self.ranks, self.places, self.steps = sums(problem)
-        self.bins = np.array([column.bin for column in problem.columns])
-        self.plain = np.array([not c.mode and len(problem.runs[c.run].modes) > 1 for c in problem.columns])
-        self.ends = problem.counts.cumsum()
-        self.positions = np.cumsum([0, *(problem.runs[run].parts for run in problem.run_of_item), 1])  # and one beyond
-        self.many_runs = sum(run.first < run.last for run in problem.runs) > MOST_RUNS
-        runs = np.arange(len(problem.runs))[:, None] == problem.column_runs
-        self.before = [(runs & (self.bins < place)).astype(float) for place in range(problem.bins)]
+        self.branching = Branching(problem, lambda node: self._bounded(node, 0, TRIAL_ROUNDS), lambda: self.reach)
+        self.sums, self.steps = self.branching.sums, self.branching.steps
         scale = best.length if best is not None else cutoff or replay.longest(self._middle()).length
         self.relaxation = Relaxation(problem, pool, totals(problem), self.sums, side_rows(problem), scale)
         self.heap: list[Open] = []
         self.numbers = count()
-        self.gains = np.zeros((2, 2, len(problem.columns) + len(self.sums.low)))
         self.windows = windows_of_cuts(problem)
         self._know_chains()
 
@@ -159,7 +121,7 @@ class Tree:
         """Start with the path through all work of each group, with the longest ways to it and from it."""
         even = self.best.amounts if self.best is not None else self._middle()
         for group in self.problem.groups:
-            amounts = np.where(np.isin(self.bins, group), FRACTION * self._middle(), even)
+            amounts = np.where(np.isin(self.branching.bins, group), FRACTION * self._middle(), even)
             self.relaxation.add_path(self.pool.add(self.replay.longest(amounts)))
 
     def _middle(self) -> Numbers:
@@ -237,7 +199,7 @@ class Tree:
             self._round(solved.point)
         if bound > self.target:
             return None
-        branch = self._branch(node, solved)
+        branch = self.branching.choose(node, solved)
         if branch is None:
             self._leaf(node)
             return None
@@ -251,18 +213,18 @@ class Tree:
 
         A split with a cut further away is proven to be too long. This stays true, since the target only falls.
         """
-        at = np.flatnonzero(self.ranks == POSITION)
+        at = np.flatnonzero(self.branching.ranks == POSITION)
         if not at.size or self.target >= 1 << 60:
             return node
-        node = _copied(node)
+        node = copied(node)
         for place in at.tolist():
             here = float(self.sums.factors[place] @ point)
             for up in (False, True):
                 self._probe(node, place, here, up)
-            self._position_to_columns(node, place)
+            self.branching.position_to_columns(node, place)
             if self.is_over:
                 break
-        rows = order_rows(self.problem, self.places[at], node.sum_low[at], node.sum_high[at])
+        rows = order_rows(self.problem, self.branching.places[at], node.sum_low[at], node.sum_high[at])
         self.relaxation.more_sides(rows)
         return node
 
@@ -272,9 +234,9 @@ class Tree:
         far = int(node.sum_high[at] if up else node.sum_low[at])
         while (near < far) if up else (far < near):
             middle = (near + far + 1) // 2 if up else (near + far) // 2
-            part = _copied(node)
+            part = copied(node)
             (part.sum_low if up else part.sum_high)[at] = middle
-            self._position_to_columns(part, at)
+            self.branching.position_to_columns(part, at)
             proof = None if part.is_empty else self.relaxation.solve(part).proof
             if part.is_empty or (
                 proof is not None and (proof.is_contradiction or proof.bound(self.problem.step) > self.target)
@@ -291,7 +253,7 @@ class Tree:
         if held is not None and np.array_equal(held, amounts):
             self._round(amounts.astype(float))
 
-    def _bounded(self, node: Node, bound: int, rounds: int) -> tuple[Node, int, Solved] | None:
+    def _bounded(self, node: Node, bound: int, rounds: int) -> Bounded | None:
         """Solve a node with cuts; None if no split in it is short enough."""
         if node.is_empty:
             return None
@@ -398,157 +360,15 @@ class Tree:
             [second[b, r] if mode else whole[b, r] - second[b, r] for b, r, mode in problem.columns], dtype=np.int64
         )
 
-    def _branch(self, node: Node, solved: Solved) -> Branch | None:
-        """Choose the branch that splits a node; None if nothing is left to split."""
-        point = solved.point
-        if point is None:
-            return self._widest(node)
-        mixed = self._mixed(node, point)
-        if mixed is not None and self.many_runs:
-            return mixed
-        values = self.sums.factors @ point
-        unsettled = self._unsettled(node, point, values)
-        if unsettled is not None:
-            return unsettled
-        in_steps = values / self.steps
-        away = (np.abs(in_steps - np.rint(in_steps)) > WHOLE) & (node.sum_low < node.sum_high)
-        for rank in (LOAD, PART, BIN):
-            places = np.flatnonzero(away & (self.ranks == rank))
-            if places.size:
-                loads = [Branch(True, int(at), float(values[at]), int(self.steps[at])) for at in places]
-                return self._best_of(node, solved, loads, mixed)
-        if mixed is not None:
-            return mixed
-        away = (np.abs(point - np.rint(point)) > WHOLE) & (node.low < node.high)
-        places = np.flatnonzero(away)
-        if places.size:
-            return self._best_of(node, solved, [Branch(False, int(at), float(point[at])) for at in places])
-        return self._widest(node)
-
-    def _unsettled(self, node: Node, point: Floats, values: Floats) -> Branch | None:
-        """Find a bin with parts that should be in the second mode: branch on whether it holds fewer than prescribed."""
-        first = self.problem.first_in_mode
-        if first is None:
-            return None
-        best, chosen = WHOLE, None
-        for at in np.flatnonzero((self.ranks == SECOND) & (node.sum_low < first) & (node.sum_high >= first)).tolist():
-            plain = float(point[self.plain & (self.bins == self.places[at])].sum())
-            amount = min(plain, first - float(values[at]))
-            if amount > best:
-                best, chosen = amount, Branch(True, at, first - 0.5)
-        return chosen
-
-    def _mixed(self, node: Node, point: Floats) -> Branch | None:
-        """Find a cut before which a run is incomplete though a later one has started: branch on its being complete."""
-        best, chosen = 100 * WHOLE, None
-        for at in np.flatnonzero(self.ranks == POSITION).tolist():
-            before = self.before[int(self.places[at])] @ point
-            missing = self.problem.counts - before
-            # the most that an earlier run lacks, compared with what a later run has
-            for second in np.flatnonzero(before > WHOLE).tolist():
-                first = int(missing[:second].argmax()) if second else 0
-                amount = min(float(missing[first]), float(before[second])) if second else 0.0
-                if amount > best:
-                    best = amount
-                    end = int(self.ends[first])
-                    here = int(np.floor(before.sum()))
-                    # with many runs, branch at the cut's own place; but not twice, since that gives nothing new
-                    if self.many_runs and node.sum_low[at] <= here < node.sum_high[at]:
-                        end = here
-                    chosen = Branch(True, at, end + 0.5)
-        return chosen
-
-    def _best_of(self, node: Node, solved: Solved, candidates: list[Branch], another: Branch | None = None) -> Branch:
-        """Try the most promising candidates, and another one."""
-        ranked = sorted(candidates, key=self._promise, reverse=True)[:CANDIDATES]
-        if another is not None:
-            ranked = [another, *ranked[: CANDIDATES - 1]]
-        if len(ranked) == 1:
-            return ranked[0]
-        best, score = ranked[0], -1.0
-        for each in ranked:
-            tried = self._tried(node, solved, each)
-            if tried > score:
-                best, score = each, tried
-            if any(part is None for part in each.parts):
-                return each
-        return best
-
-    def _promise(self, branch: Branch) -> float:
-        """Return how much a branch raised the bound when it was tried before; branches never tried come first."""
-        at = self._at(branch)
-        score = 1.0
-        for up, share in enumerate(branch.shares):
-            total, times = self.gains[up][:, at]
-            known, tries = self.gains[up].sum(axis=1)
-            mean = total / times if times else known / tries if tries else 1.0
-            score *= max(mean * share, 1e-6)
-        return score
-
-    def _at(self, branch: Branch) -> int:
-        return branch.place + (len(self.problem.columns) if branch.is_sum else 0)
-
-    def _tried(self, node: Node, solved: Solved, branch: Branch) -> float:
-        """Examine both parts of a branch for a few rounds, and record the results."""
-        score = 1.0
-        for up, part in enumerate(self._halves(node, branch)):
-            tried = self._bounded(part, 0, TRIAL_ROUNDS)
-            branch.parts.append(tried)
-            gain = max(0.0, self.reach - solved.length if tried is None else tried[2].length - solved.length)
-            self.gains[up][:, self._at(branch)] += gain / max(branch.shares[up], 0.05), 1
-            score *= max(gain, 1e-6 * solved.length)
-        return score
-
     @property
     def reach(self) -> float:
         """The approximate distance that bounds can rise."""
         return float(self.target) if self.target < 1 << 60 else 2 * self.relaxation.scale
 
-    def _widest(self, node: Node) -> Branch | None:
-        """Halve the widest range; None if everything is fixed."""
-        width = node.high - node.low
-        place = int(width.argmax())
-        if width[place] <= 0:
-            return None
-        return Branch(False, place, (int(node.low[place]) + int(node.high[place])) // 2 + 0.5)
-
-    def _halves(self, node: Node, branch: Branch) -> tuple[Node, Node]:
-        below, above = _copied(node), _copied(node)
-        for part, is_above in ((below, False), (above, True)):
-            low, high = (part.sum_low, part.sum_high) if branch.is_sum else (part.low, part.high)
-            if is_above:
-                low[branch.place] = max(int(low[branch.place]), branch.above)
-            else:
-                high[branch.place] = min(int(high[branch.place]), branch.below)
-            if branch.is_sum and self.ranks[branch.place] == POSITION:
-                self._position_to_columns(part, branch.place)
-            if branch.is_sum and self.ranks[branch.place] == SECOND and not is_above:
-                # fewer than prescribed are in the second mode, so no part that has one is left in the first
-                part.high[self.plain & (self.bins == self.places[branch.place])] = 0
-        return below, above
-
-    def _position_to_columns(self, node: Node, at: int) -> None:
-        """Move the sides of a cut's position to ends of items, and tighten the columns accordingly."""
-        place = int(self.places[at])
-        low, high = node.sum_low[at], node.sum_high[at]
-        node.sum_low[at] = self.positions[np.searchsorted(self.positions, low)]
-        node.sum_high[at] = self.positions[np.searchsorted(self.positions, high, side="right") - 1]
-        starts = self.ends - self.problem.counts
-        least = np.clip(node.sum_low[at] - starts, 0, self.problem.counts)
-        most = np.clip(node.sum_high[at] - starts, 0, self.problem.counts)
-        is_before = self.bins < place
-        runs = self.problem.column_runs
-        allowed = np.where(is_before, most[runs], self.problem.counts[runs] - least[runs])
-        np.minimum(node.high, allowed, out=node.high)
-
     def _open_parts(self, node: Node, bound: int, branch: Branch) -> list[Open]:
         """Make open nodes from the non-empty parts of a branch, the more promising one first."""
         if not branch.parts:
-            halves = [Open(bound, next(self.numbers), part) for part in self._halves(node, branch)]
+            halves = [Open(bound, next(self.numbers), part) for part in self.branching.halves(node, branch)]
             return halves[::-1] if branch.shares[0] > 0.5 else halves
         kept = sorted((part for part in branch.parts if part is not None), key=lambda part: part[2].length)
         return [Open(max(bound, low), next(self.numbers), part) for part, low, _ in kept]
-
-
-def _copied(node: Node) -> Node:
-    return Node(*(each.copy() for each in node))

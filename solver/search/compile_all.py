@@ -13,8 +13,6 @@ from solver.problem import Hold, Key, Precedence, Problem, Task
 from solver.search.compiled import compile_problem
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.slots import SlotSearch
-from solver.search.steady import SteadySearch
 from solver.search.stretching import Runner
 
 
@@ -38,9 +36,6 @@ def compile_search() -> None:
     local.compile_moves()
     runner = Runner(compiled, may_compile=True)
     runner.makespan(tokens)
-    runner.repaired([[(place, mode) for place, mode in enumerate(string)] for string in tokens])
-    SteadySearch(runner, 0, may_compile=True).alone(2)
-    next(SlotSearch(runner, 4, 0, may_compile=True).run())
 
 
 def compile_partitioning() -> None:

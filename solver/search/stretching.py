@@ -322,27 +322,6 @@ class Runner:
         rows = [int(row) for row in strings.row]
         return Timed(tokens, [starts[rows[d] : rows[d + 1]] for d in range(len(tokens))], last)
 
-    def repaired(self, planned: Sequence[Sequence[tuple[int, int]]]) -> Tokens | None:
-        """Make strings from (time, token) pairs, in the order of their times as far as memory and inputs allow.
-
-        Return None if they cannot be made to run.
-        """
-        tokens = [[mode for _, mode in string] for string in planned]
-        strings = self.strings(tokens)
-        times = self._packed([time for string in planned for time, _ in string])
-        size, queue, made = self._packed(self.sizes(tokens)), self._zeros(len(times)), self._zeros(len(times))
-        if int(self.functions["repaired"](self.lattice, strings, times, size, queue, made)) == DEADLOCK:
-            return None
-        modes = list(map(int, strings.mode))
-        rows = [int(row) for row in strings.row]
-        return [modes[rows[d] : rows[d + 1]] for d in range(len(tokens))]
-
-    def fits(self, tokens: Tokens) -> bool:
-        """Return whether strings stay within the memory."""
-        return all(
-            self.peak(string) <= capacity for string, capacity in zip(tokens, self.compiled.capacities, strict=True)
-        )
-
     def peak(self, string: Sequence[int]) -> int:
         """Compute the peak memory of a device's string."""
         level = peak = 0
@@ -381,15 +360,11 @@ def _lattice(compiled: CompiledProblem) -> Lattice:
         second=[triple[1] for triple in triples],
         third=[triple[2] for triple in triples],
         duration=[mode.duration for mode in compiled.modes],
-        take=[mode.take for mode in compiled.modes],
-        give=[mode.give for mode in compiled.modes],
         wait_start=[0, *accumulate(map(len, waits))],
         wait_chain=[other for before in waits for other, _ in before],
         wait_lag=[lag for before in waits for _, lag in before],
         then_start=[0, *accumulate(map(len, then))],
         then_device=[device for behind in then for device in sorted(behind)],
-        device=devices,
-        capacity=list(compiled.capacities),
     )
 
 
@@ -447,7 +422,7 @@ def cuts(compiled: CompiledProblem, device: int, string: Sequence[int], starts: 
 
 
 def periods(
-    runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool], likely: int | None = None
+    runner: Runner, timed: Timed, more: int, good_enough: int, stop: Callable[[], bool]
 ) -> tuple[int, Periodic, int] | None:
     """Find the parts of a schedule whose repetition gives the shortest one with ``more`` further tasks per chain.
 
@@ -463,8 +438,6 @@ def periods(
         A length that nothing beats.
     stop : callable
         Called between tries; if it returns True, no further one is made.
-    likely : int, optional
-        The likely number of tasks per chain in a period; if one with this number is found, no others are tried.
 
     Returns
     -------
@@ -473,7 +446,7 @@ def periods(
         None if nothing repeats.
     """
     best: tuple[int, Periodic, int] | None = None
-    for tasks in _rounds(len(timed.tokens), more, likely):
+    for tasks in _rounds(len(timed.tokens), more):
         found = [
             cuts(runner.compiled, device, string, timed.starts[device], tasks)
             for device, string in enumerate(timed.tokens)
@@ -487,13 +460,11 @@ def periods(
             length = stretched_length(runner, candidate, copies)
             if length is not None and (best is None or length < best[0]):
                 best = length, candidate, copies
-        if tasks == likely and best is not None:
-            break
     return best
 
 
-def _rounds(devices: int, more: int, likely: int | None) -> list[int]:
-    sizes = dict.fromkeys([*([likely] if likely else []), *range(1, MOST_ROUNDS + 1), devices])
+def _rounds(devices: int, more: int) -> list[int]:
+    sizes = dict.fromkeys([*range(1, MOST_ROUNDS + 1), devices])
     return [size for size in sizes if more % size == 0 and size <= more]
 
 

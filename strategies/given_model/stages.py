@@ -13,7 +13,7 @@ from strategies.language.orders import parse_strategy, refuse_too_large, with_op
 from strategies.language.registry import Strategy
 from strategies.model.numbers import in_one_line, shown
 from strategies.model.pipeline import Pipeline
-from strategies.model.placements import STAGES_PER_DEVICE, Placement, takes_stages
+from strategies.model.placements import PLACEMENTS, Placement
 from strategies.order_files.given_order import GivenOrder, Named
 
 USUAL_STAGES_PER_DEVICE = 2
@@ -177,8 +177,9 @@ class GivenModel:
     def for_placement(self, placement: str) -> Cut:
         """Cut the model for a search: keep its own stages if they fit the placement and each device has several."""
         own, devices = self.pipeline.stages, self.pipeline.devices
-        takes_any = STAGES_PER_DEVICE[placement] is None
-        if takes_any and own is not None and own > devices and takes_stages(placement, devices, own):
+        rule = PLACEMENTS[placement]
+        takes_any = rule.stages_per_device is None
+        if takes_any and own is not None and own > devices and rule.takes(devices, own):
             return self.cut_into(own)
         return self.cut_into(_stages_of_placement(placement, devices))
 
@@ -193,7 +194,7 @@ def _stages_of(name: Named, devices: int) -> int:
 
 def _stages_of_placement(placement: str, devices: int) -> int:
     """Return how many stages a search takes if the model leaves the number open."""
-    return (STAGES_PER_DEVICE[placement] or USUAL_STAGES_PER_DEVICE) * devices
+    return (PLACEMENTS[placement].stages_per_device or USUAL_STAGES_PER_DEVICE) * devices
 
 
 def wished_stages(strategy: Strategy, options: Mapping[str, int], devices: int) -> int | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from solver.errors import InputError
 from strategies.language.requirements import Requirements
-from strategies.model.placements import STAGES_COME_IN
+from strategies.model.placements import PLACEMENTS
 
 if TYPE_CHECKING:
     from strategies.language.steps import Step
@@ -112,8 +112,8 @@ def strategy(
     ----------
     name : str
         Its name for users.
-    placement : {"linear", "interleaved", "v", "bidirectional", "wave"}
-        Which device holds which stage.
+    placement : str
+        Which device holds which stage: a name in `strategies.model.placements.PLACEMENTS`.
     aliases : tuple of str
         Other names.
     splits_backward : bool
@@ -128,11 +128,12 @@ def strategy(
     **requirements
         The fields of `Requirements`; if the stages are not given, they follow from the placement.
     """
-    if placement in STAGES_COME_IN:
-        chosen = {"stages_per_device": None, "default_stages_per_device": 2}
-        requirements = chosen | {"stages_come_in": STAGES_COME_IN[placement]} | requirements
-    if placement == "v":
-        requirements = {"stages_per_device": 2} | requirements
+    layout = PLACEMENTS.get(placement)
+    if layout is not None:
+        chosen: dict[str, Any] = {"stages_per_device": layout.stages_per_device}
+        if layout.stages_per_device is None:
+            chosen |= {"default_stages_per_device": 2, "stages_come_in": layout.stages_come_in}
+        requirements = chosen | requirements
 
     def make(rule: Rule) -> Strategy:
         parameters = inspect.signature(rule).parameters.values()

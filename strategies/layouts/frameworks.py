@@ -21,9 +21,6 @@ from strategies.model.cuts import ByKind
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
-LOOPS = ("linear", "interleaved")
-"""The placements that lay stage k on device k mod p."""
-
 _MEGATRONS = ("1f1b", "interleaved", "interleaved-overlap")
 _V_OF_TORCHTITAN = ("zb-v", "zb-v-auto", "dualpipe-v")
 
@@ -131,7 +128,7 @@ def _megatron(planned: Planned) -> Export:
     pipeline, layers, cut = planned.pipeline, planned.pipeline.layers, _cut_of(planned)
     assert layers is not None
     devices = pipeline.devices
-    if planned.placement.name not in LOOPS:
+    if not planned.placement.is_loop:
         raise InputError(f"Megatron-Core lays stage k on rank k mod {devices}, and has no {planned.placement.name}")
     lines = megatron_options(layers, cut, devices)
     cannot: list[str] = []
@@ -155,7 +152,7 @@ def _torchtitan(planned: Planned) -> Export:
     pipeline, layers = planned.pipeline, planned.pipeline.layers
     assert layers is not None
     is_v = planned.strategy is not None and planned.strategy.name in _V_OF_TORCHTITAN
-    if planned.placement.name not in LOOPS and not is_v:
+    if not planned.placement.is_loop and not is_v:
         raise InputError(
             "torchtitan lays stages out in a loop, or as a V for ZBVZeroBubble and DualPipeV; "
             f"it has no {planned.placement.name} for {planned.name}"

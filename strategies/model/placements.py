@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -9,11 +10,61 @@ from typing import NamedTuple
 from solver.counted import counted
 from solver.errors import InputError
 
-STAGES_PER_DEVICE = {"linear": 1, "interleaved": None, "v": 2, "bidirectional": 1, "wave": None}
-"""Stages per device of each placement; None if there is a choice, see `STAGES_COME_IN`."""
+Homes = tuple[tuple[int, ...], ...]
+"""For each direction, the device of each stage."""
 
-STAGES_COME_IN = {"interleaved": 1, "wave": 2}
-"""If there is a choice, the stages of a device are a multiple of this: a wave has one there and one back."""
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that lays stages out on devices.
+
+    Attributes
+    ----------
+    homes : callable
+        ``homes(devices, stages)`` gives, for each direction, the device of each stage.
+    stages_per_device : int or None
+        The number of stages of a device; None if there is a choice.
+    stages_come_in : int
+        If there is a choice, the stages of a device are a multiple of this.
+    copies : int
+        The number of copies of each stage, one for each direction.
+    in_all : bool
+        Whether a search of all placements includes it.
+    """
+
+    homes: Callable[[int, int], Homes]
+    stages_per_device: int | None = None
+    stages_come_in: int = 1
+    copies: int = 1
+    in_all: bool = True
+
+    def takes(self, devices: int, stages: int) -> bool:
+        """Return whether it can lay out this number of stages on this number of devices."""
+        if self.stages_per_device is not None:
+            return stages == self.stages_per_device * devices
+        return stages > 0 and stages % (self.stages_come_in * devices) == 0
+
+
+def _loop(devices: int, stages: int) -> Homes:
+    return (tuple(stage % devices for stage in range(stages)),)
+
+
+def _there_and_back(devices: int, stages: int) -> Homes:
+    return ((*range(devices), *reversed(range(devices))) * (stages // (2 * devices)),)
+
+
+def _both_ways(devices: int, _stages: int) -> Homes:
+    return tuple(range(devices)), tuple(reversed(range(devices)))
+
+
+PLACEMENTS = {
+    "linear": Rule(_loop, stages_per_device=1),
+    "interleaved": Rule(_loop),
+    "v": Rule(_there_and_back, stages_per_device=2),
+    "bidirectional": Rule(_both_ways, stages_per_device=1, copies=2),
+    "wave": Rule(_there_and_back, stages_come_in=2, in_all=False),
+}
+"""The placements by name. A wave of the usual two stages per device is a ``v``, so `all` does without it."""
 
 
 class LocalStage(NamedTuple):
@@ -38,7 +89,7 @@ class Placement:
     Attributes
     ----------
     name : str
-        ``linear``, ``interleaved``, ``v``, ``bidirectional`` or ``wave``; ``custom`` if it is none of these.
+        Its name in `PLACEMENTS`; ``custom`` if it is none of these.
     devices : int
         The number of devices.
     microbatches : int
@@ -51,7 +102,12 @@ class Placement:
     name: str
     devices: int
     microbatches: int
-    homes: tuple[tuple[int, ...], ...]
+    homes: Homes
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether stage k is on device k mod p."""
+        return self.homes == _loop(self.devices, len(self.homes[0]))
 
     def directions(self) -> list[tuple[range, tuple[int, ...]]]:
         """Return for each direction its microbatches and the device of each stage."""
@@ -78,9 +134,8 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
 
     Parameters
     ----------
-    name : {"linear", "interleaved", "v", "bidirectional", "wave"}
-        The rule: stage s on device s; on s mod p; there and back again; two copies in opposite directions; there and
-        back again any number of times.
+    name : str
+        A name in `PLACEMENTS`.
     devices, stages, microbatches : int
         The pipeline's sizes.
 
@@ -94,40 +149,22 @@ def make_placement(name: str, devices: int, stages: int, microbatches: int) -> P
     InputError
         If the name is not known, or its rule needs a different number of stages.
     """
-    if name not in STAGES_PER_DEVICE:
-        raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(STAGES_PER_DEVICE)}")
-    if not takes_stages(name, devices, stages):
-        per_device = STAGES_PER_DEVICE[name]
+    rule = PLACEMENTS.get(name)
+    if rule is None:
+        raise InputError(f"placement: {name!r} is not known; allowed are {', '.join(PLACEMENTS)}")
+    if not rule.takes(devices, stages):
+        per_device = rule.stages_per_device
         needed = (
             counted(per_device * devices, "stage")
             if per_device
-            else f"a multiple of {counted(STAGES_COME_IN[name] * devices, 'stage')}"
+            else f"a multiple of {counted(rule.stages_come_in * devices, 'stage')}"
         )
         raise InputError(f"placement: {name} on {counted(devices, 'device')} needs {needed}, not {stages}")
     called = "v" if name == "wave" and stages == 2 * devices else name
-    return Placement(called, devices, microbatches, _homes(name, devices, stages))
+    return Placement(called, devices, microbatches, rule.homes(devices, stages))
 
 
-def takes_stages(name: str, devices: int, stages: int) -> bool:
-    """Return whether a placement can lay out this number of stages on this number of devices."""
-    per_device = STAGES_PER_DEVICE[name]
-    if per_device is not None:
-        return stages == per_device * devices
-    return stages > 0 and stages % (STAGES_COME_IN[name] * devices) == 0
-
-
-def _homes(name: str, devices: int, stages: int) -> tuple[tuple[int, ...], ...]:
-    if name == "v":
-        return ((*range(devices), *reversed(range(devices))),)
-    if name == "wave":
-        there_and_back = (*range(devices), *reversed(range(devices)))
-        return (there_and_back * (stages // (2 * devices)),)
-    if name == "bidirectional":
-        return tuple(range(devices)), tuple(reversed(range(devices)))
-    return (tuple(stage % devices for stage in range(stages)),)
-
-
-def recognise_placement(devices: int, microbatches: int, homes: tuple[tuple[int, ...], ...]) -> Placement:
+def recognise_placement(devices: int, microbatches: int, homes: Homes) -> Placement:
     """Name a placement that was read off an order: ``custom`` unless it equals one of the known placements.
 
     Parameters
@@ -140,7 +177,7 @@ def recognise_placement(devices: int, microbatches: int, homes: tuple[tuple[int,
     stages = len(homes[0])
     usual = (
         name
-        for name in STAGES_PER_DEVICE
-        if takes_stages(name, devices, stages) and _homes(name, devices, stages) == homes
+        for name, rule in PLACEMENTS.items()
+        if rule.takes(devices, stages) and rule.homes(devices, stages) == homes
     )
     return Placement(next(usual, "custom"), devices, microbatches, homes)

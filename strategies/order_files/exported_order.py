@@ -92,7 +92,7 @@ def _renumbered(action: Token, numbers: Mapping[int, int]) -> Token:
 def _placement_notes(placement: Placement) -> Iterator[str]:
     if placement.name == "v":
         yield "for torchtitan, name ZBVZeroBubble or DualPipeV beside the file: others do not place stages in a V"
-    if placement.name in ("wave", "custom"):
+    elif not placement.is_loop and len(placement.homes) == 1:
         yield (
             "torchtitan cannot take its placement (it lays stages out in a loop, or as a V for two of its schedules); "
             "torch.distributed.pipelining reads it off the file"

@@ -37,7 +37,7 @@ def squeezed(block: Callable[[int, int], Block], devices: int, microbatches: int
     tuple of list of Step
         The steps of each device.
     """
-    lanes = [_Lane(repeated(block(devices, device), microbatches)) for device in range(devices)]
+    lanes = [_DeviceSlots(repeated(block(devices, device), microbatches)) for device in range(devices)]
     for lane in lanes:
         lane.place_weights()
     _pull(lanes, microbatches, with_weights=True)
@@ -54,7 +54,7 @@ def squeezed(block: Callable[[int, int], Block], devices: int, microbatches: int
     return tuple(as_steps(lane.slots) for lane in lanes)
 
 
-class _Lane:
+class _DeviceSlots:
     """The slots of one device."""
 
     def __init__(self, slots: dict[Action, int]) -> None:
@@ -135,14 +135,14 @@ class _Lane:
             slot += 1
 
 
-def _in_order(lanes: Sequence[_Lane]) -> list[tuple[int, int, int, int]]:
+def _in_order(lanes: Sequence[_DeviceSlots]) -> list[tuple[int, int, int, int]]:
     """List all actions as (slot, device, kind, number), sorted."""
     return sorted(
         (slot, device, kind, number) for device, lane in enumerate(lanes) for (kind, number), slot in lane.slots.items()
     )
 
 
-def _pull(lanes: Sequence[_Lane], microbatches: int, *, with_weights: bool) -> None:
+def _pull(lanes: Sequence[_DeviceSlots], microbatches: int, *, with_weights: bool) -> None:
     """Pull actions outside the steady part forward, within the current largest peak; before it only if with weights."""
     for lane in lanes:
         lane.settle(with_weights=with_weights)
@@ -157,7 +157,7 @@ def _pull(lanes: Sequence[_Lane], microbatches: int, *, with_weights: bool) -> N
             pulled, steady = True, False
 
 
-def _earliest(lanes: Sequence[_Lane], device: int, kind: int, number: int) -> int:
+def _earliest(lanes: Sequence[_DeviceSlots], device: int, kind: int, number: int) -> int:
     """Return the first slot after an action's inputs and after the same action of the previous microbatch."""
     lane = lanes[device]
     after = [lane.slots[kind, number - 1]] if number else []
@@ -171,7 +171,7 @@ def _earliest(lanes: Sequence[_Lane], device: int, kind: int, number: int) -> in
     return 1 + max(after, default=-1)
 
 
-def _close_gaps(lanes: Sequence[_Lane]) -> None:
+def _close_gaps(lanes: Sequence[_DeviceSlots]) -> None:
     """Move every action as early as its device's order and its input allow."""
     free = [0] * len(lanes)
     for _, device, kind, number in _in_order(lanes):

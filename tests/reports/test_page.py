@@ -17,8 +17,18 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt.commands.pages import write_report
 from ppopt.comparison.comparison import Comparison
+from reports.charts.bubbles import bubble_sentence, bubble_table
+from reports.charts.losses import (
+    devices_sentence,
+    devices_table,
+    idle_sentence,
+    idle_table,
+    ladder_sentence,
+    ladder_table,
+)
 from reports.charts.records import label
 from reports.charts.timelines import timeline_layers
+from reports.charts.trade import memory_sentence, memory_table
 from reports.content import Section
 from reports.page import page, sentences, tables
 from reports.page.bundle import vega_script
@@ -229,16 +239,16 @@ def test_a_page_draws_the_shorter_schedules_whole_as_long_as_there_is_room(sizes
 @pytest.mark.parametrize(("limit", "expected"), [(None, False), (100, False), (4, True)])
 def test_the_ladders_table_says_that_a_limit_is_exceeded_only_where_it_is(limit: int | None, expected: bool) -> None:
     shown = of(["1f1b", "zb-h2"], memory={} if limit is None else {"limit": limit})
-    assert any("exceeded" in row[-1] for row in tables.ladder(shown).rows) == expected
+    assert any("exceeded" in row[-1] for row in ladder_table(shown).rows) == expected
 
 
 def test_the_tables_have_a_row_for_each_schedule_and_a_cell_for_each_column() -> None:
     shown = of(["1f1b", "zb-h2", "dualpipe"], memory={"limit": 4})
-    for make in (tables.bubbles, tables.memory, tables.ladder, tables.idle):
+    for make in (bubble_table, memory_table, ladder_table, idle_table):
         table = make(shown)
         assert [row[0] for row in table.rows] == [label(each) for each in shown.schedules]
         assert {len(row) for row in table.rows} == {len(table.header)}
-    assert len(tables.devices(shown).rows) == 3 * 4
+    assert len(devices_table(shown).rows) == 3 * 4
     assert {len(row) for row in tables.numbers(shown)} == {len(tables.number_titles(shown))}
 
 
@@ -251,7 +261,7 @@ def of(strategies: list[str], **more: Any) -> Section:
 
 
 def all_sentences(shown: Section) -> Iterator[str]:
-    for make in (sentences.bubbles, sentences.trade, sentences.ladder, sentences.idle, sentences.devices):
+    for make in (bubble_sentence, memory_sentence, ladder_sentence, idle_sentence, devices_sentence):
         yield make(shown)
 
 
@@ -279,15 +289,15 @@ def test_a_faster_one_over_the_limit_is_named_with_what_it_needs() -> None:
     peak = over.figures.peak_memory[0]
     verdict = sentences.verdict(shown)
     assert verdict.startswith(f"zb-h2 is the fastest of all, but needs {peak:g} of 4 on device 0; 1f1b is the fastest")
-    assert "1 of 2 schedules fits the memory limit" in sentences.trade(shown)
+    assert "1 of 2 schedules fits the memory limit" in memory_sentence(shown)
     assert f"needs {peak:g} of 4 on device 0" in sentences.timeline(shown.schedules[1], whole=True)
 
 
 def test_where_nothing_fits_no_winner_is_named() -> None:
     shown = of(["1f1b", "gpipe"], memory={"limit": 0.5})
-    assert sentences.winner(shown) is None
+    assert shown.winner is None
     assert sentences.verdict(shown).startswith("No schedule fits the memory limit.")
-    assert "0 of 2 schedules fit the memory limit" in sentences.trade(shown)
+    assert "0 of 2 schedules fit the memory limit" in memory_sentence(shown)
     assert all(all_sentences(shown))
 
 
@@ -296,19 +306,19 @@ def test_a_single_schedule_is_not_compared() -> None:
     row = shown.schedules[0].summary
     assert sentences.verdict(shown).startswith("1f1b is the fastest")
     expected = f"1f1b leaves {100 * row.figures.bubble_ratio:.2f}% of the device time idle."
-    assert sentences.bubbles(shown) == expected
+    assert bubble_sentence(shown) == expected
     for text in all_sentences(shown):
         assert not re.search(r"\b(all|of 1 schedules|than 1f1b)\b.*schedule", text), text
 
 
 def test_schedules_that_idle_alike_are_said_to() -> None:
-    assert sentences.bubbles(of(["1f1b", "gpipe"], devices=1)) == "All schedules leave 0.00% of the device time idle."
+    assert bubble_sentence(of(["1f1b", "gpipe"], devices=1)) == "All schedules leave 0.00% of the device time idle."
 
 
 def test_devices_that_never_wait_are_said_to() -> None:
     shown = of(["1f1b"], devices=1)
-    assert sentences.idle(shown) == "The devices of 1f1b never wait."
-    assert "1f1b loses nothing" in sentences.ladder(shown)
+    assert idle_sentence(shown) == "The devices of 1f1b never wait."
+    assert "1f1b loses nothing" in ladder_sentence(shown)
 
 
 def test_without_schedules_there_is_still_a_verdict() -> None:
@@ -321,8 +331,8 @@ def test_every_sentence_names_the_numbers_of_its_winner() -> None:
     shown = of(["1f1b", "zb-h1", "dualpipe"], p2p_latency=0.5)
     best = shown.schedules[0]
     idle = 100 * best.summary.figures.bubble_ratio
-    assert f"{best.summary.name} leaves {idle:.2f}%" in sentences.bubbles(shown)
-    assert f"devices of {best.summary.name} idle {idle:.2f}% of the step" in sentences.idle(shown)
+    assert f"{best.summary.name} leaves {idle:.2f}%" in bubble_sentence(shown)
+    assert f"devices of {best.summary.name} idle {idle:.2f}% of the step" in idle_sentence(shown)
     timeline = sentences.timeline(best, whole=True)
     assert timeline.startswith(f"Makespan {best.summary.figures.makespan:g}, {idle:.2f}% idle")
     assert f"peak memory {max(best.summary.figures.peak_memory):g}" in timeline

@@ -92,7 +92,7 @@ def test_the_replay_equals_the_simulation_and_passes_the_checker(made, name) -> 
         found = run(programs, transfers, QUEUES[name])
     except RendezvousDeadlockError as error:
         assert not completes
-        assert_is_a_circle(error, programs, transfers)
+        assert_is_a_cycle(error, programs, transfers)
         return
     assert completes
     assert {key: moved.start for key, moved in found.transfers.items()} == simulation.starts
@@ -100,10 +100,10 @@ def test_the_replay_equals_the_simulation_and_passes_the_checker(made, name) -> 
     assert run_violations(programs, transfers, QUEUES[name], found) == []
 
 
-def assert_is_a_circle(error: RendezvousDeadlockError, programs, transfers) -> None:
-    circle = error.circle
-    assert circle
-    for held, after in zip(circle, [*circle[1:], circle[0]], strict=True):
+def assert_is_a_cycle(error: RendezvousDeadlockError, programs, transfers) -> None:
+    cycle = error.cycle
+    assert cycle
+    for held, after in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
         assert held.by.transfer == after.transfer
         assert held.end.transfer == held.transfer
         home = transfers[held.by.transfer]
@@ -151,7 +151,7 @@ def test_the_checker_finds_what_was_moved(made, data) -> None:
     assert run_violations(programs, transfers, QUEUES["one"], replace(found, transfers=found.transfers | {key: longer}))
 
 
-def test_the_first_circle_is_told_and_not_one_that_it_causes() -> None:
+def test_the_first_cycle_is_told_and_not_one_that_it_causes() -> None:
     """Devices 0 and 1 hang by themselves; 2 and 3 also wait for each other, but only because of a send that 1 owes."""
     transfers = {
         "a": Transfer(0, 1, 1), "b": Transfer(1, 0, 1), "c": Transfer(1, 2, 1),
@@ -166,7 +166,7 @@ def test_the_first_circle_is_told_and_not_one_that_it_causes() -> None:
     ]
     with pytest.raises(RendezvousDeadlockError) as caught:
         run(programs, transfers, QUEUES["one"])
-    assert [held.transfer for held in caught.value.circle] == ["a", "b"]
+    assert [held.transfer for held in caught.value.cycle] == ["a", "b"]
     assert "a ← b ← a" in str(caught.value)
 
 
@@ -178,7 +178,7 @@ def test_a_device_that_waits_before_it_posts_is_told_with_its_wait() -> None:
     ]
     with pytest.raises(RendezvousDeadlockError) as caught:
         run(programs, transfers, QUEUES["edge"])
-    assert [(held.transfer, held.queued, held.waiting) for held in caught.value.circle] == [
+    assert [(held.transfer, held.queued, held.waiting) for held in caught.value.cycle] == [
         ("a", False, 1),
         ("b", False, 1),
     ]

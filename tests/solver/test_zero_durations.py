@@ -16,7 +16,6 @@ from ppopt.cutting.least_memory import least_memory
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import makespan_bound
 from solver.bounds.memory_edges import memory_edges
-from solver.bounds.relaxation import relaxed_bound
 from solver.checker import violations
 from solver.errors import DeadlockError, InfeasibleError
 from solver.numbered import place
@@ -109,7 +108,7 @@ def chain(durations: list[int], devices: list[int]) -> Problem:
 
 
 @pytest.mark.parametrize("engine", ["graph", "cpsat"])
-def test_a_circle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
+def test_a_cycle_of_tasks_of_no_duration_is_a_deadlock(engine: str) -> None:
     problem = chain([0, 0, 0, 0], [0, 1, 0, 1])
     assert replay(problem, [[0, 2], [1, 3]], engine) == dict.fromkeys(range(4), 0)
     with pytest.raises(DeadlockError):
@@ -172,9 +171,6 @@ def test_no_bound_is_above_the_optimum(block: int) -> None:
             continue
         best = ExactModel(problem).solve()
         assert best is None or bound.value <= best, made.text
-        if best is not None and seed % 4 == 0:
-            raised = relaxed_bound(problem, bound, deadline=time.perf_counter() + 0.3)
-            assert bound.value <= raised.value <= best, made.text
 
 
 @pytest.mark.no_cover

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 import ppopt
 from ppopt.commands.cli import cli
-from ppopt.schedules.communicator_verdicts import circles, describe_circle
+from ppopt.schedules.communicator_verdicts import cycles, describe_hang
 from solver.rendezvous import RendezvousDeadlockError, run
 from strategies.lowering.as_program import as_programs, moves_at_once, unit_durations
 from strategies.lowering.as_pytorch import lower_as_pytorch
@@ -54,7 +54,7 @@ def test_json_has_faults_with_their_places_and_communicators() -> None:
     whole = json.loads(checked(LOWERED, "bad.csv", "absent.csv", "--format", "json").stdout)
     fine, bad, absent = whole["files"]
     runs = dict.fromkeys(("edge", "pair", "way", "rank"), "runs")
-    assert fine == {"file": "my.csv", "faults": [], "communicators": runs, "circles": {}}
+    assert fine == {"file": "my.csv", "faults": [], "communicators": runs, "cycles": {}}
     message = "0RECV_B0 is never sent: 1SEND_B0 is missing on device 1"
     assert bad == {"file": "bad.csv", "faults": [{"row": 1, "column": 5, "message": message}]}
     assert [fault["row"] for fault in absent["faults"]] == [None]
@@ -275,35 +275,35 @@ def test_lower_is_for_orders_of_computations() -> None:
         ppopt.check_schedule_file("my.csv", lower="x")
 
 
-def pairs_in_circle(programs, transfers, communicators: str) -> set[tuple[str, str]]:
+def pairs_in_cycle(programs, transfers, communicators: str) -> set[tuple[str, str]]:
     """Return the pairs of blocking and blocked actions in the cycle of a deadlock."""
     with pytest.raises(RendezvousDeadlockError) as caught:
         run(programs, transfers, queues(communicators))
-    assert all(held.queued for held in caught.value.circle)
-    return {(str(token_of(held.by)), str(token_of(held.end))) for held in caught.value.circle}
+    assert all(held.queued for held in caught.value.cycle)
+    return {(str(token_of(held.by)), str(token_of(held.end))) for held in caught.value.cycle}
 
 
-def test_the_first_circle_of_pytorch_172668() -> None:
+def test_the_first_cycle_of_pytorch_172668() -> None:
     """With receives right before their use, interleaved 1F1B on two ranks hangs as reported there."""
     schedule = evaluated_with_transfers("interleaved", 2, 4, 2, 0)
     rows = late(schedule.actions, schedule.layout)
     made = as_programs(rows, schedule.layout, unit_durations, moves_at_once)
     for communicators in ("pair", "rank"):
-        assert pairs_in_circle(made.programs, made.transfers, communicators) == {
+        assert pairs_in_cycle(made.programs, made.transfers, communicators) == {
             ("0SEND_F1", "2RECV_F0"),
             ("1SEND_F0", "1RECV_F1"),
         }
-    found = circles(made)
+    found = cycles(made)
     assert found["edge"] is None
     assert found["pair"] is not None
-    assert describe_circle(found["pair"], made, "pair") == (
+    assert describe_hang(found["pair"], made, "pair") == (
         "1RECV_F1 (device 1, column 4) stands behind 1SEND_F0 (column 3) on the communicator 0–1, whose other side "
         "2RECV_F0 (device 0, column 5) stands behind 0SEND_F1 (column 4) on the communicator 0–1, whose other side is "
         "1RECV_F1"
     )
 
 
-def test_the_second_circle_of_pytorch_172668() -> None:
+def test_the_second_cycle_of_pytorch_172668() -> None:
     """If the odd rank receives before it sends, two microbatches run, and four hang as reported there."""
     for microbatches in (2, 4):
         schedule = evaluated_with_transfers("interleaved", 2, 4, microbatches, 0)
@@ -311,9 +311,9 @@ def test_the_second_circle_of_pytorch_172668() -> None:
         rows[1] = receives_first(rows[1])
         made = as_programs(rows, schedule.layout, unit_durations, moves_at_once)
         if microbatches == 2:
-            assert set(circles(made).values()) == {None}
+            assert set(cycles(made).values()) == {None}
         else:
-            found = pairs_in_circle(made.programs, made.transfers, "pair")
+            found = pairs_in_cycle(made.programs, made.transfers, "pair")
             assert found == {("3SEND_B0", "1RECV_F2"), ("0SEND_F2", "2RECV_B0")}
 
 
@@ -331,7 +331,7 @@ def test_the_order_of_pytorch_172668_is_pytorchs_own_lowering_and_runs_as_it_is(
     schedule = evaluated_with_transfers("interleaved", 2, 4, 2, 0)
     for rows in (lower_as_pytorch(schedule.actions, schedule.layout), lowered_by_time(schedule)):
         made = as_programs(rows, schedule.layout, unit_durations, moves_at_once)
-        assert set(circles(made).values()) == {None}
+        assert set(cycles(made).values()) == {None}
 
 
 def test_megatrons_warmup_flush_with_one_communicator_a_rank() -> None:
@@ -342,8 +342,8 @@ def test_megatrons_warmup_flush_with_one_communicator_a_rank() -> None:
     for communicators in ("way", "rank"):
         with pytest.raises(RendezvousDeadlockError) as caught:
             run(programs, transfers, queues(communicators))
-        circle = caught.value.circle
-        assert sorted(held.device for held in circle) == [0, 1, 2, 3]
-        for held in circle:
+        cycle = caught.value.cycle
+        assert sorted(held.device for held in cycle) == [0, 1, 2, 3]
+        for held in cycle:
             assert held.end.is_send
             assert not held.by.is_send

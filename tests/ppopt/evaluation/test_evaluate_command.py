@@ -43,7 +43,7 @@ def test_several_strategies_make_one_table_with_the_best_marked() -> None:
 DEADLOCKED = ["--devices", "16", "--stages", "32", "--microbatches", "120", "--engine", "graph"]
 
 
-def test_a_deadlock_says_the_cure_then_the_circle_and_takes_no_other_schedule_with_it(tmp_path: Path) -> None:
+def test_a_deadlock_says_the_cure_then_the_cycle_and_takes_no_other_schedule_with_it(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     named = ["1f1b", "interleaved-overlap:group_size=16", "zb-h1"]
     result = run("evaluate", *named, *DEADLOCKED, "--report", str(page))
@@ -53,7 +53,7 @@ def test_a_deadlock_says_the_cure_then_the_circle_and_takes_no_other_schedule_wi
     (told,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert told.startswith(
         "error: interleaved-overlap:group_size=16: the order deadlocks: 120 is not a multiple of 16; "
-        "group_size 20, 24, 30, 40, 60 run; the circle is ("
+        "group_size 20, 24, 30, 40, 60 run; the cycle is ("
     )
     assert told.endswith("(each waits for the one before it)")
     cured = run("evaluate", "interleaved-overlap:group_size=20", *DEADLOCKED)

@@ -19,8 +19,7 @@ from ppopt.memory_frontier.find import _laid
 from ppopt.memory_frontier.job import OverCuts
 from ppopt.memory_frontier.searched_cuts import searched_cuts_of
 from ppopt.optimization.options import SearchOptions
-from reports.page.sentences import winner
-from strategies.model.placements import STAGES_PER_DEVICE, make_placement
+from strategies.model.placements import PLACEMENTS, make_placement
 from tests.brute_force import optimum
 from tests.every_cut import every_cut
 
@@ -38,7 +37,7 @@ def searched(model: Pipeline, placement: str, limits: list[Any], seconds: float 
 
 def cuts_of(model: Pipeline, placement: str) -> list[Pipeline]:
     assert model.layers is not None
-    stages = (STAGES_PER_DEVICE[placement] or 2) * model.devices
+    stages = (PLACEMENTS[placement].stages_per_device or 2) * model.devices
     return [model.with_cut(cut) for cut in every_cut(model.layers, stages, empty=True)]
 
 
@@ -76,7 +75,7 @@ def test_the_least_limit_is_that_of_the_cut_that_needs_least(placement: str) -> 
             for place in range(2)
         ]
         model = Pipeline.from_mapping({"devices": 2, "microbatches": 2, "layers": kinds})
-        layout = make_placement(placement, 2, (STAGES_PER_DEVICE[placement] or 2) * 2, 2)
+        layout = make_placement(placement, 2, (PLACEMENTS[placement].stages_per_device or 2) * 2, 2)
         every = [max(memory for memory, _ in least_memory(cut, layout)) for cut in cuts_of(model, placement)]
         first, *_ = searched_cuts_of(model, placement, SearchOptions(), [None], ())
         assert max(memory for memory, _ in least_memory(first.pipeline, layout)) == min(every)
@@ -128,7 +127,7 @@ def test_nothing_known_is_shorter_than_the_best_known() -> None:
         assert each.best <= each.makespan
     assert {place for place, each in enumerate(found.published) if each.placement == "linear"} >= found.comparable
     section = found.section()
-    best = winner(section)
+    best = section.winner
     assert best is not None
     assert best.placement == "linear"
 

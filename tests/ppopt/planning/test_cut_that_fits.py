@@ -19,9 +19,9 @@ import ppopt.cutting.quick
 from ppopt import InfeasibleError, Pipeline, TimeTooShortError
 from ppopt.cutting.quick import planned_for_search
 from solver.deadline import OutOfTimeError
-from strategies.model.placements import STAGES_PER_DEVICE, make_placement
+from strategies.model.placements import PLACEMENTS, make_placement
 
-PLACEMENTS = ["linear", "interleaved", "v", "bidirectional"]
+USUAL = ["linear", "interleaved", "v", "bidirectional"]
 
 SPLIT_OPEN: dict[str, Any] = {
     "devices": 2,
@@ -89,7 +89,7 @@ def _drawn(draw: Random, devices: int, stages: int, *, digits: bool) -> list[dic
 
 
 @pytest.mark.parametrize("digits", [False, True])
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", USUAL)
 @pytest.mark.parametrize("in_time", [True, False])
 def test_infeasible_is_said_if_and_only_if_no_cut_fits(
     placement: str, digits: bool, in_time: bool, monkeypatch: pytest.MonkeyPatch
@@ -102,7 +102,7 @@ def test_infeasible_is_said_if_and_only_if_no_cut_fits(
         monkeypatch.setattr(ppopt.cutting.quick, "cut_of_published", lambda *_: None)
     for _ in range(16):
         devices = draw.choice([2, 2, 3])
-        stages = devices * (STAGES_PER_DEVICE[placement] or 2)
+        stages = devices * (PLACEMENTS[placement].stages_per_device or 2)
         layers = _drawn(draw, devices, stages, digits=digits)
         homes = _homes(placement, devices, stages)
         needs = [_needs(held, homes, devices) for held in _every_cut(layers, stages)]

@@ -203,3 +203,12 @@ def test_what_has_no_time_raises_nothing_but_says_so() -> None:
             model, layout(model, "linear", 1), perf_counter() - 1, split_backward=True, empty=True, recompute=False
         )
     assert FreeOrder(model, layout(model, "linear", 1), FreeOptions()).run(perf_counter() - 1).best is None
+
+
+def test_without_time_the_work_is_the_bound() -> None:
+    model = tiny(2, 2, "v")
+    assert model.layers is not None
+    costs = model.layers.sum_of_costs
+    work = model.microbatches * (costs.forward + costs.backward_input + costs.backward_weight) / model.devices
+    found = FreeOrder(model, layout(model, "v", 2), FreeOptions(), []).run(perf_counter() - 1)
+    assert found.bound == work > 0

@@ -47,7 +47,7 @@ def test_lowered_files_run_with_right_gradients_under_every_communicator(tmp_pat
 
 @pytest.mark.slow
 @needs_torch
-def test_an_order_that_hangs_does_so_and_the_circle_is_told(tmp_path: Path) -> None:
+def test_an_order_that_hangs_does_so_and_the_cycle_is_told(tmp_path: Path) -> None:
     file = deferred(tmp_path / "d.csv")
     with pytest.raises(ppopt.RehearsalError) as caught:
         ppopt.rehearse(pipeline(), file, communicators="pair", timeout=12)
@@ -67,7 +67,7 @@ def test_predictions_wait_as_the_processes_do() -> None:
     for communicators, makespan in expected.items():
         plan = Plan(four, "interleaved", options(communicators))
         assert plan.predicted.makespan == makespan
-        assert plan.circle == ""
+        assert plan.cycle == ""
 
 
 def test_faults_and_crossings_are_refused_before_anything_runs(tmp_path: Path) -> None:

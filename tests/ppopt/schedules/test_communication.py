@@ -335,7 +335,7 @@ HANGS = """\
 """
 
 
-def test_a_file_that_hangs_is_refused_with_its_circle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_hangs_is_refused_with_its_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("h.csv").write_text(HANGS)
     given = {"devices": 2, "stages": 4, "microbatches": 2, "times": TIMES, "p2p": "rendezvous", "lowering": "given"}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import implied_network, makespan_bound
 from solver.bounds.memory_edges import memory_edges
-from solver.bounds.relaxation import relaxed_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from strategies.model.pipeline import Pipeline
@@ -61,19 +58,6 @@ def test_a_bound_is_called_a_path_only_where_precedences_alone_show_it() -> None
 def test_nor_anywhere_else(seed: int) -> None:
     problem, text = random_problem(seed)
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
-
-
-@pytest.mark.no_cover
-@pytest.mark.parametrize("seed", range(300, 330))
-def test_no_schedule_is_shorter_than_the_relaxed_bound(seed: int) -> None:
-    problem, text = random_problem(seed)
-    try:
-        known = makespan_bound(problem)
-    except InfeasibleError:
-        return
-    raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 0.5)
-    assert known.value <= raised.value, text
-    assert not ExactModel(problem).is_shorter_than(raised.value, 0.3), text
 
 
 @pytest.mark.no_cover
@@ -157,13 +141,6 @@ def test_the_quick_bound_meets_known_optima(
 def test_blocks_are_bounded_too(times: tuple[int, ...], block: int, bound: int, reached: int) -> None:
     problem = pipeline_problem("bidirectional", 8, 20, times, 9, block=block)
     assert bound <= makespan_bound(problem).value <= reached
-
-
-def test_one_device_by_itself_proves_more() -> None:
-    problem = pipeline_problem("v", 4, 8, (1, 1, 1), 3)
-    known = makespan_bound(problem)
-    raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 4)
-    assert raised.value > known.value
 
 
 def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], latency: int) -> int:
@@ -253,11 +230,3 @@ def test_a_deadline_in_the_past_leaves_a_true_bound() -> None:
     problem = pipeline_problem("v", 8, 16, (1, 1, 1), 10)
     bound = makespan_bound(problem, deadline=0.0)
     assert 0 < bound.value <= 113
-    assert relaxed_bound(problem, bound, deadline=0.0).value == bound.value
-
-
-def test_a_caller_stops_the_relaxation() -> None:
-    problem = pipeline_problem("v", 8, 16, (185, 181, 93), 4)
-    start = time.perf_counter()
-    relaxed_bound(problem, Bound(1, "load"), deadline=start + 60, stop=lambda: time.perf_counter() > start + 0.5)
-    assert time.perf_counter() - start < 30

@@ -75,7 +75,7 @@ def assert_cycle(error: DeadlockError) -> None:
 def test_a_deadlock_is_told_with_its_cycle() -> None:
     with pytest.raises(
         DeadlockError,
-        match=r"interleaved:group_size=3: the order deadlocks: .*; the circle is \d+[FB]\d+ → .*each waits for the one",
+        match=r"interleaved:group_size=3: the order deadlocks: .*; the cycle is \d+[FB]\d+ → .*each waits for the one",
     ):
         find_deadlock()
 

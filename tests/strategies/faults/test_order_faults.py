@@ -14,7 +14,7 @@ SMALL = "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"
 SPLIT = "0F0,0I0,0W0\n1F0,1I0,1W0\n"
 IN_A_V = "0F0,0F1,3F0,3B0,3F1,3B1,0B0,0B1\n1F0,2F0,1F1,2F1,2B0,1B0,2B1,1B1\n"
 FIFTH = "row 2 (device 1), column 5"
-TWO_STAGES_IN_A_CIRCLE = (
+TWO_STAGES_IN_A_CYCLE = (
     "the order deadlocks: 0B0 (device 0, column 1) waits for 1B0 (device 1, column 2), which comes after "
     "1F0 (device 1, column 1), which waits for 0F0 (device 0, column 2), which comes after 0B0"
 )
@@ -100,7 +100,7 @@ def test_the_order_of_pytorchs_own_class_with_its_mistake() -> None:
         (
             "0B0,0F0\n1F0,1B0\n",
             ["row 1 (device 0), column 1: 0B0 comes before 0F0 (column 2), which it waits for",
-             f"row 1 (device 0), column 1: {TWO_STAGES_IN_A_CIRCLE}"],
+             f"row 1 (device 0), column 1: {TWO_STAGES_IN_A_CYCLE}"],
         ),
         ("0F0,0W0,0I0\n", ["row 1 (device 0), column 2: 0W0 comes before 0I0 (column 3), which it waits for"]),
         (
@@ -117,14 +117,14 @@ def test_each_kind_of_fault(text: str, found: list[str]) -> None:
     assert faults(text) == found
 
 
-def test_a_deadlock_is_told_as_its_circle_with_devices_and_columns() -> None:
+def test_a_deadlock_is_told_as_its_cycle_with_devices_and_columns() -> None:
     assert faults("0F0,0F1,0B0,0B1\n1F0,1F1,1B1,1B0\n") == []
     text = "0F0,0B0,,0F1,0B1\n1F0,1F1,1B1,1B0\n"
-    circle = (
+    cycle = (
         "row 1 (device 0), column 2: the order deadlocks: 0B0 (device 0, column 2) waits for 1B0 (device 1, column 4), "
         "which comes after 1F1 (device 1, column 2), which waits for 0F1 (device 0, column 4), which comes after 0B0"
     )
-    assert faults(text) == [circle]
+    assert faults(text) == [cycle]
 
 
 def test_a_deadlock_over_many_devices_is_shortened() -> None:

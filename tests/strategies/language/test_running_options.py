@@ -94,6 +94,6 @@ def test_a_schedule_of_another_package_proposes_values_of_its_own(monkeypatch: p
     monkeypatch.setattr("strategies.language.orders.find_strategy", lambda _: hasty)
     with pytest.raises(DeadlockError) as caught:
         ppopt.evaluate(pipeline(2, 3, 2), "hasty")
-    assert "deadlocks: depth 0 begins with a backward; depth 1, 2, 3 run; the circle" in str(caught.value)
+    assert "deadlocks: depth 0 begins with a backward; depth 1, 2, 3 run; the cycle" in str(caught.value)
     with pytest.raises(InputError, match="depth"):
         ppopt.evaluate(pipeline(2, 3, 2), "hasty", depth=0)

@@ -1,0 +1,53 @@
+"""The panels of a section of the page, and where they stand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reports.charts.bubbles import BUBBLES
+from reports.charts.cuts import CUT, DEVICE_MEMORY
+from reports.charts.effects import EFFECTS
+from reports.charts.frontier import FRONTIER
+from reports.charts.intervals import NOISE
+from reports.charts.losses import DEVICES, IDLE, LADDER
+from reports.charts.panel import Panel
+from reports.charts.trade import MEMORY
+
+
+class Group(NamedTuple):
+    """Panels below a heading, row by row; a group without a panel in a section is left out there.
+
+    Attributes
+    ----------
+    title : str
+        The heading.
+    rows : tuple of tuple of Panel
+        The panels that stand side by side.
+    note : str
+        A paragraph below them.
+    """
+
+    title: str
+    rows: tuple[tuple[Panel, ...], ...]
+    note: str = ""
+
+
+GROUPS = (
+    Group(
+        "The memory frontier",
+        ((FRONTIER,),),
+        "The solid line is the best schedule found among those that were searched, and none of those can lie below "
+        "the dashed line; the gap between the lines is shaded. A square is a published schedule on another "
+        "placement or cut, or with blocks that the search was not allowed; it may lie below either line. Drag to "
+        "move, hold Ctrl and turn the wheel to zoom, double-click to see all; click a point to go to its timeline.",
+    ),
+    Group("Bubbles and memory", ((BUBBLES, MEMORY),)),
+    Group("Under noise", ((NOISE,),)),
+    Group("The cut", ((CUT, DEVICE_MEMORY),)),
+    Group("Where the time goes", ((LADDER,), (IDLE, DEVICES))),
+)
+
+BESIDE_SLIDERS = (EFFECTS,)
+"""The panels that stand above the sliders of other costs."""
+
+ALL_PANELS = (*(each for group in GROUPS for row in group.rows for each in row), *BESIDE_SLIDERS)
