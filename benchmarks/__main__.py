@@ -21,7 +21,8 @@ NOT_BY_THEMSELVES = {
     "zero_bubble_world",
     "rehearsal",
     "communication",
-}  # these take minutes or half an hour, or need torch
+    "pp_emulation",
+}  # these take minutes or half an hour, or need torch or a checkout
 BENCHMARKS = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem not in NOT_BY_THEMSELVES)
 
 print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")

@@ -27,9 +27,7 @@ LOOPS = (
     "random_numbers",
     "partitioning/loops",
     "search/annealing",
-    "search/circle",
     "search/lattice",
-    "search/trips",
 )
 """The modules of inner loops, without suffix; what is compiled of other sources of any of them is not used."""
 

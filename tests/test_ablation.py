@@ -53,7 +53,7 @@ def test_a_run_sees_which_methods_are_at_work_and_which_are_off() -> None:
     assert set(off.asked) == {switch.target for switch in METHODS["idle-curves"].switches}
     assert run(BASELINE, TINY, LIMIT, 0).first_bound == with_all.first_bound  # nothing stays switched off
 
-    copied = run("passages", TINY, LIMIT, 0, with_all)
+    copied = run("area", TINY, LIMIT, 0, with_all)
     assert copied.copied == "same bound"
     assert (copied.found, copied.bound) == (with_all.found, with_all.bound)
 
@@ -69,8 +69,8 @@ def rows(method: str, **changed: object) -> list[Row]:
     [
         ({}, "jackson", "goes"),
         ({"bound": 98.4}, "jackson", "stays (v: gap 1.00 % → 1.60 %"),
-        ({"bound": 98.4}, "passages", "goes"),  # it has more than 300 lines
-        ({"bound": 97.9}, "passages", "stays"),
+        ({"bound": 98.4}, "list-schedules", "goes"),  # it has more than 300 lines
+        ({"bound": 97.9}, "list-schedules", "stays"),
         ({"closed": None}, "jackson", "stays (v: 12 → 4 proven"),
         ({"closed": 0.9}, "jackson", "goes"),
         ({"closed": 1.1}, "jackson", "stays (v: proof after"),

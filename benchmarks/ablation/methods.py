@@ -10,9 +10,6 @@ import numpy as np
 
 from benchmarks.ablation.switches import Method, Switch, always, if_any, if_not_none, method
 
-MANY = 2000
-"""With more tasks than this, the question is whether CP-SAT is of use at all."""
-
 
 def gives(value: Any) -> Callable[[Any], Any]:
     """Return the same value whatever is asked."""
@@ -39,18 +36,14 @@ def assembled(name: str, off: Callable[[Any], Any], counts: Callable[..., bool] 
     return Switch(f"{MAKESPAN}:{name}", off, counts)
 
 
-def without(tool: str, least: int = 0) -> Switch:
-    """Take a tool of the search away, from problems of more tasks than a number."""
+def without(tool: str) -> Switch:
+    """Take a tool of the search away."""
 
     def off(original: Any) -> Any:
-        def tools(whole: Any) -> tuple[str, ...]:
-            kept, count = original.fget(whole), len(whole.search.problem.tasks)
-            return tuple(each for each in kept if each != tool or count <= least)
-
-        return property(tools)
+        return lambda *arguments: tuple(each for each in original(*arguments) if each != tool)
 
     runs = f"{PORTFOLIO}:run_{tool.replace('-', '').replace(' ', '_')}"
-    return Switch(f"{ONE}:_Whole.tools", off, lambda _, search, *__, **___: len(search.problem.tasks) > least, runs)
+    return Switch(f"{ONE}:usual_tools", off, seen_at=runs)
 
 
 def is_of_search(module: Any) -> bool:
@@ -66,16 +59,6 @@ def plain_loops(original: Any) -> Any:
 def plain_replay(original: Any) -> Any:
     """Replay cuts in plain Python."""
     return lambda problem, _compiled: original(problem, None)
-
-
-def only_lossless(original: Any) -> Any:
-    """Keep the kind of schedules that allows all."""
-
-    def variants(*arguments: Any) -> list[Any]:
-        kinds = original(*arguments)
-        return [each for each in kinds if each.lossless] or kinds
-
-    return variants
 
 
 def listed_rules(original: Any) -> Any:
@@ -98,24 +81,6 @@ def no_idleness(_original: Any) -> Any:
     return lambda *_arguments, **_named: Curve(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
-def all_routes(_original: Any) -> Any:
-    """Let all routes go on, each turn as long as if half of them were dropped."""
-
-    def better_half(search: Any) -> list[Any]:
-        kept, search.left = search.left, []
-        search.seconds *= 2
-        return kept
-
-    return better_half
-
-
-def by_rows(_original: Any) -> Any:
-    """List cuts by the rows for any order, on linear placements, too."""
-    from ppopt.cutting.partitions import _SeveralPerDevice
-
-    return lambda pipeline, placement, deadline, **how: _SeveralPerDevice(pipeline, placement, deadline, **how)
-
-
 def even_only(_original: Any) -> Any:
     """Replay the even start, and go no further."""
     from solver.partitioning.descent import Descent
@@ -128,11 +93,6 @@ def even_only(_original: Any) -> Any:
         return descent.judged(descent.place(cuts, np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)))
 
     return descended
-
-
-def if_linear(cuts: Any, *_arguments: Any, **_named: Any) -> bool:
-    """Say that a call counts if the cuts are those of one stage for each device."""
-    return type(cuts).__name__ == "_OnePerDevice"
 
 
 def functions(file: str, names: str) -> str:
@@ -152,17 +112,13 @@ LONG, TREE, ONE = f"{SEARCH}.long_search", f"{SPLITS}.tree", f"{OPTIMIZATION}.on
 BRANCHING = f"{SPLITS}.branching"
 
 IN_CURVES = functions("solver/bounds/idle_curves", "make_pool _row _split _knapsack _rates _steps")
-IN_AREA = functions("solver/bounds/area", "hold_lengths _homes _between_chains _longest area_bound")
 JOINT = functions("solver/search/annealing", "propose_joint nearest join split")
-TIED = functions("solver/search/annealing", "repeats next_of write_copies shift_earlier shift_later shift_copies")
-TIED += " " + functions("solver/search/long_search", "Tied _work_on_ends _tied _stretch_tied")
 CPSAT = files(
     "solver/search", "cpsat_lane cpsat_model cpsat_search cpsat_solution cpsat_state cpsat_steps cpsat_variants"
 )
-ROUTES = files("solver/search", "long_search shorter_problems stretching lattice steady circle slots trips")
+ROUTES = files("solver/search", "long_search shorter_problems stretching lattice")
 PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
 SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
-LINEAR = "ppopt/cutting/linear_bound:LinearBound ppopt/cutting/partitions:_OnePerDevice solver/bottleneck"
 
 # fmt: off
 BASIC = (
@@ -170,22 +126,10 @@ BASIC = (
            Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
-    method("pair", "below-p long linear", "solver/bounds/single_track:wasted_in_thirds",
-           Switch(f"{BOUNDS}.single_track:Row.wasted_in_thirds", constant(property(lambda _row: 0)), if_any),
-           reach="first bound"),
-    method("slot-turns", "below-p long linear", "solver/bounds/slot_turns",
-           Switch(f"{BOUNDS}.slot_turns:SlotTurns.best", gives([]), if_any), reach="first bound"),
-    method("single-track", "below-p long linear", "solver/bounds/single_track solver/bounds/slot_turns",
-           Switch(f"{MAKESPAN}:row_of", gives(None), if_not_none), reach="first bound"),
-    method("area", "v interleaved below-p", IN_AREA,
+    method("area", "v interleaved below-p", "solver/bounds/area",
            assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
-    method("passages", "v interleaved long below-p", "solver/bounds/passages solver/bounds/ends",
-           assembled("passage_bounds", empty), reach="first bound"),
-    method("block-area", "fused v", "solver/bounds/block_area",
-           assembled("block_area_bound", gives(None), if_not_none), reach="first bound"),
-    method("blocks", "fused v", "solver/bounds/blocks solver/bounds/block_area",
-           assembled("blocks_curve", gives(None), if_not_none), assembled("block_area_bound", gives(None), if_not_none),
-           reach="first bound"),
+    method("blocks", "fused v", "solver/bounds/blocks",
+           assembled("blocks_bound", gives(None), if_not_none), reach="first bound"),
     method("pairing-by-smaller", "fused v", "solver/bounds/pairing:_by_smaller",
            Switch(f"{BOUNDS}.pairing:Pairing._by_smaller", constant(lambda pairing: pairing._by_sums()), if_any)),
     method("idle-curves", "v interleaved linear", "solver/bounds/idle_curves",
@@ -205,10 +149,6 @@ BASIC = (
            Switch(f"{OPTIMIZATION}.unwritten:bounds_of_long", empty, if_not_none, f"{MAKESPAN}:shortened")),
     method("span-bound", "linear below-p", "solver/bounds/span",
            Switch(f"{OPTIMIZATION}.span_bound:span_bounds", lambda _: lambda forwards, *_, **__: [0] * len(forwards))),
-    method("relaxation", "v uneven fused", "solver/bounds/relaxation", without("relaxation")),
-    method("cp-sat-variants", "fused v linear", "solver/search/cpsat_variants",
-           Switch(f"{SEARCH}.cpsat_search:variants", only_lossless, lambda kinds, *_, **__: len(kinds) > 1)),
-    method("cp-sat-of-many", "v interleaved linear", "", without("cp-sat", MANY)),
     method("cp-sat", "below-p fused linear", CPSAT, without("cp-sat")),
     method("local-search", "v fused linear", "solver/search/annealing solver/search/local_search",
            without("local search")),
@@ -222,27 +162,10 @@ BASIC = (
            Switch(f"{SEARCH}.greedy:_rules", listed_rules, seen_at=f"{SEARCH}.greedy:_varied")),
     method("list-schedules", "interleaved v linear", "solver/search/greedy",
            Switch(f"{TOOLS}:greedy_schedules", empty), Switch(f"{LONG}:greedy_tokens", empty)),
-    method("tied-copies", "long interleaved", TIED,
-           Switch(f"{LONG}:Route.take", gives(None), seen_at=f"{LONG}:LongSearch._work_on_ends")),
-    method("slots", "below-p long linear", "solver/search/slots solver/search/trips",
-           Switch(f"{LONG}:LongSearch._slot_search", gives(None), if_not_none)),
-    method("steady", "long v interleaved", "solver/search/steady solver/search/circle",
-           Switch(f"{LONG}:HALVES", constant(()), seen_at=f"{SEARCH}.steady:SteadySearch._annealed"),
-           Switch(f"{LONG}:LongSearch._unroll", gives(None)), Switch(f"{LONG}:LongSearch._inserted", gives([]))),
-    method("insert-sizes", "long v", "",
-           Switch(f"{LONG}:HALVES", constant((3,)), seen_at=f"{LONG}:LongSearch._insert")),
-    method("unrolling", "long v", functions("solver/search/long_search", "_unroll _unrolled"),
-           Switch(f"{LONG}:LongSearch._unroll", gives(None))),
-    method("halving-of-routes", "long v", "solver/search/long_search:_better_half",
-           Switch(f"{LONG}:LongSearch._better_half", all_routes)),
-    method("insert-to-repeat", "long v", "solver/search/long_search:_stretch_longer",
-           Switch(f"{LONG}:LongSearch._stretch_longer", gives(None))),
     method("short-problems", "long interleaved", ROUTES,
            Switch(f"{ONE}:long_search_of", gives(None), if_not_none),
            Switch(f"{PORTFOLIO}:long_search_of", gives(None), if_not_none),
            Switch(f"{ONE}:_Whole.search_ahead", gives(None), if_not_none)),
-    method("annealing-of-cuts", "plans free-plans", files("solver/partitioning", "annealing loops"),
-           Switch(f"{SPLITS}.solve:_limits_bind", gives(False), if_any)),
     method("descent", "plans free-plans", "solver/partitioning/descent",
            Switch(f"{SPLITS}.solve:_descended", even_only)),
     method("probing", "plans free-plans", PROBING, Switch(f"{TREE}:Tree._probed", argument(1))),
@@ -252,12 +175,6 @@ BASIC = (
            Switch(f"{BRANCHING}:CANDIDATES", constant(1), seen_at=f"{BRANCHING}:Branching._tried")),
     method("compiled-loops-of-cuts", "plans free-plans", "",
            Switch(f"{SPLITS}.solve:Replay", plain_replay, lambda replay, *_, **__: replay.compiled is not None)),
-    method("linear-bound", "free-plans plans", LINEAR,
-           Switch(f"{PLANNING}.free_order:partitions_of", by_rows, if_linear),
-           Switch(f"{PLANNING}.dependent_order:partitions_of", by_rows, if_linear),
-           Switch(f"{CUTTING}.partitions:partitions_of", by_rows, if_linear)),  # `ppopt.cutting.quick` loads it late
-    method("one-device", "free-plans plans", "ppopt/cutting/one_device",
-           Switch(f"{CUTTING}.partitions:_SeveralPerDevice._is_raised", gives(False), if_any)),
     method("bound-of-all-orders", "plans free-plans", "ppopt/planning/dependent_order:bound_of_all_orders",
            Switch(f"{PLANNING}.race:bound_of_all_orders", gives(Fraction(0)))),
     method("cuts-to-begin-with", "plans free-plans", "ppopt/planning/dependent_order:cuts_to_begin_with",
@@ -268,10 +185,5 @@ BASIC = (
 # fmt: on
 
 _NAMED = {each.name: each for each in BASIC}
-TOGETHER = (
-    _NAMED["jackson"] + _NAMED["alike"],
-    _NAMED["area"] + _NAMED["passages"],
-    _NAMED["insert-sizes"] + _NAMED["unrolling"] + _NAMED["halving-of-routes"],
-    _NAMED["linear-bound"] + _NAMED["one-device"],
-)
+TOGETHER = (_NAMED["jackson"] + _NAMED["alike"],)
 METHODS: dict[str, Method] = _NAMED | {each.name: each for each in TOGETHER}

@@ -104,8 +104,7 @@ class _SameBoundError(Exception):
 
 def _decides_alone(method: Method, baseline: Row) -> bool:
     """Return whether a method can change nothing any more behind the first bound."""
-    others = baseline.used.get("cp-sat", 0) + baseline.used.get("relaxation", 0)
-    return method.reach == "first bound" or (method.reach == "bounds" and not others)
+    return method.reach == "first bound" or (method.reach == "bounds" and not baseline.used.get("cp-sat", 0))
 
 
 def _at_first_bound(act: Callable[[int], None]) -> AbstractContextManager[Any]:

@@ -69,7 +69,7 @@ class Method:
     switches : tuple of Switch
         All of them are off at a time.
     reach : {"first bound", "bounds", "all"}
-        What it can change: nothing but the bound ahead of the search; what CP-SAT and the relaxation begin with, too;
+        What it can change: nothing but the bound ahead of the search; what CP-SAT begins with, too;
         or anything. Where that bound is the same without it, and those that it can change are not at work, all is.
     parts : tuple of str
         The methods that are switched off together, or itself.

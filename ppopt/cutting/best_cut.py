@@ -318,6 +318,8 @@ class _Search:
         counts = {value: int(best / value) for value in costs}
         ordered = self.order.ordered
         counts |= {lag: len(ordered.actions) for waits in ordered.waits for _, lag in waits if lag}
+        if pipeline.after:
+            counts[pipeline.after] = 1
         counts |= {overhead: len(ordered.actions) for overhead in pipeline.overheads.values() if overhead}
         return none_between(counts, bound, best)
 
@@ -350,7 +352,7 @@ class _Search:
         makespan = sweeper.objective(orders, "makespan")
         if makespan is None or not sweeper.fits_memory(orders):
             return None
-        return Fraction(makespan, problem.ticks_per_unit)
+        return Fraction(makespan, problem.ticks_per_unit) + pipeline.after
 
     def _each_uniform(self) -> None:
         """Try each number of layers recomputed on all stages, then return to the numbers left open.

@@ -167,11 +167,11 @@ def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline
 
 
 def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:
-    from ppopt.cutting.partitions import partitions_of  # loads CP-SAT, which a replay does not need
+    from ppopt.cutting.partitions import Partitions  # loads CP-SAT, which a replay does not need
 
     until = perf_counter() + seconds
     try:
-        cuts = partitions_of(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
+        cuts = Partitions(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
         return None if cuts.bound(until, None) is None else cuts.take()
     except OutOfTimeError:
         return None

@@ -29,4 +29,4 @@ def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
     saved = (pipeline.overlap or Fraction(0)) * min(costs.forward, backward)
     share = sum(1 / pipeline.pace(device) for device in range(pipeline.devices))
     operations = overheads["F"] * (pipeline.stages or 0) / pipeline.paces[-1]
-    return pipeline.microbatches * (costs.forward + backward - saved + operations) / share
+    return pipeline.microbatches * (costs.forward + backward - saved + operations) / share + pipeline.after

@@ -34,13 +34,10 @@ from solver.search.memory_reduction import spare_memory
 from solver.search.portfolio import work
 from solver.search.shorter_problems import long_search_of
 from solver.search.state import Search
-from solver.search.tools import ToolName, usual_tools
+from solver.search.tools import usual_tools
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import build_search_problem
-
-LINEAR_TOOLS: tuple[ToolName, ...] = ("local search", "cp-sat", "relaxation")
-"""On a linear placement of medium size CP-SAT comes before the relaxation, and local search has one turn a round."""
 
 
 @collection_paused()
@@ -72,8 +69,9 @@ def _search_first_part(long: Long, options: SearchOptions, limit: TimeLimit) -> 
     ops = count_operations(long.pipeline, options)
     limit.put_aside(files=to_export(long, ops, limit))
     with limit.running(FIRST_PART):
+        progress = options.progress_on(long.pipeline)
         return search_unwritten(
-            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=options.progress
+            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=progress
         )
 
 
@@ -109,7 +107,8 @@ class _Whole:
             if search.interrupted:  # while it was written out
                 raise KeyboardInterrupt
             self.fewer = self.search_of_fewer()
-            work(search, [self.start, self.bound], self.tools, options.cores, options.seed, self.fewer)
+            tools = usual_tools(search.problem, options.objective)
+            work(search, [self.start, self.bound], tools, options.cores, options.seed, self.fewer)
             if search.closed:
                 self.spare_memory()
         return self.result()
@@ -151,12 +150,6 @@ class _Whole:
         if self.ahead is None and self.fewer is not None and is_long(self.search.problem):
             with self.limit.running(STRETCHING):
                 self.fewer.begin()
-
-    @property
-    def tools(self) -> tuple[ToolName, ...]:
-        """The tools in their usual order, but on linear placements."""
-        usual = usual_tools(self.search.problem, self.options.objective)
-        return LINEAR_TOOLS if self.placement.name == "linear" and "relaxation" in usual else usual
 
     def spare_memory(self) -> None:
         """Look for a schedule that is as short and takes less memory."""
@@ -207,7 +200,7 @@ class _Whole:
             return None
         ops = count_operations(self.pipeline, options)
         chains = ops // self.pipeline.microbatches * long.directions
-        ahead = Unwritten(long, chains, limit, options.seed, options.progress)
+        ahead = Unwritten(long, chains, limit, options.seed, options.progress_on(self.pipeline))
         search = ahead.search
         search.rival = self.rival_in_ticks(search.problem)
         with limit.running(FIRST_PART), interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
@@ -223,7 +216,7 @@ class _Whole:
         putting_off = nullcontext() if ahead is None else interrupt_put_off(ahead.search.interrupt)
         with putting_off, limit.running(WHOLE):
             problem = build_search_problem(self.pipeline, self.placement, **self.options.allowed._asdict())
-            search = Search(problem, self.options.objective, limit, self.options.progress)
+            search = Search(problem, self.options.objective, limit, self.options.progress_on(self.pipeline))
             if ahead is None:
                 return search, 0.0
             return search, ahead.hand_over(search, self.first_bound(problem))
@@ -242,4 +235,7 @@ class _Whole:
 
     def rival_in_ticks(self, problem: Problem) -> int | None:
         """Return the length of the rival in the ticks of a problem."""
-        return None if self.rival is None else round(Fraction(self.rival.objective_value) * problem.ticks_per_unit)
+        if self.rival is None:
+            return None
+        after = self.pipeline.after if self.options.objective == "makespan" else 0
+        return round((Fraction(self.rival.objective_value) - after) * problem.ticks_per_unit)

@@ -92,7 +92,6 @@ def area_bound(
     known: int,
     copies: Mapping[Key, int],
     ends: tuple[int, int],
-    wasted: int = 0,
 ) -> int:
     """Bound the time in which a device's memory has room for all its holds.
 
@@ -119,8 +118,6 @@ def area_bound(
     ends : (int, int)
         Until when none of those that are left out can be taken, and how long before the end none of them is returned:
         what is free beyond that is not counted.
-    wasted : int
-        An area beside that of the holds and not at the ends, see `solver.bounds.single_track.area_wasted`.
     """
     parts = [
         (lengths[hold.take][task], part * copies[hold.take])
@@ -128,7 +125,7 @@ def area_bound(
         for task, part in hold.returns
         if task in lengths.get(hold.take, ())
     ]
-    area = wasted + sum(length * part for length, part in parts)
+    area = sum(length * part for length, part in parts)
     area += free_at_ends(holds, capacity, heads, rests, known, ends)
     return -(-area // capacity) if capacity else 0
 

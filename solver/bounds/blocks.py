@@ -67,40 +67,7 @@ class Left(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True)
-class BlocksCurve:
-    """What a device's blocks leave of its time, by their number.
-
-    Attributes
-    ----------
-    device : int
-        Which.
-    least : array of int
-        A bound on the makespan with 0, 1, 2, … blocks on the device; `impossible` where there is none.
-    load : int
-        How long its tasks take outside blocks.
-    impossible : int
-        Longer than every schedule.
-    """
-
-    device: int
-    least: Numbers
-    load: int
-    impossible: int
-
-    def possible(self) -> list[tuple[int, int]]:
-        """List (number of blocks, bound) for those numbers with which there may be a schedule."""
-        return [(place, value) for place, value in enumerate(self.least.tolist()) if value < self.impossible]
-
-    def bound(self) -> Bound | None:
-        """Bound the makespan, whatever the number of blocks."""
-        least = int(self.least.min())
-        if least >= self.impossible:
-            return None
-        return Bound(least, "blocks", self.device, {"load": self.load})
-
-
-def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> BlocksCurve | None:
+def blocks_bound(problem: Problem, found: Analysis, view: DeviceView, left: Sequence[Left] = ()) -> Bound | None:
     """Bound the makespan from one device on which first and second sides may fuse, by the number x of its blocks.
 
     A second side counts with its partner. No second side starts before e, the least head of them; every first side ends
@@ -136,7 +103,7 @@ def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
     times_of, never = found.network.thinned.times, found.network.thinned.never
     rest = times_of([load - saved for saved in savings])
     if (most_a + 1) * (most_b + 1) * len(savings) > MOST_PAIRS:
-        return BlocksCurve(view.device, rest + window.around, load, never)
+        return _least_bound(view.device, rest + window.around, load, never)
     front, back = window.front_idle(most_a, sides), window.back_idle(most_b, sides)
     late = window.back_idle_of_partner(most_b, sides)
     shortest = [0, *(window.e + window.g + total for total in shortest[1:])]
@@ -148,7 +115,13 @@ def blocks_curve(problem: Problem, found: Analysis, view: DeviceView, left: Sequ
         np.minimum(least, _least_for(a, full, (idle, back), times, sides, window), out=least)
         if full and late is not None:
             np.minimum(least, _least_for(a, False, (idle, late), times, sides, window), out=least)
-    return BlocksCurve(view.device, least, load, never)
+    return _least_bound(view.device, least, load, never)
+
+
+def _least_bound(device: int, bounds: Numbers, load: int, never: int) -> Bound | None:
+    """Take the least of the bounds with 0, 1, 2, … blocks; None where none of these numbers is possible."""
+    least = int(bounds.min())
+    return None if least >= never else Bound(least, "blocks", device, {"load": load})
 
 
 def _least_for(

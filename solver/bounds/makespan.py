@@ -9,16 +9,13 @@ from contextlib import suppress
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, analyse
 from solver.bounds.area import area_bound, hold_lengths
-from solver.bounds.block_area import block_area_bound
-from solver.bounds.blocks import BlocksCurve, blocks_curve
+from solver.bounds.blocks import blocks_bound
 from solver.bounds.bound import Bound, best
-from solver.bounds.ends import passage_bounds
 from solver.bounds.idle_curves import joined
 from solver.bounds.jackson import jackson_bound
 from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
-from solver.bounds.single_track import Row, area_wasted, device_of, raise_by_turns, row_of, turns_bound
 from solver.bounds.stretched import WholeDevice, devices_of, whole_paths
 from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
@@ -29,15 +26,11 @@ ARGUMENTS: Mapping[str, str] = {
     "path": "the longest chain of operations that wait for one another: for a result, for memory or for their device",
     "heads and tails": "what must precede and follow one operation: chains of operations that wait for one another, "
     "and the work and idle time of the devices on the way",
-    "slot turns": "the memory of the device where all work starts: its slots are taken in turn, each turn lasts a "
-    "round trip, and turns make one another wait",
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
     "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
     "blocks": "the work of device {device}, less all that overlapping can save",
-    "block area": "the work of all devices less what overlapping saves, and the memory that overlapping holds longer",
-    "device relaxation": "a relaxation solved by CP-SAT that treats all devices but the named ones as delays",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
     "lengths": "the durations and transfers: no sum of them lies between the bound proven before and the length found",
@@ -126,7 +119,7 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    turned = known.piece in ("path", "heads and tails", "slot turns", "area")
+    turned = known.piece in ("path", "heads and tails", "area")
     return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
@@ -146,10 +139,7 @@ def bound_as_written(problem: Problem | Repetition, *, deadline: float | None = 
         As for `makespan_bound`.
     """
     written = as_repetition(problem).problem
-    found = implied_analysis(written, deadline)
-    row = row_of(written)
-    raise_by_turns(written, found, row)
-    return bound_of(problem, found, row, deadline=deadline)
+    return bound_of(problem, implied_analysis(written, deadline), deadline=deadline)
 
 
 def load_bound(problem: Problem, loads: Sequence[int] | None = None) -> Bound:
@@ -186,9 +176,7 @@ def implied_analysis(problem: Problem, deadline: float | None = None) -> Analysi
     return analyse(problem, implied_network(problem, deadline=deadline), deadline=deadline)
 
 
-def bound_of(
-    problem: Problem | Repetition, found: Analysis, row: Row | None = None, *, deadline: float | None = None
-) -> Bound:
+def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float | None = None) -> Bound:
     """Choose the highest bound that an analysis shows.
 
     Parameters
@@ -198,30 +186,23 @@ def bound_of(
         show is true of the whole.
     found : Analysis
         Of what is written down.
-    row : Row, optional
-        What is written down, where it is one.
     deadline : float or None
         As for `makespan_bound`.
     """
     whole = as_repetition(problem)
     written, copies = whole.problem, whole.copies()
     highest = _path_and_loads(written, found, least_loads(written, copies.__getitem__))
-    more = 0 if row is None else whole.more[row.chain]
-    highest = best(highest, Bound(turns_bound(written, found, row, more), "slot turns"))
     devices = list(devices_of(whole, found))
     highest = best(highest, *map(_window_bound, devices))
     with suppress(OutOfTimeError):
         if whole.is_shortened:
-            highest = best(highest, *whole_paths(whole, found, devices, row, deadline))
+            highest = best(highest, *whole_paths(found, devices, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
-    curves = list(_blocks_curves(written, found, devices, deadline))
-    highest = best(highest, *(curve.bound() for curve in curves))
+    highest = best(highest, *_blocks_bounds(written, found, devices, deadline))
     ends = {each.view.device: each.ends for each in devices}
     if not is_over(deadline):
-        highest = best(highest, *_area_bounds(written, found, row, highest.value, copies, ends))
-    if written.fusing.firsts and not is_over(deadline):
-        highest = best(highest, block_area_bound(written, found, curves, highest.value, copies, ends))
+        highest = best(highest, *_area_bounds(written, found, highest.value, copies, ends))
     return highest
 
 
@@ -254,21 +235,18 @@ def _jackson_bounds(found: Analysis, deadline: float | None) -> Iterator[Bound]:
         yield Bound(jackson_bound(heads.tolist(), view.work.tolist(), tails.tolist()), "jackson", view.device)
 
 
-def _blocks_curves(
+def _blocks_bounds(
     problem: Problem, found: Analysis, devices: Sequence[WholeDevice], deadline: float | None
-) -> Iterator[BlocksCurve]:
+) -> Iterator[Bound | None]:
     for each in devices if problem.fusing.firsts else ():
         if is_over(deadline):
             return
-        curve = blocks_curve(problem, found, each.view, each.left)
-        if curve is not None:
-            yield curve
+        yield blocks_bound(problem, found, each.view, each.left)
 
 
 def _area_bounds(
     problem: Problem,
     found: Analysis,
-    row: Row | None,
     known: int,
     copies: Mapping[Key, int],
     ends: Mapping[int, tuple[int, int]],
@@ -278,10 +256,6 @@ def _area_bounds(
     heads = dict(zip(thinned.keys, found.heads, strict=True))
     tails = dict(zip(thinned.keys, found.tails, strict=True))
     for device, holds in limited_holds(problem).items():
-        wasted = 0
-        if row is not None and device == device_of(problem, row):
-            wasted = area_wasted(row, sum(copies[hold.take] for hold in holds))
         capacity = problem.capacities[device] or 0
-        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device], wasted)
-        yield Bound(value, "slot turns" if wasted else "area", device)
-    yield from passage_bounds(problem, found, known, copies, ends)
+        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device])
+        yield Bound(value, "area", device)

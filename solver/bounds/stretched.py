@@ -19,14 +19,11 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   of the whole, these (in their new numbers) and all ahead of them in their chain, which are so many more as are left
   out. They are all done before x starts, so x starts at the least τ with τ − front(τ) ≥ their work, and the longest
   paths from there through the last n tasks, with the tails of these, end at T or before. In the same way the work
-  behind a task of the first n raises its tail. In a row the starts of the last jobs on its first device are also
-  bounded by the turns before them (see `solver.bounds.single_track.raise_by_turns`).
+  behind a task of the first n raises its tail.
 - *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
-  written down are taken, and in the last u* only their like are returned, so what is then free counts. What slots waste
-  (`area_wasted`) is counted for all jobs. What is served at the ends (`solver.bounds.ends.Ends`) is limited by heads
-  and tails, which are those of all.
-- *Blocks.* As in `blocks_curve`, the head of a task that is left out being that of the last of its chain, the tail that
-  of the first; and as in `block_area_bound`, of whose ends the same is true as for the area.
+  written down are taken, and in the last u* only their like are returned, so what is then free counts.
+- *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
+  of the first.
 
 Where nothing is left out, t* and u* are later than everything, and all of it is what the tasks themselves show.
 """
@@ -45,7 +42,6 @@ from solver.bounds.bound import Bound
 from solver.bounds.idle_curves import Curve, Numbers, raised_by_curve
 from solver.bounds.network import Reach, transposed
 from solver.bounds.preceding_work import total_before
-from solver.bounds.single_track import Row
 from solver.deadline import check_time
 from solver.numbered import integers
 from solver.repetition import Repetition, places_of
@@ -120,9 +116,7 @@ def devices_of(repetition: Repetition, found: Analysis) -> Iterator[WholeDevice]
         yield WholeDevice(view, np.array([number[chain] for chain, _ in at], dtype=np.int64), left, never)
 
 
-def whole_paths(
-    repetition: Repetition, found: Analysis, devices: Sequence[WholeDevice], row: Row | None, deadline: float | None
-) -> Iterator[Bound]:
+def whole_paths(found: Analysis, devices: Sequence[WholeDevice], deadline: float | None) -> Iterator[Bound]:
     """Bound the makespan by the longest path through the work of a device, to the last tasks or from the first ones.
 
     Raises
@@ -143,12 +137,6 @@ def whole_paths(
                 for task, value in zip(members, raised_by_curve(known, around, curve).tolist(), strict=True):
                     values[task] = value
         yield Bound(_longest(found, raised[0], tails, heads, raised[1]), argument)
-    if row is not None:
-        started = list(found.heads)
-        for place, key in enumerate(repetition.problem.chains[row.chain]):
-            task = found.network.thinned.number[key]
-            started[task] = max(started[task], row.head(place + repetition.more[row.chain]))
-        yield Bound(found.longest(found.network.heads(started), found.tails), "slot turns")
 
 
 def _longest(

@@ -2,7 +2,8 @@
 
 Everything is indexed by whole numbers, and nothing is allocated. The rows of all devices are concatenated in flat
 lists; the row of device d begins at ``row[d]``. The functions in `FUNCTIONS` may use each other, the two named tuples
-and numbers, and nothing else.
+and numbers, and nothing else. They are one file, however long: one move runs through all of them, and numba compiles
+them as one unit in which each uses those before it.
 """
 
 from __future__ import annotations
@@ -111,14 +112,11 @@ class State(NamedTuple):
     # a critical path: its places that directly follow a different token which delays them
     path_device: Numbers
     path_place: Numbers
-    # for each device, the repeating part of its row: its first place, and the number of places of one copy
-    tied: Numbers
-    period: Numbers
     # single numbers: see `SLOTS`
     slots: Numbers
 
 
-SLOTS = 15
+SLOTS = 13
 """The number of entries of `State.slots`; the names below are their indices."""
 
 RANDOM = 0
@@ -141,10 +139,6 @@ OLD_LENGTH, OLD_LOAD, CHANGED = 9, 10, 11
 
 WORST = 12
 """The lateness of the latest device so far in the replay."""
-
-
-COPIES, OLD_TIED = 13, 14
-"""The number of copies of each row's repeating part, and where that part began in the row before the change."""
 
 
 def fits(fixed: Fixed, count: Numbers, mode: int, room: int) -> bool:
@@ -193,8 +187,7 @@ def put(fixed: Fixed, state: State, at: int, mode: int) -> None:
 def decode(fixed: Fixed, state: State, device: int) -> bool:
     """Write the text into the row of a device from the first changed place on; postpone tokens that do not fit.
 
-    The row's old contents are kept for `restore`. Return False if no order of the remaining tokens is found, or if the
-    part that must repeat no longer does.
+    The row's old contents are kept for `restore`. Return False if no order of the remaining tokens is found.
     """
     slots, row, mode_at = state.slots, fixed.row[device], state.mode
     low, high, size, length = slots[LOW], slots[HIGH], slots[TEXT], state.length[device]
@@ -238,20 +231,7 @@ def decode(fixed: Fixed, state: State, device: int) -> bool:
             index = 0
     state.length[device] = size
     slots[CHANGED] = out - row  # after it, the row is unchanged
-    return waiting == 0 and repeats(state, device, row, low, out - row)
-
-
-def repeats(state: State, device: int, row: int, low: int, changed: int) -> bool:
-    """Return whether the repeating part of a row still repeats; the places from ``low`` up to ``changed`` are new."""
-    size = state.period[device]
-    begin = state.tied[device]
-    end = begin + size * state.slots[COPIES]
-    if low >= end or changed <= begin:
-        return True
-    alike = True
-    for at in range(row + begin + size, row + end):
-        alike = alike and state.mode[at] == state.mode[at - size]
-    return alike
+    return waiting == 0
 
 
 def forget_counts(fixed: Fixed, state: State, device: int, low: int) -> int:
@@ -287,7 +267,6 @@ def restore(fixed: Fixed, state: State, device: int) -> None:
         state.task_c[row + place] = state.old_task_c[place]
     state.length[device] = length
     state.load[device] = slots[OLD_LOAD]
-    state.tied[device] = slots[OLD_TIED]
 
 
 def first_from(start: Numbers, low: int, high: int, time: int) -> int:
@@ -607,119 +586,6 @@ def shift(fixed: Fixed, state: State, device: int, source: int, goal: int) -> No
     slots[HIGH] = high
 
 
-def shift_all(fixed: Fixed, state: State, device: int, source: int, goal: int) -> None:
-    """Write the text of a device's row with one token of each copy moved to another place of its copy."""
-    row, text, slots = fixed.row[device], state.text, state.slots
-    size, last = state.period[device], slots[COPIES] - 1
-    low, high = (source, goal) if source < goal else (goal, source)
-    step = 1 if source < goal else -1
-    length = state.length[device]
-    for place in range(low, length):
-        text[place] = state.mode[row + place]
-    for copy in range(last + 1):
-        at = source + copy * size
-        for _ in range(high - low):
-            text[at] = text[at + step]
-            at += step
-        text[at] = state.mode[row + source]
-    slots[TEXT] = length
-    slots[LOW] = low
-    slots[HIGH] = high + last * size
-
-
-def next_of(fixed: Fixed, state: State, device: int, mode: int, place: int, step: int) -> int:
-    """Find the first token of a mode from a place, forwards or backwards; -1 if there is none."""
-    row, length = fixed.row[device], state.length[device]
-    while 0 <= place < length and state.mode[row + place] != mode:
-        place += step
-    return place if 0 <= place < length else -1
-
-
-def write_copies(fixed: Fixed, state: State, device: int, begin: int, source: int, goal: int) -> None:
-    """Write the copies of the repeating part, from a place on, with one token of each moved within its copy."""
-    old, text, size = fixed.row[device] + state.tied[device], state.text, state.period[device]
-    for place in range(size):
-        other = place
-        if place == goal:
-            other = source
-        elif source <= place < goal:
-            other = place + 1
-        elif goal < place <= source:
-            other = place - 1
-        for copy in range(state.slots[COPIES]):
-            text[begin + copy * size + place] = state.mode[old + other]
-
-
-def shift_earlier(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
-    """Write the text with a token of each copy moved into the previous copy; the first copy's token leaves the copies.
-
-    The last copy gets the next token of that kind after all copies. False if there is none, or no room before them.
-    """
-    row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
-    begin, size = state.tied[device], state.period[device]
-    mode = state.mode[row + begin + offset]
-    end, low = begin + size * slots[COPIES], begin + goal
-    high = next_of(fixed, state, device, mode, end, 1)
-    if low < 0 or high < 0:
-        return False
-    text[low] = mode
-    for place in range(low, begin):
-        text[place + 1] = state.mode[row + place]
-    write_copies(fixed, state, device, begin + 1, offset, size + goal - 1)
-    for place in range(end, high):
-        text[place + 1] = state.mode[row + place]
-    for place in range(high + 1, length):
-        text[place] = state.mode[row + place]
-    state.tied[device] = begin + 1
-    slots[TEXT] = length
-    slots[LOW] = low
-    slots[HIGH] = high
-    return True
-
-
-def shift_later(fixed: Fixed, state: State, device: int, offset: int, goal: int) -> bool:
-    """Write the text with a token of each copy moved into the next copy; the last copy's token leaves the copies.
-
-    The first copy gets the last token of that kind before all copies. False if there is none, or no room after them.
-    """
-    row, text, slots, length = fixed.row[device], state.text, state.slots, state.length[device]
-    begin, size = state.tied[device], state.period[device]
-    mode = state.mode[row + begin + offset]
-    end = begin + size * slots[COPIES]
-    high = end + goal - size
-    low = next_of(fixed, state, device, mode, begin - 1, -1)
-    if high >= length or low < 0:
-        return False
-    for place in range(low, begin - 1):
-        text[place] = state.mode[row + place + 1]
-    write_copies(fixed, state, device, begin - 1, offset, goal - size + 1)
-    for place in range(end, high + 1):
-        text[place - 1] = state.mode[row + place]
-    text[high] = mode
-    for place in range(high + 1, length):
-        text[place] = state.mode[row + place]
-    state.tied[device] = begin - 1
-    slots[TEXT] = length
-    slots[LOW] = low
-    slots[HIGH] = high
-    return True
-
-
-def shift_copies(fixed: Fixed, state: State, device: int, source: int, goal: int) -> bool:
-    """Write the text with a token of the repeating part moved, likewise in all copies; False if impossible."""
-    begin, size = state.tied[device], state.period[device]
-    if not 0 <= source - begin < size * state.slots[COPIES] or abs(goal - source) >= size:
-        return False
-    offset = (source - begin) % size
-    to = offset + goal - source
-    if to < 0:
-        return shift_earlier(fixed, state, device, offset, to)
-    if to >= size:
-        return shift_later(fixed, state, device, offset, to)
-    shift_all(fixed, state, device, begin + offset, begin + to)
-    return True
-
-
 def propose_shift(fixed: Fixed, state: State) -> int:
     """Move a token across an arc of a critical path that its device makes tight; sometimes further, or anywhere."""
     slots = state.slots
@@ -745,14 +611,8 @@ def propose_shift(fixed: Fixed, state: State) -> int:
         return -1
     if state.mode[fixed.row[device] + source] == state.mode[fixed.row[device] + goal]:
         return -1
-    size = state.period[device]
-    begin = state.tied[device]
-    end = begin + size * slots[COPIES]
-    slots[OLD_TIED] = begin
-    if size == 0 or max(source, goal) < begin or min(source, goal) >= end:
-        shift(fixed, state, device, source, goal)
-        return device
-    return device if shift_copies(fixed, state, device, source, goal) else -1
+    shift(fixed, state, device, source, goal)
+    return device
 
 
 def nearest(fixed: Fixed, state: State, device: int, mode: int, place: int) -> int:
@@ -919,7 +779,6 @@ FUNCTIONS = (
     fits,
     put,
     forget_counts,
-    repeats,
     decode,
     restore,
     first_from,
@@ -931,12 +790,6 @@ FUNCTIONS = (
     accept,
     trace_path,
     shift,
-    shift_all,
-    next_of,
-    write_copies,
-    shift_earlier,
-    shift_later,
-    shift_copies,
     propose_shift,
     nearest,
     join,

@@ -15,7 +15,7 @@ from solver.search.cpsat_model import Variables, build_model, cut_by_load, minim
 from solver.search.cpsat_solution import add_hint, read_orders
 from solver.search.cpsat_state import State
 from solver.search.cpsat_steps import Steps, Windows, in_chain_order
-from solver.search.cpsat_variants import Variant, add_steady_period
+from solver.search.cpsat_variants import Variant
 from solver.search.sweep import Sweeper
 from solver.states import Answer
 
@@ -186,15 +186,13 @@ class Lane:
         windows = variant.windows(shared.windows, limit, self.shared.longest) if span else shared.windows.starts(limit)
         if windows is None:
             return None
-        variables = Variables(shared.steps.problem, windows, variant.pairs, variant.twins, shared.state.over)
+        variables = Variables(shared.steps.problem, windows, variant.pairs, shared.state.over)
         edges = shared.edges if variant.lossless else [*shared.edges, *in_chain_order(shared.steps.problem)]
         build_model(variables, edges, self.shared.longest if span else limit)
         if span:
             tie_to_span(variables, limit)
         else:
             cut_by_load(variables, shared.windows.heads, shared.windows.tails, limit)
-        if variant.period is not None:
-            add_steady_period(variables, variant.period, variant.margin)
         return variables
 
     def _minimise(self, variant: Variant, seconds: float) -> None:

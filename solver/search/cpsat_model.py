@@ -27,8 +27,6 @@ class Variables:
         The earliest and the latest start of each task.
     pairs : iterable of (Key, Key)
         The pairs that may share a block.
-    twins : mapping of Key to Key
-        Tasks that start and end together with others, which represent them; see `solver.search.cpsat_variants.mirror`.
     over : callable
         Called regularly while the model is built; if it returns True, `OutOfTimeError` is raised.
     """
@@ -38,17 +36,15 @@ class Variables:
         problem: Problem,
         windows: Mapping[Key, tuple[int, int]],
         pairs: Iterable[Pair] = (),
-        twins: Mapping[Key, Key] | None = None,
         over: Callable[[], bool] = lambda: False,
     ) -> None:
         self.over = over
         self.problem = problem
         self.windows = windows
-        self.twins = twins or {}
         self.model = cp_model.CpModel()
         keys = until(over, problem.tasks)
-        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in keys if key not in self.twins}
-        self.pairs = {pair: self.model.new_bool_var("") for pair in until(over, pairs) if not self.is_twin(pair[0])}
+        self.starts = {key: self.model.new_int_var(*windows[key], "") for key in keys}
+        self.pairs = {pair: self.model.new_bool_var("") for pair in until(over, pairs)}
         self.merged = {key: self.model.new_bool_var("") for key in self.starts if key in problem.merged_durations}
         self.horizon = max((last for _, last in windows.values()), default=0) + max(
             (task.duration for task in problem.tasks.values()), default=0
@@ -56,17 +52,12 @@ class Variables:
         self._ends: dict[Key, cp_model.IntVar] = {}
         self._any: dict[tuple[int, ...], cp_model.IntVar] = {}
 
-    def is_twin(self, key: Key) -> bool:
-        """Return whether another task represents this one."""
-        return key in self.twins
-
     def start(self, key: Key) -> cp_model.IntVar:
         """Return the start of a task."""
-        return self.starts[self.twins.get(key, key)]
+        return self.starts[key]
 
     def end(self, key: Key) -> cp_model.LinearExprT:
         """Return the end of a task, whatever it is fused or merged with."""
-        key = self.twins.get(key, key)
         duration = self.problem.tasks[key].duration
         changes = [(length - duration) * literal for literal, length in self.changes[key]]
         return (
@@ -75,7 +66,6 @@ class Variables:
 
     def end_variable(self, key: Key) -> cp_model.LinearExprT:
         """Return the end of a task in a form that intervals accept."""
-        key = self.twins.get(key, key)
         if not self.changes[key]:
             return self.start(key) + self.problem.tasks[key].duration
         if key not in self._ends:
@@ -162,8 +152,7 @@ def add_precedences(variables: Variables, edges: Iterable[Precedence]) -> None:
     problem = variables.problem
     lags: dict[Pair, int] = {}
     for before, after, lag in (*problem.precedences, *edges):
-        if not variables.is_twin(after):
-            lags[before, after] = max(lag, lags.get((before, after), 0))
+        lags[before, after] = max(lag, lags.get((before, after), 0))
     for (before, after), lag in until(variables.over, lags.items()):
         waits = variables.model.add(variables.start(after) >= variables.end(before) + lag)
         together = variables.together(before) if problem.partners.get(before) == after else None
@@ -210,7 +199,7 @@ def add_blocks(variables: Variables) -> None:
 def add_merging(variables: Variables) -> None:
     """Start a task together with the one it is merged into."""
     for task, partner in variables.problem.partners.items():
-        together = None if variables.is_twin(task) else variables.together(task)
+        together = variables.together(task)
         if together is not None:
             variables.model.add(variables.start(task) == variables.start(partner)).only_enforce_if(together)
 
@@ -219,7 +208,7 @@ def add_memory(variables: Variables) -> None:
     """Keep every device within its capacity."""
     by_device: defaultdict[int, list[Hold]] = defaultdict(list)
     for hold in variables.problem.holds:
-        if hold.amount and not variables.is_twin(hold.take):
+        if hold.amount:
             by_device[variables.problem.tasks[hold.take].device].append(hold)
     for device, capacity in enumerate(variables.problem.capacities):
         if capacity is not None and sum(hold.amount for hold in by_device[device]) > capacity:

@@ -94,7 +94,7 @@ def search(
             {key: head // steps.size for key, head in heads.items()},
             {key: tail // steps.size for key, tail in tails.items()},
         )
-        kinds = variants(steps.problem, scaled_edges, windows, objective, lambda: stop() or state.over())
+        kinds = variants(steps.problem, scaled_edges, objective, lambda: stop() or state.over())
         shared = Shared(state, steps, scaled_edges, windows, ranks)
         lanes = [
             Lane(shared, kinds[number % len(kinds) :] + kinds[: number % len(kinds)], seed + number)

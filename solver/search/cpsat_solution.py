@@ -22,12 +22,8 @@ def read_orders(variables: Variables, values: Sequence[int], ranks: Mapping[Key,
     """
     found = iter(values)
     begins = {key: next(found) for key in variables.starts}
-    pairs = {pair for pair in variables.pairs if next(found)}
-    merged = {task for task in variables.merged if next(found)}
-    for twin, original in variables.twins.items():
-        begins[twin] = begins[original]
-    halves = _by_originals(variables, pairs)
-    lone = {task for task in variables.problem.merged_durations if variables.twins.get(task, task) in merged}
+    halves = dict(pair for pair in variables.pairs if next(found))
+    lone = {task for task in variables.merged if next(found)}
     leading = {
         task: _action(variables, task, halves, lone)
         for task in _without_absorbed(variables, halves, lone, list(begins))
@@ -46,13 +42,6 @@ def _action(variables: Variables, task: Key, halves: Mapping[Key, Key], lone: se
     if task in halves:
         return Block(task, _with_partner(variables, halves[task]))
     return Merged(task, variables.problem.partners[task]) if task in lone else task
-
-
-def _by_originals(variables: Variables, pairs: set[tuple[Key, Key]]) -> dict[Key, Key]:
-    """Map first halves to second halves, including those of twins."""
-    twin_of = {original: twin for twin, original in variables.twins.items()}
-    twins = {twin_of[first]: twin_of[second] for first, second in pairs if first in twin_of}
-    return dict(pairs) | twins
 
 
 def _without_absorbed(

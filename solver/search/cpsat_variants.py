@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from solver.deadline import until
-from solver.problem import Fusing, Hold, Key, Precedence, Problem
-from solver.search.cpsat_model import Pair, Variables
+from solver.problem import Key, Precedence, Problem
+from solver.search.cpsat_model import Pair
 from solver.search.cpsat_steps import Windows, topological_ranks
 from solver.states import Objective
 
@@ -24,12 +23,6 @@ class Variant:
         A name for people.
     pairs : tuple of (Key, Key)
         The pairs that may share a block.
-    twins : mapping of Key to Key
-        The tasks that mirror others.
-    period : int or None
-        The time between consecutive tasks of a chain, away from the chain's ends.
-    margin : int
-        The number of tasks at either end of a chain that need not keep the period.
     early : bool
         For spans: whether every device starts as early as it can.
     lossless : bool
@@ -38,9 +31,6 @@ class Variant:
 
     name: str
     pairs: tuple[Pair, ...] = ()
-    twins: Mapping[Key, Key] = field(default_factory=dict)
-    period: int | None = None
-    margin: int = 0
     early: bool = False
     lossless: bool = False
 
@@ -70,7 +60,6 @@ def _first_tasks(problem: Problem, heads: Mapping[Key, int]) -> dict[int, Key]:
 def variants(
     problem: Problem,
     edges: list[Precedence],
-    windows: Windows,
     objective: Objective,
     over: Callable[[], bool] = lambda: False,
 ) -> list[Variant]:
@@ -82,34 +71,8 @@ def variants(
         If the time is up first.
     """
     pairs = all_pairs(problem, edges, over)
-    if objective == "span":
-        return _for_span(problem, pairs)
-    whole = Variant("all", pairs, lossless=True)
-    if pairs:
-        return [*_for_fusing(problem, pairs, windows), whole]
-    return [whole, *_steady(problem, pairs)]
-
-
-def _for_span(problem: Problem, pairs: tuple[Pair, ...]) -> list[Variant]:
-    early = Variant("early", pairs, early=True)
-    return [early, *_steady(problem, pairs, early=True), Variant("all", pairs, lossless=True)]
-
-
-def _for_fusing(problem: Problem, pairs: tuple[Pair, ...], windows: Windows) -> list[Variant]:
-    half = problem.devices // 2
-    twins = mirror(problem, windows.heads, windows.tails)
-    some = {name: shifted_pairs(problem, pairs, [shift]) for name, shift in (("half", half), ("more", half + 1))}
-    mirrored = [Variant(f"{name}, mirrored", kept, twins) for name, kept in some.items() if kept and twins]
-    free = [Variant(name, kept) for name, kept in some.items() if kept]
-    return [*mirrored, free[0]] if mirrored else free
-
-
-def _steady(problem: Problem, pairs: tuple[Pair, ...], early: bool = False) -> list[Variant]:
-    length = min((len(chain) for chain in problem.chains), default=0)
-    margin = min(problem.devices, length // 3)
-    if length - 2 * margin < 4:
-        return []
-    return [Variant("steady", pairs, period=steady_period(problem), margin=margin, early=early)]
+    early = [Variant("early", pairs, early=True)] if objective == "span" else []
+    return [*early, Variant("all", pairs, lossless=True)]
 
 
 def all_pairs(
@@ -154,104 +117,3 @@ def _by_device(problem: Problem, keys: Iterable[Key]) -> defaultdict[int, list[K
     for key in keys:
         lists[problem.tasks[key].device].append(key)
     return lists
-
-
-def shifted_pairs(problem: Problem, allowed: Iterable[Pair], shifts: Iterable[int]) -> tuple[Pair, ...]:
-    """Keep the pairs whose second half is earlier in its chain than the first half, by one of the given shifts."""
-    place = {
-        key: (number, position) for number, chain in enumerate(problem.chains) for position, key in enumerate(chain)
-    }
-    wanted = set(shifts)
-    return tuple(
-        (first, second)
-        for first, second in allowed
-        if {first, second} <= place.keys() and place[first][1] - place[second][1] in wanted
-    )
-
-
-def mirror(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key]:
-    """Find for each task of the upper half of the devices its mirror image in the lower half.
-
-    Returns
-    -------
-    dict of Key to Key
-        Empty if the problem is not a mirror image of itself.
-    """
-    image = _image(problem, heads, tails)
-    if image is None or problem.devices % 2 or not _is_symmetric(problem, image):
-        return {}
-    return {key: other for key, other in image.items() if problem.tasks[key].device >= problem.devices // 2}
-
-
-def _image(problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int]) -> dict[Key, Key] | None:
-    """Match each chain with the equal one on the opposite device."""
-    looks: defaultdict[object, list[Sequence[Key]]] = defaultdict(list)
-    for chain in problem.chains:
-        looks[_look(problem, heads, tails, chain, problem.tasks[chain[0]].device)].append(chain)
-    image: dict[Key, Key] = {}
-    for chain in problem.chains:
-        opposite = problem.devices - 1 - problem.tasks[chain[0]].device
-        matches = looks[_look(problem, heads, tails, chain, opposite)]
-        if len(matches) != 1:
-            return None
-        image.update(zip(chain, matches[0], strict=True))
-    return image if image.keys() == problem.tasks.keys() else None
-
-
-def _look(
-    problem: Problem, heads: Mapping[Key, int], tails: Mapping[Key, int], chain: Sequence[Key], device: int
-) -> tuple[object, ...]:
-    first, last = chain[0], chain[-1]
-    roles = (first in problem.fusing.firsts, first in problem.fusing.seconds, first in problem.partners)
-    return (device, len(chain), problem.tasks[first].duration, heads[first], tails[last], *roles)
-
-
-def _is_symmetric(problem: Problem, image: Mapping[Key, Key]) -> bool:
-    """Return whether an image maps every part of a problem to another part of it."""
-    precedences = set(problem.precedences)
-    capacities = list(problem.capacities)
-    return (
-        capacities == capacities[::-1]
-        and all(problem.tasks[key].duration == problem.tasks[image[key]].duration for key in image)
-        and all((image[before], image[after], lag) in precedences for before, after, lag in precedences)
-        and _fuses_alike(problem.fusing, image)
-        and all(problem.merged_durations.get(image[key]) == each for key, each in problem.merged_durations.items())
-        and all(problem.partners.get(image[key]) == image[other] for key, other in problem.partners.items())
-        and {_written(hold, image) for hold in problem.holds} == {_written(hold) for hold in problem.holds}
-    )
-
-
-def _fuses_alike(fusing: Fusing, image: Mapping[Key, Key]) -> bool:
-    """Return whether the images of any two halves share a block of the same duration."""
-    if any({image[key] for key in halves} != halves.keys() for halves in (fusing.firsts, fusing.seconds)):
-        return False
-    firsts = {(each, fusing.firsts[image[key]]) for key, each in fusing.firsts.items()}
-    seconds = {(each, fusing.seconds[image[key]]) for key, each in fusing.seconds.items()}
-    return all(
-        fusing.durations.get((first, second)) == fusing.durations.get((mirrored, other))
-        for first, mirrored in firsts
-        for second, other in seconds
-    )
-
-
-def _written(hold: Hold, image: Mapping[Key, Key] | None = None) -> tuple[object, ...]:
-    names = image or {}
-    returns = frozenset((names.get(task, task), part) for task, part in hold.returns)
-    return names.get(hold.take, hold.take), hold.amount, returns
-
-
-def steady_period(problem: Problem) -> int:
-    """Return the time that the busiest device needs for one task of each of its chains."""
-    loads: defaultdict[int, int] = defaultdict(int)
-    for chain in problem.chains:
-        task = problem.tasks[chain[0]]
-        loads[task.device] += task.duration
-    return max(loads.values(), default=0)
-
-
-def add_steady_period(variables: Variables, period: int, margin: int) -> None:
-    """Make the tasks of each chain follow each other regularly, except for some at its ends."""
-    for chain in variables.problem.chains:
-        middle = [key for key in chain[margin : len(chain) - margin] if not variables.is_twin(key)]
-        for one, two in pairwise(middle):
-            variables.model.add(variables.start(two) == variables.start(one) + period)

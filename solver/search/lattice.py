@@ -12,9 +12,6 @@ from typing import NamedTuple, TypeAlias
 Numbers: TypeAlias = list[int]
 """Plain lists here; NumPy arrays in compiled code."""
 
-FOREVER = 1 << 62
-"""Later than every time."""
-
 DEADLOCK = -1
 """Returned instead of a makespan."""
 
@@ -27,17 +24,12 @@ class Lattice(NamedTuple):
     second: Numbers  # the second chain that it advances, or -1
     third: Numbers  # the third, or -1
     duration: Numbers  # how long it lasts
-    take: Numbers  # the memory that it takes when it starts
-    give: Numbers  # the memory that it returns when it ends
     # rows: the part of the next lists from start[c] up to start[c + 1] belongs to chain c
     wait_start: Numbers
     wait_chain: Numbers  # chains whose task at the same place must have ended
     wait_lag: Numbers  # how long before
     then_start: Numbers
     then_device: Numbers  # the devices of chains that wait for it
-    # for each chain, and for each device
-    device: Numbers  # where it runs
-    capacity: Numbers  # the memory of the device
 
 
 class Strings(NamedTuple):
@@ -101,7 +93,7 @@ def last_end(strings: Strings) -> int:
 def run(lattice: Lattice, strings: Strings) -> int:
     """Run strings at the earliest starts; return the end of the last token, `DEADLOCK` if they wait for each other."""
     rewind(strings)
-    depth = len(lattice.capacity)
+    depth = len(strings.clock)
     while depth:
         depth -= 1
         device = strings.stack[depth]
@@ -143,92 +135,5 @@ def arrival(lattice: Lattice, strings: Strings, mode: int, clock: int) -> int:
     return ready
 
 
-def repaired(lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers, made: Numbers) -> int:
-    """Rewrite strings such that they run within the memory; among the tokens that can run, the first planned one runs.
-
-    ``planned`` has the intended start of each token, ``size`` the number of tasks of each chain; ``queue`` is space for
-    the remaining tokens of each device, ``made`` for the new strings. Return the makespan, or `DEADLOCK` if no
-    remaining token can run.
-    """
-    devices = len(lattice.capacity)
-    rewind(strings)
-    for device in range(devices):
-        strings.stack[device] = strings.row[device]  # where the next new token goes
-        strings.asleep[device] = lattice.capacity[device]  # the memory that is free
-    for at in range(len(queue)):
-        queue[at] = at
-    while True:
-        moved = False
-        for device in range(devices):
-            while strings.place[device] < strings.row[device + 1]:
-                if not put_next(lattice, strings, size, queue, made, device, strings.place[device]):
-                    break
-                moved = True
-        if moved:
-            continue
-        device, at = first_planned(lattice, strings, planned, size, queue)
-        if device < 0:
-            break
-        put_next(lattice, strings, size, queue, made, device, at)
-    for at in range(len(made)):
-        strings.mode[at] = made[at]
-    return last_end(strings)
-
-
-def first_planned(
-    lattice: Lattice, strings: Strings, planned: Numbers, size: Numbers, queue: Numbers
-) -> tuple[int, int]:
-    """Find the first planned token that can run: its device and its place in the queue, or −1."""
-    best, device, place = FOREVER, -1, -1
-    for other in range(len(lattice.capacity)):
-        for at in range(strings.place[other], strings.row[other + 1]):
-            token = queue[at]
-            if planned[token] < best and can_run(lattice, strings, size, strings.mode[token], other):
-                best, device, place = planned[token], other, at
-    return device, place
-
-
-def can_run(lattice: Lattice, strings: Strings, size: Numbers, mode: int, device: int) -> bool:
-    """Return whether a token fits the memory, has tasks left, and does not wait for a task that has not run."""
-    if lattice.take[mode] > strings.asleep[device]:
-        return False
-    chain = lattice.first[mode]
-    part = 0
-    while chain >= 0:
-        if strings.counts[chain] >= size[chain]:
-            return False
-        part += 1
-        chain = lattice.second[mode] if part == 1 else lattice.third[mode] if part == 2 else -1
-    return arrival(lattice, strings, mode, 0) >= 0
-
-
-def put_next(
-    lattice: Lattice, strings: Strings, size: Numbers, queue: Numbers, made: Numbers, device: int, at: int
-) -> bool:
-    """Run the token at a place of a device's queue, if it can run, and close the gap that it leaves."""
-    token = queue[at]
-    mode = strings.mode[token]
-    if not can_run(lattice, strings, size, mode, device):
-        return False
-    start = arrival(lattice, strings, mode, strings.clock[device])
-    clock = start + lattice.duration[mode]
-    strings.clock[device] = clock
-    strings.asleep[device] += lattice.give[mode] - lattice.take[mode]
-    made[strings.stack[device]] = mode
-    strings.start[strings.stack[device]] = start
-    strings.stack[device] += 1
-    chain = lattice.first[mode]
-    part = 0
-    while chain >= 0:
-        strings.end[strings.base[chain] + strings.counts[chain]] = clock
-        strings.counts[chain] += 1
-        part += 1
-        chain = lattice.second[mode] if part == 1 else lattice.third[mode] if part == 2 else -1
-    for other in range(at, strings.place[device], -1):
-        queue[other] = queue[other - 1]
-    strings.place[device] += 1
-    return True
-
-
-FUNCTIONS = (arrival, rewind, ended, last_end, run, can_run, put_next, first_planned, repaired)
+FUNCTIONS = (arrival, rewind, ended, last_end, run)
 """The functions that numba compiles, each after those that it uses."""

@@ -9,7 +9,7 @@ be joined, moves also fuse, merge and split them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +18,7 @@ from solver.jit import interpreted
 from solver.problem import Action, Orders, Problem
 from solver.random_numbers import draw, state_of
 from solver.search import annealing
-from solver.search.annealing import AGE, BEST, COPIES, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
+from solver.search.annealing import AGE, BEST, HIGH, LOW, PATH_AGE, RANDOM, SLOTS, TEXT, WORTH, Fixed, State
 from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tokens_from
 from solver.search.greedy import greedy_tokens
 from solver.search.state import OnSolution
@@ -29,7 +29,7 @@ LARGEST_JITTED = 1 << 55
 
 PER_DEVICE = (
     *("length", "load", "pointer", "kept", "clock", "new_idleness", "blocked", "next_waiter", "stack", "until"),
-    *("best_length", "tied", "period"),
+    "best_length",
 )
 """The lists of `State` with one entry per device."""
 
@@ -45,9 +45,6 @@ SMALLEST = 400
 BATCH_SECONDS = 0.05
 """Approximate seconds between two checks of the clock."""
 
-
-SLOWER_TIED = 2
-"""Time factor of a move that changes all copies of a repeating part."""
 
 TOO_LONG = 2.0
 """Batches that take longer than planned by this factor are divided."""
@@ -171,9 +168,6 @@ class LocalSearch:
         self.state = self._packed(_state(problem), State)
         self.state.slots[RANDOM] = state_of(seed)
         self.elite: list[tuple[int, Tokens]] = []
-        self.copies = 0
-        self.begins: list[int] = []
-        self.periods: list[int] = []
         self.rounds = 0
         self.per_move: float | None = None  # measured seconds per move
         self.mean = max(1, sum(problem.duration) // max(1, self.size))
@@ -213,7 +207,6 @@ class LocalSearch:
         """Make strings the current schedule; return its length, or None if they are not valid."""
         fixed, state, functions = self.fixed, self.state, self.functions
         slots = state.slots
-        slots[COPIES] = 0
         state.counts[:] = self._alike([0] * len(self.problem.chains))
         for device, string in enumerate(tokens):
             if not self._is_complete(device, string):
@@ -229,22 +222,7 @@ class LocalSearch:
         if functions["replay"](fixed, state, 0, 0, float("inf"), self.span) < 0:
             return None
         functions["accept"](fixed, state)
-        self._find_ties(tokens_in(fixed, state.mode, state.length))
         return int(slots[WORTH])
-
-    def tie(self, begins: Sequence[int], sizes: Sequence[int], copies: int) -> None:
-        """Keep a part of each row repeating: its first place and its size for each row, and the number of copies."""
-        self.copies, self.begins, self.periods = copies, list(begins), list(sizes)
-
-    def with_ties(self, tokens: Tokens) -> Iterator[tuple[list[int], int, int]]:
-        """Yield strings with the place where the repeating part begins, and the number of places of one copy."""
-        for string, begin, size in zip(tokens, self.begins, self.periods, strict=True):
-            yield string, begin_of_copies(string, size, self.copies, begin), size
-
-    def _find_ties(self, tokens: Tokens) -> None:
-        self.state.slots[COPIES] = self.copies
-        for device, (_, begin, size) in enumerate(self.with_ties(tokens) if self.copies else ()):
-            self.state.tied[device], self.state.period[device] = begin, size
 
     def _alike(self, numbers: list[int]) -> Any:
         if not self.is_jitted:
@@ -278,15 +256,14 @@ class LocalSearch:
         target: int,
         over: Callable[[], bool],
         on_better: Callable[[], None],
-        seconds: float | None = None,
     ) -> None:
-        """Anneal once, for the given seconds, or for longer than the rounds before."""
+        """Anneal once, for longer than in the rounds before."""
         slots, number = self.state.slots, self.rounds
         per_second = (2e8 if self.is_jitted else 1.2e7) / (self.size + SMALLEST)
-        batch = max(1, int(per_second * BATCH_SECONDS / (SLOWER_TIED if self.copies else 1)))
+        batch = max(1, int(per_second * BATCH_SECONDS))
         which = 0 if number == 0 or draw(slots, 3) else draw(slots, len(self.elite))
         self.load(self.elite[which][1])
-        batches = min(100, 20 * 2 ** (number // 3)) if seconds is None else max(1, int(seconds / BATCH_SECONDS))
+        batches = min(100, 20 * 2 ** (number // 3))
         # a round with more moves per task can start hotter and still settle
         heat = min(8.0, max(0.4, batches * batch / self.size / 40))
         self._round(batches, batch, heat * (1.0, 0.5, 0.25)[number % 3], target, over, on_better)
@@ -303,7 +280,7 @@ class LocalSearch:
     ) -> None:
         state, anneal = self.state, self.functions["anneal"]
         state.slots[BEST] = self.best
-        cold, share = min(heat, 0.05), JOINT_SHARE if self.has_joint and not self.copies else 0
+        cold, share = min(heat, 0.05), JOINT_SHARE if self.has_joint else 0
         done, moves = 0, batches * batch
         while done < moves and not over():
             some = min(self._moves_at_once(batch), moves - done)
@@ -326,18 +303,6 @@ class LocalSearch:
         if self.per_move * batch <= TOO_LONG * BATCH_SECONDS:
             return batch
         return max(1, int(BATCH_SECONDS / self.per_move))
-
-
-def begin_of_copies(string: Sequence[int], size: int, copies: int, near: int) -> int:
-    """Find the place nearest to another at which a part of a string begins with this many consecutive copies."""
-    wanted = size * (copies - 1)
-    alike = 0
-    found = [near] if not wanted else []
-    for place in range(len(string) - 1 - size, -1, -1):
-        alike = alike + 1 if string[place] == string[place + size] else 0
-        if wanted and alike >= wanted:
-            found.append(place)
-    return min(found, key=lambda place: abs(place - near))
 
 
 def tokens_in(fixed: Fixed, modes: Sequence[int], lengths: Sequence[int]) -> Tokens:

@@ -32,7 +32,6 @@ from solver.search.tools import (
     list_schedules,
     run_cpsat,
     run_local_search,
-    run_relaxation,
     search_locally,
     usual_tools,
 )
@@ -101,7 +100,7 @@ def search(
     first_bound : Bound, optional
         What is known of the objective, from an argument that the tools do not know; by default the work of a device
         with what must lie around it.
-    tools : sequence of {"local search", "cp-sat", "relaxation"}, optional
+    tools : sequence of {"local search", "cp-sat"}, optional
         In which order they take turns, round after round, each round twice as long as the one before; by default as
         `usual_tools` has it.
     seconds : float
@@ -210,14 +209,11 @@ def _run_in_turns(
     """Make list schedules, and let tools take turns."""
     tools = {
         "cp-sat": Tool(partial(run_cpsat, search, workers, counted(seed)), "cp-sat"),
-        "relaxation": Tool(partial(run_relaxation, search, workers, seed), "relaxation"),
     }
     if long is not None and long.stretches:
         tools["short problems"] = Tool(long.run_until, "short problems")
         long.lane = beside, beside + 1
         names = ["short problems", *names]
-    elif long is not None and not beside:
-        long.look_for_turns()
     if "local search" in names or not names or len(search.problem.tasks) <= LARGEST_FOR_LISTS:
         compiled = compile_problem(search.rounded, deadline=search.deadline)
         list_schedules(search, compiled, seed)

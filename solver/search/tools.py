@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias
 
 from solver import jit
 from solver.bounds.heads_tails import heads_and_tails
-from solver.bounds.makespan import implied_analysis
 from solver.bounds.memory_edges import memory_edges
-from solver.bounds.relaxation import relaxed_bound
 from solver.budget import LISTS, Phase
 from solver.deadline import OutOfTimeError
 from solver.problem import Key, Orders, Precedence, Problem
-from solver.resolution import Resolution
 from solver.search import annealing
 from solver.search.compiled import CompiledProblem, compile_problem
 from solver.search.cpsat_search import search as search_with_cpsat
@@ -35,20 +31,20 @@ LOCAL_TURN = 5.0
 SMALL = 150
 """Up to this many tasks, CP-SAT has its turn first: it tries everything."""
 
-LARGEST_FOR_CPSAT = 20_000
-"""Above this many tasks, CP-SAT has no turn: its model takes longer to build than it ever gained."""
+LARGEST_FOR_CPSAT = 2_000
+"""Above this many tasks, CP-SAT has no turn: what it gained is within noise."""
 
-ToolName: TypeAlias = Literal["local search", "cp-sat", "relaxation", "short problems"]
-"""What works on a search: three that look for schedules (CP-SAT for bounds, too), and one for bounds alone."""
+ToolName: TypeAlias = Literal["local search", "cp-sat", "short problems"]
+"""What works on a search: all look for schedules, CP-SAT for bounds, too."""
 
 
 def usual_tools(problem: Problem, objective: Objective) -> tuple[ToolName, ...]:
-    """Order the tools: CP-SAT closes spans, local search nearly everything else, the relaxation raises the bound."""
+    """Order the tools: CP-SAT closes spans and small problems, local search nearly everything else."""
     if len(problem.tasks) > LARGEST_FOR_CPSAT:
         return ("local search",)
     if objective == "span" or len(problem.tasks) <= SMALL:
         return ("cp-sat", "local search")
-    return ("local search", "relaxation", "local search", "cp-sat")
+    return ("local search", "cp-sat")
 
 
 def are_compiled() -> bool:
@@ -132,25 +128,6 @@ def run_local_search(
             on_solution=search.keep,
             objective=search.objective,
         )
-
-
-def run_relaxation(search: Search, workers: int, seed: int, deadline: float) -> None:
-    """Raise the bound by an exact relaxation to the device that holds it."""
-    held = search.held_by
-    assert held is not None
-    resolution = Resolution.for_cpsat(search.problem)
-    rounded = resolution.rounded(search.problem)
-    bound = relaxed_bound(
-        rounded,
-        replace(held, value=held.value // resolution.time),
-        deadline=deadline,
-        upper=None if search.best is None else search.best // resolution.time,
-        workers=workers,
-        seed=seed,
-        stop=search.done,
-        found=search.once("analysis", partial(implied_analysis, rounded), deadline),
-    )
-    search.proven(replace(bound, value=resolution.ticks(bound.value, search.objective)))
 
 
 def counted(seed: int) -> Iterator[int]:

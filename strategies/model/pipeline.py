@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +13,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from solver.errors import InputError
-from strategies.model.actions import KINDS
+from solver.problem import Block
+from strategies.model.actions import KINDS, PipelineAction
 from strategies.model.communication import NO_HOP, Hop
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import (
@@ -240,6 +242,14 @@ class Pipeline(PipelineFields):
         """The overhead of each kind of operation."""
         each = (Fraction(0),) * len(KINDS) if self.overhead is None else self.overhead.each
         return dict(zip(KINDS, each, strict=True))
+
+    def overhead_of(self, order: Iterable[PipelineAction]) -> Fraction:
+        """Add up the overhead of a device's actions; a block has its forward's."""
+        each = self.overheads
+        if not any(each.values()):
+            return Fraction(0)
+        counts = Counter("F" if isinstance(action, Block) else action.kind for action in order)
+        return sum((count * each[kind] for kind, count in counts.items()), Fraction(0))
 
     @property
     def blocks_may_save(self) -> bool:

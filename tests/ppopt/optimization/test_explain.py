@@ -65,18 +65,6 @@ def test_each_argument_has_a_sentence_of_its_own() -> None:
     assert len(set(ARGUMENTS.values())) == len(ARGUMENTS)
 
 
-def test_what_turns_prove_is_not_called_a_chain() -> None:
-    costs = COSTS.to_mapping() | {
-        "microbatches": 40,
-        "times": {"forward": 10, "backward_input": 9, "backward_weight": 7},
-    }
-    pipeline = Pipeline.from_mapping({**costs, "memory": {"limit": 3}, "p2p_latency": 1})
-    made = ppopt.optimize(pipeline, time_limit=1)
-    assert made.bound_held_by is not None
-    assert made.bound_held_by.piece == "slot turns"
-    assert "turn" in ppopt.explain(made).split("The bound comes from")[1].split(".")[0]
-
-
 @pytest.mark.parametrize(
     ("forward", "weight", "named"), [([2, 2, 2, 2], 1, ("span", 3)), ([1, 2, 2, 3], 3, ("work", 3))]
 )

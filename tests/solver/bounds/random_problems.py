@@ -93,3 +93,38 @@ def random_problem(seed: int) -> tuple[Problem, str]:
             memory["limit"] = min(memory["limit"])  # type: ignore[call-overload]
     latency, numbers = draw.choice([0, 0, 1, 3]), (devices, stages, microbatches)
     return written_problem(seed, name, numbers, costs, memory, latency, rule, split=split, overlap=overlap)
+
+
+def random_fused_problem(seed: int, most: int) -> tuple[Problem, str]:
+    """Draw a pipeline with little memory and blocks that save much, as uneven as possible in everything else."""
+    draw = random.Random(seed)
+    name = draw.choice(["v", "bidirectional", "bidirectional", "interleaved", "linear"])
+    devices = draw.choice([2, 2, 3]) if name in ("linear", "bidirectional") else 2
+    stages = 2 * devices if name in ("v", "interleaved") else devices
+    microbatches = draw.randint(3, most)
+    if name == "bidirectional":
+        microbatches = max(4, microbatches - microbatches % 2)
+    uneven, top = draw.random() < 0.5, draw.choice([2, 5, 9])
+
+    def times() -> list[int]:
+        values = [draw.randint(1, top) for _ in range(stages)]
+        return values if uneven else values[:1] * stages
+
+    split = draw.random() < 0.6
+    costs: dict[str, object] = {"forward": times(), "backward_input": times(), "backward_weight": times()}
+    rule: dict[str, object] = {}
+    if draw.random() < 0.5:
+        rule["overlap"] = draw.choice([0.25, 0.5, 0.9, 1])
+    else:
+        share = draw.choice([0.5, 0.7, 0.85])
+        costs["overlapped_forward_backward"] = [
+            max(1, round(share * (f + i + w)))
+            for f, i, w in zip(*(costs[key] for key in list(costs)), strict=True)  # type: ignore[call-overload]
+        ]
+    sizes = [draw.randint(1, 2) for _ in range(stages)] if draw.random() < 0.3 else [1] * stages
+    memory: dict[str, object] = {"activation": sizes}
+    if draw.random() < 0.3:
+        memory["held_for_weight"] = [draw.choice([0, size / 2, size]) for size in sizes]
+    memory["limit"] = max(sizes) * (stages // devices) + draw.randint(0, 2)
+    latency, numbers = draw.choice([0, 1, 3]), (devices, stages, microbatches)
+    return written_problem(seed, name, numbers, costs, memory, latency, rule, split=split, overlap=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver.bounds.bound import Bound
 from solver.bounds.heads_tails import heads_and_tails
 from solver.bounds.makespan import implied_network, makespan_bound
 from solver.bounds.memory_edges import memory_edges
-from solver.bounds.relaxation import relaxed_bound
 from solver.errors import InfeasibleError
 from solver.problem import Hold, Problem, Task
 from strategies.model.pipeline import Pipeline
@@ -31,6 +28,7 @@ def quick(problem: Problem) -> int | None:
         return None
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
@@ -63,19 +61,7 @@ def test_nor_anywhere_else(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
-@pytest.mark.no_cover
-@pytest.mark.parametrize("seed", range(300, 330))
-def test_no_schedule_is_shorter_than_the_relaxed_bound(seed: int) -> None:
-    problem, text = random_problem(seed)
-    try:
-        known = makespan_bound(problem)
-    except InfeasibleError:
-        return
-    raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 0.5)
-    assert known.value <= raised.value, text
-    assert not ExactModel(problem).is_shorter_than(raised.value, 0.3), text
-
-
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
@@ -159,13 +145,6 @@ def test_blocks_are_bounded_too(times: tuple[int, ...], block: int, bound: int, 
     assert bound <= makespan_bound(problem).value <= reached
 
 
-def test_one_device_by_itself_proves_more() -> None:
-    problem = pipeline_problem("v", 4, 8, (1, 1, 1), 3)
-    known = makespan_bound(problem)
-    raised = relaxed_bound(problem, known, deadline=time.perf_counter() + 4)
-    assert raised.value > known.value
-
-
 def linear_closed_form(devices: int, count: int, times: tuple[int, int, int], latency: int) -> int:
     """Return the load of a device with the forwards before it and the backwards after it, without memory."""
     forward, to_input, to_weight = times
@@ -211,6 +190,7 @@ def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency
     return best
 
 
+@pytest.mark.exhaustive(6)
 @pytest.mark.parametrize("cap", [4, 5, 6, 8, 10, 16])
 @pytest.mark.parametrize("times", [(1, 1, 1), (185, 181, 93), (2, 3, 1)])
 @pytest.mark.parametrize("latency", [0, 20])
@@ -253,11 +233,3 @@ def test_a_deadline_in_the_past_leaves_a_true_bound() -> None:
     problem = pipeline_problem("v", 8, 16, (1, 1, 1), 10)
     bound = makespan_bound(problem, deadline=0.0)
     assert 0 < bound.value <= 113
-    assert relaxed_bound(problem, bound, deadline=0.0).value == bound.value
-
-
-def test_a_caller_stops_the_relaxation() -> None:
-    problem = pipeline_problem("v", 8, 16, (185, 181, 93), 4)
-    start = time.perf_counter()
-    relaxed_bound(problem, Bound(1, "load"), deadline=start + 60, stop=lambda: time.perf_counter() > start + 0.5)
-    assert time.perf_counter() - start < 30
