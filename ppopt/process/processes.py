@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.resource_tracker import ensure_running
 from time import sleep
 from types import FrameType
 
@@ -41,6 +40,8 @@ def starting_processes() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing.resource_tracker import ensure_running  # here, since every command loads this file
+
     ensure_running()  # before 3.13, starting Python's tracker of shared memory unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -11,7 +11,7 @@ import pytest
 
 import ppopt
 
-HEAVY = ("ortools", "pandas", "altair", "networkx", "numpy", "pydantic", "torch")
+HEAVY = ("multiprocessing", "ortools", "pandas", "altair", "networkx", "numpy", "pydantic", "torch")
 
 
 @pytest.mark.parametrize(
