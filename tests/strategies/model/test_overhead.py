@@ -192,6 +192,7 @@ def test_the_end_of_a_step_is_in_every_makespan_and_a_step_of_the_ladder(p2p: st
     assert made.to_mapping()["step"] == {"after": 10}
 
 
+@pytest.mark.slow
 def test_the_end_of_a_step_is_in_what_searches_and_plans_find_and_prove() -> None:
     given = {"devices": 2, "microbatches": 1, "overhead": 0.5, "memory": {"limit": 6}}  # proven at once
     layers = [{"name": "t", "count": 4, "forward": 1, "backward": 2}]
