@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 from reports.metrics import Figures
 from reports.numbers import number, percent, signed_percent
@@ -37,6 +38,8 @@ class Row:
         The unit of time; empty if it has no name.
     communication : float or None
         The fraction by which waiting transfers lengthen the makespan; None if none waits.
+    runs_in : mapping of str to str, or None
+        The letter and the name of each framework that runs it; None where that has no meaning, as for a measurement.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Row:
     bound: float | None = None
     unit: str = ""
     communication: float | None = None
+    runs_in: Mapping[str, str] | None = None
 
     @property
     def value(self) -> float:
@@ -101,7 +105,7 @@ _BOUNDED = ("bubble", "memory", "bound", "gap")
 def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     """Write the figures of schedules as a table, with the best marked ``*`` and those over the memory limit ``!``.
 
-    If bounds are known, they replace the sizes.
+    If bounds are known, they and the frameworks that run each schedule replace the sizes.
 
     Parameters
     ----------
@@ -120,10 +124,41 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     if any(row.communication is not None for row in rows):
         titles = (*titles, WAITING)
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
+    told = [RUNS_IN] if "status" in titles and tells_frameworks(rows) else []
+    figures = [(*cells, *[letters(row.runs_in)] * len(told)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
-    cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
+    cells = [*_header(("", "strategy", *titles, *told), rows[0].unit), *named]
     lines = aligned(cells, width)
-    return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
+    notes = [*_footnotes(rows, bool(best) and len(rows) > 1), *(legend(row.runs_in for row in rows) if told else [])]
+    return "\n".join([*lines, *_folded(notes, width)])
+
+
+RUNS_IN = "runs in"
+"""The title of the column for the frameworks that run a schedule."""
+
+
+class TellsFrameworks(Protocol):
+    """Something that may say which frameworks run it."""
+
+    @property
+    def runs_in(self) -> Mapping[str, str] | None:
+        """The letter and the name of each."""
+
+
+def tells_frameworks(rows: Sequence[TellsFrameworks]) -> bool:
+    """Return whether any row says which frameworks run it."""
+    return any(row.runs_in is not None for row in rows)
+
+
+def letters(frameworks: Mapping[str, str] | None) -> str:
+    """Write the letters of frameworks in a cell."""
+    return "".join(frameworks or ()) or "–"
+
+
+def legend(frameworks: Iterable[Mapping[str, str] | None]) -> list[str]:
+    """Explain the letters of the frameworks, if there are any."""
+    named = {letter: name for each in frameworks for letter, name in (each or {}).items()}
+    return [f"{RUNS_IN}: {', '.join(f'{letter} {name}' for letter, name in sorted(named.items()))}"] if named else []
 
 
 WAITING = "comm"
@@ -177,14 +212,15 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
     best = best_rows(rows)
     compared = [versus(baseline)] if baseline is not None else []
     waiting = [WAITING] if any(row.communication is not None for row in rows) else []
-    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting)]
+    runs_in = [RUNS_IN] if tells_frameworks(rows) else []
+    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting, *runs_in)]
     for row in rows:
         value, *figures = _bounded_cells(row, of_own=True)[:-1]
         figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
-        figures += [_waiting(row)] * len(waiting)
+        figures += [_waiting(row)] * len(waiting) + [letters(row.runs_in)] * len(runs_in)
         cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:
-        blank = [""] * (len(_BOUNDED) + len(waiting))
+        blank = [""] * (len(_BOUNDED) + len(waiting) + len(runs_in))
         cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
     return cells
 
@@ -193,7 +229,7 @@ def ranking_notes(rows: Sequence[Row], baseline: Row | None) -> list[str]:
     """Explain the marks of a ranking, and name the baseline if its name is too long for a title."""
     is_short = baseline is None or baseline.name in versus(baseline)
     notes = [] if is_short or baseline is None else [f"{versus(baseline)}: against {baseline.name}"]
-    return [*notes, *_footnotes(rows, bool(best_rows(rows)))]
+    return [*notes, *_footnotes(rows, bool(best_rows(rows))), *legend(row.runs_in for row in rows)]
 
 
 def versus(baseline: Row) -> str:

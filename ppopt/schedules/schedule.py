@@ -17,6 +17,7 @@ from solver.counted import counted
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
+from strategies.layouts.runs_in import Framework, runs_in
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
 from strategies.model.pipeline import Pipeline
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
+
+
+BETWEEN = " = "
+"""The separator between the names of one order."""
 
 
 def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> None:
@@ -250,6 +255,11 @@ class Schedule:
         return self.status in ("optimal", "feasible")
 
     @cached_property
+    def runs_in(self) -> tuple[Framework, ...]:
+        """The frameworks that run the order: as a schedule of their own, or because they load any on its placement."""
+        return () if self.status == "measured" else runs_in(self.strategy.split(BETWEEN), self.layout)
+
+    @cached_property
     def timeline(self) -> pd.DataFrame:
         """One row per operation: device, stage, microbatch, op, start, end, block."""
         from reports.timeline import timeline_frame
@@ -299,6 +309,7 @@ class Schedule:
             "gap": self.gap,
             "status": self.status,
             "engine": self.engine,
+            "runs_in": [framework.name for framework in self.runs_in],
             "seconds": self.seconds,
             "notes": list(self.notes),
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
@@ -354,6 +365,7 @@ class Schedule:
             self.bound,
             pipeline.unit or "",
             self.communication_share,
+            None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

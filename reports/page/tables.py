@@ -16,7 +16,7 @@ from reports.charts.records import (
 )
 from reports.content import Presented, Section
 from reports.numbers import grouped, percent, signed_percent, titled
-from reports.table import Row
+from reports.table import RUNS_IN, Row, tells_frameworks
 from reports.what_if import strongest
 
 MOST_EFFECTS = 12
@@ -175,6 +175,7 @@ def number_titles(section: Section) -> list[str]:
     return [
         "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
         "peak memory", "placement", "stages", *(["communication"] if _waits(section) else []),
+        *([RUNS_IN] if tells_frameworks([each.summary for each in section.schedules]) else []),
     ]  # fmt: skip
 
 
@@ -208,12 +209,18 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
         *([_waiting(row)] if _waits(section) else []),
+        *([_frameworks(row)] if tells_frameworks([each.summary for each in section.schedules]) else []),
     ]
 
 
 def _waiting(row: Row) -> Cell:
     share = row.communication
     return Cell("", "Infinity") if share is None else Cell(signed_percent(share), share)
+
+
+def _frameworks(row: Row) -> Cell:
+    names = ", ".join((row.runs_in or {}).values())
+    return Cell(names or "–", names)
 
 
 def _compared(makespan: float, baseline: Row | None) -> list[Cell]:

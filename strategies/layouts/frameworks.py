@@ -16,6 +16,7 @@ from strategies.layouts.megatron import (
     recomputation_options,
     write_megatron_layout,
 )
+from strategies.layouts.runs_in import find_framework
 from strategies.layouts.torchtitan import write_torchtitan_parts
 from strategies.model.cuts import ByKind
 from strategies.model.pipeline import Pipeline
@@ -24,7 +25,7 @@ from strategies.model.placements import Placement
 LOOPS = ("linear", "interleaved")
 """The placements that lay stage k on device k mod p."""
 
-_MEGATRONS = ("1f1b", "interleaved", "interleaved-overlap")
+_MEGATRONS = tuple(find_framework("megatron").schedules)
 _V_OF_TORCHTITAN = ("zb-v", "zb-v-auto", "dualpipe-v")
 
 

@@ -94,7 +94,7 @@ def test_the_table_is_ranked_and_ends_with_the_bound_of_all(monkeypatch: pytest.
     assert result.exit_code == 0
     lines = table_of(result.stdout)
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert lines[0].split() == ["strategy", "makespan", "vs", "1f1b", "bubble", "memory", "bound", "gap"]
+    assert lines[0].split() == ["strategy", "makespan", "vs", "1f1b", "bubble", "memory", "bound", "gap", "runs", "in"]
     names = strategies_of(result.stdout)
     assert names[0].startswith("* ")
     assert "optimized-linear" in names
