@@ -40,6 +40,8 @@ class Row:
         The fraction by which waiting transfers lengthen the makespan; None if none waits.
     runs_in : mapping of str to str, or None
         The letter and the name of each framework that runs it; None where that has no meaning, as for a measurement.
+    lacks_second_copy : bool
+        Whether it keeps two copies of the weights, and its memory counts none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Row:
     unit: str = ""
     communication: float | None = None
     runs_in: Mapping[str, str] | None = None
+    lacks_second_copy: bool = False
 
     @property
     def value(self) -> float:
@@ -67,6 +70,11 @@ class Row:
     def over(self) -> list[int]:
         """The devices that hold more than their limit."""
         return list(self.figures.excesses(self.exact_limits))
+
+    @property
+    def may_win(self) -> bool:
+        """Whether it can be the best of several: it fits, and no second copy is missing from its memory."""
+        return not self.over and not self.lacks_second_copy
 
     @property
     def worst(self) -> int:
@@ -243,16 +251,24 @@ def _compared(value: float, baseline: Row | None) -> list[str]:
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the fitting rows with the least objective; none if there is only one row, or next to a measurement."""
-    fitting = [row for row in rows if not row.over]
+    """Return the rows that may win with the least objective; none if there is only one row, or next to a measurement.
+
+    Where all keep two copies of the weights, they are compared with each other.
+    """
+    fitting = [row for row in compared_rows(rows) if not row.over]
     if len(rows) < 2 or not fitting or any(row.status == "measured" for row in rows):
         return []
     least = min(row.value for row in fitting)
     return [row for row in fitting if row.value == least]
 
 
+def compared_rows(rows: Sequence[Row]) -> Sequence[Row]:
+    """Leave out rows whose memory lacks the second copy of the weights, unless there are no others."""
+    return [row for row in rows if not row.lacks_second_copy] or rows
+
+
 def _mark(row: Row, best: bool) -> str:
-    return "!" if row.over else "*" if best else " "
+    return "!" if row.over else "*" if best else "?" if row.lacks_second_copy else " "
 
 
 def _bounded_cells(row: Row, *, of_own: bool = False) -> tuple[str, ...]:
@@ -319,4 +335,6 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
             others = f" (and {len(row.over) - 1} more)" if len(row.over) > 1 else ""
             excess = row.excess(number, ", its limit is ")
             notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
+    if any(row.lacks_second_copy and not row.over for row in rows):
+        notes.append("? its memory lacks the second copy of the weights: give memory.static to compare")
     return notes

@@ -470,9 +470,16 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBound
 
 
 def _rank(schedule: Schedule) -> tuple[Any, ...]:
-    """Rank by whether it fits, makespan, memory, searched before published, and name."""
+    """Rank by whether it may win and whether it fits, makespan, memory, searched before published, and name."""
     searched = schedule.is_searched
-    return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
+    return (
+        not schedule.may_win,
+        not schedule.fits,
+        schedule.makespan,
+        *schedule.memory_taken,
+        not searched,
+        schedule.strategy,
+    )
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:

@@ -34,11 +34,13 @@ class Comparison:
         The model, with the number of stages that its times are meant for.
     schedules : tuple of Schedule
         Best first: schedules that fit the memory, by makespan and then by least memory (`Schedule.memory_taken`);
-        then those that do not fit. The bound of each is its ladder's.
+        then those whose memory lacks a second copy of the weights (`Schedule.lacks_second_copy`), and those that do
+        not fit. The bound of each is its ladder's.
     ladders : tuple of Ladder
         For each schedule, where its time goes.
     bound : float or None
-        No schedule that fits the memory has a shorter makespan, on any of the placements shown.
+        No schedule that fits the memory has a shorter makespan, on any of the placements shown; without those of
+        schedules whose memory lacks a second copy of the weights, if there are others.
     baseline : Schedule or None
         The one among them that all are compared with.
     left_out : tuple of (str, str)
@@ -80,7 +82,10 @@ class Comparison:
 
     @property
     def winner(self) -> Schedule | None:
-        """The shortest schedule that fits the memory, if any does."""
+        """The shortest schedule that fits the memory, if any does.
+
+        One whose memory lacks a second copy of the weights comes after all others.
+        """
         return next((schedule for schedule in self.schedules if schedule.fits), None)
 
     @property

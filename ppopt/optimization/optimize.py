@@ -46,7 +46,7 @@ def optimize(
         The costs and the memory limit.
     placement : {"linear", "interleaved", "v", "bidirectional", "wave", "all"}
         Which device holds which stage; ``all`` tries each in turn but ``wave``, which with one wave is ``v``, and
-        returns the best.
+        returns the best; the bidirectional one, with two copies of the weights, only where ``memory.static`` is given.
     split_backward : bool
         Whether backwards are I and W.
     overlap : bool
@@ -112,8 +112,21 @@ def optimize(
         found = [replace(each, notes=(*each.notes, *faults)) for each in found]
     if robust is not None:
         found = under_noise(found, robust)
-        return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
-    return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
+        length = [each.noise.mean if each.noise else each.makespan for each in found]
+        return min(zip(found, length, strict=True), key=lambda each: (each[0].lacks_second_copy, each[1]))[0]
+    best = min(found, key=lambda each: (each.lacks_second_copy, each.objective_value, each.memory_taken))
+    return _with_copies_told(best, found)
+
+
+def _with_copies_told(best: Schedule, found: Sequence[Schedule]) -> Schedule:
+    """Note which schedule would be shorter if a second copy of the weights, which its memory lacks, fits."""
+    shorter = min(found, key=lambda each: each.objective_value)
+    if best.lacks_second_copy or shorter.objective_value >= best.objective_value:
+        return best
+    share = 1 - shorter.objective_value / best.objective_value
+    what = f"{shorter.strategy} would be {share:.2%} shorter"
+    note = f"{what}, with two copies of the weights: give memory.static to compare"
+    return replace(best, notes=(*best.notes, note))
 
 
 def _why_nothing(outcomes: Sequence[Schedule | InfeasibleError | TimeTooShortError | InternalError]) -> Exception:

@@ -250,6 +250,16 @@ class Schedule:
         return list(self.figures.excesses(self.pipeline.limits))
 
     @property
+    def lacks_second_copy(self) -> bool:
+        """Whether it keeps two copies of the weights, and its memory counts none: ``memory.static`` is not known."""
+        return len(self.layout.homes) > 1 and not any(cost.static for cost in self.pipeline.costs)
+
+    @property
+    def may_win(self) -> bool:
+        """Whether it can be the best of several: it fits, and no second copy is missing from its memory."""
+        return self.fits and not self.lacks_second_copy
+
+    @property
     def is_searched(self) -> bool:
         """Whether a search found the schedule; otherwise its order was given."""
         return self.status in ("optimal", "feasible")
@@ -304,6 +314,7 @@ class Schedule:
             "span_bubble_ratio": self.span_bubble_ratio,
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
+            "lacks_second_copy": self.lacks_second_copy,
             "objective": self.objective,
             "bound": self.bound,
             "gap": self.gap,
@@ -366,6 +377,7 @@ class Schedule:
             pipeline.unit or "",
             self.communication_share,
             None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},
+            self.lacks_second_copy,
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

@@ -22,7 +22,8 @@ def winner(section: Section) -> Presented | None:
         comparable = (each.rank for each in section.frontier.published if each.is_comparable)
         ranks = {*comparable, *(point.rank for point in section.frontier.points)}
         schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
-    return next((each for each in schedules if not each.summary.over), None)
+    fitting = [each for each in schedules if not each.summary.over]
+    return next((each for each in fitting if each.summary.may_win), next(iter(fitting), None))
 
 
 def fastest(section: Section) -> Presented | None:
