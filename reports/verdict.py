@@ -55,6 +55,41 @@ def _about_copies(fair: Sequence[Row], others: Sequence[Row], best: Row | None) 
     return f" {least.name} would {what}, with two copies of the weights: give memory.static to compare."
 
 
+def by_framework(rows: Sequence[Row]) -> str:
+    """Say in one sentence which schedule is the fastest that each framework runs; empty if no two rows are compared.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The schedules.
+    """
+    fair = compared_rows(rows)
+    fitting = sorted((row for row in fair if not row.over), key=lambda row: row.figures.makespan)
+    named = {name for row in rows for name in (row.runs_in or {}).values()}
+    if len(rows) < 2 or not fitting or not named:
+        return ""
+    fastest: dict[str, list[str]] = {}
+    for name in sorted(named):
+        best = next((row for row in fitting if name in (row.runs_in or {}).values()), None)
+        fastest.setdefault("" if best is None else best.name, []).append(name)
+    parts = [
+        f"{_joined(fastest[row.name])} {row.name}{_longer(row, fitting[0])}" for row in fitting if row.name in fastest
+    ]
+    none = [f"{_joined(fastest[''])} nothing that fits"] if "" in fastest and any(row.over for row in rows) else []
+    return f"Fastest by framework: {'; '.join([*parts, *none])}." if parts else ""
+
+
+def _joined(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _longer(row: Row, best: Row) -> str:
+    """Say how much longer a step is than the best; empty if it is not."""
+    text = compared(row, best)
+    return "" if row.figures.makespan == best.figures.makespan else f" ({text.removesuffix(f' than {best.name}')})"
+
+
 def excess(row: Row) -> str:
     """Say on which device a schedule exceeds its memory limit most."""
     return f"needs {row.excess(grouped, ' of ')} on device {row.worst}"

@@ -171,11 +171,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
-        from reports.verdict import verdict
+        """Which schedule wins, how far it is from the baseline and the bound, and the fastest of each framework."""
+        from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        text = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        return f"{text} {by_framework(rows)}".rstrip()
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.

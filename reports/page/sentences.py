@@ -9,7 +9,7 @@ from reports.idle import CAUSES
 from reports.ladder import STEPS
 from reports.noise import NoisyRow, noise_sentence
 from reports.numbers import digits_of, grouped, percent, with_unit
-from reports.verdict import excess
+from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 from reports.what_if import strongest
 from solver.counted import counted
@@ -35,6 +35,11 @@ def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+
+
+def frameworks(section: Section) -> str:
+    """Say which schedule is the fastest that each framework runs; empty for a section with another headline."""
+    return "" if section.headline else by_framework([each.summary for each in section.schedules])
 
 
 def frontier(section: Section) -> str:
