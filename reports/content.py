@@ -152,6 +152,8 @@ class Section:
         The memory frontier, if it was explored.
     noise : str
         A description of the noise; empty if there was none.
+    framework : str
+        The framework that runs all schedules, if one was asked for.
     what_if : WhatIf or None
         The data to replay the schedules on other costs.
     """
@@ -169,6 +171,7 @@ class Section:
     search: str = ""
     frontier: ShownFrontier | None = None
     noise: str = ""
+    framework: str = ""
     what_if: WhatIf | None = None
 
     @property

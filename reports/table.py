@@ -113,7 +113,7 @@ _BOUNDED = ("bubble", "memory", "bound", "gap")
 def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     """Write the figures of schedules as a table, with the best marked ``*`` and those over the memory limit ``!``.
 
-    If bounds are known, they and the frameworks that run each schedule replace the sizes.
+    If bounds are known, they replace the sizes.
 
     Parameters
     ----------
@@ -132,13 +132,10 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     if any(row.communication is not None for row in rows):
         titles = (*titles, WAITING)
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
-    told = [RUNS_IN] if "status" in titles and tells_frameworks(rows) else []
-    figures = [(*cells, *[letters(row.runs_in)] * len(told)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
-    cells = [*_header(("", "strategy", *titles, *told), rows[0].unit), *named]
+    cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
     lines = aligned(cells, width)
-    notes = [*_footnotes(rows, bool(best) and len(rows) > 1), *(legend(row.runs_in for row in rows) if told else [])]
-    return "\n".join([*lines, *_folded(notes, width)])
+    return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
 
 
 RUNS_IN = "runs in"
@@ -336,5 +333,5 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
             excess = row.excess(number, ", its limit is ")
             notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
     if any(row.lacks_second_copy and not row.over for row in rows):
-        notes.append("? its memory lacks the second copy of the weights: give memory.static to compare")
+        notes.append("? lacks the second copy of the weights: give memory.static to compare")
     return notes

@@ -76,7 +76,7 @@ def by_framework(rows: Sequence[Row]) -> str:
         f"{_joined(fastest[row.name])} {row.name}{_longer(row, fitting[0])}" for row in fitting if row.name in fastest
     ]
     none = [f"{_joined(fastest[''])} nothing that fits"] if "" in fastest and any(row.over for row in rows) else []
-    return f"Fastest by framework: {'; '.join([*parts, *none])}." if parts else ""
+    return f"Fastest of these by framework: {'; '.join([*parts, *none])}." if parts else ""
 
 
 def _joined(names: Sequence[str]) -> str:

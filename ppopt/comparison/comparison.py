@@ -63,6 +63,8 @@ class Comparison:
         PyTorch's placement of its communication.
     noise : Noise or None
         The noise with which the schedules were also replayed.
+    framework : str or None
+        The framework that runs all of them, if one was asked for.
     """
 
     pipeline: Pipeline
@@ -79,6 +81,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
     noise: Noise | None = None
+    framework: str | None = None
 
     @property
     def winner(self) -> Schedule | None:
@@ -142,6 +145,7 @@ class Comparison:
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
+            **({} if self.framework is None else {"framework": self.framework}),
         }
 
     @cached_property
@@ -176,7 +180,7 @@ class Comparison:
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
         text = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
-        return f"{text} {by_framework(rows)}".rstrip()
+        return text if self.framework else f"{text} {by_framework(rows)}".rstrip()
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -208,6 +212,7 @@ class Comparison:
             baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
+            framework=self.framework or "",
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 

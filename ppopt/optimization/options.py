@@ -15,6 +15,7 @@ from solver.errors import InputError
 from solver.search.state import Progress
 from solver.states import Objective
 from strategies.given_model.stages import CutChoice
+from strategies.layouts.runs_in import Framework, find_framework
 from strategies.model.numbers import check_seed, shown
 from strategies.model.placements import STAGES_PER_DEVICE
 from strategies.problem.search_problem import Allowed
@@ -55,6 +56,8 @@ class SearchOptions:
         Whether long pipelines of more than 100,000 operations may be searched by their first microbatches, as
         `optimize` does; without it there are at most 300,000. Their schedules are
         `ppopt.optimization.periodic.PeriodicSchedule`.
+    framework : str or None
+        The framework that runs the result; placements on which it loads no order are not searched.
 
     Raises
     ------
@@ -76,11 +79,15 @@ class SearchOptions:
     quick: Mapping[Hashable, QuickBound] = field(default_factory=dict)
     periodic: bool = False
     robust: Noise | None = None
+    framework: str | None = None
 
     def __post_init__(self) -> None:
         if self.placement not in (*STAGES_PER_DEVICE, "all"):
             known = ", ".join([*STAGES_PER_DEVICE, "all"])
             raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
+        framework = self.runs_for
+        if framework is not None and self.placement not in (*framework.placements, "all"):
+            raise InputError(f"placement: {framework.loads_only}; found {self.placement}")
         if self.objective not in OBJECTIVES:
             raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
         limit, workers = self.time_limit, self.workers
@@ -106,7 +113,13 @@ class SearchOptions:
         """The placements to be searched."""
         if self.placement != "all":
             return [self.placement]
-        return [name for name in STAGES_PER_DEVICE if name != "wave"]
+        loaded = STAGES_PER_DEVICE if self.runs_for is None else self.runs_for.placements
+        return [name for name in loaded if name != "wave"]
+
+    @property
+    def runs_for(self) -> Framework | None:
+        """The framework that runs the result, if one is given."""
+        return None if self.framework is None else find_framework(self.framework)
 
     @property
     def cores(self) -> int:

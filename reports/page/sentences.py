@@ -39,7 +39,7 @@ def verdict(section: Section) -> str:
 
 def frameworks(section: Section) -> str:
     """Say which schedule is the fastest that each framework runs; empty for a section with another headline."""
-    return "" if section.headline else by_framework([each.summary for each in section.schedules])
+    return "" if section.headline or section.framework else by_framework([each.summary for each in section.schedules])
 
 
 def frontier(section: Section) -> str:

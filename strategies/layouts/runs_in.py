@@ -58,6 +58,13 @@ class Framework:
         """The placements on which it loads any order."""
         return [name for name in STAGES_PER_DEVICE if name != "bidirectional"] if self.loads else []
 
+    @property
+    def loads_only(self) -> str:
+        """On which placements it loads an order, in words."""
+        if not self.loads:
+            return f"{self.title} loads no order from outside, so none is searched for it"
+        return f"{self.title} loads orders on {', '.join(self.placements)}"
+
     def why_not(self, label: str, placement: Placement) -> str:
         """Say why it does not run a schedule; empty if it does.
 
@@ -213,6 +220,12 @@ def runs_in(labels: Sequence[str], placement: Placement) -> tuple[Framework, ...
         Which device holds which stage.
     """
     return tuple(each for each in FRAMEWORKS if any(not each.why_not(label, placement) for label in labels))
+
+
+def run_by(framework: str | None) -> list[str]:
+    """List the published schedules that a framework runs at sizes that suit them; all without one."""
+    wanted = None if framework is None else find_framework(framework).name
+    return [name for name in all_strategies() if wanted is None or wanted in frameworks_of(name)]
 
 
 def frameworks_of(name: str) -> list[str]:

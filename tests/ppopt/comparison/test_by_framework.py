@@ -16,10 +16,10 @@ def test_it_names_the_fastest_of_each_framework() -> None:
         )
         expected.setdefault(best.strategy, []).append(name)
     assert expected == {"1f1b": ["deepspeed", "megatron", "zero-bubble"], "zb-h1": ["primus", "pytorch"]}
-    sentence = made.verdict.partition("Fastest by framework: ")[2]
+    sentence = made.verdict.partition("Fastest of these by framework: ")[2]
     assert sentence == "primus and pytorch zb-h1; deepspeed, megatron and zero-bubble 1f1b (11.8% longer)."
     assert "dualpipe" not in sentence  # it lacks its second copy
-    assert frameworks(made.section()) == f"Fastest by framework: {sentence}"
+    assert frameworks(made.section()) == f"Fastest of these by framework: {sentence}"
 
 
 def test_it_says_where_nothing_of_a_framework_fits() -> None:

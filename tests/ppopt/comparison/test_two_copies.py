@@ -137,7 +137,7 @@ def test_the_command(form: str) -> None:
     if form == "json":
         assert json.loads(result.stdout)["schedules"][0]["strategy"] == "zb-h1"
     else:
-        assert "? its memory lacks the second copy of the weights: give memory.static to compare" in result.stdout
+        assert "? lacks the second copy of the weights: give memory.static to compare" in result.stdout
 
 
 def test_a_row_without_limits_is_not_said_to_fit() -> None:
