@@ -32,13 +32,8 @@ MEASURED = "measured"
 
 
 def label(presented: Presented) -> str:
-    """Return a schedule's name in reports, with its mark.
-
-    ``!`` means that it is over the memory limit, ``?`` that its memory lacks the second copy of the weights.
-    """
-    summary = presented.summary
-    mark = "! " if summary.over else "? " if summary.lacks_second_copy else ""
-    return f"{mark}{summary.name}"
+    """Return a schedule's name in reports, with ``!`` in front if it is over the memory limit."""
+    return f"! {presented.summary.name}" if presented.summary.over else presented.summary.name
 
 
 def schedule_records(schedules: Sequence[Presented]) -> list[dict[str, Any]]:

@@ -205,7 +205,7 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         _ratio(figures.bubble_over_ideal),
         _amount(figures.span),
         _ratio(figures.span_bubble_ratio),
-        _amount(max(figures.peak_memory)),
+        _peak(row),
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
         *([_waiting(row)] if _waits(section) else []),
@@ -216,6 +216,12 @@ def _cells(section: Section, rank: int) -> list[Cell]:
 def _waiting(row: Row) -> Cell:
     share = row.communication
     return Cell("", "Infinity") if share is None else Cell(signed_percent(share), share)
+
+
+def _peak(row: Row) -> Cell:
+    """Write the peak memory, with ``?`` if it lacks the second copy of the weights."""
+    peak = _amount(max(row.figures.peak_memory))
+    return Cell(f"{peak.text} ?", peak.value) if row.lacks_second_copy else peak
 
 
 def _frameworks(row: Row) -> Cell:

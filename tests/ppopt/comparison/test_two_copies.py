@@ -13,6 +13,7 @@ import ppopt
 from ppopt.commands.cli import cli
 from ppopt.comparison.comparison import Comparison
 from reports.page.sentences import winner
+from reports.page.tables import number_titles, numbers
 from reports.sweeps.winners import winners
 from reports.table import ranking
 from tests.evaluated import pipeline
@@ -144,3 +145,10 @@ def test_a_row_without_limits_is_not_said_to_fit() -> None:
     made = compared()
     unlimited = [replace(each.table_row(), lacks_second_copy=False) for each in made.schedules]
     assert "fits" not in ranking(unlimited, None)
+
+
+def test_the_page_marks_its_memory() -> None:
+    section = compared().section()
+    place = number_titles(section).index("peak memory")
+    marked = [row[0].value for row in numbers(section) if row[place].text.endswith(" ?")]
+    assert marked == ["dualpipe"]
