@@ -139,7 +139,9 @@ def _with_copies_told(best: Schedule, found: Sequence[Schedule]) -> Schedule:
     return replace(best, notes=(*best.notes, note))
 
 
-def _best_of(pipeline: Pipeline, framework: Framework, options: SearchOptions, limit: TimeLimit) -> Schedule:
+def _best_of(
+    pipeline: Pipeline, framework: Framework, options: SearchOptions, limit: TimeLimit
+) -> Schedule | InfeasibleError:
     """Return the shortest of a framework's own schedules that fits, with a bound for all orders on its placement."""
     model = GivenModel.of_several(pipeline, framework.schedules, cut=options.cut)
     made = list(schedules_of(model, framework, until=limit.ends))
@@ -151,7 +153,7 @@ def _best_of(pipeline: Pipeline, framework: Framework, options: SearchOptions, l
     if best is None:
         device = made[0].over_limit[0]
         held, limit_there = made[0].figures.peaks[device], pipeline.limits[device] or Fraction(0)
-        raise InfeasibleError(
+        return InfeasibleError(
             f"infeasible: no schedule of {framework.title} fits the memory limit; {made[0].strategy} holds "
             f"{float(held):.10g} of {float(limit_there):.10g} on device {device}",
             device,

@@ -281,7 +281,7 @@ class _Planner:
         """Separate the plans whose cut the framework cannot take; PyTorch and others take any."""
         framework = self.options.runs_for
         title = None if framework is None else framework.title
-        if title not in FRAMEWORKS:
+        if title is None or title not in FRAMEWORKS:
             return list(plans), []
         whole = [plan for plan in plans if plan.exports[title].is_whole]
         refused = [plan for plan in plans if not plan.exports[title].is_whole]

@@ -114,3 +114,11 @@ def test_a_wrong_name_on_the_command_line_names_the_nearest(command: str) -> Non
     assert result.exit_code == 2
     assert result.stderr.startswith("error: --for: 'megatrn' is not known; did you mean megatron? Known are megatron,")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_on_the_command_line_infeasible_is_3_and_one_line() -> None:
+    result = CliRunner().invoke(cli, ["optimize", "--for", "deepspeed", "--memory-limit", "2"])
+    assert result.exit_code == 3
+    assert result.stderr == (
+        "infeasible: no schedule of DeepSpeed fits the memory limit; 1f1b holds 4 of 2 on device 0\n"
+    )
