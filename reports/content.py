@@ -157,6 +157,8 @@ class Section:
         The memory frontier, if it was explored.
     noise : str
         A description of the noise; empty if there was none.
+    framework : str
+        The framework that runs all schedules, if one was asked for.
     what_if : WhatIf or None
         The data to replay the schedules on other costs.
     """
@@ -174,6 +176,7 @@ class Section:
     search: str = ""
     frontier: ShownFrontier | None = None
     noise: str = ""
+    framework: str = ""
     what_if: WhatIf | None = None
 
     @property
@@ -189,7 +192,8 @@ class Section:
             comparable = (each.rank for each in self.frontier.published if each.is_comparable)
             ranks = {*comparable, *(point.rank for point in self.frontier.points)}
             schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
-        return next((each for each in schedules if not each.summary.over), None)
+        fitting = [each for each in schedules if not each.summary.over]
+        return next((each for each in fitting if each.summary.may_win), next(iter(fitting), None))
 
     @property
     def fastest(self) -> Presented | None:

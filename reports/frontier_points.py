@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
-from reports.table import TIMES, aligned
+from reports.table import RUNS_IN, TIMES, aligned, legend, letters, tells_frameworks
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class FrontierPoint:
         Its rank among the schedules of the report.
     layers : tuple of int
         For a model of layers, the number of layers on each stage.
+    runs_in : mapping of str to str, or None
+        The letter and the name of each framework that runs the schedule, if known.
     """
 
     limit: float
@@ -39,6 +41,7 @@ class FrontierPoint:
     status: str
     rank: int | None = None
     layers: tuple[int, ...] = ()
+    runs_in: Mapping[str, str] | None = None
 
     @property
     def gap(self) -> float:
@@ -63,6 +66,8 @@ class PublishedPoint:
         The shortest step known for its memory; None if it needs less memory than any limit searched.
     rank : int or None
         Its rank among the schedules of the report.
+    runs_in : mapping of str to str, or None
+        As for a point.
     """
 
     name: str
@@ -71,6 +76,7 @@ class PublishedPoint:
     is_comparable: bool
     best: float | None = None
     rank: int | None = None
+    runs_in: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,15 +206,18 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
     width : int or None
         The number of columns; None for as many as needed.
     """
-    cells: list[Sequence[str]] = [("", *_TITLES)]
+    titles = (*_TITLES, *([RUNS_IN] if tells_frameworks(shown.points) else []))
+    cells: list[Sequence[str]] = [("", *titles)]
     if shown.unit:
-        cells.append(("", *(shown.unit if title in TIMES else "" for title in _TITLES)))
+        cells.append(("", *(shown.unit if title in TIMES else "" for title in titles)))
     bend = knee(shown.points)
     before: FrontierPoint | None = None
     for point in shown.points:
         step = "" if before is None else signed_percent(point.makespan / before.makespan - 1)
-        figures = number(point.makespan), number(point.bound), percent(point.gap)
-        cells.append(("*" if point is bend else "", number(point.limit), point.placement, *figures, point.status, step))
+        figures: tuple[str, ...] = (number(point.makespan), number(point.bound), percent(point.gap))
+        figures = (*figures, point.status, step, letters(point.runs_in))
+        row = "*" if point is bend else "", number(point.limit), point.placement, *figures
+        cells.append(row[: len(titles) + 1])
         before = point
     note = "step: how the makespan changes from the row above"
     text = "\n".join([*aligned(cells, width), f"{'' if bend is None else '* the knee; '}{note}", *_cuts(shown.points)])
@@ -224,17 +233,20 @@ def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
 
 
 def _published_table(shown: ShownFrontier, width: int | None) -> str:
-    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best")]
+    runs_in = [RUNS_IN] if tells_frameworks(shown.published) else []
+    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best", *runs_in)]
     if shown.unit:
-        cells.append(("", "", "", shown.unit, ""))
+        cells.append(("", "", "", shown.unit, "", *[""] * len(runs_in)))
     for each in shown.published:
         over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
         mark = "" if each.is_comparable else "~"
-        cells.append((mark, each.name, number(each.memory), number(each.makespan), over))
+        figures = number(each.memory), number(each.makespan), over
+        cells.append((mark, each.name, *figures, *[letters(each.runs_in)] * len(runs_in)))
     lines = [*aligned(cells, width), "over best: how much longer than the best known schedule within that memory"]
     if any(not each.is_comparable for each in shown.published):
         lines.append(OTHER_FREEDOM)
-    return "\n".join(lines)
+    runs = [*(each.runs_in for each in shown.points), *(each.runs_in for each in shown.published)]
+    return "\n".join([*lines, *legend(runs)])
 
 
 OTHER_FREEDOM = "~ on a placement or cut that was not searched, or with blocks that save time (--overlap)"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from reports.numbers import number, percent
-from reports.table import aligned
+from reports.table import RUNS_IN, TIMES, aligned, legend, letters, tells_frameworks
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class PlanRow:
         The layers of each stage.
     recomputed : sequence of int
         The number of recomputed layers of each stage.
+    runs_in : mapping of str to str, or None
+        The letter and the name of each framework that runs the order, if known.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PlanRow:
     peak_memory: float
     layers: Sequence[int]
     recomputed: Sequence[int]
+    runs_in: Mapping[str, str] | None = None
 
 
 def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
@@ -57,22 +60,34 @@ def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
     width : int or None
         The number of columns; the layers of each plan then get a line of their own. None for as many as needed.
     """
-    titles = ("", "strategy", "v", "makespan", "bound", "gap", "status", "memory")
-    units = [("", "", "", unit, unit, "", "", "")] if unit else []
+    titles = (
+        "",
+        "strategy",
+        "v",
+        "makespan",
+        "bound",
+        "gap",
+        "status",
+        "memory",
+        *([RUNS_IN] if tells_frameworks(rows) else []),
+    )
+    units = [tuple(unit if title in TIMES else "" for title in titles)] if unit else []
     named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row)) for place, row in enumerate(rows)]
     lines = aligned([titles, *units, *named], width)
-    cuts = [_cut(row) for row in rows]
+    cuts, notes = [_cut(row) for row in rows], legend(row.runs_in for row in rows)
     if width is None:
         wide = max(map(len, lines))
         beside = ["layers per stage", *[""] * len(units), *cuts]
-        return "\n".join(f"{line.ljust(wide)}  {cut}".rstrip() for line, cut in zip(lines, beside, strict=True))
+        told = [f"{line.ljust(wide)}  {cut}".rstrip() for line, cut in zip(lines, beside, strict=True)]
+        return "\n".join([*told, *notes])
     heads, bodies = lines[: 1 + len(units)], _bodies(lines[1 + len(units) :], len(rows))
     indent = "     "
     parts = [
         [*body, *textwrap.wrap(cut, width, initial_indent=indent, subsequent_indent=indent)]
         for body, cut in zip(bodies, cuts, strict=True)
     ]
-    return "\n".join([*heads, *(line for part in parts for line in part)])
+    folded = [line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+    return "\n".join([*heads, *(line for part in parts for line in part), *folded])
 
 
 def _bodies(lines: Sequence[str], rows: int) -> list[list[str]]:
@@ -91,6 +106,7 @@ def _cells(row: PlanRow) -> tuple[str, ...]:
         "" if bound is None else percent((row.makespan - bound) / row.makespan),
         row.status,
         number(row.peak_memory),
+        *([] if row.runs_in is None else [letters(row.runs_in)]),
     )
 
 

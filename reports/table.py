@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 from reports.metrics import Figures
 from reports.numbers import number, percent, signed_percent
@@ -39,6 +40,10 @@ class Row:
         The fraction by which waiting transfers lengthen the makespan; None if none waits.
     placed_by_time : bool
         Whether its transfers are placed by time only because no framework has a program for it.
+    runs_in : mapping of str to str, or None
+        The letter and the name of each framework that runs it; None where that has no meaning, as for a measurement.
+    lacks_second_copy : bool
+        Whether it keeps two copies of the weights, and its memory counts none.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Row:
     unit: str = ""
     communication: float | None = None
     placed_by_time: bool = False
+    runs_in: Mapping[str, str] | None = None
+    lacks_second_copy: bool = False
 
     @property
     def value(self) -> float:
@@ -66,6 +73,11 @@ class Row:
     def over(self) -> list[int]:
         """The devices that hold more than their limit."""
         return list(self.figures.excesses(self.exact_limits))
+
+    @property
+    def may_win(self) -> bool:
+        """Whether it can be the best of several: it fits, and no second copy is missing from its memory."""
+        return not self.over and not self.lacks_second_copy
 
     @property
     def worst(self) -> int:
@@ -129,6 +141,34 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
     return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
 
 
+RUNS_IN = "runs in"
+"""The title of the column for the frameworks that run a schedule."""
+
+
+class TellsFrameworks(Protocol):
+    """Something that may say which frameworks run it."""
+
+    @property
+    def runs_in(self) -> Mapping[str, str] | None:
+        """The letter and the name of each."""
+
+
+def tells_frameworks(rows: Sequence[TellsFrameworks]) -> bool:
+    """Return whether any row says which frameworks run it."""
+    return any(row.runs_in is not None for row in rows)
+
+
+def letters(frameworks: Mapping[str, str] | None) -> str:
+    """Write the letters of frameworks in a cell."""
+    return "".join(frameworks or ()) or "–"
+
+
+def legend(frameworks: Iterable[Mapping[str, str] | None]) -> list[str]:
+    """Explain the letters of the frameworks, if there are any."""
+    named = {letter: name for each in frameworks for letter, name in (each or {}).items()}
+    return [f"{RUNS_IN}: {', '.join(f'{letter} {name}' for letter, name in sorted(named.items()))}"] if named else []
+
+
 WAITING = "comm"
 """The title of the column for the time that waiting transfers add to a schedule."""
 
@@ -185,14 +225,15 @@ def ranking_cells(rows: Sequence[Row], bound: float | None, baseline: Row | None
     best = best_rows(rows)
     compared = [versus(baseline)] if baseline is not None else []
     waiting = [WAITING] if any(row.communication is not None for row in rows) else []
-    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting)]
+    runs_in = [RUNS_IN] if tells_frameworks(rows) else []
+    cells: list[tuple[str, ...]] = [("", "strategy", "makespan", *compared, *_BOUNDED, *waiting, *runs_in)]
     for row in rows:
         value, *figures = _bounded_cells(row, of_own=True)[:-1]
         figures[-1] = "optimal" if row.status == "optimal" else figures[-1]
-        figures += [_waiting(row)] * len(waiting)
+        figures += [_waiting(row)] * len(waiting) + [letters(row.runs_in)] * len(runs_in)
         cells.append((_mark(row, row in best), row.name, value, *_compared(row.value, baseline), *figures))
     if bound is not None:
-        blank = [""] * (len(_BOUNDED) + len(waiting))
+        blank = [""] * (len(_BOUNDED) + len(waiting) + len(runs_in))
         cells.append(("", "lower bound", number(bound), *_compared(bound, baseline), *blank))
     return cells
 
@@ -201,7 +242,7 @@ def ranking_notes(rows: Sequence[Row], baseline: Row | None) -> list[str]:
     """Explain the marks of a ranking, and name the baseline if its name is too long for a title."""
     is_short = baseline is None or baseline.name in versus(baseline)
     notes = [] if is_short or baseline is None else [f"{versus(baseline)}: against {baseline.name}"]
-    return [*notes, *_footnotes(rows, bool(best_rows(rows)))]
+    return [*notes, *_footnotes(rows, bool(best_rows(rows))), *legend(row.runs_in for row in rows)]
 
 
 def versus(baseline: Row) -> str:
@@ -215,16 +256,24 @@ def _compared(value: float, baseline: Row | None) -> list[str]:
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the fitting rows with the least objective; none if there is only one row, or next to a measurement."""
-    fitting = [row for row in rows if not row.over]
+    """Return the rows that may win with the least objective; none if there is only one row, or next to a measurement.
+
+    Where all keep two copies of the weights, they are compared with each other.
+    """
+    fitting = [row for row in compared_rows(rows) if not row.over]
     if len(rows) < 2 or not fitting or any(row.status == "measured" for row in rows):
         return []
     least = min(row.value for row in fitting)
     return [row for row in fitting if row.value == least]
 
 
+def compared_rows(rows: Sequence[Row]) -> Sequence[Row]:
+    """Leave out rows whose memory lacks the second copy of the weights, unless there are no others."""
+    return [row for row in rows if not row.lacks_second_copy] or rows
+
+
 def _mark(row: Row, best: bool) -> str:
-    return "!" if row.over else "*" if best else " "
+    return "!" if row.over else "*" if best else "?" if row.lacks_second_copy else " "
 
 
 def _bounded_cells(row: Row, *, of_own: bool = False) -> tuple[str, ...]:
@@ -293,4 +342,6 @@ def _footnotes(rows: Sequence[Row], marked: bool) -> list[str]:
             notes.append(f"! {row.name} is over the memory limit: device {row.worst}{others} holds {excess}")
     if any(row.placed_by_time for row in rows):
         notes.append(f"{BY_TIME_MARK} transfers placed by time: this communication is no framework's")
+    if any(row.lacks_second_copy and not row.over for row in rows):
+        notes.append("? lacks the second copy of the weights: give memory.static to compare")
     return notes

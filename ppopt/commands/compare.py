@@ -17,6 +17,7 @@ from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import (
+    FOR,
     OPTION_NAMES,
     cut_options,
     overriding_options,
@@ -84,6 +85,7 @@ _EPILOG = (
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to use.  [default: all, up to 16]")
 @SEED
+@FOR
 @noise_options
 @click.option("--engine", type=click.Choice(get_args(EngineChoice)), default="graph", show_default=True)
 @click.option("--report", metavar="FILE.html", help="Write a page with timelines and where the time goes.")
@@ -257,12 +259,12 @@ def _compare_each(
     """Compare on each configuration. All are read before the first is compared."""
     from ppopt.comparison.selection import read_baseline, read_exclusions, without
     from ppopt.schedules.order_files import read_each
-    from strategies.language.registry import all_strategies
+    from strategies.layouts.runs_in import run_by
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
     exclude = [name for text in excluded for name in split_strategies(text)]
-    wanted = without(read_each(names or all_strategies()), read_exclusions(exclude))
+    wanted = without(read_each(names or run_by(options["framework"])), read_exclusions(exclude))
     own = [] if baseline is None else [read for read in (read_baseline(baseline),) if read is not None]
     titles = [config or DEFAULTS for config in configs]
     mistakes: list[str] = []

@@ -8,7 +8,7 @@ import click
 
 from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.optimize import PLACEMENTS_OR_ALL
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_pipeline
+from ppopt.commands.pipeline_options import FOR, OPTION_NAMES, pipeline_options, read_pipeline
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from solver.errors import InputError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="all", show_default=True, help="Placements to search."
 )
+@FOR
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--limits", default="auto", show_default=True, metavar="A,B,…|auto", help="Memory limits to search at.")
 @click.option("--points", type=click.IntRange(1, 1000), metavar="N", help="Number of limits to choose.  [default: 12]")
@@ -68,7 +69,7 @@ def frontier(
     from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS
 
-    searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
+    searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed", "framework")}
     with ProgressLine() as line:
         try:
             found, keep = find_frontier(
@@ -91,6 +92,8 @@ def frontier(
 
 def _with_option(message: str) -> str:
     """Replace the argument's name in a message by the option's."""
+    if message.startswith("framework: "):
+        return f"--for: {message.removeprefix('framework: ')}"
     return f"--{message}" if message.startswith(("limits:", "points:")) else message
 
 

@@ -10,7 +10,14 @@ import click
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE, SEED
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
-from ppopt.commands.pipeline_options import OPTION_NAMES, cut_options, pipeline_options, read_pipeline, with_layout
+from ppopt.commands.pipeline_options import (
+    FOR,
+    OPTION_NAMES,
+    cut_options,
+    pipeline_options,
+    read_pipeline,
+    with_layout,
+)
 from ppopt.commands.reporting import load_page, report_schedules, tell_internal_errors
 from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.states import Objective
@@ -30,7 +37,8 @@ PLACEMENTS_OR_ALL = (*PLACEMENTS, "all")
 @click.command()
 @pipeline_options
 @cut_options
-@click.option("--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="linear", show_default=True)
+@click.option("--placement", type=click.Choice(PLACEMENTS_OR_ALL), help="[default: linear; with --for, all]")
+@FOR
 @click.option("--full-backward", is_flag=True, help="Keep backwards whole (B) instead of splitting them into I and W.")
 @click.option("--overlap", is_flag=True, help="Let any forward run in one block with any full backward on its device.")
 @click.option("--objective", type=click.Choice(get_args(Objective)), default="makespan", show_default=True)
@@ -55,7 +63,8 @@ def optimize(
     /,
     cut: CutChoice,
     layout: str | None,
-    placement: str,
+    placement: str | None,
+    framework: str | None,
     full_backward: bool,
     overlap: bool,
     objective: Objective,
@@ -82,6 +91,7 @@ def optimize(
     """
     from ppopt.process.whole_files import check_outputs
 
+    placement = placement or ("linear" if framework is None else "all")
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"], options["spread"]])
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
@@ -108,6 +118,7 @@ def optimize(
         cut=cut,
         periodic=report is None and noise is None,
         robust=noise if robust else None,
+        framework=framework,
     )
     afterwards = Afterwards(
         beside=True,
@@ -193,10 +204,14 @@ def _search_each(pipeline: Pipeline, wanted: SearchOptions, limit: TimeLimit) ->
             if not isinstance(outcome, Schedule):
                 results.tell_why_not(outcome)
                 continue
+            if not outcome.is_searched:  # the best of all that a framework runs: nothing is left to show beside it
+                results.found.append(outcome)
+                results.beside.append(outcome)
+                continue
             line.say("evaluating published schedules")
             try:
                 with limit.running(BESIDE):
-                    schedule, *published = with_published(outcome, limit)
+                    schedule, *published = with_published(outcome, limit, wanted.runs_for)
             except InternalError as error:
                 results.faults.append(str(error))
                 schedule, published = outcome, []

@@ -91,6 +91,27 @@ _CUT_OPTIONS = (
 )
 
 
+def _framework(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Read ``--for``, a framework."""
+    if name is None:
+        return None
+    from strategies.layouts.runs_in import find_framework
+
+    try:
+        return find_framework(name).name
+    except InputError as error:
+        raise InputError(f"--for: {str(error).removeprefix('framework: ')}") from None
+
+
+FOR = click.option(
+    "--for",
+    "framework",
+    metavar="FRAMEWORK",
+    callback=_framework,
+    help="Only what this framework runs: megatron, pytorch, deepspeed, zero-bubble, primus or dualpipe.",
+)
+
+
 def cut_options(command: Command) -> Command:
     """Add the options for how the layers of a model are cut."""
     for option in reversed(_CUT_OPTIONS):

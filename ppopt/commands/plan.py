@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE, SEED
-from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
+from ppopt.commands.pipeline_options import FOR, OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.process.time_limit import REPORTING, Afterwards
 from solver.errors import InputError
@@ -41,6 +41,7 @@ _EPILOG = (
     metavar="1,2,4",
     help="Stages on each device.  [default: as each schedule requires, else 2, 3 and 4]",
 )
+@FOR
 @click.option("--free", is_flag=True, help="Search for the order together with the cut.")
 @click.option(
     "--placement", type=click.Choice(FREE_PLACEMENTS), help="Placements that --free searches.  [default: all]"

@@ -84,6 +84,7 @@ def _row(plan: Plan) -> PlanRow:
         peak_memory=max(plan.peak_memory),
         layers=plan.layers_per_stage,
         recomputed=plan.recomputed_per_stage,
+        runs_in=plan.schedule.table_row().runs_in or {},
     )
 
 

@@ -31,6 +31,7 @@ from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from solver.counted import counted, listed
+from strategies.layouts.runs_in import Framework
 from strategies.model.numbers import in_one_line
 from strategies.model.pipeline import Pipeline
 from strategies.problem.short_blocks import one_on_short_blocks
@@ -78,9 +79,11 @@ def _is_read_on_a_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def with_published(schedule: Schedule, limit: TimeLimit | None = None) -> list[Schedule]:
+def with_published(
+    schedule: Schedule, limit: TimeLimit | None = None, framework: Framework | None = None
+) -> list[Schedule]:
     """Add the published schedules on the same placement after a search's result, as time permits."""
-    published, left_out = compared_with_published(schedule, limit)
+    published, left_out = compared_with_published(schedule, limit, framework)
     if left_out and limit is not None:
         note = f"{schedule.strategy}: {listed(left_out)} left out beside it: {limit.used_up}"
         schedule = replace(schedule, notes=(*schedule.notes, note))
@@ -230,7 +233,8 @@ def _search_line(schedule: Schedule) -> str:
     text = (
         f"{schedule.strategy}: {schedule.status} after {schedule.seconds:.1f} s "
         f"({counted(pipeline.devices, 'device')}, {counted(pipeline.stages or 0, 'stage')}, "
-        f"{counted(pipeline.microbatches, 'microbatch')})"
+        f"{counted(pipeline.microbatches, 'microbatch')}); runs in "
+        + (listed(each.name for each in schedule.runs_in) or "no framework known here")
     )
     return click.wrap_text(text, 80, subsequent_indent="  ")
 

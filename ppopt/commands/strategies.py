@@ -12,6 +12,8 @@ import click
 def strategies(form: str) -> None:
     """List the schedules and what they require of a pipeline (p devices, m microbatches, any whole k)."""
     from ppopt.evaluation.catalogue import strategies as known
+    from reports.table import RUNS_IN, legend, letters
+    from strategies.layouts.runs_in import FRAMEWORKS
 
     listed = known()
     if form == "json":
@@ -23,11 +25,14 @@ def strategies(form: str) -> None:
         "devices": "devices",
         "stages": "stages",
         "microbatches": "mbatches",
+        "runs_in": RUNS_IN,
     }
-    widths = {key: max(len(str(row[key])) for row in [header, *listed]) for key in header}
-    for row in [header, *listed]:
+    lettered = [{each.letter: each.name for each in FRAMEWORKS if each.name in row["runs_in"]} for row in listed]
+    lines = [header, *({**row, "runs_in": letters(each)} for row, each in zip(listed, lettered, strict=True))]
+    widths = {key: max(len(str(row[key])) for row in lines) for key in header}
+    for row in lines:
         click.echo("  ".join(str(row[key]).ljust(width) for key, width in widths.items()).rstrip())
-    click.echo()
+    click.echo("\n".join(["", *legend(lettered), ""]))
     for row in listed:
         options = f" (option: {', '.join(row['options'])})" if row["options"] else ""
         click.echo(click.wrap_text(f"{row['name']}: {row['summary']}{options}", 80, subsequent_indent="  "))

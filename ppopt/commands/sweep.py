@@ -188,4 +188,6 @@ def _status(row: dict[str, Any]) -> str:
     if row["reason"]:
         reason = str(row["reason"])
         return f"{row['status']}: {reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + '…'}"
-    return str(row["status"]) if row["fits"] else f"{row['status']}, over the memory limit"
+    if not row["fits"]:
+        return f"{row['status']}, over the memory limit"
+    return f"{row['status']}, second copy not counted" if row["lacks_second_copy"] else str(row["status"])

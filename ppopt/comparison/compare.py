@@ -21,6 +21,7 @@ from ppopt.comparison.selection import (
     without,
 )
 from ppopt.evaluation.evaluate import check_pipeline, evaluate_with, first_variant_that_runs
+from ppopt.evaluation.framework_variants import best_of_each, schedules_of
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
 from ppopt.optimization.cuts import searched_cut, searched_cuts
@@ -46,7 +47,8 @@ from solver.replay import ENGINES
 from solver.search.state import Progress
 from solver.states import EngineChoice
 from strategies.given_model.stages import CutChoice, GivenModel, refuse_contradictions, with_virtual_stages
-from strategies.language.registry import all_strategies
+from strategies.language.orders import parse_strategy
+from strategies.layouts.runs_in import Framework, run_by
 from strategies.model.numbers import shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -89,6 +91,7 @@ def compare(
     afterwards: Afterwards | None = None,
     cut: CutChoice = "plan",
     noise: Noise | None = None,
+    framework: str | None = None,
 ) -> Comparison:
     """Evaluate published schedules, search for better ones, and rank them all on the same model.
 
@@ -126,6 +129,9 @@ def compare(
         How to cut layers that come without a cut: for each schedule on its own, or evenly.
     noise : Noise, optional
         How times vary: each schedule is also replayed with many draws, within the same time.
+    framework : str, optional
+        Only what this training framework runs. For one that loads no order from outside nothing is searched; its own
+        schedules are also tried with other options and numbers of stages, and the best of each is shown.
 
     Returns
     -------
@@ -141,10 +147,17 @@ def compare(
     if overlap is not None and not isinstance(overlap, bool):
         raise InputError(f"overlap: must be True, False or None; found {shown(overlap)}")
     options = SearchOptions(
-        placement=placement, time_limit=time_limit, workers=workers, seed=seed, progress=progress, cut=cut
+        placement=placement,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        progress=progress,
+        cut=cut,
+        framework=framework,
     )
     exclusions = read_exclusions(exclude)
-    names = _checked(pipeline, strategies, engine, exclusions)
+    own = options.runs_for
+    names = _checked(pipeline, run_by(framework) if strategies is None else strategies, engine, exclusions)
     if noise is not None:
         noise.refuse_unknown_devices(pipeline.devices)
     compared = choose_baseline(baseline, names, exclusions, pipeline)
@@ -159,10 +172,12 @@ def compare(
     settled = model.settled()
     searched = pipeline if model.leaves_cut_open(len(settled.costs)) else settled
     allowed = overlap is None or overlap  # harmless if no block saves time
-    gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit)
+    gathered = _ComparisonSoFar(on_phase or _tell_nobody, limit, framework=own)
     cuts = gathered.cut_for_searches(searched, placements, replace(options, overlap=allowed))
     with limit.running(PUBLISHED):
         gathered.evaluate(model, names, engine, searches=len(placements))
+        if own is not None and not own.loads and _are_all_of(own, names):
+            gathered.try_variants(model, own, engine, exclusions)
     gathered.try_communicators(COMMUNICATORS.within(limit.left) if placements else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
     if placements and gathered.schedules:
@@ -188,6 +203,7 @@ def compare(
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
         communicators=gathered.trials.found,
+        framework=None if own is None else own.name,
     )
     notes = (*ranked.notes, *gathered.trials.notes(ranked.schedules), *_of_other_stages(ranked.schedules))
     return replace(ranked, notes=notes)
@@ -213,15 +229,19 @@ def _tell_nobody(_text: str) -> None:
     pass
 
 
+def _are_all_of(framework: Framework, names: Iterable[Named]) -> bool:
+    """Return whether all schedules of a framework are among some names, so that none was picked."""
+    named = {parse_strategy(name)[0].name for name in names if isinstance(name, str)}
+    return named >= framework.schedules.keys()
+
+
 def _checked(
-    pipeline: Pipeline, strategies: Iterable[Any] | None, engine: EngineChoice, exclusions: frozenset[Hashable]
+    pipeline: Pipeline, strategies: Iterable[Any], engine: EngineChoice, exclusions: frozenset[Hashable]
 ) -> list[Named]:
     """Refuse wrong arguments before any work; return the names as a list."""
     check_pipeline(pipeline)
     if engine not in ENGINES:
         raise InputError(f"engine: {shown(engine)} is not known; allowed are {', '.join(ENGINES)}")
-    if strategies is None:
-        strategies = all_strategies()
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Iterable):
         raise InputError(f"strategies: must be a list of names; found {shown(strategies)}")
     read = without(each_once(strategies), exclusions)
@@ -247,6 +267,7 @@ class _ComparisonSoFar:
     trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
     for_files: float = 0.0
     paces: list[float] = field(default_factory=list)
+    framework: Framework | None = None
 
     def try_communicators(self, seconds: float) -> None:
         """Find out which communicators the schedules run with, and the cost of PyTorch's placement."""
@@ -285,11 +306,34 @@ class _ComparisonSoFar:
             result = evaluate_with(model, name, engine, {})
         except InputError as error:
             self.left_out.append((str(name), "; ".join(str(error).split("\n"))))
-            if isinstance(name, str) and (other := first_variant_that_runs(model, name, engine)):
+            other = first_variant_that_runs(model, name, engine) if isinstance(name, str) else None
+            if other is not None and not self._why_not(other):
                 self.schedules.append(other)
         else:
+            if reason := self._why_not(result):
+                self.left_out.append((str(name), reason))
+                return
             self._take(name, result)
             self.paces.append((perf_counter() - began) / len(result.problem.tasks))
+
+    def _why_not(self, schedule: Schedule) -> str:
+        """Say why the framework that is asked for does not run a schedule; empty if it does."""
+        return "" if self.framework is None else self.framework.why_not(schedule.strategy, schedule.layout)
+
+    def try_variants(
+        self, model: GivenModel, framework: Framework, engine: EngineChoice, exclusions: frozenset[Hashable]
+    ) -> None:
+        """Add the best variant of each of a framework's schedules, if it is better than those shown already."""
+        self.on_phase(f"trying options of {framework.title}")
+        shown = {schedule.strategy for schedule in self.schedules}
+        made: list[Schedule] = []
+        try:
+            made.extend(schedules_of(model, framework, engine, self.limit.ends))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        allowed = without((each.strategy for each in made), exclusions)
+        best = best_of_each([*self.schedules, *(each for each in made if each.strategy in allowed)])
+        self.schedules += [each for each in best if each.strategy not in shown]
 
     def _take(self, name: Named, result: Schedule) -> None:
         self.schedules.append(result)
@@ -470,9 +514,16 @@ def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBound
 
 
 def _rank(schedule: Schedule) -> tuple[Any, ...]:
-    """Rank by whether it fits, makespan, memory, searched before published, and name."""
+    """Rank by whether it may win and whether it fits, makespan, memory, searched before published, and name."""
     searched = schedule.is_searched
-    return not schedule.fits, schedule.makespan, *schedule.memory_taken, not searched, schedule.strategy
+    return (
+        not schedule.may_win,
+        not schedule.fits,
+        schedule.makespan,
+        *schedule.memory_taken,
+        not searched,
+        schedule.strategy,
+    )
 
 
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:

@@ -34,11 +34,13 @@ class Comparison:
         The model, with the number of stages that its times are meant for.
     schedules : tuple of Schedule
         Best first: schedules that fit the memory, by makespan and then by least memory (`Schedule.memory_taken`);
-        then those that do not fit. The bound of each is its ladder's.
+        then those whose memory lacks a second copy of the weights (`Schedule.lacks_second_copy`), and those that do
+        not fit. The bound of each is its ladder's.
     ladders : tuple of Ladder
         For each schedule, where its time goes.
     bound : float or None
-        No schedule that fits the memory has a shorter makespan, on any of the placements shown.
+        No schedule that fits the memory has a shorter makespan, on any of the placements shown; without those of
+        schedules whose memory lacks a second copy of the weights, if there are others.
     baseline : Schedule or None
         The one among them that all are compared with.
     left_out : tuple of (str, str)
@@ -61,6 +63,8 @@ class Comparison:
         PyTorch's placement of its communication.
     noise : Noise or None
         The noise with which the schedules were also replayed.
+    framework : str or None
+        The framework that runs all of them, if one was asked for.
     """
 
     pipeline: Pipeline
@@ -77,10 +81,14 @@ class Comparison:
     notes: tuple[str, ...] = ()
     communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
     noise: Noise | None = None
+    framework: str | None = None
 
     @property
     def winner(self) -> Schedule | None:
-        """The shortest schedule that fits the memory, if any does."""
+        """The shortest schedule that fits the memory, if any does.
+
+        One whose memory lacks a second copy of the weights comes after all others.
+        """
         return next((schedule for schedule in self.schedules if schedule.fits), None)
 
     @property
@@ -137,6 +145,7 @@ class Comparison:
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
+            **({} if self.framework is None else {"framework": self.framework}),
         }
 
     @cached_property
@@ -166,11 +175,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
-        from reports.verdict import verdict
+        """Which schedule wins, how far it is from the baseline and the bound, and the fastest of each framework."""
+        from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        text = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        return text if self.framework else f"{text} {by_framework(rows)}".rstrip()
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -202,6 +212,7 @@ class Comparison:
             baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
+            framework=self.framework or "",
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from strategies.language.registry import all_strategies
+from strategies.layouts.runs_in import frameworks_of
 
 
 def strategies() -> list[dict[str, Any]]:
@@ -14,7 +15,8 @@ def strategies() -> list[dict[str, Any]]:
     -------
     list of dict
         For each schedule ``name``, ``placement``, ``devices``, ``stages``, ``microbatches`` (its requirements on
-        these, with p devices, m microbatches and whole numbers k), ``options``, ``aliases`` and ``summary``.
+        these, with p devices, m microbatches and whole numbers k), ``options``, ``aliases``, ``runs_in`` (the
+        frameworks that run it) and ``summary``.
     """
     return [
         {
@@ -23,6 +25,7 @@ def strategies() -> list[dict[str, Any]]:
             **strategy.requirements.describe(),
             "options": sorted(strategy.options),
             "aliases": list(strategy.aliases),
+            "runs_in": frameworks_of(strategy.name),
             "summary": strategy.summary,
         }
         for strategy in all_strategies().values()

@@ -37,7 +37,7 @@ from solver.search.long_search import SHORTEST
 from strategies.given_model.model_notes import TWO_COPIES, halves_notes
 from strategies.given_model.stages import GivenModel, wished_stages, with_virtual_stages
 from strategies.language.orders import parse_strategy
-from strategies.language.registry import all_strategies
+from strategies.layouts.runs_in import run_by
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
 from strategies.model.plausibility import doubts
@@ -74,6 +74,7 @@ def frontier(
     save_to: str | Path | None = None,
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
+    framework: str | None = None,
 ) -> Frontier:
     """Find the shortest step for each memory limit, with a proven bound, and compare it with published schedules.
 
@@ -108,6 +109,8 @@ def frontier(
         ``on_progress(text)`` is called with the progress.
     shown_afterwards : bool
         Whether to leave time for a page of all schedules.
+    framework : str, optional
+        The training framework that runs the result: only placements on which it loads any order are searched.
 
     Returns
     -------
@@ -133,6 +136,7 @@ def frontier(
         save_to=save_to,
         on_progress=on_progress,
         shown_afterwards=shown_afterwards,
+        framework=framework,
     )
     try:
         keep()
@@ -169,12 +173,14 @@ def find_frontier(
     save_to: str | Path | None,
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
+    framework: str | None = None,
 ) -> tuple[Frontier, Callable[[], None]]:
     """Do the same as `frontier`, but let the caller decide when to write the file: results are shown first.
 
     Parameters
     ----------
-    pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards
+    pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards,
+    framework
         As for `frontier`.
 
     Returns
@@ -191,7 +197,16 @@ def find_frontier(
     """
     started = perf_counter()
     check_pipeline(pipeline)
-    options = SearchOptions(placement=placement, overlap=overlap, time_limit=time_limit, workers=workers, seed=seed)
+    options = SearchOptions(
+        placement=placement,
+        overlap=overlap,
+        time_limit=time_limit,
+        workers=workers,
+        seed=seed,
+        framework=framework,
+    )
+    if options.runs_for is not None and not options.placements:
+        raise InputError(f"framework: {options.runs_for.loads_only}; compare ranks its own schedules at a memory limit")
     wanted, count = read_limits(limits), read_points(points)
     gathered = _FrontierSoFar(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
     saved = Saved()
@@ -257,8 +272,7 @@ class _FrontierSoFar:
     wanted: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
-        every = (with_virtual_stages(name, self.pipeline) for name in all_strategies())
-        self.names = list(every)
+        self.names = [with_virtual_stages(name, self.pipeline) for name in run_by(self.options.framework)]
         self.several = GivenModel.of_several(self.pipeline, self.names, self.options.placements)
         self.given = self.several.settled()
         self.model = (self.given if self.pipeline.layers is None else self.pipeline).with_limit(None)
@@ -384,7 +398,7 @@ class _FrontierSoFar:
             made = first_variant_that_runs(model, name, "graph")
             if made is None and is_first:
                 self.left_out.append((name, "; ".join(str(error).split("\n"))))
-        if made is None:
+        if made is None or (self.options.runs_for and self.options.runs_for.why_not(made.strategy, made.layout)):
             return
         found = FoundSchedule.of(made)
         if not is_first and any(

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ppopt.process.internal_error import internal_errors
-from ppopt.schedules.schedule import Schedule, refuse_below_bound
-from ppopt.schedules.twins import BETWEEN, twins
+from ppopt.schedules.schedule import BETWEEN, Schedule, refuse_below_bound
+from ppopt.schedules.twins import as_one, twins
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from solver.counted import counted
@@ -72,7 +72,9 @@ class Point:
         """Write the point as in ``--format json``."""
         keys = ("limit", "placement", "makespan", "bound", "gap", "status")
         cut = self.schedule.pipeline.layers_per_stage
-        return {key: getattr(self, key) for key in keys} | ({} if cut is None else {"layers_per_stage": list(cut)})
+        figures = {key: getattr(self, key) for key in keys}
+        figures |= {"runs_in": [each.name for each in self.schedule.runs_in]}
+        return figures | ({} if cut is None else {"layers_per_stage": list(cut)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,7 +152,12 @@ class Frontier:
     def to_dict(self) -> dict[str, Any]:
         """Return the frontier as plain values, as in ``--format json``."""
         published = [
-            {"strategy": each.strategy, "memory": max(each.peak_memory), "makespan": each.makespan}
+            {
+                "strategy": each.strategy,
+                "memory": max(each.peak_memory),
+                "makespan": each.makespan,
+                "runs_in": [framework.name for framework in each.runs_in],
+            }
             for each in self.published
         ]
         scope = {"bounds_hold": self.scope} if self.scope else {}
@@ -229,6 +236,7 @@ class Frontier:
                     status=point.status,
                     rank=ranks[id(point.schedule)],
                     layers=point.schedule.pipeline.layers_per_stage or (),
+                    runs_in=point.schedule.table_row().runs_in or {},
                 )
                 for point in self.points
             ],
@@ -240,6 +248,7 @@ class Frontier:
                     is_comparable=places[id(group[0])] in self.comparable,
                     best=self._best_within(max(group[0].figures.peaks)),
                     rank=ranks[id(group[0])],
+                    runs_in=as_one(group).table_row().runs_in or {},
                 )
                 for group in twins(self.published)
             ],

@@ -115,7 +115,8 @@ def batch_size(orders: Sequence[NoisyOrder], noise: Noise) -> int:
 
 def figures_of(schedules: Sequence[Schedule], makespans: Numbers) -> list[NoiseFigures]:
     """Summarize makespans, one row per schedule."""
-    fits = [schedule.fits for schedule in schedules]
+    fits = [schedule.may_win for schedule in schedules]
+    fits = fits if any(fits) else [schedule.fits for schedule in schedules]
     compared = np.array(fits if any(fits) else [True] * len(fits))
     least = makespans[compared].min(axis=0)
     wins = (makespans <= least * (1 + EQUAL)) & compared[:, np.newaxis]

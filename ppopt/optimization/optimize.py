@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import solver.longest_path  # noqa: F401 - what finishes a result is loaded before a clock runs
+from ppopt.evaluation.framework_variants import schedules_of
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import under_noise
 from ppopt.optimization.cuts import cut_or_none, model_notes
+from ppopt.optimization.ladders import freedom_of, simple_bound
 from ppopt.optimization.one_search import search_placement
 from ppopt.optimization.options import SearchOptions
 from ppopt.process.internal_error import InternalError, as_internal
@@ -19,6 +22,7 @@ from solver.errors import InfeasibleError, InputError, TimeTooShortError
 from solver.search.state import Progress
 from solver.states import Objective
 from strategies.given_model.stages import Cut, CutChoice, GivenModel
+from strategies.layouts.runs_in import Framework
 from strategies.model.pipeline import Pipeline
 from strategies.model.plausibility import doubts
 
@@ -26,7 +30,7 @@ from strategies.model.plausibility import doubts
 def optimize(
     pipeline: Pipeline,
     *,
-    placement: str = "linear",
+    placement: str | None = None,
     split_backward: bool = True,
     overlap: bool = False,
     objective: Objective = "makespan",
@@ -37,6 +41,7 @@ def optimize(
     starts: Sequence[Schedule] = (),
     cut: CutChoice = "plan",
     robust: Noise | None = None,
+    framework: str | None = None,
 ) -> Schedule:
     """Search for the schedule with the least makespan (or span) on these costs and within this memory.
 
@@ -44,9 +49,11 @@ def optimize(
     ----------
     pipeline : Pipeline
         The costs and the memory limit.
-    placement : str
+    placement : str, optional
         Which device holds which stage: ``linear``, or another placement that ``ppopt optimize --help`` lists. ``all``
-        tries each in turn but ``wave``, which with one wave is ``v``, and returns the best.
+        tries each in turn but ``wave``, which with one wave is ``v``, and returns the best; the bidirectional one, with
+        two copies of the weights, only where ``memory.static`` is given. The default is ``linear``, and ``all`` with a
+        framework.
     split_backward : bool
         Whether backwards are I and W.
     overlap : bool
@@ -71,6 +78,9 @@ def optimize(
     robust : Noise, optional
         How times vary: of the schedules that the search met, the result is the one with the least mean makespan then,
         and a note says what it gives up without noise.
+    framework : str, optional
+        The training framework that runs the result: only placements on which it loads any order are searched. For one
+        that loads none, the result is the shortest of its own schedules, with all their options.
 
     Returns
     -------
@@ -90,7 +100,7 @@ def optimize(
         If the only search fails by our fault; of several, a note names the one that did.
     """
     options = SearchOptions(
-        placement=placement,
+        placement=placement or ("linear" if framework is None else "all"),
         split_backward=split_backward,
         overlap=overlap,
         objective=objective,
@@ -102,6 +112,7 @@ def optimize(
         cut=cut,
         periodic=robust is None,
         robust=robust,
+        framework=framework,
     )
     outcomes = list(optimize_each(pipeline, options))
     found = [outcome for outcome in outcomes if isinstance(outcome, Schedule)]
@@ -112,8 +123,45 @@ def optimize(
         found = [replace(each, notes=(*each.notes, *faults)) for each in found]
     if robust is not None:
         found = under_noise(found, robust)
-        return min(found, key=lambda schedule: schedule.noise.mean if schedule.noise else schedule.makespan)
-    return min(found, key=lambda schedule: (schedule.objective_value, schedule.memory_taken))
+        length = [each.noise.mean if each.noise else each.makespan for each in found]
+        return min(zip(found, length, strict=True), key=lambda each: (each[0].lacks_second_copy, each[1]))[0]
+    best = min(found, key=lambda each: (each.lacks_second_copy, each.objective_value, each.memory_taken))
+    return _with_copies_told(best, found)
+
+
+def _with_copies_told(best: Schedule, found: Sequence[Schedule]) -> Schedule:
+    """Note which schedule would be shorter if a second copy of the weights, which its memory lacks, fits."""
+    shorter = min(found, key=lambda each: each.objective_value)
+    if best.lacks_second_copy or shorter.objective_value >= best.objective_value:
+        return best
+    share = 1 - shorter.objective_value / best.objective_value
+    what = f"{shorter.strategy} would be {share:.2%} shorter"
+    note = f"{what}, with two copies of the weights: give memory.static to compare"
+    return replace(best, notes=(*best.notes, note))
+
+
+def _best_of(
+    pipeline: Pipeline, framework: Framework, options: SearchOptions, limit: TimeLimit
+) -> Schedule | InfeasibleError:
+    """Return the shortest of a framework's own schedules that fits, with a bound for all orders on its placement."""
+    model = GivenModel.of_several(pipeline, framework.schedules, cut=options.cut)
+    made = list(schedules_of(model, framework, until=limit.ends))
+    if not made:
+        raise InputError(f"framework: no schedule of {framework.title} runs on this pipeline")
+    span = options.objective == "span"
+    made.sort(key=lambda each: (each.lacks_second_copy, each.span if span else each.makespan, each.memory_taken))
+    best = next((each for each in made if each.fits), None)
+    if best is None:
+        device = made[0].over_limit[0]
+        held, limit_there = made[0].figures.peaks[device], pipeline.limits[device] or Fraction(0)
+        return InfeasibleError(
+            f"infeasible: no schedule of {framework.title} fits the memory limit; {made[0].strategy} holds "
+            f"{float(held):.10g} of {float(limit_there):.10g} on device {device}",
+            device,
+            held,
+            limit_there,
+        )
+    return replace(best, objective=options.objective, proven=None if span else simple_bound(freedom_of(best)))
 
 
 def _why_nothing(outcomes: Sequence[Schedule | InfeasibleError | TimeTooShortError | InternalError]) -> Exception:
@@ -143,6 +191,9 @@ def optimize_each(
         The best found on a placement, or why there is none; of several, also what went wrong on one by our fault.
     """
     limit = limit or TimeLimit(options.time_limit)
+    if options.runs_for is not None and not options.placements:
+        yield _best_of(pipeline, options.runs_for, options, limit)
+        return
     model = GivenModel.of_several(pipeline, placements=options.placements, cut=options.cut)
     seconds = CUT.within(options.time_limit)
     with limit.running(CUT, seconds):

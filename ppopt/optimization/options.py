@@ -15,6 +15,7 @@ from solver.errors import InputError
 from solver.search.state import Progress, Standing
 from solver.states import Objective
 from strategies.given_model.stages import CutChoice
+from strategies.layouts.runs_in import Framework, find_framework
 from strategies.model.numbers import check_seed, shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import PLACEMENTS
@@ -56,6 +57,8 @@ class SearchOptions:
         Whether long pipelines of more than 100,000 operations may be searched by their first microbatches, as
         `optimize` does; without it there are at most 300,000. Their schedules are
         `ppopt.optimization.periodic.PeriodicSchedule`.
+    framework : str or None
+        The framework that runs the result; placements on which it loads no order are not searched.
 
     Raises
     ------
@@ -77,11 +80,15 @@ class SearchOptions:
     quick: Mapping[Hashable, QuickBound] = field(default_factory=dict)
     periodic: bool = False
     robust: Noise | None = None
+    framework: str | None = None
 
     def __post_init__(self) -> None:
         if self.placement not in (*PLACEMENTS, "all"):
             known = ", ".join([*PLACEMENTS, "all"])
             raise InputError(f"placement: {self.placement!r} is not known; allowed are {known}")
+        framework = self.runs_for
+        if framework is not None and self.placement not in (*framework.placements, "all"):
+            raise InputError(f"placement: {framework.loads_only}; found {self.placement}")
         if self.objective not in OBJECTIVES:
             raise InputError(f"objective: {self.objective!r} is not known; allowed are {', '.join(OBJECTIVES)}")
         limit, workers = self.time_limit, self.workers
@@ -119,7 +126,13 @@ class SearchOptions:
         """The placements to be searched."""
         if self.placement != "all":
             return [self.placement]
-        return [name for name, rule in PLACEMENTS.items() if rule.in_all]
+        loaded = PLACEMENTS if self.runs_for is None else self.runs_for.placements
+        return [name for name in loaded if PLACEMENTS[name].in_all]
+
+    @property
+    def runs_for(self) -> Framework | None:
+        """The framework that runs the result, if one is given."""
+        return None if self.framework is None else find_framework(self.framework)
 
     @property
     def cores(self) -> int:

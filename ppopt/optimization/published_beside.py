@@ -13,9 +13,12 @@ from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from strategies.given_model.stages import GivenModel
 from strategies.language.registry import Strategy
+from strategies.layouts.runs_in import Framework
 
 
-def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) -> tuple[list[Schedule], list[str]]:
+def compared_with_published(
+    schedule: Schedule, limit: TimeLimit | None = None, framework: Framework | None = None
+) -> tuple[list[Schedule], list[str]]:
     """Evaluate the published schedules that run on the same placement, cut and kinds of steps.
 
     One that deadlocks with its default options is there with the first options worth trying that run.
@@ -26,6 +29,8 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
         The result of a search; its bound is theirs too.
     limit : TimeLimit, optional
         The clock of the command.
+    framework : Framework, optional
+        Only those that it runs.
 
     Returns
     -------
@@ -53,7 +58,9 @@ def compared_with_published(schedule: Schedule, limit: TimeLimit | None = None) 
             limit.hurry()
             left_out.append(strategy.name)
             continue
-        if result is not None:
+        if framework is not None and result is not None and framework.why_not(result.strategy, result.layout):
+            result = None
+        if result is not None and result.strategy != schedule.strategy:
             compared.append(
                 replace(
                     result,

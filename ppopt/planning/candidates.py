@@ -14,6 +14,7 @@ from ppopt.process.internal_error import as_reason
 from solver.errors import InputError
 from strategies.given_model.stages import wished_stages
 from strategies.language.orders import parse_strategy
+from strategies.layouts.runs_in import Framework
 from strategies.model.actions import Op
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import PLACEMENTS, Homes, Placement, make_placement
@@ -55,18 +56,23 @@ class Restriction:
         The placement; None for any.
     split_backward : bool
         Whether backwards may be I and W.
+    framework : Framework or None
+        The framework that must run it; None for any.
     """
 
     placement: str | None = None
     split_backward: bool = True
+    framework: Framework | None = None
 
     def excludes(self, pipeline: Pipeline, name: Named, stages: int | None) -> str | None:
         """Say why an order is excluded; None if it is not."""
         if not self.split_backward and _splits_backward(name):
             return "splits backwards into I and W, but whole backwards are required"
+        placed = _placement_of(pipeline, name, stages)
+        if self.framework is not None and placed is not None and (why := self.framework.why_not(str(name), placed)):
+            return why
         if self.placement is None:
             return None
-        placed = _placement_of(pipeline, name, stages)
         if placed is not None and placed.homes == _homes(self.placement, placed):
             return None
         own = name.placement.name if isinstance(name, GivenOrder) else parse_strategy(name)[0].placement

@@ -11,6 +11,7 @@ from ppopt.cutting.order_as_partition import Recompute
 from ppopt.planning.candidates import Restriction
 from solver.errors import InputError
 from solver.search.state import Progress
+from strategies.layouts.runs_in import Framework, find_framework
 from strategies.model.numbers import check_seed, read_count, shown
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import PLACEMENTS
@@ -43,6 +44,7 @@ class PlanOptions:
     workers: int | None = None
     seed: int = 0
     progress: Progress | None = None
+    framework: str | None = None
 
     def __post_init__(self) -> None:
         if self.recompute is not None and self.recompute not in RECOMPUTATIONS:
@@ -55,12 +57,29 @@ class PlanOptions:
         if not self.free and (self.placement is not None or not self.split_backward):
             key = "placement" if self.placement is not None else "split_backward"
             raise InputError(f"{key}: restricts the search for orders; give free as well")
+        self._refuse_what_the_framework_does_not()
         limit, workers = self.time_limit, self.workers
         if not (isinstance(limit, (int, float)) and 0 <= limit < math.inf):
             raise InputError(f"time_limit: must be a finite number of seconds of at least 0; found {limit!r}")
         check_seed(self.seed)
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: must be a whole number of at least 1; found {workers!r}")
+
+    def _refuse_what_the_framework_does_not(self) -> None:
+        framework = self.runs_for
+        if framework is None:
+            return
+        if self.free and not framework.loads:
+            raise InputError(f"free: {framework.loads_only}; leave it out to plan for its own schedules")
+        order = ("none", "uniform-k", "per-stage")
+        if self.recompute is not None and order.index(self.recompute) > order.index(framework.recompute):
+            allowed = " or ".join(order[: 1 + order.index(framework.recompute)])
+            raise InputError(f"recompute: {framework.title} takes {allowed}; found {self.recompute}")
+
+    @property
+    def runs_for(self) -> Framework | None:
+        """The framework that runs the plans, if one is given."""
+        return None if self.framework is None else find_framework(self.framework)
 
     def recomputation(self, pipeline: Pipeline) -> Recompute:
         """Return what may be recomputed: as requested, or else anything if there is a limit and its cost is given.
@@ -79,13 +98,14 @@ class PlanOptions:
         if self.recompute is not None:
             return self.recompute
         limited = any(limit is not None for limit in pipeline.limits)
-        return "per-stage" if limited and layers.recomputable else "none"
+        most: Recompute = "per-stage" if self.runs_for is None else self.runs_for.recompute
+        return most if limited and layers.recomputable else "none"
 
     @property
     def restriction(self) -> Restriction:
         """The restriction of published orders: the same as of searched ones."""
         placement = None if self.placement == "all" else self.placement
-        return Restriction(placement, self.split_backward)
+        return Restriction(placement, self.split_backward, self.runs_for)
 
     @property
     def free_placements(self) -> Sequence[str]:

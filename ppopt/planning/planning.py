@@ -32,6 +32,7 @@ from ppopt.schedules.order_files import read_named
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress
 from strategies.language.registry import all_strategies
+from strategies.layouts.frameworks import FRAMEWORKS
 from strategies.model.numbers import shown as name_value
 from strategies.model.pipeline import Pipeline
 from strategies.order_files.given_order import GivenOrder, Named
@@ -70,6 +71,7 @@ def plan(
     on_phase: OnPhase | None = None,
     raise_infeasible: bool = True,
     afterwards: Afterwards | None = None,
+    framework: str | None = None,
 ) -> Planning:
     """Find the layers of each stage, and which are recomputed, for each of several schedules.
 
@@ -108,6 +110,9 @@ def plan(
         Whether to raise an error if nothing fits the memory; otherwise the result says why, and has no plans.
     afterwards : Afterwards, optional
         Work on the result that must fit into the same time.
+    framework : str, optional
+        The training framework that runs the plans: only orders that it runs, and for Megatron-Core and DeepSpeed only
+        cuts that it takes.
 
     Returns
     -------
@@ -134,6 +139,7 @@ def plan(
         workers=workers,
         seed=seed,
         progress=progress,
+        framework=framework,
     )
     check_pipeline(pipeline)
     if pipeline.layers is None:
@@ -245,7 +251,9 @@ class _Planner:
         layouts: Sequence[GivenLayout],
     ) -> Planning:
         """Rank the plans, and add their reasons."""
-        plans.sort(key=lambda each: (each.exact_makespan, each.is_free, each.schedule.memory_taken))
+        plans, refused = self._that_run(plans)
+        unplanned = [*unplanned, *refused]
+        plans.sort(key=_rank)
         failed = not plans and all(each.is_proven for each in unplanned)
         compared = compare_layouts(layouts, candidates.fitting, plans)
         return Planning(
@@ -259,6 +267,18 @@ class _Planner:
             infeasible=self._why_nothing(race, lacks) if failed else None,
             seconds=perf_counter() - self.began,
         )
+
+    def _that_run(self, plans: Sequence[Plan]) -> tuple[list[Plan], list[Unplanned]]:
+        """Separate the plans whose cut the framework cannot take; PyTorch and others take any."""
+        framework = self.options.runs_for
+        title = None if framework is None else framework.title
+        if title is None or title not in FRAMEWORKS:
+            return list(plans), []
+        whole = [plan for plan in plans if plan.exports[title].is_whole]
+        refused = [plan for plan in plans if not plan.exports[title].is_whole]
+        return whole, [
+            Unplanned(each.label, "; ".join(each.exports[title].cannot), is_proven=False) for each in refused
+        ]
 
     def _gather(self, layouts: Sequence[GivenLayout]) -> Candidates:
         """List the orders, including those with the numbers of stages of the layouts to compare."""
@@ -405,6 +425,11 @@ class _Planner:
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
         replays = CAUTION * self.replaying * (1 + others) * size_of(order)
         return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
+
+
+def _rank(plan: Plan) -> tuple[bool, Fraction, bool, tuple[Fraction, Fraction]]:
+    """Rank plans by makespan and memory; those whose memory lacks a second copy of the weights come last."""
+    return plan.schedule.lacks_second_copy, plan.exact_makespan, plan.is_free, plan.schedule.memory_taken
 
 
 def _as_float(value: Fraction | None) -> float | None:

@@ -163,6 +163,7 @@ class Plan:
             "bound": float(self.bound),
             "gap": self.gap,
             "status": self.status,
+            "runs_in": [framework.name for framework in self.schedule.runs_in],
             "layers_per_stage": list(self.layers_per_stage),
             "recomputation": self.recomputation,
             "uniform_k": self.uniform_k,

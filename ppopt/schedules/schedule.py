@@ -18,6 +18,7 @@ from solver.exact import in_ticks
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
+from strategies.layouts.runs_in import Framework, runs_in
 from strategies.lowering.by_time import BY_TIME
 from strategies.model.actions import Op, PipelineAction
 from strategies.model.cuts import counts_by_kind
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from reports.table import Row
     from solver.bounds.bound import Bound
     from solver.problem import Action
+
+
+BETWEEN = " = "
+"""The separator between the names of one order."""
 
 
 def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> None:
@@ -274,9 +279,24 @@ class Schedule:
         return list(self.figures.excesses(self.pipeline.limits))
 
     @property
+    def lacks_second_copy(self) -> bool:
+        """Whether it keeps two copies of the weights, and its memory counts none: ``memory.static`` is not known."""
+        return len(self.layout.homes) > 1 and not any(cost.static for cost in self.pipeline.costs)
+
+    @property
+    def may_win(self) -> bool:
+        """Whether it can be the best of several: it fits, and no second copy is missing from its memory."""
+        return self.fits and not self.lacks_second_copy
+
+    @property
     def is_searched(self) -> bool:
         """Whether a search found the schedule; otherwise its order was given."""
         return self.status in ("optimal", "feasible")
+
+    @cached_property
+    def runs_in(self) -> tuple[Framework, ...]:
+        """The frameworks that run the order: as a schedule of their own, or because they load any on its placement."""
+        return () if self.status == "measured" else runs_in(self.strategy.split(BETWEEN), self.layout)
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -324,11 +344,13 @@ class Schedule:
             "span_bubble_ratio": self.span_bubble_ratio,
             "peak_memory": list(self.peak_memory),
             "over_memory_limit": self.over_limit,
+            "lacks_second_copy": self.lacks_second_copy,
             "objective": self.objective,
             "bound": self.bound,
             "gap": self.gap,
             "status": self.status,
             "engine": self.engine,
+            "runs_in": [framework.name for framework in self.runs_in],
             "seconds": self.seconds,
             "notes": list(self.notes),
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
@@ -390,6 +412,8 @@ class Schedule:
             pipeline.unit or "",
             self.communication_share,
             self.placed_for_want_of_program,
+            None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},
+            self.lacks_second_copy,
         )
 
     def presented(self, ladder: Ladder | None = None, values: dict[str, Any] | None = None) -> Presented:

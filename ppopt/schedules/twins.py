@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.schedule import BETWEEN, Schedule
 from strategies.language.registry import all_strategies
-
-BETWEEN = " = "
-"""The separator between the names of one order."""
 
 
 def twins(schedules: Sequence[Schedule]) -> list[list[Schedule]]:

@@ -27,7 +27,7 @@ Figures = dict[str, Any]
 
 FIGURES = (
     "strategy", "makespan", "bound", "gap", "bubble_ratio", "peak_memory", "fits", "status", "stages", "seconds",
-    "reason", "notes",
+    "reason", "notes", "lacks_second_copy",
 )  # fmt: skip
 """The columns of a sweep's rows after those of its axes."""
 
@@ -187,6 +187,7 @@ def _figures(job: Job, schedule: Schedule) -> Figures:
         schedule.seconds,
         "",
         "; ".join(schedule.notes),
+        schedule.lacks_second_copy,
     )
     return dict(zip(FIGURES, values, strict=True))
 

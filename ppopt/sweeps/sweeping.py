@@ -153,8 +153,8 @@ def sweep(
     -------
     pandas.DataFrame
         One row per job: the values of the axes, ``strategy``, ``makespan``, ``bound``, ``gap``, ``bubble_ratio``,
-        ``peak_memory`` (of the fullest device), ``fits``, ``status``, ``stages``, ``seconds`` and ``reason``. A job
-        that does not run has the status ``failed`` or ``infeasible``, and a reason.
+        ``peak_memory`` (of the fullest device), ``fits``, ``status``, ``stages``, ``seconds``, ``reason`` and others. A
+        job that does not run has the status ``failed`` or ``infeasible``, and a reason.
 
     Raises
     ------

@@ -101,6 +101,11 @@ class SectionView:
         return self.section.headline or sentences.verdict(self.section)
 
     @property
+    def frameworks(self) -> str:
+        """The fastest schedule of each framework, in a sentence."""
+        return sentences.frameworks(self.section)
+
+    @property
     def tiles(self) -> list[tuple[str, str, str]]:
         """The verdict's numbers: title, value, remark."""
         best = self.section.winner or self.section.fastest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
-from reports.verdict import excess
+from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 
 
@@ -13,6 +13,11 @@ def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+
+
+def frameworks(section: Section) -> str:
+    """Say which schedule is the fastest that each framework runs; empty for a section with another headline."""
+    return "" if section.headline or section.framework else by_framework([each.summary for each in section.schedules])
 
 
 def timeline(presented: Presented, *, whole: bool) -> str:

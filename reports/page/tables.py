@@ -9,7 +9,7 @@ from reports.charts.records import (
 )
 from reports.content import Section
 from reports.numbers import grouped, percent, signed_percent, titled
-from reports.table import Row
+from reports.table import RUNS_IN, Row, tells_frameworks
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ def number_titles(section: Section) -> list[str]:
     return [
         "schedule", makespan, *compared, bound, "gap", "status", "bubble ratio", "over ideal", span, "span bubble",
         "peak memory", "placement", "stages", *(["communication"] if _waits(section) else []),
+        *([RUNS_IN] if tells_frameworks([each.summary for each in section.schedules]) else []),
     ]  # fmt: skip
 
 
@@ -56,10 +57,11 @@ def _cells(section: Section, rank: int) -> list[Cell]:
         _ratio(figures.bubble_over_ideal),
         _amount(figures.span),
         _ratio(figures.span_bubble_ratio),
-        _amount(max(figures.peak_memory)),
+        _peak(row),
         Cell(presented.placement, presented.placement),
         Cell(str(row.sizes[1]), row.sizes[1]),
         *([_waiting(row)] if _waits(section) else []),
+        *([_frameworks(row)] if tells_frameworks([each.summary for each in section.schedules]) else []),
     ]
 
 
@@ -68,6 +70,17 @@ def _waiting(row: Row) -> Cell:
     if share is None:
         return Cell("", "Infinity")
     return Cell(signed_percent(share) + (", placed by time" if row.placed_by_time else ""), share)
+
+
+def _peak(row: Row) -> Cell:
+    """Write the peak memory, with ``?`` if it lacks the second copy of the weights."""
+    peak = _amount(max(row.figures.peak_memory))
+    return Cell(f"{peak.text} ?", peak.value) if row.lacks_second_copy else peak
+
+
+def _frameworks(row: Row) -> Cell:
+    names = ", ".join((row.runs_in or {}).values())
+    return Cell(names or "–", names)
 
 
 def _compared(makespan: float, baseline: Row | None) -> list[Cell]:

@@ -106,7 +106,7 @@ def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any]
             {
                 "key": f"timeline-{place}-{rank}",
                 "name": label(each),
-                "over": bool(each.summary.over),
+                "over": not each.summary.may_win,
                 "costs": replayable.to_dict(),
             }
             for rank, each, replayable in found

@@ -24,8 +24,12 @@ def by_point(axes: Sequence[str], rows: Iterable[Row]) -> dict[Place, list[Row]]
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Sort the rows of a point whose schedules fit the memory: the shortest first, then the one with less memory."""
+    """Sort the rows of a point whose schedules fit the memory: the shortest first, then the one with less memory.
+
+    Those whose memory lacks a second copy of the weights count only if there are no others.
+    """
     fitting = [row for row in rows if row["makespan"] is not None and row["fits"]]
+    fitting = [row for row in fitting if not row.get("lacks_second_copy")] or fitting
     return sorted(fitting, key=lambda row: (row["makespan"], row["peak_memory"]))
 
 

@@ -1,1 +1,1 @@
-"""Layouts: the notations in which frameworks assign layers to stages, with a parser and a writer for each."""
+"""What frameworks run and read: their schedules, and the notations in which they assign layers to stages."""

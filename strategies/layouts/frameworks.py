@@ -16,12 +16,13 @@ from strategies.layouts.megatron import (
     recomputation_options,
     write_megatron_layout,
 )
+from strategies.layouts.runs_in import find_framework
 from strategies.layouts.torchtitan import write_torchtitan_parts
 from strategies.model.cuts import ByKind
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
-_MEGATRONS = ("1f1b", "interleaved", "interleaved-overlap")
+_MEGATRONS = tuple(find_framework("megatron").schedules)
 _V_OF_TORCHTITAN = ("zb-v", "zb-v-auto", "dualpipe-v")
 
 

@@ -91,6 +91,12 @@ def test_the_tables_have_every_figure() -> None:
     assert ["v-min", "2", "510", "+2.0%"] in [line.split() for line in text.splitlines()]
     assert ["~", "dualpipe", "4", "430", "−4.4%"] in [line.split() for line in text.splitlines()]
     assert "~ on a placement" in text
+    assert "runs in" not in text
+    named = {"P": "pytorch", "Z": "zero-bubble"}
+    points = [replace(each, runs_in=named) for each in POINTS]
+    text = frontier_table(replace(SHOWN, points=points), None)
+    assert text.splitlines()[2].split() == ["1", "v", "1000", "900", "10.00%", "feasible", "PZ"]
+    assert text.endswith("\nruns in: P pytorch, Z zero-bubble")
 
 
 def rows_of(chart: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -328,7 +328,7 @@ def test_without_schedules_there_is_still_a_verdict() -> None:
 
 
 def test_every_sentence_names_the_numbers_of_its_winner() -> None:
-    shown = of(["1f1b", "zb-h1", "dualpipe"], p2p_latency=0.5)
+    shown = of(["1f1b", "zb-h1", "dualpipe"], p2p_latency=0.5, memory={"static": 1})
     best = shown.schedules[0]
     idle = 100 * best.summary.figures.bubble_ratio
     assert f"{best.summary.name} leaves {idle:.2f}%" in bubble_sentence(shown)

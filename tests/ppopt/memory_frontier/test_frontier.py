@@ -26,7 +26,7 @@ from ppopt.memory_frontier.job import Failure, Job
 from ppopt.memory_frontier.searchers import Searchers
 from ppopt.optimization.cuts import searched_cut
 from ppopt.optimization.options import SearchOptions
-from ppopt.schedules.twins import BETWEEN
+from ppopt.schedules.schedule import BETWEEN
 from solver.bounds.bound import Bound
 from solver.errors import TimeTooShortError
 from strategies.problem.search_problem import build_search_problem

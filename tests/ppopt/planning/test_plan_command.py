@@ -42,6 +42,8 @@ def test_the_table_shows_every_plan_with_its_bound_and_its_cut(tmp_path: Path) -
         "gap",
         "status",
         "memory",
+        "runs",
+        "in",
         "layers",
         "per",
         "stage",
