@@ -14,7 +14,7 @@ import sys
 from time import perf_counter, process_time
 from typing import Any
 
-from ppopt.cutting.fixed_order import quick_cut
+from ppopt.cutting.quick import quick_cut
 from tests.planned_models import pipeline_of
 from tests.ppopt.cutting.test_fixed_order import INSTANCES, check_is_true, planned
 

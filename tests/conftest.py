@@ -1,18 +1,18 @@
 """Settings for all tests.
 
-- `make test` runs all tests but `slow` ones, with a fifth of the examples of each property and the first case of each
-  `exhaustive` family; `make test-slow` runs the rest, with all examples.
+- `make test` runs all tests but `slow` ones, with a fifth of the examples of each property and one case, or a given
+  number, of each `exhaustive` family; `make test-slow` runs the rest, with all examples.
 - If CI sets PPOPT_NO_SKIP, a skipped test fails: everything that a test needs must be installed.
-- Coverage is not measured in slow tests, and only in the first few cases of tests with many: it would take two or
-  three times as long and find no further line.
+- Coverage is counted over both. It is not measured in `slow` tests, and only in the first few cases of tests with
+  many: it would take two or three times as long and find no further line.
 - Before several processes share the tests, all inner loops are compiled once.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -37,14 +37,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    cases = Counter[str]()
-    for item in items:
-        test = item.nodeid.partition("[")[0]
-        cases[test] += 1
-        if cases[test] > 1 and item.get_closest_marker("exhaustive"):
-            item.add_marker(pytest.mark.slow)
-        if cases[test] > MEASURED_CASES or item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.no_cover)
+    for _, family in groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
+        cases = list(family)
+        for place, item in enumerate(cases):
+            if place >= MEASURED_CASES or item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.no_cover)
+        mark = cases[0].get_closest_marker("exhaustive")
+        if mark is not None:
+            kept = spread(len(cases), *mark.args)
+            for place, item in enumerate(cases):
+                if place not in kept:
+                    item.add_marker(pytest.mark.slow)
+
+
+def spread(cases: int, number: int = 1) -> set[int]:
+    """Choose some cases, from the first to the last."""
+    return {place * (cases - 1) // max(1, number - 1) for place in range(number)}
 
 
 @pytest.hookimpl(hookwrapper=True)

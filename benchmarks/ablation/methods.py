@@ -81,13 +81,6 @@ def no_idleness(_original: Any) -> Any:
     return lambda *_arguments, **_named: Curve(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
-def by_rows(_original: Any) -> Any:
-    """List cuts by the rows for any order, on linear placements, too."""
-    from ppopt.cutting.partitions import _SeveralPerDevice
-
-    return lambda pipeline, placement, deadline, **how: _SeveralPerDevice(pipeline, placement, deadline, **how)
-
-
 def even_only(_original: Any) -> Any:
     """Replay the even start, and go no further."""
     from solver.partitioning.descent import Descent
@@ -100,11 +93,6 @@ def even_only(_original: Any) -> Any:
         return descent.judged(descent.place(cuts, np.zeros((problem.bins, len(problem.runs)), dtype=np.int64)))
 
     return descended
-
-
-def if_linear(cuts: Any, *_arguments: Any, **_named: Any) -> bool:
-    """Say that a call counts if the cuts are those of one stage for each device."""
-    return type(cuts).__name__ == "_OnePerDevice"
 
 
 def functions(file: str, names: str) -> str:
@@ -131,7 +119,6 @@ CPSAT = files(
 ROUTES = files("solver/search", "long_search shorter_problems stretching lattice")
 PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
 SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
-LINEAR = "ppopt/cutting/linear_bound:LinearBound ppopt/cutting/partitions:_OnePerDevice solver/bottleneck"
 
 # fmt: off
 BASIC = (
@@ -179,8 +166,6 @@ BASIC = (
            Switch(f"{ONE}:long_search_of", gives(None), if_not_none),
            Switch(f"{PORTFOLIO}:long_search_of", gives(None), if_not_none),
            Switch(f"{ONE}:_Whole.search_ahead", gives(None), if_not_none)),
-    method("annealing-of-cuts", "plans free-plans", files("solver/partitioning", "annealing loops"),
-           Switch(f"{SPLITS}.solve:_limits_bind", gives(False), if_any)),
     method("descent", "plans free-plans", "solver/partitioning/descent",
            Switch(f"{SPLITS}.solve:_descended", even_only)),
     method("probing", "plans free-plans", PROBING, Switch(f"{TREE}:Tree._probed", argument(1))),
@@ -190,12 +175,6 @@ BASIC = (
            Switch(f"{BRANCHING}:CANDIDATES", constant(1), seen_at=f"{BRANCHING}:Branching._tried")),
     method("compiled-loops-of-cuts", "plans free-plans", "",
            Switch(f"{SPLITS}.solve:Replay", plain_replay, lambda replay, *_, **__: replay.compiled is not None)),
-    method("linear-bound", "free-plans plans", LINEAR,
-           Switch(f"{PLANNING}.free_order:partitions_of", by_rows, if_linear),
-           Switch(f"{PLANNING}.dependent_order:partitions_of", by_rows, if_linear),
-           Switch(f"{CUTTING}.partitions:partitions_of", by_rows, if_linear)),  # `ppopt.cutting.quick` loads it late
-    method("one-device", "free-plans plans", "ppopt/cutting/one_device",
-           Switch(f"{CUTTING}.partitions:_SeveralPerDevice._is_raised", gives(False), if_any)),
     method("bound-of-all-orders", "plans free-plans", "ppopt/planning/dependent_order:bound_of_all_orders",
            Switch(f"{PLANNING}.race:bound_of_all_orders", gives(Fraction(0)))),
     method("cuts-to-begin-with", "plans free-plans", "ppopt/planning/dependent_order:cuts_to_begin_with",
@@ -206,8 +185,5 @@ BASIC = (
 # fmt: on
 
 _NAMED = {each.name: each for each in BASIC}
-TOGETHER = (
-    _NAMED["jackson"] + _NAMED["alike"],
-    _NAMED["linear-bound"] + _NAMED["one-device"],
-)
+TOGETHER = (_NAMED["jackson"] + _NAMED["alike"],)
 METHODS: dict[str, Method] = _NAMED | {each.name: each for each in TOGETHER}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ppopt.cutting.least_costs import scales_of
 from ppopt.cutting.least_memory import missing_for_one
-from ppopt.cutting.linear_bound import scales_of
 from ppopt.cutting.rows_for_any_order import ACTIVATION, STATIC, items_of, layers_of
 from solver.deadline import OutOfTimeError
 from solver.exact import in_ticks

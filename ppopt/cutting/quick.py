@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from time import perf_counter
+from typing import Any
 
-from ppopt.cutting.fixed_order import MOST_OPS, FixedOrder, quick_cut
+from ppopt.cutting.fixed_order import FixedOrder, read_order
 from ppopt.cutting.least_memory import missing_for_one, why_infeasible
 from ppopt.cutting.order_as_partition import write_partition
 from solver.deadline import OutOfTimeError, is_over
@@ -21,8 +23,62 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.order_files.given_order import GivenOrder
 
+MOST_FOR_QUICK_CUT = 20_000
+"""Above this many operations, a quick cut is the even one: dozens of replays would take too long."""
+
 SECONDS_TO_FIT = 2.0
 """Seconds to find a cut that fits the memory, or prove that none does, if the chosen one does not fit."""
+
+
+def quick_cut(
+    pipeline: Pipeline,
+    strategy: Any,
+    *,
+    stages: int | None = None,
+    empty: bool = True,
+    seed: int = 0,
+    order: FixedOrder | None = None,
+    stop: Callable[[], bool] | None = None,
+    compiled: dict[str, Any] | None = None,
+) -> Counts:
+    """Find a good cut for an order quickly; nothing is recomputed, and nothing is proven.
+
+    Parameters
+    ----------
+    pipeline, strategy, stages
+        As for `plan_fixed_order`.
+    empty : bool
+        Whether stages may be empty.
+    seed : int
+        The same seed gives the same cut.
+    order : FixedOrder, optional
+        The order, if it is known already; the other arguments are then ignored.
+    stop : callable, optional
+        Called often; the search ends when it returns True.
+    compiled : dict, optional
+        The compiled loops, if available: the cut is the same, but found faster.
+
+    Returns
+    -------
+    tuple of int
+        The layers of each stage. If no cut that was tried fits the memory, the one that exceeds it least; the even cut
+        if the order has more than `MOST_FOR_QUICK_CUT` operations.
+
+    Raises
+    ------
+    InputError
+        As `read_order`, or if the layers' pins allow no cut.
+    """
+    order = order or read_order(pipeline, strategy, stages=stages)
+    assert order.pipeline.layers_per_stage is not None
+    if sum(map(len, order.orders)) > MOST_FOR_QUICK_CUT:
+        return order.pipeline.layers_per_stage
+    written = write_partition(order.pipeline, order.placement, order.orders, ordered=order.ordered, empty=empty)
+    try:
+        found = quick_split(written.problem, seed=seed, over=stop, compiled=compiled)
+    except (InfeasibleSplitError, OverflowError):
+        return order.pipeline.layers_per_stage
+    return written.cut(written.problem.split_of(found.amounts))[0]
 
 
 def planned(order: FixedOrder) -> Pipeline:
@@ -111,11 +167,11 @@ def _fitting(chosen: Pipeline, placement: Placement, seconds: float) -> Pipeline
 
 
 def _of_bound(pipeline: Pipeline, placement: Placement, seconds: float, split_backward: bool) -> Counts | None:
-    from ppopt.cutting.partitions import partitions_of  # loads CP-SAT, which a replay does not need
+    from ppopt.cutting.partitions import Partitions  # loads CP-SAT, which a replay does not need
 
     until = perf_counter() + seconds
     try:
-        cuts = partitions_of(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
+        cuts = Partitions(pipeline, placement, until, split_backward=split_backward, empty=True, recompute=False)
         return None if cuts.bound(until, None) is None else cuts.take()
     except OutOfTimeError:
         return None
@@ -147,7 +203,7 @@ def cut_of_published(pipeline: Pipeline, placement: Placement, seconds: float) -
             continue
         with suppress(InputError, InfeasibleSplitError, OverflowError):
             placed, orders = make_orders(strategy, pipeline)
-            if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_OPS:
+            if placed.homes == placement.homes and sum(map(len, orders)) <= MOST_FOR_QUICK_CUT:
                 written = write_partition(pipeline, placement, orders)
                 quick = quick_split(written.problem, over=lambda: is_over(until))
                 cut, _ = written.cut(written.problem.split_of(quick.amounts))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ppopt.cutting.linear_bound import Scales, least_overhead, least_totals, scales_of
+from ppopt.cutting.least_costs import Scales, least_overhead, least_totals, scales_of
 from solver.deadline import check_time
 from solver.exact import in_ticks
 from solver.partitioning.greatest_row import Row
@@ -123,7 +123,7 @@ def rows_for_any_order(
     """
     (homes,) = placement.homes
     scales = scales_of(pipeline)
-    latency = in_ticks(pipeline.least_lag, scales.time)
+    latency, after = in_ticks(pipeline.least_lag, scales.time), in_ticks(pipeline.after, scales.time)
     least = least_overhead(pipeline, scales, split_backward=split_backward)
     overheads = {FORWARD: least.forward, TO_INPUT: least.to_input, TO_WEIGHT: least.to_weight}
     first_of_pace = [STATIC + 1 + 3 * pipeline.paces.index(pipeline.pace(device)) for device in homes]
@@ -141,7 +141,7 @@ def rows_for_any_order(
                 counts = [(part, 1) for part in (*front.outside, *back.outside)]
                 counts += [(part, placement.microbatches) for part in sorted(inside)]
                 form = [Term(part.stage, first_of_pace[part.stage] + part.attribute, count) for part, count in counts]
-                constant = sum(count * overheads[part.attribute] for part, count in counts)
+                constant = after + sum(count * overheads[part.attribute] for part, count in counts)
                 rows.append(Row(tuple(form), latency * (front.transfers + back.transfers) + constant))
     return rows
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import MOST_OPS, FixedOrder
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.order_as_partition import write_partition
+from ppopt.cutting.quick import MOST_FOR_QUICK_CUT
 from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from solver.partitioning.solve import quick_split
@@ -37,7 +38,7 @@ def saved_by_another_cut(schedule: Schedule, deadline: float) -> Fraction:
         return Fraction(0)
     if any(map(any, pipeline.recomputed_per_stage or ())) or not schedule.fits:
         return Fraction(0)
-    if sum(map(len, schedule.actions)) > MOST_OPS or perf_counter() > deadline:
+    if sum(map(len, schedule.actions)) > MOST_FOR_QUICK_CUT or perf_counter() > deadline:
         return Fraction(0)
     order = FixedOrder(schedule.strategy, pipeline, schedule.layout, schedule.actions, None, {})
     try:

@@ -25,8 +25,9 @@ from strategies.lowering.transfers import is_lowered
 from strategies.model.communication import DEFAULT_COMMUNICATORS
 from strategies.model.communicators import COMMUNICATORS
 from strategies.model.numbers import shown
-from strategies.model.pipeline import Pipeline, StageCosts
+from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
+from strategies.model.stage_costs import StageCosts
 from strategies.model.static_memory import static_memory
 from strategies.order_files.given_order import GivenOrder
 from strategies.order_files.schedule_file import Fault, ScheduleFile, Token, ops_of, read_schedule_file

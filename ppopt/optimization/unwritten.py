@@ -17,7 +17,7 @@ from solver.search.compiled import Tokens, compile_problem, tokens_from
 from solver.search.long_search import LongSearch, Stretched, UnwrittenSearch
 from solver.search.shorter_problems import begin_unwritten, run_unwritten
 from solver.search.state import Progress, Search
-from solver.search.stretching import Periodic, Runner, orders_of
+from solver.search.string_runner import Periodic, Runner, orders_of
 from strategies.language.registry import Strategy
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
-from ppopt.cutting.fixed_order import FixedOrder, work_bound
-from ppopt.cutting.partitions import partitions_of
+from ppopt.cutting.fixed_order import FixedOrder
+from ppopt.cutting.partitions import Partitions
 from ppopt.cutting.quick import cut_of_published, planned_for_search
+from ppopt.cutting.work_bound import work_bound
 from solver.deadline import OutOfTimeError
 from solver.errors import InfeasibleError, TimeTooShortError
 from strategies.model.cuts import Counts
@@ -56,7 +57,7 @@ def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, reco
     if len(order.placement.homes) > 1 or (overlaps and order.pipeline.blocks_may_save):
         return work
     with suppress(OutOfTimeError):
-        cuts = partitions_of(
+        cuts = Partitions(
             order.pipeline,
             order.placement,
             deadline,

@@ -9,9 +9,11 @@ from fractions import Fraction
 from operator import attrgetter
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, work_bound
-from ppopt.cutting.partitions import Partitions, partitions_of
+from ppopt.cutting.best_cut import plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
+from ppopt.cutting.partitions import Partitions
 from ppopt.cutting.quick import cut_of_published
+from ppopt.cutting.work_bound import work_bound
 from ppopt.optimization.optimize import optimize
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
@@ -199,7 +201,7 @@ class FreeOrder:
 
     def _cuts(self, deadline: float, *, recompute: bool) -> Partitions:
         options = self.options
-        return partitions_of(
+        return Partitions(
             self.pipeline,
             self.placement,
             deadline,
@@ -298,7 +300,9 @@ class FreeOrder:
                 self.pipeline.with_cut(cut), self.placement, split_backward=self.options.split_backward
             )
             until = min(deadline, perf_counter() + REFINING_SECONDS)
-            found = Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit)
+            found = (
+                Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit) + self.pipeline.after
+            )
             self._open.append(_Cut(cut, max(bound, found)))
 
     def _search_open(self, each: _Cut, deadline: float) -> None:
@@ -310,7 +314,9 @@ class FreeOrder:
             self._open.remove(each)
             return
         held = found.bound_held_by
-        proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
+        proven = (
+            Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit) + found.pipeline.after
+        )
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
         each.found, each.makespan = found, found.exact_makespan
         self._alternate(found, deadline)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, plan_fixed_order, read_order
+from ppopt.cutting.best_cut import plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder, read_order
 from ppopt.cutting.order_as_partition import Recompute
 from ppopt.process.time_limit import least_seconds
 from ppopt.schedules.replaying import replay_orders

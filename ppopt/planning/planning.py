@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import reduce
 from os import PathLike
 from time import perf_counter
 from typing import Any
 
-from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.order_as_partition import Recompute
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.planning.candidates import USUAL_STAGES_PER_DEVICE, Candidates, gather, label_of, name_of
@@ -23,21 +22,18 @@ from ppopt.planning.pace import CAUTION, MANY_ACTIONS, Pace, measured_pace, size
 from ppopt.planning.plans import MOST_SHOWN, Plan, Planning, Unplanned
 from ppopt.planning.race import Entry, Race
 from ppopt.planning.reasons import Alternatives, reasons
+from ppopt.planning.replayed_plans import LEAST_TO_COMPARE, MOST_TO_COMPARE, OnPhase, Replays
 from ppopt.process.garbage import collection_paused
-from ppopt.process.internal_error import InternalError, as_reason
+from ppopt.process.internal_error import as_reason
 from ppopt.process.interrupt import interrupt_noted, interrupt_put_off
 from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import MOMENT, Afterwards, least_seconds
 from ppopt.schedules.order_files import read_named
-from ppopt.schedules.replaying import replay_orders
-from ppopt.schedules.schedule import Schedule
 from solver.errors import InfeasibleError, InputError
 from solver.search.state import Progress
-from strategies.given_model.model_notes import halves_notes
 from strategies.language.registry import all_strategies
 from strategies.model.numbers import shown as name_value
 from strategies.model.pipeline import Pipeline
-from strategies.model.plausibility import doubts
 from strategies.order_files.given_order import GivenOrder, Named
 
 SHARE_OF_WRITING = 0.5
@@ -49,17 +45,11 @@ SHARE_OF_FIXED = 0.4
 SHARE_OF_REASONS = 0.05
 """Share of the time reserved for the cuts that the best plan is compared with."""
 
-LEAST_TO_COMPARE, MOST_TO_COMPARE = 0.3, 3.0
-"""Least and most seconds for that comparison."""
-
 MOST_COMPARED = 3
-"""The most cuts replayed for that comparison."""
+"""The most cuts that the best plan is compared with."""
 
 BOUNDS_OF_A_PAGE, SHARE_OF_BOUNDS = 8.0, 0.2
 """Most seconds, and largest share of the time left, for the bounds of a page's ladders."""
-
-OnPhase = Callable[[str], None]
-"""Called with a short text about the current phase."""
 
 
 def plan(
@@ -188,6 +178,7 @@ class _Planner:
         self.pace: Pace | None = None
         self.replaying = self.bounds = 0.0
         self.promised = 0.0
+        self.replays = Replays(self.options, self.recompute, self.on_phase, lambda: self.interrupted)
 
     @collection_paused()
     @single_threaded_blas()
@@ -233,7 +224,7 @@ class _Planner:
             for entry in race.entries:
                 if entry.makespan is not None:
                     try:
-                        plans.append(self._plan_of(entry))
+                        plans.append(self.replays.plan_of(entry))
                     except InputError as error:
                         cannot_run.append(Unplanned(label_of(entry.order), str(error), is_proven=False))
                     except Exception as error:
@@ -351,70 +342,10 @@ class _Planner:
         def replay() -> tuple[float]:
             began = perf_counter()
             with suppress(Exception):  # a deadlock or an internal error: reported later
-                self._replayed(order, order.pipeline)
+                self.replays.replayed(order, order.pipeline)
             return (perf_counter() - began,)
 
         return least_seconds(replay)[0] / size_of(order)
-
-    def _replayed(self, order: FixedOrder, pipeline: Pipeline) -> Schedule:
-        orders = order.orders_on(pipeline)
-        splits = order.strategy is not None and order.strategy.splits_backward
-        notes = [*doubts(pipeline), *(halves_notes(pipeline) if splits else ())]
-        return replay_orders(name_of(order), pipeline, order.placement, orders, "graph", notes=notes)
-
-    def _plan_of(self, entry: Entry) -> Plan:
-        """Replay the best cut of an order, and check its makespan against the replay."""
-        order, answer = entry.order, entry.answer
-        assert answer is not None
-        assert answer.cut is not None
-        self.on_phase(f"replaying {label_of(order)}")
-        schedule = self._replayed(order, answer.cut)
-        makespan, without_waiting = schedule.exact_makespan, schedule.unhindered_makespan
-        if answer.makespan != (makespan if without_waiting is None else without_waiting):  # a plan ignores waits
-            raise InternalError(f"{label_of(order)}: the plan takes {answer.makespan}, its replay another time")
-        plan = Plan(
-            name=name_of(order),
-            schedule=schedule,
-            bound=entry.bound,
-            status="optimal" if entry.bound == makespan else "feasible",
-            strategy=order.strategy,
-            options=order.options,
-            recomputation=self.recompute,
-            uniform_k=answer.uniform_k,
-            seconds=entry.seconds,
-            notes=() if entry.bound == makespan else answer.notes,  # the bound holds for all orders
-        )
-        if entry.bound > makespan or not schedule.fits:
-            raise InternalError(f"{label_of(order)}: the bound {entry.bound} is above {makespan}, or it does not fit")
-        if without_waiting is None or entry.bound == makespan or self.interrupted:
-            return plan
-        plain = [order.pipeline.with_cut(cut) for cut in entry.starts]
-        return reduce(self._shorter, (self._as_run(order, each) for each in (order.pipeline, *plain)), plan)
-
-    def _as_run(self, order: FixedOrder, pipeline: Pipeline | None) -> Schedule | None:
-        """Replay an order on another cut, including waits of transfers; None if it does not run."""
-        if pipeline is None:
-            return None
-        with suppress(InputError):
-            return self._replayed(order, pipeline)
-        return None
-
-    def _shorter(self, plan: Plan, other: Schedule | None) -> Plan:
-        """Return the plan, with another cut without recomputation if that fits and is shorter."""
-        if other is None or not self._is_allowed(other) or other.exact_makespan >= plan.exact_makespan:
-            return plan
-        is_proven = plan.bound == other.exact_makespan
-        return replace(
-            plan,
-            schedule=other,
-            status="optimal" if is_proven else "feasible",
-            uniform_k=None if plan.uniform_k is None else 0,
-            notes=() if is_proven else plan.notes,
-        )
-
-    def _is_allowed(self, schedule: Schedule) -> bool:
-        cut = schedule.pipeline.layers_per_stage or ()
-        return schedule.fits and (self.options.empty_stages or all(cut))
 
     @property
     def _recompute_at_most(self) -> Recompute:
@@ -466,7 +397,7 @@ class _Planner:
             best, others = plan, Alternatives()
             if place == 0 and order is not None and not plan.is_free and self._has_time_to_compare(plan, order):
                 self.on_phase("explaining")
-                best, others = self._compared(plan, order)
+                best, others = self.replays.compared(plan, order, self.ends - perf_counter())
             yield replace(best, reasons=reasons(best, others), even_makespan=_as_float(others.even))
 
     def _has_time_to_compare(self, plan: Plan, order: FixedOrder) -> bool:
@@ -474,53 +405,6 @@ class _Planner:
         others = any(limit is not None for limit in plan.pipeline.limits) + any(plan.recomputed_per_stage)
         replays = CAUTION * self.replaying * (1 + others) * size_of(order)
         return perf_counter() + replays + others * self._foreseen(order) <= self.ends + MOMENT
-
-    def _compared(self, plan: Plan, order: FixedOrder) -> tuple[Plan, Alternatives]:
-        """Find the cuts to compare a plan with: the even one, and the best ones without the limit or recomputation.
-
-        All are replayed with the waits of transfers, as the plan was. One that fits and is shorter replaces the plan.
-        """
-        pipeline = plan.pipeline
-        limited = any(limit is not None for limit in pipeline.limits) and not self.interrupted
-        recomputes = any(plan.recomputed_per_stage) and not self.interrupted
-        left = max(LEAST_TO_COMPARE, min(self.ends - perf_counter(), MOST_TO_COMPARE)) / (1 + limited + recomputes)
-        even, unlimited, plain = self._as_run(order, order.pipeline), None, None
-        costs_nothing = plain_is_infeasible = False
-        if limited:
-            free = order.without_limit()
-            found = self._quick(free, "none", left)
-            unlimited = self._as_run(free, found.cut)
-            costs_nothing = found.bound >= plan.exact_makespan
-            if unlimited is not None and unlimited.exact_makespan < plan.exact_makespan:
-                plan = self._shorter(plan, self._as_run(order, unlimited.pipeline.with_limit(pipeline.limits)))
-        if recomputes:
-            found = self._quick(order, "none", left)
-            plain, plain_is_infeasible = self._as_run(order, found.cut), found.status == "infeasible"
-            plan = self._shorter(plan, plain)
-        return plan, Alternatives(
-            even=_length(even),
-            even_fits=even is None or even.fits,
-            unlimited=_length(unlimited),
-            limit_costs_nothing=costs_nothing,
-            plain=_length(plain),
-            plain_is_infeasible=plain_is_infeasible,
-        )
-
-    def _quick(self, order: FixedOrder, recompute: Recompute, seconds: float) -> FixedPlan:
-        return plan_fixed_order(
-            order.pipeline,
-            order.label,
-            recompute=recompute,
-            empty=self.options.empty_stages,
-            time_limit=seconds,
-            seed=self.options.seed,
-            stop=lambda: self.interrupted,
-            order=order,
-        )
-
-
-def _length(schedule: Schedule | None) -> Fraction | None:
-    return None if schedule is None else schedule.exact_makespan
 
 
 def _as_float(value: Fraction | None) -> float | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from time import perf_counter
 
-from ppopt.cutting.fixed_order import FixedOrder, FixedPlan, plan_fixed_order
+from ppopt.cutting.best_cut import FixedPlan, plan_fixed_order
+from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.order_as_partition import Recompute
 from ppopt.planning.candidates import label_of
 from ppopt.planning.dependent_order import bound_of_all_orders, cuts_to_begin_with

@@ -296,10 +296,9 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
     else:
         parts.append(("activation", _amount(memory.get("activation", 1))))
-    if "held_for_weight" in memory:
-        parts.append(("held for weight", _amount(memory["held_for_weight"])))
-    if "static" in memory:
-        parts.append(("static memory", _amount(memory["static"])))
+    names = {"static": "static memory"}
+    others = [key for key in memory if key not in ("activation", "limit")]
+    parts += [(names.get(key, key.replace("_", " ")), _amount(memory[key])) for key in others]
     return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
 
 

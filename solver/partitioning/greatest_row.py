@@ -5,7 +5,7 @@ This suits few rows. For the many paths of a fixed order, see `solver.partitioni
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -171,29 +171,8 @@ class GreatestRow:
 
     def forbid(self, split: Split) -> None:
         """Exclude all splits with the same cuts, whichever items are in their second mode."""
-        self.require(dict(enumerate(self.cuts_of(split)[:-1])), None)
-
-    def cuts_of(self, split: Split) -> list[int]:
-        """Return the number of items in each bin and all earlier ones."""
-        return list(accumulate(map(sum, split.held)))
-
-    def require(self, cuts: Mapping[int, int], least: int | None) -> None:
-        """Require that the greatest row is at least ``least`` if some cuts have these places.
-
-        Parameters
-        ----------
-        cuts : mapping of int to int
-            For the bin before each cut, the number of items before the cut.
-        least : int or None
-            A bound proven by other means; None if such splits are of no use at all.
-        """
-        model = self.model
-        literals = [literal for cut, place in cuts.items() for literal in self._elsewhere(cut, place)]
-        if least is not None:
-            high = model.new_bool_var("high")
-            model.add(self.greatest >= least // self.unit).only_enforce_if(high)
-            literals.append(high)
-        model.add_bool_or(literals)
+        places = list(accumulate(map(sum, split.held)))[:-1]
+        self.model.add_bool_or([each for cut, place in enumerate(places) for each in self._elsewhere(cut, place)])
 
     def _elsewhere(self, cut: int, place: int) -> tuple[cp_model.IntVar, cp_model.IntVar]:
         """Make literals for a cut being before, or after, a place."""

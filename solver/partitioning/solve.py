@@ -12,7 +12,6 @@ import numpy as np
 from solver import jit
 from solver.deadline import is_over
 from solver.partitioning import loops
-from solver.partitioning.annealing import Annealing
 from solver.partitioning.descent import Descent, FoundSplit
 from solver.partitioning.longest_path import Replay
 from solver.partitioning.pool import Pool
@@ -31,17 +30,6 @@ SECONDS_TO_COMPILE = 15.0
 
 REPLAYS = 200
 """The most splits replayed before branch and cut begins."""
-
-
-ANNEALING_SECONDS, ANNEALING_SHARE = 12.0, 0.15
-"""If there are limits, annealing takes this many seconds, or this share of the time if that is less."""
-
-NEAR_LIMIT = 0.9
-"""Annealing is used if the split uses more than this share of some limit."""
-
-STALE_ROUNDS, CHAINS = 6, 10
-"""Failed rounds before annealing restarts from another descent (each temperature was used twice, each price at least
-once), and failed restarts before it ends."""
 
 
 @dataclass(frozen=True)
@@ -148,41 +136,6 @@ def _fitting(problem: PartitionProblem, splits: Sequence[Split]) -> Iterator[Num
                 yield amounts
 
 
-def _limits_bind(problem: PartitionProblem, found: FoundSplit) -> bool:
-    """Return whether a split comes near a limit."""
-    return bool((problem.limit_rows @ found.amounts > NEAR_LIMIT * problem.limit_values).any())
-
-
-def _annealed(
-    annealing: Annealing,
-    start: FoundSplit,
-    another: Callable[[int], FoundSplit],
-    deadline: float | None,
-    take: Callable[[FoundSplit], None],
-    over: Callable[[], bool],
-) -> None:
-    """Anneal from a split, each round from the best so far; when that stops improving, from another descent."""
-    until = perf_counter() + ANNEALING_SECONDS
-    if deadline is not None:
-        until = min(until, perf_counter() + (deadline - perf_counter()) * ANNEALING_SHARE)
-    best, settled, chains = start, 0, 0
-    while settled < CHAINS:
-        here, stale = another(chains) if chains else start, 0
-        chains += 1
-        if here.rank < best.rank:
-            best, settled = here, -1
-            take(here)
-        while stale < STALE_ROUNDS:
-            if is_over(until) or over():
-                return
-            found = annealing.round(here, here.length if here.excess == 0 else None, deadline=until)
-            here, stale = (here, stale + 1) if found is None else (found, 0)
-            if here.rank < best.rank:
-                best, settled = here, -1
-                take(here)
-        settled += 1
-
-
 def best_split(
     problem: PartitionProblem,
     *,
@@ -255,15 +208,6 @@ def best_split(
     if over():
         split, length = (None, None) if best is None else (problem.split_of(best.amounts), best.length)
         return Answer(split, length, 0, complete=False, paths=pool.count)
-    near: Callable[[Numbers, int | None], FoundSplit | None] | None = None
-    if replay.compiled is not None and problem.first_in_mode is None and _limits_bind(problem, best or first):
-        annealing = Annealing(problem, replay, pool, seed)
-        near = annealing.near
-
-        def another(number: int) -> FoundSplit:
-            return _descended(problem, replay, pool, seed + number, REPLAYS, over)
-
-        _annealed(annealing, best or first, another, deadline, take, over)
     tree = Tree(
         problem,
         replay,
@@ -273,7 +217,6 @@ def best_split(
         deadline=deadline,
         on_solution=take,
         on_bound=on_bound,
-        near=near,
         stop=stop,
         most_nodes=most_nodes,
     )

@@ -13,7 +13,6 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from time import perf_counter
 
 import numpy as np
 
@@ -42,9 +41,6 @@ LEAST_GAIN = 2e-4
 
 ROWS_A_ROUND = 20
 """The most known paths, violated by a point, that are added at a time."""
-
-NEAR_SHARE = 0.15
-"""Largest share of the time for finding better splits near rounded points."""
 
 
 @dataclass(order=True)
@@ -77,8 +73,6 @@ class Tree:
         ``on_solution(found)`` is called for each better split.
     on_bound : callable or None
         ``on_bound(bound)`` is called whenever the bound of all splits rises.
-    near : callable or None
-        ``near(amounts, best)`` looks for a split near a rounded point that is shorter than the best; it may take long.
     stop : callable or None
         Called at every node; the search ends when it returns True.
     most_nodes : int or None
@@ -96,16 +90,13 @@ class Tree:
         deadline: float | None = None,
         on_solution: Callable[[FoundSplit], None] | None = None,
         on_bound: Callable[[int], None] | None = None,
-        near: Callable[[Numbers, int | None], FoundSplit | None] | None = None,
         stop: Callable[[], bool] | None = None,
         most_nodes: int | None = None,
     ) -> None:
         self.most_nodes = most_nodes
         self.problem, self.replay, self.pool, self.best = problem, replay, pool, best
         self.deadline, self.on_solution, self.on_bound, self.stop = deadline, on_solution, on_bound, stop
-        self.cutoff, self.near = cutoff, near
-        self.near_seconds = 0.0
-        self.began = perf_counter()
+        self.cutoff = cutoff
         self.bound = 0
         self.nodes = 0
         self.branching = Branching(problem, lambda node: self._bounded(node, 0, TRIAL_ROUNDS), lambda: self.reach)
@@ -327,12 +318,6 @@ class Tree:
             path = self.replay.longest(amounts)
             self.pool.add(path)
             self._take(FoundSplit(path.length, 0.0, amounts))
-        if self.near is not None and self.near_seconds < NEAR_SHARE * (perf_counter() - self.began):
-            started = perf_counter()
-            found = self.near(amounts, self.target + self.problem.step if self.target < 1 << 60 else None)
-            self.near_seconds += perf_counter() - started
-            if found is not None:
-                self._take(found)
 
     def _take(self, found: FoundSplit) -> None:
         """Keep a split if it is better than all before."""

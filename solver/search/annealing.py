@@ -2,7 +2,8 @@
 
 Everything is indexed by whole numbers, and nothing is allocated. The rows of all devices are concatenated in flat
 lists; the row of device d begins at ``row[d]``. The functions in `FUNCTIONS` may use each other, the two named tuples
-and numbers, and nothing else.
+and numbers, and nothing else. They are one file, however long: one move runs through all of them, and numba compiles
+them as one unit in which each uses those before it.
 """
 
 from __future__ import annotations

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from solver import jit
 from solver.partitioning import loops
-from solver.partitioning.annealing import Annealing
-from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
-from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Limit, PartitionProblem, Run, Split, Term
 from solver.problem import Hold, Key, Precedence, Problem, Task
 from solver.search.compiled import compile_problem
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
-from solver.search.stretching import Runner
+from solver.search.string_runner import Runner
 
 
 def compile_all() -> None:
@@ -39,18 +36,14 @@ def compile_search() -> None:
 
 
 def compile_partitioning() -> None:
-    """Anneal a split of a few items once."""
+    """Replay a split of a few items once."""
     forms = tuple(((Term(place, 0, 1),),) for place in range(3))
     limits = tuple(Limit((Term(place, 1, 1),), 3) for place in range(3))
     waits = [(), ((0, 1),), ((1, 1),)]
     problem = PartitionProblem(3, (Run(6, 0, 2, ((1, 1), (2, 0))),), forms, range(3), waits, limits)
-    replay, pool = Replay(problem, jit.jitted(loops, may_compile=True)), Pool(len(problem.columns))
-    if replay.compiled is None:  # numba is missing
-        return
+    replay = Replay(problem, jit.jitted(loops, may_compile=True))
     amounts = problem.amounts_of(Split(((2,), (2,), (2,)), ((0,), (0,), (0,))))
-    path = replay.longest(amounts)
-    pool.add(path)
-    Annealing(problem, replay, pool, 0).round(FoundSplit(path.length, 0.0, amounts), None, deadline=None)
+    replay.longest(amounts)
 
 
 if __name__ == "__main__":

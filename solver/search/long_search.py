@@ -21,14 +21,14 @@ from solver.search.compiled import CompiledProblem, Tokens, compile_problem, tok
 from solver.search.greedy import greedy_tokens
 from solver.search.local_search import LocalSearch
 from solver.search.state import Progress, Search
-from solver.search.stretching import (
+from solver.search.stretching import periods
+from solver.search.string_runner import (
     Periodic,
     Runner,
     Timed,
     Whole,
     is_a_lattice,
     orders_of,
-    periods,
 )
 
 SHORTEST = 8

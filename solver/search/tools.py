@@ -32,7 +32,7 @@ SMALL = 150
 """Up to this many tasks, CP-SAT has its turn first: it tries everything."""
 
 LARGEST_FOR_CPSAT = 2_000
-"""Above this many tasks, CP-SAT has no turn: what it gained is within noise (docs/development/ablation.md)."""
+"""Above this many tasks, CP-SAT has no turn: what it gained is within noise."""
 
 ToolName: TypeAlias = Literal["local search", "cp-sat", "short problems"]
 """What works on a search: all look for schedules, CP-SAT for bounds, too."""

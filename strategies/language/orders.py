@@ -10,7 +10,8 @@ from strategies.language.counting import count_microbatches
 from strategies.language.registry import Strategy, find_strategy
 from strategies.model.actions import OpNames, PipelineAction
 from strategies.model.numbers import in_one_line, read_count, shown
-from strategies.model.pipeline import MOST_OPS, Pipeline
+from strategies.model.pipeline import Pipeline
+from strategies.model.pipeline_fields import MOST_OPS
 from strategies.model.placements import Placement, make_placement
 
 

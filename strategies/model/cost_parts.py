@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from strategies.model.cuts import counts_by_kind
 from strategies.model.layers import LayerKind
-from strategies.model.pipeline import Pipeline, StageCosts
+from strategies.model.pipeline import Pipeline
+from strategies.model.stage_costs import StageCosts
 
 FORWARD, INPUT, WEIGHT = "forward", "backward_input", "backward_weight"
 BLOCK = "overlapped_forward_backward"

@@ -1,185 +1,39 @@
-"""The pipeline: devices, stages, microbatches, and the time and memory of each stage."""
+"""The pipeline: devices, stages, microbatches, the costs of each stage on its device, and other cuts of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self
 
-from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic import ValidationError
 
-from solver.counted import counted
 from solver.errors import InputError
-from strategies.model.actions import KINDS
-from strategies.model.backward_halves import refuse_contradiction, split_backward
-from strategies.model.communication import (
-    COMMUNICATING,
-    LOWERINGS,
-    NO_HOP,
-    P2P,
-    WAITING,
-    Communication,
-    Hop,
-    Waiting,
-    read_choice,
-    waiting_in,
-)
-from strategies.model.communicators import COMMUNICATORS
+from solver.problem import Block
+from strategies.model.actions import KINDS, PipelineAction
+from strategies.model.communication import NO_HOP, WAITING, Hop, Waiting
 from strategies.model.configuration import read_configuration, split_strategy
 from strategies.model.cuts import (
-    ByKind,
-    Counts,
-    check_cut,
     even_cut,
-    read_layers_per_stage,
-    read_recomputed_per_stage,
-    resolve_recomputed,
-    stage_costs,
     written_recomputed,
 )
-from strategies.model.layers import Layers
 from strategies.model.numbers import (
     PerStage,
     in_one_line,
-    read_amount,
     read_count,
-    read_duration,
-    read_each,
-    read_share,
-    read_unit,
 )
-from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
-from strategies.model.part import Part, WrongKeyError, plain_values
+from strategies.model.part import plain_values
+from strategies.model.pipeline_fields import PipelineFields, refuse_too_large
 from strategies.model.pipeline_text import describe_costs, describe_sizes
+from strategies.model.stage_costs import Memory, StageCosts, Times, costs_of_stage, entry, spread
 from strategies.model.validation_messages import describe
 
-MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
-"""Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
 
-Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
-Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
-Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
-StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
-StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
-LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
-RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
-UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
-DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
-
-
-class Times(Part):
-    """The durations of operations, in any one unit of time: one number for all stages, or one each.
-
-    Attributes
-    ----------
-    forward : number, list or mapping
-        F of each stage.
-    backward : number, list or mapping
-        B of each stage; if absent, the sum of its two halves.
-    backward_input, backward_weight : number, list or mapping
-        I and W of each stage; if one is absent, it is the rest of B; if both are, half of B each.
-    overlapped_forward_backward : number, list or mapping
-        Any overlapped block whose forward is on that stage; if absent, see `Pipeline.overlap`.
-    """
-
-    forward: StageDurations
-    backward: StageDurations | None = None
-    backward_input: StageDurations | None = None
-    backward_weight: StageDurations | None = None
-    overlapped_forward_backward: StageDurations | None = None
-
-    @model_validator(mode="after")
-    def _backward_is_known(self) -> Self:
-        halves = (self.backward_input, self.backward_weight)
-        if self.backward is None and None in halves:
-            raise ValueError("backward is missing: give it, or both backward_input and backward_weight")
-        return self
-
-
-class Memory(Part):
-    """Memory, in any one unit: kept by a stage for each microbatch, kept by it at all times, and available on a device.
-
-    Attributes
-    ----------
-    activation : number, list or mapping
-        Taken when F starts, for each stage.
-    held_for_weight : number, list or mapping or None
-        The part of it that I leaves to W; if absent, all of it.
-    static : number, list or mapping or None
-        Kept by each stage at all times: weights, gradients, optimizer state; if absent, it is not counted.
-    limit : number, list or mapping or None
-        The memory of a device; if absent, memory is not limited.
-    """
-
-    activation: StageAmounts = Fraction(1)
-    held_for_weight: StageAmounts | None = None
-    static: StageAmounts | None = None
-    limit: DeviceAmounts | None = None
-
-
-class StageCosts(NamedTuple):
-    """The exact costs of one stage."""
-
-    forward: Fraction
-    backward: Fraction
-    backward_input: Fraction
-    backward_weight: Fraction
-    overlapped: Fraction | None
-    activation: Fraction
-    held_for_weight: Fraction
-    static: Fraction = Fraction(0)
-
-    def slowed(self, factor: Fraction) -> StageCosts:
-        """Return the costs on a device that takes ``factor`` times as long for everything it computes."""
-        return self if factor == 1 else self._with_times([factor * each for each in self._times])
-
-    def with_overhead(self, overhead: Overhead) -> StageCosts:
-        """Return the costs with the overhead before each operation; a block has its forward's."""
-        kinds = (*overhead.each, overhead.forward)
-        return self._with_times([each + more for each, more in zip(self._times, kinds, strict=True)])
-
-    @property
-    def _times(self) -> tuple[Fraction, ...]:
-        return (*self.durations, Fraction(0) if self.overlapped is None else self.overlapped)
-
-    def _with_times(self, times: Sequence[Fraction]) -> StageCosts:
-        forward, backward, to_input, to_weight, block = times
-        return self._replace(
-            forward=forward,
-            backward=backward,
-            backward_input=to_input,
-            backward_weight=to_weight,
-            overlapped=None if self.overlapped is None else block,
-        )
-
-    @property
-    def durations(self) -> tuple[Fraction, ...]:
-        """The durations of operations outside blocks."""
-        return self.forward, self.backward, self.backward_input, self.backward_weight
-
-    @property
-    def amounts(self) -> tuple[Fraction, ...]:
-        """The amounts of memory."""
-        return self.activation, self.held_for_weight, self.static
-
-    @property
-    def changes(self) -> dict[str, Fraction]:
-        """By how much each kind of operation changes the memory: F takes at its start, backwards return at the end."""
-        activation, held = self.activation, self.held_for_weight
-        return {"F": activation, "B": -activation, "I": held - activation, "W": -held}
-
-    def least_backward(self, split_backward: bool) -> Fraction:
-        """Return the shortest time of a backward, which may run as I and W if ``split_backward``."""
-        return min(self.backward, self.backward_input + self.backward_weight) if split_backward else self.backward
-
-
-_UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
-
-
-class Pipeline(Part):
+class Pipeline(PipelineFields):
     """A model cut into stages, on devices, with microbatches.
 
     Numbers are kept exactly (`fractions.Fraction`): 0.1 means one tenth.
@@ -229,26 +83,6 @@ class Pipeline(Part):
         The memory that is kept, and the limit.
     """
 
-    devices: Count
-    stages: Count | None = None
-    microbatches: Count
-    unit: UnitOfTime | None = None
-    layers: Layers | None = None
-    layers_per_stage: LayersPerStage | None = None
-    recomputed_per_stage: RecomputedPerStage | None = None
-    times: Times = Field(default_factory=lambda: Times.model_validate(_UNIT_TIMES))
-    p2p_latency: Latency = Fraction(0)
-    communication: Communication | None = None
-    framework: Annotated[str, PlainValidator(read_choice(COMMUNICATING))] | None = None
-    p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
-    communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
-    lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
-    overlap: Share | None = None
-    overhead: Overhead | None = None
-    slowdown: Annotated[Slowdown, PlainValidator(read_slowdown)] | None = None
-    step: Step | None = None
-    memory: Memory = Memory()
-
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Pipeline:
         """Read a pipeline from a mapping as in a configuration file, in ppopt's words or PP-Emulation's.
@@ -281,108 +115,6 @@ class Pipeline(Part):
             return cls.from_mapping(mapping)
         except InputError as error:
             raise InputError("\n".join(f"{in_one_line(path)}: {line}" for line in str(error).split("\n"))) from None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _layers_have_their_own_costs(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            _refuse_twofold_costs(values)
-        return values
-
-    @model_validator(mode="after")
-    def _numbers_agree(self) -> Self:
-        if self.layers is not None:
-            self._lay_out(self.layers)
-        _refuse_too_large(self.devices, self.stages or self.devices, self.microbatches)
-        lengths = {key: len(value) for key, value in self._per_stage_values() if isinstance(value, tuple)}
-        stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
-        for key, length in lengths.items():
-            if self.stages is None and length % self.devices:
-                raise ValueError(
-                    f"{key}: must have one entry for each stage, {self.devices} or a multiple of it; "
-                    f"found {counted(length, 'entry')}"
-                )
-            if length != stages:
-                raise ValueError(
-                    f"{key}: must have one entry for each of the {counted(stages or 0, 'stage')}; "
-                    f"found {counted(length, 'entry')}"
-                )
-        limit = self.memory.limit
-        if isinstance(limit, tuple) and len(limit) != self.devices:
-            raise ValueError(
-                f"memory.limit: must have one entry for each of the {counted(self.devices, 'device')}; "
-                f"found {counted(len(limit), 'entry')}"
-            )
-        if stages is not None:
-            object.__setattr__(self, "stages", stages)  # known from the lists
-        self._settle_slowdown()
-        self._refuse_contradictions()
-        if self.framework is not None:
-            self._follow(self.framework)
-        self._check_communication()
-        return self
-
-    def _follow(self, framework: str) -> None:
-        """Set what transfers wait for as in a framework.
-
-        Raises
-        ------
-        WrongKeyError
-            If a key is given that says otherwise.
-        """
-        for key, known in waiting_in(framework, self.devices)._asdict().items():
-            given = getattr(self, key)
-            if given not in (None, known):
-                means = f"means {key}: {known}" if known else f"has no {key} to choose"
-                raise WrongKeyError(
-                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
-                )
-            object.__setattr__(self, key, known)
-
-    def _settle_slowdown(self) -> None:
-        """Fill in the devices that are not slowed down."""
-        given = self.slowdown
-        if given is None:
-            return
-        if len(given) > self.devices or (given.is_list and len(given) < self.devices):
-            found = counted(len(given), "entry") if given.is_list else f"device {len(given) - 1}"
-            raise WrongKeyError(
-                "slowdown",
-                f"must be a list with one entry for each of the {counted(self.devices, 'device')}, or a mapping from "
-                f"some of them (0 to {self.devices - 1}) to factors; found {found}",
-            )
-        factors = Slowdown([*given, *[Fraction(1)] * (self.devices - len(given))])
-        object.__setattr__(self, "slowdown", factors if max(factors) > 1 else None)
-
-    def _check_communication(self) -> None:
-        """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
-        for key in ("communicators", "lowering"):
-            if getattr(self, key) is not None and self.p2p != "rendezvous":
-                raise WrongKeyError(key, f"applies to p2p: rendezvous; found p2p: {self.p2p or 'async'}")
-        given = self.communication
-        if given is None:
-            return
-        if self.p2p_latency:
-            raise WrongKeyError(
-                "p2p_latency",
-                f"is short for communication.latency, which is there as well; found {float(self.p2p_latency):g}; leave "
-                "one of the two out",
-            )
-        if given.devices_per_node is not None and self.devices % given.devices_per_node:
-            raise WrongKeyError(
-                "communication.devices_per_node",
-                f"must divide the {counted(self.devices, 'device')}; found {given.devices_per_node}",
-            )
-        for key, values in given.lists():
-            if self.stages is None or self.is_open_cut:
-                what = "layers_per_stage" if self.is_open_cut else "stages"
-                raise WrongKeyError(f"communication.{key}", f"has one entry a boundary, so it needs {what}")
-            if len(values) != self.stages - 1:
-                raise WrongKeyError(
-                    f"communication.{key}",
-                    f"must have one entry for each of the {counted(self.stages - 1, 'boundary')} between "
-                    f"{counted(self.stages, 'stage')}; found {counted(len(values), 'entry')}",
-                )
 
     def hop(self, boundary: int, source: int, destination: int, kind: str = "F") -> Hop:
         """Return the hop of a result from one device to another; within one device it takes no time.
@@ -434,79 +166,6 @@ class Pipeline(Part):
         for pair in {(0, self.devices - 1), (0, min(1, self.devices - 1))}:
             yield from (self.hop(each, *pair, kind).lag for each in boundaries for kind in "FB")
 
-    @property
-    def semantics(self) -> str:
-        """The value of ``p2p``, with the default filled in."""
-        return self.p2p or "async"
-
-    def _lay_out(self, layers: Layers) -> None:
-        """Compute the times and the memory of each stage from its layers."""
-        limit = self.memory.limit
-        if limit is not None:
-            limits = limit if isinstance(limit, tuple) else (limit,) * self.devices
-            if None not in limits:
-                _refuse_limit_below_static(layers, limits)
-        if self.layers_per_stage is None:
-            if self.stages is not None:
-                if self.stages % self.devices:
-                    raise ValueError(
-                        f"stages: must be {self.devices}, one for each device, or a multiple of it; found {self.stages}"
-                    )
-                layers.stage_windows(self.stages)
-            return
-        stages = len(self.layers_per_stage)
-        if self.stages is not None and self.stages != stages:
-            raise ValueError(
-                f"layers_per_stage: must have one entry for each of the {counted(self.stages, 'stage')}; "
-                f"found {counted(stages, 'entry')}"
-            )
-        if stages % self.devices:
-            raise ValueError(
-                f"layers_per_stage: must have one entry for each stage, {self.devices} or a multiple of it; "
-                f"found {stages} entries"
-            )
-        check_cut(layers, self.layers_per_stage)
-        recomputed = None
-        if self.recomputed_per_stage is not None:
-            recomputed = resolve_recomputed(layers, self.layers_per_stage, self.recomputed_per_stage)
-        columns = zip(*stage_costs(layers, self.layers_per_stage, recomputed), strict=True)
-        forward, backward, to_input, to_weight, activation, held, static = columns
-        # bypasses the validation of user input: the costs of an empty stage are 0
-        times = Times.model_construct(
-            forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
-        )
-        memory = Memory.model_construct(
-            activation=activation, held_for_weight=held, static=static, limit=self.memory.limit
-        )
-        derived = {"stages": stages, "recomputed_per_stage": recomputed, "times": times, "memory": memory}
-        for key, value in derived.items():
-            object.__setattr__(self, key, value)
-
-    def _per_stage_values(self) -> Iterator[tuple[str, PerStage | None]]:
-        for part in ("times", "memory"):
-            model = getattr(self, part)
-            yield from ((f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key != "limit")
-
-    def _refuse_contradictions(self) -> None:
-        if self.overlap is not None and self.times.overlapped_forward_backward is not None:
-            raise ValueError(
-                f"overlap: contradicts times.overlapped_forward_backward, which says how long blocks last, too; found "
-                f"{float(self.overlap):g} beside it; leave one of the two out"
-            )
-        for stage in range(self.stages or 1):
-            given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
-            held, activation = given["memory.held_for_weight"], given["memory.activation"]
-            if held is not None and activation is not None and held > activation:
-                raise ValueError(
-                    f"memory.held_for_weight: must be at most the activation {float(activation):g}; "
-                    f"found {float(held):g} on stage {stage}"
-                )
-            halves = (given["times.backward_input"], given["times.backward_weight"])
-            try:
-                refuse_contradiction(given["times.backward"], *halves, where=f" on stage {stage}")
-            except WrongKeyError as error:
-                raise WrongKeyError(f"times.{error.key}", str(error)) from None
-
     @cached_property
     def costs(self) -> tuple[StageCosts, ...]:
         """The costs of each stage on a device that is not slowed down: its work, and the overhead of each operation.
@@ -551,28 +210,7 @@ class Pipeline(Part):
             raise InputError("stages: is missing; the schedule decides it, or give it")
         if self.is_open_cut:
             raise InputError("layers_per_stage: is missing; give it, or cut the layers evenly")
-        return tuple(self._costs_of(stage) for stage in range(self.stages))
-
-    def _costs_of(self, stage: int) -> StageCosts:
-        given = {key: _entry(value, stage) for key, value in self._per_stage_values()}
-        forward, activation = given["times.forward"], given["memory.activation"]
-        assert forward is not None
-        assert activation is not None
-        backward, to_input, to_weight = split_backward(
-            given["times.backward"], given["times.backward_input"], given["times.backward_weight"]
-        )
-        overlapped, held = given["times.overlapped_forward_backward"], given["memory.held_for_weight"]
-        static = given["memory.static"]
-        return StageCosts(
-            forward=forward,
-            backward=backward,
-            backward_input=to_input,
-            backward_weight=to_weight,
-            overlapped=overlapped,
-            activation=activation,
-            held_for_weight=activation if held is None else held,
-            static=Fraction(0) if static is None else static,
-        )
+        return tuple(costs_of_stage(self.times, self.memory, stage) for stage in range(self.stages))
 
     def block_duration(self, forward_stage: int, backward_stage: int, device: int | None = None) -> Fraction:
         """Return the duration of an overlapped block.
@@ -607,15 +245,18 @@ class Pipeline(Part):
         each = (Fraction(0),) * len(KINDS) if self.overhead is None else self.overhead.each
         return dict(zip(KINDS, each, strict=True))
 
+    def overhead_of(self, order: Iterable[PipelineAction]) -> Fraction:
+        """Add up the overhead of a device's actions; a block has its forward's."""
+        each = self.overheads
+        if not any(each.values()):
+            return Fraction(0)
+        counts = Counter("F" if isinstance(action, Block) else action.kind for action in order)
+        return sum((count * each[kind] for kind, count in counts.items()), Fraction(0))
+
     @property
     def blocks_may_save(self) -> bool:
         """Whether a block may be shorter than its halves: by overlap, or by the overhead of its backward."""
         return bool(self.overlap) or self.times.overlapped_forward_backward is not None or any(self.overheads.values())
-
-    @property
-    def is_open_cut(self) -> bool:
-        """Whether the model is given as layers that are not yet assigned to stages."""
-        return self.layers is not None and self.layers_per_stage is None
 
     @property
     def halves_are_assumed(self) -> bool:
@@ -638,7 +279,7 @@ class Pipeline(Part):
     @property
     def limits(self) -> tuple[Fraction | None, ...]:
         """The memory limit of each device; None if it has none."""
-        return tuple(_entry(self.memory.limit, device) for device in range(self.devices))
+        return tuple(entry(self.memory.limit, device) for device in range(self.devices))
 
     @property
     def ideal(self) -> Fraction:
@@ -700,7 +341,7 @@ class Pipeline(Part):
         if self.layers is None:
             raise InputError("cut: needs layers, and this pipeline gives the times of its stages")
         try:
-            _refuse_too_large(self.devices, stages, self.microbatches)
+            refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
         return self.with_cut(even_cut(self.layers, stages, empty=empty))
@@ -771,11 +412,11 @@ class Pipeline(Part):
         if self.layers is not None:
             return self.with_even_cut(stages)
         try:
-            _refuse_too_large(self.devices, stages, self.microbatches)
+            refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
         given = {key: [getattr(cost, key) for cost in self.work] for key in StageCosts._fields}
-        columns = {key: _recut(values, stages) for key, values in given.items() if None not in values}
+        columns = {key: spread(values, stages) for key, values in given.items() if None not in values}
         if "overlapped" in columns:
             columns["overlapped_forward_backward"] = columns.pop("overlapped")
         kept: dict[str, Any] = {key: columns[key] for key in ("activation", "held_for_weight", "static")}
@@ -842,72 +483,3 @@ def _stage_count(stages: object) -> int:
         return read_count(stages)
     except ValueError as error:
         raise InputError(f"stages: {error}") from None
-
-
-def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
-    """Refuse layers together with costs of stages, and cuts without layers."""
-    if values.get("layers") is None:
-        for key in ("layers_per_stage", "recomputed_per_stage"):
-            if values.get(key) is not None:
-                raise ValueError(f"{key}: needs layers")
-        return
-    if "times" in values:
-        raise ValueError("times: cannot be given beside layers, which have their own")
-    memory = values.get("memory")
-    given = memory.model_fields_set if isinstance(memory, Memory) else memory if isinstance(memory, Mapping) else ()
-    for key in ("activation", "held_for_weight", "static"):
-        if key in given:
-            raise ValueError(f"memory.{key}: cannot be given beside layers, which have their own")
-    if values.get("recomputed_per_stage") is not None and values.get("layers_per_stage") is None:
-        raise ValueError("recomputed_per_stage: needs layers_per_stage")
-
-
-def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> None:
-    """Refuse limits that are too small for the static memory alone, whatever the cut."""
-    largest = max(layers.kinds, key=lambda kind: kind.glue * kind.static)
-    if largest.glue * largest.static > max(limits):
-        together = f"{largest.glue} layers of {largest.name}" if largest.glue > 1 else f"one layer of {largest.name}"
-        raise ValueError(
-            f"memory.limit: must hold the static memory, {float(largest.glue * largest.static):.10g} for {together}; "
-            f"found {float(max(limits)):.10g}"
-        )
-    static = layers.sum_of_costs.static
-    if static > sum(limits):
-        raise ValueError(
-            f"memory.limit: must hold the static memory of all layers, {float(static):.10g}; "
-            f"found {float(sum(limits)):.10g} on all devices together"
-        )
-
-
-def _refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
-    ops = 2 * stages * microbatches
-    if ops > MOST_SEARCHED or devices > MOST_SEARCHED:
-        raise ValueError(
-            f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
-            f"at most {MOST_SEARCHED:,} are taken"
-        )
-
-
-def _entry(value: PerStage | None, place: int) -> Fraction | None:
-    return value[place] if isinstance(value, tuple) else value
-
-
-def _recut(values: Sequence[Fraction], stages: int) -> tuple[Fraction, ...]:
-    """Spread each value evenly over its equal part of the model, and sum over the new equal parts."""
-    old = len(values)
-    gathered = [Fraction(0)] * stages
-    for new in range(stages):
-        for place in range(new * old // stages, -(-(new + 1) * old // stages)):
-            first, last = max(new * old, place * stages), min((new + 1) * old, (place + 1) * stages)
-            gathered[new] += values[place] * Fraction(last - first, stages)
-    return tuple(gathered)
-
-
-def _approximately(count: int) -> str:
-    return (
-        f"{count:,}"
-        if count < 10**18
-        else f"10^{len(str(count)[:4000]) - 1}"
-        if count < 10**4000
-        else "more than 10^4000"
-    )

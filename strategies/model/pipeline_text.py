@@ -48,13 +48,10 @@ def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Frac
 
 
 def _memory(memory: Costs) -> Iterator[str]:
-    activation, held, static, limit = (memory[key] for key in ("activation", "held_for_weight", "static", "limit"))
-    if activation is not None:
-        yield f"activation {_amount(activation)}"
-    if held is not None:
-        yield f"held for weight {_amount(held)}"
-    if static is not None:
-        yield f"static {_amount(static)}"
+    for key, value in memory.items():
+        if key != "limit" and value is not None:
+            yield f"{key.replace('_', ' ')} {_amount(value)}"
+    limit = memory["limit"]
     yield "no limit" if limit is None else f"limit {_amount(limit)}"
 
 

@@ -16,7 +16,7 @@ from solver.errors import InputError
 from solver.problem import Block
 from strategies.model.actions import KINDS, Op, PipelineAction, parse_action
 from strategies.model.numbers import in_one_line, shown
-from strategies.model.pipeline import MOST_OPS
+from strategies.model.pipeline_fields import MOST_OPS
 from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 100_000_000

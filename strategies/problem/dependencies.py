@@ -15,8 +15,9 @@ from solver.exact import common_scale, in_ticks
 from solver.numbered import CodedOrders, Exact, HoldList, MoveTable, Numbers, PrecedenceList, TaskTable, integers
 from solver.problem import Orders, Problem
 from strategies.model.actions import KINDS, Op, OpNames
-from strategies.model.pipeline import Pipeline, StageCosts
+from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
+from strategies.model.stage_costs import StageCosts
 from strategies.model.static_memory import static_memory
 from strategies.problem.fusing import Halves, PairDurations, block_scale
 

@@ -1,4 +1,4 @@
-"""One browser for each module, a fresh window for each test."""
+"""One browser for each module, whose windows are shared by the tests; each test loads its pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reports.browser import Opener, launched, opener
+from tests.reports.browser import Opener, Windows, launched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -18,6 +18,11 @@ def browser() -> Iterator[Browser]:
     yield from launched()
 
 
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Windows:
+    return Windows(browser)
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Opener]:
-    yield from opener(browser)
+def open_page(windows: Windows) -> Iterator[Opener]:
+    yield from windows.opener()

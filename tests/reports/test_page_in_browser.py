@@ -19,7 +19,7 @@ from reports.charts.timelines import MEMORY_COLOUR
 from reports.critical_path import critical_path
 from reports.idle import Wait, explain_idle
 from tests.evaluated import pipeline
-from tests.reports.browser import Opener, Plot, Sheet, page_of
+from tests.reports.browser import Opener, Plot, Sheet, Windows, page_of
 
 STRATEGIES = ["1f1b", "zb-h1", "dualpipe", "gpipe", "1f1b-overlap"]
 TWIN = "a twin of zb-h1"
@@ -36,7 +36,7 @@ def published(*strategies: str, **more: Any) -> Comparison:
 def comparison() -> Comparison:
     """Schedules of every kind: published and found, blocks and full backwards, over the limit, and two equal ones."""
     costs = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 6})
-    made = ppopt.compare(costs, STRATEGIES, time_limit=0.5, placement="linear")
+    made = ppopt.compare(costs, STRATEGIES, time_limit=60, placement="linear")  # it is proven in a moment
     place = next(at for at, each in enumerate(made.schedules) if each.strategy == "zb-h1")
     twin = replace(made.schedules[place], strategy=TWIN)
     schedules = (*made.schedules[: place + 1], twin, *made.schedules[place + 1 :])
@@ -56,6 +56,13 @@ def path(folder: Path, comparison: Comparison) -> Path:
 @pytest.fixture
 def sheet(open_page: Opener, path: Path) -> Sheet:
     return open_page(path)
+
+
+@pytest.fixture(scope="module")
+def still(windows: Windows, path: Path) -> Iterator[Sheet]:
+    """Open a page once for all tests that only look at it or point at it."""
+    for open_page in windows.opener():
+        yield open_page(path)
 
 
 def key_of(comparison: Comparison, strategy: str) -> str:
@@ -93,39 +100,39 @@ def ctrl_wheel(sheet: Sheet, key: str, turns: int = -300) -> None:
 # ---- drawn, without a network
 
 
-def test_every_chart_is_drawn(sheet: Sheet, comparison: Comparison) -> None:
+def test_every_chart_is_drawn(still: Sheet, comparison: Comparison) -> None:
     kinds = ["bubbles", "memory", "ladder", "idle", "devices", "effects"]
     timelines = [f"timeline-0-{place}" for place in range(len(comparison.schedules))]
-    assert sheet.charts == [*(f"{kind}-0" for kind in kinds), *timelines]
-    assert_drawn(sheet)
+    assert still.charts == [*(f"{kind}-0" for kind in kinds), *timelines]
+    assert_drawn(still)
 
 
-def test_charts_show_the_colours_of_their_marks(sheet: Sheet, comparison: Comparison) -> None:
+def test_charts_show_the_colours_of_their_marks(still: Sheet, comparison: Comparison) -> None:
     causes = [palette.CAUSES[cause] for cause in ("filling", "data", "order", "draining")]
     steps = [palette.STEPS[step] for step in ("filling_and_draining", "latency", "order")]
     states = [palette.PUBLISHED, palette.SEARCHED]
     marks = {"bubbles": states, "memory": [*states, palette.OVER_LIMIT], "ladder": steps, "idle": causes}
     for name, expected in (marks | {"devices": causes[:2]}).items():
-        colours = sheet.colours(f"{name}-0")
+        colours = still.colours(f"{name}-0")
         for colour in expected:
             assert colours.get(colour, 0) > 40, (name, colour)
 
 
-def test_timelines_show_the_colours_of_what_runs(sheet: Sheet, comparison: Comparison) -> None:
+def test_timelines_show_the_colours_of_what_runs(still: Sheet, comparison: Comparison) -> None:
     for key, schedule in timelines(comparison):
-        colours = sheet.colours(key)
+        colours = still.colours(key)
         for kind in schedule.timeline.op.unique():
             assert colours.get(palette.KINDS[kind], 0) > 100, (key, kind)
 
 
-def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(sheet: Sheet, comparison: Comparison) -> None:
+def test_every_bar_has_the_colour_of_its_kind_where_its_operation_runs(still: Sheet, comparison: Comparison) -> None:
     for key, schedule in timelines(comparison):
-        plot = plot_of(sheet, comparison, key)
+        plot = plot_of(still, comparison, key)
         frame = schedule.timeline
         rows = [row for row in frame.itertuples() if row.block is frame.block.dtype.na_value]
         ours = next(each for each in made_columns(comparison) if each["name"] == schedule.strategy)
         expected = [ours["colours"][row.op][ours["place"][row.Index]][0] for row in rows]
-        assert sheet.pixels(key, [plot.corner(row) for row in rows]) == expected, key
+        assert still.pixels(key, [plot.corner(row) for row in rows]) == expected, key
         assert rows
 
 
@@ -134,23 +141,23 @@ def made_columns(comparison: Comparison) -> list[dict[str, Any]]:
     return [columns(each.presented()) | {"name": each.strategy} for each in comparison.schedules]
 
 
-def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(sheet: Sheet, path: Path) -> None:
+def test_the_page_loads_nothing_and_its_policy_lets_nothing_in(still: Sheet, path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     markup = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//""", markup)
     assert "url(" not in markup
-    assert sheet.ask("performance.getEntriesByType('resource').length") == 0
+    assert still.ask("performance.getEntriesByType('resource').length") == 0
     assert "default-src 'none'" in text
 
 
-def test_the_pages_data_are_the_figures_of_the_json_format(sheet: Sheet, comparison: Comparison) -> None:
-    found = json.loads(sheet.ask("document.getElementById('data').textContent"))["figures"]
+def test_the_pages_data_are_the_figures_of_the_json_format(still: Sheet, comparison: Comparison) -> None:
+    found = json.loads(still.ask("document.getElementById('data').textContent"))["figures"]
     assert found == [json.loads(json.dumps(comparison.to_dict()["schedules"]))]
 
 
-def test_every_chart_has_a_role_and_is_named_by_its_sentence(sheet: Sheet) -> None:
-    for key in sheet.charts:
-        role, sentence = sheet.ask(
+def test_every_chart_has_a_role_and_is_named_by_its_sentence(still: Sheet) -> None:
+    for key in still.charts:
+        role, sentence = still.ask(
             """key => { const chart = document.querySelector(`[data-chart="${key}"]`);
             return [chart.getAttribute("role"),
               document.getElementById(chart.getAttribute("aria-labelledby")).textContent]; }""",
@@ -158,14 +165,14 @@ def test_every_chart_has_a_role_and_is_named_by_its_sentence(sheet: Sheet) -> No
         )
         assert role
         assert len(sentence.split()) > 4
-    assert sheet.ask("[...document.querySelectorAll('[id]')].map((each) => each.id).filter((id, at, all) => "
+    assert still.ask("[...document.querySelectorAll('[id]')].map((each) => each.id).filter((id, at, all) => "
                      "all.indexOf(id) !== at)") == []  # fmt: skip
 
 
-def test_every_chart_but_the_timelines_has_its_numbers_as_a_table(sheet: Sheet) -> None:
-    for key in set(sheet.charts) - set(sheet.timelines):
-        rows = sheet.page.locator(f"#{key} details table tbody tr")
-        assert rows.count() >= len(sheet.timelines)
+def test_every_chart_but_the_timelines_has_its_numbers_as_a_table(still: Sheet) -> None:
+    for key in set(still.charts) - set(still.timelines):
+        rows = still.page.locator(f"#{key} details table tbody tr")
+        assert rows.count() >= len(still.timelines)
         assert all(text.strip() for text in rows.locator("th, td").all_text_contents())
 
 
@@ -287,11 +294,12 @@ def expected_tip(schedule: ppopt.Schedule, row: Any, wait: Wait) -> list[str]:
     return [*lines, text]
 
 
-@pytest.mark.parametrize("strategy", ["zb-h1", "1f1b-overlap", "dualpipe", "gpipe"])
-def test_a_tooltip_says_what_runs_and_what_was_waited_for(sheet: Sheet, comparison: Comparison, strategy: str) -> None:
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("strategy", ["1f1b-overlap", "zb-h1", "dualpipe", "gpipe"])
+def test_a_tooltip_says_what_runs_and_what_was_waited_for(still: Sheet, comparison: Comparison, strategy: str) -> None:
     key = key_of(comparison, strategy)
     schedule = next(each for each in comparison.schedules if each.strategy == strategy)
-    plot, frame = plot_of(sheet, comparison, key), schedule.timeline
+    plot, frame = plot_of(still, comparison, key), schedule.timeline
     waits = explain_idle(schedule.problem, schedule.rows).before
     halves = dict.fromkeys(frame[frame.block.duplicated(keep="last") & frame.block.notna()].index, "upper")
     halves |= dict.fromkeys(frame[frame.block.duplicated() & frame.block.notna()].index, "lower")
@@ -301,28 +309,28 @@ def test_a_tooltip_says_what_runs_and_what_was_waited_for(sheet: Sheet, comparis
         chosen.setdefault(sort, (row, wait))
     assert len(chosen) > 3
     for row, wait in chosen.values():
-        sheet.page.mouse.move(*sheet.to_screen(key, plot.bar(row, halves.get(row.Index, ""))))
+        still.page.mouse.move(*still.to_screen(key, plot.bar(row, halves.get(row.Index, ""))))
         expected = expected_tip(schedule, row, wait)
-        sheet.page.wait_for_function("(it) => document.querySelector('#tip b')?.textContent === it", arg=expected[0])
-        assert sheet.page.locator("#tip").is_visible()
-        lines = sheet.page.locator("#tip > *").all_text_contents()
+        still.page.wait_for_function("(it) => document.querySelector('#tip b')?.textContent === it", arg=expected[0])
+        assert still.page.locator("#tip").is_visible()
+        lines = still.page.locator("#tip > *").all_text_contents()
         on_path = row.Index in critical_path(schedule.problem, schedule.rows)
         assert lines == [*expected, *(["on the critical path"] if on_path else [])]
-    sheet.page.mouse.move(*sheet.to_screen(key, (plot.left - 40, plot.top + 10)))
-    sheet.page.wait_for_function("document.getElementById('tip').hidden")
+    still.page.mouse.move(*still.to_screen(key, (plot.left - 40, plot.top + 10)))
+    still.page.wait_for_function("document.getElementById('tip').hidden")
 
 
-def test_a_tooltip_stays_within_the_window(sheet: Sheet, comparison: Comparison) -> None:
-    key = max(sheet.timelines, key=lambda each: comparison.schedules[int(each.split("-")[2])].makespan)
+def test_a_tooltip_stays_within_the_window(still: Sheet, comparison: Comparison) -> None:
+    key = max(still.timelines, key=lambda each: comparison.schedules[int(each.split("-")[2])].makespan)
     schedule = comparison.schedules[int(key.split("-")[2])]
     row = max(schedule.timeline.itertuples(), key=lambda each: each.end)
-    x, y = sheet.to_screen(key, plot_of(sheet, comparison, key).bar(row))
-    sheet.ask("(dy) => window.scrollBy({ top: dy, behavior: 'instant' })", y - 880)
-    at = sheet.ask("(y) => document.elementFromPoint(y[0], y[1]).tagName", [x, 880])
+    x, y = still.to_screen(key, plot_of(still, comparison, key).bar(row))
+    still.ask("(dy) => window.scrollBy({ top: dy, behavior: 'instant' })", y - 880)
+    at = still.ask("(y) => document.elementFromPoint(y[0], y[1]).tagName", [x, 880])
     assert at == "CANVAS"
-    sheet.page.mouse.move(x, 880)
-    sheet.page.wait_for_selector("#tip:not([hidden])")
-    box = sheet.page.locator("#tip").bounding_box()
+    still.page.mouse.move(x, 880)
+    still.page.wait_for_selector("#tip:not([hidden])")
+    box = still.page.locator("#tip").bounding_box()
     assert box is not None
     assert box["x"] >= 0
     assert box["y"] >= 0
@@ -550,6 +558,7 @@ def test_chart_tooltips_show_names_as_text(open_page: Opener, folder: Path) -> N
 # ---- sizes, focus, print
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 1280, 1920])
 def test_the_page_fits_the_window(open_page: Opener, path: Path, width: int) -> None:
     sheet = open_page(path, width=width)
@@ -568,6 +577,7 @@ def assert_fits(sheet: Sheet, width: int) -> None:
     assert beyond == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 1280])
 def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: int) -> None:
     sheet = open_page(path, width=width)
@@ -801,7 +811,7 @@ SORTS: dict[str, Callable[[], Comparison]] = {
     "one device": lambda: published("1f1b", "zb-h1", devices=1),
     "one microbatch": lambda: published("1f1b", "gpipe", microbatches=1),
     "one of both": lambda: published("1f1b", devices=1, microbatches=1),
-    "a searched one alone": lambda: ppopt.compare(pipeline(2, 2), [], placement="linear", time_limit=0.5),
+    "a searched one alone": lambda: ppopt.compare(pipeline(2, 2), [], placement="linear", time_limit=60),
     "latency": lambda: published("1f1b", "dualpipe", p2p_latency=2.5),
     "64 devices": lambda: published("1f1b", devices=64, microbatches=4),
     "one device much busier": lambda: published("1f1b", "zb-h1", times=BUSIER),

@@ -20,6 +20,7 @@ def makespan(problem: Problem, orders: Orders) -> int:
     return max(start + problem.duration(action) for action, start in replay(problem, orders).items())
 
 
+@pytest.mark.exhaustive(6)
 @pytest.mark.parametrize("strategy", ["gpipe", "1f1b", "zb-h1", "zb-v", "interleaved", "hanayo"])
 @pytest.mark.parametrize("most", [1, 2, 9])
 def test_derivatives_are_the_differences_of_exact_replays(strategy: str, most: int) -> None:

@@ -158,6 +158,7 @@ def fits(made: Layered) -> bool:
     return all(limit is None or limit >= least for (least, _), limit in zip(needed, made.pipeline.limits, strict=True))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_bound_is_above_the_optimum(block: int) -> None:
@@ -173,6 +174,7 @@ def test_no_bound_is_above_the_optimum(block: int) -> None:
         assert best is None or bound.value <= best, made.text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:

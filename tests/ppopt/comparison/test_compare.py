@@ -429,9 +429,9 @@ def test_the_smallest_pipelines(p: int, m: int) -> None:
 
 
 def test_without_time_the_first_schedules_are_shown() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     made = ppopt.compare(pipeline(), ["1f1b"], time_limit=0)
-    assert time.perf_counter() - started < 20  # a search would take its minute
+    assert time.process_time() - started < 20  # a search would take its minute
     assert sorted(made.searched) == ["bidirectional", "interleaved", "linear", "v"]
     assert len(made.schedules) == 5
 

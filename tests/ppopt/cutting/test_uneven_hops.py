@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 import ppopt
-from ppopt.cutting.fixed_order import plan_fixed_order
+from ppopt.cutting.best_cut import plan_fixed_order
 
 LAYERS = [
     {"name": "embedding", "forward": 1, "backward": 1, "latest_stage": 0},

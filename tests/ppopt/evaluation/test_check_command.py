@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from ppopt.commands.cli import cli
 from tests.conftest import DATA
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 SMALL = "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"
 
@@ -165,7 +165,7 @@ def test_a_configuration_may_name_a_file() -> None:
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:
     Path("bad.csv").write_bytes(b"\x00\xff\xfe")
-    result = run_ppopt("check", "bad.csv", "my.csv", cwd=tmp_path)
+    result = call_ppopt("check", "bad.csv", "my.csv", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (2, "")
     assert "bad.csv: is not text (UTF-8)" in result.stdout
-    assert run_ppopt("check", cwd=tmp_path).returncode == 2
+    assert call_ppopt("check", cwd=tmp_path).returncode == 2

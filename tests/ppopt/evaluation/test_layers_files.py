@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ppopt
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 LAYERS = """
 devices: 4
@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Path:
 def test_everything_is_drawn_and_written_of_stages_that_take_no_time(config: Path, tmp_path: Path) -> None:
     files = {"--report": "page.html", "--trace": "trace.json", "--save": "timeline.csv"}
     options = [part for option, name in files.items() for part in (option, str(tmp_path / name))]
-    made = run_ppopt("evaluate", "1f1b", "zb-h1", "dualpipe", "-c", str(config), "--draw", *options)
+    made = call_ppopt("evaluate", "1f1b", "zb-h1", "dualpipe", "-c", str(config), "--draw", *options)
     assert made.returncode == 0, made.stderr
     assert "device 2 " + "·" * 71 in made.stdout
     rows = (tmp_path / "timeline.csv").read_text().splitlines()
@@ -52,7 +52,7 @@ def test_an_order_with_empty_stages_is_exported_and_read_again(config: Path, tmp
     made = ppopt.optimize(pipeline(config), time_limit=2)
     made.export(order)
     assert ppopt.evaluate(pipeline(config), str(order)).makespan == made.makespan
-    checked = run_ppopt("check", str(order), "-c", str(config))
+    checked = call_ppopt("check", str(order), "-c", str(config))
     assert checked.returncode == 0, checked.stdout
 
 
@@ -60,7 +60,7 @@ def test_an_order_with_empty_stages_is_exported_and_read_again(config: Path, tmp
 def test_an_open_cut_fits_every_number_of_stages(cut: str, said: str, tmp_path: Path) -> None:
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS)
-    made = run_ppopt("evaluate", "1f1b", "dualpipe-v", "-c", str(config), "--cut", cut, "--format", "json")
+    made = call_ppopt("evaluate", "1f1b", "dualpipe-v", "-c", str(config), "--cut", cut, "--format", "json")
     assert made.returncode == 0, made.stderr
     found = json.loads(made.stdout)
     assert [each["stages"] for each in found["schedules"]] == [4, 8]
@@ -73,12 +73,12 @@ def test_an_open_cut_is_even_where_the_number_of_stages_is_given(stages: int, tm
     config = tmp_path / "open.yaml"
     config.write_text(LAYERS + f"stages: {stages}\n")
     named = f"interleaved:stages={stages}"  # one stage per device would run as two
-    made = run_ppopt("evaluate", "1f1b", named, "-c", str(config), "--format", "json")
+    made = call_ppopt("evaluate", "1f1b", named, "-c", str(config), "--format", "json")
     assert made.returncode == 0, made.stderr
     assert [each["stages"] for each in json.loads(made.stdout)["schedules"]] == [4, stages]
 
 
 def test_times_of_stages_are_refused_beside_layers(config: Path) -> None:
-    made = run_ppopt("evaluate", "1f1b", "-c", str(config), "--time", "forward=2")
+    made = call_ppopt("evaluate", "1f1b", "-c", str(config), "--time", "forward=2")
     assert made.returncode == 2
     assert made.stderr == "error: times: cannot be given beside layers, which have their own\n"

@@ -32,7 +32,7 @@ from solver.errors import TimeTooShortError
 from strategies.problem.search_problem import build_search_problem
 from tests.brute_force import optimum
 from tests.evaluated import evaluated, pipeline
-from tests.running import interrupted, run_ppopt
+from tests.running import call_ppopt, interrupted
 
 COSTS = pipeline(4, 8, p2p_latency=0.25, memory={"limit": 3})
 
@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(saved: Path) -> Frontier:
-    return ppopt.frontier(COSTS, time_limit=10, points=6, workers=2, save_to=saved)
+    return ppopt.frontier(COSTS, time_limit=5, points=6, workers=2, save_to=saved)
 
 
 def assert_sound(frontier: Frontier) -> None:
@@ -151,7 +151,7 @@ def test_static_memory_counts() -> None:
 def test_blocks_that_save_time_need_to_be_allowed() -> None:
     costs = pipeline(2, 4, overlap=0.5)
     without, allowed = (
-        ppopt.frontier(costs, time_limit=2, limits=[8], workers=1, overlap=overlap) for overlap in (False, True)
+        ppopt.frontier(costs, time_limit=1, limits=[8], workers=1, overlap=overlap) for overlap in (False, True)
     )
     for frontier, comparable in ((without, False), (allowed, True)):
         place = next(place for place, each in enumerate(frontier.published) if each.strategy == "dualpipe")
@@ -274,7 +274,7 @@ def replace_limit(costs: ppopt.Pipeline, limit: int) -> ppopt.Pipeline:
 
 
 def test_json_is_as_documented() -> None:
-    result = run_ppopt("frontier", "--devices", "2", "--microbatches", "4", "--time-limit", "2", "--format", "json")
+    result = call_ppopt("frontier", "--devices", "2", "--microbatches", "4", "--time-limit", "1", "--format", "json")
     assert result.returncode == 0, result.stderr
     written = json.loads(result.stdout)
     assert list(written) == ["points", "published"]
@@ -402,7 +402,7 @@ def test_what_cannot_be_written_out_in_time_is_not_begun(monkeypatch: pytest.Mon
 
 
 def test_the_command_says_that_the_time_is_too_short() -> None:
-    result = run_ppopt("frontier", "--devices", "4", "--microbatches", "20000", "--time-limit", "1")
+    result = call_ppopt("frontier", "--devices", "4", "--microbatches", "20000", "--time-limit", "1")
     assert result.returncode == 4
     assert "writing 240,000 operations out" in result.stderr
     assert "Traceback" not in result.stderr

@@ -46,6 +46,7 @@ def least_of_all_cuts(model: Pipeline, placement: str, limit: Fraction) -> Fract
     return min((value for value in each if value is not None), default=None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("more", [{}, {"p2p_latency": 0.5, "memory": {"limit": 6}}], ids=str)
 def test_no_cut_is_shorter_than_what_is_proven(more: dict[str, Any]) -> None:
     model = layered(**more)
@@ -162,7 +163,7 @@ def test_the_command_says_for_which_cuts_it_holds(tmp_path: Path) -> None:
         "devices: 2\nmicrobatches: 4\n"
         "layers: [{name: block, count: 5, forward: 1, backward: 2, recompute: {activation: 0.1}}]\n"
     )
-    command = ["frontier", "-c", str(config), "--placement", "linear", "--limits", "5,9", "--time-limit", "3"]
+    command = ["frontier", "-c", str(config), "--placement", "linear", "--limits", "5,9", "--time-limit", "1"]
     for form in ("table", "json", "csv"):
         result = CliRunner().invoke(cli, [*command, "--format", form], catch_exceptions=False)
         assert result.exit_code == 0

@@ -42,7 +42,7 @@ def test_times_of_many_digits_are_proven() -> None:
 def test_memory_of_many_digits_is_searched() -> None:
     memory = {"activation": 12.345678901234567, "held_for_weight": 0.012345678901234567, "limit": 45.5}
     costs = Pipeline.from_mapping({"devices": 4, "microbatches": 16, "times": TIMES, "memory": memory})
-    found = ppopt.optimize(costs, time_limit=3, workers=1)
+    found = ppopt.optimize(costs, time_limit=1, workers=1)
     assert max(found.peak_memory) <= 45.5
     assert found.bound is not None
     assert found.bound <= found.makespan
@@ -95,6 +95,7 @@ def drawn(seed: int) -> tuple[dict[str, Any], str]:
     return costs, placement
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_what_is_proven_is_so(seed: int) -> None:
     mapping, placement = drawn(seed)

@@ -17,7 +17,7 @@ from solver.errors import InputError
 from strategies.language.registry import Strategy
 from strategies.model.placements import make_placement
 from strategies.problem.search_problem import Allowed
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 TIMES = {"forward": 185, "backward_input": 181, "backward_weight": 93}
 
@@ -139,7 +139,7 @@ def test_a_span_of_so_much_is_refused() -> None:
 def test_the_command_shows_a_hundred_thousand_microbatches() -> None:
     sizes = ["--devices", "4", "--microbatches", "100000", "--memory-limit", "4", "--time-limit", "30"]
     times = [f"--time={key}={value}" for key, value in TIMES.items()]
-    result = run_ppopt("optimize", *sizes, *times, "--explain")
+    result = call_ppopt("optimize", *sizes, *times, "--explain")
     assert result.returncode == 0, result.stderr
     assert "optimal" in result.stdout
     assert "of 1,200,000 operations" in result.stderr

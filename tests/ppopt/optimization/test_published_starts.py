@@ -14,6 +14,7 @@ from tests.evaluated import pipeline
 ON_A_V = ("v-half", "v-half-primus", "v-min", "v-min-primus", "1f1b-v", "zb-v", "zb-v-auto", "hanayo")
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("name", ON_A_V)
 def test_a_search_is_never_longer_than_a_schedule_at_its_memory(name: str) -> None:
     published = ppopt.evaluate(pipeline(4, 16), name, engine="graph")

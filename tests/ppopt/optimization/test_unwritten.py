@@ -38,7 +38,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("placement", "stages", "limit", "seconds"), [("linear", 4, 4, 20), ("v", 8, 8, 3), ("v", 8, 6, 3)]
+    ("placement", "stages", "limit", "seconds"), [("linear", 4, 4, 20), ("v", 8, 8, 2), ("v", 8, 6, 2)]
 )
 def test_first_answers_cost_the_same_whatever_the_number(
     placement: str, stages: int, limit: int, seconds: float, written: list[int]

@@ -52,6 +52,7 @@ def told(plan: Plan, begin: str) -> float | None:
     return float(number[1].replace(",", ""))
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 @pytest.mark.parametrize(("name", "limit", "empty"), [("1f1b", 22, True), ("interleaved", 40, False)])
 def test_what_a_plan_is_compared_with_is_a_cut_as_it_runs(
@@ -81,6 +82,7 @@ def test_what_a_plan_is_compared_with_is_a_cut_as_it_runs(
         assert best.makespan == min(run.makespan for run in runs if run.fits)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("waiting", [{}, *WAITING], ids=str)
 def test_what_another_cut_saves_is_the_difference_of_two_replays(waiting: dict[str, Any]) -> None:
     pipeline = model(waiting, 3)
@@ -94,6 +96,7 @@ def test_what_another_cut_saves_is_the_difference_of_two_replays(waiting: dict[s
         assert ladder.order >= 0 <= ladder.communication
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 def test_a_plan_is_never_longer_than_a_layout_that_is_compared_with_it(waiting: dict[str, Any]) -> None:
     pipeline = model(waiting, 3)
@@ -107,14 +110,14 @@ def test_a_plan_is_never_longer_than_a_layout_that_is_compared_with_it(waiting: 
 
 def test_a_layout_that_no_order_can_run_is_named() -> None:
     pipeline = model({}, 3)
-    found = ppopt.plan(pipeline, ["1f1b", "zb-v"], layouts=["Et|t|t|t|t|L"], time_limit=3)
+    found = ppopt.plan(pipeline, ["1f1b", "zb-v"], layouts=["Et|t|t|t|t|L"], time_limit=1.5)
     assert not found.layouts
     ((layout, reason),) = found.layouts_left_out
     assert layout == "Et|t|t|t|t|L"
     assert reason.startswith("it has 6 stages, and no schedule of this plan has as many")
     assert reason.endswith("those in a loop have 3")
     assert found.to_dict()["layouts_left_out"] == [{"layout": layout, "reason": reason}]
-    assert not ppopt.plan(pipeline, ["interleaved"], layouts=["Et|t|t|t|t|L"], time_limit=3).layouts_left_out
+    assert not ppopt.plan(pipeline, ["interleaved"], layouts=["Et|t|t|t|t|L"], time_limit=1.5).layouts_left_out
 
 
 def test_a_layout_on_which_an_order_does_not_run_takes_no_plan_along() -> None:
@@ -137,6 +140,7 @@ def test_without_a_limit_nothing_is_said_of_what_fits(monkeypatch: pytest.Monkey
     assert all(each.reason.startswith("no cut that fits was found") for each in limited.unplanned)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("waiting", WAITING, ids=str)
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
 def test_costs_of_sixteen_digits_are_planned_where_transfers_wait(waiting: dict[str, Any], name: str) -> None:

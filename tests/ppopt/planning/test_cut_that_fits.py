@@ -88,6 +88,7 @@ def _drawn(draw: Random, devices: int, stages: int, *, digits: bool) -> list[dic
     return kinds
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("digits", [False, True])
 @pytest.mark.parametrize("placement", USUAL)
 @pytest.mark.parametrize("in_time", [True, False])

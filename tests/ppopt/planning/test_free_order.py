@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 import ppopt
-from ppopt.cutting.linear_bound import LinearBound, scales_of
-from ppopt.cutting.one_device import device_bound
-from ppopt.cutting.partitions import partitions_of
+from ppopt.cutting.partitions import Partitions
 from ppopt.planning.free_order import FreeOptions, FreeOrder
 from solver.deadline import OutOfTimeError
 from strategies.model.cuts import check_cut
@@ -89,7 +87,7 @@ def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
         value = exact(model.with_cut(cut), name, split=split)
         if value is not None:
             best[cut] = value
-    cuts = partitions_of(model, placement, perf_counter() + 60, split_backward=split, empty=True, recompute=False)
+    cuts = Partitions(model, placement, perf_counter() + 60, split_backward=split, empty=True, recompute=False)
     yielded: dict[tuple[int, ...], Fraction] = {}
     while (bound := cuts.bound(perf_counter() + 60, None)) is not None:
         yielded[cuts.take()] = bound
@@ -102,39 +100,6 @@ def test_no_bound_is_above_the_best_order_of_a_cut_and_the_best_cut_is_found(
     assert found.is_infeasible == (not best)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_the_bound_of_a_slice_is_one_of_every_cut_with_this_slice(seed: int) -> None:
-    """It is not above the bound of the whole cut: both are true, and the slice knows less."""
-    random = Random(seed)
-    model = tiny(500 + seed, random.choice([2, 3]), "linear")
-    bound = LinearBound(model, split_backward=True, empty=True)
-    for cut in cuts_of(model, model.devices, empty=True):
-        starts = [sum(cut[:place]) for place in range(len(cut) + 1)]
-        values = [bound(device, *pair) for device, pair in enumerate(pairwise(starts))]
-        if None in values:
-            assert exact(model.with_cut(cut), "linear", split=True) is None
-            continue
-        value = exact(model.with_cut(cut), "linear", split=True)
-        assert value is not None
-        assert max(v for v in values if v is not None) <= value * bound.scales.time
-
-
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize(("name", "devices", "per_device"), SHAPES[2:])
-def test_the_bound_of_a_device_is_not_above_that_of_the_whole(
-    name: str, devices: int, per_device: int, seed: int
-) -> None:
-    model = tiny(900 + seed, devices, name)
-    placement, scales = layout(model, name, per_device), scales_of(model)
-    split = bool(seed % 2)
-    for cut in cuts_of(model, per_device * devices, empty=False)[:3]:
-        made = model.with_cut(cut)
-        value = exact(made, name, split=split)
-        for device in range(devices):
-            bound = device_bound(made, placement, device, scales, split_backward=split)
-            assert value is None or (bound is not None and bound <= value * scales.time)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
     """The bound of all cuts with any recomputation is not above the optimum of a cut that recomputes everything."""
@@ -144,7 +109,7 @@ def test_recomputation_makes_no_bound_wrong(seed: int) -> None:
     for kind in mapping["layers"][:-1]:
         kind["recompute"] = {"activation": 0}
     model = ppopt.Pipeline.from_mapping(mapping | {"memory": {"limit": 9}})
-    cuts = partitions_of(
+    cuts = Partitions(
         model, layout(model, "linear", 1), perf_counter() + 60, split_backward=True, empty=True, recompute=True
     )
     bound = cuts.bound(perf_counter() + 60, None)
@@ -164,7 +129,7 @@ def test_no_bound_is_above_a_cut_of_which_single_glued_layers_are_recomputed(nam
     assert model.layers is not None
     placement = layout(model, name, per_device)
     until = perf_counter() + 60
-    cuts = partitions_of(model, placement, until, split_backward=True, empty=True, recompute=True)
+    cuts = Partitions(model, placement, until, split_backward=True, empty=True, recompute=True)
     bound = cuts.bound(until, None)
     assert bound is not None
     values = {
@@ -199,7 +164,7 @@ def test_a_start_is_never_made_worse() -> None:
 def test_what_has_no_time_raises_nothing_but_says_so() -> None:
     model = pipeline_of(instances()["free-dense32-1f1b-p8v1m16-lat0"])
     with pytest.raises(OutOfTimeError):
-        partitions_of(
+        Partitions(
             model, layout(model, "linear", 1), perf_counter() - 1, split_backward=True, empty=True, recompute=False
         )
     assert FreeOrder(model, layout(model, "linear", 1), FreeOptions()).run(perf_counter() - 1).best is None

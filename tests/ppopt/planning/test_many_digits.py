@@ -28,12 +28,14 @@ def model(limit: float | None, **more: Any) -> Pipeline:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", ["1f1b", "interleaved", "zb-v"])
 def test_no_cut_fits_and_that_is_proven(strategy: str) -> None:
     with pytest.raises(InfeasibleError, match=r"holds 0\.037037"):
         ppopt.plan(model(0.0155), [strategy], time_limit=20)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", ["1f1b", "interleaved", "zb-v"])
 def test_a_plan_fits_and_is_no_longer_than_an_even_cut(strategy: str) -> None:
     costs = model(0.3)
@@ -61,6 +63,7 @@ def test_the_best_cut_is_proven_to_the_last_digit(strategy: str) -> None:
     assert found.makespan == min(each.makespan for each in fitting)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("semantics", ["batched", "rendezvous", "links"])
 def test_plans_are_made_where_transfers_wait(semantics: str) -> None:
     costs = Pipeline.from_mapping(

@@ -16,7 +16,7 @@ from ppopt.planning.candidates import gather, label_of
 from ppopt.planning.pace import Pace, measured_pace
 from ppopt.planning.race import Entry, Race
 from strategies.language import orders
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 LAYERS = [
     {"name": "decoder", "forward": 1, "backward": 2, "count": 12, "activation": 1},
@@ -94,6 +94,6 @@ def test_the_command_says_so(tmp_path: Path) -> None:
     config = tmp_path / "model.yaml"
     lines = [f"  - {each}".replace("'", "") for each in LAYERS]
     config.write_text("\n".join(["devices: 4", "microbatches: 50000", "layers:", *lines]))
-    result = run_ppopt("plan", "1f1b", "-c", str(config), "--time-limit", "1")
+    result = call_ppopt("plan", "1f1b", "-c", str(config), "--time-limit", "1")
     assert result.returncode == 4
     assert "no time for it" in result.stderr + result.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ from tests.planned_models import everything, instances, nvidias_model, pipeline_
 
 def planned(model: ppopt.Pipeline, *names: str, **options: object) -> ppopt.Planning:
     return ppopt.plan(model, names or ("1f1b",), time_limit=8, **options)  # type: ignore[arg-type]
+
+
+@cache
+def planned_within(limit: float | None) -> ppopt.Planning:
+    return planned(uneven(limit=limit))
 
 
 def test_the_makespan_of_a_plan_is_that_of_its_cut_to_the_tick() -> None:
@@ -46,8 +52,8 @@ def test_a_known_plan_is_found_and_proven(name: str) -> None:
 
 
 def test_a_limit_makes_a_plan_recompute_and_says_what_that_costs_and_buys() -> None:
-    free = planned(uneven())
-    tight = planned(uneven(limit=105))
+    free = planned_within(None)
+    tight = planned_within(105)
     assert free.best is not None
     assert tight.best is not None
     assert any(tight.best.recomputed_per_stage)
@@ -61,7 +67,7 @@ def test_a_limit_makes_a_plan_recompute_and_says_what_that_costs_and_buys() -> N
 
 
 def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
-    best = planned(uneven()).best
+    best = planned_within(None).best
     assert best is not None
     text = " ".join(best.reasons)
     held = [count - (stage == 0) - (stage == 3) for stage, count in enumerate(best.layers_per_stage)]
@@ -78,7 +84,7 @@ def test_both_copies_of_a_bidirectional_stage_hold_a_layer() -> None:
 
 
 def test_reasons_compare_with_what_is_known_alone() -> None:
-    best = planned(uneven()).best
+    best = planned_within(None).best
     assert best is not None
     even = Fraction(best.exact_makespan * 2)
     assert f"The even cut takes {float(even):g}, 100.00% longer." in reasons(best, Alternatives(even=even))
@@ -191,6 +197,7 @@ def test_free_orders_are_never_worse_than_the_plans_they_start_from() -> None:
     assert ppopt.Planning.best is not None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("placement", "split_backward"),
     [("linear", False), ("v", True), ("wave", False), ("interleaved", True), (None, False)],
@@ -265,6 +272,7 @@ def test_ctrl_c_ends_with_the_best_so_far(phase: str) -> None:
     assert found.best.exact_makespan >= found.best.bound
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["dsv3-1f1b-p4v1m32", "kimi-1f1b-p4v1m32", "kimi-1f1b-p8v1m64", "sarvam19-1f1b-p4m16"])
 def test_nvidias_layouts_are_beaten_or_proven(name: str) -> None:
     """The other layouts take longer; `python -m benchmarks.plan_layouts` runs them."""

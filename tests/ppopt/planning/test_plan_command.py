@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import ppopt
 from ppopt.commands.cli import cli
 from tests.planned_models import uneven
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 LAYOUT = "Et*3|t*3|t*3|t*3L"
 
@@ -70,7 +70,7 @@ def test_a_terminal_gets_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_json_has_every_plan_best_first(tmp_path: Path) -> None:
-    made = run_ppopt(
+    made = call_ppopt(
         *("plan", "1f1b", "interleaved", "dualpipe-v", "-c", config(tmp_path), "--time-limit", "4"),
         *("--stages-per-device", "1,2", "--format", "json", "--layout", LAYOUT),
     )
@@ -119,6 +119,7 @@ def test_a_saved_plan_is_evaluated_to_the_tick(limit: float | None, tmp_path: Pa
     assert again["over_memory_limit"] == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "waiting",
     [

@@ -148,6 +148,7 @@ def test_without_a_search_a_comparison_evaluates_all(monkeypatch: pytest.MonkeyP
     assert made.bound >= 8 * 3 + 3  # the work of the last device, and the forwards before it
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("placement", ["linear", "v", "interleaved", "bidirectional"])
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 def test_no_bound_is_below_the_work_however_short_the_time(placement: str, objective: str) -> None:

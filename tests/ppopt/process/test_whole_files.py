@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 ORDER = "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_an_output_that_is_an_input_is_refused(arguments: list[str], folder: Path) -> None:
     before = {file: file.read_text() for file in folder.rglob("*.*")}
-    result = run_ppopt(*arguments, cwd=folder)
+    result = call_ppopt(*arguments, cwd=folder)
     assert result.returncode == 2
     assert "would overwrite the input" in result.stderr
     assert {file: file.read_text() for file in folder.rglob("*.*")} == before
@@ -55,21 +55,21 @@ def test_standard_output_goes_on_where_it_is(folder: Path) -> None:
 
 def test_a_model_is_cut_anew_for_a_file_where_that_is_wished(folder: Path) -> None:
     four = ["evaluate", "interleaved:stages=4", "--devices", "2", "--stages", "2", "--microbatches", "4"]
-    made = run_ppopt(*four, "--export", "four.csv", cwd=folder)
+    made = call_ppopt(*four, "--export", "four.csv", cwd=folder)
     assert made.returncode == 0, made.stderr
     again = ["evaluate", "four.csv", "--devices", "2", "--stages", "2"]
-    refused = run_ppopt(*again, cwd=folder)
+    refused = call_ppopt(*again, cwd=folder)
     assert refused.returncode == 2
     assert "--recut re-partitions the model" in refused.stderr
-    same = run_ppopt(*again, "--recut", cwd=folder)
+    same = call_ppopt(*again, "--recut", cwd=folder)
     assert same.returncode == 0, same.stderr
     assert "re-partitioned from 2 into 4 stages" in same.stderr
     assert made.stdout.splitlines()[-2].split()[-4:] == same.stdout.splitlines()[-1].split()[-4:]
-    checked = run_ppopt("check", "four.csv", "-c", "two.yaml", cwd=folder)
+    checked = call_ppopt("check", "four.csv", "-c", "two.yaml", cwd=folder)
     assert checked.returncode == 2
 
 
 def test_recut_needs_a_file_or_a_number(folder: Path) -> None:
-    result = run_ppopt("evaluate", "1f1b", "--recut", cwd=folder)
+    result = call_ppopt("evaluate", "1f1b", "--recut", cwd=folder)
     assert result.returncode == 2
     assert "error: --recut: cuts the model into --stages N, or for a schedule file; neither is given" in result.stderr

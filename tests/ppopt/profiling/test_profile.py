@@ -16,7 +16,7 @@ from ppopt import Pipeline
 from ppopt.profiling.timeline import orders_of, representative_step
 from tests.evaluated import evaluated
 from tests.ppopt.profiling.made_traces import COSTS, Machine, write_traces
-from tests.running import run_ppopt
+from tests.running import call_ppopt, run_ppopt
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_what_is_written_is_taken_by_the_other_commands(traces: Path, tmp_path: 
     options = [
         part for option, name in zip(("-o", "--spread", "--order"), names, strict=True) for part in (option, name)
     ]
-    result = run_ppopt("profile", str(traces), *options, cwd=tmp_path)
+    result = call_ppopt("profile", str(traces), *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "costs: costs.yaml" in result.stdout
 
@@ -64,16 +64,16 @@ def test_what_is_written_is_taken_by_the_other_commands(traces: Path, tmp_path: 
         ["optimize", "--time-limit", "2", "--workers", "1"],
         ["compare", "--time-limit", "2", "--workers", "1"],
     ):
-        done = run_ppopt(*command, "-c", "costs.yaml", cwd=tmp_path)
+        done = call_ppopt(*command, "-c", "costs.yaml", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
 
 def test_json_and_a_spread_in_yaml(traces: Path, tmp_path: Path) -> None:
-    result = run_ppopt("profile", str(traces), "-o", "costs.json", "--spread", "spread.yaml", cwd=tmp_path)
+    result = call_ppopt("profile", str(traces), "-o", "costs.json", "--spread", "spread.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert Pipeline.from_file(tmp_path / "costs.json") == ppopt.profile(traces).pipeline
     assert yaml.safe_load((tmp_path / "spread.yaml").read_text())[0]["key"] == "forward"
-    assert json.loads(run_ppopt("profile", str(traces), "--format", "json").stdout)["devices"] == 4
+    assert json.loads(call_ppopt("profile", str(traces), "--format", "json").stdout)["devices"] == 4
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_json_and_a_spread_in_yaml(traces: Path, tmp_path: Path) -> None:
     ],
 )
 def test_options_that_do_not_fit(options: list[str], told: str, traces: Path, tmp_path: Path) -> None:
-    result = run_ppopt("profile", str(traces), *options, cwd=tmp_path)
+    result = call_ppopt("profile", str(traces), *options, cwd=tmp_path)
     assert result.returncode == 2
     assert told in result.stderr
     assert result.stdout == ""
@@ -94,7 +94,7 @@ def test_options_that_do_not_fit(options: list[str], told: str, traces: Path, tm
 
 def test_a_mistake_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.json").touch()
-    result = run_ppopt("profile", "empty.json", "-o", "costs.yaml", cwd=tmp_path)
+    result = call_ppopt("profile", "empty.json", "-o", "costs.yaml", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: empty.json: is empty; allowed are traces of torch.profiler")
     assert result.stderr.count("\n") == 1

@@ -25,7 +25,7 @@ from ppopt.rehearsal.rehearsing import Options, Plan
 from ppopt.schedules.replaying import replay_orders
 from strategies.model.actions import Op
 from strategies.model.placements import make_placement
-from tests.running import allow_ctrl_c, run_ppopt
+from tests.running import allow_ctrl_c, call_ppopt, run_ppopt
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install 'ppopt[torch]'"
@@ -331,7 +331,7 @@ def test_without_torch_the_command_says_how_to_get_it() -> None:
     ],
 )
 def test_what_cannot_be_rehearsed_is_refused(arguments: list[str], message: str) -> None:
-    result = run_ppopt("rehearse", *arguments)
+    result = call_ppopt("rehearse", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {message}")
     assert len(result.stderr.splitlines()) == 1

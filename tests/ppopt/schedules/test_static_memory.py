@@ -12,7 +12,7 @@ from ppopt import InputError, Pipeline
 from reports.memory import memory_steps
 from solver.errors import InfeasibleError
 from tests.examples import examples
-from tests.running import run_ppopt
+from tests.running import call_ppopt
 
 
 def pipeline(devices: int = 4, **memory: Any) -> Pipeline:
@@ -137,7 +137,7 @@ def test_a_schedule_file_is_checked_with_it(tmp_path: Any) -> None:
     order.write_text("0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n")
     config = tmp_path / "model.yaml"
     config.write_text("devices: 2\nmicrobatches: 2\nmemory: {activation: 2, static: [5, 0], limit: 8}\n")
-    checked = run_ppopt("check", str(order), "-c", str(config))
+    checked = call_ppopt("check", str(order), "-c", str(config))
     assert "is where the device holds most: 9; its limit is 8" in checked.stdout + checked.stderr
 
 

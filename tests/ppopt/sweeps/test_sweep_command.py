@@ -15,7 +15,7 @@ from ppopt.commands.sweep_progress import describe
 from ppopt.sweeps.sweeping import SweepStanding
 from reports.sweeps.content import AxisShown, SweepShown
 from reports.sweeps.sentences import verdict
-from tests.reports.browser import Opener, launched, opener
+from tests.reports.browser import Opener, Windows, launched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +153,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Opener]:
-    yield from opener(browser)
+    yield from Windows(browser).opener()
 
 
 def test_cells_lead_to_their_tables_and_menus_hold_the_other_axes(

@@ -28,6 +28,7 @@ def quick(problem: Problem) -> int | None:
         return None
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_no_schedule_is_shorter_than_the_quick_bound(block: int) -> None:
@@ -60,6 +61,7 @@ def test_nor_anywhere_else(seed: int) -> None:
     assert not ExactModel(problem).is_shorter_than(quick(problem), 0.3), text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_obeys_edges_heads_and_tails(block: int) -> None:
@@ -188,6 +190,7 @@ def v_window_form(devices: int, count: int, times: tuple[int, int, int], latency
     return best
 
 
+@pytest.mark.exhaustive(6)
 @pytest.mark.parametrize("cap", [4, 5, 6, 8, 10, 16])
 @pytest.mark.parametrize("times", [(1, 1, 1), (185, 181, 93), (2, 3, 1)])
 @pytest.mark.parametrize("latency", [0, 20])

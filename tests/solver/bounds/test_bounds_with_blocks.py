@@ -21,6 +21,7 @@ def of_the_whole(problem: Problem) -> Bound | None:
         return None
 
 
+@pytest.mark.exhaustive(1)
 @pytest.mark.parametrize("block", range(4))
 def test_no_schedule_is_shorter(block: int) -> None:
     for seed in range(8 * block, 8 * (block + 1)):
@@ -29,6 +30,7 @@ def test_no_schedule_is_shorter(block: int) -> None:
         assert not ExactModel(problem).is_shorter_than(None if found is None else found.value, 0.2), text
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_nor_than_what_the_first_microbatches_show(seed: int) -> None:
     problem, text = random_fused_problem(seed, 6)

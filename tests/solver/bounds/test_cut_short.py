@@ -40,6 +40,7 @@ def work_with_what_lies_around(problem: Problem) -> int:
     )
 
 
+@pytest.mark.exhaustive(1)
 @pytest.mark.parametrize("block", range(4))
 def test_behind_its_deadline_a_bound_is_true_and_not_below_the_work(block: int) -> None:
     for seed in range(500 + 20 * block, 520 + 20 * block):
@@ -51,6 +52,7 @@ def test_behind_its_deadline_a_bound_is_true_and_not_below_the_work(block: int) 
         assert not ExactModel(problem).is_shorter_than(bound.value, 0.3), text
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("seed", range(660, 672))
 def test_so_it_is_wherever_the_clock_stops_it(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     problem, text = random_problem(seed)

@@ -24,6 +24,7 @@ def test_known_spans_with_latency(cap: int, span: int) -> None:
     assert max(span_bounds([185] * 8, [181] * 8, [93] * 8, lag=20, live=[cap] * 8, count=32)) == span
 
 
+@pytest.mark.exhaustive(24)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(120))
 def test_it_is_never_above_the_shortest_span(seed: int) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import pytest
@@ -131,6 +131,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize(("placement", "devices", "microbatches", "times", "more"), SMALL)
@@ -281,16 +282,16 @@ def test_precedences_in_a_circle_are_infeasible() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_is_obeyed_within_moments(workers: int) -> None:
     _, _, problem = made("v", 8, 16, split(185, 181, 93), stages=2, memory={"limit": 7})
-    started = perf_counter()
-    solved(problem, stop=lambda: perf_counter() > started + 1.0, workers=workers, seconds=60)
-    assert perf_counter() - started < 30
+    ends, started = perf_counter() + 0.3, process_time()
+    solved(problem, stop=lambda: perf_counter() > ends, workers=workers, seconds=60)
+    assert process_time() - started < 30 * workers
 
 
 def test_a_tiny_time_limit_is_kept_and_the_bound_stays() -> None:
     _, _, problem = made("linear", 8, 64, split(185, 181, 93), memory={"limit": 8}, p2p_latency=20)
-    started = perf_counter()
+    started = process_time()
     status, _, _, bound = solved(problem, bound=30000, seconds=0.1)
-    assert perf_counter() - started < 30
+    assert process_time() - started < 30
     assert bound >= 30000
     assert status in {"unknown", "feasible", "optimal"}
 
@@ -337,7 +338,7 @@ def test_a_kind_of_schedules_that_does_not_exist_is_given_up() -> None:
     costs, where, problem = made(
         "linear", 8, 32, split(185, 181, 93), p2p_latency=20, memory={"limit": 6}
     )  # no steady period of one microbatch fits into this memory
-    status, _, orders, bound = solved(problem, objective="span", bound=19899, seconds=4)
+    status, _, orders, bound = solved(problem, objective="span", bound=19899, seconds=2)
     assert status in {"feasible", "unknown"}
     assert bound < 21042
     assert orders is None or check(costs, where, orders).span > 19899

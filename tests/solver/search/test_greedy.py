@@ -13,6 +13,7 @@ from solver.search.greedy import greedy_schedules
 from tests.solver.search.search_cases import CASES, REAL, case, faults
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("name", CASES)
 def test_every_greedy_schedule_is_valid_and_shorter_than_those_before(name: str) -> None:
     found = list(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 0.2))

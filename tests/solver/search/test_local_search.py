@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import pytest
@@ -33,6 +33,7 @@ def greedy(name: str) -> tuple[int, list[list[Action]]]:
     return next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 1))
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", CASES)
 def test_every_schedule_told_of_is_valid(name: str) -> None:
@@ -76,11 +77,11 @@ def test_the_span_is_no_longer_than_the_makespan() -> None:
 
 
 def test_stop_is_obeyed() -> None:
-    started = perf_counter()
+    started, deadline = process_time(), perf_counter() + 60
     start, orders = greedy("v")
-    made, _ = improve(CASES["v"].problem, [orders], target=0, deadline=started + 60, stop=lambda: True, compiled=False)
+    made, _ = improve(CASES["v"].problem, [orders], target=0, deadline=deadline, stop=lambda: True, compiled=False)
     assert made == start
-    assert perf_counter() - started < 30
+    assert process_time() - started < 30
 
 
 def test_orders_with_their_numbers_mixed_up_are_numbered_anew() -> None:
@@ -118,7 +119,7 @@ def test_without_numba_the_clock_is_looked_at_however_slow_a_move_is(monkeypatch
     def slow(fixed: Any, state: Any, moves: int, *rest: Any) -> int:
         pieces.append(moves)
         clock[0] += moves * 0.01
-        return int(plain(fixed, state, moves, *rest))
+        return int(plain(fixed, state, min(moves, 5), *rest))
 
     search.functions = {**search.functions, "anneal": slow}
     search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])
@@ -144,7 +145,7 @@ def test_as_many_moves_are_made_at_once_as_there_is_time_for(monkeypatch: pytest
 
     def counted(fixed: Any, state: Any, moves: int, *rest: Any) -> int:
         pieces.append(moves)
-        return int(plain(fixed, state, moves, *rest))
+        return int(plain(fixed, state, min(moves, 5), *rest))
 
     search.functions = {**search.functions, "anneal": counted}
     search.add([tokens for _, tokens in greedy_tokens(search.problem, deadline=perf_counter() + 5)])

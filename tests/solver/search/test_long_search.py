@@ -22,7 +22,8 @@ from solver.search.greedy import greedy_tokens
 from solver.search.long_search import LongSearch, is_long, repeats
 from solver.search.portfolio import search
 from solver.search.state import Search, Standing
-from solver.search.stretching import Runner, cuts, is_a_lattice, orders_of, periods
+from solver.search.stretching import cuts, periods
+from solver.search.string_runner import Runner, is_a_lattice, orders_of
 from solver.search.tool_threads import running_in_threads
 from tests.solver.search.search_cases import FUSED, REAL, UNIT, Case, case, faults
 
@@ -61,6 +62,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_strings_run_as_orders_do(kind: str, loops: bool) -> None:
     tried = case_of(kind, 12)
@@ -83,6 +85,7 @@ def test_strings_that_wait_for_each_other_are_found_out(loops: bool) -> None:
     assert runner.makespan([[0, 2, 0, 2], [1, 3, 1, 3]]) == 4
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("kind", ["linear", "v", "interleaved"])
 @pytest.mark.parametrize("more", [1, 15])
 def test_a_part_is_repeated_exactly(kind: str, more: int, loops: bool) -> None:
@@ -109,6 +112,7 @@ def test_a_cut_part_has_as_much_of_every_chain() -> None:
             assert all(count[chain] == 2 for chain in compiled.local_chains[device])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["linear", "v", "bidirectional"])
 def test_a_long_problem_is_searched_by_way_of_short_ones(kind: str) -> None:
     tried = case_of(kind, 48)
@@ -122,7 +126,8 @@ def test_a_long_problem_is_searched_by_way_of_short_ones(kind: str) -> None:
     assert found.bound <= found.best
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("workers", [2, 1, 4])
 def test_the_tools_work_side_by_side(workers: int) -> None:
     problem = problem_of("v", 12)
     found = search(problem, seconds=1.5, workers=workers)
@@ -162,6 +167,7 @@ def test_what_does_not_repeat_is_searched_as_a_whole() -> None:
     assert not repeats(replace(problem, chains=problem.chains[1:]))
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [1, 2])
 def test_some_copies_show_all(kind: str, more: int, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:

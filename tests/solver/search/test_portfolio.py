@@ -72,6 +72,7 @@ def test_a_bound_and_an_order_of_tools_are_handed_in() -> None:
     assert (again.status, again.orders) == ("optimal", found.orders)
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize("seed", range(4))
@@ -152,12 +153,16 @@ def test_what_all_turns_need_is_found_once_unless_the_clock_cuts_it_short() -> N
 def test_where_only_local_search_is_of_use_all_cores_anneal(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_all()
     threads: set[int] = set()
+    all_of_them = threading.Barrier(workers)
     plain = LocalSearch.run_round
 
     def noted(self: LocalSearch, *rest: Any) -> None:
-        threads.add(threading.get_ident())
+        if threading.get_ident() not in threads:
+            threads.add(threading.get_ident())
+            all_of_them.wait(60)
         plain(self, *rest)
 
     monkeypatch.setattr(LocalSearch, "run_round", noted)
-    search(job_shop(FT06, 6), tools=("local search",), seconds=3, workers=workers)
+    known = Bound(FT06_OPTIMUM, "path", details={"source": "the literature"})
+    search(job_shop(FT06, 6), first_bound=known, tools=("local search",), seconds=60, workers=workers)
     assert len(threads) == workers

@@ -60,6 +60,7 @@ def value_of(programs, transfers, communicators: str) -> int | str:
     return made.makespan
 
 
+@pytest.mark.exhaustive
 @pytest.mark.no_cover
 @pytest.mark.parametrize("transfer", [0.05, 0.25])
 @pytest.mark.parametrize("devices", [2, 4, 8])

@@ -100,6 +100,7 @@ def makespan_of_megatron(devices: int, chunks: int, microbatches: int) -> Fracti
     return Fraction(run(programs, transfers, queues("rank")).makespan, 20)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("devices", [3, 4, 5, 7, 9])
 def test_batches_are_megatrons_also_where_one_pair_is_steady(devices: int) -> None:
     """With m = p and p odd, some devices have one pair as their steady phase: all their forwards come first."""

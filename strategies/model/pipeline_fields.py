@@ -1,0 +1,281 @@
+"""What a configuration says of a pipeline: its keys, each checked by itself and against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Annotated, Any, Self, TypeAlias
+
+from pydantic import Field, PlainValidator, model_validator
+
+from solver.counted import counted
+from strategies.model.communication import COMMUNICATING, LOWERINGS, P2P, Communication, read_choice, waiting_in
+from strategies.model.communicators import COMMUNICATORS
+from strategies.model.cuts import (
+    ByKind,
+    Counts,
+    check_cut,
+    read_layers_per_stage,
+    read_recomputed_per_stage,
+    resolve_recomputed,
+    stage_costs,
+)
+from strategies.model.layers import Layers
+from strategies.model.numbers import read_amount, read_count, read_share, read_unit
+from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
+from strategies.model.part import Part, WrongKeyError
+from strategies.model.stage_costs import UNIT_TIMES, Memory, Times, refuse_contradictory_costs, values_per_stage
+
+MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
+"""Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
+
+Count: TypeAlias = Annotated[int, PlainValidator(read_count)]
+Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
+Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
+LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
+RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
+UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
+
+
+class PipelineFields(Part):
+    """The keys of a configuration, which `strategies.model.pipeline.Pipeline` explains."""
+
+    devices: Count
+    stages: Count | None = None
+    microbatches: Count
+    unit: UnitOfTime | None = None
+    layers: Layers | None = None
+    layers_per_stage: LayersPerStage | None = None
+    recomputed_per_stage: RecomputedPerStage | None = None
+    times: Times = Field(default_factory=lambda: Times.model_validate(UNIT_TIMES))
+    p2p_latency: Latency = Fraction(0)
+    communication: Communication | None = None
+    framework: Annotated[str, PlainValidator(read_choice(COMMUNICATING))] | None = None
+    p2p: Annotated[str, PlainValidator(read_choice(P2P))] | None = None
+    communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
+    lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
+    overlap: Share | None = None
+    overhead: Overhead | None = None
+    slowdown: Annotated[Slowdown, PlainValidator(read_slowdown)] | None = None
+    step: Step | None = None
+    memory: Memory = Memory()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _layers_have_their_own_costs(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            _refuse_twofold_costs(values)
+        return values
+
+    @model_validator(mode="after")
+    def _numbers_agree(self) -> Self:
+        if self.layers is not None:
+            self._lay_out(self.layers)
+        refuse_too_large(self.devices, self.stages or self.devices, self.microbatches)
+        lengths = {
+            key: len(value) for key, value in values_per_stage(self.times, self.memory) if isinstance(value, tuple)
+        }
+        stages = self.stages if self.stages is not None else next(iter(lengths.values()), None)
+        for key, length in lengths.items():
+            if self.stages is None and length % self.devices:
+                raise ValueError(
+                    f"{key}: must have one entry for each stage, {self.devices} or a multiple of it; "
+                    f"found {counted(length, 'entry')}"
+                )
+            if length != stages:
+                raise ValueError(
+                    f"{key}: must have one entry for each of the {counted(stages or 0, 'stage')}; "
+                    f"found {counted(length, 'entry')}"
+                )
+        limit = self.memory.limit
+        if isinstance(limit, tuple) and len(limit) != self.devices:
+            raise ValueError(
+                f"memory.limit: must have one entry for each of the {counted(self.devices, 'device')}; "
+                f"found {counted(len(limit), 'entry')}"
+            )
+        if stages is not None:
+            object.__setattr__(self, "stages", stages)  # known from the lists
+        self._settle_slowdown()
+        self._refuse_contradictions()
+        if self.framework is not None:
+            self._follow(self.framework)
+        self._check_communication()
+        return self
+
+    def _follow(self, framework: str) -> None:
+        """Set what transfers wait for as in a framework.
+
+        Raises
+        ------
+        WrongKeyError
+            If a key is given that says otherwise.
+        """
+        for key, known in waiting_in(framework, self.devices)._asdict().items():
+            given = getattr(self, key)
+            if given not in (None, known):
+                means = f"means {key}: {known}" if known else f"has no {key} to choose"
+                raise WrongKeyError(
+                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
+                )
+            object.__setattr__(self, key, known)
+
+    @property
+    def is_open_cut(self) -> bool:
+        """Whether the model is given as layers that are not yet assigned to stages."""
+        return self.layers is not None and self.layers_per_stage is None
+
+    @property
+    def semantics(self) -> str:
+        """The value of ``p2p``, with the default filled in."""
+        return self.p2p or "async"
+
+    def _lay_out(self, layers: Layers) -> None:
+        """Compute the times and the memory of each stage from its layers."""
+        limit = self.memory.limit
+        if limit is not None:
+            limits = limit if isinstance(limit, tuple) else (limit,) * self.devices
+            if None not in limits:
+                _refuse_limit_below_static(layers, limits)
+        if self.layers_per_stage is None:
+            if self.stages is not None:
+                if self.stages % self.devices:
+                    raise ValueError(
+                        f"stages: must be {self.devices}, one for each device, or a multiple of it; found {self.stages}"
+                    )
+                layers.stage_windows(self.stages)
+            return
+        stages = len(self.layers_per_stage)
+        if self.stages is not None and self.stages != stages:
+            raise ValueError(
+                f"layers_per_stage: must have one entry for each of the {counted(self.stages, 'stage')}; "
+                f"found {counted(stages, 'entry')}"
+            )
+        if stages % self.devices:
+            raise ValueError(
+                f"layers_per_stage: must have one entry for each stage, {self.devices} or a multiple of it; "
+                f"found {stages} entries"
+            )
+        check_cut(layers, self.layers_per_stage)
+        recomputed = None
+        if self.recomputed_per_stage is not None:
+            recomputed = resolve_recomputed(layers, self.layers_per_stage, self.recomputed_per_stage)
+        columns = zip(*stage_costs(layers, self.layers_per_stage, recomputed), strict=True)
+        forward, backward, to_input, to_weight, activation, held, static = columns
+        # bypasses the validation of user input: the costs of an empty stage are 0
+        times = Times.model_construct(
+            forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
+        )
+        memory = Memory.model_construct(
+            activation=activation, held_for_weight=held, static=static, limit=self.memory.limit
+        )
+        derived = {"stages": stages, "recomputed_per_stage": recomputed, "times": times, "memory": memory}
+        for key, value in derived.items():
+            object.__setattr__(self, key, value)
+
+    def _settle_slowdown(self) -> None:
+        """Fill in the devices that are not slowed down."""
+        given = self.slowdown
+        if given is None:
+            return
+        if len(given) > self.devices or (given.is_list and len(given) < self.devices):
+            found = counted(len(given), "entry") if given.is_list else f"device {len(given) - 1}"
+            raise WrongKeyError(
+                "slowdown",
+                f"must be a list with one entry for each of the {counted(self.devices, 'device')}, or a mapping from "
+                f"some of them (0 to {self.devices - 1}) to factors; found {found}",
+            )
+        factors = Slowdown([*given, *[Fraction(1)] * (self.devices - len(given))])
+        object.__setattr__(self, "slowdown", factors if max(factors) > 1 else None)
+
+    def _refuse_contradictions(self) -> None:
+        if self.overlap is not None and self.times.overlapped_forward_backward is not None:
+            raise ValueError(
+                f"overlap: contradicts times.overlapped_forward_backward, which says how long blocks last, too; found "
+                f"{float(self.overlap):g} beside it; leave one of the two out"
+            )
+        refuse_contradictory_costs(self.times, self.memory, self.stages or 1)
+
+    def _check_communication(self) -> None:
+        """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
+        for key in ("communicators", "lowering"):
+            if getattr(self, key) is not None and self.p2p != "rendezvous":
+                raise WrongKeyError(key, f"applies to p2p: rendezvous; found p2p: {self.p2p or 'async'}")
+        given = self.communication
+        if given is None:
+            return
+        if self.p2p_latency:
+            raise WrongKeyError(
+                "p2p_latency",
+                f"is short for communication.latency, which is there as well; found {float(self.p2p_latency):g}; leave "
+                "one of the two out",
+            )
+        if given.devices_per_node is not None and self.devices % given.devices_per_node:
+            raise WrongKeyError(
+                "communication.devices_per_node",
+                f"must divide the {counted(self.devices, 'device')}; found {given.devices_per_node}",
+            )
+        for key, values in given.lists():
+            if self.stages is None or self.is_open_cut:
+                what = "layers_per_stage" if self.is_open_cut else "stages"
+                raise WrongKeyError(f"communication.{key}", f"has one entry a boundary, so it needs {what}")
+            if len(values) != self.stages - 1:
+                raise WrongKeyError(
+                    f"communication.{key}",
+                    f"must have one entry for each of the {counted(self.stages - 1, 'boundary')} between "
+                    f"{counted(self.stages, 'stage')}; found {counted(len(values), 'entry')}",
+                )
+
+
+def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
+    """Refuse layers together with costs of stages, and cuts without layers."""
+    if values.get("layers") is None:
+        for key in ("layers_per_stage", "recomputed_per_stage"):
+            if values.get(key) is not None:
+                raise ValueError(f"{key}: needs layers")
+        return
+    if "times" in values:
+        raise ValueError("times: cannot be given beside layers, which have their own")
+    memory = values.get("memory")
+    given = memory.model_fields_set if isinstance(memory, Memory) else memory if isinstance(memory, Mapping) else ()
+    for key in Memory.model_fields:
+        if key != "limit" and key in given:
+            raise ValueError(f"memory.{key}: cannot be given beside layers, which have their own")
+    if values.get("recomputed_per_stage") is not None and values.get("layers_per_stage") is None:
+        raise ValueError("recomputed_per_stage: needs layers_per_stage")
+
+
+def _refuse_limit_below_static(layers: Layers, limits: Sequence[Fraction]) -> None:
+    """Refuse limits that are too small for the static memory alone, whatever the cut."""
+    largest = max(layers.kinds, key=lambda kind: kind.glue * kind.static)
+    if largest.glue * largest.static > max(limits):
+        together = f"{largest.glue} layers of {largest.name}" if largest.glue > 1 else f"one layer of {largest.name}"
+        raise ValueError(
+            f"memory.limit: must hold the static memory, {float(largest.glue * largest.static):.10g} for {together}; "
+            f"found {float(max(limits)):.10g}"
+        )
+    static = layers.sum_of_costs.static
+    if static > sum(limits):
+        raise ValueError(
+            f"memory.limit: must hold the static memory of all layers, {float(static):.10g}; "
+            f"found {float(sum(limits)):.10g} on all devices together"
+        )
+
+
+def refuse_too_large(devices: int, stages: int, microbatches: int) -> None:
+    """Refuse sizes that make more operations than a search takes."""
+    ops = 2 * stages * microbatches
+    if ops > MOST_SEARCHED or devices > MOST_SEARCHED:
+        raise ValueError(
+            f"devices, stages, microbatches: are too many together: at least {_approximately(ops)} operations; "
+            f"at most {MOST_SEARCHED:,} are taken"
+        )
+
+
+def _approximately(count: int) -> str:
+    return (
+        f"{count:,}"
+        if count < 10**18
+        else f"10^{len(str(count)[:4000]) - 1}"
+        if count < 10**4000
+        else "more than 10^4000"
+    )
