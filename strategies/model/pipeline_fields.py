@@ -102,6 +102,23 @@ class PipelineFields(Part):
         self._check_communication()
         return self
 
+    def _follow(self, framework: str) -> None:
+        """Set what transfers wait for as in a framework.
+
+        Raises
+        ------
+        WrongKeyError
+            If a key is given that says otherwise.
+        """
+        for key, known in waiting_in(framework, self.devices)._asdict().items():
+            given = getattr(self, key)
+            if given not in (None, known):
+                means = f"means {key}: {known}" if known else f"has no {key} to choose"
+                raise WrongKeyError(
+                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
+                )
+            object.__setattr__(self, key, known)
+
     @property
     def is_open_cut(self) -> bool:
         """Whether the model is given as layers that are not yet assigned to stages."""
