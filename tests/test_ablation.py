@@ -53,7 +53,7 @@ def test_a_run_sees_which_methods_are_at_work_and_which_are_off() -> None:
     assert set(off.asked) == {switch.target for switch in METHODS["idle-curves"].switches}
     assert run(BASELINE, TINY, LIMIT, 0).first_bound == with_all.first_bound  # nothing stays switched off
 
-    copied = run("area", TINY, LIMIT, 0, with_all)
+    copied = run("alike", TINY, LIMIT, 0, with_all)
     assert copied.copied == "same bound"
     assert (copied.found, copied.bound) == (with_all.found, with_all.bound)
 

@@ -36,8 +36,8 @@ OTHER_PROGRAMS = {
 }
 """Options of other programs, which may be named only together with the program."""
 
-READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
-"""Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
+READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py", "combined_1f1b.py"}
+"""Files of readers: a schedule, a copy of the code in docs/run-it.md, and those of torchtitan and Megatron-Core."""
 
 COMMANDS: dict[str, click.Command] = {
     name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(None)

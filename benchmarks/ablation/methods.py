@@ -126,8 +126,6 @@ BASIC = (
            Switch(f"{MAKESPAN}:jackson_bound", gives(0)), reach="first bound"),
     method("alike", "v below-p interleaved", "solver/bounds/alike",
            Switch(f"{MAKESPAN}:alike_edges", gives([]), if_any), reach="bounds"),
-    method("area", "v interleaved below-p", "solver/bounds/area",
-           assembled("area_bound", gives(0), if_any), assembled("hold_lengths", gives({})), reach="first bound"),
     method("blocks", "fused v", "solver/bounds/blocks",
            assembled("blocks_bound", gives(None), if_not_none), reach="first bound"),
     method("pairing-by-smaller", "fused v", "solver/bounds/pairing:_by_smaller",

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from solver.bounds.alike import alike_edges
 from solver.bounds.analysis import Analysis, analyse
-from solver.bounds.area import area_bound, hold_lengths
 from solver.bounds.blocks import blocks_bound
 from solver.bounds.bound import Bound, best
 from solver.bounds.idle_curves import joined
@@ -17,9 +16,8 @@ from solver.bounds.loads import least_loads
 from solver.bounds.memory_edges import plain_network, with_memory_edges
 from solver.bounds.network import Network
 from solver.bounds.stretched import WholeDevice, devices_of, whole_paths
-from solver.bounds.thinned import limited_holds
 from solver.deadline import OutOfTimeError, check_time, is_over
-from solver.problem import Key, Problem
+from solver.problem import Problem
 from solver.repetition import LONG, Repetition, as_repetition, shortened
 
 ARGUMENTS: Mapping[str, str] = {
@@ -29,7 +27,6 @@ ARGUMENTS: Mapping[str, str] = {
     "load": "the work of device {device}, with the time before it can start and after it must end",
     "window": "the work of device {device}, with the idle time that filling, draining and memory force on it",
     "jackson": "the work of device {device} and when each part of it can start and must be done",
-    "area": "how much memory device {device} must hold, for how long, and how much must stay free at both ends",
     "blocks": "the work of device {device}, less all that overlapping can save",
     "work": "the work of device {device}",
     "span": "the work of device {device}, with the idle time that its round trips and its memory force on it",
@@ -119,7 +116,7 @@ def _shortened(problem: Problem | Repetition) -> Iterator[Repetition]:
 def _is_worth_it(problem: Problem, known: Bound) -> bool:
     """Return whether a look at the whole may show more: where memory is short, every turn of it adds a little."""
     loads = Counter(task.device for task in problem.tasks.values())
-    turned = known.piece in ("path", "heads and tails", "area")
+    turned = known.piece in ("path", "heads and tails")
     return turned and sum(load * load for load in loads.values()) <= MOST_WHOLE_PAIRS
 
 
@@ -199,11 +196,7 @@ def bound_of(problem: Problem | Repetition, found: Analysis, *, deadline: float 
             highest = best(highest, *whole_paths(found, devices, deadline))
         else:
             highest = best(highest, *_jackson_bounds(found, deadline))
-    highest = best(highest, *_blocks_bounds(written, found, devices, deadline))
-    ends = {each.view.device: each.ends for each in devices}
-    if not is_over(deadline):
-        highest = best(highest, *_area_bounds(written, found, highest.value, copies, ends))
-    return highest
+    return best(highest, *_blocks_bounds(written, found, devices, deadline))
 
 
 def _path_and_loads(problem: Problem, found: Analysis, loads: Sequence[int] | None = None) -> Bound:
@@ -242,20 +235,3 @@ def _blocks_bounds(
         if is_over(deadline):
             return
         yield blocks_bound(problem, found, each.view, each.left)
-
-
-def _area_bounds(
-    problem: Problem,
-    found: Analysis,
-    known: int,
-    copies: Mapping[Key, int],
-    ends: Mapping[int, tuple[int, int]],
-) -> Iterator[Bound]:
-    lengths = hold_lengths(problem, found.network)
-    thinned = found.network.thinned
-    heads = dict(zip(thinned.keys, found.heads, strict=True))
-    tails = dict(zip(thinned.keys, found.tails, strict=True))
-    for device, holds in limited_holds(problem).items():
-        capacity = problem.capacities[device] or 0
-        value = area_bound(holds, capacity, lengths, heads, tails, known, copies, ends[device])
-        yield Bound(value, "area", device)

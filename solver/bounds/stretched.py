@@ -20,8 +20,6 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   out. They are all done before x starts, so x starts at the least τ with τ − front(τ) ≥ their work, and the longest
   paths from there through the last n tasks, with the tails of these, end at T or before. In the same way the work
   behind a task of the first n raises its tail.
-- *Area.* As in `area_bound`: every hold lasts as long as one that is written down. Before t* only those that are
-  written down are taken, and in the last u* only their like are returned, so what is then free counts.
 - *Blocks.* As in `blocks_bound`, the head of a task that is left out being that of the last of its chain, the tail that
   of the first.
 
