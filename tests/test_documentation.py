@@ -39,7 +39,13 @@ OTHER_PROGRAMS = {
 READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
 """Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
 
-FILES_OF_FRAMEWORKS = {"combined_1f1b.py", "pipeline_parallel.py", "schedule_table_factory.py", "dualpipev.py"}
+FILES_OF_FRAMEWORKS = {
+    "combined_1f1b.py",
+    "pipeline_parallel.py",
+    "runtime.py",
+    "schedule_table_factory.py",
+    "dualpipev.py",
+}
 """Files of other projects in which rules were read."""
 
 COMMANDS: dict[str, click.Command] = {
