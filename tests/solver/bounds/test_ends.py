@@ -81,16 +81,16 @@ def check(problem: Problem, starts: Times, ends: Times) -> int:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(12))
 def test_no_schedule_is_served_faster(block: int) -> None:
     checked = 0
-    for seed in range(20 * block, 20 * (block + 1)):
+    for seed in range(5 * block, 5 * (block + 1)):
         for problem, _ in (random_fused_problem(seed, 4), random_problem(seed)):
             schedule = ExactModel(problem, chains=True).any_schedule(seed) if is_regular(problem) else None
             if schedule is not None:
                 with suppress(InfeasibleError):
                     checked += check(problem, *schedule)
-    assert checked > 500
+    assert checked > 125
 
 
 @pytest.mark.parametrize(("devices", "microbatches", "cap", "before"), [(8, 64, 6, 76916), (6, 40, 4, 54743)])
