@@ -85,7 +85,8 @@ class ExactModel:
     def _solver(self, seconds: float) -> cp_model.CpSolver:
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
-        solver.parameters.max_time_in_seconds = seconds
+        # a limit on work, which is the same however busy the machine is; a unit takes about five seconds
+        solver.parameters.max_deterministic_time = seconds / 5
         solver.parameters.catch_sigint_signal = False
         return solver
 

@@ -25,8 +25,8 @@ def test_every_greedy_schedule_is_valid_and_shorter_than_those_before(name: str)
 
 def test_unlimited_linear_is_soon_near_its_bound() -> None:
     tried = case("linear", 8, 32, 8, REAL)
-    best = min(made for made, _ in greedy_schedules(tried.problem, deadline=perf_counter() + 0.5))
-    assert best <= 1.005 * 16599
+    made = greedy_schedules(tried.problem, deadline=perf_counter() + 60)
+    assert any(makespan <= 1.005 * 16599 for makespan, _ in islice(made, 200))
 
 
 def test_one_seed_gives_one_sequence() -> None:
@@ -61,7 +61,7 @@ def test_a_cycle_is_refused() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_orders_survive_the_way_through_tokens(name: str) -> None:
     compiled = compile_problem(CASES[name].problem)
-    _, orders = next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 1))
+    _, orders = next(greedy_schedules(CASES[name].problem, deadline=perf_counter() + 60))
     tokens = tokens_from(compiled, orders)
     assert tokens is not None
     assert compiled.orders(tokens) == orders
