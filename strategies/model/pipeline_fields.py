@@ -195,23 +195,6 @@ class PipelineFields(Part):
             )
         refuse_contradictory_costs(self.times, self.memory, self.stages or 1)
 
-    def _follow(self, framework: str) -> None:
-        """Set what transfers wait for as in a framework.
-
-        Raises
-        ------
-        WrongKeyError
-            If a key is given that says otherwise.
-        """
-        for key, known in waiting_in(framework, self.devices)._asdict().items():
-            given = getattr(self, key)
-            if given not in (None, known):
-                means = f"means {key}: {known}" if known else f"has no {key} to choose"
-                raise WrongKeyError(
-                    key, f"contradicts framework: {framework}, which {means}; found {given}; leave one of the two out"
-                )
-            object.__setattr__(self, key, known)
-
     def _check_communication(self) -> None:
         """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
         for key in ("communicators", "lowering"):
