@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from benchmarks.ablation.instances import FAMILIES, Instance, instances
 from benchmarks.ablation.methods import BASIC, METHODS
 from benchmarks.ablation.runs import BASELINE, Results, Row, key_of, run
-from benchmarks.ablation.switches import Method, found
+from benchmarks.ablation.switches import ROOT, Method, found
 from benchmarks.ablation.table import effects, verdict, written
 from ppopt import Pipeline
 
@@ -87,3 +88,15 @@ def test_a_method_stays_if_a_family_loses_enough_without_it(changed: dict[str, o
     seen = effects(METHODS[name], results, 1.0, 0)
     assert verdict(METHODS[name], seen).startswith(begins)
     assert f"| `{name}` |" in written([METHODS[name]], results, 1.0, 0)
+
+
+def test_what_can_be_switched_off_says_where_its_worth_is_told() -> None:
+    """Of each method one file points to its row, or to that of the method that it is a part of."""
+    named = set()
+    for file in (each for method in METHODS.values() for each in method.files):
+        text = (ROOT / f"{file.partition(':')[0]}.py").read_text(encoding="utf-8")
+        named |= set(re.findall(r"row `([\w-]+)` of docs/development/ablation.md", text))
+    assert named <= METHODS.keys()
+    for method in METHODS.values():
+        files = {file.partition(":")[0] for file in method.files}
+        assert not files or any("docs/development/ablation.md" in (ROOT / f"{each}.py").read_text() for each in files)

@@ -118,7 +118,6 @@ CPSAT = files(
 )
 ROUTES = files("solver/search", "long_search shorter_problems stretching lattice")
 PROBING = functions("solver/partitioning/tree", "_probed _probe") + " solver/partitioning/rows:order_rows"
-SHRINKING = "solver/partitioning/multipliers:tightened solver/partitioning/tree:_shrunk"
 
 # fmt: off
 BASIC = (
@@ -167,8 +166,6 @@ BASIC = (
     method("descent", "plans free-plans", "solver/partitioning/descent",
            Switch(f"{SPLITS}.solve:_descended", even_only)),
     method("probing", "plans free-plans", PROBING, Switch(f"{TREE}:Tree._probed", argument(1))),
-    method("shrinking", "plans free-plans", SHRINKING,
-           Switch(f"{TREE}:Tree._shrunk", argument(1))),
     method("tried-branches", "plans free-plans", functions("solver/partitioning/branching", "_best_of _promise _tried"),
            Switch(f"{BRANCHING}:CANDIDATES", constant(1), seen_at=f"{BRANCHING}:Branching._tried")),
     method("compiled-loops-of-cuts", "plans free-plans", "",
@@ -177,8 +174,6 @@ BASIC = (
            Switch(f"{PLANNING}.race:bound_of_all_orders", gives(Fraction(0)))),
     method("cuts-to-begin-with", "plans free-plans", "ppopt/planning/dependent_order:cuts_to_begin_with",
            Switch(f"{PLANNING}.race:cuts_to_begin_with", empty)),
-    method("cut-and-order-by-turns", "free-plans plans", functions("ppopt/planning/free_order", "_alternate _cut_anew"),
-           Switch(f"{PLANNING}.free_order:FreeOrder._alternate", gives(None))),
 )
 # fmt: on
 

@@ -2,6 +2,8 @@
 
 The order of such a schedule changes with the cut, so the proof for a fixed order does not apply. The bound for every
 order on its placement does.
+
+What it is worth: row `bound-of-all-orders` of docs/development/ablation.md.
 """
 
 from __future__ import annotations

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
 from time import perf_counter
 
-from ppopt.cutting.best_cut import plan_fixed_order
-from ppopt.cutting.fixed_order import FixedOrder
 from ppopt.cutting.partitions import Partitions
 from ppopt.cutting.quick import cut_of_published
 from ppopt.cutting.work_bound import work_bound
 from ppopt.optimization.optimize import optimize
-from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.makespan import makespan_bound
 from solver.deadline import OutOfTimeError
-from solver.errors import InfeasibleError, InputError
+from solver.errors import InfeasibleError
 from solver.search.state import Progress, Standing
 from strategies.model.cuts import Counts
 from strategies.model.pipeline import Pipeline
@@ -34,9 +31,6 @@ SHARE_OF_START = 0.4
 
 LEAST_SECONDS = 1.0
 """Least seconds of a search of a cut."""
-
-RECUT_SECONDS, MOST_TURNS = 0.5, 3
-"""Most seconds to look for a better cut for a schedule's order, and most repetitions as long as that helps."""
 
 ROUND = 3
 """Once this many cuts with the same bound were searched equally often, the best of them is searched longer."""
@@ -319,45 +313,6 @@ class FreeOrder:
         )
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
         each.found, each.makespan = found, found.exact_makespan
-        self._alternate(found, deadline)
-
-    def _alternate(self, found: Schedule, deadline: float) -> None:
-        """Re-cut the model for the order found, search the new cut, and repeat as long as that helps."""
-        for _ in range(MOST_TURNS):
-            left = deadline - perf_counter()
-            if left < self.options.least_seconds or self.result.is_settled:
-                return
-            better = self._cut_anew(found, min(RECUT_SECONDS, left / 4))
-            if better is None:
-                return
-            self.result.offer(better)
-            seconds = max(self.options.least_seconds, SHARE_OF_A_SEARCH * (deadline - perf_counter()))
-            searched = self._search(better.pipeline, seconds, [better])
-            if searched is None:
-                return
-            found = searched
-
-    def _cut_anew(self, found: Schedule, seconds: float) -> Schedule | None:
-        """Find a better cut for an order; None if none is found in time."""
-        cut = found.pipeline.layers_per_stage
-        assert cut is not None
-        order = FixedOrder(found.strategy, found.pipeline, found.layout, found.actions, None, {})
-        plan = plan_fixed_order(
-            found.pipeline,
-            found.strategy,
-            empty=self.options.empty,
-            time_limit=seconds,
-            seed=self.options.seed,
-            starts=((cut, None),),
-            order=order,
-        )
-        if plan.cut is None or plan.makespan is None or plan.makespan >= found.exact_makespan:
-            return None
-        try:
-            made = replay_orders(found.strategy, plan.cut, found.layout, found.actions, "graph", searched=True)
-        except InputError:  # if transfers wait, the order may hang on another cut
-            return None
-        return replace(made, allowed=found.allowed) if made.exact_makespan < found.exact_makespan else None
 
     def _search(self, cut: Pipeline, seconds: float, starts: Sequence[Schedule]) -> Schedule | None:
         options = self.options

@@ -1,4 +1,7 @@
-"""Tasks that nothing waits for may be put in the order of what they wait for."""
+"""Tasks that nothing waits for may be put in the order of what they wait for.
+
+What it is worth: row `alike` of docs/development/ablation.md.
+"""
 
 from __future__ import annotations
 

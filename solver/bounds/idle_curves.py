@@ -1,4 +1,7 @@
-"""How long a device must be idle at the start and at the end of any schedule."""
+"""How long a device must be idle at the start and at the end of any schedule.
+
+What it is worth: row `idle-curves` of docs/development/ablation.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Heads and tails from the work that a device must have done before a task, or has yet to do after it."""
+"""Heads and tails from the work that a device must have done before a task, or has yet to do after it.
+
+What it is worth: row `preceding-work` of docs/development/ablation.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How long some device of a row is at work from its first task to its last, at least."""
+"""How long some device of a row is at work from its first task to its last, at least.
+
+What it is worth: row `span-bound` of docs/development/ablation.md.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ tasks exchanged as `solver.bounds.alike` says; neither makes a schedule longer.
   of the first.
 
 Where nothing is left out, t* and u* are later than everything, and all of it is what the tasks themselves show.
+
+What it is worth: row `stretched` of docs/development/ablation.md.
 """
 
 from __future__ import annotations

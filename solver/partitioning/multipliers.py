@@ -8,9 +8,6 @@ For any weights Y ≥ 0 of paths and any multipliers M of rows, and every split 
 where the side of a row is its lower one for M > 0 and its upper one for M < 0, so that M (side − G x) ≤ 0. So the proof
 holds for any rounding of the multipliers, which only weakens the bound a little; everything is computed in whole
 numbers. With Y = 0, a positive right-hand side proves that the box contains no split at all.
-
-The slack between the bound and a target also restricts the split: x_k can be away from the side of its box at which
-d_k x_k is least by at most slack ÷ |d_k|, and a row from its side by at most slack ÷ |M|.
 """
 
 from __future__ import annotations
@@ -116,34 +113,3 @@ def certificate(
 
 def _widest(*arrays: Numbers) -> int:
     return max((int(np.abs(each).max(initial=0)) for each in arrays), default=0)
-
-
-def tightened(
-    proof: Certificate, target: int, box: tuple[Numbers, Numbers], sides: tuple[Numbers, Numbers]
-) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
-    """Shrink a box and the sides of rows to the ranges possible for splits of at most a target length.
-
-    Parameters
-    ----------
-    proof : Certificate
-        For this box and these sides.
-    target : int
-        Longer splits are of no interest.
-    box, sides : pair of array of int
-        As for `certificate`.
-    """
-    left = target * proof.weight - proof.value
-    if left < 0:
-        return box, sides
-    low, high = _shrunk(proof.reduced, left, *box)
-    row_low, row_high = _shrunk(proof.multipliers, left, *sides)
-    return (low, high), (row_low, row_high)
-
-
-def _shrunk(factors: Numbers, left: int, low: Numbers, high: Numbers) -> tuple[Numbers, Numbers]:
-    low, high = low.copy(), high.copy()
-    rising, falling = np.flatnonzero(factors > 0), np.flatnonzero(factors < 0)
-    room = [np.array([left // int(f) for f in np.abs(factors[at])], dtype=object) for at in (rising, falling)]
-    high[rising] = np.minimum(high[rising], low[rising] + room[0])
-    low[falling] = np.maximum(low[falling], high[falling] - room[1])
-    return low, high

@@ -5,6 +5,8 @@ A linear program over some of the paths bounds all splits from below; a replay o
 the path that it violates most. It remains to make the numbers of items integral: the search branches first on sums over
 the bins of one machine, then on the contents of single bins. An exact certificate
 (`solver.partitioning.multipliers`) justifies every node that is discarded, and proves the bound of every open node.
+
+What it is worth: row `probing` of docs/development/ablation.md.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from solver.deadline import is_over
 from solver.partitioning.branching import WHOLE, Bounded, Branch, Branching, copied
 from solver.partitioning.descent import FoundSplit
 from solver.partitioning.longest_path import Replay
-from solver.partitioning.multipliers import Certificate, tightened
 from solver.partitioning.pool import Pool
 from solver.partitioning.problem import Numbers, PartitionProblem
 from solver.partitioning.relaxation import Floats, Node, Relaxation, Solved
@@ -261,9 +262,6 @@ class Tree:
                 bound = max(bound, proof.bound(self.problem.step))
                 if bound > self.target:
                     return None
-                node = self._shrunk(node, proof)
-                if node.is_empty:
-                    return None
             if solved.point is None:
                 break
             if not self._separate(solved) or self.is_over:
@@ -273,16 +271,6 @@ class Tree:
             if stale >= ROUNDS_WITHOUT_GAIN:
                 break
         return node, bound, solved
-
-    def _shrunk(self, node: Node, proof: Certificate) -> Node:
-        if self.target >= 1 << 60:
-            return node
-        fixed = len(self.relaxation.totals.low)
-        size = fixed + len(self.sums.low)
-        part = Certificate(proof.weight, proof.value, proof.reduced, proof.multipliers[fixed:size])
-        box, sides = tightened(part, self.target, (node.low, node.high), (node.sum_low, node.sum_high))
-        low, high = -(-sides[0] // self.steps) * self.steps, sides[1] // self.steps * self.steps
-        return Node(box[0], box[1], low, high)
 
     def _separate(self, solved: Solved) -> bool:
         """Add rows that a point violates; return whether there are any."""

@@ -4,6 +4,8 @@ Everything is indexed by whole numbers, and nothing is allocated. The rows of al
 lists; the row of device d begins at ``row[d]``. The functions in `FUNCTIONS` may use each other, the two named tuples
 and numbers, and nothing else. They are one file, however long: one move runs through all of them, and numba compiles
 them as one unit in which each uses those before it.
+
+What it is worth: row `joint-moves` of docs/development/ablation.md.
 """
 
 from __future__ import annotations

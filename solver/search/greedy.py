@@ -3,6 +3,8 @@
 Each is made by one `Rule`, in the manner of Giffler and Thompson (Algorithms for solving production-scheduling
 problems, Operations Research 8(4), 1960): the device that can start something first runs the action with the least
 score. Rules differ in their preferences, in how long they wait for a preferred action, and in how much memory they use.
+
+What it is worth: row `list-schedules` of docs/development/ablation.md.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ predecessors, and a replay computes the new times. Moves cross the arcs of a cri
 precedence, makes tight (van Laarhoven, Aarts and Lenstra, Job shop scheduling by simulated annealing, Operations
 Research 40(1), 1992; insertions as in Dell'Amico and Trubian, Annals of Operations Research 41, 1993). If actions may
 be joined, moves also fuse, merge and split them.
+
+What it is worth: row `local-search` of docs/development/ablation.md.
 """
 
 from __future__ import annotations
