@@ -263,6 +263,7 @@ def _compare_each(
 
     layout = options.pop("layout")
     overriding = {name: options.pop(name) for name in OPTION_NAMES if name != "config"}
+    options["framework"] = options.pop("runs_for")
     exclude = [name for text in excluded for name in split_strategies(text)]
     wanted = without(read_each(names or run_by(options["framework"])), read_exclusions(exclude))
     own = [] if baseline is None else [read for read in (read_baseline(baseline),) if read is not None]

@@ -69,7 +69,7 @@ def frontier(
     from ppopt.memory_frontier.find import find_frontier
     from ppopt.memory_frontier.limits import POINTS
 
-    searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed", "framework")}
+    searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
     with ProgressLine() as line:
         try:
             found, keep = find_frontier(
@@ -79,6 +79,7 @@ def frontier(
                 save_to=save,
                 on_progress=line.say_at_times,
                 shown_afterwards=report is not None,
+                framework=options["runs_for"],
                 **searched,
             )
         except InputError as error:

@@ -64,7 +64,7 @@ def optimize(
     cut: CutChoice,
     layout: str | None,
     placement: str | None,
-    framework: str | None,
+    runs_for: str | None,
     full_backward: bool,
     overlap: bool,
     objective: Objective,
@@ -91,7 +91,7 @@ def optimize(
     """
     from ppopt.process.whole_files import check_outputs
 
-    placement = placement or ("linear" if framework is None else "all")
+    placement = placement or ("linear" if runs_for is None else "all")
     outputs = {"--save": save, "--trace": trace, "--report": report, "--export": export}
     check_outputs(outputs, [options["config"], options["spread"]])
     how = read_export_options("--export FILE.csv", export, forced=forced, lowered=lowered, unshard=unshard)
@@ -118,7 +118,7 @@ def optimize(
         cut=cut,
         periodic=report is None and noise is None,
         robust=noise if robust else None,
-        framework=framework,
+        framework=runs_for,
     )
     afterwards = Afterwards(
         beside=True,

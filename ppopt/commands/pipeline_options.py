@@ -105,7 +105,7 @@ def _framework(_ctx: click.Context, _option: click.Parameter, name: str | None) 
 
 FOR = click.option(
     "--for",
-    "framework",
+    "runs_for",  # `framework` is the one whose communication is followed
     metavar="FRAMEWORK",
     callback=_framework,
     help="Only what this framework runs: megatron, pytorch, deepspeed, zero-bubble, primus or dualpipe.",

@@ -102,6 +102,7 @@ def plan(
         "stages_per_device": _stages_per_device(pipeline, stages, _numbers(stages_per_device)),
         "split_backward": not full_backward,
         "empty_stages": not no_empty_stages,
+        "framework": options.pop("runs_for"),
     }
     if report is not None:
         load_page()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +124,14 @@ def test_on_the_command_line_infeasible_is_3_and_one_line() -> None:
     assert result.stderr == (
         "infeasible: no schedule of DeepSpeed fits the memory limit; 1f1b holds 4 of 2 on device 0\n"
     )
+
+
+@pytest.mark.parametrize("command", ["compare", "plan", "frontier", "optimize"])
+def test_what_runs_and_whose_communication_it_has_are_two_options(command: str, tmp_path: Path) -> None:
+    layers = tmp_path / "layers.yaml"
+    layers.write_text("devices: 2\nmicrobatches: 4\nlayers: [{name: block, count: 4, forward: 1, backward: 2}]\n")
+    given = ["-c", str(layers), "--framework", "zero-bubble", "--time-limit", "2"]
+    made = CliRunner().invoke(cli, [command, *given, "--for", "pytorch", "--format", "json"], catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    if command != "frontier":  # whose result says nothing of its pipeline
+        assert json.loads(made.stdout)["pipeline"]["framework"] == "zero-bubble"
