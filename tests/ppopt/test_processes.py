@@ -67,6 +67,7 @@ def is_there(process: int) -> bool:
     return Path(f"/proc/{process}").exists() and ") Z " not in Path(f"/proc/{process}/stat").read_text()
 
 
+@pytest.mark.exhaustive(2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("command", ["sweep", "frontier"])
 def test_workers_end_with_the_command_and_let_go_of_its_output(

@@ -88,6 +88,7 @@ def test_the_browser_agrees_with_python_on_golden_rows(blank: Sheet, part: int) 
 CHANGES = {"forward": Fraction(3, 4), "backward_input": Fraction(3, 2), "backward_weight": Fraction(4, 5)}
 
 
+@pytest.mark.exhaustive(4)
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-v", "dualpipe", "interleaved:stages=12", "hanayo", "1f1b-overlap"])
 @pytest.mark.parametrize("overlap", [None, 0.3])
 def test_the_browser_agrees_with_python_on_other_costs(blank: Sheet, strategy: str, overlap: float | None) -> None:

@@ -203,6 +203,7 @@ def test_one_worker_is_deterministic() -> None:
     assert first.orders == second.orders
 
 
+@pytest.mark.exhaustive(3)
 @pytest.mark.parametrize("objective", ["makespan", "span"])
 @pytest.mark.parametrize("limit", [0.0, 0.1, 1.0])
 def test_the_time_limit_holds(limit: float, objective: str) -> None:
