@@ -122,8 +122,8 @@ class Curve(ABC):
         yield from self.breakpoints(bend, high)
 
 
-class ParametricMakespan(Curve):
-    """The makespan of a fixed order over θ, in the user's unit of time.
+class FixedOrder:
+    """The graph of a fixed order: its actions are the first nodes, behind them are the results that links move.
 
     Parameters
     ----------
@@ -131,16 +131,21 @@ class ParametricMakespan(Curve):
         At θ = 0. Results may wait for links (`Problem.moves`): a link moves them in the order of its device.
     orders : Orders
         The actions of each device.
-    growth : Growth
-        What grows with θ. No duration or lag may fall below 0, or what grows come to 0, at a θ asked for (but at
-        θ = 0 for the tangent on its right, where nothing shrinks).
-    deadline : float, optional
-        On the clock of `time.perf_counter`; a replay that would begin after it raises `OutOfTimeError`.
 
     Attributes
     ----------
-    replays : int
-        How many there were.
+    ticks_per_unit : int
+        The problem's.
+    actions : int
+        How many nodes are actions: device by device, in their order.
+    time : list of int
+        How long each node lasts.
+    moved : list of int
+        The precedence of each result that a link moves.
+    lag : list of int
+        For each precedence what lies between its two nodes; at last nothing.
+    steps : list of (int, list of (int, int))
+        Each node, behind all that it waits for: their numbers, with that of the lag in between.
 
     Raises
     ------
@@ -150,13 +155,96 @@ class ParametricMakespan(Curve):
         If the orders do not name every task exactly once.
     """
 
-    def __init__(self, problem: Problem, orders: Orders, growth: Growth, deadline: float | None = None) -> None:
+    def __init__(self, problem: Problem, orders: Orders) -> None:
+        numbered = Numbered(problem)
+        written = number_orders(numbered, orders)
+        self.ticks_per_unit = problem.ticks_per_unit
+        self.actions = len(written.duration)
+        self.time = list(written.duration)
+        self.moved: list[int] = []
+        self.lag = [*numbered.precedences.lag.tolist(), 0]
+        self._inputs: list[list[tuple[int, int]]] = [[] for _ in self.time]
+        self._wait(numbered, written)
+        for first, last in pairwise(written.bounds):
+            for before, after in pairwise(range(first, last)):
+                self._inputs[after].append((before, self._nothing))
+        try:
+            awaited = {node: [before for before, _ in inputs] for node, inputs in enumerate(self._inputs)}
+            self.steps = [(node, self._inputs[node]) for node in TopologicalSorter(awaited).static_order()]
+        except CycleError:
+            raise deadlock(order_graph(problem, orders)) from None
+
+    @property
+    def durations(self) -> list[int]:
+        """How long each action lasts, device by device, in ticks."""
+        return self.time[: self.actions]
+
+    @property
+    def _nothing(self) -> int:
+        return len(self.lag) - 1
+
+    def _wait(self, numbered: Numbered, orders: NumberedOrders) -> None:
+        """Add what actions wait for beside the action before on their device."""
+        action_of, turn = np.empty_like(orders.tasks), np.empty_like(orders.tasks)
+        action_of[orders.tasks] = orders.action
+        turn[orders.tasks] = np.arange(len(turn))  # of a block the first half's results leave first
+        before, after = numbered.precedences.before, numbered.precedences.after
+        ends = zip(action_of[before].tolist(), action_of[after].tolist(), strict=True)
+        devices = zip(numbered.device[before].tolist(), numbered.device[after].tolist(), strict=True)
+        pairs, links = list(ends), list(devices)
+        moving = numbered.moving.tolist() if numbered.problem.moves else [-1] * len(pairs)
+        last_on_link: dict[tuple[int, int], int] = {}
+        for number in np.argsort(turn[before], kind="stable").tolist():
+            (source, waiting), link = pairs[number], links[number]
+            if moving[number] >= 0:
+                source = self._move(source, last_on_link.get(link), moving[number])
+                last_on_link[link] = source
+                self.moved.append(number)
+                self.lag[number] -= moving[number]
+            self._inputs[waiting].append((source, number))
+
+    def _move(self, source: int, before: int | None, moving: int) -> int:
+        """Add a node for a result on a link, behind the one that the link moves before."""
+        self.time.append(moving)
+        self._inputs.append([(node, self._nothing) for node in (source, before) if node is not None])
+        return len(self.time) - 1
+
+
+class ParametricMakespan(Curve):
+    """The makespan of a fixed order over θ, in the user's unit of time.
+
+    Parameters
+    ----------
+    order : FixedOrder
+        The order, at θ = 0.
+    growth : Growth
+        What grows with θ. At a θ that is asked for, everything that grows or shrinks must last longer than 0; for the
+        tangent on the right of 0 it is enough that nothing shrinks.
+    deadline : float, optional
+        On the clock of `time.perf_counter`; a replay that would begin after it raises `OutOfTimeError`.
+
+    Attributes
+    ----------
+    replays : int
+        How many there were.
+    """
+
+    def __init__(self, order: FixedOrder, growth: Growth, deadline: float | None = None) -> None:
         super().__init__()
         self.deadline = deadline
         self.replays = 0
-        self._ticks = problem.ticks_per_unit
-        self._graph = _Graph(problem, orders, growth)
-        self._base = 1 + 2 * self._graph.most_growth
+        self._order = order
+        lags = [*(growth.lags or [0] * (len(order.lag) - 1)), 0]
+        moves = [growth.moves[number] if growth.moves else 0 for number in order.moved]
+        for number, more in zip(order.moved, moves, strict=True):
+            lags[number] -= more
+        self._growth, self._lag_growth = [*growth.actions, *moves], lags
+        self._base = 1 + 2 * self._most_growth
+
+    @property
+    def _most_growth(self) -> int:
+        """By how much a path grows or shrinks at most: it has each node and each lag once."""
+        return sum(map(abs, chain(self._growth, self._lag_growth)))
 
     def _computed(self, theta: Fraction, side: Side) -> Line:
         """Replay the order in numbers whose high digits are times, and whose low digits are the growth of a path.
@@ -167,22 +255,24 @@ class ParametricMakespan(Curve):
         check_time(self.deadline)
         self.replays += 1
         sign = 1 if side == "right" else -1
-        graph, base = self._graph, self._base
+        order, base = self._order, self._base
         of_time, of_growth = base * theta.denominator, base * theta.numerator + sign
-        weights = [time * of_time + more * of_growth for time, more in zip(graph.time, graph.growth, strict=True)]
-        lags = [time * of_time + more * of_growth for time, more in zip(graph.lag, graph.lag_growth, strict=True)]
+        weights = [time * of_time + more * of_growth for time, more in zip(order.time, self._growth, strict=True)]
+        lags = [time * of_time + more * of_growth for time, more in zip(order.lag, self._lag_growth, strict=True)]
         ends = [0] * len(weights)
-        for node, inputs in graph.steps:
+        for node, inputs in order.steps:
             start = 0
             for before, lag in inputs:
                 ready = ends[before] + lags[lag]
                 if ready > start:
                     start = ready
             ends[node] = start + weights[node]
-        longest = max(ends[: graph.actions], default=0)
+        longest = max(ends[: order.actions], default=0)
         value = (longest + base // 2) // base
         slope = sign * (longest - value * base)
-        return Line(theta, Fraction(value, theta.denominator * self._ticks), Fraction(slope, self._ticks))
+        return Line(
+            theta, Fraction(value, theta.denominator * order.ticks_per_unit), Fraction(slope, order.ticks_per_unit)
+        )
 
     def reaching(self, length: Fraction) -> Fraction | None:
         """Find the least θ ≥ 0 at which the makespan is as long as given; None if it is longer, or never as long.
@@ -190,7 +280,7 @@ class ParametricMakespan(Curve):
         Nothing may shrink with θ. A tangent on the left of a θ that is too large leads to one that is not too small.
         """
         theta = Fraction(0)
-        if self(theta) > length or not (self(theta) == length or self._graph.most_growth):
+        if self(theta) > length or not (self(theta) == length or self._most_growth):
             return None
         while self(theta) < length:
             line = self.line(theta)
@@ -211,77 +301,6 @@ class Mean(Curve):
         lines = [curve.line(theta, side) for curve in self.curves]
         value, slope = (sum(column, Fraction(0)) / len(lines) for column in list(zip(*lines, strict=True))[1:])
         return Line(theta, value, slope)
-
-
-class _Graph:
-    """The graph of a fixed order: its actions are the first nodes, behind them are the results that links move.
-
-    Attributes
-    ----------
-    actions : int
-        How many nodes are actions.
-    time, growth : list of int
-        How long each node lasts at θ = 0, and by how much it grows.
-    lag, lag_growth : list of int
-        The same for what lies between two nodes; the last is nothing.
-    steps : list of (int, list of (int, int))
-        Each node, behind all that it waits for: their numbers, with that of the lag in between.
-    """
-
-    def __init__(self, problem: Problem, orders: Orders, growth: Growth) -> None:
-        numbered = Numbered(problem)
-        written = number_orders(numbered, orders)
-        count = len(numbered.precedences)
-        self.actions = len(written.duration)
-        self.time, self.growth = list(written.duration), list(growth.actions)
-        self.lag = [*numbered.precedences.lag.tolist(), 0]
-        self.lag_growth = [*(growth.lags or [0] * count), 0]
-        self._inputs: list[list[tuple[int, int]]] = [[] for _ in self.time]
-        for first, last in pairwise(written.bounds):
-            for before, after in pairwise(range(first, last)):
-                self._inputs[after].append((before, count))
-        self._wait(numbered, written, growth.moves or [0] * count)
-        try:
-            awaited = {node: [before for before, _ in inputs] for node, inputs in enumerate(self._inputs)}
-            self.steps = [(node, self._inputs[node]) for node in TopologicalSorter(awaited).static_order()]
-        except CycleError:
-            raise deadlock(order_graph(problem, orders)) from None
-
-    def _wait(self, numbered: Numbered, orders: NumberedOrders, moves_growth: Sequence[int]) -> None:
-        """Add what actions wait for beside the action before on their device."""
-        action_of, turn = np.empty_like(orders.tasks), np.empty_like(orders.tasks)
-        action_of[orders.tasks] = orders.action
-        turn[orders.tasks] = np.arange(len(turn))  # of a block the first half's results leave first
-        before, after = numbered.precedences.before, numbered.precedences.after
-        ends = zip(action_of[before].tolist(), action_of[after].tolist(), strict=True)
-        devices = zip(numbered.device[before].tolist(), numbered.device[after].tolist(), strict=True)
-        pairs, links = list(ends), list(devices)
-        moving = numbered.moving.tolist() if numbered.problem.moves else [-1] * len(pairs)
-        last_on_link: dict[tuple[int, int], int] = {}
-        for number in np.argsort(turn[before], kind="stable").tolist():
-            (source, waiting), link = pairs[number], links[number]
-            if moving[number] >= 0:
-                source = self._move(source, last_on_link.get(link), moving[number], moves_growth[number])
-                last_on_link[link] = source
-                self.lag[number] -= moving[number]
-                self.lag_growth[number] -= moves_growth[number]
-            elif link[0] == link[1] and source < waiting and not (self.lag[number] or self.lag_growth[number]):
-                continue  # the order alone makes an action wait for an earlier one of its device
-            self._inputs[waiting].append((source, number))
-
-    def _move(self, source: int, before: int | None, moving: int, growth: int) -> int:
-        """Add a node for a result on a link, behind the one that the link moves before."""
-        nothing = len(self.lag) - 1
-        self.time.append(moving)
-        self.growth.append(growth)
-        self._inputs.append([(node, nothing) for node in (source, before) if node is not None])
-        return len(self.time) - 1
-
-    @property
-    def most_growth(self) -> int:
-        """By how much a path grows or shrinks at most."""
-        lags = (self.lag_growth[lag] for _, inputs in self.steps for _, lag in inputs)
-        return sum(map(abs, chain(self.growth, lags)))
 
 
 def first_below(curve: Curve, rival: Curve, low: Fraction, high: Fraction) -> Fraction | None:

@@ -15,7 +15,7 @@ import ppopt
 from ppopt import DeadlockError, Pipeline
 from solver.deadline import OutOfTimeError
 from solver.errors import InputError
-from solver.parametric import Curve, Growth, Lead, Line, Mean, ParametricMakespan, Side, first_below, leads
+from solver.parametric import Curve, FixedOrder, Growth, Lead, Line, Mean, ParametricMakespan, Side, first_below, leads
 from solver.problem import Block, Orders, Problem
 from solver.replay import replay
 from tests.evaluated import evaluated, pipeline
@@ -38,7 +38,7 @@ class Grown(NamedTuple):
     @property
     def curve(self) -> ParametricMakespan:
         growth = [self.by_action[action] for action in chain.from_iterable(self.orders)]
-        return ParametricMakespan(self.problem, self.orders, Growth(growth, self.lags, self.moves))
+        return ParametricMakespan(FixedOrder(self.problem, self.orders), Growth(growth, self.lags, self.moves))
 
     def replayed(self, theta: Fraction) -> Fraction:
         """Replay the problem at θ from the beginning."""
@@ -128,7 +128,7 @@ def test_the_parameter_at_which_a_length_is_reached(strategy: str) -> None:
         assert case.replayed(theta) == length
         assert not theta or case.replayed(theta - min(TINY, theta)) < length
     assert case.curve.reaching(shortest - TINY) is None
-    nothing = ParametricMakespan(case.problem, case.orders, Growth([0] * len(case.by_action)))
+    nothing = ParametricMakespan(FixedOrder(case.problem, case.orders), Growth([0] * len(case.by_action)))
     assert nothing.reaching(shortest) == 0
     assert nothing.reaching(shortest + 1) is None
 
@@ -222,7 +222,7 @@ def test_few_replays_decide_where_a_bound_does() -> None:
     """A rival that is longer and grows no less is done with after one replay."""
     slow, fast = (evaluated(name, pipeline(4, 8)) for name in ("gpipe", "zb-h1"))
     curves = [
-        ParametricMakespan(each.problem, each.actions, Growth([1] * sum(map(len, each.actions))))
+        ParametricMakespan(FixedOrder(each.problem, each.actions), Growth([1] * sum(map(len, each.actions))))
         for each in (fast, slow)
     ]
     assert first_below(curves[0], curves[1], Fraction(0), Fraction(1, 1000)) is None
@@ -233,17 +233,19 @@ def test_orders_that_cannot_run_and_deadlines() -> None:
     schedule = evaluated("1f1b", pipeline(2, 2))
     growth = Growth([1] * 8)
     with pytest.raises(DeadlockError, match="deadlocks"):
-        ParametricMakespan(schedule.problem, [list(reversed(order)) for order in schedule.actions], growth)
+        FixedOrder(schedule.problem, [list(reversed(order)) for order in schedule.actions])
     with pytest.raises(InputError, match="missing"):
-        ParametricMakespan(schedule.problem, [order[1:] for order in schedule.actions], growth)
+        FixedOrder(schedule.problem, [order[1:] for order in schedule.actions])
     with pytest.raises(OutOfTimeError):
-        ParametricMakespan(schedule.problem, schedule.actions, growth, deadline=0.0)(Fraction(0))
+        ParametricMakespan(FixedOrder(schedule.problem, schedule.actions), growth, deadline=0.0)(Fraction(0))
 
 
 def test_sixteen_digits_stay_exact() -> None:
     times = {"forward": 1.0000000000000002, "backward": 3.3333333333333335}
     schedule = ppopt.evaluate(Pipeline.from_mapping({"devices": 3, "microbatches": 5, "times": times}), "1f1b")
-    curve = ParametricMakespan(schedule.problem, schedule.actions, Growth([schedule.problem.ticks_per_unit] * 30))
+    curve = ParametricMakespan(
+        FixedOrder(schedule.problem, schedule.actions), Growth([schedule.problem.ticks_per_unit] * 30)
+    )
     assert curve(Fraction(0)) == schedule.exact_makespan
     longer = {key: Fraction(repr(value)) + Fraction(1, 3) for key, value in times.items()}
     costs = Pipeline.from_mapping({"devices": 3, "microbatches": 5, "times": longer})
