@@ -107,6 +107,11 @@ def _read_devices(texts: Sequence[str]) -> float | dict[int, float]:
             raise InputError(
                 f"--noise-device: must be a number such as 0.1, or one of a device, 3=0.1; found {text[:40]!r}"
             )
+        if place is not None and 1 <= number < 100:
+            click.echo(
+                f"note: --noise-device {text}: {number:.0%} jitter: did you mean --slowdown {text}?".replace("%", " %"),
+                err=True,
+            )
         if place in found:
             raise InputError(f"--noise-device: {'device ' + str(place) if equals else 'all devices'} is given twice")
         found[place] = number

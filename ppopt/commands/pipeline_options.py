@@ -34,6 +34,18 @@ _OPTIONS = (
         help="forward=1.5, backward_input=[1,1,2,1], or forward.3=2 for one stage.  [default: F = I = W = 1]",
     ),
     click.option("--p2p-latency", metavar="X", help="Time for a result to reach another device.  [default: 0]"),
+    click.option(
+        "--overhead",
+        metavar="X",
+        help="Time before each operation in which its device is not working.  [default: 0]",
+    ),
+    click.option(
+        "--slowdown",
+        "slowdowns",
+        multiple=True,
+        metavar="D=X",
+        help="Device D takes X times as long for everything it computes, such as 3=1.08.",
+    ),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
         "--recut",
@@ -42,7 +54,18 @@ _OPTIONS = (
     ),
 )
 
-OPTION_NAMES = ("config", "devices", "stages", "microbatches", "times", "p2p_latency", "memory_limit", "recut")
+OPTION_NAMES = (
+    "config",
+    "devices",
+    "stages",
+    "microbatches",
+    "times",
+    "p2p_latency",
+    "overhead",
+    "slowdowns",
+    "memory_limit",
+    "recut",
+)
 """The parameters that `pipeline_options` adds, as `read_pipeline` takes them."""
 
 
@@ -178,6 +201,7 @@ def pipelines_for_files(
     mapping = _read_split(config).mapping
     unset: dict[str, Any] = dict.fromkeys(OPTION_NAMES[1:]) | {
         "times": (),
+        "slowdowns": (),
         "memory_limit": memory_limit,
         "recut": recut,
     }
@@ -214,6 +238,8 @@ def _make_pipeline(
     microbatches: int | None,
     times: tuple[str, ...],
     p2p_latency: str | None,
+    overhead: str | None,
+    slowdowns: tuple[str, ...],
     memory_limit: str | None,
     recut: bool,
 ) -> Pipeline:
@@ -237,6 +263,10 @@ def _make_pipeline(
         mapping = settle_sizes(mapping, sources, strategies, recut=recut)
     if p2p_latency is not None:
         mapping["p2p_latency"] = _value("--p2p-latency", p2p_latency)
+    if overhead is not None:
+        mapping["overhead"] = _value("--overhead", overhead)
+    if slowdowns:
+        mapping["slowdown"] = _slowdown(slowdowns)
     if memory_limit is not None:
         limit = {"limit": _value("--memory-limit", memory_limit)}
         memory = mapping.get("memory") or {}
@@ -260,6 +290,19 @@ def _recut(pipeline: Pipeline, stages: int | None, files: Sequence[GivenOrder]) 
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return cut
+
+
+def _slowdown(texts: Sequence[str]) -> dict[int, Any]:
+    """Read ``3=1.08``, once for each device."""
+    found: dict[int, Any] = {}
+    for text in texts:
+        device, equals, factor = text.partition("=")
+        if not equals or not (device.isascii() and device.isdecimal() and len(device) < 8):
+            raise InputError(f"--slowdown: must be DEVICE=FACTOR, such as 3=1.08; found {text[:40]!r}")
+        if int(device) in found:
+            raise InputError(f"--slowdown: device {device} is given twice")
+        found[int(device)] = _value("--slowdown", factor)
+    return found
 
 
 def _value(option: str, text: str) -> Any:

@@ -199,9 +199,13 @@ def freedom_of(schedule: Schedule) -> Freedom:
 
 
 def _saves_by_blocks(schedule: Schedule, split_backward: bool) -> bool:
-    blocks = (action for order in schedule.actions for action in order if isinstance(action, Block))
-    stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
-    return any(saves(schedule.pipeline, *pair, split_backward=split_backward) for pair in stages)
+    blocks = {
+        (cast("Op", action.first).stage, cast("Op", action.second).stage, device)
+        for device, order in enumerate(schedule.actions)
+        for action in order
+        if isinstance(action, Block)
+    }
+    return any(saves(schedule.pipeline, *block, split_backward=split_backward) for block in blocks)
 
 
 def _proven(schedule: Schedule) -> Fraction:

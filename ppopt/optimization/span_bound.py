@@ -22,10 +22,11 @@ def first_span_bound(pipeline: Pipeline, placement: Placement, problem: Problem)
     if placement.name != "linear" or not problem.partners or problem.merged_durations or problem.fusing.firsts:
         return bound
     scale = problem.ticks_per_unit
+    costs = pipeline.costs_at(placement.homes[0])
     values = span_bounds(
-        [in_ticks(cost.forward, scale) for cost in pipeline.costs],
-        [in_ticks(cost.backward_input, scale) for cost in pipeline.costs],
-        [in_ticks(cost.backward_weight, scale) for cost in pipeline.costs],
+        [in_ticks(cost.forward, scale) for cost in costs],
+        [in_ticks(cost.backward_input, scale) for cost in costs],
+        [in_ticks(cost.backward_weight, scale) for cost in costs],
         lag=min((in_ticks(hop.lag, scale) for hop in pipeline.hops(placement.homes[0])), default=0),
         live=_live(pipeline, problem),
         count=pipeline.microbatches,

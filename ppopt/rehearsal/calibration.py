@@ -176,7 +176,8 @@ def calibrated_pipeline(pipeline: Pipeline, calibration: Calibration, unit: floa
         assert forward is not None
         for key, value in zip(_KEYS, (forward, *parts), strict=True):
             times[key].append(_exact(value, unit))
-    changed = with_costs(pipeline, dict(times))
+    as_measured = pipeline.as_stages().model_copy(update={"overhead": None, "slowdown": None})  # times contain them
+    changed = with_costs(as_measured, dict(times))
     if pipeline.communication is None and not queued:
         return changed.model_copy(update={"p2p_latency": _exact(calibration.latency, unit)})
     given = pipeline.communication or Communication(latency=pipeline.p2p_latency)

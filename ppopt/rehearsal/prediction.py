@@ -42,14 +42,14 @@ def with_first_stage_input_backward(costs: Pipeline, how: str = "zero") -> Pipel
     if how == "as given":
         return costs
     columns: dict[str, list[Fraction]] = {
-        key: [getattr(cost, key) for cost in costs.costs]
+        key: [getattr(cost, key) for cost in costs.work]
         for key in ("forward", "backward", "backward_input", "backward_weight", "held_for_weight")
     }
     shortest = min(min(values) for key, values in columns.items() if key != "held_for_weight")
     columns["backward_input"][0] = shortest * TINY
     columns["backward_weight"][0] = columns["backward"][0] - shortest * TINY
     held = columns.pop("held_for_weight")
-    held[0] = costs.costs[0].activation
+    held[0] = costs.work[0].activation
     return with_costs(costs, columns, held_for_weight=held)
 
 

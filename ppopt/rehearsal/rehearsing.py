@@ -357,7 +357,7 @@ class Plan:
         return self.costs.hop(min(stage, taken), self.homes[stage], self.homes[taken], kind)
 
     def _nanoseconds(self, stage: int) -> dict[str, int]:
-        cost = self.costs.costs[stage]
+        cost = self.costs.costs_on(self.homes[stage])[stage]
         durations = {"F": cost.forward, "B": cost.backward, "I": cost.backward_input, "W": cost.backward_weight}
         return {kind: round(float(value) * self._unit * 1e6) for kind, value in durations.items()}
 

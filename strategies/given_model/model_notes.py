@@ -67,7 +67,7 @@ def split_stage_notes(before: Pipeline, homes: Sequence[int]) -> Iterator[str]:
 
 def _heavier(pipeline: Pipeline) -> Iterator[tuple[int, Fraction]]:
     """Yield each stage that is heavier than the others, with its F + B as a multiple of their median."""
-    work = [cost.forward + cost.backward for cost in pipeline.costs]
+    work = [cost.forward + cost.backward for cost in pipeline.work]
     for stage, own in enumerate(work):
         others = [*work[:stage], *work[stage + 1 :]]
         if others and own > HEAVIER * (usual := median(others)):

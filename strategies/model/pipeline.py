@@ -39,6 +39,7 @@ from strategies.model.numbers import (
     read_share,
     read_unit,
 )
+from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
 from strategies.model.part import Part, WrongKeyError, plain_values
 from strategies.model.pipeline_text import describe_costs, describe_sizes
 from strategies.model.validation_messages import describe
@@ -119,6 +120,24 @@ class StageCosts(NamedTuple):
     held_for_weight: Fraction
     static: Fraction = Fraction(0)
 
+    def slowed(self, factor: Fraction) -> StageCosts:
+        """Return the costs on a device that takes ``factor`` times as long for everything it computes."""
+        return self if factor == 1 else self._with_times([factor * each for each in self._times])
+
+    def with_overhead(self, overhead: Overhead) -> StageCosts:
+        """Return the costs with the overhead before each operation; a block has its forward's."""
+        kinds = (*overhead.each, overhead.forward)
+        return self._with_times([each + more for each, more in zip(self._times, kinds, strict=True)])
+
+    @property
+    def _times(self) -> tuple[Fraction, ...]:
+        return (*self.durations, Fraction(0) if self.overlapped is None else self.overlapped)
+
+    def _with_times(self, times: Sequence[Fraction]) -> StageCosts:
+        *durations, block = times
+        overlapped = None if self.overlapped is None else block
+        return StageCosts(*durations, overlapped, *self.amounts)
+
     @property
     def durations(self) -> tuple[Fraction, ...]:
         """The durations of operations outside blocks."""
@@ -180,6 +199,13 @@ class Pipeline(Part):
     overlap : number or None
         σ, from 0 to 1: an overlapped block of F on one stage and B on the same or another stage lasts
         F + B − σ · min(F, B). If absent, 0, unless the times of the blocks are given.
+    overhead : Overhead or None
+        The time before each operation in which its device does nothing else; it belongs to the operation, so it stays
+        the same when the model is cut differently.
+    slowdown : tuple of number or None
+        For each device, how many times as long it takes for everything it computes, at least 1; None if 1 for all.
+    step : Step or None
+        What a step takes besides its operations; None if nothing.
     memory : Memory
         The memory that is kept, and the limit.
     """
@@ -198,6 +224,9 @@ class Pipeline(Part):
     communicators: Annotated[str, PlainValidator(read_choice(COMMUNICATORS))] | None = None
     lowering: Annotated[str, PlainValidator(read_choice(LOWERINGS))] | None = None
     overlap: Share | None = None
+    overhead: Overhead | None = None
+    slowdown: Annotated[Slowdown, PlainValidator(read_slowdown)] | None = None
+    step: Step | None = None
     memory: Memory = Memory()
 
     @classmethod
@@ -266,9 +295,25 @@ class Pipeline(Part):
             )
         if stages is not None:
             object.__setattr__(self, "stages", stages)  # known from the lists
+        self._settle_slowdown()
         self._refuse_contradictions()
         self._check_communication()
         return self
+
+    def _settle_slowdown(self) -> None:
+        """Fill in the devices that are not slowed down."""
+        given = self.slowdown
+        if given is None:
+            return
+        if len(given) > self.devices or (given.is_list and len(given) < self.devices):
+            found = counted(len(given), "entry") if given.is_list else f"device {len(given) - 1}"
+            raise WrongKeyError(
+                "slowdown",
+                f"must be a list with one entry for each of the {counted(self.devices, 'device')}, or a mapping from "
+                f"some of them (0 to {self.devices - 1}) to factors; found {found}",
+            )
+        factors = Slowdown([*given, *[Fraction(1)] * (self.devices - len(given))])
+        object.__setattr__(self, "slowdown", factors if max(factors) > 1 else None)
 
     def _check_communication(self) -> None:
         """Refuse communication that contradicts the sizes, the latency, or ``p2p``."""
@@ -425,7 +470,44 @@ class Pipeline(Part):
 
     @cached_property
     def costs(self) -> tuple[StageCosts, ...]:
-        """The costs of each stage, with every default filled in."""
+        """The costs of each stage on a device that is not slowed down: its work, and the overhead of each operation.
+
+        No device takes less. See `costs_on` for what a given device takes.
+        """
+        return self._costs_at(Fraction(1))
+
+    def costs_on(self, device: int) -> tuple[StageCosts, ...]:
+        """Return the costs of each stage if it runs on a device, in its pace, with the overhead of each operation."""
+        return self._costs_at(self.pace(device))
+
+    def costs_at(self, homes: Sequence[int]) -> tuple[StageCosts, ...]:
+        """Return the costs of each stage on its device.
+
+        Parameters
+        ----------
+        homes : sequence of int
+            The device of each stage.
+        """
+        return tuple(self.costs_on(device)[stage] for stage, device in enumerate(homes))
+
+    def pace(self, device: int) -> Fraction:
+        """Return how many times as long a device takes for everything it computes."""
+        return Fraction(1) if self.slowdown is None else self.slowdown[device]
+
+    @cached_property
+    def _costs_by_pace(self) -> dict[Fraction, tuple[StageCosts, ...]]:
+        return {}
+
+    def _costs_at(self, pace: Fraction) -> tuple[StageCosts, ...]:
+        if pace not in self._costs_by_pace:
+            slowed = tuple(each.slowed(pace) for each in self.work)
+            more = self.overhead
+            self._costs_by_pace[pace] = slowed if more is None else tuple(each.with_overhead(more) for each in slowed)
+        return self._costs_by_pace[pace]
+
+    @cached_property
+    def work(self) -> tuple[StageCosts, ...]:
+        """The costs of each stage's own work, with every default filled in: no overhead, and no slow device."""
         if self.stages is None:
             raise InputError("stages: is missing; the schedule decides it, or give it")
         if self.is_open_cut:
@@ -453,21 +535,27 @@ class Pipeline(Part):
             static=Fraction(0) if static is None else static,
         )
 
-    def block_duration(self, forward_stage: int, backward_stage: int) -> Fraction:
+    def block_duration(self, forward_stage: int, backward_stage: int, device: int | None = None) -> Fraction:
         """Return the duration of an overlapped block.
 
-        If block times are given, it is that of the forward's stage (PP-Emulation's rule), else F + B − σ · min(F, B).
+        If block times are given, it is that of the forward's stage (PP-Emulation's rule), else F + B − σ · min(F, B);
+        in addition, the overhead of the forward.
 
         Parameters
         ----------
         forward_stage, backward_stage : int
             The stages of its halves.
+        device : int or None
+            The device that runs it; None for one that is not slowed down.
         """
-        forward, backward = self.costs[forward_stage], self.costs[backward_stage].backward
+        overhead = Fraction(0) if self.overhead is None else self.overhead.forward
+        pace = Fraction(1) if device is None else self.pace(device)
+        forward, backward = self.work[forward_stage], self.work[backward_stage].backward
         if forward.overlapped is not None:
-            return forward.overlapped
+            return pace * forward.overlapped + overhead
         shorter = min(forward.forward, backward)
-        return forward.forward + backward - (self.overlap or 0) * shorter
+        together = forward.forward + backward - (self.overlap or 0) * shorter
+        return pace * together + overhead
 
     @property
     def is_open_cut(self) -> bool:
@@ -483,6 +571,11 @@ class Pipeline(Part):
         return times.backward is not None and times.backward_input is None and times.backward_weight is None
 
     @property
+    def after(self) -> Fraction:
+        """The time that a step takes after its last operation."""
+        return Fraction(0) if self.step is None else self.step.after
+
+    @property
     def stages_per_device(self) -> int:
         """The number of stages on each device, if it is the same on each."""
         return (self.stages or self.devices) // self.devices
@@ -494,8 +587,8 @@ class Pipeline(Part):
 
     @property
     def ideal(self) -> Fraction:
-        """U: the time of all forwards and backwards, un-overlapped, spread evenly over the devices."""
-        per_microbatch = sum((cost.forward + cost.backward for cost in self.costs), Fraction(0))
+        """U: the work of all forwards and backwards, un-overlapped, spread evenly over devices of full speed."""
+        per_microbatch = sum((cost.forward + cost.backward for cost in self.work), Fraction(0))
         return self.microbatches * per_microbatch / self.devices
 
     def with_stages(self, stages: int) -> Pipeline:
@@ -577,7 +670,7 @@ class Pipeline(Part):
         InputError
             If the cut is open.
         """
-        if self.layers is None or not self.costs:
+        if self.layers is None or not self.work:
             return self
         fields = {key: getattr(self, key) for key in type(self).model_fields}
         return self._read(fields | dict.fromkeys(("layers", "layers_per_stage", "recomputed_per_stage")))
@@ -624,7 +717,7 @@ class Pipeline(Part):
             _refuse_too_large(self.devices, stages, self.microbatches)
         except ValueError as error:
             raise InputError(str(error)) from None
-        given = {key: [getattr(cost, key) for cost in self.costs] for key in StageCosts._fields}
+        given = {key: [getattr(cost, key) for cost in self.work] for key in StageCosts._fields}
         columns = {key: _recut(values, stages) for key, values in given.items() if None not in values}
         if "overlapped" in columns:
             columns["overlapped_forward_backward"] = columns.pop("overlapped")
@@ -643,6 +736,8 @@ class Pipeline(Part):
     def to_mapping(self) -> dict[str, Any]:
         """Write the pipeline as a configuration without absent values."""
         mapping: dict[str, Any] = plain_values(self)
+        if self.overhead is not None:
+            mapping["overhead"] = plain_values(self.overhead.written)
         if self.layers is not None:
             del mapping["times"]
             mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key == "limit"}

@@ -15,7 +15,7 @@ from solver.exact import common_scale, in_ticks
 from solver.numbered import CodedOrders, Exact, HoldList, MoveTable, Numbers, PrecedenceList, TaskTable, integers
 from solver.problem import Orders, Problem
 from strategies.model.actions import KINDS, Op, OpNames
-from strategies.model.pipeline import Pipeline
+from strategies.model.pipeline import Pipeline, StageCosts
 from strategies.model.placements import Placement
 from strategies.model.static_memory import static_memory
 from strategies.problem.fusing import Halves, PairDurations, block_scale
@@ -61,10 +61,11 @@ def build_problem(pipeline: Pipeline, placement: Placement, splits: Splits) -> P
     """
     halves = Halves.of(pipeline, placement)
     hops = (part for homes in placement.homes for hop in pipeline.hops(homes) for part in hop)
-    durations = [*hops, *(value for cost in pipeline.costs for value in cost.durations)]
+    costs = [cost for homes in placement.homes for cost in pipeline.costs_at(homes)]
+    durations = [*hops, *(value for cost in costs for value in cost.durations)]
     time_scale = lcm(common_scale(durations), block_scale(pipeline, halves))
     cells = _Cells.of(placement, splits)
-    tasks = _tasks(pipeline, cells, time_scale)
+    tasks = _tasks(costs, cells, time_scale)
     lags = _lags(pipeline, placement, cells, time_scale)
     precedences, moves = _waits(cells, tasks, lags)
     limits = [limit for limit in pipeline.limits if limit is not None]
@@ -125,15 +126,16 @@ class _Cells(NamedTuple):
         )
 
 
-def _tasks(pipeline: Pipeline, cells: _Cells, scale: int) -> TaskTable:
-    stages = len(pipeline.costs)
+def _tasks(costs: Sequence[StageCosts], cells: _Cells, scale: int) -> TaskTable:
+    stages = int(cells.stage[-1]) + 1
     names = OpNames(stages, len(cells.stage) // stages)
     whole = ~cells.split
     present = np.stack([np.ones_like(whole), whole, cells.split, cells.split], axis=1)
     cell, kind = np.nonzero(present)
     columns = ("forward", "backward", "backward_input", "backward_weight")
-    lengths = _table(([getattr(cost, column) for column in columns] for cost in pipeline.costs), scale, cells)
-    return TaskTable(names, np.flatnonzero(present), cells.device[cell], lengths[cells.stage[cell], kind])
+    lengths = _table(([getattr(cost, column) for column in columns] for cost in costs), scale, cells)
+    row = cells.direction * stages + cells.stage
+    return TaskTable(names, np.flatnonzero(present), cells.device[cell], lengths[row[cell], kind])
 
 
 def _lags(pipeline: Pipeline, placement: Placement, cells: _Cells, scale: int) -> Exact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from typing import cast
@@ -18,36 +18,42 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 Pair = tuple[int, int]
-"""The stages of a forward and of a backward; each stands for all stages of the same cost."""
+"""The classes of a forward and of a backward."""
 
 
 @dataclass(frozen=True)
 class Halves:
-    """The forwards and backwards that can share a block, in classes named by their first stage.
+    """The forwards and backwards that can share a block, in classes of equal cost on devices of equal pace.
+
+    Class k stands for stage k mod s on device k div s, if there are s stages: the first of their kind.
 
     Attributes
     ----------
     forwards, backwards : tuple of int
-        For each stage, the class of its forwards and of its backwards.
+        For each stage, the first one whose forwards, or whose backwards, cost the same.
+    alike : tuple of int
+        For each device, the first one of the same pace.
     on_devices : tuple of (frozenset, frozenset)
         The classes of forwards and of backwards on each device.
     """
 
     forwards: tuple[int, ...]
     backwards: tuple[int, ...]
+    alike: tuple[int, ...]
     on_devices: tuple[tuple[frozenset[int], frozenset[int]], ...]
 
     @classmethod
     def of(cls, pipeline: Pipeline, placement: Placement) -> Halves:
         """Find the possible halves in a pipeline with a settled number of stages."""
-        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.costs)
-        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.costs)
-        stages = [[each.stage for each in local if each.microbatches] for local in placement.local_stages]
-        on_devices = [
-            (frozenset(forwards[stage] for stage in local), frozenset(backwards[stage] for stage in local))
-            for local in stages
-        ]
-        return cls(forwards, backwards, tuple(on_devices))
+        forwards = _classes((cost.forward, cost.overlapped) for cost in pipeline.work)
+        backwards = _classes((cost.backward, cost.backward_input, cost.backward_weight) for cost in pipeline.work)
+        alike = _classes(pipeline.pace(device) for device in range(pipeline.devices))
+        on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
+        for device, local in enumerate(placement.local_stages):
+            first, stages = alike[device] * len(forwards), [each.stage for each in local if each.microbatches]
+            sides = (frozenset(first + classes[stage] for stage in stages) for classes in (forwards, backwards))
+            on_devices.append((next(sides), next(sides)))
+        return cls(forwards, backwards, alike, tuple(on_devices))
 
     def fusing(self, tasks: TaskTable, second_kind: str, durations: Mapping[Pair, int]) -> Fusing:
         """Write which operations of a problem may share a block.
@@ -67,7 +73,8 @@ class Halves:
         for side, (half, of_stages) in enumerate((("F", self.forwards), (second_kind, self.backwards))):
             here = np.full((len(self.on_devices), names.stages), -1)
             for device, classes in enumerate(self.on_devices):
-                here[device] = [each if each in classes[side] else -1 for each in of_stages]
+                first = self.alike[device] * len(of_stages)
+                here[device] = [first + each if first + each in classes[side] else -1 for each in of_stages]
             halves.append(ClassTable(tasks, np.where(kind == KINDS.index(half), here[tasks.device, stage], -1)))
         return Fusing(halves[0], halves[1], durations)
 
@@ -93,7 +100,7 @@ class PairDurations(Mapping[Pair, int]):
 
     def __getitem__(self, pair: Pair) -> int:
         if pair not in self.known:
-            self.known[pair] = in_ticks(self.pipeline.block_duration(*pair), self.scale)
+            self.known[pair] = in_ticks(block_duration(self.pipeline, pair), self.scale)
         return self.known[pair]
 
     def __iter__(self) -> Iterator[Pair]:
@@ -109,17 +116,27 @@ def block_scale(pipeline: Pipeline, halves: Halves) -> int:
     A block saves a fraction of its shorter half. So only halves that are the shorter one of some block matter: an F no
     longer than the longest B on its device, or a B no longer than the longest F.
     """
-    costs = pipeline.costs
     if pipeline.times.overlapped_forward_backward is not None:
-        return common_scale(cost.overlapped for cost in costs if cost.overlapped is not None)
+        paces = {pipeline.pace(device): device for device in range(pipeline.devices)}
+        times = (cost.overlapped for device in paces.values() for cost in pipeline.costs_on(device))
+        return common_scale(each for each in times if each is not None)
     shorter: set[Fraction] = set()
-    for forwards, backwards in halves.on_devices:
-        here = [costs[stage].forward for stage in forwards]
-        there = [costs[stage].backward for stage in backwards]
+    whole: set[Fraction] = set()
+    for device, (forwards, backwards) in enumerate(halves.on_devices):
+        work, pace = pipeline.work, pipeline.pace(device)
+        here = [pace * work[forward % len(work)].forward for forward in forwards]
+        there = [pace * work[backward % len(work)].backward for backward in backwards]
         shorter.update(each for each in here if each <= max(there, default=0))
         shorter.update(each for each in there if each <= max(here, default=0))
-    whole = [duration for cost in costs for duration in (cost.forward, cost.backward)]
-    return common_scale([*whole, *((pipeline.overlap or 0) * each for each in shorter)])
+        whole.update((*here, *there))
+    overhead = Fraction(0) if pipeline.overhead is None else pipeline.overhead.forward
+    return common_scale([overhead, *whole, *((pipeline.overlap or 0) * each for each in shorter)])
+
+
+def block_duration(pipeline: Pipeline, pair: Pair) -> Fraction:
+    """Return the duration of a block by the classes of its halves, in the user's unit."""
+    device, forward = divmod(pair[0], len(pipeline.work))
+    return pipeline.block_duration(forward, pair[1] % len(pipeline.work), device)
 
 
 def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: bool) -> tuple[Halves, frozenset[Pair]]:
@@ -140,17 +157,22 @@ def saving_blocks(pipeline: Pipeline, placement: Placement, *, split_backward: b
     saving: set[Pair] = set()
     on_devices: list[tuple[frozenset[int], frozenset[int]]] = []
     for classes in halves.on_devices:
-        pairs = [pair for pair in product(*classes) if saves(pipeline, *pair, split_backward=split_backward)]
+        pairs = [pair for pair in product(*classes) if _saves(pipeline, pair, split_backward=split_backward)]
         on_devices.append((frozenset(forward for forward, _ in pairs), frozenset(backward for _, backward in pairs)))
         saving.update(pairs)
-    return Halves(halves.forwards, halves.backwards, tuple(on_devices)), frozenset(saving)
+    return replace(halves, on_devices=tuple(on_devices)), frozenset(saving)
 
 
-def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, *, split_backward: bool) -> bool:
+def _saves(pipeline: Pipeline, pair: Pair, *, split_backward: bool) -> bool:
+    device, forward = divmod(pair[0], len(pipeline.work))
+    return saves(pipeline, forward, pair[1] % len(pipeline.work), device, split_backward=split_backward)
+
+
+def saves(pipeline: Pipeline, forward_stage: int, backward_stage: int, device: int, *, split_backward: bool) -> bool:
     """Return whether a block is shorter than its two halves in sequence."""
-    forward = pipeline.costs[forward_stage].forward
-    backward = pipeline.costs[backward_stage].least_backward(split_backward)
-    return pipeline.block_duration(forward_stage, backward_stage) < forward + backward
+    costs = pipeline.costs_on(device)
+    backward = costs[backward_stage].least_backward(split_backward)
+    return pipeline.block_duration(forward_stage, backward_stage, device) < costs[forward_stage].forward + backward
 
 
 def _classes(values: Iterable[Hashable]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from strategies.model.actions import Op, PipelineAction
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.problem.dependencies import build_problem, split_all
-from strategies.problem.fusing import saving_blocks
+from strategies.problem.fusing import block_duration, saving_blocks
 
 
 class Allowed(NamedTuple):
@@ -64,16 +64,20 @@ def build_search_problem(
     assert isinstance(plain.tasks, TaskTable)
     ops = [op for op in plain.tasks if isinstance(op, Op)]
     inputs = [op for op in ops if op.kind == "I"]
-    whole = [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs]
+    whole = {
+        device: [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs_on(device)]
+        for device in range(pipeline.devices)
+    }
     merged: dict[Key, int] = {
-        op: whole[op.stage]
+        op: whole[task.device][op.stage]
         for op in inputs
-        if whole[op.stage] < plain.tasks[op].duration + plain.tasks[op._replace(kind="W")].duration
+        if whole[(task := plain.tasks[op]).device][op.stage]
+        < task.duration + plain.tasks[op._replace(kind="W")].duration
     }
     fusing = Fusing()
     if overlap:
         halves, pairs = saving_blocks(pipeline, placement, split_backward=split_backward)
-        durations = {pair: in_ticks(pipeline.block_duration(*pair), plain.ticks_per_unit) for pair in sorted(pairs)}
+        durations = {pair: in_ticks(block_duration(pipeline, pair), plain.ticks_per_unit) for pair in sorted(pairs)}
         fusing = halves.fusing(plain.tasks, "I" if split_backward else "B", durations)
     ordered = "FBI" if fusing.seconds or merged else "FBIW"
     order = [

@@ -29,15 +29,16 @@ def note_on_short_blocks(pipeline: Pipeline, orders: Iterable[Iterable[PipelineA
     """
     if pipeline.times.overlapped_forward_backward is None:
         return None
-    blocks = (action for order in orders for action in order if isinstance(action, Block))
-    stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage) for block in blocks}
-    part, forward, backward = min(((_part_of_half(pipeline, *each), *each) for each in stages), default=(1.0, 0, 0))
+    blocks = ((action, device) for device, order in enumerate(orders) for action in order if isinstance(action, Block))
+    stages = {(cast("Op", block.first).stage, cast("Op", block.second).stage, device) for block, device in blocks}
+    part, place = min(((_part_of_half(pipeline, *each), each) for each in stages), default=(1.0, (0, 0, 0)))
     if part >= 1:
         return None
-    halves = ((pipeline.costs[forward].forward, f"{forward}F"), (pipeline.costs[backward].backward, f"{backward}B"))
-    alone, longer = max(halves)
+    forward, backward, device = place
+    costs = pipeline.costs_on(device)
+    alone, longer = max((costs[forward].forward, f"{forward}F"), (costs[backward].backward, f"{backward}B"))
     return (
-        f"a block of {forward}F and {backward}B lasts {float(pipeline.block_duration(forward, backward)):g}, but "
+        f"a block of {forward}F and {backward}B lasts {float(pipeline.block_duration(*place)):g}, but "
         f"{longer} alone takes {float(alone):g}: {_RULES}"
     )
 
@@ -51,7 +52,8 @@ def one_on_short_blocks(notes: Iterable[str]) -> Iterator[str]:
         explained = explained or note.endswith(_RULES)
 
 
-def _part_of_half(pipeline: Pipeline, forward: int, backward: int) -> float:
+def _part_of_half(pipeline: Pipeline, forward: int, backward: int, device: int) -> float:
     """Return a block's duration divided by that of its longer half."""
-    longer = max(pipeline.costs[forward].forward, pipeline.costs[backward].backward)
-    return float(pipeline.block_duration(forward, backward) / longer)
+    costs = pipeline.costs_on(device)
+    longer = max(costs[forward].forward, costs[backward].backward)
+    return float(pipeline.block_duration(forward, backward, device) / longer)

@@ -207,7 +207,7 @@ class _Variant:
 
 def _timed(pipeline: Pipeline) -> tuple[list[TimedDevice], int, list[int | None]]:
     """Return the devices, the latency and the limits in whole ticks and whole units of memory."""
-    costs = pipeline.costs
+    costs = pipeline.costs_at(range(pipeline.devices))
     ticks = common_scale([pipeline.longest_lag, *(value for cost in costs for value in cost if value is not None)])
     units = common_scale(
         [

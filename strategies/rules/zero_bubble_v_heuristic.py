@@ -45,9 +45,11 @@ def zero_bubble_v_orders(pipeline: Pipeline) -> tuple[list[Step], ...]:
 
 def _typical(pipeline: Pipeline) -> tuple[DeviceCosts, int]:
     """Return typical costs that stand for all stages, in whole ticks and units, and the latency."""
+    there = range(pipeline.devices)
+    costs_at_home = pipeline.costs_at([*there, *reversed(there)])
 
     def typical(column: str) -> Fraction:
-        values: list[Fraction] = [getattr(cost, column) for cost in pipeline.costs]
+        values: list[Fraction] = [getattr(cost, column) for cost in costs_at_home]
         return median((near + far) / 2 for near, far in zip(values, reversed(values), strict=True))
 
     times = {"F": typical("forward"), "I": typical("backward_input"), "W": typical("backward_weight")}

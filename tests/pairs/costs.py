@@ -40,13 +40,21 @@ class Costs(NamedTuple):
     limits: tuple[Fraction | None, ...]
     microbatches: int
     links: bool
+    paces: tuple[Fraction, ...]
+    overhead: Mapping[str, Fraction]
+    after: Fraction
 
-    def block(self, forward: int, backward: int) -> Fraction:
+    def lasts(self, kind: str, stage: int, device: int) -> Fraction:
+        here = self.stages[stage]
+        own = {"F": here.forward, "B": here.backward, "I": here.to_input, "W": here.to_weight}[kind]
+        return self.overhead[kind] + self.paces[device] * own
+
+    def block(self, forward: int, backward: int, device: int) -> Fraction:
         given = self.stages[forward].block
-        if given is not None:
-            return given
-        one, other = self.stages[forward].forward, self.stages[backward].backward
-        return one + other - self.overlap * min(one, other)
+        if given is None:
+            one, other = self.stages[forward].forward, self.stages[backward].backward
+            given = one + other - self.overlap * min(one, other)
+        return self.overhead["F"] + self.paces[device] * given
 
 
 def exact(value: Any) -> Fraction:
@@ -71,7 +79,29 @@ def costs_of(
         (None if limit is None else exact(limit),) * mapping["devices"],
         mapping["microbatches"],
         mapping.get("p2p") == "links",
+        _paces(mapping.get("slowdown", {}), mapping["devices"]),
+        _overhead(mapping.get("overhead", 0)),
+        exact(mapping.get("step", {}).get("after", 0)),
     )
+
+
+def _paces(given: Any, devices: int) -> tuple[Fraction, ...]:
+    factors = dict(enumerate(given)) if isinstance(given, list) else given
+    return tuple(exact(factors.get(device, 1)) for device in range(devices))
+
+
+def _overhead(given: Any) -> _Overhead:
+    if not isinstance(given, dict):
+        return _Overhead(dict.fromkeys("FBIW", exact(given)))
+    keys = {"F": "forward", "B": "backward", "I": "backward_input", "W": "backward_weight"}
+    return _Overhead({kind: exact(given[key]) for kind, key in keys.items()})
+
+
+class _Overhead(dict[str, Fraction]):
+    """The overhead of each kind; hashable, because searches are remembered by costs."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
 
 
 def _given_stage(mapping: Mapping[str, Any], stage: int) -> Stage:

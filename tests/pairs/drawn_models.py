@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple, Protocol
 
-FEATURES = ("stages", "layers", "glue", "recompute", "empty")
-"""Times per stage; layers; layers with glue; layers that may be recomputed; stages without layers."""
+FEATURES = ("stages", "layers", "glue", "recompute", "empty", "overhead", "slowdown")
+"""Times per stage; layers; layers with glue; layers that may be recomputed; stages without layers; any of these with an
+overhead of operations, and with a slow device."""
+
+FORMS = FEATURES[:5]
 
 SEMANTICS = ("async", "links", "rendezvous", "batched")
 
@@ -35,17 +38,19 @@ class Model(NamedTuple):
 def draw_model(feature: str, semantics: str, numbers: str, number: int) -> Model:
     """Draw the model of a kind with this number; the result is always the same."""
     draw = random.Random(f"{feature} {semantics} {numbers} {number}")
+    form = feature if feature in FORMS else draw.choice(FORMS)
     written = _digits(draw) if numbers == "digits" else _as_it_is
     per_device = draw.choice([1, 1, 2])
     stages = 2 * per_device
     # with eight, a search that counts in machine integers starts
     counts = [2, 3, 8, 8] if numbers == "digits" else [2, 2, 3, 4]
     mapping: dict[str, Any] = {"devices": 2, "microbatches": draw.choice(counts) if per_device == 1 else 2}
-    if feature == "stages":
+    if form == "stages":
         mapping |= _stages(draw, stages, written)
     else:
-        mapping |= _layers(draw, feature, stages, written)
-    mapping |= _transfers(draw, semantics, stages if feature == "stages" else None, written)
+        mapping |= _layers(draw, form, stages, written)
+    mapping |= _transfers(draw, semantics, stages if form == "stages" else None, written)
+    mapping |= _besides(draw, feature, written)
     if "overlapped_forward_backward" not in mapping.get("times", ()) and draw.random() < 0.4:
         mapping["overlap"] = draw.choice([0.25, 0.5, 1])
     can_recompute = any("recompute" in row for row in mapping.get("layers", ()))
@@ -159,6 +164,19 @@ def _transfers(draw: random.Random, semantics: str, stages: int | None, written:
     if draw.random() < 0.5:
         communication["latency"] = written(draw.choice([0.25, 1]), "hop")
     return made | {"communication": communication}
+
+
+def _besides(draw: random.Random, feature: str, written: Written) -> dict[str, Any]:
+    """Draw what a step costs besides the work of its stages."""
+    made: dict[str, Any] = {}
+    if feature == "overhead" or (feature == "slowdown" and draw.random() < 0.3):
+        keys = ("forward", "backward", "backward_input", "backward_weight")
+        each = {key: written(draw.choice([0, 0.5, 1, 3])) for key in keys}
+        made["overhead"] = each if draw.random() < 0.5 else written(draw.choice([0.25, 1, 2]))
+    if feature == "slowdown":
+        slow = [draw.choice([1, 1.5, 1.08]), draw.choice([1.25, 2])]
+        made["slowdown"] = slow if draw.random() < 0.4 else {draw.randrange(2): slow[1]}
+    return made
 
 
 def _limit(draw: random.Random, mapping: dict[str, Any]) -> float:

@@ -100,22 +100,31 @@ class _Trial:
         self.devices, self.count, self.last = len(costs.limits), costs.microbatches, 2 * len(costs.stages)
         stages = costs.stages
         blocks = (
-            {(f, b): costs.block(f, b) for f in range(len(stages)) for b in range(len(stages))}
+            {
+                (d, f, b): costs.block(f, b, d)
+                for d in range(self.devices)
+                for f in range(len(stages))
+                for b in range(len(stages))
+            }
             if freedom.overlap
             else {}
         )
+        lasts = {
+            kind: [[costs.lasts(kind, s, d) for s in range(len(stages))] for d in range(self.devices)]
+            for kind in "FBIW"
+        }
         times = [
-            *(value for stage in stages for value in stage[:4]),
+            *(value for devices in lasts.values() for row in devices for value in row),
             *(value for hop in costs.hops for value in hop),
             *blocks.values(),
         ]
         self.scale = lcm(*(value.denominator for value in times))
         self.blocks = {pair: self._ticks(value) for pair, value in blocks.items()}
-        self.than = ceil(than * self.scale)
-        self.f = [self._ticks(stage.forward) for stage in stages]
-        self.b = [self._ticks(stage.backward) for stage in stages]
-        self.i = [self._ticks(stage.to_input) for stage in stages]
-        self.w = [self._ticks(stage.to_weight) for stage in stages]
+        self.than = ceil((than - costs.after) * self.scale)
+        self.stages = len(stages)
+        self.f, self.b, self.i, self.w = (
+            [[self._ticks(value) for value in row] for row in devices] for devices in lasts.values()
+        )
         homes = homes_of(freedom.placement, self.devices, len(stages))
         first = -(-self.count // len(homes))
         self.way = [0 if k < first else 1 for k in range(self.count)]
@@ -138,24 +147,27 @@ class _Trial:
 
     def _least(self) -> None:
         """Compute the least work that a task adds to its device, and the least time from its start to the end."""
-        stages = range(len(self.f))
-        least_f, least_b = list(self.f), [min(self.b[s], self.i[s] + self.w[s]) for s in stages]
-        self.work_f, self.work_b = list(least_f), list(least_b)
-        for f, b in self.blocks:
-            length = self.blocks[f, b]
-            least_f[f] = min(least_f[f], length)
+        stages, devices = range(self.stages), range(self.devices)
+        least_f = [list(row) for row in self.f]
+        self.work_f = [list(row) for row in self.f]
+        self.work_b = [[min(self.b[d][s], self.i[d][s] + self.w[d][s]) for s in stages] for d in devices]
+        for (d, f, b), length in self.blocks.items():
+            least_f[d][f] = min(least_f[d][f], length)
             # a block does the work of two halves, so each half counts for at most half of its shortest block
-            self.work_f[f] = min(self.work_f[f], length // 2)
-            self.work_b[b] = min(self.work_b[b], length // 2)
+            self.work_f[d][f] = min(self.work_f[d][f], length // 2)
+            self.work_b[d][b] = min(self.work_b[d][b], length // 2)
         least_i = [
-            min(
-                [
-                    self.b[s],
-                    *([self.i[s]] if self.freedom.split else []),
-                    *(n for (_, b), n in self.blocks.items() if b == s),
-                ]
-            )
-            for s in stages
+            [
+                min(
+                    [
+                        self.b[d][s],
+                        *([self.i[d][s]] if self.freedom.split else []),
+                        *(n for (device, _, b), n in self.blocks.items() if b == s and device == d),
+                    ]
+                )
+                for s in stages
+            ]
+            for d in devices
         ]
         self.tails: list[list[int]] = []
         for k in range(self.count):
@@ -166,17 +178,18 @@ class _Trial:
                 if place + 1 < self.last:
                     other = self._stage(place + 1)
                     lag = 0 if other == stage else self.lags[k][min(stage, other)]
-                tail[place] = (least_f if place < len(self.f) else least_i)[stage] + lag + tail[place + 1]
+                least = least_f if place < self.stages else least_i
+                tail[place] = least[self.homes[k][stage]][stage] + lag + tail[place + 1]
             self.tails.append(tail)
 
     def _stage(self, place: int) -> int:
-        return place if place < len(self.f) else self.last - 1 - place
+        return place if place < self.stages else self.last - 1 - place
 
     def run(self) -> Shorter | None:
         left = [0] * self.devices
         for k in range(self.count):
             for stage, device in enumerate(self.homes[k]):
-                left[device] += self.work_f[stage] + self.work_b[stage]
+                left[device] += self.work_f[device][stage] + self.work_b[device][stage]
         nothing = (0,) * self.count
         found = self._explore(_State(nothing, 0, (0,) * self.devices, nothing, tuple(left), tuple(self.static)))
         return None if found is None else Shorter(Fraction(found, self.scale), tuple(self.path))
@@ -225,12 +238,13 @@ class _Trial:
             if place == self.last:
                 continue
             stage = self._stage(place)
-            if place >= len(self.f):
+            at = self.homes[k][stage]
+            if place >= self.stages:
                 yield from self._backwards(state, k, stage)
             elif not self._has_an_equal_before(state, k) and self._fits(state, k, stage):
                 taken = self.costs.stages[stage].activation
                 one: Action = ((stage, "F", k),)
-                yield self._after(state, one, (k,), self.f[stage], self.work_f[stage], taken)
+                yield self._after(state, one, (k,), self.f[at][stage], self.work_f[at][stage], taken)
                 yield from self._with_a_backward(state, k, stage)
 
     def _has_an_equal_before(self, state: _State, k: int) -> bool:
@@ -245,36 +259,37 @@ class _Trial:
         return limit is None or state.levels[device] + self.costs.stages[stage].activation <= limit
 
     def _backwards(self, state: _State, k: int, stage: int) -> Iterator[_Next]:
-        here = self.costs.stages[stage]
+        here, at = self.costs.stages[stage], self.homes[k][stage]
         whole: Action = ((stage, "B", k),)
-        yield self._after(state, whole, (k,), self.b[stage], self.work_b[stage], -here.activation)
+        yield self._after(state, whole, (k,), self.b[at][stage], self.work_b[at][stage], -here.activation)
         if self.freedom.split:
             half: Action = ((stage, "I", k),)
-            later = state._replace(weights=state.weights | 1 << (k * len(self.f) + stage))
-            work = self.work_b[stage] - min(self.w[stage], self.work_b[stage])
-            yield self._after(later, half, (k,), self.i[stage], work, here.held - here.activation)
+            later = state._replace(weights=state.weights | 1 << (k * self.stages + stage))
+            work = self.work_b[at][stage] - min(self.w[at][stage], self.work_b[at][stage])
+            yield self._after(later, half, (k,), self.i[at][stage], work, here.held - here.activation)
 
     def _with_a_backward(self, state: _State, k: int, stage: int) -> Iterator[_Next]:
         for j, place in enumerate(state.places):
-            if not self.blocks or not len(self.f) <= place < self.last:
+            if not self.blocks or not self.stages <= place < self.last:
                 continue
-            other = self._stage(place)
-            if self.homes[j][other] == self.homes[k][stage]:
+            other, at = self._stage(place), self.homes[k][stage]
+            if self.homes[j][other] == at:
                 block: Action = ((stage, "F", k), (other, "B", j))
                 change = self.costs.stages[stage].activation - self.costs.stages[other].activation
-                work = self.work_f[stage] + self.work_b[other]
-                yield self._after(state, block, (k, j), self.blocks[stage, other], work, change)
+                work = self.work_f[at][stage] + self.work_b[at][other]
+                yield self._after(state, block, (k, j), self.blocks[at, stage, other], work, change)
 
     def _next_weights(self, state: _State) -> Iterator[_Next]:
         rest = state.weights
         while rest:
             bit = rest & -rest
             rest ^= bit
-            k, stage = divmod(bit.bit_length() - 1, len(self.f))
+            k, stage = divmod(bit.bit_length() - 1, self.stages)
+            at = self.homes[k][stage]
             one: Action = ((stage, "W", k),)
             later = state._replace(weights=state.weights ^ bit)
-            work = min(self.w[stage], self.work_b[stage])
-            yield self._after(later, one, (), self.w[stage], work, -self.costs.stages[stage].held)
+            work = min(self.w[at][stage], self.work_b[at][stage])
+            yield self._after(later, one, (), self.w[at][stage], work, -self.costs.stages[stage].held)
 
     def _after(
         self, state: _State, action: Action, moved: tuple[int, ...], length: int, work: int, change: Fraction

@@ -25,10 +25,11 @@ class Replayed(NamedTuple):
     starts: dict[Task, Fraction]
     ends: dict[Task, Fraction]
     peaks: list[Fraction]
+    after: Fraction
 
     @property
     def makespan(self) -> Fraction:
-        return max(self.ends.values()) - min(self.starts.values())
+        return max(self.ends.values()) - min(self.starts.values()) + self.after
 
 
 class NotAnOrderError(Exception):
@@ -67,14 +68,14 @@ def replay(costs: Costs, orders: Sequence[Sequence[Action]]) -> Replayed:
                 if any(each is None for each in inputs):
                     break
                 start = max([free[device], *(each for each in inputs if each is not None)])
-                free[device] = start + _duration(costs, action)
+                free[device] = start + _duration(costs, action, device)
                 for task in action:
                     starts[task], ends[task] = start, free[device]
                     _send(costs, home, links, arrivals, task, free[device])
                 done[device] += 1
         if before == done:
             raise NotAnOrderError(f"deadlock at {done}")
-    return Replayed(starts, ends, _peaks(costs, orders, home, starts, ends))
+    return Replayed(starts, ends, _peaks(costs, orders, home, starts, ends), costs.after)
 
 
 def _homes(costs: Costs, orders: Sequence[Sequence[Action]]) -> dict[tuple[int, int], int]:
@@ -113,13 +114,12 @@ def _input(
     return None if from_next is None else max(own, from_next)
 
 
-def _duration(costs: Costs, action: Action) -> Fraction:
+def _duration(costs: Costs, action: Action, device: int) -> Fraction:
     if len(action) == 2:
         forward, backward = sorted(action, key=lambda task: task[1] != "F")
-        return costs.block(forward[0], backward[0])
+        return costs.block(forward[0], backward[0], device)
     stage, kind, _ = action[0]
-    here = costs.stages[stage]
-    return {"F": here.forward, "B": here.backward, "I": here.to_input, "W": here.to_weight}[kind]
+    return costs.lasts(kind, stage, device)
 
 
 def _send(

@@ -70,7 +70,7 @@ def faults_of(mapping: dict[str, Any], schedule: ppopt.Schedule) -> Iterator[str
 
 def exact_makespan(schedule: ppopt.Schedule) -> Fraction:
     ticks = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
-    return Fraction(ticks, schedule.problem.ticks_per_unit)
+    return Fraction(ticks, schedule.problem.ticks_per_unit) + schedule.pipeline.after
 
 
 def _wrong_times(schedule: ppopt.Schedule, expected: Replayed, unhindered: Replayed) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _simulated(schedule: ppopt.Schedule, unhindered: Replayed) -> Replayed:
         for name, start, end in computed:
             for op in name if isinstance(name, Block) else (name,):
                 starts[_task(op)], ends[_task(op)] = Fraction(start, scale), Fraction(end, scale)
-    return Replayed(starts, ends, peaks)
+    return Replayed(starts, ends, peaks, unhindered.after)
 
 
 def _blocks(schedule: ppopt.Schedule) -> list[Block]:

@@ -58,6 +58,13 @@ def test_optimize_takes_the_robust_one_and_keeps_its_time() -> None:
     assert all("noise" in schedule for schedule in found["schedules"])
 
 
+def test_a_variation_that_looks_like_a_factor_is_questioned() -> None:
+    result = run("evaluate", "1f1b", *SIZES, "--noise-device", "3=1.08", "--samples", "9")
+    assert result.exit_code == 0
+    assert "note: --noise-device 3=1.08: 108 % jitter: did you mean --slowdown 3=1.08?" in result.stderr
+    assert "slowdown" not in run("evaluate", "1f1b", *SIZES, "--noise-device", "3=0.2", "--samples", "9").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
