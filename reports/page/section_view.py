@@ -99,7 +99,7 @@ class SectionView:
     @property
     def verdict(self) -> str:
         """The verdict."""
-        return self.section.headline or sentences.verdict(self.section)
+        return self.section.headline or sentences.whole_verdict(self.section)
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:

@@ -31,10 +31,14 @@ def fastest(section: Section) -> Presented | None:
 
 
 def verdict(section: Section) -> str:
-    """Say which schedule wins, how it compares, what prevents a faster one, and how far that holds."""
+    """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
-    first = say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
-    return f"{first} {section.margins.sentences(section.unit)}".rstrip()
+    return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+
+
+def whole_verdict(section: Section) -> str:
+    """Say which schedule wins, and how far that holds."""
+    return f"{verdict(section)} {section.margins.sentences(section.unit)}".rstrip()
 
 
 def margins(section: Section) -> str:
