@@ -498,6 +498,8 @@ class _Search:
         counts = {value: int(best / value) for value in costs}
         ordered = self.order.ordered
         counts |= {lag: len(ordered.actions) for waits in ordered.waits for _, lag in waits if lag}
+        if pipeline.after:
+            counts[pipeline.after] = 1
         counts |= {overhead: len(ordered.actions) for overhead in pipeline.overheads.values() if overhead}
         return none_between(counts, bound, best)
 
@@ -530,7 +532,7 @@ class _Search:
         makespan = sweeper.objective(orders, "makespan")
         if makespan is None or not sweeper.fits_memory(orders):
             return None
-        return Fraction(makespan, problem.ticks_per_unit)
+        return Fraction(makespan, problem.ticks_per_unit) + pipeline.after
 
     def _each_uniform(self) -> None:
         """Try each number of layers recomputed on all stages, then return to the numbers left open.
@@ -686,4 +688,4 @@ def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
     saved = (pipeline.overlap or Fraction(0)) * min(costs.forward, backward)
     share = sum(1 / pipeline.pace(device) for device in range(pipeline.devices))
     operations = overheads["F"] * (pipeline.stages or 0) / pipeline.paces[-1]
-    return pipeline.microbatches * (costs.forward + backward - saved + operations) / share
+    return pipeline.microbatches * (costs.forward + backward - saved + operations) / share + pipeline.after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
@@ -37,8 +37,13 @@ class Totals:
 
     def slowed(self, pace: Fraction) -> Totals:
         """Return the costs on a device that takes ``pace`` times as long."""
-        times = (each * pace.numerator // pace.denominator for each in (self.forward, self.to_input, self.to_weight))
-        return Totals(*times, self.activation, self.held, self.static)
+        slow, fast = pace.numerator, pace.denominator
+        return replace(
+            self,
+            forward=self.forward * slow // fast,
+            to_input=self.to_input * slow // fast,
+            to_weight=self.to_weight * slow // fast,
+        )
 
     def plus(self, other: Totals) -> Totals:
         """Add the costs of other layers."""
@@ -59,7 +64,7 @@ def scales_of(pipeline: Pipeline) -> Scales:
     assert layers is not None
     kinds = [costs for kind in layers.kinds for costs in (kind.costs, kind.recomputed) if costs is not None]
     times = [pace * value for costs in kinds for value in costs[:4] for pace in pipeline.paces]
-    times += pipeline.overheads.values()
+    times += [pipeline.after, *pipeline.overheads.values()]
     amounts = [value for costs in kinds for value in costs[4:]]
     limits = [limit for limit in pipeline.limits if limit is not None]
     return Scales(common_scale([pipeline.least_lag, *times]), common_scale([*limits, *amounts]))
@@ -163,6 +168,7 @@ class LinearBound:
         ]
         self.before = list(accumulate(each, Totals.plus, initial=Totals()))
         self.overhead = least_overhead(pipeline, self.scales, split_backward=split_backward)
+        self.after = in_ticks(pipeline.after, self.scales.time)
         self.paces = [pipeline.pace(device) for device in range(pipeline.devices)]
 
     @property
@@ -195,7 +201,7 @@ class LinearBound:
         room = None if limit is None else limit - own.static
         if room is not None and room < own.activation:
             return None
-        return max(self._bounds(device, start, stop, own, room))
+        return max(self._bounds(device, start, stop, own, room)) + self.after
 
     def _may_hold(self, device: int, start: int, stop: int) -> bool:
         if start == stop:

@@ -47,7 +47,7 @@ def device_bound(
     """
     problem = device_problem(pipeline, placement, device, scales, split_backward=split_backward)
     try:
-        return makespan_bound(problem).value
+        return makespan_bound(problem).value + in_ticks(pipeline.after, scales.time)
     except InfeasibleError:
         return None
 

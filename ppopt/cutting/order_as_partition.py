@@ -187,7 +187,7 @@ def write_partition(
     classes: dict[tuple[object, ...], int] = {}
     paces = {action: pipeline.pace(device) for device, order in enumerate(orders) for action in order}
     tasks = [
-        classes.setdefault(() if action is _BEGIN else (*_class_of(action), paces[action]), len(classes))
+        classes.setdefault(() if action in (_BEGIN, _END) else (*_class_of(action), paces[action]), len(classes))
         for action in ordered.actions
     ]
     windows = layers.stage_windows(stages, empty=empty)
@@ -222,17 +222,25 @@ def write_partition(
 _BEGIN = Op(-1, "F", -1)
 """Lasts no time, and comes before whatever waits for nothing."""
 
+_END = Op(-1, "F", -2)
+"""Lasts no time, and comes after everything, with what a step takes after its last operation."""
+
 
 def _after_overheads(pipeline: Pipeline, ordered: Ordered) -> Ordered:
-    """Let each action start later by its overhead, which no cut changes, as part of the lags of what it waits for."""
+    """Let each action start later by its overhead, which no cut changes, as part of the lags of what it waits for.
+
+    Likewise, the end of a step comes later by what it takes after its last operation.
+    """
     overheads = pipeline.overheads
-    if not any(overheads.values()):
+    if not any(overheads.values()) and not pipeline.after:
         return ordered
     waits: list[list[tuple[int, Fraction]]] = [[]]
     for action, given in zip(ordered.actions, ordered.waits, strict=True):
         overhead = overheads["F" if isinstance(action, Block) else action.kind]
         waits.append([(other + 1, lag + overhead) for other, lag in given] or [(0, overhead)])
-    return Ordered([_BEGIN, *ordered.actions], waits)
+    waited_for = {other for given in waits for other, _ in given}
+    waits.append([(last, pipeline.after) for last in range(len(waits)) if last not in waited_for])
+    return Ordered([_BEGIN, *ordered.actions, _END], waits)
 
 
 def _part(pipeline: Pipeline) -> int:

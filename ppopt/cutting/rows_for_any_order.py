@@ -123,7 +123,7 @@ def rows_for_any_order(
     """
     (homes,) = placement.homes
     scales = scales_of(pipeline)
-    latency = in_ticks(pipeline.least_lag, scales.time)
+    latency, after = in_ticks(pipeline.least_lag, scales.time), in_ticks(pipeline.after, scales.time)
     least = least_overhead(pipeline, scales, split_backward=split_backward)
     overheads = {FORWARD: least.forward, TO_INPUT: least.to_input, TO_WEIGHT: least.to_weight}
     first_of_pace = [STATIC + 1 + 3 * pipeline.paces.index(pipeline.pace(device)) for device in homes]
@@ -141,7 +141,7 @@ def rows_for_any_order(
                 counts = [(part, 1) for part in (*front.outside, *back.outside)]
                 counts += [(part, placement.microbatches) for part in sorted(inside)]
                 form = [Term(part.stage, first_of_pace[part.stage] + part.attribute, count) for part, count in counts]
-                constant = sum(count * overheads[part.attribute] for part, count in counts)
+                constant = after + sum(count * overheads[part.attribute] for part, count in counts)
                 rows.append(Row(tuple(form), latency * (front.transfers + back.transfers) + constant))
     return rows
 

@@ -128,7 +128,7 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
         way += kind.count * (costs.forward + min(costs.backward, costs.backward_input))
     hops = 2 * sum(here != there for here, there in pairwise(homes))
     share = sum(1 / pipeline.pace(device) for device in range(pipeline.devices))
-    return max(pipeline.microbatches * work / share, way + hops * pipeline.least_lag)
+    return max(pipeline.microbatches * work / share, way + hops * pipeline.least_lag) + pipeline.after
 
 
 def scope_of(records: Sequence[Record], pipeline: Pipeline) -> str:

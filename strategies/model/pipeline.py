@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -13,7 +14,8 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from solver.counted import counted
 from solver.errors import InputError
-from strategies.model.actions import KINDS
+from solver.problem import Block
+from strategies.model.actions import KINDS, PipelineAction
 from strategies.model.backward_halves import refuse_contradiction, split_backward
 from strategies.model.communication import LOWERINGS, NO_HOP, P2P, Communication, Hop, read_choice
 from strategies.model.communicators import COMMUNICATORS
@@ -573,6 +575,14 @@ class Pipeline(Part):
         """The overhead of each kind of operation."""
         each = (Fraction(0),) * len(KINDS) if self.overhead is None else self.overhead.each
         return dict(zip(KINDS, each, strict=True))
+
+    def overhead_of(self, order: Iterable[PipelineAction]) -> Fraction:
+        """Add up the overhead of a device's actions; a block has its forward's."""
+        each = self.overheads
+        if not any(each.values()):
+            return Fraction(0)
+        counts = Counter("F" if isinstance(action, Block) else action.kind for action in order)
+        return sum((count * each[kind] for kind, count in counts.items()), Fraction(0))
 
     @property
     def blocks_may_save(self) -> bool:
