@@ -141,6 +141,7 @@ def test_the_lead_changes_at_every_margin_and_nowhere_else(part: int, monkeypatc
     assert {cost for cost, _ in seen} >= {"overhead"}
 
 
+@pytest.mark.slow
 def test_noise_is_the_mean_of_the_same_draws_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "DRAWS", 4)
     checked = 0
