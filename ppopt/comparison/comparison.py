@@ -13,6 +13,7 @@ from ppopt.schedules.flat_figures import flat
 from ppopt.schedules.schedule import Schedule
 from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
+from reports.margins import Margin, Margins
 from solver.counted import counted
 from strategies.model.pipeline import Pipeline
 
@@ -65,6 +66,8 @@ class Comparison:
         The noise with which the schedules were also replayed.
     framework : str or None
         The framework that runs all of them, if one was asked for.
+    reach : Margins
+        How far the verdict holds: `margins`, and what lies between them.
     """
 
     pipeline: Pipeline
@@ -82,14 +85,26 @@ class Comparison:
     communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
     noise: Noise | None = None
     framework: str | None = None
+    reach: Margins = field(default_factory=Margins)
+
+    @property
+    def contenders(self) -> list[Schedule]:
+        """The schedules that can win, best first: those that fit the memory.
+
+        Those whose memory lacks a second copy of the weights count only where there are no others.
+        """
+        fitting = [schedule for schedule in self.schedules if schedule.fits]
+        return [schedule for schedule in fitting if not schedule.lacks_second_copy] or fitting
 
     @property
     def winner(self) -> Schedule | None:
-        """The shortest schedule that fits the memory, if any does.
+        """The shortest schedule that can win, if any does."""
+        return next(iter(self.contenders), None)
 
-        One whose memory lacks a second copy of the weights comes after all others.
-        """
-        return next((schedule for schedule in self.schedules if schedule.fits), None)
+    @property
+    def margins(self) -> tuple[Margin, ...]:
+        """The costs at which another schedule takes the lead, cost by cost, from the present costs up."""
+        return self.reach.margins
 
     @property
     def fastest(self) -> Schedule | None:
@@ -142,6 +157,7 @@ class Comparison:
             "infeasible": list(self.infeasible),
             "bound": self.bound,
             "baseline": None if self.baseline is None else self.baseline.strategy,
+            "margins": [margin.to_dict() for margin in self.margins],
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
@@ -163,6 +179,7 @@ class Comparison:
             schedules=tuple(one[id(schedule)] for schedule, _ in pairs),
             ladders=tuple(ladder for _, ladder in pairs),
             baseline=self.baseline if baseline is None else baseline,
+            reach=self.reach.renamed({first: name for name, first in named.items()}),
             communicators={
                 name: self.communicators[first] for name, first in named.items() if first in self.communicators
             },
@@ -175,12 +192,13 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which schedule wins, how far it is from the baseline and the bound, and the fastest of each framework."""
+        """Which schedule wins, against baseline and bound; how far that holds; the fastest of each framework."""
         from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        text = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
-        return text if self.framework else f"{text} {by_framework(rows)}".rstrip()
+        first = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        reach = self.shown.reach.sentences(self.pipeline.unit or "")
+        return " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -213,6 +231,7 @@ class Comparison:
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
             framework=self.framework or "",
+            margins=shown.reach,
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 

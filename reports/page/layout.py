@@ -10,6 +10,7 @@ from reports.charts.effects import EFFECTS
 from reports.charts.frontier import FRONTIER
 from reports.charts.intervals import NOISE
 from reports.charts.losses import DEVICES, IDLE, LADDER
+from reports.charts.margins import MARGINS
 from reports.charts.panel import Panel
 from reports.charts.trade import MEMORY
 
@@ -42,6 +43,7 @@ GROUPS = (
         "move, hold Ctrl and turn the wheel to zoom, double-click to see all; click a point to go to its timeline.",
     ),
     Group("Bubbles and memory", ((BUBBLES, MEMORY),)),
+    Group("With more overhead", ((MARGINS,),)),
     Group("Under noise", ((NOISE,),)),
     Group("The cut", ((CUT, DEVICE_MEMORY),)),
     Group("Where the time goes", ((LADDER,), (IDLE, DEVICES))),

@@ -98,7 +98,7 @@ class SectionView:
     @property
     def verdict(self) -> str:
         """The verdict."""
-        return self.section.headline or sentences.verdict(self.section)
+        return self.section.headline or sentences.whole_verdict(self.section)
 
     @property
     def frameworks(self) -> str:

@@ -20,6 +20,11 @@ def frameworks(section: Section) -> str:
     return "" if section.headline or section.framework else by_framework([each.summary for each in section.schedules])
 
 
+def whole_verdict(section: Section) -> str:
+    """Say which schedule wins, and how far that holds."""
+    return f"{verdict(section)} {section.margins.sentences(section.unit)}".rstrip()
+
+
 def timeline(presented: Presented, *, whole: bool) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven about it."""
     summary, figures = presented.summary, presented.summary.figures
