@@ -1,10 +1,10 @@
-"""The idle time of devices by cause: every idle tick has one of five causes."""
+"""The idle time of devices by cause: every idle tick has one of six causes."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from typing import NamedTuple
 from reports.memory import memory_steps
 from solver.problem import Key, Placed, Problem
 
-CAUSES = ("filling", "data", "latency", "order", "draining")
+CAUSES = ("filling", "data", "latency", "order", "draining", "overhead")
 """The causes of idle time."""
 
 
 @dataclass(frozen=True)
 class Idle:
-    """The idle time of one device, in ticks; the five causes add up to all of it.
+    """The idle time of one device, in ticks; the six causes add up to all of it.
 
     Attributes
     ----------
@@ -32,6 +32,8 @@ class Idle:
         While the device could already have started a later action, or the next one itself.
     draining : int
         From the device's last end to the last end of all devices.
+    overhead : int
+        At the beginning of its actions, where they are not working yet.
     """
 
     filling: int
@@ -39,6 +41,7 @@ class Idle:
     latency: int
     order: int
     draining: int
+    overhead: int = 0
 
 
 class Wait(NamedTuple):
@@ -75,6 +78,11 @@ class Waiting:
 
     devices: tuple[Idle, ...]
     before: tuple[Wait, ...]
+
+    def with_overhead(self, overhead: Sequence[int]) -> Waiting:
+        """Add the overhead of each device's actions, in ticks."""
+        devices = (replace(idle, overhead=each) for idle, each in zip(self.devices, overhead, strict=True))
+        return replace(self, devices=tuple(devices))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-STEPS = ("cut", "imbalance", "filling_and_draining", "latency", "memory", "order", "communication")
+STEPS = ("cut", "overhead", "imbalance", "filling_and_draining", "latency", "memory", "order", "communication", "after")
 """The steps of a ladder, from the bottom up."""
 
 
@@ -23,7 +23,7 @@ class Ladder:
     saved : Fraction
         The most that overlapped blocks, and halves shorter than the full backward, can take off U.
     imbalance : Fraction
-        The largest least load of a device, less ``ideal − saved``.
+        The largest least load of a device, less ``ideal − saved`` and the overhead.
     filling_and_draining : Fraction
         The bound without latency and without memory limit, less that load.
     latency : Fraction
@@ -39,6 +39,10 @@ class Ladder:
         after it, the imbalance first, and never off the order.
     communication : Fraction
         The rise of the makespan by waiting: transfers wait for each other or for receives, or computing waits for them.
+    overhead : Fraction
+        The rise of the devices' average least load by the overhead of operations.
+    after : Fraction
+        What a step takes after its last operation.
     """
 
     ideal: Fraction
@@ -51,6 +55,8 @@ class Ladder:
     limited: bool
     cut: Fraction = Fraction(0)
     communication: Fraction = Fraction(0)
+    overhead: Fraction = Fraction(0)
+    after: Fraction = Fraction(0)
 
     def with_cut(self, saved: Fraction) -> Ladder:
         """Move the time that another cut would save into a step of its own.

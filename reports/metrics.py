@@ -23,11 +23,11 @@ class Figures:
     Attributes
     ----------
     makespan : float
-        T: the last end minus the first start.
+        T: the last end minus the first start, and what a step takes after its last operation.
     span : float
         S: the longest (last end − first start) of one device.
     busy : tuple of float
-        For each device the sum of its actions' durations, counting a block once.
+        For each device the sum of its actions' durations without their overhead, counting a block once.
     ideal : float
         U: all forwards and backwards, un-overlapped, spread evenly over the devices.
     bubble_ratio : float
@@ -38,6 +38,8 @@ class Figures:
         1 − U ÷ S, the Zero Bubble paper's bubble.
     peaks : tuple of Fraction
         For each device the most memory that it holds at one time, exactly; these decide what fits a limit.
+    overhead : tuple of float
+        For each device the sum of its actions' overheads.
     """
 
     makespan: float
@@ -48,6 +50,7 @@ class Figures:
     bubble_over_ideal: float
     span_bubble_ratio: float
     peaks: tuple[Fraction, ...]
+    overhead: tuple[float, ...] = ()
 
     @cached_property
     def peak_memory(self) -> tuple[float, ...]:
@@ -66,7 +69,13 @@ class Figures:
         return {device: peak - limit for device, (peak, limit) in pairs if limit is not None and peak > limit}
 
 
-def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figures:
+def measure(
+    problem: Problem,
+    rows: Sequence[Placed],
+    ideal: Fraction,
+    overhead: Sequence[int] = (),
+    after: Fraction = Fraction(0),
+) -> Figures:
     """Compute the figures of a timeline.
 
     Parameters
@@ -77,9 +86,14 @@ def measure(problem: Problem, rows: Sequence[Placed], ideal: Fraction) -> Figure
         The times of all tasks, in ticks.
     ideal : Fraction
         U in the user's unit of time.
+    overhead : sequence of int
+        For each device the part of its actions' durations that is no work, in ticks; empty if there is none.
+    after : Fraction
+        The time that a step takes after its last action, in the user's unit of time.
     """
     timeline = Timeline.of(problem, rows)
-    return figures_of(problem, Extents(*_extents(problem, timeline), peak_memory(problem, timeline)), ideal)
+    first, last, lasts = _extents(problem, timeline)
+    return figures_of(problem, Extents(first, last, lasts, peak_memory(problem, timeline)), ideal, overhead, after)
 
 
 class Extents(NamedTuple):
@@ -89,19 +103,25 @@ class Extents(NamedTuple):
     ----------
     first, last : list of int
         Its first start and its last end.
-    busy : list of int
-        The sum of its actions' durations, counting a block once.
+    lasts : list of int
+        The sum of its actions' durations, overhead included, counting a block once.
     peaks : list of int
         The most memory that it holds at one time.
     """
 
     first: list[int]
     last: list[int]
-    busy: list[int]
+    lasts: list[int]
     peaks: list[int]
 
 
-def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
+def figures_of(
+    problem: Problem,
+    extents: Extents,
+    ideal: Fraction,
+    overhead: Sequence[int] = (),
+    after: Fraction = Fraction(0),
+) -> Figures:
     """Compute the figures of a timeline from its extents alone.
 
     Parameters
@@ -112,19 +132,24 @@ def figures_of(problem: Problem, extents: Extents, ideal: Fraction) -> Figures:
         The timeline's extents.
     ideal : Fraction
         U in the user's unit of time.
+    overhead, after
+        As for `measure`.
     """
     scale = problem.ticks_per_unit
-    first, last, busy, peaks = extents
-    makespan = max(last) - min(first)
+    first, last, lasts, peaks = extents
+    overhead = overhead or [0] * problem.devices
+    busy = [all_of_it - idle for all_of_it, idle in zip(lasts, overhead, strict=True)]
+    makespan = max(last) - min(first) + after * scale
     span = max(end - start for start, end in zip(first, last, strict=True))
     ideal_ticks = ideal * scale
     room = problem.devices * makespan
     return Figures(
-        makespan=makespan / scale,
+        makespan=float(makespan / scale),
         span=span / scale,
         busy=tuple(each / scale for each in busy),
+        overhead=tuple(each / scale for each in overhead),
         ideal=float(ideal),
-        bubble_ratio=(room - sum(busy)) / room,
+        bubble_ratio=float((room - sum(busy)) / room),
         bubble_over_ideal=float((makespan - ideal_ticks) / ideal_ticks),
         span_bubble_ratio=float((span - ideal_ticks) / span),
         peaks=tuple(Fraction(peak, problem.amounts_per_unit) for peak in peaks),

@@ -66,6 +66,10 @@ class Replayable:
         user's unit.
     static : sequence of float
         The memory that each device holds at all times.
+    overhead : mapping of str to float
+        The time before each kind of operation that is no work of its stage; a block has its forward's.
+    paces : sequence of float
+        How many times as long each device takes for the work.
     effects : sequence of Effect
         The effects of costs on its makespan, without those that have none.
     """
@@ -75,6 +79,8 @@ class Replayable:
     waits: Sequence[tuple[str, int, str, int]]
     memory: Mapping[str, Sequence[float]]
     static: Sequence[float]
+    overhead: Mapping[str, float]
+    paces: Sequence[float]
     effects: Sequence[Effect]
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +91,8 @@ class Replayable:
             "waits": self.waits,
             "memory": self.memory,
             "static": self.static,
+            "overhead": self.overhead,
+            "paces": self.paces,
         }
 
 
@@ -98,12 +106,18 @@ class WhatIf:
         The costs, which the parts of times refer to by number.
     latency : float
         The latency of a transfer.
+    overhead : float
+        The overhead of a forward.
+    after : float
+        The time that a step takes after its last operation.
     schedules : sequence of Replayable or None
         One for each schedule of the section; None for one that cannot be replayed on other costs.
     """
 
     costs: Sequence[CostItem]
     latency: float
+    overhead: float
+    after: float
     schedules: Sequence[Replayable | None]
 
 

@@ -478,7 +478,7 @@ def _rank(schedule: Schedule) -> tuple[Any, ...]:
 def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
     """Give a schedule its ladder's bound on the makespan."""
     proven = schedule.bound_held_by
-    same = proven is not None and ladder.bound * schedule.problem.ticks_per_unit == proven.value
+    same = proven is not None and (ladder.bound - ladder.after) * schedule.problem.ticks_per_unit == proven.value
     status = schedule.status
     if schedule.is_searched:
         status = "feasible" if ladder.order or ladder.communication else "optimal"

@@ -51,6 +51,8 @@ def what_if(given: Pipeline, schedules: Sequence[Schedule], replayed: int | None
     return WhatIf(
         costs=[CostItem(cost.key, str(cost.place), _label(cost)) for cost in costs],
         latency=float(given.p2p_latency),
+        overhead=float(given.overheads["F"]),
+        after=float(given.after),
         schedules=[
             None if each is None else _replayable(schedule, each, costs)
             for schedule, each in zip(schedules, parts, strict=True)
@@ -98,12 +100,14 @@ def _replayable(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) 
         waits=waits,
         memory=memory,
         static=[problem.static_of(device) / problem.amounts_per_unit for device in range(problem.devices)],
+        overhead={kind: float(overhead) for kind, overhead in pipeline.overheads.items()},
+        paces=[float(pipeline.pace(device)) for device in range(problem.devices)],
         effects=list(_effects(schedule, parts, costs)),
     )
 
 
 class _Columns:
-    """Numbers the variables of the derivatives: each cost, all costs of one key, the latency, each device."""
+    """Numbers the variables of the derivatives: each cost, all of one key, the latency, the overhead, each device."""
 
     def __init__(self, costs: Sequence[Cost], devices: int) -> None:
         self.costs = {cost: place for place, cost in enumerate(costs)}
@@ -113,16 +117,18 @@ class _Columns:
         first = len(costs) + len(keys)
         self.places = {place: first + number for number, place in enumerate(places)} if len(places) > 1 else {}
         self.latency = first + len(self.places)
-        self.devices = range(self.latency + 1, self.latency + 1 + devices)
+        self.overhead = self.latency + 1
+        self.devices = range(self.overhead + 1, self.overhead + 1 + devices)
         self.labels = [
             *map(_label, costs),
             *(_ALL[key] for key in keys),
             *(f"all of {_place(place)}" for place in self.places),
             "latency",
+            "overhead",
             *(f"everything on device {device}" for device in range(devices)),
         ]
 
-    def of(self, parts: Mapping[Cost, Fraction], scale: int) -> dict[int, float]:
+    def of(self, parts: Mapping[Cost, Fraction], scale: Fraction) -> dict[int, float]:
         """Return the parts by number, in ticks."""
         found: dict[int, float] = {}
         for cost, amount in parts.items():
@@ -165,13 +171,14 @@ def _growth(
 ) -> Growth:
     """Return how durations change with costs; the same for all actions of one kind, stage and device."""
     known: dict[tuple[object, ...], dict[int, float]] = {}
-    scale = schedule.problem.ticks_per_unit
+    pipeline, ticks = schedule.pipeline, schedule.problem.ticks_per_unit
 
     def growth(action: Action) -> Mapping[int, float]:
         ops = cast("tuple[Op, ...]", action if isinstance(action, Block) else (action,))
         device = homes[cast("PipelineAction", action)]
         look = (device, *((op.kind, op.stage) for op in ops))
         if look not in known:
+            scale = pipeline.pace(device) * ticks
             changes = (
                 columns.of(_of_action(ops, parts), scale)
                 if len(ops) == 1 or "block" in parts
@@ -179,7 +186,9 @@ def _growth(
                     schedule, ops, [columns.of(parts[op.kind][op.stage], scale) for op in ops], shrinking=shrinking
                 )
             )
-            known[look] = changes | {columns.devices[device]: float(schedule.problem.duration(action))}
+            overhead = float(pipeline.overheads[ops[0].kind] * ticks)
+            work = schedule.problem.duration(action) - overhead
+            known[look] = changes | {columns.overhead: overhead, columns.devices[device]: work}
         return known[look]
 
     return growth
@@ -193,7 +202,7 @@ def _of_halves(
     schedule: Schedule, ops: Sequence[Op], halves: Sequence[dict[int, float]], *, shrinking: bool
 ) -> dict[int, float]:
     """Return how F + B − σ · min(F, B) changes; if F = B, the half that becomes shorter counts as the minimum."""
-    forward, backward = (schedule.problem.tasks[op].duration for op in ops)
+    forward, backward = schedule.pipeline.work[ops[0].stage].forward, schedule.pipeline.work[ops[1].stage].backward
     share = float(schedule.pipeline.overlap or 0)
     changes: dict[int, float] = {}
     for cost in halves[0].keys() | halves[1].keys():

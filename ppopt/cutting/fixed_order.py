@@ -491,13 +491,16 @@ class _Search:
     def _is_shortest(self, bound: Fraction) -> bool:
         """Return whether no sum of the layers' costs and of lags lies between a bound and the best cut."""
         pipeline = self.order.pipeline
-        if self.best is None or pipeline.overlap or pipeline.semantics != "async":
+        if self.best is None or pipeline.overlap or pipeline.slowdown or pipeline.semantics != "async":
             return False
         best = self.best.makespan
         costs = {value for costs in all_costs(self._layers) for value in costs[:4] if value}
         counts = {value: int(best / value) for value in costs}
         ordered = self.order.ordered
         counts |= {lag: len(ordered.actions) for waits in ordered.waits for _, lag in waits if lag}
+        if pipeline.after:
+            counts[pipeline.after] = 1
+        counts |= {overhead: len(ordered.actions) for overhead in pipeline.overheads.values() if overhead}
         return none_between(counts, bound, best)
 
     def _raise_to_best(self, on_bound: OnBound | None) -> None:
@@ -529,7 +532,7 @@ class _Search:
         makespan = sweeper.objective(orders, "makespan")
         if makespan is None or not sweeper.fits_memory(orders):
             return None
-        return Fraction(makespan, problem.ticks_per_unit)
+        return Fraction(makespan, problem.ticks_per_unit) + pipeline.after
 
     def _each_uniform(self) -> None:
         """Try each number of layers recomputed on all stages, then return to the numbers left open.
@@ -665,19 +668,24 @@ class _Search:
 
 
 def work_bound(layers: Layers, pipeline: Pipeline) -> Fraction:
-    """Bound every schedule of a model by its work, shared evenly by all devices.
+    """Bound every schedule of a model by its work, shared by all devices, and the overhead of its operations.
 
     Overlap saves at most σ times the smaller of all forwards and all backwards: a block saves at most σ of its shorter
-    half, so all blocks together save at most σ of all forwards, and at most σ of all backwards.
+    half, so all blocks together save at most σ of all forwards, and at most σ of all backwards. A block saves the
+    overhead of its backward, too, so only forwards count with theirs if there may be blocks. In a makespan T a device
+    that takes f times as long does work of at most (T − its overheads) ÷ f; the works of all devices add up to that of
+    the model.
 
     Parameters
     ----------
     layers : Layers
         The model.
     pipeline : Pipeline
-        Its devices, microbatches and overlap.
+        Its devices, microbatches, overlap, overhead and slow devices.
     """
-    costs = layers.sum_of_costs
+    costs, overheads = layers.sum_of_costs, pipeline.overheads
     backward = min(costs.backward, costs.backward_input + costs.backward_weight)
     saved = (pipeline.overlap or Fraction(0)) * min(costs.forward, backward)
-    return pipeline.microbatches * (costs.forward + backward - saved) / pipeline.devices
+    share = sum(1 / pipeline.pace(device) for device in range(pipeline.devices))
+    operations = overheads["F"] * (pipeline.stages or 0) / pipeline.paces[-1]
+    return pipeline.microbatches * (costs.forward + backward - saved + operations) / share + pipeline.after

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import accumulate
 
 from solver.exact import common_scale, in_ticks
@@ -34,6 +35,16 @@ class Totals:
         """Subtract the costs of other layers."""
         return Totals(*(getattr(self, key) - getattr(other, key) for key in Totals.__dataclass_fields__))
 
+    def slowed(self, pace: Fraction) -> Totals:
+        """Return the costs on a device that takes ``pace`` times as long."""
+        slow, fast = pace.numerator, pace.denominator
+        return replace(
+            self,
+            forward=self.forward * slow // fast,
+            to_input=self.to_input * slow // fast,
+            to_weight=self.to_weight * slow // fast,
+        )
+
     def plus(self, other: Totals) -> Totals:
         """Add the costs of other layers."""
         return Totals(*(getattr(self, key) + getattr(other, key) for key in Totals.__dataclass_fields__))
@@ -52,10 +63,19 @@ def scales_of(pipeline: Pipeline) -> Scales:
     layers = pipeline.layers
     assert layers is not None
     kinds = [costs for kind in layers.kinds for costs in (kind.costs, kind.recomputed) if costs is not None]
-    times = [value for costs in kinds for value in costs[:4]]
+    times = [pace * value for costs in kinds for value in costs[:4] for pace in pipeline.paces]
+    times += [pipeline.after, *pipeline.overheads.values()]
     amounts = [value for costs in kinds for value in costs[4:]]
     limits = [limit for limit in pipeline.limits if limit is not None]
     return Scales(common_scale([pipeline.least_lag, *times]), common_scale([*limits, *amounts]))
+
+
+def least_overhead(pipeline: Pipeline, scales: Scales, *, split_backward: bool) -> Totals:
+    """Return the overhead of one stage's operations on one microbatch at its least, by F, I and W as `least_totals`."""
+    forward, whole, to_input, to_weight = (in_ticks(each, scales.time) for each in pipeline.overheads.values())
+    if not split_backward:
+        return Totals(forward, whole)
+    return Totals(forward, to_input, min(to_weight, whole - to_input))
 
 
 def least_totals(
@@ -105,6 +125,10 @@ class LinearBound:
     - Each microbatch is held from its forward to its backward, for F + R + I; at most c are held at a time. So one of
       c places is taken ⌈m ÷ c⌉ times, one after the other: head + ⌈m ÷ c⌉·(F + R + I) + tail.
 
+    Each stage has the overhead of its operations, whatever it holds; it counts within F, I and W, and once for each
+    stage within `head`, `tail` and R. A device that takes f times as long has f times the times of its slice; layers
+    before and after it take at least as long as on the fastest device there.
+
     Parameters
     ----------
     pipeline : Pipeline
@@ -143,6 +167,9 @@ class LinearBound:
             for place, size in layers.groups
         ]
         self.before = list(accumulate(each, Totals.plus, initial=Totals()))
+        self.overhead = least_overhead(pipeline, self.scales, split_backward=split_backward)
+        self.after = in_ticks(pipeline.after, self.scales.time)
+        self.paces = [pipeline.pace(device) for device in range(pipeline.devices)]
 
     @property
     def items(self) -> int:
@@ -169,12 +196,12 @@ class LinearBound:
         """
         if not self._may_hold(device, start, stop):
             return None
-        own = self.before[stop].minus(self.before[start])
+        own = self.before[stop].minus(self.before[start]).slowed(self.paces[device]).plus(self.overhead)
         limit = self.limits[device]
         room = None if limit is None else limit - own.static
         if room is not None and room < own.activation:
             return None
-        return max(self._bounds(device, start, stop, own, room))
+        return max(self._bounds(device, start, stop, own, room)) + self.after
 
     def _may_hold(self, device: int, start: int, stop: int) -> bool:
         if start == stop:
@@ -183,10 +210,12 @@ class LinearBound:
 
     def _bounds(self, device: int, start: int, stop: int, own: Totals, room: int | None) -> Iterator[int]:
         count, forward, to_input, to_weight = self.microbatches, own.forward, own.to_input, own.to_weight
-        head = self.before[start].forward + device * self.latency
-        tail = self.before[start].to_input + device * self.latency
-        behind = self.before[-1].minus(self.before[stop])
-        around = behind.forward + behind.to_input + 2 * (self.devices - 1 - device) * self.latency
+        overhead, left = self.overhead, self.devices - 1 - device
+        before = self.before[start].slowed(min(self.paces[:device], default=Fraction(1)))
+        head = before.forward + device * (self.latency + overhead.forward)
+        tail = before.to_input + device * (self.latency + overhead.to_input)
+        behind = self.before[-1].minus(self.before[stop]).slowed(min(self.paces[device + 1 :], default=Fraction(1)))
+        around = behind.forward + behind.to_input + left * (2 * self.latency + overhead.forward + overhead.to_input)
         whole = _fitting(room, own.activation, count)
         front = max(0, forward + around - whole * forward)
         back = max(0, around - _work_beside(own, room, whole, count)) if whole < count else 0

@@ -47,7 +47,7 @@ def device_bound(
     """
     problem = device_problem(pipeline, placement, device, scales, split_backward=split_backward)
     try:
-        return makespan_bound(problem).value
+        return makespan_bound(problem).value + in_ticks(pipeline.after, scales.time)
     except InfeasibleError:
         return None
 
@@ -67,7 +67,7 @@ class _Writer:
         (self.homes,) = placement.homes
         self.held = [stage for stage, home in enumerate(self.homes) if home == device]
         self.latency = in_ticks(pipeline.least_lag, scales.time)
-        columns = zip(*(cost.durations for cost in pipeline.costs), strict=True)
+        columns = zip(*(cost.durations for cost in pipeline.costs_at(self.homes)), strict=True)
         self.forward, self.whole, self.to_input, self.to_weight = (
             [in_ticks(value, scales.time) for value in column] for column in columns
         )

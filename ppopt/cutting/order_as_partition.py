@@ -180,19 +180,24 @@ def write_partition(
     assert layers is not None
     stages = len(placement.homes[0])
     overlap = pipeline.overlap or Fraction(0)
-    ordered = ordered or sorted_actions(pipeline, placement, orders)
+    ordered = _after_overheads(pipeline, ordered or sorted_actions(pipeline, placement, orders))
     lags = {lag for waits in ordered.waits for _, lag in waits}
     scale, memory_scale, is_exact = _scales(pipeline, layers, len(ordered.actions), lags)
     ticks = {lag: _in_ticks(lag, scale) for lag in lags}
     classes: dict[tuple[object, ...], int] = {}
-    tasks = [classes.setdefault(_class_of(action), len(classes)) for action in ordered.actions]
+    paces = {action: pipeline.pace(device) for device, order in enumerate(orders) for action in order}
+    tasks = [
+        classes.setdefault(() if action in (_BEGIN, _END) else (*_class_of(action), paces[action]), len(classes))
+        for action in ordered.actions
+    ]
     windows = layers.stage_windows(stages, empty=empty)
     again = recompute != "none" and not (recompute == "uniform-k" and uniform == 0)
-    units = scale // overlap.denominator, memory_scale
+    part = _part(pipeline)
+    units = scale // part, memory_scale
     runs = tuple(
         _run(kind, window, units, recomputes=again) for kind, window in zip(layers.kinds, windows, strict=True)
     )
-    lengths = tuple(_forms(each, overlap) for each in classes)
+    lengths = tuple(_forms(each, overlap, part) for each in classes)
     groups = tuple(dict.fromkeys(tuple(sorted({stage for stage, _ in held})) for held in placement.local_stages))
     return Written(
         PartitionProblem(
@@ -214,13 +219,42 @@ def write_partition(
     )
 
 
+_BEGIN = Op(-1, "F", -1)
+"""Lasts no time, and comes before whatever waits for nothing."""
+
+_END = Op(-1, "F", -2)
+"""Lasts no time, and comes after everything, with what a step takes after its last operation."""
+
+
+def _after_overheads(pipeline: Pipeline, ordered: Ordered) -> Ordered:
+    """Let each action start later by its overhead, which no cut changes, as part of the lags of what it waits for.
+
+    Likewise, the end of a step comes later by what it takes after its last operation.
+    """
+    overheads = pipeline.overheads
+    if not any(overheads.values()) and not pipeline.after:
+        return ordered
+    waits: list[list[tuple[int, Fraction]]] = [[]]
+    for action, given in zip(ordered.actions, ordered.waits, strict=True):
+        overhead = overheads["F" if isinstance(action, Block) else action.kind]
+        waits.append([(other + 1, lag + overhead) for other, lag in given] or [(0, overhead)])
+    waited_for = {other for given in waits for other, _ in given}
+    waits.append([(last, pipeline.after) for last in range(len(waits)) if last not in waited_for])
+    return Ordered([_BEGIN, *ordered.actions, _END], waits)
+
+
+def _part(pipeline: Pipeline) -> int:
+    """Return a number of which σ and every pace are whole multiples, together, of one divided by it."""
+    return (pipeline.overlap or Fraction(0)).denominator * common_scale(pipeline.paces)
+
+
 def _scales(pipeline: Pipeline, layers: Layers, actions: int, lags: Iterable[Fraction]) -> tuple[int, int, bool]:
     """Choose the ticks per unit of time and of memory; all amounts are whole if that fits 64 bits."""
     times = [*lags, *(value for costs in all_costs(layers) for value in costs[:4])]
     limits = [limit for limit in pipeline.limits if limit is not None]
     amounts = [*limits, *(value for costs in all_costs(layers) for value in costs[4:])]
-    part = (pipeline.overlap or Fraction(0)).denominator
-    most_times = int(max(times) * (layers.total + 1) * actions) + 1
+    part = _part(pipeline)
+    most_times = int(max(times) * pipeline.paces[-1] * (layers.total + 1) * actions) + 1
     most_amounts = int(max(amounts) * layers.total * (pipeline.microbatches + 1) * 4) + 1
     scale, memory_scale = common_scale(times) * part, common_scale(amounts)
     coarse = max(1, LARGEST // (most_times * part * 4)) * part, max(1, LARGEST // most_amounts)
@@ -263,19 +297,23 @@ def _class_of(action: PipelineAction) -> tuple[object, ...]:
     return action.kind, action.stage
 
 
-def _forms(named: tuple[object, ...], overlap: Fraction) -> tuple[Form, ...]:
-    """Write the duration of a class of actions, in ticks fine enough that σ times a duration is whole.
+def _forms(named: tuple[object, ...], overlap: Fraction, part: int) -> tuple[Form, ...]:
+    """Write the duration of a class of actions without its overhead, in ticks of which ``part`` are one of a time.
 
-    A block lasts F + B − σ · min(F, B), which is the larger of F + (1 − σ) B and (1 − σ) F + B.
+    A block lasts F + B − σ · min(F, B), which is the larger of F + (1 − σ) B and (1 − σ) F + B. All of it takes as many
+    times as long as its device does.
     """
-    whole, part = overlap.denominator, overlap.denominator - overlap.numerator
-    first, second = named
+    if not named:
+        return ((),)
+    first, second, pace = named
+    assert isinstance(pace, Fraction)
+    whole, less = int(part * pace), int(part * pace * (1 - overlap))
     if isinstance(first, str):
         assert isinstance(second, int)
         return ((Term(second, TIMES[first], whole),),)
     assert isinstance(first, int)
     assert isinstance(second, int)
-    factors = [(whole, part), (part, whole)] if overlap else [(whole, whole)]
+    factors = [(whole, less), (less, whole)] if overlap else [(whole, whole)]
     return tuple(
         (Term(first, TIMES["F"], forward), Term(second, TIMES["B"], backward)) for forward, backward in factors
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ppopt.cutting.linear_bound import Scales, least_totals, scales_of
+from ppopt.cutting.linear_bound import Scales, least_overhead, least_totals, scales_of
 from solver.deadline import check_time
 from solver.exact import in_ticks
 from solver.partitioning.greatest_row import Row
@@ -16,7 +16,7 @@ from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 
 FORWARD, TO_INPUT, TO_WEIGHT, ACTIVATION, STATIC = range(5)
-"""The attributes of an item."""
+"""The attributes of an item; the times on slow devices follow, three for each further pace."""
 
 
 class Part(NamedTuple):
@@ -66,8 +66,10 @@ def items_of(pipeline: Pipeline, stages: int, scales: Scales, *, split_backward:
     for kind, (first, last) in zip(layers.kinds, layers.stage_windows(stages), strict=True):
         recomputed = kind.recomputed if recompute else None
         each = least_totals(kind.costs, recomputed, scales, kind.glue, split_backward=split_backward)
-        costs = each.forward, each.to_input, each.to_weight, each.activation, each.static
-        runs.append(Run(kind.count // kind.glue, first, last, (costs,)))
+        costs = [each.forward, each.to_input, each.to_weight, each.activation, each.static]
+        for slowed in map(each.slowed, pipeline.paces):
+            costs += [slowed.forward, slowed.to_input, slowed.to_weight]
+        runs.append(Run(kind.count // kind.glue, first, last, (tuple(costs),)))
     return runs
 
 
@@ -100,7 +102,8 @@ def rows_for_any_order(
       device's work comes before this moment except all I and W, and F of a_{j+1} … a_v.
 
     The work that neither moment excepts lies between them, m times, on one device. If there is any such work, the step
-    takes at least as long as this work and the ways outside together. A whole backward counts as I, without W.
+    takes at least as long as this work and the ways outside together. A whole backward counts as I, without W. Each
+    operation counts with its overhead, and in the pace of its device.
 
     Parameters
     ----------
@@ -119,7 +122,11 @@ def rows_for_any_order(
         If the deadline passes first.
     """
     (homes,) = placement.homes
-    latency = in_ticks(pipeline.least_lag, scales_of(pipeline).time)
+    scales = scales_of(pipeline)
+    latency, after = in_ticks(pipeline.least_lag, scales.time), in_ticks(pipeline.after, scales.time)
+    least = least_overhead(pipeline, scales, split_backward=split_backward)
+    overheads = {FORWARD: least.forward, TO_INPUT: least.to_input, TO_WEIGHT: least.to_weight}
+    first_of_pace = [STATIC + 1 + 3 * pipeline.paces.index(pipeline.pace(device)) for device in homes]
     rows: list[Row] = []
     for device in range(placement.devices):
         held = [stage for stage, home in enumerate(homes) if home == device]
@@ -131,9 +138,11 @@ def rows_for_any_order(
                 inside = work - front.leaves_out - back.leaves_out
                 if not any(split_backward or part.attribute != TO_WEIGHT for part in inside):
                     continue
-                form = [Term(part.stage, part.attribute, 1) for part in (*front.outside, *back.outside)]
-                form += [Term(part.stage, part.attribute, placement.microbatches) for part in sorted(inside)]
-                rows.append(Row(tuple(form), latency * (front.transfers + back.transfers)))
+                counts = [(part, 1) for part in (*front.outside, *back.outside)]
+                counts += [(part, placement.microbatches) for part in sorted(inside)]
+                form = [Term(part.stage, first_of_pace[part.stage] + part.attribute, count) for part, count in counts]
+                constant = after + sum(count * overheads[part.attribute] for part, count in counts)
+                rows.append(Row(tuple(form), latency * (front.transfers + back.transfers) + constant))
     return rows
 
 

@@ -150,7 +150,8 @@ class Record:
 
     def prove(self, bound: Bound, limit: Fraction | None) -> None:
         """Store a bound proven at a limit, in ticks of the problem."""
-        self.prove_for_cuts(Fraction(bound.value, self.problem.ticks_per_unit), limit, bound)
+        value = Fraction(bound.value, self.problem.ticks_per_unit) + self.pipeline.after
+        self.prove_for_cuts(value, limit, bound)
 
     def prove_for_cuts(self, value: Fraction, limit: Fraction | None, bound: Bound | None = None) -> None:
         """Store a bound proven at a limit for every searched cut, in the user's unit of time."""

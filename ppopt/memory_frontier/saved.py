@@ -209,7 +209,7 @@ def restore(curves: Curves, saved: Saved, allowed: Allowed) -> None:
 def _prove(record: Record, written: Mapping[str, Any]) -> None:
     value = Fraction(written["value"])
     limit = None if written["limit"] is None else Fraction(written["limit"])
-    ticks = value * record.problem.ticks_per_unit
+    ticks = (value - record.pipeline.after) * record.problem.ticks_per_unit
     if written["piece"] is None:
         record.prove_for_cuts(value, limit)
     elif ticks.denominator == 1:

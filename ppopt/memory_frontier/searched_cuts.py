@@ -107,7 +107,8 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
 
     Some device does at least the average share of the work, and a microbatch passes all forwards and backwards, with a
     transfer wherever neighbouring stages lie on different devices. A backward counts as the shorter of B and I + W, or
-    of B and I for the one microbatch.
+    of B and I for the one microbatch. Operations count with their overhead. A device that takes f times as long does
+    work of (T − its overheads) ÷ f within a makespan T.
 
     Parameters
     ----------
@@ -117,14 +118,17 @@ def least_makespan(pipeline: Pipeline, layout: Placement) -> Fraction:
         Which device holds which stage, in one direction.
     """
     assert pipeline.layers is not None
-    work = way = Fraction(0)
+    overheads, (homes,) = pipeline.overheads, layout.homes
+    back = min(overheads["B"], overheads["I"] + overheads["W"])
+    work = sum(((overheads["F"] + back) / pipeline.pace(device) for device in homes), Fraction(0))
+    way = len(homes) * (overheads["F"] + overheads["I"])
     for kind in pipeline.layers.kinds:
         costs = kind.costs
         work += kind.count * (costs.forward + min(costs.backward, costs.backward_input + costs.backward_weight))
         way += kind.count * (costs.forward + min(costs.backward, costs.backward_input))
-    (homes,) = layout.homes
     hops = 2 * sum(here != there for here, there in pairwise(homes))
-    return max(pipeline.microbatches * work / pipeline.devices, way + hops * pipeline.least_lag)
+    share = sum(1 / pipeline.pace(device) for device in range(pipeline.devices))
+    return max(pipeline.microbatches * work / share, way + hops * pipeline.least_lag) + pipeline.after
 
 
 def scope_of(records: Sequence[Record], pipeline: Pipeline) -> str:

@@ -15,7 +15,7 @@ from ppopt.noise.spread_file import Deviations
 from ppopt.profiling.costs import KEYS
 from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
-from solver.problem import Block
+from solver.problem import Action, Block
 from solver.sampled_replay import Numbers, SampledReplay
 from strategies.model.actions import Op, PipelineAction
 
@@ -79,6 +79,9 @@ class NoisyOrder:
         self.replay = SampledReplay(schedule.problem, schedule.actions)
         self.stages = schedule.pipeline.stages or 1
         self._devices = [device for device, order in enumerate(schedule.actions) for _ in order]
+        scale = schedule.problem.ticks_per_unit
+        ticks = {kind: float(each * scale) for kind, each in schedule.pipeline.overheads.items()}
+        self._overheads = np.array([ticks[self._first(action).kind] for action in self.replay.actions])
         self._shapes = {kind: self._shape(kind) for kind in sorted({op.kind for op in self._halves()})}
         self._device_shape = Shape.of_variations([noise.variation_of(d) for d in range(schedule.pipeline.devices)])
 
@@ -89,12 +92,18 @@ class NoisyOrder:
 
     def makespans(self, luck: Luck) -> Numbers:
         """Compute the makespan of each draw, in the user's unit of time."""
-        durations = self.replay.durations[:, np.newaxis] * self._action_factors(luck)
+        overheads = self._overheads[:, np.newaxis]
+        durations = (self.replay.durations[:, np.newaxis] - overheads) * self._action_factors(luck)
         if self.noise.varies_by_device:
             numbers = np.stack([luck.of_device(device) for device in range(self.schedule.pipeline.devices)])
             durations = durations * self._device_shape.factors(numbers)[self._devices]
-        makespans: Numbers = self.replay.makespans(durations, self._lags(luck)) / self.schedule.problem.ticks_per_unit
+        ticks: Numbers = self.replay.makespans(durations + overheads, self._lags(luck))
+        makespans: Numbers = ticks / self.schedule.problem.ticks_per_unit + float(self.schedule.pipeline.after)
         return makespans
+
+    @staticmethod
+    def _first(action: Action) -> Op:
+        return cast("Op", action.first if isinstance(action, Block) else action)
 
     def _halves(self) -> Iterator[Op]:
         for action in self.replay.actions:
@@ -135,8 +144,8 @@ class NoisyOrder:
             numbers = [luck.of_kind(op.kind, self.stages)[op.stage, op.microbatch] for op in (forward, backward)]
             together = (numbers[0] + numbers[1]) / np.sqrt(2)
             return cast("Numbers", Shape.of_deviations([measured]).factors(together[np.newaxis])[0])
-        tasks = self.schedule.problem.tasks
-        lengths = [tasks[op].duration for op in (forward, backward)]
+        work = self.schedule.pipeline.work
+        lengths = [float(work[forward.stage].forward), float(work[backward.stage].backward)]
         factors = [by_kind[op.kind][op.stage, op.microbatch] for op in (forward, backward)]
         both = sum(lengths)
         shares = (lengths[0] / both, lengths[1] / both) if both else (1.0, 0.0)

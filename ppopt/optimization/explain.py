@@ -159,7 +159,7 @@ def _quick_bound(pipeline: Pipeline, schedule: Schedule, limit: TimeLimit | None
         limit.hurry()
         return None
     small = problem.problem if isinstance(problem, Repetition) else problem
-    return None if is_over(deadline) else bound.value / small.ticks_per_unit
+    return None if is_over(deadline) else bound.value / small.ticks_per_unit + float(pipeline.after)
 
 
 def _written(pipeline: Pipeline, schedule: Schedule) -> Problem | Repetition:

@@ -12,6 +12,7 @@ from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
 from solver.problem import Orders
 from solver.search.state import NEGLIGIBLE, Search
+from solver.states import Objective
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
 from strategies.problem.search_problem import pipeline_actions
@@ -44,7 +45,7 @@ def check_result(search: Search, result: Schedule) -> None:
     """Check the best schedule of a search against its replay, and against the bound."""
     label = result.strategy
     scale = search.problem.ticks_per_unit
-    value = result.makespan if search.objective == "makespan" else result.span
+    value = _value(result, search.objective)
     assert search.best is not None
     waits = result.pipeline.semantics in ("rendezvous", "batched")  # then the result may be longer than was found
     if value < search.best / scale or (value > search.best / scale and not waits):
@@ -53,17 +54,22 @@ def check_result(search: Search, result: Schedule) -> None:
         raise InternalError(f"{label}: the bound {search.bound / scale} is above the schedule found, {value}")
 
 
+def _value(result: Schedule, objective: Objective) -> float:
+    """Return what the search minimised: it knows nothing of what a step takes after its last operation."""
+    return float(result.exact_makespan - result.pipeline.after) if objective == "makespan" else result.span
+
+
 def finish(search: Search, result: Schedule, notes: Sequence[str], started: float) -> Schedule:
     """Give a result of a search its bound."""
     scale = search.problem.ticks_per_unit
-    value = result.makespan if search.objective == "makespan" else result.span
+    value, after = _value(result, search.objective), result.pipeline.after
     if search.interrupted:
         notes = ("the search was interrupted; this is the best schedule found so far", *notes)
     notes = (*notes, *_digit_notes(search, result.strategy), *placement_notes(result.pipeline))
     return replace(
         result,
         objective=search.objective,
-        proven=Fraction(search.bound, scale),
+        proven=Fraction(search.bound, scale) + (after if search.objective == "makespan" else 0),
         bound_held_by=search.held_by,
         status="optimal" if search.closed and value == search.bound / scale else "feasible",
         seconds=perf_counter() - started,

@@ -94,6 +94,9 @@ class Bounds:
         The makespan without latency and limit, and with latency.
     limited : Fraction or None
         With latency and limit; None where no schedule fits the memory.
+    even : (Fraction, Fraction) or None
+        The average of the loads without any overhead, and with it, if all devices ran at full speed; None if that of
+        the loads is both.
     quick : QuickBound or None
         What holds the last, where it is of the whole problem and neither clock nor size left an argument out.
     """
@@ -102,6 +105,7 @@ class Bounds:
     plain: Fraction
     delayed: Fraction
     limited: Fraction | None
+    even: tuple[Fraction, Fraction] | None = None
     quick: QuickBound | None = field(default=None, compare=False)
 
 
@@ -179,7 +183,7 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
         ladder.with_cut(saved_by_another_cut(schedule, deadline))
         for schedule, ladder in zip(schedules, made, strict=True)
     )
-    highest = (each.limited for each in bounds.values() if each.limited is not None)
+    highest = (each.limited + key.pipeline.after for key, each in bounds.items() if each.limited is not None)
     return Measured(ladders, min(highest, default=None), quick.cut_short)
 
 
@@ -213,30 +217,51 @@ def _proven(schedule: Schedule) -> Fraction:
     bound = schedule.bound_held_by
     if not schedule.is_searched or schedule.objective != "makespan" or bound is None:
         return Fraction(0)
-    return Fraction(bound.value, schedule.problem.ticks_per_unit)
+    return Fraction(bound.value, schedule.problem.ticks_per_unit)  # without what follows the last operation
 
 
 def make_ladder(schedule: Schedule, bounds: Bounds) -> Ladder:
     """Lay the bounds below a schedule's makespan."""
     start, end = min(row.start for row in schedule.rows), max(row.end for row in schedule.rows)
     makespan = Fraction(end - start, schedule.problem.ticks_per_unit)
-    unhindered = schedule.unhindered_makespan
+    unhindered, after = schedule.unhindered_makespan, schedule.pipeline.after
+    if unhindered is not None:
+        unhindered -= after
     without_waiting = makespan if unhindered is None else min(makespan, unhindered)
     ideal, largest = schedule.pipeline.ideal, max(bounds.loads)
-    mean = sum(bounds.loads, Fraction(0)) / len(bounds.loads)
+    mean, with_overhead = bounds.even or (_mean(bounds.loads),) * 2
     limited = _is_limited(schedule) and bounds.limited is not None
     highest = bounds.limited if limited and bounds.limited is not None else bounds.delayed
     return Ladder(
         ideal=ideal,
         saved=ideal - mean,
-        imbalance=largest - mean,
+        overhead=with_overhead - mean,
+        imbalance=largest - with_overhead,
         filling_and_draining=bounds.plain - largest,
         latency=bounds.delayed - bounds.plain,
         memory=highest - bounds.delayed,
         order=without_waiting - highest,
         limited=limited,
         communication=makespan - without_waiting,
+        after=after,
     )
+
+
+def _mean(loads: Sequence[Fraction]) -> Fraction:
+    return sum(loads, Fraction(0)) / len(loads)
+
+
+def _even_loads(freedom: Freedom) -> tuple[Fraction, Fraction] | None:
+    """Average the loads of devices of full speed, without and with overhead; None if neither makes a difference."""
+    pipeline = freedom.pipeline
+    if pipeline.slowdown is None and not any(pipeline.overheads.values()):
+        return None
+    at_full_speed = pipeline.model_copy(update={"slowdown": None})
+    without, with_it = (
+        _mean(device_loads(freedom._replace(pipeline=each)))
+        for each in (at_full_speed.model_copy(update={"overhead": None}), at_full_speed)
+    )
+    return without, with_it
 
 
 def _is_limited(schedule: Schedule) -> bool:
@@ -271,7 +296,7 @@ def _bounds_needed(freedom: Freedom) -> int:
 
 
 def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
-    latency, loads = bool(freedom.pipeline.longest_lag), device_loads(freedom)
+    latency, loads, even = bool(freedom.pipeline.longest_lag), device_loads(freedom), _even_loads(freedom)
     problem = None if clock.is_over() else _written(freedom)
     free = problem and _changed(problem, _without_limit)
     quick = _quick_bound(free and _changed(free, _without_latency), clock)
@@ -281,13 +306,13 @@ def _quick_bounds(freedom: Freedom, clock: _Clock) -> Bounds:
         quick = _quick_bound(free, clock)
         delayed = max(plain, _simple_bound(freedom, loads, latency=True), _value(quick, problem))
     if not freedom.limited:
-        return Bounds(loads, plain, delayed, delayed, _whole(quick, problem, clock))
+        return Bounds(loads, plain, delayed, delayed, even, _whole(quick, problem, clock))
     try:
         refuse_infeasible(freedom.pipeline, freedom.layout)
         quick = _quick_bound(problem, clock)
     except InfeasibleError:
-        return Bounds(loads, plain, delayed, None)
-    return Bounds(loads, plain, delayed, max(_value(quick, problem), delayed), _whole(quick, problem, clock))
+        return Bounds(loads, plain, delayed, None, even)
+    return Bounds(loads, plain, delayed, max(_value(quick, problem), delayed), even, _whole(quick, problem, clock))
 
 
 def _raised(bounds: Bounds, freedom: Freedom, known: Iterable[tuple[Freedom, Fraction]]) -> Bounds:
@@ -364,7 +389,7 @@ def simple_bound(freedom: Freedom) -> Fraction:
     The memory limit is not looked at, so it holds with any.
     """
     loads = device_loads(freedom)
-    return max(_simple_bound(freedom, loads, latency=True), *loads)
+    return max(_simple_bound(freedom, loads, latency=True), *loads) + freedom.pipeline.after
 
 
 def _simple_bound(freedom: Freedom, loads: Sequence[Fraction], *, latency: bool) -> Fraction:

@@ -72,8 +72,9 @@ def _search_first_part(long: Long, options: SearchOptions, limit: TimeLimit) -> 
     ops = count_operations(long.pipeline, options)
     limit.put_aside(files=to_export(long, ops, limit))
     with limit.running(FIRST_PART):
+        progress = options.progress_on(long.pipeline)
         return search_unwritten(
-            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=options.progress
+            long, ops=ops, seconds=limit, workers=options.cores, seed=options.seed, progress=progress
         )
 
 
@@ -207,7 +208,7 @@ class _Whole:
             return None
         ops = count_operations(self.pipeline, options)
         chains = ops // self.pipeline.microbatches * long.directions
-        ahead = Unwritten(long, chains, limit, options.seed, options.progress)
+        ahead = Unwritten(long, chains, limit, options.seed, options.progress_on(self.pipeline))
         search = ahead.search
         search.rival = self.rival_in_ticks(search.problem)
         with limit.running(FIRST_PART), interrupt_noted(search.interrupt), suppress(KeyboardInterrupt):
@@ -223,7 +224,7 @@ class _Whole:
         putting_off = nullcontext() if ahead is None else interrupt_put_off(ahead.search.interrupt)
         with putting_off, limit.running(WHOLE):
             problem = build_search_problem(self.pipeline, self.placement, **self.options.allowed._asdict())
-            search = Search(problem, self.options.objective, limit, self.options.progress)
+            search = Search(problem, self.options.objective, limit, self.options.progress_on(self.pipeline))
             if ahead is None:
                 return search, 0.0
             return search, ahead.hand_over(search, self.first_bound(problem))
@@ -242,4 +243,7 @@ class _Whole:
 
     def rival_in_ticks(self, problem: Problem) -> int | None:
         """Return the length of the rival in the ticks of a problem."""
-        return None if self.rival is None else round(Fraction(self.rival.objective_value) * problem.ticks_per_unit)
+        if self.rival is None:
+            return None
+        after = self.pipeline.after if self.options.objective == "makespan" else 0
+        return round((Fraction(self.rival.objective_value) - after) * problem.ticks_per_unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, get_args
 
 from ppopt.noise.noise import Noise
@@ -12,10 +12,11 @@ from ppopt.process.cores import usable_cores
 from ppopt.schedules.schedule import Schedule
 from solver.bounds.bound import Bound
 from solver.errors import InputError
-from solver.search.state import Progress
+from solver.search.state import Progress, Standing
 from solver.states import Objective
 from strategies.given_model.stages import CutChoice
 from strategies.model.numbers import check_seed, shown
+from strategies.model.pipeline import Pipeline
 from strategies.model.placements import STAGES_PER_DEVICE
 from strategies.problem.search_problem import Allowed
 
@@ -100,6 +101,18 @@ class SearchOptions:
     def allowed(self) -> Allowed:
         """What the search may use."""
         return Allowed(self.split_backward, self.overlap)
+
+    def progress_on(self, pipeline: Pipeline) -> Progress | None:
+        """Return the callback for a search, which knows nothing of what a step takes after its last operation."""
+        tell, after = self.progress, float(pipeline.after)
+        if tell is None or not after or self.objective != "makespan":
+            return tell
+
+        def told(standing: Standing) -> None:
+            best = None if standing.best is None else standing.best + after
+            tell(replace(standing, best=best, bound=standing.bound + after))
+
+        return told
 
     @property
     def placements(self) -> list[str]:

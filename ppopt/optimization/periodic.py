@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from ppopt.optimization.unwritten import Long, Unwritten, least_microbatches, repeats
 from ppopt.process.interrupt import interrupt_noted
 from ppopt.schedules.replaying import replay_orders
-from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import Extents, figures_of
 from solver.budget import Budget
 from solver.errors import InputError
+from solver.exact import in_ticks
 from solver.problem import Block, tasks_of
 from solver.search.compiled import compile_problem
 from solver.search.long_search import UnwrittenSearch
@@ -71,7 +72,7 @@ class PeriodicSchedule(Schedule):
     @cached_property
     def exact_makespan(self) -> Fraction:
         """The makespan of the whole without rounding; the span is not searched so."""
-        return Fraction(self.ticks, self.problem.ticks_per_unit)
+        return Fraction(self.ticks, self.problem.ticks_per_unit) + self.pipeline.after
 
     @property
     def operations(self) -> int:
@@ -208,12 +209,23 @@ def _made(long: Long, search: UnwrittenSearch, ops: int, started: float) -> Peri
     made = replay_orders(label, part, layout, orders, "graph", check_memory=True)
     peaks = [problem.static_of(device) + peak for device, peak in enumerate(whole.peaks)]
     begins = tuple(map(len, periodic.before))
-    lengths = map(len, periodic.period)
+    lengths = list(map(len, periodic.period))
+    repeated = (order[begin : begin + length] for order, begin, length in zip(orders, begins, lengths, strict=True))
+    overhead = [
+        all_of_it + (found.copies - shown) * in_ticks(part.overhead_of(period), problem.ticks_per_unit)
+        for all_of_it, period in zip(overhead_in_ticks(part, problem, orders), repeated, strict=True)
+    ]
     given = {each.name: getattr(made, each.name) for each in fields(made)}
     given |= {
         "pipeline": long.pipeline,
-        "figures": figures_of(problem, Extents(whole.first, whole.last, whole.busy, peaks), long.pipeline.ideal),
-        "proven": Fraction(search.bound, problem.ticks_per_unit),
+        "figures": figures_of(
+            problem,
+            Extents(whole.first, whole.last, whole.busy, peaks),
+            long.pipeline.ideal,
+            overhead,
+            long.pipeline.after,
+        ),
+        "proven": Fraction(search.bound, problem.ticks_per_unit) + long.pipeline.after,
         "ticks": max(whole.last) - min(whole.first),
         "bound_held_by": search.held_by,
         "status": "optimal" if search.closed else "feasible",

@@ -99,7 +99,7 @@ def offer_given(search: Search, pipeline: Pipeline, placement: Placement, starts
     here = [each for each in starts if each.layout.homes == placement.homes and each.pipeline == pipeline]
     taken: list[str] = []
     for given in sorted(here, key=lambda each: (each.makespan, *each.memory_taken)):
-        length = Fraction(given.makespan) * search.problem.ticks_per_unit
+        length = (Fraction(given.makespan) - pipeline.after) * search.problem.ticks_per_unit
         if search.objective == "makespan" and search.best is not None and length > search.best:
             taken.append(given.strategy)
             continue

@@ -53,7 +53,7 @@ def bound_of_all_orders(order: FixedOrder, deadline: float, *, empty: bool, reco
     assert order.pipeline.layers is not None
     work = work_bound(order.pipeline.layers, order.pipeline)
     overlaps = order.strategy is None or order.strategy.overlaps
-    if len(order.placement.homes) > 1 or (overlaps and order.pipeline.overlap):
+    if len(order.placement.homes) > 1 or (overlaps and order.pipeline.blocks_may_save):
         return work
     with suppress(OutOfTimeError):
         cuts = partitions_of(

@@ -297,7 +297,9 @@ class FreeOrder:
                 self.pipeline.with_cut(cut), self.placement, split_backward=self.options.split_backward
             )
             until = min(deadline, perf_counter() + REFINING_SECONDS)
-            found = Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit)
+            found = (
+                Fraction(makespan_bound(problem, deadline=until).value, problem.ticks_per_unit) + self.pipeline.after
+            )
             self._open.append(_Cut(cut, max(bound, found)))
 
     def _search_open(self, each: _Cut, deadline: float) -> None:
@@ -309,7 +311,9 @@ class FreeOrder:
             self._open.remove(each)
             return
         held = found.bound_held_by
-        proven = Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit)
+        proven = (
+            Fraction(0) if held is None else Fraction(held.value, found.problem.ticks_per_unit) + found.pipeline.after
+        )
         each.bound, each.searches = max(each.bound, proven), each.searches + 1
         each.found, each.makespan = found, found.exact_makespan
         self._alternate(found, deadline)

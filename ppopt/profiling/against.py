@@ -62,6 +62,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
     _check_same_order(predicted, actions)
+    predicted = _to_last_operation(predicted)
     problem = _with_finer_ticks(predicted.problem)
     rows = _rows(actions, problem.ticks_per_unit / MILLISECONDS[unit])
     measured = replace(
@@ -80,6 +81,20 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         transfers={},
     )
     return Against(predicted, measured, tuple(_differences(predicted, measured)))
+
+
+def _to_last_operation(predicted: Schedule) -> Schedule:
+    """Leave out what a step takes after its last operation, which no trace of operations shows."""
+    pipeline, free = predicted.pipeline, predicted.unhindered_makespan
+    if not pipeline.after:
+        return predicted
+    return replace(
+        predicted,
+        pipeline=pipeline.model_copy(update={"step": None}),
+        figures=measure(predicted.problem, predicted.rows, pipeline.ideal, predicted.overhead_ticks),
+        unhindered_makespan=None if free is None else free - pipeline.after,
+        proven=None,
+    )
 
 
 def _check_same_order(predicted: Schedule, actions: Sequence[MeasuredAction]) -> None:

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from ppopt.schedules.communicated import Order, placed_rows, run_lowered
-from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import measure
 from solver.problem import Block, Key, Placed, Precedence, Problem
 from solver.replay import timeline
@@ -155,7 +155,7 @@ def _predicted(
         strategy=schedule.strategy,
         pipeline=costs,
         layout=schedule.layout,
-        figures=measure(problem, rows, costs.ideal),
+        figures=measure(problem, rows, costs.ideal, overhead_in_ticks(costs, problem, orders)),
         engine="graph",
         seconds=perf_counter() - started,
         status="replayed",

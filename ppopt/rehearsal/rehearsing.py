@@ -211,7 +211,7 @@ class Plan:
 
     def __init__(self, pipeline: Pipeline, schedule: Rehearsable, options: Options) -> None:
         self.options = options
-        pipeline = pipeline.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+        pipeline = pipeline.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering", "step")))
         named = schedule if isinstance(schedule, Schedule) else read_named(schedule)
         self.lowered = named.lowered if isinstance(named, GivenOrder) else None
         if isinstance(named, GivenOrder):
@@ -246,7 +246,7 @@ class Plan:
             if pipeline.stages is None or pipeline.layers is not None
             else in_stages(pipeline, len(self.schedule.pipeline.costs))
         )
-        costs = costs.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering")))
+        costs = costs.model_copy(update=dict.fromkeys(("p2p", "communicators", "lowering", "step")))
         if splits_first_stage(self.schedule):
             costs = with_first_stage_input_backward(costs, "zero")
             self.notes.append(

@@ -10,7 +10,7 @@ from time import perf_counter
 from ppopt.process.internal_error import InternalError
 from ppopt.schedules.as_run import Transferred, moved_by_links
 from ppopt.schedules.communicated import Order, communicate
-from ppopt.schedules.schedule import Schedule
+from ppopt.schedules.schedule import Schedule, overhead_in_ticks
 from reports.metrics import measure
 from solver.checker import violations
 from solver.errors import InputError
@@ -83,7 +83,7 @@ def replay_orders(
     elif problem.moves:
         transfers = moved_by_links(problem, rows)
     _check(label, problem, rows, check_memory)
-    figures = measure(problem, rows, pipeline.ideal)
+    figures = measure(problem, rows, pipeline.ideal, overhead_in_ticks(pipeline, problem, orders), pipeline.after)
     short = note_on_short_blocks(pipeline, orders)
     seconds = perf_counter() - started
     return Schedule(
@@ -98,7 +98,7 @@ def replay_orders(
         actions=orders,
         rows=rows,
         notes=(*notes, *([] if short is None else [short])),
-        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered),
+        unhindered_makespan=None if pipeline.semantics == "async" else _makespan(problem, unhindered) + pipeline.after,
         transfers=transfers,
         lowered=None if given is None else given.lowered,
     )

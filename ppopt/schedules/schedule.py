@@ -14,6 +14,7 @@ from ppopt.schedules.export import export
 from reports.metrics import Figures
 from reports.numbers import number
 from solver.counted import counted
+from solver.exact import in_ticks
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
@@ -56,6 +57,11 @@ def refuse_below_bound(what: str, value: Fraction, proven: Fraction | None) -> N
     """
     if proven is not None and value < proven:
         raise InternalError(f"{what}: {float(value):.10g} is below the bound {float(proven):.10g}")
+
+
+def overhead_in_ticks(pipeline: Pipeline, problem: Problem, orders: Sequence[Sequence[PipelineAction]]) -> list[int]:
+    """Add up the overhead of each device's actions, in ticks."""
+    return [in_ticks(pipeline.overhead_of(order), problem.ticks_per_unit) for order in orders]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,14 +162,14 @@ class Schedule:
 
     @property
     def makespan(self) -> float:
-        """T: the last end minus the first start."""
+        """T: the last end minus the first start, and what a step takes after its last operation."""
         return self.figures.makespan
 
     @cached_property
     def exact_makespan(self) -> Fraction:
         """The makespan without rounding."""
         ticks = max(row.end for row in self.rows) - min(row.start for row in self.rows)
-        return Fraction(ticks, self.problem.ticks_per_unit)
+        return Fraction(ticks, self.problem.ticks_per_unit) + self.pipeline.after
 
     @cached_property
     def exact_span(self) -> Fraction:
@@ -183,6 +189,18 @@ class Schedule:
     def busy(self) -> tuple[float, ...]:
         """For each device, the total duration of its actions, a block counted once."""
         return self.figures.busy
+
+    @property
+    def overhead(self) -> tuple[float, ...]:
+        """For each device, the total overhead of its actions."""
+        return self.figures.overhead
+
+    @property
+    def overhead_ticks(self) -> list[int]:
+        """The same for the actions that are written out, in ticks; nothing in a measured step, which has its gaps."""
+        if self.status == "measured":
+            return [0] * self.pipeline.devices
+        return overhead_in_ticks(self.pipeline, self.problem, self.actions)
 
     @property
     def ideal(self) -> float:
@@ -266,7 +284,7 @@ class Schedule:
         """What the devices wait for, and for how long, in ticks."""
         from reports.idle import explain_idle
 
-        return explain_idle(self.problem_as_run, self.rows)
+        return explain_idle(self.problem_as_run, self.rows).with_overhead(self.overhead_ticks)
 
     @cached_property
     def dag(self) -> nx.DiGraph[Action]:
@@ -289,6 +307,7 @@ class Schedule:
             "makespan": self.makespan,
             "span": self.span,
             "ideal": self.ideal,
+            **({"overhead": list(self.overhead)} if any(self.overhead) else {}),
             "bubble_ratio": self.bubble_ratio,
             "bubble_over_ideal": self.bubble_over_ideal,
             "span_bubble_ratio": self.span_bubble_ratio,

@@ -15,6 +15,8 @@ from strategies.model.validation_messages import keys_at
 PARTS = ("times", "memory")
 """Parts with keys of their own; each key has one number, or one for each stage or device."""
 
+OTHER_PARTS = ("overhead", "step")
+"""Parts with keys of one number each."""
 
 UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
 """The times of a configuration without times."""
@@ -38,10 +40,14 @@ def check_key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise InputError(f"{where}: must be a key of a configuration; found {shown(key)}")
     first, _, rest = key.partition(".")
-    known = [*keys_at(Pipeline, ()), *(f"{part}.{name}" for part in PARTS for name in keys_at(Pipeline, (part,)))]
+    named = [f"{part}.{name}" for part in (*PARTS, *OTHER_PARTS) for name in keys_at(Pipeline, (part,))]
+    known = [*keys_at(Pipeline, ()), *named]
     if first in PARTS and rest:
         name, dot, place = rest.partition(".")
         if f"{first}.{name}" in known and (not dot or _is_place(place)):
+            return key
+    elif first == "slowdown" and rest:
+        if _is_place(rest):
             return key
     elif first == "layers" and rest.count(".") == 1:
         _, field = rest.split(".")
@@ -80,6 +86,11 @@ def with_value(mapping: Mapping[str, Any], key: str, value: Any) -> dict[str, An
     first, *rest = key.split(".")
     if not rest:
         changed[first] = value
+    elif first == "slowdown":
+        given = changed.get(first)
+        factors = dict(enumerate(given)) if isinstance(given, (list, tuple)) else dict(_mapping(key, given))
+        changed[first] = {int(each) if str(each).isdecimal() else each: factor for each, factor in factors.items()}
+        changed[first][int(rest[0])] = value
     elif first == "layers":
         changed["layers"] = _with_layer(changed.get("layers"), rest[0], rest[1], value)
     else:

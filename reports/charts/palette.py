@@ -11,17 +11,20 @@ CAUSES = {
     "latency": "#CC79A7",
     "order": "#F0E442",
     "draining": "#0072B2",
+    "overhead": "#999999",
 }
 """Colours of the causes of idle time."""
 
 STEPS = {
     "cut": "#8C6BB1",
+    "overhead": "#999999",
     "imbalance": "#CC79A7",
     "filling_and_draining": "#56B4E9",
     "latency": "#E69F00",
     "memory": "#009E73",
     "order": "#D55E00",
     "communication": "#0072B2",
+    "after": "#6A9A3B",
 }
 """Colours of the steps of a ladder."""
 

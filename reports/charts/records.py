@@ -11,12 +11,14 @@ from reports.ladder import STEPS
 
 STEP_TITLES = {
     "cut": "cut",
+    "overhead": "overhead",
     "imbalance": "imbalance",
     "filling_and_draining": "filling and draining",
     "latency": "latency",
     "memory": "memory",
     "order": "order",
     "communication": "communication",
+    "after": "after the last operation",
 }
 
 CAUSE_TITLES = {
@@ -25,6 +27,7 @@ CAUSE_TITLES = {
     "latency": "latency",
     "order": "idle by choice of order",
     "draining": "draining",
+    "overhead": "overhead",
 }
 
 PUBLISHED, SEARCHED, OVER_LIMIT = "published", "found by the search", "over the memory limit"

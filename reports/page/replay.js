@@ -79,9 +79,11 @@ window.ppoptReplay = (function () {
   }
 
   /** Replay a schedule: fill `start` and `end`, and `via` with the cause that held up each action. */
-  function replay(schedule, factors, latency, slowness) {
+  function replay(schedule, factors, latency, slowness, more = 0) {
     const { rows, device, lead, order, inputs, from, crosses, costs, kind, stage, start, end, via, isBlock } = schedule;
     const lasts = durations(costs.parts, factors);
+    const overhead = {};  // longer or shorter by as much before every operation
+    for (const [each, time] of Object.entries(costs.overhead)) overhead[each] = Math.max(0, time + more);
     let makespan = 0;
     for (let at = 0; at < order.length; at += 1) {
       const row = order[at];
@@ -100,7 +102,7 @@ window.ppoptReplay = (function () {
         length = lasts.block ? lasts.block[stage[row]] : length + other - costs.overlap * Math.min(length, other);
       }
       start[row] = begins;
-      end[row] = begins + length * slowness[device[row]];
+      end[row] = begins + length * costs.paces[device[row]] * slowness[device[row]] + overhead[kind[row]];
       via[row] = held;
       if (end[row] > makespan) makespan = end[row];
     }

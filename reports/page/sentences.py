@@ -139,6 +139,8 @@ _REMEDIES = {
     "filling_and_draining": "which more microbatches or more stages per device would reduce",
     "latency": "which a faster network would shorten",
     "memory": "which a higher memory limit would recover",
+    "after": "which no schedule changes",
+    "overhead": "which fewer, longer operations would shorten",
     "order": "which another order might still recover",
     "communication": "which moving sends and receives, or more communicators, might recover",
 }
@@ -195,6 +197,7 @@ _CAUSES = {
     "latency": "for data in transit",
     "order": "although other work was ready",
     "draining": "after their last work",
+    "overhead": "as overhead of their operations",
 }
 
 

@@ -32,6 +32,8 @@ class WhatIfControls(NamedTuple):
         The label for all of them.
     latency, most_latency : float
         The latency, and the largest value of its slider.
+    overhead, most_overhead : float
+        The overhead of a forward, and the largest value of its slider.
     devices : int
         The number of devices.
     left_out : list of str
@@ -43,6 +45,8 @@ class WhatIfControls(NamedTuple):
     everywhere: str
     latency: float
     most_latency: float
+    overhead: float
+    most_overhead: float
     devices: int
     left_out: list[str]
 
@@ -67,6 +71,8 @@ def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
         everywhere="all stages" if all(map(str.isdecimal, _places(section.what_if))) else "all layers",
         latency=section.what_if.latency,
         most_latency=4 * section.what_if.latency or _longest_time(section.what_if),
+        overhead=section.what_if.overhead,
+        most_overhead=4 * section.what_if.overhead or _longest_time(section.what_if) / 4,
         devices=found[0][1].problem.devices,
         left_out=[label(each) for each in section.schedules if id(each) not in following],
     )
@@ -92,6 +98,8 @@ def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any]
         "costs": [[cost.key, cost.place] for cost in section.what_if.costs],
         "keys": keys,
         "latency": section.what_if.latency,
+        "overhead": section.what_if.overhead,
+        "after": section.what_if.after,
         "devices": devices,
         "unit": section.unit,
         "schedules": [

@@ -7,7 +7,9 @@
   const BACKWARD = ["backward_input", "backward_weight"];
   const signed = (share) => `${share < 0 ? "−" : "+"}${(100 * Math.abs(share)).toFixed(2)}%`;
 
-  /** The changes: factors by key or by key@place, the latency, and the speeds of devices. */
+  const TIMES = ["latency", "overhead"];  // given as they are; all else are factors
+
+  /** The changes: factors by key or by key@place, the latency, the overhead, and the speeds of devices. */
   function factorsOf(info, changes) {
     const of = (key) => (changes.has(key) ? changes.get(key) : 1);
     return info.costs.map(([key, place]) => {
@@ -40,7 +42,7 @@
       for (const name of ["cost", "where", "device"]) this.part(name).addEventListener("change", () => this.point());
       this.part("factor").addEventListener("input", (event) => this.set(this.costKey(), Number(event.target.value), 1));
       this.part("speed").addEventListener("input", (event) => this.set(this.deviceKey(), Number(event.target.value), 1));
-      this.part("latency").addEventListener("input", (event) => this.set("latency", Number(event.target.value), this.info.latency));
+      for (const name of TIMES) this.part(name).addEventListener("input", (event) => this.set(name, Number(event.target.value), this.info[name]));
       this.part("reset").addEventListener("click", () => { this.changes.clear(); this.changed(); });
       this.part("list").addEventListener("click", (event) => {
         if (event.target.dataset.key === undefined) return;
@@ -72,8 +74,10 @@
       this.part("factor-text").textContent = `× ${of(this.costKey(), 1).toFixed(2)}`;
       this.part("speed").value = of(this.deviceKey(), 1);
       this.part("speed-text").textContent = `× ${of(this.deviceKey(), 1).toFixed(2)}`;
-      this.part("latency").value = of("latency", this.info.latency);
-      this.part("latency-text").textContent = withUnit(of("latency", this.info.latency), this.info.unit);
+      for (const name of TIMES) {
+        this.part(name).value = of(name, this.info[name]);
+        this.part(`${name}-text`).textContent = withUnit(of(name, this.info[name]), this.info.unit);
+      }
     }
 
     // ---- the address
@@ -102,8 +106,8 @@
       const value = Number(text.slice(at + 1));
       let key;
       try { key = decodeURIComponent(text.slice(0, at)); } catch { return null; }
-      const isKnown = key === "latency" || this.info.keys.includes(key);
-      return at > 0 && isKnown && Number.isFinite(value) && (key === "latency" ? value >= 0 : value > 0) ? [key, value] : null;
+      const isKnown = TIMES.includes(key) || this.info.keys.includes(key);
+      return at > 0 && isKnown && Number.isFinite(value) && (TIMES.includes(key) ? value >= 0 : value > 0) ? [key, value] : null;
     }
 
     // ---- replaying
@@ -128,9 +132,10 @@
 
     replayAll(changes) {
       const factors = factorsOf(this.info, changes);
-      const latency = changes.has("latency") ? changes.get("latency") : this.info.latency;
+      const [latency, overhead] = TIMES.map((name) => (changes.has(name) ? changes.get(name) : this.info[name]));
+      const more = overhead - this.info.overhead;
       const slowness = slownessOf(this.info, changes);
-      for (const each of this.racers) each.makespan = replay(each.schedule, factors, latency, slowness);
+      for (const each of this.racers) each.makespan = replay(each.schedule, factors, latency, slowness, more) + this.info.after;
     }
 
     update() {
@@ -173,7 +178,7 @@
         button.type = "button";
         button.dataset.key = key;
         button.title = "Take this change back";
-        button.textContent = `${this.label(key)} ${key === "latency" ? withUnit(value, this.info.unit) : `× ${value.toFixed(2)}`} ✕`;
+        button.textContent = `${this.label(key)} ${TIMES.includes(key) ? withUnit(value, this.info.unit) : `× ${value.toFixed(2)}`} ✕`;
       }
       const best = (of) => this.racers.filter((each) => !each.over).reduce((one, other) => (of(other) < of(one) ? other : one), this.ranked[0]);
       const [now, before] = [best((each) => each.makespan), best((each) => each.original)];
@@ -184,7 +189,7 @@
     label(key) {
       const [name, place] = key.split(/@(.*)/s);
       if (name === "device") return `speed of device ${place}`;
-      if (name === "latency") return "latency";
+      if (TIMES.includes(name)) return name;
       const option = [...this.part("cost").options].find((each) => each.value === name);
       const where = [...this.part("where").options].find((each) => each.value === place);
       return option.textContent + (where ? ` of ${where.textContent}` : "");

@@ -37,7 +37,7 @@ PartsOfKinds: TypeAlias = Mapping[str, Sequence[Parts]]
 
 
 def cost_parts(given: Pipeline, cut: Pipeline) -> PartsOfKinds | None:
-    """Split the times of a cut model into the costs of the model as given.
+    """Split the times of a cut model's own work into the costs of the model as given.
 
     A full backward is divided between the costs of its two halves in proportion to them. Recomputing a layer adds its
     forward to its backward, unless the recomputation has a time of its own.
@@ -64,7 +64,7 @@ def cost_parts(given: Pipeline, cut: Pipeline) -> PartsOfKinds | None:
             added[kind][cost] = added[kind].get(cost, Fraction(0)) + amount
         for kind, sums in added.items():
             parts[kind].append(sums)
-    return parts if _adds_up(parts, cut.costs) else None
+    return parts if _adds_up(parts, cut.work) else None
 
 
 _Piece = tuple[str, Cost, Fraction]
@@ -72,12 +72,12 @@ _Piece = tuple[str, Cost, Fraction]
 
 def _pieces_of_stages(given: Pipeline, cut: Pipeline) -> Iterator[list[_Piece]]:
     """Spread the given stages over those of the cut, as `Pipeline.recut` does."""
-    old, new = len(given.costs), len(cut.costs)
+    old, new = len(given.work), len(cut.work)
     for stage in range(new):
         pieces: list[_Piece] = []
         for place in range(stage * old // new, -(-(stage + 1) * old // new)):
             first, last = max(stage * old, place * new), min((stage + 1) * old, (place + 1) * new)
-            pieces += _of_stage(given.costs[place], place, Fraction(last - first, new))
+            pieces += _of_stage(given.work[place], place, Fraction(last - first, new))
         yield pieces
 
 

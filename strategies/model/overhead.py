@@ -52,6 +52,17 @@ class Overhead(Part):
             raise WrongKeyError("backward", "is missing; give it (0 for none), or one number for all operations")
         return dict.fromkeys(("backward", "backward_input", "backward_weight"), whole) | values
 
+    @model_validator(mode="after")
+    def _contains_its_halves(self) -> Self:
+        for key in ("backward_input", "backward_weight"):
+            if getattr(self, key) > self.backward:
+                raise WrongKeyError(
+                    key,
+                    f"must be at most that of backward, which contains it; found {float(getattr(self, key)):g} beside "
+                    f"{float(self.backward):g}",
+                )
+        return self
+
     @property
     def each(self) -> tuple[Fraction, ...]:
         """The overhead of F, B, I and W."""

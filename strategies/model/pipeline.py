@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +14,8 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from solver.counted import counted
 from solver.errors import InputError
+from solver.problem import Block
+from strategies.model.actions import KINDS, PipelineAction
 from strategies.model.backward_halves import refuse_contradiction, split_backward
 from strategies.model.communication import LOWERINGS, NO_HOP, P2P, Communication, Hop, read_choice
 from strategies.model.communicators import COMMUNICATORS
@@ -134,9 +137,14 @@ class StageCosts(NamedTuple):
         return (*self.durations, Fraction(0) if self.overlapped is None else self.overlapped)
 
     def _with_times(self, times: Sequence[Fraction]) -> StageCosts:
-        *durations, block = times
-        overlapped = None if self.overlapped is None else block
-        return StageCosts(*durations, overlapped, *self.amounts)
+        forward, backward, to_input, to_weight, block = times
+        return self._replace(
+            forward=forward,
+            backward=backward,
+            backward_input=to_input,
+            backward_weight=to_weight,
+            overlapped=None if self.overlapped is None else block,
+        )
 
     @property
     def durations(self) -> tuple[Fraction, ...]:
@@ -556,6 +564,30 @@ class Pipeline(Part):
         shorter = min(forward.forward, backward)
         together = forward.forward + backward - (self.overlap or 0) * shorter
         return pace * together + overhead
+
+    @property
+    def paces(self) -> tuple[Fraction, ...]:
+        """The different paces of devices, the fastest first."""
+        return tuple(sorted({self.pace(device) for device in range(self.devices)}))
+
+    @property
+    def overheads(self) -> dict[str, Fraction]:
+        """The overhead of each kind of operation."""
+        each = (Fraction(0),) * len(KINDS) if self.overhead is None else self.overhead.each
+        return dict(zip(KINDS, each, strict=True))
+
+    def overhead_of(self, order: Iterable[PipelineAction]) -> Fraction:
+        """Add up the overhead of a device's actions; a block has its forward's."""
+        each = self.overheads
+        if not any(each.values()):
+            return Fraction(0)
+        counts = Counter("F" if isinstance(action, Block) else action.kind for action in order)
+        return sum((count * each[kind] for kind, count in counts.items()), Fraction(0))
+
+    @property
+    def blocks_may_save(self) -> bool:
+        """Whether a block may be shorter than its halves: by overlap, or by the overhead of its backward."""
+        return bool(self.overlap) or self.times.overlapped_forward_backward is not None or any(self.overheads.values())
 
     @property
     def is_open_cut(self) -> bool:

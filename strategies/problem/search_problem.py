@@ -65,15 +65,15 @@ def build_search_problem(
     ops = [op for op in plain.tasks if isinstance(op, Op)]
     inputs = [op for op in ops if op.kind == "I"]
     whole = {
-        device: [in_ticks(cost.backward, plain.ticks_per_unit) for cost in pipeline.costs_on(device)]
-        for device in range(pipeline.devices)
+        (device, stage): in_ticks(cost.backward, plain.ticks_per_unit)
+        for homes in placement.homes
+        for stage, (device, cost) in enumerate(zip(homes, pipeline.costs_at(homes), strict=True))
     }
-    merged: dict[Key, int] = {
-        op: whole[task.device][op.stage]
-        for op in inputs
-        if whole[(task := plain.tasks[op]).device][op.stage]
-        < task.duration + plain.tasks[op._replace(kind="W")].duration
-    }
+    merged: dict[Key, int] = {}
+    for op in inputs:
+        task = plain.tasks[op]
+        if whole[task.device, op.stage] < task.duration + plain.tasks[op._replace(kind="W")].duration:
+            merged[op] = whole[task.device, op.stage]
     fusing = Fusing()
     if overlap:
         halves, pairs = saving_blocks(pipeline, placement, split_backward=split_backward)

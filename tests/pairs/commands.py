@@ -194,7 +194,7 @@ def _left_behind(found: ppopt.Comparison) -> Faults:
 
 def _ladder_faults(model: Model, schedule: ppopt.Schedule, ladder: Any) -> Faults:
     parts = {step: getattr(ladder, step) for step in ("cut", "imbalance", "filling_and_draining", "latency", "memory",
-                                                      "order", "communication")}  # fmt: skip
+                                                      "order", "communication", "overhead", "after")}  # fmt: skip
     for step, value in parts.items():
         if value < 0:
             yield f"{schedule.strategy}: the step {step} of its ladder is {float(value)!r}"

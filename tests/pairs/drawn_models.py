@@ -172,7 +172,10 @@ def _besides(draw: random.Random, feature: str, written: Written) -> dict[str, A
     if feature == "overhead" or (feature == "slowdown" and draw.random() < 0.3):
         keys = ("forward", "backward", "backward_input", "backward_weight")
         each = {key: written(draw.choice([0, 0.5, 1, 3])) for key in keys}
+        each["backward"] = max(each[key] for key in keys[1:])  # it contains its halves
         made["overhead"] = each if draw.random() < 0.5 else written(draw.choice([0.25, 1, 2]))
+    if feature in ("overhead", "slowdown") and draw.random() < 0.4:
+        made["step"] = {"after": written(draw.choice([0.5, 7]))}
     if feature == "slowdown":
         slow = [draw.choice([1, 1.5, 1.08]), draw.choice([1.25, 2])]
         made["slowdown"] = slow if draw.random() < 0.4 else {draw.randrange(2): slow[1]}

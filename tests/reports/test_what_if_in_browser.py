@@ -23,9 +23,9 @@ from tests.strategies.catalogue.test_catalogue_rows import ROWS, costs_of, named
 from tests.test_rooms import ROOT
 
 SCRIPT = files("reports.page").joinpath("replay.js").read_text(encoding="utf-8")
-ASK = """([timeline, costs, factors, latency, slowness]) => {
+ASK = """([timeline, costs, factors, latency, slowness, more]) => {
   const made = window.ppoptReplay.prepared(timeline, costs);
-  const makespan = window.ppoptReplay.replay(made, factors, latency, Float64Array.from(slowness));
+  const makespan = window.ppoptReplay.replay(made, factors, latency, Float64Array.from(slowness), more);
   const { memory, critical } = window.ppoptReplay;
   return { makespan, start: [...made.start], memory: memory(made), critical: critical(made) };
 }"""
@@ -52,6 +52,7 @@ def replayed(
     factor: Any = lambda key, place: 1,
     latency: float | None = None,
     slowness: Sequence[float] | None = None,
+    more_overhead: float = 0,
 ) -> dict[str, Any]:
     found = what_if(given, [schedule])
     costs = found.schedules[0]
@@ -63,6 +64,7 @@ def replayed(
         factors,
         found.latency if latency is None else latency,
         slowness or [1.0] * given.devices,
+        more_overhead,
     ]
     answer: dict[str, Any] = sheet.page.evaluate(ASK, arguments)
     return answer
@@ -116,6 +118,16 @@ def test_a_slow_device_slows_what_it_runs(blank: Sheet) -> None:
     slow = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "times": {key: [1, 1, 2, 1] for key in UNIT}})
     answer = replayed(blank, given, evaluated("zb-h1", given), slowness=[1, 1, 2, 1])
     assert answer["makespan"] == evaluated("zb-h1", slow).makespan
+
+
+@pytest.mark.parametrize("strategy", ["1f1b", "zb-v", "dualpipe", "chimera", "interleaved:stages=8"])
+def test_overhead_and_paces_are_those_of_python(blank: Sheet, strategy: str) -> None:
+    slow = {"slowdown": {1: 1.5, 3: 1.25}, "p2p_latency": 0.5, "overlap": 0.25}
+    given, after = (pipeline(4, 8, stages=4, overhead=overhead, **slow) for overhead in (0.5, 0.75))
+    schedule, expected = evaluated(strategy, given), evaluated(strategy, after)
+    assert replayed(blank, given, schedule)["makespan"] == pytest.approx(schedule.makespan)
+    assert schedule.orders == expected.orders
+    assert replayed(blank, given, schedule, more_overhead=0.25)["makespan"] == pytest.approx(expected.makespan)
 
 
 def test_memory_and_critical_path_are_those_of_python(blank: Sheet) -> None:

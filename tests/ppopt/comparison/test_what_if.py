@@ -56,6 +56,28 @@ def test_effects_are_what_a_little_less_and_more_does(strategy: str, overlap: fl
     )
 
 
+@pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "dualpipe", "interleaved:stages=8"])
+def test_effects_of_overhead_and_on_a_slow_device_are_what_more_of_it_does(strategy: str) -> None:
+    each = {"forward": Fraction(1, 2), "backward": Fraction(1, 4), "backward_input": Fraction(1, 5)}
+    slow = {"slowdown": {2: Fraction(3, 2)}, "overlap": 0.3}
+    given = model(TIMES, overhead=each, **slow)
+    schedule = evaluated(strategy, given)
+    found = what_if(given, [schedule]).schedules[0]
+    assert found is not None
+    effects = {effect.label: effect for effect in found.effects}
+    more = {key: value * (1 + EPSILON) for key, value in each.items()}
+    longer = {
+        "overhead": model(TIMES, overhead=more, **slow),
+        "forward of stage 2": model(changed("forward", [2], 1 + EPSILON), overhead=each, **slow),
+        "everything on device 2": model(
+            TIMES, overhead=each, slowdown={2: Fraction(3, 2) * (1 + EPSILON)}, overlap=0.3
+        ),
+    }
+    for label, costs in longer.items():
+        difference = (evaluated(strategy, costs).makespan / schedule.makespan - 1) / float(EPSILON)
+        assert difference == pytest.approx(effects[label].growing if label in effects else 0, abs=1e-4), label
+
+
 def test_a_block_with_a_kink_here_shrinks_and_grows_differently() -> None:
     given = pipeline(4, 8, times={"forward": 2, "backward": 2, "backward_input": 1, "backward_weight": 1}, overlap=0.5)
     found = what_if(given.with_stages(4), [evaluated("dualpipe", given)]).schedules[0]

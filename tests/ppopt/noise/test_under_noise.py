@@ -66,6 +66,15 @@ def test_one_device_varies_as_much_as_was_asked() -> None:
     assert together.std() / together.mean() == pytest.approx(np.sqrt(1.04 * 1.09 - 1), rel=0.05)
 
 
+def test_no_draw_changes_an_overhead() -> None:
+    noise = Noise(operation=0.2, device=0.3, samples=200)
+    plain, more = (
+        sampled_makespans([evaluated("1f1b", pipeline(1, 5, stages=1, overhead=overhead))], noise)[0]
+        for overhead in (0, {"forward": 2, "backward": 0.5})
+    )
+    assert more == pytest.approx(plain + 5 * 2.5)
+
+
 def test_a_slow_device_slows_all_that_it_runs_and_nothing_else() -> None:
     schedule = evaluated("1f1b", pipeline(4, 64))
     every = sampled_makespans([schedule], Noise(device={2: 0.5}, samples=2000))[0]

@@ -9,7 +9,7 @@ import pytest
 from ppopt import InputError, Pipeline
 from ppopt.sweeps.grid import Grid, read_grid
 from ppopt.sweeps.job import jobs_of
-from ppopt.sweeps.keys import with_value
+from ppopt.sweeps.keys import check_key, with_value
 
 BASE = {"devices": 4, "microbatches": 8}
 
@@ -90,6 +90,19 @@ def test_layers_vary_by_name_or_place() -> None:
     assert by_name == by_place
     assert by_name["layers"][1]["forward"] == 4
     assert layers[1]["forward"] == 3
+
+
+def test_overhead_slow_devices_and_the_end_of_a_step_can_vary() -> None:
+    assert with_value(BASE, check_key("overhead", ""), 3)["overhead"] == 3
+    assert with_value(BASE, check_key("step.after", ""), 3)["step"] == {"after": 3}
+    each = with_value({**BASE, "overhead": {"backward": 1}}, check_key("overhead.forward", ""), 3)["overhead"]
+    assert each == {"backward": 1, "forward": 3}
+    for given in ({2: 2}, {"2": 2}, [1, 1, 2]):
+        mapping = with_value({**BASE, "slowdown": given}, check_key("slowdown.1", ""), 1.5)
+        factors = Pipeline.from_mapping({**mapping, "devices": 4}).slowdown
+        assert factors == (1, 1.5, 2, 1)
+    with pytest.raises(InputError, match="did you mean overhead"):
+        check_key("overhead.backward_inputs", "")
 
 
 def test_one_device_can_have_another_limit() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt import InputError, Pipeline
+from ppopt.optimization.ladders import measure_ladders
 from strategies.language.registry import all_strategies
 from tests.evaluated import evaluated_if_complete
 
@@ -142,3 +143,71 @@ def test_an_overhead_of_whole_backwards_also_stands_for_their_halves() -> None:
     }  # fmt: skip
     same = Pipeline.from_mapping({"devices": 2, "microbatches": 2, "overhead": {"forward": 1, "backward_input": 1}})
     assert same.to_mapping()["overhead"] == 1
+
+
+@pytest.mark.parametrize("name", ["1f1b", "zb-h1", "dualpipe", "interleaved:stages=8"])
+def test_overhead_is_neither_busy_nor_ideal_and_a_part_of_its_own(name: str) -> None:
+    base = {"devices": 4, "stages": 4, "microbatches": 8, "slowdown": {3: 1.5}, "p2p_latency": 0.5}
+    plain, made = (ppopt.evaluate(Pipeline.from_mapping(base | more), name) for more in ({}, {"overhead": 0.25}))
+    assert made.busy == plain.busy
+    assert made.ideal == plain.ideal
+    assert made.overhead == tuple(0.25 * len(order) for order in made.orders)
+    rows = {(row.device, row.task if row.block is None else row.block): row.end - row.start for row in made.rows}
+    scale = made.problem.ticks_per_unit
+    for device, idle in enumerate(made.waiting.devices):
+        lasts = sum(each for (where, _), each in rows.items() if where == device)
+        assert idle.overhead / scale == made.overhead[device] == lasts / scale - made.busy[device]
+        causes = (idle.filling, idle.data, idle.latency, idle.order, idle.draining, idle.overhead)
+        assert sum(causes) / scale == pytest.approx(made.makespan - made.busy[device])
+    assert made.bubble_ratio == pytest.approx(1 - sum(made.busy) / (4 * made.makespan))
+
+
+@pytest.mark.parametrize("name", ["1f1b", "zb-h1", "dualpipe"])
+def test_the_ladder_has_a_step_for_the_overhead_and_counts_slow_devices_as_imbalance(name: str) -> None:
+    base = {"devices": 4, "stages": 4, "microbatches": 8}
+    (plain,) = measure_ladders([ppopt.evaluate(Pipeline.from_mapping(base), name)]).ladders
+    (more,) = measure_ladders([ppopt.evaluate(Pipeline.from_mapping(base | {"overhead": 0.25}), name)]).ladders
+    (slow,) = measure_ladders([ppopt.evaluate(Pipeline.from_mapping(base | {"slowdown": [2, 2, 2, 2]}), name)]).ladders
+    assert (more.ideal, more.saved) == (plain.ideal, plain.saved) == (slow.ideal, slow.saved) == (24, 0)
+    assert plain.overhead == slow.overhead == 0
+    assert more.overhead >= 8 * Fraction(1, 4)  # a forward each, and a backward outside blocks
+    assert slow.imbalance == 24
+    for ladder in (plain, more, slow):
+        assert min(ladder.overhead, ladder.imbalance, ladder.filling_and_draining, ladder.order) >= 0
+
+
+@pytest.mark.parametrize("p2p", ["async", "rendezvous"])
+def test_the_end_of_a_step_is_in_every_makespan_and_a_step_of_the_ladder(p2p: str) -> None:
+    base = {"devices": 4, "stages": 4, "microbatches": 8, "communication": {"transfer": 0.25}, "p2p": p2p}
+    plain, made = (Pipeline.from_mapping(base | more) for more in ({}, {"step": {"after": 10}}))
+    before, after = ppopt.evaluate(plain, "1f1b"), ppopt.evaluate(made, "1f1b")
+    assert after.exact_makespan == before.exact_makespan + 10
+    assert after.makespan == before.makespan + 10
+    assert (after.span, after.busy, after.rows) == (before.span, before.busy, before.rows)
+    assert after.bubble_ratio == pytest.approx(1 - sum(after.busy) / (4 * after.makespan))
+    one, other = measure_ladders([before]), measure_ladders([after])
+    assert other.ladders[0].after == 10
+    assert other.ladders[0].makespan == after.exact_makespan
+    assert other.bound == (one.bound or 0) + 10
+    assert made.to_mapping()["step"] == {"after": 10}
+
+
+@pytest.mark.slow
+def test_the_end_of_a_step_is_in_what_searches_and_plans_find_and_prove() -> None:
+    given = {"devices": 2, "microbatches": 1, "overhead": 0.5, "memory": {"limit": 6}}  # proven at once
+    layers = [{"name": "t", "count": 4, "forward": 1, "backward": 2}]
+    found: list[tuple[Fraction, ...]] = []
+    told: list[float] = []
+    for after in (0, 7):
+        stages = Pipeline.from_mapping({**given, "stages": 2, "step": {"after": after}})
+        best = ppopt.optimize(
+            stages, time_limit=20, workers=1, progress=lambda at: told.append(at.best or at.bound + 100)
+        )
+        model = Pipeline.from_mapping({**given, "layers": layers, "step": {"after": after}})
+        (plan,) = ppopt.plan(model, ["1f1b"], time_limit=20, workers=1).plans
+        (point, *_) = ppopt.frontier(stages, placement="linear", limits=[6], time_limit=20, workers=1).points
+        assert plan.status == best.status == point.status == "optimal"
+        found.append((best.exact_makespan, best.proven or Fraction(0), plan.exact_makespan, plan.bound, point.proven))
+        assert min(told) >= best.makespan
+        told.clear()
+    assert [other - one for one, other in zip(*found, strict=True)] == [7] * 5
