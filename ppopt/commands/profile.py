@@ -32,7 +32,7 @@ def profile(
     """Derive costs from traces of a real run.
 
     TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
-    or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
+    logs of Primus, or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
     """
     from ppopt.process.whole_files import check_outputs
 
@@ -83,6 +83,7 @@ def _json(found: Profile) -> str:
 def _report(found: Profile, *, to_errors: bool) -> None:
     sizes = found.measurement
     latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
+    overhead = ", ".join(f"{key} {milliseconds(value)}" for key, value in found.overhead_by_key.items())
     steps = len(found.steps)
     devices, stages = counted(sizes.devices, "device"), counted(sizes.stages, "stage")
     lines = [
@@ -90,7 +91,9 @@ def _report(found: Profile, *, to_errors: bool) -> None:
         f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {milliseconds(found.step_time)} ms",
         *(f"step {step} is left out: {why}" for step, why in sorted(sizes.skipped.items())),
         *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
+        *([f"overhead: {overhead} ms"] if overhead else []),
         f"p2p_latency: {latency}",
+        *([f"step.after: {milliseconds(float(found.pipeline.after))} ms"] if found.pipeline.after else []),
     ]
     for line in lines:
         click.echo(line, err=to_errors)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from ppopt.profiling.clocks import bounds, estimate_offsets
+from ppopt.profiling.clocks import Clocks, Pairs, bounds, estimate_by_step, estimate_offsets
 from ppopt.profiling.measurement import MeasuredAction, Measurement
 from ppopt.profiling.ranks import choose_devices
 from ppopt.profiling.recordings import Recording
@@ -33,14 +34,9 @@ def assemble(runs: Sequence[Recording], skip: int | None) -> Measurement:
     actions = _actions(steps)
     counted = [action for action in actions if action.step not in skipped]
     blind = {device for device, run in enumerate(devices) if run.may_hold_waits}
-    parted = {device for device, run in enumerate(devices) if run.parts_blocks}
-    pairs = bounds(
-        transfers(counted),
-        lambda action: action.device in blind or (action.device in parted and action.block is not None),
-    )
-    clocks = estimate_offsets(len(devices), pairs, shared=share_clock(devices))
-    moved = _without_waits(_on_one_clock(actions, clocks.offsets), blind)
-    if blind and pairs:
+    clocks, by_step, found_pairs = _clocks(devices, actions, counted, blind)
+    moved = _without_waits(_on_one_clock(actions, clocks.offsets, by_step), blind)
+    if blind and found_pairs:
         step_notes.append(
             f"device {min(blind)} has no receives in its trace, so its actions are taken to begin once their inputs "
             "had been produced, and transfers count as work"
@@ -54,7 +50,36 @@ def assemble(runs: Sequence[Recording], skip: int | None) -> Measurement:
         skipped=skipped,
         offsets=clocks.offsets,
         notes=tuple(notes),
+        memory=_memory(devices),
     )
+
+
+def _clocks(
+    runs: Sequence[Recording], actions: Sequence[MeasuredAction], counted: Sequence[MeasuredAction], blind: set[int]
+) -> tuple[Clocks, dict[int, tuple[float, ...]], bool]:
+    """Estimate the clocks' offsets: of the run, and of each step if they begin anew; and say if any pair tells."""
+    parted = {device for device, run in enumerate(runs) if run.parts_blocks}
+
+    def pairs_of(some: Iterable[MeasuredAction]) -> Pairs:
+        return bounds(
+            transfers(some),
+            lambda action: action.device in blind or (action.device in parted and action.block is not None),
+        )
+
+    if not any(run.clock_restarts for run in runs):
+        pairs = pairs_of(counted)
+        return estimate_offsets(len(runs), pairs, shared=share_clock(runs)), {}, bool(pairs)
+    by_step: dict[int, list[MeasuredAction]] = defaultdict(list)
+    for action in actions:
+        by_step[action.step].append(action)
+    pairs_by_step = {step: pairs_of(members) for step, members in by_step.items()}
+    clocks, offsets = estimate_by_step(len(runs), pairs_by_step, {action.step for action in counted})
+    return clocks, offsets, any(pairs_by_step.values())
+
+
+def _memory(runs: Sequence[Recording]) -> tuple[float, ...]:
+    known = [run.memory for run in runs if run.memory is not None]
+    return tuple(known) if len(known) == len(runs) else ()
 
 
 def _actions(steps: Sequence[Mapping[int, Step]]) -> list[MeasuredAction]:
@@ -70,14 +95,15 @@ def _actions(steps: Sequence[Mapping[int, Step]]) -> list[MeasuredAction]:
     return actions
 
 
-def _on_one_clock(actions: Sequence[MeasuredAction], offsets: Sequence[float]) -> list[MeasuredAction]:
-    """Add the offsets, and count from the first start."""
-    first = min(action.start + offsets[action.device] for action in actions)
+def _on_one_clock(
+    actions: Sequence[MeasuredAction], offsets: Sequence[float], by_step: Mapping[int, Sequence[float]]
+) -> list[MeasuredAction]:
+    """Add the offsets, those of the action's step if it has its own, and count from the first start."""
+    added = [by_step.get(action.step, offsets)[action.device] for action in actions]
+    first = min(action.start + offset for action, offset in zip(actions, added, strict=True))
     moved = [
-        action._replace(
-            start=action.start + offsets[action.device] - first, end=action.end + offsets[action.device] - first
-        )
-        for action in actions
+        action._replace(start=action.start + offset - first, end=action.end + offset - first)
+        for action, offset in zip(actions, added, strict=True)
     ]
     return sorted(moved, key=lambda action: (action.step, action.device, action.start, action.end))
 

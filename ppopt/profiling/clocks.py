@@ -6,7 +6,8 @@ ahead of the other; pairs in both directions bracket the offset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from statistics import median
 from typing import NamedTuple
 
 import networkx as nx
@@ -19,6 +20,7 @@ Pairs = dict[tuple[int, int], float]
 """For (i, j): how far the clock of i may at most be moved forward relative to that of j."""
 
 NEGLIGIBLE = 1e-6
+_DESCRIBED = "clock offsets were added"
 
 
 class Clocks(NamedTuple):
@@ -81,6 +83,31 @@ def estimate_offsets(devices: int, pairs: Pairs, *, shared: bool) -> Clocks:
     return Clocks(tuple(offsets), notes)
 
 
+def estimate_by_step(
+    devices: int, pairs: Mapping[int, Pairs], counted: Collection[int]
+) -> tuple[Clocks, dict[int, tuple[float, ...]]]:
+    """Find offsets for each step on its own, where clocks begin anew in each.
+
+    Parameters
+    ----------
+    devices : int
+        The number of devices.
+    pairs : mapping of int to dict
+        For each step, as `bounds` returns them.
+    counted : collection of int
+        The steps whose notes and medians are reported.
+    """
+    by_step = {step: estimate_offsets(devices, each, shared=False) for step, each in pairs.items()}
+    usual = [median(by_step[step].offsets[device] for step in counted) for device in range(devices)]
+    widest: Pairs = {}
+    for step in counted:
+        for pair, bound in pairs[step].items():
+            widest[pair] = max(bound, widest.get(pair, bound))
+    told = (note for step in sorted(counted) for note in by_step[step].notes if not note.startswith(_DESCRIBED))
+    notes = [*dict.fromkeys(told), f"{_described(usual, widest)}; clocks begin anew in each step, so these are medians"]
+    return Clocks(tuple(usual), notes), {step: clocks.offsets for step, clocks in by_step.items()}
+
+
 def _middles(devices: int, pairs: Mapping[tuple[int, int], float], notes: list[str]) -> list[float]:
     """Walk from device to device over the tightest brackets, and take the middle of each."""
     graph: nx.Graph[int] = nx.Graph()
@@ -141,4 +168,4 @@ def _described(offsets: Iterable[float], pairs: Mapping[tuple[int, int], float])
     listed = ", ".join(f"{'' if offset < 0 else '+'}{milliseconds(offset)}" for offset in offsets)
     brackets = [(pairs[i, j] + pairs[j, i]) / 2 for i, j in pairs if i < j and (j, i) in pairs]
     sure = f"; transfers in both directions pin them down to ± {milliseconds(max(brackets))} ms" if brackets else ""
-    return f"clock offsets were added to the devices, inferred from which actions waited for which: {listed} ms{sure}"
+    return f"{_DESCRIBED} to the devices, inferred from which actions waited for which: {listed} ms{sure}"

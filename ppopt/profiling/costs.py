@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ppopt.profiling.measurement import MeasuredAction
-from ppopt.profiling.transfers import transfers
 from reports.numbers import milliseconds
 from solver.counted import counted
 from solver.errors import InputError
@@ -62,26 +61,6 @@ def measure_spreads(actions: Sequence[MeasuredAction]) -> Spreads:
         for key in KEYS.values()
         if key in values
     }
-
-
-def measure_latency(actions: Sequence[MeasuredAction]) -> Spread | None:
-    """Measure the time from a producer's end to its consumer's start, if the consumer's device was idle in between.
-
-    Blocks count only if no other action waited, and then by the later of their two inputs: their halves may have run
-    one after the other, and waited in the middle. None if nothing waited.
-    """
-    plain: list[float] = []
-    latest: dict[tuple[int, int, float], tuple[float, float]] = {}
-    for transfer in transfers(actions):
-        consumer = transfer.consumer
-        if consumer.block is None:
-            plain += [max(0.0, transfer.slack)] if transfer.was_waited_for else []
-            continue
-        key = (consumer.step, consumer.device, consumer.start)
-        slack = transfer.slack if transfer.was_waited_for else -1.0
-        latest[key] = max(latest.get(key, (-float("inf"), 0.0)), (transfer.producer.end, slack))
-    waited = plain or [slack for _, slack in latest.values() if slack >= 0]
-    return spread(waited) if waited else None
 
 
 class Times(NamedTuple):

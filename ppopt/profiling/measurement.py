@@ -87,9 +87,11 @@ class Measurement:
     skipped : dict of int to str
         Steps that do not count, with the reason, such as warm-up.
     offsets : tuple of float
-        For each device, the milliseconds added to its clock.
+        For each device, the milliseconds added to its clock; where it begins anew in each step, their median.
     notes : tuple of str
         Notes for the reader, e.g. which ranks were treated as copies of a device.
+    memory : tuple of float
+        For each device, the most memory that it held, in GiB; empty if that is unknown.
     """
 
     devices: int
@@ -99,3 +101,4 @@ class Measurement:
     skipped: dict[int, str]
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    memory: tuple[float, ...] = ()

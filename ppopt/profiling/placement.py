@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ppopt.profiling.measurement import MeasuredAction, Measurement
-from strategies.model.placements import recognise_placement
+from strategies.model.placements import Placement, recognise_placement
 
 CUSTOM = "custom"
 
@@ -17,6 +17,12 @@ def stages_of(actions: Sequence[MeasuredAction], devices: int) -> list[list[int]
 
 def placement_of(measurement: Measurement) -> str:
     """Name the placement: linear, interleaved, v, bidirectional, wave, or custom for any other."""
+    found = layout_of(measurement)
+    return CUSTOM if found is None else found.name
+
+
+def layout_of(measurement: Measurement) -> Placement | None:
+    """Find which device holds which stage; None if microbatches of one half met a stage on several devices."""
     microbatches = measurement.microbatches
     half = -(-microbatches // 2)
     homes = _homes(measurement, range(microbatches))
@@ -25,8 +31,8 @@ def placement_of(measurement: Measurement) -> str:
     )
     known = tuple(each for each in directions if each)
     if len(known) < len(directions):
-        return CUSTOM
-    return recognise_placement(measurement.devices, microbatches, known).name
+        return None
+    return recognise_placement(measurement.devices, microbatches, known)
 
 
 def _homes(measurement: Measurement, microbatches: range) -> tuple[int, ...] | None:

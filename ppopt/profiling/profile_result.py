@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ppopt.profiling.costs import Spread, Spreads, make_times, measure_latency, measure_spreads, spread_rows
+from ppopt.profiling.costs import Spread, Spreads, make_times, measure_spreads, spread_rows
+from ppopt.profiling.gaps import OVERHEAD_KEYS, measure_gaps
+from ppopt.profiling.held_memory import divide_memory, listed_memory
 from ppopt.profiling.measurement import MeasuredAction, Measurement
-from ppopt.profiling.placement import placement_of, stages_of
+from ppopt.profiling.once_per_step import measure_once
+from ppopt.profiling.placement import layout_of, placement_of, stages_of
 from ppopt.profiling.read import Paths, read_measurement
 from ppopt.profiling.timeline import actions_that_count, orders_of, representative_step
 from reports.numbers import milliseconds
@@ -36,6 +39,9 @@ class Profile:
         By the configuration's key (``forward`` …) and by stage: p10, median, p90 and the number of times.
     latency : Spread or None
         The same for the transfer between devices; None if nothing waited for a transfer.
+    overhead : dict
+        By the configuration's key: the same for the time before an operation in which its device did nothing although
+        the data was there. Only kinds of operation that show it.
     notes : tuple of str
         Notes for the reader.
     """
@@ -45,6 +51,7 @@ class Profile:
     placement: str
     spreads: Spreads
     latency: Spread | None
+    overhead: dict[str, Spread]
     notes: tuple[str, ...]
 
     @cached_property
@@ -63,6 +70,12 @@ class Profile:
         return max(action.end for action in self.step) - min(action.start for action in self.step)
 
     @property
+    def overhead_by_key(self) -> dict[str, float]:
+        """The overhead in the configuration, for each kind of operation that ran; empty if there is none."""
+        taken = self.pipeline.overhead
+        return {} if taken is None else {key: float(getattr(taken, key)) for key in self.overhead}
+
+    @property
     def steps(self) -> list[int]:
         """The steps that count."""
         return sorted({action.step for action in actions_that_count(self.measurement)})
@@ -70,7 +83,7 @@ class Profile:
     def to_yaml(self) -> str:
         """Write the configuration, with remarks in comments."""
         about = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in self._about())
-        return "\n".join([*about, *_yaml(self.pipeline.to_mapping(), self.spreads, self.latency), ""])
+        return "\n".join([*about, *_yaml(self), ""])
 
     def _about(self) -> Iterator[str]:
         measured = self.measurement
@@ -83,7 +96,10 @@ class Profile:
         yield f"# A step took {milliseconds(self.step_time)} ms."
         yield from (f"# Step {step} does not count: {why}." for step, why in sorted(measured.skipped.items()))
         yield from (f"# {note}" for note in self.notes)
-        yield "# Memory was not measured: add memory.activation and memory.limit where it matters."
+        if self.pipeline.memory.static is None:
+            yield "# Memory of stages was not measured: add memory.activation and memory.limit where it matters."
+        else:
+            yield "# Memory is in GiB: add memory.limit, that of a GPU."
 
     def spread_csv(self) -> str:
         """Write how the times vary, as CSV."""
@@ -119,8 +135,8 @@ def profile(paths: Paths, *, skip: int | None = None) -> Profile:
     Parameters
     ----------
     paths : path or iterable of paths
-        Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, or the output of
-        ``ppopt rehearse``.
+        Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, logs of Primus,
+        or the output of ``ppopt rehearse``.
     skip : int or None
         The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
@@ -146,8 +162,10 @@ def profile_of(measurement: Measurement) -> Profile:
         If a stage has no forward or no backward, or no step counts.
     """
     actions = actions_that_count(measurement)
-    spreads, latency = measure_spreads(actions), measure_latency(actions)
+    spreads, gaps = measure_spreads(actions), measure_gaps(actions)
+    latency = gaps.latency
     times, notes = make_times(spreads, measurement.stages)
+    notes += gaps.notes
     if latency is None and measurement.devices > 1:
         notes.append("no device waited for another, so the latency could not be measured; 0 was taken")
     mapping: dict[str, Any] = {
@@ -156,24 +174,80 @@ def profile_of(measurement: Measurement) -> Profile:
         "microbatches": measurement.microbatches,
         "unit": "ms",
         "times": times,
-        "p2p_latency": float(f"{latency.median:.6g}") if latency else 0,
+        "p2p_latency": _rounded(latency.median) if latency else 0,
     }
+    if gaps.taken:
+        mapping["overhead"] = {key: _rounded(each) for key, each in gaps.taken.items()}
+    more, more_notes = _from_whole_steps(measurement, actions, Pipeline.from_mapping(mapping))
     return Profile(
-        pipeline=Pipeline.from_mapping(mapping),
+        pipeline=Pipeline.from_mapping(mapping | more),
         measurement=measurement,
         placement=placement_of(measurement),
         spreads=spreads,
         latency=latency,
-        notes=(*measurement.notes, *notes),
+        overhead=gaps.overhead,
+        notes=(*measurement.notes, *notes, *more_notes),
     )
 
 
-def _yaml(mapping: dict[str, Any], spreads: Spreads, latency: Spread | None) -> Iterator[str]:
+def _from_whole_steps(
+    measurement: Measurement, actions: Sequence[MeasuredAction], pipeline: Pipeline
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure what only the order of a step shows: costs that come once a step, and memory."""
+    step, placement = representative_step(measurement), layout_of(measurement)
+    orders = orders_of(step, measurement.devices)
+    found: dict[str, Any] = {}
+    notes: list[str] = []
+    once = None if placement is None else measure_once(actions, pipeline, placement, orders)
+    if once is not None:
+        found["step"] = {"after": _rounded(once.lasting)}
+        notes.append(once.note)
+    memory = measurement.memory
+    held = divide_memory(memory, step, stages_of(step, measurement.devices)) if memory else None
+    if held is not None:
+        found["memory"] = {"activation": _rounded(held.activation), "static": [_rounded(each) for each in held.static]}
+        notes.append(
+            f"devices reserved {listed_memory(memory)} GiB at most; those between the first and the last differ by "
+            f"{milliseconds(held.activation)} GiB for each microbatch that they hold at a time, which was taken as "
+            "memory.activation, and the rest as memory.static"
+        )
+    elif memory:
+        notes.append(
+            f"devices reserved {listed_memory(memory)} GiB at most, which does not tell how much of it a "
+            "microbatch takes"
+        )
+    return found, notes
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _yaml(profile: Profile) -> Iterator[str]:
+    mapping = profile.pipeline.to_mapping()
     yield from (f"{key}: {mapping[key]}" for key in ("devices", "stages", "microbatches", "unit"))
     yield "times:"
     for key, values in mapping["times"].items():
         yield f"  {key}:"
         for stage, value in enumerate(values):
-            found = spreads.get(key, {}).get(stage)
+            found = profile.spreads.get(key, {}).get(stage)
             yield f"    - {value!r}  # stage {stage}: {found or 'not measured, see above'}"
-    yield f"p2p_latency: {mapping['p2p_latency']!r}" + (f"  # {latency}" if latency else "")
+    yield from _overhead_yaml(mapping.get("overhead"), profile.overhead)
+    if profile.pipeline.step is not None:
+        yield f"step: {{after: {mapping['step']['after']!r}}}  # first and last operations that are slow in every step"
+    yield f"p2p_latency: {mapping['p2p_latency']!r}" + (f"  # {profile.latency}" if profile.latency else "")
+    if profile.pipeline.memory.static is not None:
+        yield "memory:"
+        yield from (f"  {key}: {mapping['memory'][key]!r}" for key in ("activation", "static"))
+
+
+def _overhead_yaml(overhead: object, found: Mapping[str, Spread]) -> Iterator[str]:
+    if overhead is None:
+        return
+    values = overhead if isinstance(overhead, Mapping) else dict.fromkeys(OVERHEAD_KEYS, overhead)
+    yield "overhead:"
+    for key, value in values.items():
+        told = (
+            f"the middle half of gaps with {found[key]}" if key in found else "not measured: that of other operations"
+        )
+        yield f"  {key}: {value!r}  # {told}"

@@ -12,7 +12,8 @@ from ppopt.profiling.files import find_files
 from ppopt.profiling.kineto import first_base, read_trace
 from ppopt.profiling.measurement import Measurement
 from ppopt.profiling.megatron import read_timer_logs
-from ppopt.profiling.recognition import REHEARSAL, TIMERS, Recognised, recognise
+from ppopt.profiling.primus import read_primus_logs
+from ppopt.profiling.recognition import PRIMUS, REHEARSAL, TIMERS, Recognised, recognise
 from ppopt.profiling.rehearsed import read_rehearsal
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line, shown
@@ -26,8 +27,8 @@ def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
     Parameters
     ----------
     paths : path or iterable of paths
-        Files, or folders of files: one per rank for traces of torch.profiler (plain or gzipped) and Megatron timer
-        logs, one in all for the output of ``ppopt rehearse``.
+        Files, or folders of files: one per rank for traces of torch.profiler (plain or gzipped), Megatron timer
+        logs and Primus' logs, one in all for the output of ``ppopt rehearse``.
     skip : int or None
         The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
@@ -45,6 +46,8 @@ def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
     if kind == TIMERS:
         measurement = assemble(read_timer_logs([(str(file.path), file.head) for file in found]), skip)
         return replace(measurement, notes=(*(note for file in found for note in file.notes), *measurement.notes))
+    if kind == PRIMUS:
+        return assemble(read_primus_logs([(str(file.path), file.head) for file in found]), skip)
     base = first_base([file.head for file in found])
     return assemble([read_trace(file, base) for file in found], skip)
 

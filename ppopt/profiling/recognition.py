@@ -10,18 +10,20 @@ from ijson.common import ObjectBuilder  # type: ignore[import-untyped]
 
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import is_timer_log
+from ppopt.profiling.primus import is_primus_config, is_primus_log
 from ppopt.profiling.timer_text import timers_in_text
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line
 
 TRACE, TIMERS, REHEARSAL = "torch.profiler trace", "Megatron timer log", "rehearsal of ppopt"
+PRIMUS = "Primus log"
 REHEARSAL_FORMAT = "ppopt-rehearsal-1"
 MOST_PARTS = 20_000_000
 """The most JSON tokens in a file that is not a trace; such a file is read whole."""
 
 _ALLOWED = (
-    "allowed are traces of torch.profiler (export_chrome_trace), Megatron timer logs (forward-0-start …) and the "
-    "JSON of `ppopt rehearse`"
+    "allowed are traces of torch.profiler (export_chrome_trace), Megatron timer logs (forward-0-start …), logs of "
+    "Primus (pp_rank_0.json …) and the JSON of `ppopt rehearse`"
 )
 
 
@@ -33,7 +35,7 @@ class Recognised(NamedTuple):
     path : Path
         The file.
     kind : str
-        `TRACE`, `TIMERS` or `REHEARSAL`.
+        `TRACE`, `TIMERS`, `PRIMUS` or `REHEARSAL`.
     head : dict
         For a trace, the part before its events; otherwise the whole content.
     prefix : str
@@ -94,6 +96,8 @@ def _recognise_json(path: Path) -> Recognised:
         return Recognised(path, REHEARSAL, head)
     if isinstance(head, dict) and is_timer_log(head):
         return Recognised(path, TIMERS, head)
+    if isinstance(head, dict) and (is_primus_log(head) or is_primus_config(head)):
+        return Recognised(path, PRIMUS, head)
     raise InputError(f"{name}: is JSON, but not a trace; {_ALLOWED}")
 
 

@@ -66,6 +66,10 @@ class Recording:
         Whether the halves of a block ran one after the other, so that the backward waited in the middle.
     is_whole : bool
         Whether the whole file could be read.
+    clock_restarts : bool
+        Whether its clock begins anew in each step.
+    memory : float or None
+        The most memory that it held, in GiB, if the file says so.
     notes : list of str
         Notes for the reader.
     """
@@ -81,4 +85,6 @@ class Recording:
     may_hold_waits: bool = False
     parts_blocks: bool = False
     is_whole: bool = True
+    clock_restarts: bool = False
+    memory: float | None = None
     notes: list[str] = field(default_factory=list)

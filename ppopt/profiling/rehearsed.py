@@ -32,7 +32,9 @@ def read_rehearsal(path: str, content: Mapping[str, Any]) -> Measurement:
         raise InputError(f"{name}: measurement.actions: must be a list of actions; found {shown(rows)}")
     actions = tuple(_action(name, place, row, sizes) for place, row in enumerate(rows))
     return Measurement(
-        **sizes,
+        devices=sizes["devices"],
+        stages=sizes["stages"],
+        microbatches=sizes["microbatches"],
         actions=actions,
         skipped=_skipped(name, found.get("skipped") or {}),
         offsets=_offsets(name, found.get("offsets") or [], sizes["devices"]),

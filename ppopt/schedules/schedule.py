@@ -197,9 +197,9 @@ class Schedule:
 
     @property
     def overhead_ticks(self) -> list[int]:
-        """The same for the actions that are written out, in ticks; nothing in a measured step, which has its gaps."""
+        """The same for the actions that are written out, in ticks; in a measured step, as far as gaps had room."""
         if self.status == "measured":
-            return [0] * self.pipeline.devices
+            return [round(each * self.problem.ticks_per_unit) for each in self.figures.overhead]
         return overhead_in_ticks(self.pipeline, self.problem, self.actions)
 
     @property

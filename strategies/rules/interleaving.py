@@ -67,6 +67,13 @@ def warmup_of_groups(devices: int, device: int, chunks: int, group: int) -> int:
     return 2 * (devices - 1 - device) + (chunks - 1) * group
 
 
+def walk_of_groups(microbatches: int, chunks: int, group: int) -> Iterator[tuple[int, int]]:
+    """Yield the microbatch and the chunk of each forward; the last group may be shorter."""
+    for first in range(0, microbatches, group):
+        members = range(first, min(first + group, microbatches))
+        yield from ((microbatch, chunk) for chunk in range(chunks) for microbatch in members)
+
+
 def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple[list[int], list[int], int]:
     """Walk through the groups of microbatches, in each group through all chunks, and in each chunk through the group.
 
@@ -90,8 +97,7 @@ def interleave(pipeline: Pipeline, device: int, group_size: int | None) -> tuple
     group = devices if group_size is None else group_size
     if group < 1:
         raise InputError(f"group_size: {group} is too small; it must be at least 1")
-    sizes = [min(group, microbatches - first) for first in range(0, microbatches, group)]
-    forwards = [chunk for size in sizes for chunk in range(chunks) for _ in range(size)]
+    forwards = [chunk for _, chunk in walk_of_groups(microbatches, chunks, group)]
     backwards = [chunks - 1 - chunk for chunk in forwards]
     warmup = warmup_of_groups(devices, device, chunks, group)
     return forwards, backwards, min(len(forwards), max(1, warmup) if devices == 1 else warmup)

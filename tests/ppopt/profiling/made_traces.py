@@ -33,6 +33,7 @@ class Machine:
     noise: float = 0.0
     warm_up: float = 3.0
     pause: float = 2.0
+    overhead: float = 0.0
     offsets: Sequence[float] = ()
     on_gpu: bool = False
     base: bool = True
@@ -75,7 +76,7 @@ class Machine:
                         for key in keys
                         if ended[key][0] != device
                     }
-                    start = max([free, *arrivals.values()])
+                    start = max([free, *arrivals.values()]) + self.overhead
                     end = start + slower * self._duration(schedule, action)
                     ran[device].append(Ran(action, free, arrivals, start, end))
                     for op in inputs:
@@ -139,6 +140,61 @@ def write(path: Path, content: Any, *, packed: bool = False) -> Path:
     path = path.with_name(path.name + ".gz") if packed else path
     path.write_bytes(gzip.compress(text, 1) if packed else text)
     return path
+
+
+def write_timers(folder: Path, schedule: Schedule, machine: Machine) -> list[Path]:
+    """Write Megatron's timers for each rank, each on a clock of its own."""
+    kinds = {"F": "forward", "B": "backward", "I": "backward_input", "W": "backward_weight"}
+    paths = []
+    for device, actions in enumerate(machine.run(schedule)):
+        times: dict[str, list[float]] = {}
+        offset = machine.offsets[device] if machine.offsets else 0.0
+        for each in actions:
+            assert isinstance(each.action, Op)
+            chunk = each.action.stage // len(schedule.actions)
+            name = f"{kinds[each.action.kind]}-{chunk}-{each.action.microbatch}"
+            times.setdefault(f"{name}-start", []).append(each.start + offset)
+            times.setdefault(f"{name}-end", []).append(each.end + offset)
+        paths.append(write(folder / f"rank{device}.json", times))
+    return paths
+
+
+def write_primus(
+    folder: Path, schedule: Schedule, machine: Machine, *, named: bool = False, config: bool = True
+) -> list[Path]:
+    """Write Primus' logs: iterations from 1, whose clocks begin at 0, with microbatches and chunks if `named`."""
+    devices, pipeline = len(schedule.actions), schedule.pipeline
+    local = [[stage for stage, _ in each] for each in schedule.layout.local_stages]
+    chunks = len(local[0])
+    folder.mkdir(exist_ok=True)
+    ran = machine.run(schedule)
+    paths = []
+    for device, actions in enumerate(ran):
+        per_step = len(actions) // machine.steps
+        iterations = {}
+        for step in range(machine.steps):
+            begin = min(each[step * (len(each) // machine.steps)].free for each in ran)
+            offset = machine.random.uniform(-0.01, 0.01)
+            events = actions[step * per_step : (step + 1) * per_step]
+            iterations[str(step + 1)] = _primus_events(events, begin + offset, sorted(local[device]), named=named)
+        paths.append(write(folder / f"pp_rank_{device}.json", iterations))
+    sizes = {"world_size": devices, "pp_size": devices, "vp_size": chunks, "num_mbs": pipeline.microbatches}
+    if config:
+        write(folder / "config.json", sizes)
+    return paths
+
+
+def _primus_events(events: Sequence[Ran], begin: float, stages: Sequence[int], *, named: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"total": events[-1].end - begin, "memory": 40.0 + events[0].start - events[0].free}
+    for each in events:
+        ops = [each.action.first, each.action.second] if isinstance(each.action, Block) else [each.action]
+        for op in ops:
+            name = {"F": "fwd", "B": "bwd", "I": "bwd", "W": "wgrad"}[op.kind]
+            values = {"start": each.start - begin, "end": each.end - begin}
+            values |= {"minibatch": op.microbatch, "chunk": stages.index(op.stage)} if named else {}
+            for key, value in values.items():
+                found.setdefault(f"{name}_{key}", []).append(value)
+    return found
 
 
 def _head(rank: int, ranks: int, pipeline: list[int], machine: Machine, device: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,43 @@ def test_a_slow_stage_is_named_first_and_the_waits_that_it_causes() -> None:
     against = hold_against(predicted, measured(evaluate(slow, "1f1b")))
     assert against.differences[1] == "F of stage 3 takes 3 instead of 1 (+200.00%)."
     assert any(text.startswith("Device 0 idles") for text in against.differences)
+
+
+def test_a_wait_is_explained_by_what_ended_later() -> None:
+    predicted = evaluated("1f1b", COSTS)
+    slow = Pipeline.from_mapping({**COSTS.to_mapping(), "stages": 4, "times": {"forward": [1, 1, 1, 3], "backward": 2}})
+    texts = hold_against(predicted, measured(evaluate(slow, "1f1b"))).differences
+    waits = [text for text in texts if " idles " in text]
+    assert waits
+    assert all(re.search(r" idles \d+\.?\d* (longer|less) before .* instead of .*: .* ended ", text) for text in waits)
+
+
+def with_overhead(schedule: Schedule, overhead: float) -> list[MeasuredAction]:
+    """Return the actions of a schedule on the same costs with overhead, which passes before each action."""
+    costs = Pipeline.from_mapping(schedule.pipeline.to_mapping() | {"overhead": overhead})
+    return [
+        each._replace(start=each.start + overhead)
+        for each in measured(evaluate(costs, schedule.strategy, engine="graph"))
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "gpipe"])
+def test_the_part_that_overhead_explains_is_named(strategy: str) -> None:
+    predicted = evaluated(strategy, COSTS)
+    texts = hold_against(predicted, with_overhead(predicted, 0.25)).differences
+    longer = evaluate(Pipeline.from_mapping(COSTS.to_mapping() | {"overhead": 0.25}), strategy).makespan - 0.25
+    assert texts[1].startswith("Overhead, time in which a device does nothing although it has the data, is 0.25 ")
+    whole = longer - predicted.makespan
+    assert f"With it the prediction is {longer:g}, which explains {whole:g} of the {whole:g}." in texts[1]
+    assert not any(" of stage " in text for text in texts)
+
+
+def test_overhead_that_was_predicted_is_no_difference() -> None:
+    costs = Pipeline.from_mapping(COSTS.to_mapping() | {"overhead": 0.25})
+    predicted = evaluated("1f1b", costs)
+    against = hold_against(predicted, with_overhead(evaluated("1f1b", COSTS), 0.25))
+    assert len(against.differences) == 1
+    assert against.measured.figures == predicted.figures
 
 
 def test_the_order_that_ran_must_be_the_predicted_one() -> None:

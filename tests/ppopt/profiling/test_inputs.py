@@ -204,7 +204,7 @@ def test_ranges_that_name_no_stage(tmp_path: Path) -> None:
         write(tmp_path / f"rank{rank}.json", {"traceEvents": events})
     profile = ppopt.profile(tmp_path)
     assert profile.orders == [["0F0", "0F1", "0B0", "0B1"], ["1F0", "1F1", "1B0", "1B1"]]
-    assert [float(cost.forward) for cost in profile.pipeline.costs] == [3, 3]
+    assert [float(cost.forward) for cost in profile.pipeline.work] == [3, 3]
     assert any("name no stage" in note for note in profile.notes)
 
 
