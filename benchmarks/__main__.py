@@ -19,6 +19,7 @@ NOT_BY_THEMSELVES = {
     "scale",
     "sweeps",
     "zero_bubble_world",
+    "fidelity",
     "rehearsal",
     "communication",
 }  # these take minutes or half an hour, or need torch

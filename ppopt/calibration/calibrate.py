@@ -283,6 +283,24 @@ def fit_steps(steps: Sequence[MeasuredStep]) -> tuple[FoundCosts, list[str]]:
     return chosen.costs(nothing), notes
 
 
+def fit_costs(steps: Sequence[MeasuredStep], given: FoundCosts, second: str | None = None) -> FoundCosts:
+    """Fit an overhead to steps, and one more cost if it is named, whether or not that explains them.
+
+    Parameters
+    ----------
+    steps : sequence of MeasuredStep
+        The steps, which may be steps of different pipelines.
+    given : FoundCosts
+        What is taken for the costs that are not fitted.
+    second : {"transfer", "after"} or None
+        The other cost.
+    """
+    times = [cost.forward + cost.backward for step in steps for cost in step.pipeline.work]
+    return _Candidate(second, _fit(steps, given, second, Fraction(0), sum(times, Fraction(0)) / len(times))).costs(
+        given
+    )
+
+
 def _fit(
     steps: Sequence[MeasuredStep], given: FoundCosts, second: str | None, overhead: Fraction, scale: Fraction
 ) -> Fit:

@@ -16,6 +16,9 @@ MOST_STEPS = 20
 CLOSE = 1e-9
 """A mean error below this is none: found numbers have too few digits for less."""
 
+SETTLED = 1e-6
+"""A step that is foreseen to take away less than this share of the squares is not worth taking."""
+
 _HALVINGS = 6
 _REACH, _FINEST, _FINER = 0.1, 1e-4, 10.0
 """How far from a point its surroundings are searched first and last, as a share of the scale, and by how much less
@@ -79,10 +82,10 @@ def least_squares(errors: Callable[[Point], Sequence[float]], start: Sequence[Fr
         if best.mean_error < CLOSE:
             return best
         goal, foreseen = _linear_goal(best, fit_at, float(scale))
+        if foreseen > best.squares * (1 - SETTLED):
+            return best
         found = next((fit for fit in _towards(goal, best, fit_at) if fit.squares < best.squares), None)
-        if found is None:
-            settled = foreseen > best.squares * (1 - 1e-6)
-            found = None if settled else _around(best, fit_at, float(scale))
+        found = found or _around(best, fit_at, float(scale))
         if found is None:
             return best
         best = found
