@@ -19,6 +19,7 @@ NOT_BY_THEMSELVES = {
     "scale",
     "sweeps",
     "zero_bubble_world",
+    "fidelity",
     "rehearsal",
     "communication",
     "pp_emulation",

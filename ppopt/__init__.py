@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ppopt.calibration.calibrate import Calibration, calibrate
     from ppopt.comparison.charts import (
         bubble_chart,
         device_idle_chart,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ppopt.evaluation.catalogue": ("strategies",),
+    "ppopt.calibration.calibrate": ("Calibration", "calibrate"),
     "ppopt.comparison.charts": (
         "bubble_chart",
         "device_idle_chart",
@@ -107,6 +109,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # by room, as above
     "strategies",
+    "Calibration",
+    "calibrate",
     "bubble_chart",
     "device_idle_chart",
     "idle_chart",

@@ -62,9 +62,9 @@ def percent(ratio: float) -> str:
     return "0.00%" if text == "-0.00%" else text
 
 
-def signed_percent(ratio: float) -> str:
-    """Write a difference in percent, with its sign and one decimal: −18.0%."""
+def signed_percent(ratio: float, decimals: int = 1) -> str:
+    """Write a difference in percent, with its sign: −18.0%."""
     if abs(ratio) >= 1e4:
         return f"{100 * ratio:+.2e}%".replace("-", "−", 1)
-    text = f"{100 * abs(ratio):.1f}%"
-    return text if text == "0.0%" else ("−" if ratio < 0 else "+") + text
+    text = f"{100 * abs(ratio):.{decimals}f}%"
+    return text if not float(text[:-1]) else ("−" if ratio < 0 else "+") + text

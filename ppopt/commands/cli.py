@@ -17,6 +17,7 @@ from ppopt.process.processes import take_termination_as_interrupt
 from ppopt.process.version import __version__
 
 _COMMANDS = {
+    "calibrate": "Find the overhead with which replays take as long as measured steps.",
     "check": "Check schedule files and list every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",

@@ -76,7 +76,7 @@ def read_configuration(path: str | Path) -> Any:
     try:
         if path.lower().endswith(".json"):
             return parse_json(text)
-        return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader that allows less
+        return parse_yaml(text)
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{where}: {_yaml_problem(error)}") from None
@@ -84,6 +84,17 @@ def read_configuration(path: str | Path) -> Any:
         raise InputError(f"{path}: {as_said(error)}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML with exact decimals; refuse aliases, merge keys and duplicate keys.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is malformed.
+    """
+    return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader that allows less
 
 
 def parse_json(text: str) -> Any:

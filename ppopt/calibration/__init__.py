@@ -1,0 +1,1 @@
+"""Finds costs that cannot be read off a trace, from how long whole steps took."""
