@@ -183,15 +183,20 @@ def calibrate(
     check_pipeline(pipeline)
     if not isinstance(measured, Mapping) or not measured:
         raise InputError(f"measured: must be a mapping from schedules to times; found {shown(measured)}")
+    named = [(read_named(name), _length(name, length)) for name, length in measured.items()]
+    return calibrate_named(pipeline, named, objective, cut)
+
+
+def calibrate_named(
+    pipeline: Pipeline, named: Sequence[tuple[Named, Fraction]], objective: Objective, cut: CutChoice
+) -> Calibration:
+    """Calibrate as `calibrate` does, with schedules that are read already and the lengths of their steps."""
     if objective not in ("makespan", "span"):
         raise InputError(f"objective: {shown(objective)} is not known; allowed are makespan, span")
-    names = {name: read_named(name) for name in measured}
+    names = [name for name, _ in named]
     _refuse_twice(names)
-    times_of = GivenModel.of_several(pipeline, names.values(), cut=cut).times_of if len(names) > 1 else None
-    steps = [
-        MeasuredStep(name, _length(given, measured[given]), pipeline, objective, times_of, cut)
-        for given, name in names.items()
-    ]
+    times_of = GivenModel.of_several(pipeline, names, cut=cut).times_of if len(names) > 1 else None
+    steps = [MeasuredStep(name, length, pipeline, objective, times_of, cut) for name, length in named]
     found, notes = fit_steps(steps)
     return Calibration(
         pipeline=found.put_into(pipeline),
@@ -201,16 +206,17 @@ def calibrate(
     )
 
 
-def _refuse_twice(names: Mapping[Any, Named]) -> None:
+def _refuse_twice(names: Sequence[Named]) -> None:
     """Refuse two measurements of one schedule, under whatever names."""
-    found: dict[tuple[Any, ...], Any] = {}
-    for given, name in names.items():
-        strategy, options = (name.name, {}) if not isinstance(name, str) else parse_strategy(name)
-        key = strategy if isinstance(strategy, str) else strategy.name, *sorted(options.items())
+    found: dict[tuple[Any, ...], str] = {}
+    for name in names:
+        if isinstance(name, str):
+            strategy, options = parse_strategy(name)
+            key, given = (strategy.name, *sorted(options.items())), name
+        else:
+            key, given = (name.name,), name.name
         if key in found:
-            raise InputError(
-                f"measured: {shown(given)} and {shown(found[key])} are one schedule; give the median of its steps"
-            )
+            raise InputError(f"measured: {found[key]} and {given} are one schedule; give the median of its steps")
         found[key] = given
 
 
