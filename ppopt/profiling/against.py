@@ -66,6 +66,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     if unit not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {unit!r}")
     _check_same_order(predicted, actions)
+    after = predicted.pipeline.after
     predicted = _to_last_operation(predicted)
     problem = _with_finer_ticks(predicted.problem)
     overhead = {kind: each * MILLISECONDS[unit] for kind, each in _configured(predicted.pipeline).items()}
@@ -89,6 +90,7 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
     more = {key: each / MILLISECONDS[unit] for key, each in gaps.taken.items()}
     differences = [
         *_of_the_step(predicted, measured),
+        *_left_out(float(after), predicted.pipeline.unit),
         *_by_overhead(predicted, measured, more),
         *(f"{text[0].upper()}{text[1:]}." for text in gaps.notes if not gaps.taken),
         *_by_stage_and_kind(predicted, actions, overhead, unit),
@@ -214,6 +216,15 @@ def _of_the_step(predicted: Schedule, measured: Schedule) -> Iterator[str]:
     )
     if not 0.01 < longer + 1 < 100:
         yield "The times differ by an order of magnitude: are the costs in the unit that --unit says?"
+
+
+def _left_out(after: float, unit: str | None) -> Iterator[str]:
+    if after:
+        yield (
+            f"step.after, {with_unit(_shown(after), unit)}, is left out of the prediction, since a trace ends with the "
+            "last operation. If it comes from `ppopt profile`, it is the time by which first and last operations are "
+            "slower than others, and explains that much of the difference."
+        )
 
 
 def _shown(value: float) -> str:

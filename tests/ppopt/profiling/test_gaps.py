@@ -10,6 +10,7 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Schedule
+from ppopt.noise.spread_file import read_spreads
 from ppopt.profiling.gaps import measure_gaps
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.profile_result import Profile
@@ -137,11 +138,17 @@ def test_the_gaps_of_a_real_run_are_overhead() -> None:
     assert ppopt.evaluate(without, "1f1b").makespan < 0.985 * profile.step_time
 
 
-def test_a_replay_of_a_real_run_takes_as_long_as_its_steps() -> None:
+def test_a_replay_of_a_real_run_takes_as_long_as_its_steps(tmp_path: Path) -> None:
     profile = ppopt.profile(PP8)
     steps = {step: [action for action in profile.measurement.actions if action.step == step] for step in profile.steps}
     usual = median(max(a.end for a in ran) - min(a.start for a in ran) for ran in steps.values())
-    assert ppopt.evaluate(profile.pipeline, "1f1b").makespan == pytest.approx(usual, rel=0.01)
+    replay = ppopt.evaluate(profile.pipeline, "1f1b")
+    assert replay.makespan == pytest.approx(usual, rel=0.002)
+    spread = tmp_path / "spread.csv"
+    spread.write_text(profile.spread_csv())
+    (drawn,) = ppopt.under_noise([replay], ppopt.Noise(spreads=read_spreads(spread), samples=200))
+    assert drawn.noise is not None
+    assert drawn.noise.mean == pytest.approx(usual, rel=0.006)
 
 
 def test_operations_that_are_slow_in_every_step_are_a_cost_of_the_step(tmp_path: Path) -> None:
