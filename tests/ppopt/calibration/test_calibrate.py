@@ -181,6 +181,7 @@ WHOLE_STAGES = {"devices": 8, "microbatches": 32, "unit": "ms", "times": {"forwa
             {"1f1b": 2100},
             "1f1b: even without overhead a step takes 2488.2 ms, 18.49% more than the measured 2100 ms: are the costs",
         ),
+        ({"stages": 8, "step": {"after": 99}}, {"1f1b": 2500}, "a step takes 2587.2 ms, 3.49% more than the measured"),
         ({"stages": 8}, {}, "measured: must be a mapping from schedules to times; found {}"),
         ({"stages": 8}, {"1f1bb": 1}, "did you mean 1f1b?"),
         ({"stages": 8}, {"1f1b": "3"}, "measured: '1f1b': must be a number; found '3'"),
