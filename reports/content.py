@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reports.frontier_points import ShownFrontier
 from reports.idle import Waiting
 from reports.ladder import Ladder
+from reports.margins import Margins
 from reports.noise import NoiseFigures
 from reports.table import Row
 from reports.what_if import WhatIf
@@ -152,6 +153,8 @@ class Section:
         The memory frontier, if it was explored.
     noise : str
         A description of the noise; empty if there was none.
+    margins : Margins
+        How far the verdict holds.
     what_if : WhatIf or None
         The data to replay the schedules on other costs.
     """
@@ -169,6 +172,7 @@ class Section:
     search: str = ""
     frontier: ShownFrontier | None = None
     noise: str = ""
+    margins: Margins = field(default_factory=Margins)
     what_if: WhatIf | None = None
 
     @property

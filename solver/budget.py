@@ -75,6 +75,7 @@ PUBLISHED_BEFORE_SEARCHES = Phase("published schedules before long searches", sh
 COMMUNICATORS = Phase("communicators", share=0.05)
 BOUNDS = Phase("bounds of all schedules", share=0.25)
 DRAWS = Phase("drawing times", caution=1.3)
+MARGINS = Phase("margins", share=0.05, most=5.0, caution=1.3)
 DRAWS_AND_FILES = Phase("drawing times and writing files", share=0.5)
 FILES = Phase("files", share=0.8, caution=1.2)
 EXPLANATION = Phase("explanation", share=0.25, caution=1.2)

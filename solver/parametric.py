@@ -142,6 +142,8 @@ class FixedOrder:
         How long each node lasts.
     moved : list of int
         The precedence of each result that a link moves.
+    implied : list of int
+        The precedences that the order of a device keeps by itself; no lag of theirs may grow.
     lag : list of int
         For each precedence what lies between its two nodes; at last nothing.
     steps : list of (int, list of (int, int))
@@ -162,6 +164,7 @@ class FixedOrder:
         self.actions = len(written.duration)
         self.time = list(written.duration)
         self.moved: list[int] = []
+        self.implied: list[int] = []
         self.lag = [*numbered.precedences.lag.tolist(), 0]
         self._inputs: list[list[tuple[int, int]]] = [[] for _ in self.time]
         self._wait(numbered, written)
@@ -201,6 +204,9 @@ class FixedOrder:
                 last_on_link[link] = source
                 self.moved.append(number)
                 self.lag[number] -= moving[number]
+            elif link[0] == link[1] and source < waiting and not self.lag[number]:
+                self.implied.append(number)  # the order alone makes an action wait for an earlier one of its device
+                continue
             self._inputs[waiting].append((source, number))
 
     def _move(self, source: int, before: int | None, moving: int) -> int:
@@ -238,6 +244,7 @@ class ParametricMakespan(Curve):
         moves = [growth.moves[number] if growth.moves else 0 for number in order.moved]
         for number, more in zip(order.moved, moves, strict=True):
             lags[number] -= more
+        assert not any(lags[number] for number in order.implied), "a lag within a device's order grows from 0"
         self._growth, self._lag_growth = [*growth.actions, *moves], lags
         self._base = 1 + 2 * self._most_growth
 

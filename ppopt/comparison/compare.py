@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from typing import Any
 
 from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.margins import MarginsSoFar, margins_of
+from ppopt.comparison.margins import seconds_needed as seconds_for_margins
 from ppopt.comparison.selection import (
     DEFAULT_BASELINE,
     Baseline,
@@ -37,6 +40,7 @@ from solver.budget import (
     COMMUNICATORS,
     DRAWS,
     DRAWS_AND_FILES,
+    MARGINS,
     PUBLISHED,
     PUBLISHED_BEFORE_FILES,
     PUBLISHED_BEFORE_SEARCHES,
@@ -175,10 +179,11 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        deadline = limit.ends - gathered.for_files if placements else None
+        deadline = limit.ends - gathered.for_files - gathered.for_margins if placements else None
         with limit.running(DRAWS):
             noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
+    margins = gathered.find_margins(ranked, limited=bool(placements))
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),
@@ -188,8 +193,14 @@ def compare(
         interrupted=gathered.interrupted,
         seconds=perf_counter() - started,
         communicators=gathered.trials.found,
+        reach=margins.margins,
     )
-    notes = (*ranked.notes, *gathered.trials.notes(ranked.schedules), *_of_other_stages(ranked.schedules))
+    notes = (
+        *ranked.notes,
+        *margins.notes,
+        *gathered.trials.notes(ranked.schedules),
+        *_of_other_stages(ranked.schedules),
+    )
     return replace(ranked, notes=notes)
 
 
@@ -246,6 +257,7 @@ class _ComparisonSoFar:
     labels: dict[Hashable, str] = field(default_factory=dict)
     trials: CommunicatorTrials = field(default_factory=CommunicatorTrials)
     for_files: float = 0.0
+    for_margins: float = 0.0
     paces: list[float] = field(default_factory=list)
 
     def try_communicators(self, seconds: float) -> None:
@@ -320,6 +332,9 @@ class _ComparisonSoFar:
         if noise is not None:
             self.on_phase("foreseeing how long drawing takes")
             seconds += DRAWS.foreseen(seconds_needed(self.schedules, noise, coming))
+        self.on_phase("foreseeing how long margins take")
+        self.for_margins = MARGINS.foreseen(seconds_for_margins(self.schedules, coming), self.limit.left)
+        seconds += self.for_margins
         if self.limit.afterwards.foresee is not None:
             self.on_phase("foreseeing how long files take")
             self.for_files = self.limit.afterwards.foresee(self.schedules, coming)
@@ -399,6 +414,18 @@ class _ComparisonSoFar:
             self.interrupted = any(schedule.interrupted for schedule in found)
         if self.interrupted:
             self.limit.hurry()
+
+    def find_margins(self, ranked: Comparison, *, limited: bool) -> MarginsSoFar:
+        """Find how far the verdict holds, within the time that was put aside for it."""
+        self.on_phase("finding how far the verdict holds")
+        most = MARGINS.within(math.inf)
+        seconds = min(most, max(0.0, self.limit.ends - self.for_files - perf_counter())) if limited else most
+        with self.limit.running(MARGINS, seconds):
+            found = margins_of(ranked.contenders, perf_counter() + seconds)
+        if found.interrupted:
+            self.interrupted = True
+            self.limit.hurry()
+        return found
 
     def compared_with(self, baseline: Baseline, ranked: Sequence[Schedule]) -> dict[str, Any]:
         """Find the baseline among the schedules; return a note instead if a requested one was left out."""

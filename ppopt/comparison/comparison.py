@@ -13,6 +13,7 @@ from ppopt.schedules.flat_figures import flat
 from ppopt.schedules.schedule import Schedule
 from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
+from reports.margins import Margin, Margins
 from solver.counted import counted
 from strategies.model.pipeline import Pipeline
 
@@ -61,6 +62,8 @@ class Comparison:
         PyTorch's placement of its communication.
     noise : Noise or None
         The noise with which the schedules were also replayed.
+    reach : Margins
+        How far the verdict holds: `margins`, and what lies between them.
     """
 
     pipeline: Pipeline
@@ -77,11 +80,22 @@ class Comparison:
     notes: tuple[str, ...] = ()
     communicators: Mapping[str, CommunicatorFigures] = field(default_factory=dict)
     noise: Noise | None = None
+    reach: Margins = field(default_factory=Margins)
+
+    @property
+    def contenders(self) -> list[Schedule]:
+        """The schedules that can win, best first: those that fit the memory."""
+        return [schedule for schedule in self.schedules if schedule.fits]
 
     @property
     def winner(self) -> Schedule | None:
         """The shortest schedule that fits the memory, if any does."""
-        return next((schedule for schedule in self.schedules if schedule.fits), None)
+        return next(iter(self.contenders), None)
+
+    @property
+    def margins(self) -> tuple[Margin, ...]:
+        """The costs at which another schedule takes the lead, cost by cost, from the present costs up."""
+        return self.reach.margins
 
     @property
     def fastest(self) -> Schedule | None:
@@ -134,6 +148,7 @@ class Comparison:
             "infeasible": list(self.infeasible),
             "bound": self.bound,
             "baseline": None if self.baseline is None else self.baseline.strategy,
+            "margins": [margin.to_dict() for margin in self.margins],
             "bounds_cut_short": self.bounds_cut_short,
             "search": search,
             **({} if self.noise is None else {"noise": self.noise.to_dict()}),
@@ -154,6 +169,7 @@ class Comparison:
             schedules=tuple(one[id(schedule)] for schedule, _ in pairs),
             ladders=tuple(ladder for _, ladder in pairs),
             baseline=self.baseline if baseline is None else baseline,
+            reach=self.reach.renamed({first: name for name, first in named.items()}),
             communicators={
                 name: self.communicators[first] for name, first in named.items() if first in self.communicators
             },
@@ -166,11 +182,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which schedule wins, how it compares with the baseline, and how far it is from the bound."""
+        """Which schedule wins, how it compares with the baseline and the bound, and how far that holds."""
         from reports.verdict import verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        return verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        first = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        return f"{first} {self.shown.reach.sentences(self.pipeline.unit or '')}".rstrip()
 
     def section(self, title: str = "", *, replayable: bool = False, drawn: int | None = None) -> Section:
         """Make the section of a report.
@@ -202,6 +219,7 @@ class Comparison:
             baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
+            margins=shown.reach,
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )
 

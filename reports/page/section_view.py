@@ -17,6 +17,7 @@ from reports.charts.effects import effects_chart
 from reports.charts.frontier import frontier_chart
 from reports.charts.intervals import noise_chart
 from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
+from reports.charts.margins import margins_chart
 from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
 from reports.charts.timeline_layout import columns, cut_out, memory_scale
@@ -98,7 +99,7 @@ class SectionView:
     @property
     def verdict(self) -> str:
         """The verdict."""
-        return self.section.headline or sentences.verdict(self.section)
+        return self.section.headline or sentences.whole_verdict(self.section)
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
@@ -204,6 +205,8 @@ class SectionView:
             return bool(schedules) and (self.section.frontier is not None) == (name == "frontier")
         if name == "noise":
             return any(each.noise for each in schedules)
+        if name == "margins":
+            return bool(self.section.margins.curves)
         if name == "effects":
             return bool(self.section.what_if and any(self.section.what_if.schedules))
         return any(each.ladder for each in schedules) if name == "ladder" else bool(schedules)
@@ -226,6 +229,7 @@ _PANELS = {
     "bubbles": _Make("Bubbles", bubble_chart, sentences.bubbles, tables.bubbles),
     "memory": _Make("Makespan against memory", memory_chart, sentences.trade, tables.memory),
     "noise": _Make("When times vary", noise_chart, sentences.noise, tables.noise),
+    "margins": _Make("How far the verdict holds", margins_chart, sentences.margins, tables.margins),
     "effects": _Make("The effect of 1 % of each cost", effects_chart, sentences.effects, tables.effects),
     "ladder": _Make("From the ideal to the makespan", ladder_chart, sentences.ladder, tables.ladder),
     "idle": _Make("What devices wait for", idle_chart, sentences.idle, tables.idle),

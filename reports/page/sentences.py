@@ -12,7 +12,7 @@ from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.verdict import excess
 from reports.verdict import verdict as say_verdict
 from reports.what_if import strongest
-from solver.counted import counted
+from solver.counted import counted, listed
 
 
 def winner(section: Section) -> Presented | None:
@@ -34,6 +34,20 @@ def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
     return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+
+
+def whole_verdict(section: Section) -> str:
+    """Say which schedule wins, and how far that holds."""
+    return f"{verdict(section)} {section.margins.sentences(section.unit)}".rstrip()
+
+
+def margins(section: Section) -> str:
+    """Say what the chart of margins shows."""
+    names = [curve.name for curve in section.margins.curves]
+    return (
+        f"Each operation costs its overhead beside its work, and orders with more operations pay more of it. As it "
+        f"grows, {listed(names)} lead in turn; orders stay as they are."
+    )
 
 
 def frontier(section: Section) -> str:

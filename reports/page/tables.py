@@ -76,6 +76,12 @@ def noise(section: Section) -> Table:
     return Table(["schedule", *times, "is the best"], rows)
 
 
+def margins(section: Section) -> Table:
+    """Put each change of the lead into a table."""
+    rows = [[each.where(section.unit), each.leader, each.overtaken_by] for each in section.margins.margins]
+    return Table(["the lead changes where", "from", "to"], rows)
+
+
 def effects(section: Section) -> Table:
     """Put the effects of each cost on each schedule into a table, the strongest first."""
     rows: list[list[str]] = []
