@@ -74,7 +74,9 @@ def _what_holds(schedule: Schedule) -> str:
     argument = ARGUMENTS[bound.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
     text = f"The bound comes from {argument.format(device=bound.device)}"
-    return f"{text} ({details})." if details else f"{text}."
+    after = schedule.pipeline.after if schedule.objective == "makespan" else 0
+    text += f" ({details})." if details else "."
+    return f"{text} It includes {_time(schedule, float(after))} after the last operation." if after else text
 
 
 def _detail(schedule: Schedule, value: Any) -> str:

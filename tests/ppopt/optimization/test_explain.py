@@ -46,6 +46,20 @@ def test_the_bounds_of_an_explanation_are_those_of_the_search(allowed: Allowed) 
     assert all(quick_bound(made, other) != bound for other in ALLOWED if other != allowed)
 
 
+def test_the_parts_of_a_bound_add_up_with_the_end_of_the_step() -> None:
+    times = {"forward": [1, 2, 2, 3], "backward_input": 2, "backward_weight": 3}
+    ending = Pipeline.from_mapping(COSTS.to_mapping() | {"times": times, "memory": {}, "step": {"after": 70}})
+    made = ppopt.optimize(ending, placement="linear", time_limit=1)
+    parts = re.search(
+        r"\(load ([\d.]+), front ([\d.]+), back ([\d.]+)\)\. It includes 70 after the last", ppopt.explain(made)
+    )
+    assert parts is not None
+    assert sum(map(float, parts.groups())) + 70 == made.bound
+    assert "after the last" not in ppopt.explain(
+        ppopt.optimize(ending, placement="linear", objective="span", time_limit=1)
+    )
+
+
 def arguments_in_code() -> set[str]:
     """Read the names of arguments where bounds are made: in ``Bound(value, name)`` and ``found.keep(name)``."""
     named: list[ast.expr] = []
