@@ -12,6 +12,7 @@ from reports.numbers import number, percent, signed_percent, with_unit
 from solver.counted import counted
 from strategies.model.cuts import ByKind, counts_by_kind
 from strategies.model.pipeline import Pipeline
+from strategies.problem.search_problem import left_out
 
 CLOSE_TO_LIMIT = 0.97
 """A device above this share of its limit is called full."""
@@ -84,7 +85,9 @@ def _time(plan: Plan, value: float) -> str:
 
 
 def _what_is_proven(plan: Plan) -> str:
-    what = "no cut and no order on this placement is" if plan.is_free else "no cut is"
+    schedule = plan.schedule
+    without = left_out(plan.pipeline, schedule.layout, schedule.allowed) if plan.is_free else ""
+    what = f"no cut and no order on this placement{without} is" if plan.is_free else "no cut is"
     if plan.status == "optimal":
         return f"{_time(plan, plan.makespan)} is proven: {what} shorter."
     if not plan.bound:
