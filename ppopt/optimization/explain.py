@@ -51,8 +51,8 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     without = left_out(schedule.pipeline, schedule.layout, schedule.allowed)
     if schedule.status == "optimal":
         yield (
-            f"No schedule on this placement{without} has a {what} below {_time(schedule, value)}: the one found meets the "
-            "lower bound."
+            f"No schedule on this placement{without} has a {what} below {_time(schedule, value)}: the one found meets "
+            "the lower bound."
         )
     else:
         yield (
