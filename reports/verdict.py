@@ -8,7 +8,14 @@ from reports.numbers import grouped, percent, signed_percent
 from reports.table import Row, compared_rows
 
 
-def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, is_infeasible: bool = False) -> str:
+def verdict(
+    rows: Sequence[Row],
+    bound: float | None,
+    baseline: Row | None,
+    *,
+    is_infeasible: bool = False,
+    framework: str = "",
+) -> str:
     """Say which schedule wins, by how much, and what prevents a faster one.
 
     Parameters
@@ -21,12 +28,15 @@ def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, i
         The schedule that the others are compared with.
     is_infeasible : bool
         Whether nothing was found because nothing fits the memory.
+    framework : str
+        The title of the framework that runs all of them, if only such schedules were looked for.
     """
     if not rows:
         return "No schedule fits the memory limit." if is_infeasible else "No schedule fits this pipeline."
     fair = compared_rows(rows)
     others = [row for row in rows if row.lacks_second_copy and row not in fair]
-    whose = " of those with one copy of the weights" if others else ""
+    runner = f" that {framework} runs" if framework else ""
+    whose = f" of those{runner} with one copy of the weights" if others else runner
     first = min(fair, key=lambda row: row.figures.makespan)
     best = next((row for row in fair if not row.over), None)
     leads = f"{first.name} is the fastest{whose or ' of all'}, but {excess(first)}" if first.over else ""

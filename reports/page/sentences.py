@@ -12,7 +12,8 @@ from reports.verdict import verdict as say_verdict
 def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
-    return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+    nothing_fits, framework = bool(section.infeasible), section.framework
+    return say_verdict(rows, section.bound, section.baseline, is_infeasible=nothing_fits, framework=framework)
 
 
 def frameworks(section: Section) -> str:
