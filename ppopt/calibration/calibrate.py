@@ -8,7 +8,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import Any, NamedTuple
 
-from ppopt.calibration.least_squares import CLOSE, Fit, Point, least_squares
+from ppopt.calibration.least_squares import Fit, Point, least_squares
 from ppopt.calibration.measured_steps import FoundCosts, MeasuredStep, leaves_transfers_open
 from ppopt.evaluation.evaluate import check_pipeline
 from ppopt.schedules.order_files import read_named
@@ -28,6 +28,9 @@ measurements always, so what is left must be more than the noise of a measuremen
 
 LEAST_WORTH_EXPLAINING = 1e-4
 """The same for three or more measurements, where the test below decides: the digits of a written time."""
+
+EXACT = 1e-5
+"""A mean relative error below this is none."""
 
 STUDENT = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Student's t at 95 %, two-sided, for 1, 2, … degrees of freedom; larger numbers of them take the last."""
@@ -183,15 +186,20 @@ def calibrate(
     check_pipeline(pipeline)
     if not isinstance(measured, Mapping) or not measured:
         raise InputError(f"measured: must be a mapping from schedules to times; found {shown(measured)}")
+    named = [(read_named(name), _length(name, length)) for name, length in measured.items()]
+    return calibrate_named(pipeline, named, objective, cut)
+
+
+def calibrate_named(
+    pipeline: Pipeline, named: Sequence[tuple[Named, Fraction]], objective: Objective, cut: CutChoice
+) -> Calibration:
+    """Calibrate as `calibrate` does, with schedules that are read already and the lengths of their steps."""
     if objective not in ("makespan", "span"):
         raise InputError(f"objective: {shown(objective)} is not known; allowed are makespan, span")
-    names = {name: read_named(name) for name in measured}
+    names = [name for name, _ in named]
     _refuse_twice(names)
-    times_of = GivenModel.of_several(pipeline, names.values(), cut=cut).times_of if len(names) > 1 else None
-    steps = [
-        MeasuredStep(name, _length(given, measured[given]), pipeline, objective, times_of, cut)
-        for given, name in names.items()
-    ]
+    times_of = GivenModel.of_several(pipeline, names, cut=cut).times_of if len(names) > 1 else None
+    steps = [MeasuredStep(name, length, pipeline, objective, times_of, cut) for name, length in named]
     found, notes = fit_steps(steps)
     return Calibration(
         pipeline=found.put_into(pipeline),
@@ -201,16 +209,17 @@ def calibrate(
     )
 
 
-def _refuse_twice(names: Mapping[Any, Named]) -> None:
+def _refuse_twice(names: Sequence[Named]) -> None:
     """Refuse two measurements of one schedule, under whatever names."""
-    found: dict[tuple[Any, ...], Any] = {}
-    for given, name in names.items():
-        strategy, options = (name.name, {}) if not isinstance(name, str) else parse_strategy(name)
-        key = strategy if isinstance(strategy, str) else strategy.name, *sorted(options.items())
+    found: dict[tuple[Any, ...], str] = {}
+    for name in names:
+        if isinstance(name, str):
+            strategy, options = parse_strategy(name)
+            key, given = (strategy.name, *sorted(options.items())), name
+        else:
+            key, given = (name.name,), name.name
         if key in found:
-            raise InputError(
-                f"measured: {shown(given)} and {shown(found[key])} are one schedule; give the median of its steps"
-            )
+            raise InputError(f"measured: {found[key]} and {given} are one schedule; give the median of its steps")
         found[key] = given
 
 
@@ -234,7 +243,9 @@ class _Candidate(NamedTuple):
 
     def costs(self, given: FoundCosts) -> FoundCosts:
         """Return the costs found, with what was given for all others."""
-        return given._replace(**dict(zip(("overhead", self.second), self.fit.at, strict=False)))
+        overhead, *more = self.fit.at
+        costs = given._replace(overhead=overhead)
+        return costs._replace(**{self.second: more[0]}) if self.second else costs
 
 
 def fit_steps(steps: Sequence[MeasuredStep]) -> tuple[FoundCosts, list[str]]:
@@ -330,8 +341,8 @@ def explains(first: Fit, other: Fit) -> bool:
         return False
     freedom = len(first.errors) - 2
     if not freedom:
-        return other.mean_error < CLOSE**0.5
-    critical = STUDENT[min(freedom, len(STUDENT)) - 1] ** 2
+        return other.mean_error < EXACT
+    critical: float = STUDENT[min(freedom, len(STUDENT)) - 1] ** 2
     return (first.squares - other.squares) * freedom > critical * other.squares
 
 
@@ -342,7 +353,7 @@ def _notes(
     if chosen.second and len(steps) == 2:
         yield "two numbers fit two measurements always: a third would show whether they hold"
     for other in explaining[1:]:
-        if other.fit.mean_error < 2 * chosen.fit.mean_error + CLOSE**0.5:
+        if other.fit.mean_error < 2 * chosen.fit.mean_error + EXACT:
             key = "communication.transfer" if other.second == "transfer" else "step.after"
             values = [with_unit(number(float(value), MEASURED), unit) for value in other.fit.at]
             yield f"{key} of {values[1]} and an overhead of {values[0]} explain the steps as well"

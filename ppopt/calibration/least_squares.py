@@ -44,7 +44,7 @@ class Fit(NamedTuple):
     @property
     def squares(self) -> float:
         """The sum of the squared errors."""
-        return sum(error * error for error in self.errors)
+        return float(sum(error * error for error in self.errors))
 
     @property
     def mean_error(self) -> float:

@@ -130,9 +130,9 @@ class MeasuredStep:
         )
 
     def too_short(self, least: Schedule) -> str:
-        """Say by how much the replay without overhead is longer than the step."""
+        """Say by how much the replay without overhead, and what follows its last operation, is longer than the step."""
         unit = self.pipeline.unit
-        shortest, took = self.length_of(least), with_unit(number(float(self.length)), unit)
+        shortest, took = self.length_of(least) + self.pipeline.after, with_unit(number(float(self.length)), unit)
         return (
             f"{self.label}: even without overhead a step takes {with_unit(number(float(shortest)), unit)}, "
             f"{percent(float(shortest / self.length - 1))} more than the measured {took}"

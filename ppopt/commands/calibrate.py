@@ -16,6 +16,8 @@ from ppopt.commands.pipeline_options import (
 from solver.errors import InputError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from ppopt.calibration.calibrate import Calibration
     from solver.states import Objective
     from strategies.given_model.stages import CutChoice
@@ -67,11 +69,11 @@ def calibrate(
     pipeline, names = read_with_strategies(list(texts), **{name: options[name] for name in OPTION_NAMES})
     pipeline = with_layout(pipeline, layout)
 
-    from ppopt.calibration.calibrate import calibrate as find
+    from ppopt.calibration.calibrate import calibrate_named
     from ppopt.calibration.written import configuration_text
 
     lengths = [_length(name, text, pipeline) for name, text in texts.items()]
-    found = find(pipeline, dict(zip(names, lengths, strict=True)), objective=objective, cut=cut)
+    found = calibrate_named(pipeline, list(zip(names, lengths, strict=True)), objective, cut)
     if output is not None:
         config = options["config"] if layout is None and not _overridden(options) else None
         text = configuration_text(config, found.pipeline, found.found, as_json=output.lower().endswith(".json"))
@@ -98,7 +100,7 @@ def _split(measured: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _length(name: str, text: str, pipeline: Pipeline) -> Any:
+def _length(name: str, text: str, pipeline: Pipeline) -> Fraction:
     """Read a time in the unit of the pipeline, or with a unit of its own."""
     from fractions import Fraction
 

@@ -131,7 +131,8 @@ def _optimize(model: Model, draw: random.Random, tell: Tell) -> Faults:
         yield from _infeasible_faults(model, _placements(options["placement"]))
         raise
     yield from faults_of(model.mapping, found)
-    if found.bound is not None and 0 < found.makespan - found.bound < 1e-9 * found.makespan:
+    ended_itself = found.seconds < 0.8 * SECONDS  # with more time, finer steps may close what coarse ones left open
+    if ended_itself and found.bound is not None and 0 < found.makespan - found.bound < 1e-9 * found.makespan:
         yield f"{found.strategy}: {found.makespan!r} is not proven, only rounding is between it and {found.bound!r}"
     if not found.fits:
         yield f"{found.strategy}: takes {found.peak_memory}, more than its limit"
@@ -165,6 +166,8 @@ def _compare(model: Model, draw: random.Random, tell: Tell) -> Faults:
     for schedule in fitting:
         if found.bound is not None and found.bound > schedule.makespan:
             yield f"the lower bound {found.bound!r} is above {schedule.strategy}, {schedule.makespan!r}, which fits"
+    fair = [each for each in fitting if each.placement != "bidirectional" or "static" in str(model.mapping)]
+    fitting = fair or fitting  # two copies of the weights win nothing while their memory is unknown
     if fitting and found.winner is not min(fitting, key=lambda each: (each.makespan, *each.memory_taken)):
         best = min(fitting, key=lambda each: (each.makespan, *each.memory_taken))
         if (best.makespan, best.memory_taken) != (found.winner.makespan, found.winner.memory_taken):

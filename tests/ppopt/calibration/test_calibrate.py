@@ -181,10 +181,15 @@ WHOLE_STAGES = {"devices": 8, "microbatches": 32, "unit": "ms", "times": {"forwa
             {"1f1b": 2100},
             "1f1b: even without overhead a step takes 2488.2 ms, 18.49% more than the measured 2100 ms: are the costs",
         ),
+        ({"stages": 8, "step": {"after": 99}}, {"1f1b": 2500}, "a step takes 2587.2 ms, 3.49% more than the measured"),
         ({"stages": 8}, {}, "measured: must be a mapping from schedules to times; found {}"),
         ({"stages": 8}, {"1f1bb": 1}, "did you mean 1f1b?"),
         ({"stages": 8}, {"1f1b": "3"}, "measured: '1f1b': must be a number; found '3'"),
-        ({"stages": 8}, {"1f1b": 3000, "1F1B": 3000}, "measured: '1F1B' and '1f1b' are one schedule"),
+        (
+            {"stages": 8},
+            {"1f1b": 3000, "1F1B": 3000},
+            "measured: 1f1b and 1F1B are one schedule; give the median of its steps",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(change: dict[str, Any], steps: dict[str, Any], said: str) -> None:

@@ -278,9 +278,9 @@ def test_json_is_as_documented() -> None:
     assert result.returncode == 0, result.stderr
     written = json.loads(result.stdout)
     assert list(written) == ["points", "published"]
-    keys = ["limit", "placement", "makespan", "bound", "gap", "status"]
+    keys = ["limit", "placement", "makespan", "bound", "gap", "status", "runs_in"]
     assert all(list(point) == keys for point in written["points"])
-    assert all(list(each) == ["strategy", "memory", "makespan"] for each in written["published"])
+    assert all(list(each) == ["strategy", "memory", "makespan", "runs_in"] for each in written["published"])
     limits = [point["limit"] for point in written["points"]]
     assert limits == sorted(limits)
 
@@ -295,7 +295,7 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
     assert "over best" in result.stdout
     table = CliRunner().invoke(cli, ["frontier", "--time-limit", "0", "--limits", "4,2", "--format", "csv"])
     rows = table.stdout.splitlines()
-    assert rows[0] == "limit,placement,makespan,bound,gap,status"
+    assert rows[0] == "limit,placement,makespan,bound,gap,status,runs_in"
     assert [row.split(",")[0] for row in rows[1:]] == ["2.0", "4.0"]
 
 

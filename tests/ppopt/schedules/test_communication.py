@@ -401,8 +401,8 @@ def test_a_search_with_links_takes_the_best_with_links(placement: str) -> None:
 def test_the_pages_numbers_say_what_communication_costs() -> None:
     costs = pipeline(communication={"transfer": 0.05}, p2p="rendezvous", lowering="pytorch", communicators="rank")
     section = comparison_of(costs, [ppopt.evaluate(costs, "interleaved")]).section("c.yaml")
-    assert number_titles(section)[-1] == "communication"
-    assert numbers(section)[0][-1].text == "+24.5%"
+    place = number_titles(section).index("communication")
+    assert numbers(section)[0][place].text == "+24.5%"
     plain = pipeline(communication={"transfer": 0.05})
     assert "communication" not in number_titles(comparison_of(plain, [ppopt.evaluate(plain, "interleaved")]).section())
 

@@ -45,7 +45,7 @@ def test_the_loops_of_partitioning_are_kept_in_the_same_folder(
     assert len(nothing_compiled) == 1
     names = jit.jitted(loops, may_compile=True)
     assert names is not None
-    assert tmp_path in Path(names["anneal"].stats.cache_path).parents
+    assert tmp_path in Path(names["ends_of"].stats.cache_path).parents
 
 
 def test_whatever_is_compiled_is_watched_for_changes() -> None:
