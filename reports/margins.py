@@ -146,11 +146,15 @@ class Margins:
     def _sentences(self, unit: str) -> Iterator[str]:
         if self.level:
             yield f"{self._level_names()} are level, within {LEVEL:.0%}."
+        present: dict[tuple[str, str], list[str]] = {}
+        for each in self.margins:
+            if each.is_present:
+                present.setdefault((each.overtaken_by, each.leader), []).append(each.cost)
+        for (rival, leader), costs in present.items():
+            yield f"{rival} is as long as {leader}, and leads with any more {' or '.join(costs)}."
         only_level, told = [], ""
         for cost in dict.fromkeys(each.cost for each in self.margins):
             first, *_ = own = [each for each in self.margins if each.cost == cost]
-            if first.is_present:
-                yield f"{first.overtaken_by} is as long as {first.leader}, and leads with any more {cost}."
             beyond = next((each for each in own if self._ends_the_lead(each)), None)
             if beyond is None:
                 only_level.append(cost)

@@ -202,8 +202,14 @@ class Comparison:
         from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        baseline, nothing_fits = self.shown.baseline_row, bool(self.infeasible)
-        first = verdict(rows, self.bound, baseline, is_infeasible=nothing_fits, framework=self._runner)
+        first = verdict(
+            rows,
+            self.bound,
+            self.shown.baseline_row,
+            is_infeasible=bool(self.infeasible),
+            framework=self._runner,
+            has_cuts=self.pipeline.layers is not None,
+        )
         reach = self.shown.reach.sentences(self.pipeline.unit or "")
         return " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
 

@@ -247,7 +247,8 @@ def test_a_lead_among_level_schedules_is_no_end_of_the_verdict() -> None:
             Margin("overhead", 9.5, "z", "far", 0.21),
             Margin("latency", 2.5, "x", "far", 0.055),
             Margin("transfer", 0.5, "x", "y", 0.01),
-            Margin("noise", 0.0317, "x", "z", 0.0317),
+            Margin("noise", 0.0, "x", "y", 0.0, is_present=True),
+            Margin("noise", 0.0317, "y", "z", 0.0317),
         ),
         work=45.6,
         most_noise=0.25,
@@ -256,7 +257,7 @@ def test_a_lead_among_level_schedules_is_no_end_of_the_verdict() -> None:
     )
     assert margins.sentences("") == (
         "x, y and z are level, within 1%. "
-        "y is as long as x, and leads with any more overhead. "
+        "y is as long as x, and leads with any more overhead or noise. "
         "One of them leads until an operation's overhead is 9.5 (21.00% of F + B); beyond, far. "
         "x leads until the latency is 2.5 (5.50% of F + B); beyond, far. "
         "No transfer up to F + B (45.6) and no noise up to 25% gives the lead to one that is not level."
