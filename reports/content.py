@@ -159,7 +159,7 @@ class Section:
     noise : str
         A description of the noise; empty if there was none.
     framework : str
-        The framework that runs all schedules, if one was asked for.
+        The title of the framework that runs all schedules, if one was asked for.
     margins : Margins
         How far the verdict holds.
     what_if : WhatIf or None

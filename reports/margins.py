@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reports.numbers import grouped, percent, with_unit
+from reports.numbers import grouped, number, percent, with_unit
 from solver.counted import listed
 
 LEVEL = 0.01
@@ -16,6 +16,8 @@ MOST_NAMED = 4
 """Schedules that are named as level; the others are counted."""
 
 _DIGITS = 4
+_ONE = "One of them"
+"""The subject of sentences about those that are level."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class Margin:
     def where(self, unit: str) -> str:
         """Say when the lead changes."""
         if self.cost == "noise":
-            return f"times vary by {percent(self.value)}"
+            return f"times vary by about {_of_few_draws(self.value)}"
         value = f"{with_unit(grouped(self.value, _DIGITS), unit)}{' more' if self.is_added else ''}"
         return f"{_BEGINNINGS[self.cost]} {value} ({percent(self.share)} of F + B)"
+
+
+def _of_few_draws(ratio: float) -> str:
+    """Write a ratio in percent with two digits: the mean of a few draws gives no more."""
+    return f"{number(100 * ratio, 2)}%"
 
 
 _BEGINNINGS = {
@@ -102,6 +109,8 @@ class Margins:
         The schedules that lead at some overhead, in their turn; empty if only one does.
     added : bool
         Whether overheads in the curves come on top of those given.
+    winner : str
+        The schedule that leads now.
     """
 
     margins: tuple[Margin, ...] = ()
@@ -111,6 +120,7 @@ class Margins:
     level: tuple[str, ...] = ()
     curves: tuple[LeadingCurve, ...] = ()
     added: bool = False
+    winner: str = ""
 
     def renamed(self, names: dict[str, str]) -> Margins:
         """Give schedules other names."""
@@ -126,6 +136,7 @@ class Margins:
             ),
             level=tuple(names.get(name, name) for name in self.level),
             curves=tuple(replace(curve, name=names.get(curve.name, curve.name)) for curve in self.curves),
+            winner=names.get(self.winner, self.winner),
         )
 
     def sentences(self, unit: str) -> str:
@@ -133,24 +144,40 @@ class Margins:
         return " ".join(self._sentences(unit))
 
     def _sentences(self, unit: str) -> Iterator[str]:
-        first = {each.cost: each for each in reversed(self.margins)}
-        told = ""
-        for cost in dict.fromkeys(each.cost for each in self.margins):
-            each = first[cost]
-            if each.is_present:
-                yield f"{each.overtaken_by} is as long as {each.leader}, and leads with any more {cost}."
-            else:
-                yield f"{told or each.leader} leads until {each.where(unit)}; beyond, {each.overtaken_by}."
-                told = "It"
-        if self.unchanged:
-            yield f"{self._unchanged(unit)} changes which schedule leads."
         if self.level:
-            more = len(self.level) - MOST_NAMED
-            names = listed(self.level[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-            yield f"Level with it, within {LEVEL:.0%}: {names}."
+            yield f"{self._level_names()} are level, within {LEVEL:.0%}."
+        present: dict[tuple[str, str], list[str]] = {}
+        for each in self.margins:
+            if each.is_present:
+                present.setdefault((each.overtaken_by, each.leader), []).append(each.cost)
+        for (rival, leader), costs in present.items():
+            yield f"{rival} is as long as {leader}, and leads with any more {' or '.join(costs)}."
+        only_level, told = [], ""
+        for cost in dict.fromkeys(each.cost for each in self.margins):
+            first, *_ = own = [each for each in self.margins if each.cost == cost]
+            beyond = next((each for each in own if self._ends_the_lead(each)), None)
+            if beyond is None:
+                only_level.append(cost)
+                continue
+            leader = first.leader if beyond is first else _ONE
+            subject = "It" if told == leader != _ONE else leader
+            yield f"{subject} leads until {beyond.where(unit)}; beyond, {beyond.overtaken_by}."
+            told = leader
+        if only_level and self.level:
+            yield f"{self._up_to(only_level, unit)} gives the lead to one that is not level."
+        if self.unchanged:
+            yield f"{self._up_to(self.unchanged, unit)} changes which schedule leads."
 
-    def _unchanged(self, unit: str) -> str:
-        times = " or ".join(cost for cost in self.unchanged if cost != "noise")
+    def _ends_the_lead(self, margin: Margin) -> bool:
+        """Return whether a schedule takes the lead that is not level with the winner."""
+        return not margin.is_present and margin.overtaken_by not in self.level
+
+    def _level_names(self) -> str:
+        named, more = [self.winner, *self.level[:MOST_NAMED]], len(self.level) - MOST_NAMED
+        return f"{listed(named)} and {more} more" if more > 0 else f"{listed(named[:-1])} and {named[-1]}"
+
+    def _up_to(self, costs: Sequence[str], unit: str) -> str:
+        times = " or ".join(cost for cost in costs if cost != "noise")
         parts = [f"{times} up to F + B ({with_unit(grouped(self.work, _DIGITS), unit)})"] if times else []
-        parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in self.unchanged else []
+        parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in costs else []
         return "No " + " and no ".join(parts)

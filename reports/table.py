@@ -106,6 +106,9 @@ TERMINAL_WIDTH = 80
 """The width of a table for a reader at a terminal."""
 
 _SHORTEST_NAME = 12
+_GAP = 2
+"""Spaces between columns; one, where not even the shortest names would fit."""
+
 _LONGEST_TITLE = 10
 TIMES = ("makespan", "span", "bound")
 """The titles of columns that hold times."""
@@ -311,13 +314,16 @@ def aligned(cells: Sequence[Sequence[str]], width: int | None = TERMINAL_WIDTH) 
         The number of columns; names get the columns that the figures leave. None for as many as needed.
     """
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    gap = _GAP
     if width is not None:
-        figures = sum(each + 2 for each in widths[2:])
-        widths[1] = min(widths[1], max(_SHORTEST_NAME, width - widths[0] - 1 - figures))
-    return [_line(each, widths).rstrip() for each in cells]
+        left = width - widths[0] - 1 - sum(widths[2:])
+        if left - _GAP * len(widths[2:]) < min(widths[1], _SHORTEST_NAME):
+            gap = 1
+        widths[1] = min(widths[1], max(_SHORTEST_NAME, left - gap * len(widths[2:])))
+    return [_line(each, widths, gap).rstrip() for each in cells]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], gap: int) -> str:
     """Align a row; a name that is too long for its column gets a line of its own."""
     mark, name, *numbers = cells
     first = mark.ljust(widths[0]) + " " + name
@@ -325,7 +331,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
         first += "\n" + " " * (widths[0] + 1 + widths[1])
     else:
         first += " " * (widths[1] - _width(name))
-    return "  ".join([first, *(number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True))])
+    return (" " * gap).join([first, *(number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True))])
 
 
 def _width(text: str) -> int:

@@ -8,7 +8,15 @@ from reports.numbers import grouped, percent, signed_percent
 from reports.table import Row, compared_rows
 
 
-def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, is_infeasible: bool = False) -> str:
+def verdict(
+    rows: Sequence[Row],
+    bound: float | None,
+    baseline: Row | None,
+    *,
+    is_infeasible: bool = False,
+    framework: str = "",
+    has_cuts: bool = False,
+) -> str:
     """Say which schedule wins, by how much, and what prevents a faster one.
 
     Parameters
@@ -21,19 +29,24 @@ def verdict(rows: Sequence[Row], bound: float | None, baseline: Row | None, *, i
         The schedule that the others are compared with.
     is_infeasible : bool
         Whether nothing was found because nothing fits the memory.
+    framework : str
+        The title of the framework that runs all of them, if only such schedules were looked for.
+    has_cuts : bool
+        Whether stages are cuts of layers: other cuts may be shorter than the bound.
     """
     if not rows:
         return "No schedule fits the memory limit." if is_infeasible else "No schedule fits this pipeline."
     fair = compared_rows(rows)
     others = [row for row in rows if row.lacks_second_copy and row not in fair]
-    whose = " of those with one copy of the weights" if others else ""
+    runner = f" that {framework} runs" if framework else ""
+    whose = f" of those{runner} with one copy of the weights" if others else runner
     first = min(fair, key=lambda row: row.figures.makespan)
     best = next((row for row in fair if not row.over), None)
     leads = f"{first.name} is the fastest{whose or ' of all'}, but {excess(first)}" if first.over else ""
     if best is None:
         nothing = "with one copy of the weights fits" if others else "fits"
         return f"No schedule {nothing} the memory limit. {leads}.{_about_copies(fair, others, None)}"
-    distances = _against(best, baseline) + _above_bound(best, bound, others)
+    distances = _against(best, baseline) + _above_bound(best, bound, others, has_cuts=has_cuts)
     if leads:
         text = f"{leads}; {best.name} is the fastest that fits"
     elif len(rows) > 1 and any(limit is not None for row in rows for limit in row.limits):
@@ -108,11 +121,16 @@ def compared(row: Row, baseline: Row) -> str:
     return f"{'less than 0.1%' if part == '0.0%' else part} {'shorter' if ratio < 0 else 'longer'} than {baseline.name}"
 
 
-def _above_bound(row: Row, bound: float | None, others: Sequence[Row]) -> str:
-    """Say how far a row is from the bound, which says nothing of others with two copies of the weights."""
+def _above_bound(row: Row, bound: float | None, others: Sequence[Row], *, has_cuts: bool) -> str:
+    """Say how far a row is from the bound, which holds for the placements and cuts that are shown.
+
+    It says nothing of others with two copies of the weights.
+    """
     if bound is None:
         return ""
     makespan, whose = row.figures.makespan, " with one copy of the weights" if others else ""
     if makespan <= bound:
-        return f", and it is proven that none{whose} is shorter"
-    return f", {percent((makespan - bound) / bound)} above the proven bound{' of these' if others else ''}"
+        where = "with these placements and cuts" if has_cuts else "on these placements"
+        return f", and it is proven that none{whose} is shorter {where}"
+    of_what = " for these cuts" if has_cuts else " of these" if others else ""
+    return f", {percent((makespan - bound) / bound)} above the proven bound{of_what}"

@@ -182,9 +182,9 @@ def compare(
         gathered.evaluate(model, names, engine, searches=len(placements))
         if own is not None and not own.loads and _are_all_of(own, names):
             gathered.try_variants(model, own, engine, exclusions)
-    gathered.try_communicators(COMMUNICATORS.within(limit.left) if placements else limit.left)
+    gathered.try_communicators(COMMUNICATORS.within(limit.left) if optimize else limit.left)
     options = replace(options, overlap=allowed, starts=tuple(gathered.schedules))
-    if placements and gathered.schedules:
+    if optimize and gathered.schedules:
         gathered.put_aside(noise, cuts)
     gathered.bound(searched, options, placements)
     if placements:
@@ -194,11 +194,11 @@ def compare(
     ranked = _ranked(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
-        deadline = limit.ends - gathered.for_files - gathered.for_margins if placements else None
+        deadline = limit.ends - gathered.for_files - gathered.for_margins if optimize else None
         with limit.running(DRAWS):
             noisy = under_noise(ranked.schedules, noise, deadline=deadline)
         ranked = replace(ranked, schedules=tuple(noisy), noise=noise)
-    margins = gathered.find_margins(ranked, limited=bool(placements))
+    margins = gathered.find_margins(ranked, limited=optimize)
     ranked = replace(
         ranked,
         **gathered.compared_with(compared, ranked.schedules),

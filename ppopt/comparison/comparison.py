@@ -15,6 +15,7 @@ from ppopt.schedules.twins import as_one, twins
 from reports.ladder import STEPS, Ladder
 from reports.margins import Margin, Margins
 from solver.counted import counted
+from strategies.layouts.runs_in import find_framework
 from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -186,6 +187,11 @@ class Comparison:
         )
 
     @property
+    def _runner(self) -> str:
+        """The title of the framework that was asked for; empty if none was."""
+        return "" if self.framework is None else find_framework(self.framework).title
+
+    @property
     def baseline_row(self) -> Row | None:
         """The row of the baseline, if there is one."""
         return None if self.baseline is None else self.baseline.table_row()
@@ -196,7 +202,14 @@ class Comparison:
         from reports.verdict import by_framework, verdict
 
         rows = [schedule.table_row() for schedule in self.shown.schedules]
-        first = verdict(rows, self.bound, self.shown.baseline_row, is_infeasible=bool(self.infeasible))
+        first = verdict(
+            rows,
+            self.bound,
+            self.shown.baseline_row,
+            is_infeasible=bool(self.infeasible),
+            framework=self._runner,
+            has_cuts=self.pipeline.layers is not None,
+        )
         reach = self.shown.reach.sentences(self.pipeline.unit or "")
         return " ".join(filter(None, (first, reach, "" if self.framework else by_framework(rows))))
 
@@ -230,7 +243,7 @@ class Comparison:
             baseline=shown.baseline_row,
             search=" ".join(_search_sentences(self)),
             noise="" if self.noise is None else str(self.noise),
-            framework=self.framework or "",
+            framework=self._runner,
             margins=shown.reach,
             what_if=what_if(self.pipeline, shown.schedules, drawn) if replayable else None,
         )

@@ -260,6 +260,7 @@ class MarginsSoFar:
             level=tuple(_level(each)),
             curves=self._curves,
             added=_Overhead(pipeline).is_added,
+            winner=each[0].strategy,
         )
 
     def _find(self, schedules: Sequence[Schedule]) -> None:

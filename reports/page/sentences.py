@@ -12,7 +12,14 @@ from reports.verdict import verdict as say_verdict
 def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
-    return say_verdict(rows, section.bound, section.baseline, is_infeasible=bool(section.infeasible))
+    return say_verdict(
+        rows,
+        section.bound,
+        section.baseline,
+        is_infeasible=bool(section.infeasible),
+        framework=section.framework,
+        has_cuts="layers" in section.pipeline,
+    )
 
 
 def frameworks(section: Section) -> str:

@@ -270,7 +270,7 @@ def test_a_winner_as_short_as_the_bound_is_proven() -> None:
     shown = replace(shown, bound=shown.schedules[0].summary.figures.makespan)
     assert (
         sentences.verdict(shown)
-        == "zb-h2 is the fastest, 18.2% shorter than 1f1b, and it is proven that none is shorter."
+        == "zb-h2 is the fastest, 18.2% shorter than 1f1b, and it is proven that none is shorter on these placements."
     )
 
 

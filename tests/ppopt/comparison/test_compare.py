@@ -21,6 +21,7 @@ from ppopt.commands.progress_line import ProgressLine
 from ppopt.comparison.compare import comparison_of
 from ppopt.optimization import one_search
 from reports.ladder import STEPS
+from reports.page import sentences
 from strategies.language.registry import all_strategies
 from tests.running import interrupted
 
@@ -47,14 +48,14 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
 
 
 def strategies_of(output: str) -> list[str]:
-    """Return the marks and names of a table."""
+    """Return the marks and names of a table, without the second lines of long names."""
     table = "\n".join(table_of(output))
     rows = table[: table.index("  lower bound")].splitlines()[1:]
-    return [f"{line[:2].strip()} {line[2:].partition('  ')[0]}".strip() for line in rows]
+    return [f"{line[:2].strip()} {line[2:].partition('  ')[0]}".strip() for line in rows if line[:3].strip()]
 
 
 def test_everything_is_compared_on_one_model() -> None:
-    made = ppopt.compare(pipeline(), time_limit=8)
+    made = ppopt.compare(pipeline(memory={"static": 1}), time_limit=8)
     names = {schedule.strategy for schedule in made.schedules}
     assert names == {*all_strategies(), *(f"optimized-{placement}" for placement in made.searched)}
     assert len({schedule.pipeline.ideal for schedule in made.schedules}) == 1
@@ -123,6 +124,7 @@ def test_json_has_the_ladder_and_the_causes_of_idle_time() -> None:
         "infeasible",
         "bound",
         "baseline",
+        "margins",
         "bounds_cut_short",
         "search",
     }
@@ -260,13 +262,35 @@ def test_names_that_are_excluded_must_be_known() -> None:
         ppopt.compare(pipeline(), exclude=["Schedule1F1B"], baseline="1f1b")
 
 
+def test_with_all_columns_no_line_is_longer_than_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting transfers and frameworks have columns, and long times a width."""
+    arguments = ["--strategies", "1f1b,zb-v,interleaved-overlap", "--no-optimize", "--framework", "pytorch"]
+    result = on_terminal(monkeypatch, "-c", "examples/measured-1.5b.yaml", *arguments)
+    assert "comm" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_a_proof_is_about_the_cuts_that_are_shown() -> None:
+    """On the even cut zb-h2 is proven to be the shortest; the planned cut is shorter by a fifth."""
+    block = {"name": "block", "count": 14, "forward": 2, "backward_input": 2, "backward_weight": 2}
+    head = {"name": "head", "forward": 6, "backward_input": 6, "backward_weight": 6, "earliest_stage": -1}
+    layered = Pipeline.from_mapping({"devices": 4, "microbatches": 16, "layers": [block, head]})
+    even, planned = (ppopt.compare(layered, ["1f1b", "zb-h2"], optimize=False, cut=cut) for cut in ("even", "plan"))
+    assert even.bound is not None
+    assert planned.schedules[0].makespan < even.bound
+    assert "it is proven that none is shorter with these placements and cuts." in even.verdict
+    assert sentences.verdict(even.section()) in even.verdict
+    alone = ppopt.compare(layered, ["1f1b", "gpipe"], optimize=False, cut="even")
+    assert "above the proven bound for these cuts." in alone.verdict
+
+
 def test_in_a_pipe_no_name_is_broken_and_on_a_terminal_no_line_is_longer_than_80_columns() -> None:
     name = "interleaved-overlap:group_size=12,stages=12"
     command = [sys.executable, "-m", "ppopt", "compare", "--no-optimize", "--strategies", f"{name},1f1b,dualpipe"]
     command += ["--devices", "3", "--stages", "3", "--microbatches", "12", "--memory-limit", "6"]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (row,) = (line for line in piped.splitlines() if line.startswith(f"! {name}  "))
-    assert len(row.split()) == 8
+    assert len(row.split()) == 9
     assert "left out: dualpipe needs an even number of devices; 2 and 4 fit, 3 does not" in piped.splitlines()
     assert max(map(len, piped.splitlines())) > 80
 
@@ -450,7 +474,8 @@ def test_what_is_done_is_told() -> None:
     standings: list[ppopt.Standing] = []
     ppopt.compare(pipeline(2, 4), ["1f1b", "zb-h1"], time_limit=2, on_phase=told.append, progress=standings.append)
     evaluated = ["evaluating 1f1b, 1 of 2", "evaluating zb-h1, 2 of 2"]
-    assert told[:5] == [*evaluated, "trying communicators", "computing lower bounds", "linear, 1 of 4"]
+    before = ["trying communicators", "foreseeing how long margins take", "computing lower bounds"]
+    assert told[:6] == [*evaluated, *before, "linear, 1 of 4"]
     assert standings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from click.testing import CliRunner
 
 import ppopt
 from ppopt.commands.cli import cli
+from ppopt.comparison import compare as comparing
+from ppopt.comparison.margins import MarginsSoFar
 from ppopt.optimization.options import SearchOptions
 from ppopt.planning.options import PlanOptions
+from reports.page.sentences import whole_verdict
 from solver.errors import InfeasibleError, InputError
 from strategies.layouts.runs_in import FRAMEWORKS
 from tests.evaluated import pipeline
@@ -135,3 +139,26 @@ def test_what_runs_and_whose_communication_it_has_are_two_options(command: str, 
     assert made.exit_code == 0, made.output
     if command != "frontier":  # whose result says nothing of its pipeline
         assert json.loads(made.stdout)["pipeline"]["framework"] == "zero-bubble"
+
+
+def test_the_verdict_is_about_what_the_framework_runs() -> None:
+    """Others may be faster, so the fastest is not that of all."""
+    limited = pipeline(4, 16, memory={"activation": 1, "static": 1, "limit": 20})
+    made = ppopt.compare(limited, optimize=False, framework="megatron")
+    name = made.shown.schedules[0].strategy
+    assert made.verdict.startswith(f"{name} is the fastest that Megatron-Core runs and fits the memory limit, ")
+    assert whole_verdict(made.section()) == made.verdict
+
+
+def test_a_framework_that_searches_nothing_keeps_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Margins have what is left of the limit, not five seconds beside it."""
+    ends: list[float] = []
+
+    def noted(_: object, deadline: float) -> MarginsSoFar:
+        ends.append(deadline)
+        return MarginsSoFar()
+
+    monkeypatch.setattr(comparing, "margins_of", noted)
+    began = perf_counter()
+    ppopt.compare(pipeline(4, 16), framework="deepspeed", time_limit=2)
+    assert ends[0] <= began + 2 + 0.5

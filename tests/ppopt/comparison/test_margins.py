@@ -200,7 +200,7 @@ def test_the_verdict_says_how_far_it_holds() -> None:
     }
     assert sum(each["cost"] == "overhead" for each in plain) == len(made.reach.curves) - 1
     section = made.section()
-    assert sentences.whole_verdict(section) == made.verdict
+    assert f"{sentences.whole_verdict(section)} {sentences.frameworks(section)}" == made.verdict
     assert [row[1:] for row in tables.margins(section).rows] == [
         [each.leader, each.overtaken_by] for each in made.margins
     ]
@@ -222,11 +222,13 @@ def test_the_sentences() -> None:
         unchanged=("noise",),
         most_noise=0.25,
         level=("a", "b", "c", "d", "e"),
+        winner="zb-v-auto",
     )
     assert margins.sentences("ms") == (
+        "zb-v-auto, a, b, c, d and 1 more are level, within 1%. "
         "zb-v-auto leads until an operation's overhead is 1.73 ms (3.80% of F + B); beyond, zb-h1. "
         "It leads until the latency is 2.5 ms more (5.50% of F + B); beyond, 1f1b. "
-        "No noise up to 25% changes which schedule leads. Level with it, within 1%: a, b, c, d and 1 more."
+        "No noise up to 25% changes which schedule leads."
     )
     level = Margins((Margin("overhead", 0.0, "x", "y", 0.0, is_present=True),), ("latency", "noise"), 45.6, 0.25)
     assert level.sentences("") == (
@@ -234,6 +236,41 @@ def test_the_sentences() -> None:
         "No latency up to F + B (45.6) and no noise up to 25% changes which schedule leads."
     )
     assert Margins().sentences("ms") == ""
+
+
+def test_a_lead_among_level_schedules_is_no_end_of_the_verdict() -> None:
+    """What ends it is a schedule that is not level, whoever of the level ones leads by then."""
+    margins = Margins(
+        margins=(
+            Margin("overhead", 0.0, "x", "y", 0.0, is_present=True),
+            Margin("overhead", 0.5, "y", "z", 0.01),
+            Margin("overhead", 9.5, "z", "far", 0.21),
+            Margin("latency", 2.5, "x", "far", 0.055),
+            Margin("transfer", 0.5, "x", "y", 0.01),
+            Margin("noise", 0.0, "x", "y", 0.0, is_present=True),
+            Margin("noise", 0.0317, "y", "z", 0.0317),
+        ),
+        work=45.6,
+        most_noise=0.25,
+        level=("y", "z"),
+        winner="x",
+    )
+    assert margins.sentences("") == (
+        "x, y and z are level, within 1%. "
+        "y is as long as x, and leads with any more overhead or noise. "
+        "One of them leads until an operation's overhead is 9.5 (21.00% of F + B); beyond, far. "
+        "x leads until the latency is 2.5 (5.50% of F + B); beyond, far. "
+        "No transfer up to F + B (45.6) and no noise up to 25% gives the lead to one that is not level."
+    )
+
+
+def test_a_margin_of_noise_has_no_more_digits_than_a_few_draws_give() -> None:
+    noise = [Margin("noise", value, "x", "y", value) for value in (0.18249, 0.0317, 0.002)]
+    assert [each.where("ms") for each in noise] == [
+        "times vary by about 18%",
+        "times vary by about 3.2%",
+        "times vary by about 0.2%",
+    ]
 
 
 def test_schedules_within_a_hundredth_are_level() -> None:
