@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 
 import altair as alt
 import pytest
@@ -81,7 +82,7 @@ def test_a_comparison_shows_its_verdict_and_its_table() -> None:
     made = ppopt.compare(costs, ["1f1b", "zb-h1", "gpipe", "dualpipe"], optimize=False)
     html = made._repr_html_()
     assert made.verdict.startswith("zb-h1 is the fastest of all and fits the memory limit, 16.7% shorter than 1f1b")
-    assert f"<p>{made.verdict}</p>" in html
+    assert f"<p>{escape(made.verdict)}</p>" in html
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)]
     assert rows[0] == ["", "strategy", "makespan, ms", "vs 1f1b", "bubble", "memory", "bound, ms", "gap", "runs in"]
     assert [row[1] for row in rows[1:]] == [*(each.strategy for each in made.schedules), "lower bound"]
