@@ -119,7 +119,7 @@ class Measured:
         One for each schedule.
     bound : Fraction or None
         What nothing that fits the memory can beat, on any of the placements and with any of the freedoms; None where
-        nothing fits. Those whose memory lacks a second copy of the weights count only where there are no others.
+        nothing fits. Those whose memory lacks a second copy of the weights count only where no others fit.
     cut_short : bool
         Whether the clock, or the size of the pipeline, left some argument for a bound out: all are true, but may be
         higher in another run.
@@ -184,6 +184,8 @@ def measure_ladders(schedules: Sequence[Schedule], quick: QuickBounds | None = N
         for schedule, ladder in zip(schedules, made, strict=True)
     )
     fair = {freedom for freedom, each in zip(freedoms, schedules, strict=True) if not each.lacks_second_copy}
+    if any(each.fits for each in schedules) and not any(each.may_win for each in schedules):
+        fair = set()  # one with two copies is the shortest that fits, and no bound may be above it
     shown = [(each, freedom.pipeline) for freedom, each in bounds.items() if freedom in (fair or bounds)]
     highest = (each.limited + model.after for each, model in shown if each.limited is not None)
     return Measured(ladders, min(highest, default=None), quick.cut_short)

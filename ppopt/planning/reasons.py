@@ -10,6 +10,7 @@ from fractions import Fraction
 from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
 from solver.counted import counted
+from solver.problem import Block
 from strategies.model.cuts import ByKind, counts_by_kind
 from strategies.model.pipeline import Pipeline
 from strategies.problem.search_problem import left_out
@@ -204,7 +205,11 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     work = kind.costs.forward + kind.costs.backward
     cost = Fraction(pipeline.microbatches, copies) * work * kind.glue
     what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
-    where = "on any device costs m" if copies == 1 else f"on any stage costs each of its two devices m ÷ {copies}"
+    overlaps = any(isinstance(action, Block) for order in plan.schedule.actions for action in order)
+    most = "up to " if pipeline.overlap and overlaps else ""  # a block is longer by less than its halves
+    where = f"on any device costs {most}m"
+    if copies > 1:
+        where = f"on any stage costs each of its two devices {most}m ÷ {copies}"
     share = percent(float(cost / plan.exact_makespan))
     slow = _slow_devices(pipeline)
     yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan{slow}."

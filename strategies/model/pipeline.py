@@ -28,7 +28,7 @@ from strategies.model.numbers import (
 )
 from strategies.model.part import plain_values
 from strategies.model.pipeline_fields import PipelineFields, refuse_too_large
-from strategies.model.pipeline_text import describe_costs, describe_sizes
+from strategies.model.pipeline_text import describe_costs, describe_sizes, describe_step
 from strategies.model.stage_costs import Memory, StageCosts, Times, costs_of_stage, entry, spread
 from strategies.model.validation_messages import describe
 
@@ -475,7 +475,8 @@ class Pipeline(PipelineFields):
             whole = self.layers.sum_of_costs._asdict()
             times = dict.fromkeys(times) | {key: whole[key] for key in ("forward", "backward")}
             memory = dict.fromkeys(memory) | {"activation": whole["activation"], "limit": self.memory.limit}
-        return sizes, about + describe_costs(times, self._latency_range, memory, self.overlap, self.unit)
+        step = describe_step(list(self.overheads.values()), self.slowdown, self.after, self.unit)
+        return sizes, about + describe_costs(times, self._latency_range, memory, self.overlap, self.unit) + step
 
 
 def _stage_count(stages: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -10,6 +10,9 @@ from solver.counted import counted
 from strategies.model.numbers import PerStage
 
 Costs: TypeAlias = Mapping[str, PerStage | None]
+
+MOST_SLOW_DEVICES = 6
+"""Of more slow devices, only the number and the largest factor are named."""
 
 _LETTERS = {
     "forward": "F",
@@ -45,6 +48,34 @@ def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Frac
     named.append(f"latency {_amount(latency)}")
     saved = "" if overlap is None else f"; overlap {_number(overlap)}"
     return f"{', '.join(named)}{f' {unit}' if unit else ''}{saved}; {', '.join(_memory(memory))}"
+
+
+def describe_step(
+    overhead: Sequence[Fraction], slowdown: Sequence[Fraction] | None, after: Fraction, unit: str | None
+) -> str:
+    """Write what a step costs besides the work of its stages, to stand behind their costs; empty if nothing.
+
+    Parameters
+    ----------
+    overhead : sequence of Fraction
+        That of each kind of operation.
+    slowdown : sequence of Fraction or None
+        How many times as long each device takes.
+    after : Fraction
+        The time after the last operation.
+    unit : str or None
+        The unit of time.
+    """
+    behind = f" {unit}" if unit else ""
+    slow = [f"{device}: {_number(pace)}" for device, pace in enumerate(slowdown or ()) if pace != 1]
+    if len(slow) > MOST_SLOW_DEVICES:
+        slow = [f"{len(slow)} devices, up to {_number(max(slowdown or ()))}"]
+    parts = [
+        *([f"overhead {_amount(tuple(overhead))}{behind}"] if any(overhead) else []),
+        *([f"slowdown {', '.join(slow)}"] if slow else []),
+        *([f"{_number(after)}{behind} after the last operation"] if after else []),
+    ]
+    return "".join(f"; {part}" for part in parts)
 
 
 def _memory(memory: Costs) -> Iterator[str]:

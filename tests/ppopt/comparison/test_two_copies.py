@@ -151,3 +151,13 @@ def test_the_page_marks_its_memory() -> None:
     place = number_titles(section).index("peak memory")
     marked = [row[0].value for row in numbers(section) if row[place].text.endswith(" ?")]
     assert marked == ["dualpipe"]
+
+
+def test_no_bound_is_above_two_copies_that_alone_fit() -> None:
+    mapping = {"devices": 4, "stages": 4, "microbatches": 4, "memory": {"activation": [3, 1, 1, 1], "limit": 7}}
+    made = ppopt.compare(ppopt.Pipeline.from_mapping(mapping), ["1f1b", "chimera"], optimize=False)
+    assert made.winner is not None
+    assert made.winner.strategy == "chimera"
+    assert made.bound is not None
+    assert made.bound <= made.winner.makespan
+    assert made.verdict.startswith("No schedule with one copy of the weights fits the memory limit.")

@@ -240,6 +240,14 @@ def test_the_timeline_is_drawn() -> None:
     ]
 
 
+def test_a_drawn_timeline_ends_with_the_operations_and_names_what_follows(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("devices: 2\nmicrobatches: 2\nunit: ms\nstep: {after: 3}\n")
+    lines = run("evaluate", "1f1b", "-c", str(file), "--draw").stdout.splitlines()
+    assert lines[2].split()[4] == "12"
+    assert "1f1b, time 0 to 9 ms, then 3 ms after the last operation" in lines
+
+
 def test_strategies_are_listed_with_what_they_ask() -> None:
     listed = json.loads(run("strategies", "--format", "json").stdout)
     dualpipe = next(each for each in listed if each["name"] == "dualpipe")

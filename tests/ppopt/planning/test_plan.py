@@ -104,6 +104,9 @@ def test_both_copies_of_a_bidirectional_stage_hold_a_layer() -> None:
     best = planned(uneven(), "dualpipe").best
     assert best is not None
     assert "costs each of its two devices m ÷ 2 · (F + B) = 120" in " ".join(best.reasons)
+    overlapping = planned(uneven().model_copy(update={"overlap": 0.5}), "dualpipe").best
+    assert overlapping is not None
+    assert "costs each of its two devices up to m ÷ 2 · (F + B) = 120" in " ".join(overlapping.reasons)
 
 
 def test_reasons_compare_with_what_is_known_alone() -> None:

@@ -145,6 +145,16 @@ def test_an_overhead_of_whole_backwards_also_stands_for_their_halves() -> None:
     assert same.to_mapping()["overhead"] == 1
 
 
+def test_a_pipeline_shows_what_a_step_costs_beside_its_stages() -> None:
+    base = {"devices": 8, "stages": 8, "microbatches": 8, "unit": "ms"}
+    assert repr(Pipeline.from_mapping(base)).endswith("activation 1, no limit>")
+    more = {"overhead": {"forward": 1, "backward": 0.5}, "slowdown": {3: 1.08}, "step": {"after": 2.5}}
+    shown = repr(Pipeline.from_mapping(base | more))
+    assert shown.endswith("no limit; overhead 0.5 to 1 ms; slowdown 3: 1.08; 2.5 ms after the last operation>")
+    many = Pipeline.from_mapping(base | {"slowdown": [1, *[1.5] * 6, 2]})
+    assert repr(many).endswith("no limit; slowdown 7 devices, up to 2>")
+
+
 @pytest.mark.parametrize("name", ["1f1b", "zb-h1", "dualpipe", "interleaved:stages=8"])
 def test_overhead_is_neither_busy_nor_ideal_and_a_part_of_its_own(name: str) -> None:
     base = {"devices": 4, "stages": 4, "microbatches": 8, "slowdown": {3: 1.5}, "p2p_latency": 0.5}
