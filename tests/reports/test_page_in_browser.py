@@ -101,7 +101,7 @@ def ctrl_wheel(sheet: Sheet, key: str, turns: int = -300) -> None:
 
 
 def test_every_chart_is_drawn(still: Sheet, comparison: Comparison) -> None:
-    kinds = ["bubbles", "memory", "ladder", "idle", "devices", "effects"]
+    kinds = ["bubbles", "memory", "margins", "ladder", "idle", "devices", "effects"]
     timelines = [f"timeline-0-{place}" for place in range(len(comparison.schedules))]
     assert still.charts == [*(f"{kind}-0" for kind in kinds), *timelines]
     assert_drawn(still)
@@ -169,10 +169,10 @@ def test_every_chart_has_a_role_and_is_named_by_its_sentence(still: Sheet) -> No
                      "all.indexOf(id) !== at)") == []  # fmt: skip
 
 
-def test_every_chart_but_the_timelines_has_its_numbers_as_a_table(still: Sheet) -> None:
+def test_every_chart_but_the_timelines_has_its_numbers_as_a_table(still: Sheet, comparison: Comparison) -> None:
     for key in set(still.charts) - set(still.timelines):
         rows = still.page.locator(f"#{key} details table tbody tr")
-        assert rows.count() >= len(still.timelines)
+        assert rows.count() >= (len(comparison.margins) if key == "margins-0" else len(still.timelines)) > 0
         assert all(text.strip() for text in rows.locator("th, td").all_text_contents())
 
 

@@ -19,9 +19,9 @@ from ppopt.commands.cli import cli
 from ppopt.comparison import margins as finding
 from ppopt.comparison.margins import margins_of
 from ppopt.noise.luck import Cells, Luck
-from reports.charts.margins import margins_chart
+from reports.charts.margins import margins_chart, margins_table
 from reports.margins import Margin, Margins
-from reports.page import sentences, tables
+from reports.page import sentences
 from solver.problem import Block
 from solver.replay import timeline
 from solver.sampled_replay import SampledReplay
@@ -201,7 +201,7 @@ def test_the_verdict_says_how_far_it_holds() -> None:
     assert sum(each["cost"] == "overhead" for each in plain) == len(made.reach.curves) - 1
     section = made.section()
     assert f"{sentences.whole_verdict(section)} {sentences.frameworks(section)}" == made.verdict
-    assert [row[1:] for row in tables.margins(section).rows] == [
+    assert [row[1:] for row in margins_table(section).rows] == [
         [each.leader, each.overtaken_by] for each in made.margins
     ]
     spec = margins_chart(section).to_dict()
