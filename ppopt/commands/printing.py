@@ -258,8 +258,10 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _drawing(schedule: Schedule) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
     lines = draw_timeline(schedule.rows, schedule.pipeline.devices, width, _paint)
-    end = with_unit(number(schedule.makespan), schedule.pipeline.unit)
-    return f"{schedule.strategy}, time 0 to {end}\n{lines}"
+    after, unit = schedule.pipeline.after, schedule.pipeline.unit
+    end = with_unit(number(float(schedule.exact_makespan - after)), unit)
+    then = f", then {with_unit(number(float(after)), unit)} after the last operation" if after else ""
+    return f"{schedule.strategy}, time 0 to {end}{then}\n{lines}"
 
 
 def _paint(text: str, kind: str) -> str:

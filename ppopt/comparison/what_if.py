@@ -155,7 +155,7 @@ def _effects(schedule: Schedule, parts: PartsOfKinds, costs: Sequence[Cost]) -> 
         _growth(schedule, parts, columns, homes, shrinking=False),
         columns.latency,
     )
-    makespan = max(row.end for row in schedule.rows) - min(row.start for row in schedule.rows)
+    makespan = float(schedule.exact_makespan * problem.ticks_per_unit)
     for label, less, more in zip(columns.labels, found.shrinking.tolist(), found.growing.tolist(), strict=True):
         if more:
             yield Effect(label, less / makespan, more / makespan)

@@ -22,7 +22,7 @@ from solver.repetition import Repetition
 from solver.search.long_search import LARGEST_WHOLE
 from strategies.model.communication import WAITING
 from strategies.model.pipeline import Pipeline
-from strategies.problem.search_problem import build_repetition, build_search_problem
+from strategies.problem.search_problem import build_repetition, build_search_problem, left_out
 
 
 def explain(schedule: Schedule, *, time_limit: float | None = None) -> str:
@@ -48,15 +48,16 @@ def explain_within(limit: TimeLimit | None, schedule: Schedule) -> str:
 def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
     assert schedule.bound is not None
     what, value = schedule.objective, schedule.objective_value
+    without = left_out(schedule.pipeline, schedule.layout, schedule.allowed)
     if schedule.status == "optimal":
         yield (
-            f"No schedule on this placement has a {what} below {_time(schedule, value)}: the one found meets the lower "
-            "bound."
+            f"No schedule on this placement{without} has a {what} below {_time(schedule, value)}: the one found meets "
+            "the lower bound."
         )
     else:
         yield (
-            f"The {what} found is {_time(schedule, value)}; no schedule on this placement can go below "
-            f"{_time(schedule, schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
+            f"The {what} found is {_time(schedule, value)}; no schedule on this placement{without} can go "
+            f"below {_time(schedule, schedule.bound)}, so at most {percent(schedule.gap or 0)} could still be gained."
         )
     yield _what_holds(schedule)
     yield (
@@ -74,7 +75,9 @@ def _what_holds(schedule: Schedule) -> str:
     argument = ARGUMENTS[bound.piece]
     details = ", ".join(f"{key} {_detail(schedule, value)}" for key, value in bound.details.items())
     text = f"The bound comes from {argument.format(device=bound.device)}"
-    return f"{text} ({details})." if details else f"{text}."
+    after = schedule.pipeline.after if schedule.objective == "makespan" else 0
+    text += f" ({details})." if details else "."
+    return f"{text} It includes {_time(schedule, float(after))} after the last operation." if after else text
 
 
 def _detail(schedule: Schedule, value: Any) -> str:

@@ -11,12 +11,17 @@ from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
 from solver.counted import counted
 from strategies.model.cuts import ByKind, counts_by_kind
+from strategies.model.pipeline import Pipeline
+from strategies.problem.search_problem import left_out
 
 CLOSE_TO_LIMIT = 0.97
 """A device above this share of its limit is called full."""
 
 MOST_DEVICES = 6
 """Above this many devices, only the range is named."""
+
+MOST_PACES = 3
+"""Above this many different slowdowns, only the largest is named."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,9 @@ def _time(plan: Plan, value: float) -> str:
 
 
 def _what_is_proven(plan: Plan) -> str:
-    what = "no cut and no order on this placement is" if plan.is_free else "no cut is"
+    schedule = plan.schedule
+    without = left_out(plan.pipeline, schedule.layout, schedule.allowed) if plan.is_free else ""
+    what = f"no cut and no order on this placement{without} is" if plan.is_free else "no cut is"
     if plan.status == "optimal":
         return f"{_time(plan, plan.makespan)} is proven: {what} shorter."
     if not plan.bound:
@@ -133,7 +140,8 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
     empty = [stage for stage, count in enumerate(plan.layers_per_stage) if not count]
     if empty:
         stages = f"Stage {empty[0]} is" if len(empty) == 1 else f"Stages {', '.join(map(str, empty))} are"
-        yield f"{stages} empty: only the transfers cost time."
+        costs = "transfers and the overhead of operations" if any(plan.pipeline.overheads.values()) else "transfers"
+        yield f"{stages} empty: only the {costs} cost time."
 
 
 def _layers_by_device(plan: Plan) -> tuple[list[str], list[Counter[str]]]:
@@ -198,7 +206,20 @@ def _what_a_layer_costs(plan: Plan) -> Iterator[str]:
     what = f"{kind.glue} more {kind.name} layers" if kind.glue > 1 else f"One more {kind.name} layer"
     where = "on any device costs m" if copies == 1 else f"on any stage costs each of its two devices m ÷ {copies}"
     share = percent(float(cost / plan.exact_makespan))
-    yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan."
+    slow = _slow_devices(pipeline)
+    yield f"{what} {where} · (F + B) = {_time(plan, float(cost))}, {share} of the makespan{slow}."
+
+
+def _slow_devices(pipeline: Pipeline) -> str:
+    """Name the devices on which work takes longer, and how many times as long."""
+    by_pace: dict[Fraction, list[int]] = {pace: [] for pace in pipeline.paces if pace > 1}
+    for device in range(pipeline.devices):
+        if pipeline.pace(device) > 1:
+            by_pace[pipeline.pace(device)].append(device)
+    named = [f"{number(float(pace))} times that on {_devices(devices).lower()}" for pace, devices in by_pace.items()]
+    if len(named) > MOST_PACES:
+        return f"; up to {number(float(pipeline.paces[-1]))} times that on slow devices"
+    return f"; {_listed(named)}" if named else ""
 
 
 def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -264,7 +285,8 @@ def _effect(plan: Plan, again: ByKind) -> tuple[Fraction, Fraction, int]:
         for stage, microbatches in local:
             for kind, count in zip(plan.layers.kinds, again[stage], strict=True):
                 if count and kind.recomputed is not None:
-                    time += len(microbatches) * count * (kind.recomputed.backward - kind.costs.backward)
+                    longer = kind.recomputed.backward - kind.costs.backward
+                    time += len(microbatches) * count * longer * plan.pipeline.pace(device)
                     passes = Fraction(len(microbatches), plan.pipeline.microbatches)
                     saved += passes * count * (kind.costs.activation - kind.recomputed.activation)
         found.append((time, saved, -device))

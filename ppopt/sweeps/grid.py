@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppopt.sweeps.keys import UNIT_TIMES, check_key, with_value
+from ppopt.sweeps.keys import UNIT_TIMES, check_key, is_key, with_value
 from ppopt.sweeps.runs import Effort, SweepRun, read_runs
 from solver.errors import InputError
 from strategies.model.configuration import read_configuration, split_strategy
@@ -46,7 +46,10 @@ class Axis:
         """Return the value at a position as plain data: a number, a text, or a list; several keys become one text."""
         values = {key: _plain(value) for key, value in self.points[place].items()}
         if list(values) == [self.name]:
-            return values[self.name]
+            value = values[self.name]
+            if not isinstance(value, Mapping):
+                return value
+            values = dict(value)
         return ", ".join(f"{key}={_written(value)}" for key, value in values.items())
 
 
@@ -265,11 +268,16 @@ def _read_axis(name: Any, value: Any) -> Axis:
         raise InputError(f"{where}: must have at least one value; found none")
     if len(values) > MOST_ON_AN_AXIS:
         raise InputError(f"{where}: has {len(values):,} values; at most {MOST_ON_AN_AXIS:,} are taken")
-    if all(isinstance(each, Mapping) for each in values):
+    if all(isinstance(each, Mapping) for each in values) and not _are_of_key(name, values):
         return Axis(str(name), tuple(_joint_points(where, values)))
     key = check_key(name, "axes")
     _refuse_repeated(where, values)
     return Axis(key, tuple({key: each} for each in values))
+
+
+def _are_of_key(name: Any, values: Sequence[Mapping[Any, Any]]) -> bool:
+    """Return whether mappings are values of a key, such as ``slowdown: [{1: 1.25}, {2: 1.5}]``."""
+    return is_key(name) and not any(is_key(each) for value in values for each in value)
 
 
 def _joint_points(where: str, values: Sequence[Mapping[Any, Any]]) -> Iterator[Mapping[str, Any]]:

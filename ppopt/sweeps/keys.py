@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from difflib import get_close_matches
+from types import NoneType
 from typing import Any
 
 from solver.errors import InputError
@@ -61,6 +63,13 @@ def check_key(key: object, where: str) -> str:
     raise InputError(f"{where}: {in_one_line(key[:60])} is not a key of a configuration{hint}")
 
 
+def is_key(key: object) -> bool:
+    """Return whether `check_key` allows a key."""
+    with suppress(InputError):
+        return bool(check_key(key, ""))
+    return False
+
+
 def _is_place(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 8
 
@@ -94,7 +103,10 @@ def with_value(mapping: Mapping[str, Any], key: str, value: Any) -> dict[str, An
     elif first == "layers":
         changed["layers"] = _with_layer(changed.get("layers"), rest[0], rest[1], value)
     else:
-        part = dict(_mapping(key, changed.get(first)))
+        given = changed.get(first)
+        if first == "overhead" and not isinstance(given, (Mapping, NoneType)):
+            given = dict.fromkeys(("forward", "backward"), given)  # one number is that of all operations
+        part = dict(_mapping(key, given))
         part[rest[0]] = value if len(rest) == 1 else _with_place(changed, first, rest[0], int(rest[1]), value)
         changed[first] = part
     return changed

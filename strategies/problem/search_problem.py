@@ -33,6 +33,14 @@ class Allowed(NamedTuple):
     overlap: bool = False
 
 
+def left_out(pipeline: Pipeline, placement: Placement, allowed: Allowed) -> str:
+    """Say what a search may not use although it may save time, in words that limit its claims; empty if nothing."""
+    split = allowed.split_backward
+    with_blocks = allowed.overlap or not saving_blocks(pipeline, placement, split_backward=split)[1]
+    parts = [*([] if split else ["with whole backwards"]), *([] if with_blocks else ["without overlapped blocks"])]
+    return f" {' and '.join(parts)}" if parts else ""
+
+
 def build_search_problem(
     pipeline: Pipeline, placement: Placement, *, split_backward: bool = True, overlap: bool = False
 ) -> Problem:

@@ -148,6 +148,15 @@ def _infeasible_faults(model: Model, placements: Sequence[str]) -> Faults:
                 return
 
 
+def _compared(model: Model, found: ppopt.Comparison) -> list[ppopt.Schedule]:
+    """List the schedules that fit; those with two copies of weights of an unknown size only if there are no others."""
+    fitting = [schedule for schedule in found.schedules if schedule.fits]
+    parts = [model.mapping.get("memory", {}), *model.mapping.get("layers", ())]
+    if any("static" in part for part in parts):
+        return fitting
+    return [schedule for schedule in fitting if schedule.placement != "bidirectional"] or fitting
+
+
 def _compare(model: Model, draw: random.Random, tell: Tell) -> Faults:
     pipeline = ppopt.Pipeline.from_mapping(model.mapping)
     options = {
@@ -158,7 +167,7 @@ def _compare(model: Model, draw: random.Random, tell: Tell) -> Faults:
     }
     tell(f"ppopt.compare(ppopt.Pipeline.from_mapping(mapping), **{options})")
     found = ppopt.compare(pipeline, **options)
-    fitting = [schedule for schedule in found.schedules if schedule.fits]
+    fitting = _compared(model, found)
     for schedule, ladder in zip(found.schedules, found.ladders, strict=True):
         yield from faults_of(model.mapping, schedule)
         yield from own_bound_faults(model.mapping, schedule)

@@ -59,7 +59,7 @@ def test_effects_are_what_a_little_less_and_more_does(strategy: str, overlap: fl
 @pytest.mark.parametrize("strategy", ["1f1b", "zb-h1", "dualpipe", "interleaved:stages=8"])
 def test_effects_of_overhead_and_on_a_slow_device_are_what_more_of_it_does(strategy: str) -> None:
     each = {"forward": Fraction(1, 2), "backward": Fraction(1, 4), "backward_input": Fraction(1, 5)}
-    slow = {"slowdown": {2: Fraction(3, 2)}, "overlap": 0.3}
+    slow = {"slowdown": {2: Fraction(3, 2)}, "overlap": 0.3, "step": {"after": 9}}
     given = model(TIMES, overhead=each, **slow)
     schedule = evaluated(strategy, given)
     found = what_if(given, [schedule]).schedules[0]
@@ -70,7 +70,7 @@ def test_effects_of_overhead_and_on_a_slow_device_are_what_more_of_it_does(strat
         "overhead": model(TIMES, overhead=more, **slow),
         "forward of stage 2": model(changed("forward", [2], 1 + EPSILON), overhead=each, **slow),
         "everything on device 2": model(
-            TIMES, overhead=each, slowdown={2: Fraction(3, 2) * (1 + EPSILON)}, overlap=0.3
+            TIMES, overhead=each, **(slow | {"slowdown": {2: Fraction(3, 2) * (1 + EPSILON)}})
         ),
     }
     for label, costs in longer.items():

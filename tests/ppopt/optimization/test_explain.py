@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,36 @@ def test_the_bounds_of_an_explanation_are_those_of_the_search(allowed: Allowed) 
     assert first is not None
     assert first[1] == number(bound)
     assert all(quick_bound(made, other) != bound for other in ALLOWED if other != allowed)
+
+
+@pytest.mark.parametrize(
+    ("more", "allowed", "said"),
+    [
+        ({}, Allowed(), "on this placement c"),
+        ({"overlap": 0.5}, Allowed(), "on this placement without overlapped blocks c"),
+        ({"overhead": 1}, Allowed(), "on this placement without overlapped blocks c"),
+        ({"overhead": 1}, Allowed(overlap=True), "on this placement c"),
+        ({"overhead": 1}, Allowed(split_backward=False), "on this placement with whole backwards and without over"),
+    ],
+)
+def test_an_explanation_names_what_its_search_left_out(more: dict[str, float], allowed: Allowed, said: str) -> None:
+    mapping = COSTS.to_mapping() | {"times": {"forward": 2, "backward_input": 2, "backward_weight": 1}} | more
+    made = ppopt.optimize(Pipeline.from_mapping(mapping), **allowed._asdict(), time_limit=0.5)
+    assert f"no schedule {said}" in ppopt.explain(replace(made, status="feasible"))
+
+
+def test_the_parts_of_a_bound_add_up_with_the_end_of_the_step() -> None:
+    times = {"forward": [1, 2, 2, 3], "backward_input": 2, "backward_weight": 3}
+    ending = Pipeline.from_mapping(COSTS.to_mapping() | {"times": times, "memory": {}, "step": {"after": 70}})
+    made = ppopt.optimize(ending, placement="linear", time_limit=1)
+    parts = re.search(
+        r"\(load ([\d.]+), front ([\d.]+), back ([\d.]+)\)\. It includes 70 after the last", ppopt.explain(made)
+    )
+    assert parts is not None
+    assert sum(map(float, parts.groups())) + 70 == made.bound
+    assert "after the last" not in ppopt.explain(
+        ppopt.optimize(ending, placement="linear", objective="span", time_limit=1)
+    )
 
 
 def arguments_in_code() -> set[str]:

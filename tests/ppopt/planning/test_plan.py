@@ -77,6 +77,29 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert f"{best.makespan:g} is proven: no cut is shorter." in text
 
 
+def test_a_layer_costs_more_on_slow_devices_and_an_empty_stage_costs_overhead() -> None:
+    layers = [{"name": "t", "count": 3, "forward": 1, "backward": 2, "activation": 1}]
+    layers[0]["recompute"] = {"activation": 0}
+    base = {"devices": 4, "microbatches": 2, "layers": layers, "memory": {"limit": 1}}
+    slow = ppopt.Pipeline.from_mapping(base | {"slowdown": [3, 3, 1.5, 2]})
+    best = planned(slow).best
+    assert best is not None
+    text = " ".join(best.reasons)
+    assert "costs m · (F + B) = 6, " in text
+    assert (
+        " of the makespan; 1.5 times that on device 2, 2 times that on device 3 and 3 times that on devices 0" in text
+    )
+    assert "empty: only the transfers cost time." in text
+    again = [count * pace for count, pace in zip(best.recomputed_per_stage, (3, 3, 1.5, 2), strict=True)]
+    assert max(again) > max(best.recomputed_per_stage) > 0
+    assert f"that adds {2 * max(again):g} of work" in text
+    costly = planned(slow.model_copy(update={"overhead": 0.25, "slowdown": None})).best
+    assert costly is not None
+    text = " ".join(costly.reasons)
+    assert "empty: only the transfers and the overhead of operations cost time." in text
+    assert "times that" not in text
+
+
 def test_both_copies_of_a_bidirectional_stage_hold_a_layer() -> None:
     best = planned(uneven(), "dualpipe").best
     assert best is not None

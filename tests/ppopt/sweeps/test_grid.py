@@ -97,12 +97,33 @@ def test_overhead_slow_devices_and_the_end_of_a_step_can_vary() -> None:
     assert with_value(BASE, check_key("step.after", ""), 3)["step"] == {"after": 3}
     each = with_value({**BASE, "overhead": {"backward": 1}}, check_key("overhead.forward", ""), 3)["overhead"]
     assert each == {"backward": 1, "forward": 3}
+    assert with_value({**BASE, "overhead": 2}, "overhead.forward", 3)["overhead"] == {"backward": 2, "forward": 3}
     for given in ({2: 2}, {"2": 2}, [1, 1, 2]):
         mapping = with_value({**BASE, "slowdown": given}, check_key("slowdown.1", ""), 1.5)
         factors = Pipeline.from_mapping({**mapping, "devices": 4}).slowdown
         assert factors == (1, 1.5, 2, 1)
     with pytest.raises(InputError, match="did you mean overhead"):
         check_key("overhead.backward_inputs", "")
+
+
+def test_mappings_can_be_values_of_one_key() -> None:
+    read = grid(
+        axes={
+            "slowdown": [{1: 1.25}, {2: 1.5, 3: 2}],
+            "overhead": {"forward": [1, 2], "backward": [3, 4]},
+            "step": [{"after": 5}],
+        }
+    )
+    assert [[axis.shown(place) for place in range(len(axis.points))] for axis in read.axes] == [
+        ["1=1.25", "2=1.5, 3=2"],
+        ["forward=1, backward=3", "forward=2, backward=4"],
+        ["after=5"],
+    ]
+    *_, last = read.points()
+    assert last.mapping is not None
+    made = Pipeline.from_mapping(last.mapping)
+    assert made.slowdown == (1, 1, 1.5, 2)
+    assert (made.overheads["F"], made.overheads["B"], made.after) == (2, 4, 5)
 
 
 def test_one_device_can_have_another_limit() -> None:
