@@ -119,7 +119,8 @@ def _length(name: str, text: str, pipeline: Pipeline) -> Fraction:
         raise InputError(f"--measured {name}: {unit[:12]!r} is not a unit; allowed are {', '.join(MILLISECONDS)}")
     if pipeline.unit is None:
         raise InputError(
-            f"--measured {name}: is in {unit}, and the configuration names no unit: add that of its times, such as unit: ms"
+            f"--measured {name}: is in {unit}, and the configuration names no unit: add that of its times, such as "
+            "unit: ms"
         )
     own = unit_of_times(pipeline, None)
     return length * Fraction(str(MILLISECONDS[unit])) / Fraction(str(MILLISECONDS[own]))
