@@ -66,6 +66,10 @@ def _of_few_draws(ratio: float) -> str:
     return f"{number(100 * ratio, 2)}%"
 
 
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 _BEGINNINGS = {
     "overhead": "an operation's overhead is",
     "latency": "the latency is",
@@ -151,7 +155,7 @@ class Margins:
             if each.is_present:
                 present.setdefault((each.overtaken_by, each.leader), []).append(each.cost)
         for (rival, leader), costs in present.items():
-            yield f"{rival} is as long as {leader}, and leads with any more {' or '.join(costs)}."
+            yield f"{rival} is as long as {leader}, and leads with any more {_either(costs)}."
         only_level, told = [], ""
         for cost in dict.fromkeys(each.cost for each in self.margins):
             first, *_ = own = [each for each in self.margins if each.cost == cost]
@@ -177,7 +181,7 @@ class Margins:
         return f"{listed(named)} and {more} more" if more > 0 else f"{listed(named[:-1])} and {named[-1]}"
 
     def _up_to(self, costs: Sequence[str], unit: str) -> str:
-        times = " or ".join(cost for cost in costs if cost != "noise")
-        parts = [f"{times} up to F + B ({with_unit(grouped(self.work, _DIGITS), unit)})"] if times else []
+        times = [cost for cost in costs if cost != "noise"]
+        parts = [f"{_either(times)} up to F + B ({with_unit(grouped(self.work, _DIGITS), unit)})"] if times else []
         parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in costs else []
         return "No " + " and no ".join(parts)

@@ -118,7 +118,10 @@ def _length(name: str, text: str, pipeline: Pipeline) -> Fraction:
     if unit not in MILLISECONDS:
         raise InputError(f"--measured {name}: {unit[:12]!r} is not a unit; allowed are {', '.join(MILLISECONDS)}")
     if pipeline.unit is None:
-        raise InputError(f"--measured {name}: is in {unit}, and the configuration names no unit: add unit: {unit}")
+        raise InputError(
+            f"--measured {name}: is in {unit}, and the configuration names no unit: add that of its times, such as "
+            "unit: ms"
+        )
     own = unit_of_times(pipeline, None)
     return length * Fraction(str(MILLISECONDS[unit])) / Fraction(str(MILLISECONDS[own]))
 

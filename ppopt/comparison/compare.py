@@ -32,7 +32,7 @@ from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure
 from ppopt.optimization.optimize import optimize_each
 from ppopt.optimization.options import QuickBound, SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
-from ppopt.process.time_limit import Afterwards, TimeLimit
+from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
 from reports.ladder import Ladder
@@ -460,10 +460,12 @@ class _ComparisonSoFar:
             self.limit.hurry()
 
     def find_margins(self, ranked: Comparison, *, limited: bool) -> MarginsSoFar:
-        """Find how far the verdict holds, within the time that was put aside for it."""
+        """Find how far the verdict holds, within the time that was put aside for it, even if a search was late."""
         self.on_phase("finding how far the verdict holds")
-        most = MARGINS.within(math.inf)
-        seconds = min(most, max(0.0, self.limit.ends - self.for_files - perf_counter())) if limited else most
+        seconds = most = MARGINS.within(math.inf)
+        if limited:
+            least = min(MOMENT, self.for_margins) if self.limit.interrupted else self.for_margins
+            seconds = min(most, max(least, self.limit.ends - self.for_files - perf_counter()))
         with self.limit.running(MARGINS, seconds):
             found = margins_of(ranked.contenders, perf_counter() + seconds)
         if found.interrupted:

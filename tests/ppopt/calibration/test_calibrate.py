@@ -330,3 +330,10 @@ def test_a_file_of_an_order_can_be_measured(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text(json.dumps(BASE))
     ran = run_ppopt("calibrate", "-c", "costs.json", "--measured", f"mine.csv={step}", "--format", "json", cwd=tmp_path)
     assert json.loads(ran.stdout)["overhead"] == 0.9
+
+
+def test_a_unit_of_a_measured_time_is_no_unit_of_the_costs() -> None:
+    """Costs in milliseconds, measured 0.4 s: unit: s would be wrong by a factor of a thousand."""
+    ran = run_ppopt("calibrate", "--devices", "2", "--microbatches", "4", "--measured", "1f1b=0.4s")
+    assert ran.returncode == 2
+    assert "the configuration names no unit: add that of its times, such as unit: ms" in ran.stderr

@@ -16,6 +16,7 @@ from ppopt.comparison import compare as comparing
 from ppopt.comparison.margins import MarginsSoFar
 from ppopt.optimization.options import SearchOptions
 from ppopt.planning.options import PlanOptions
+from ppopt.process.time_limit import MOMENT, TimeLimit
 from reports.page.sentences import whole_verdict
 from solver.errors import InfeasibleError, InputError
 from strategies.layouts.runs_in import FRAMEWORKS
@@ -162,3 +163,21 @@ def test_a_framework_that_searches_nothing_keeps_the_time_limit(monkeypatch: pyt
     began = perf_counter()
     ppopt.compare(pipeline(4, 16), framework="deepspeed", time_limit=2)
     assert ends[0] <= began + 2 + 0.5
+
+
+@pytest.mark.parametrize(("interrupted", "kept"), [(False, 3.0), (True, MOMENT)])
+def test_margins_keep_their_time_when_a_search_is_late(
+    interrupted: bool, kept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[float] = []
+
+    def noted(_: object, deadline: float) -> MarginsSoFar:
+        ends.append(deadline)
+        return MarginsSoFar()
+
+    monkeypatch.setattr(comparing, "margins_of", noted)
+    late = comparing._ComparisonSoFar(lambda _: None, TimeLimit(0.0), for_margins=3.0)
+    late.limit.interrupted = interrupted
+    began = perf_counter()
+    late.find_margins(ppopt.compare(pipeline(4, 16), ["1f1b"], optimize=False), limited=True)
+    assert began + kept <= ends[-1] <= perf_counter() + kept
