@@ -14,7 +14,7 @@ from time import perf_counter
 
 import ppopt
 from ppopt.commands.pages import write_report
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 
 EIGHT = ["1f1b", "gpipe", "zb1p", "zb-h1", "zb-h2", "interleaved", "dualpipe", "dualpipe-v"]
 TIMES = {"forward": 18.5, "backward_input": 18.1, "backward_weight": 9.3}

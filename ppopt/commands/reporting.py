@@ -75,7 +75,7 @@ def report_schedules(
     """
     from ppopt.commands.pages import write_report
     from ppopt.commands.printing import tell_files
-    from ppopt.comparison.compare import comparison_of
+    from ppopt.comparison.ranking import comparison_of
 
     comparison = replace(comparison_of(pipeline, schedules, deadline=deadline), noise=noise)
     write_report(path, [comparison], [config or DEFAULTS], command_line())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 from ppopt.profiling.against import Against
 from reports.content import Section
 

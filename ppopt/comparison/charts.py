@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ppopt.comparison.compare import comparison_of
 from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.ranking import comparison_of
 from ppopt.schedules.schedule import Schedule
 from solver.errors import InputError
 from strategies.model.numbers import shown as name_value

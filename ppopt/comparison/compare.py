@@ -14,8 +14,8 @@ from ppopt.comparison.communicators import CommunicatorTrials
 from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.margins import MarginsSoFar, margins_of
 from ppopt.comparison.margins import seconds_needed as seconds_for_margins
+from ppopt.comparison.ranking import rank_schedules
 from ppopt.comparison.selection import (
-    DEFAULT_BASELINE,
     Baseline,
     choose_baseline,
     each_once,
@@ -28,14 +28,13 @@ from ppopt.evaluation.framework_variants import best_of_each, schedules_of
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed, under_noise
 from ppopt.optimization.cuts import searched_cut, searched_cuts
-from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of, measure_ladders
+from ppopt.optimization.ladders import Freedom, QuickBounds, freedom_of
 from ppopt.optimization.optimize import optimize_each
 from ppopt.optimization.options import QuickBound, SearchOptions
 from ppopt.process.internal_error import InternalError, as_reason, internal_errors
 from ppopt.process.time_limit import MOMENT, Afterwards, TimeLimit
 from ppopt.schedules.schedule import Schedule
 from reports.content import with_name
-from reports.ladder import Ladder
 from solver.budget import (
     BOUNDS,
     COMMUNICATORS,
@@ -191,7 +190,7 @@ def compare(
         gathered.search(searched, options)
         gathered.try_communicators(limit.left)
     gathered.refuse_nothing()
-    ranked = _ranked(settled, gathered.schedules, gathered.bounds)
+    ranked = rank_schedules(settled, gathered.schedules, gathered.bounds)
     if noise is not None:
         gathered.on_phase("drawing times")
         deadline = limit.ends - gathered.for_files - gathered.for_margins if optimize else None
@@ -489,83 +488,3 @@ class _ComparisonSoFar:
             if ours := internal_errors(self.left_out):
                 raise InternalError("\n".join(ours))
             raise InputError("\n".join(with_name(name, reason) for name, reason in self.left_out))
-
-
-def comparison_of(pipeline: Pipeline, schedules: Sequence[Schedule], *, deadline: float | None = None) -> Comparison:
-    """Rank existing schedules.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        The model of all of them.
-    schedules : sequence of Schedule
-        At least one.
-    deadline : float, optional
-        When to stop looking for bounds, on the clock of `time.perf_counter`.
-    """
-    least = min(schedule.pipeline.stages or 0 for schedule in schedules)
-    settled = GivenModel(pipeline, least).settled()
-    found = list(_first_of_each(schedule for schedule in schedules if schedule.is_searched))
-    ranked = _ranked(settled, schedules, QuickBounds(deadline))
-    return replace(
-        ranked,
-        baseline=next((each for each in ranked.schedules if each.strategy == DEFAULT_BASELINE), None),
-        searched=tuple(schedule.placement for schedule in found),
-        interrupted=any(schedule.interrupted for schedule in found),
-        seconds=sum(schedule.seconds for schedule in schedules),
-    )
-
-
-def _first_of_each(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
-    """Yield one schedule for each placement."""
-    yield from {schedule.placement: schedule for schedule in schedules}.values()
-
-
-def _ranked(pipeline: Pipeline, schedules: Sequence[Schedule], quick: QuickBounds) -> Comparison:
-    """Rank schedules and make their ladders; a schedule below its bound is left out as an internal error."""
-    ranked = sorted(schedules, key=_rank)
-    measured = measure_ladders(ranked, quick)
-    bounded: list[tuple[Schedule, Ladder]] = []
-    faults: list[tuple[str, str]] = []
-    for schedule, ladder in zip(ranked, measured.ladders, strict=True):
-        try:
-            bounded.append((_with_bound(schedule, ladder), ladder))
-        except InternalError as error:
-            faults.append((schedule.strategy, as_reason(schedule.strategy, error)))
-    return Comparison(
-        pipeline=pipeline,
-        schedules=tuple(schedule for schedule, _ in bounded),
-        ladders=tuple(ladder for _, ladder in bounded),
-        left_out=tuple(faults),
-        bound=None if measured.bound is None else float(measured.bound),
-        bounds_cut_short=measured.cut_short,
-    )
-
-
-def _rank(schedule: Schedule) -> tuple[Any, ...]:
-    """Rank by whether it may win and whether it fits, makespan, memory, searched before published, and name."""
-    searched = schedule.is_searched
-    return (
-        not schedule.may_win,
-        not schedule.fits,
-        schedule.makespan,
-        *schedule.memory_taken,
-        not searched,
-        schedule.strategy,
-    )
-
-
-def _with_bound(schedule: Schedule, ladder: Ladder) -> Schedule:
-    """Give a schedule its ladder's bound on the makespan."""
-    proven = schedule.bound_held_by
-    same = proven is not None and (ladder.bound - ladder.after) * schedule.problem.ticks_per_unit == proven.value
-    status = schedule.status
-    if schedule.is_searched:
-        status = "feasible" if ladder.order or ladder.communication else "optimal"
-    return replace(
-        schedule,
-        objective="makespan",
-        proven=ladder.bound,
-        bound_held_by=proven if same and schedule.objective == "makespan" else None,
-        status=status,
-    )

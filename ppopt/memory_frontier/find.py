@@ -1,4 +1,8 @@
-"""Finding the memory frontier of a pipeline."""
+"""Finding the memory frontier of a pipeline.
+
+The options, the order of the work and what is told on the way are one file, since each step decides what the next may
+still spend.
+"""
 
 from __future__ import annotations
 

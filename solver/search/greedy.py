@@ -3,6 +3,7 @@
 Each is made by one `Rule`, in the manner of Giffler and Thompson (Algorithms for solving production-scheduling
 problems, Operations Research 8(4), 1960): the device that can start something first runs the action with the least
 score. Rules differ in their preferences, in how long they wait for a preferred action, and in how much memory they use.
+Rules, the tables that they read and the schedule that they build are one file: none has a meaning without the others.
 
 What it is worth: row `list-schedules` of docs/development/ablation.md.
 """

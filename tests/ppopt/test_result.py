@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import ppopt
 from ppopt.commands.cli import cli
-from ppopt.comparison import compare as compare_module
-from ppopt.comparison.compare import _with_bound
+from ppopt.comparison import ranking
+from ppopt.comparison.ranking import with_bound
 from ppopt.optimization import one_search
 from ppopt.optimization.ladders import measure_ladders
 from ppopt.optimization.periodic import PeriodicSchedule
@@ -66,9 +66,9 @@ def test_a_point_of_a_frontier() -> None:
 def test_a_row_of_a_comparison() -> None:
     made = evaluated("zb-h1", COSTS)
     (ladder,) = measure_ladders([made]).ladders
-    assert _with_bound(made, ladder).proven == ladder.bound
+    assert with_bound(made, ladder).proven == ladder.bound
     with pytest.raises(ppopt.InternalError, match=r"zb-h1: .* is below the bound"):
-        _with_bound(made, replace(ladder, order=-LITTLE, memory=ladder.memory + ladder.order + LITTLE))
+        with_bound(made, replace(ladder, order=-LITTLE, memory=ladder.memory + ladder.order + LITTLE))
 
 
 def test_what_does_not_fit_the_memory_has_no_bound_of_what_does() -> None:
@@ -100,13 +100,13 @@ def test_a_fault_on_one_placement_leaves_the_others(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_row_that_is_below_its_bound_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = compare_module._with_bound
+    plain = ranking.with_bound
 
     def with_bound(schedule: Any, ladder: Any) -> Any:
         above = replace(ladder, order=-LITTLE, memory=ladder.memory + ladder.order + LITTLE)
         return plain(schedule, above if schedule.strategy == "zb-h1" else ladder)
 
-    monkeypatch.setattr(compare_module, "_with_bound", with_bound)
+    monkeypatch.setattr(ranking, "with_bound", with_bound)
     found = ppopt.compare(COSTS, ["1f1b", "zb-h1"], optimize=False)
     assert [each.strategy for each in found.schedules] == ["1f1b"]
     (fault,) = found.internal_errors

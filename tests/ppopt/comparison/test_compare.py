@@ -18,7 +18,7 @@ from ppopt import InputError, Pipeline
 from ppopt.commands.cli import cli
 from ppopt.commands.compare import split_strategies
 from ppopt.commands.progress_line import ProgressLine
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 from ppopt.optimization import one_search
 from reports.ladder import STEPS
 from reports.page import sentences

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import ppopt
 from ppopt.commands.cli import cli
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 from ppopt.optimization.ladders import measure_ladders
 from reports.charts.timeline_layout import columns, transfer_rows
 from reports.ladder import STEPS

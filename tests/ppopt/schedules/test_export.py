@@ -15,7 +15,7 @@ import ppopt
 from ppopt import Block, DeadlockError, InputError, Op, Pipeline, Schedule
 from ppopt.commands.cli import cli
 from ppopt.commands.pages import write_report
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 from ppopt.schedules.order_files import read_given_order
 from strategies.faults.order_faults import check_file
 from strategies.language.registry import all_strategies

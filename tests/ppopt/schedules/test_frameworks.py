@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import ppopt
 from ppopt.commands.cli import cli
 from ppopt.commands.plan_printing import as_searched
-from ppopt.comparison.compare import comparison_of
+from ppopt.comparison.ranking import comparison_of
 from ppopt.schedules.replaying import replay_orders
 from reports.page.tables import number_titles, numbers
 from strategies.language.registry import all_strategies
