@@ -140,10 +140,14 @@ def _cannot_tell(together: float) -> str:
 
 
 def _for_all_keys(means: Mapping[str, float]) -> dict[str, float]:
-    """Give kinds without a measured overhead that of the most similar kind: backwards first, then anything."""
+    """Give kinds without a measured overhead that of the most similar kind: backwards first, then anything.
+
+    A configuration lets neither half have more than a whole backward, so that has at least the larger one.
+    """
     anything = fmean(means.values())
     backward = next((means[key] for key in OVERHEAD_KEYS[1:] if key in means), anything)
-    return {key: means.get(key, anything if key == OVERHEAD_KEYS[0] else backward) for key in OVERHEAD_KEYS}
+    made = {key: means.get(key, anything if key == OVERHEAD_KEYS[0] else backward) for key in OVERHEAD_KEYS}
+    return made | {"backward": max(made[key] for key in OVERHEAD_KEYS[1:])}
 
 
 def _doubts(gaps: Sequence[Gap], clear: Sequence[Gap], taken: Mapping[str, float]) -> Iterator[str]:

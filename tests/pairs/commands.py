@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import product
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import ppopt
 from strategies.language.registry import all_strategies
 from tests.pairs.costs import Costs, Counts, costs_of, every_cut, every_recomputation, exact
@@ -152,7 +154,7 @@ def _compared(model: Model, found: ppopt.Comparison) -> list[ppopt.Schedule]:
     """List the schedules that fit; those with two copies of weights of an unknown size only if there are no others."""
     fitting = [schedule for schedule in found.schedules if schedule.fits]
     parts = [model.mapping.get("memory", {}), *model.mapping.get("layers", ())]
-    if any("static" in part for part in parts):
+    if any(np.any(part.get("static", 0)) for part in parts):
         return fitting
     return [schedule for schedule in fitting if schedule.placement != "bidirectional"] or fitting
 
@@ -175,8 +177,6 @@ def _compare(model: Model, draw: random.Random, tell: Tell) -> Faults:
     for schedule in fitting:
         if found.bound is not None and found.bound > schedule.makespan:
             yield f"the lower bound {found.bound!r} is above {schedule.strategy}, {schedule.makespan!r}, which fits"
-    fair = [each for each in fitting if each.placement != "bidirectional" or "static" in str(model.mapping)]
-    fitting = fair or fitting  # two copies of the weights win nothing while their memory is unknown
     if fitting and found.winner is not min(fitting, key=lambda each: (each.makespan, *each.memory_taken)):
         best = min(fitting, key=lambda each: (each.makespan, *each.memory_taken))
         if (best.makespan, best.memory_taken) != (found.winner.makespan, found.winner.memory_taken):

@@ -75,6 +75,7 @@ def test_workers_end_with_the_command_and_let_go_of_its_output(
 ) -> None:
     process = started(tmp_path, command)
     wait_until("it has workers", lambda: len(children_of(process.pid)) >= 2, process)
+    time.sleep(1)  # a worker of which even the start is not read when the command is killed says so
     workers = children_of(process.pid)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)  # until no process holds the pipes

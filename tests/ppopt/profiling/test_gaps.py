@@ -11,7 +11,7 @@ import pytest
 import ppopt
 from ppopt import Pipeline, Schedule
 from ppopt.noise.spread_file import read_spreads
-from ppopt.profiling.gaps import measure_gaps
+from ppopt.profiling.gaps import _for_all_keys, measure_gaps
 from ppopt.profiling.measurement import MeasuredAction
 from ppopt.profiling.profile_result import Profile
 from tests.ppopt.profiling.made_traces import COSTS, Machine, write_primus, write_timers, write_traces
@@ -171,3 +171,9 @@ def test_memory_is_divided_where_devices_differ_in_the_microbatches_that_they_ho
     schedule = ppopt.evaluate(profile.pipeline, "1f1b")
     assert schedule.peak_memory == pytest.approx(profile.measurement.memory, rel=1e-4)
     assert float(profile.pipeline.costs[3].activation) == pytest.approx(7.4, abs=0.3)
+
+
+def test_no_half_has_more_overhead_than_a_whole_backward() -> None:
+    made = _for_all_keys({"forward": 0.02, "backward": 0.05, "backward_input": 0.08, "backward_weight": 0.01})
+    assert made == {"forward": 0.02, "backward": 0.08, "backward_input": 0.08, "backward_weight": 0.01}
+    ppopt.Pipeline.from_mapping({"devices": 2, "microbatches": 2, "overhead": made})
