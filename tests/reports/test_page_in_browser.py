@@ -650,6 +650,7 @@ def test_names_of_points_do_not_cover_each_other(
     assert covering == []
 
 
+@pytest.mark.slow
 def test_a_page_that_became_wide_looks_as_if_it_had_always_been(
     open_page: Opener, crowded: tuple[Comparison, Path]
 ) -> None:

@@ -132,6 +132,7 @@ def test_the_orders_of_zb_auto_are_made_for_each_overhead() -> None:
     assert found.measured[0].predicted == pytest.approx(650, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_layers_are_calibrated_in_their_cut_and_without_one() -> None:
     cut = Pipeline.from_mapping({**LAYERS, "layers_per_stage": [4, 3]})
     found = ppopt.calibrate(cut, {"1f1b": 600})

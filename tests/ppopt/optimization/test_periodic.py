@@ -68,6 +68,7 @@ def test_a_long_linear_pipeline_is_proven_optimal_and_exported(tmp_path: Path) -
     assert made.makespan == found.makespan
 
 
+@pytest.mark.slow
 def test_memory_for_fewer_microbatches_than_devices_has_periods_of_as_many() -> None:
     """Three microbatches take R + 2(W − 2l) = 1783, which CP-SAT proves to be the least, 50,000 times."""
     found = ppopt.optimize(pipeline(150_000, memory={"limit": 3}), time_limit=6)

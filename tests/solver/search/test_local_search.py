@@ -109,6 +109,7 @@ def test_orders_that_exceed_the_memory_are_put_right() -> None:
     assert made is None or faults(tight, *made) == []
 
 
+@pytest.mark.slow
 def test_without_numba_the_clock_is_looked_at_however_slow_a_move_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a move takes 10 ms, at most five are made between two looks at the clock, once that has been measured."""
     clock, pieces, looks = [0.0], [], []
