@@ -23,8 +23,8 @@ from strategies.model.pipeline import Pipeline
 from strategies.order_files.given_order import Named
 
 WORTH_EXPLAINING = {2: 0.005}
-"""From which mean relative error on a second number is tried, by the number of measurements: two numbers fit two
-measurements always, so what is left must be more than the noise of a measurement."""
+"""By the number of measurements, the mean relative error from which a second number is tried. Two numbers always fit
+two measurements, so the error must be larger than the noise of a measurement."""
 
 LEAST_WORTH_EXPLAINING = 1e-4
 """The same for three or more measurements, where the test below decides: the digits of a written time."""
@@ -165,7 +165,7 @@ def calibrate(
     Parameters
     ----------
     pipeline : Pipeline
-        The costs. Overhead is searched for anew; what the pipeline says of it only counts in `Explained.before`.
+        The costs. The overhead found replaces the one given, which counts only in `Explained.before`.
     measured : mapping of str to float
         For each schedule, as for `ppopt.evaluate`, how long a step took, in the pipeline's unit of time.
     objective : {"makespan", "span"}

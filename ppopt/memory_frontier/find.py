@@ -1,7 +1,7 @@
 """Finding the memory frontier of a pipeline.
 
-The options, the order of the work and what is told on the way are one file, since each step decides what the next may
-still spend.
+One file holds the options, the order of the steps and their progress messages, because each step decides how much time
+the next one has.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def assemble(runs: Sequence[Recording], skip: int | None) -> Measurement:
 def _clocks(
     runs: Sequence[Recording], actions: Sequence[MeasuredAction], counted: Sequence[MeasuredAction], blind: set[int]
 ) -> tuple[Clocks, dict[int, tuple[float, ...]], bool]:
-    """Estimate the clocks' offsets: of the run, and of each step if they begin anew; and say if any pair tells."""
+    """Estimate the clocks' offsets, for each step if clocks restart; also return whether any transfer shows them."""
     parted = {device for device, run in enumerate(runs) if run.parts_blocks}
 
     def pairs_of(some: Iterable[MeasuredAction]) -> Pairs:
