@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def counted(count: int, what: str) -> str:
@@ -26,3 +26,8 @@ def listed(names: Iterable[str]) -> str:
     """Write a list of names, separated by commas, or by semicolons if a name contains a comma."""
     every = list(names)
     return ("; " if any("," in name for name in every) else ", ").join(every)
+
+
+def joined(names: Sequence[str]) -> str:
+    """Write a list of names, at least one, as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

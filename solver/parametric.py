@@ -64,10 +64,6 @@ class Line(NamedTuple):
         """Return the height at θ."""
         return self.value + self.slope * (theta - self.touches)
 
-    def at_height(self, value: Fraction) -> Fraction:
-        """Return the θ at which it is as high as given, if it is not flat."""
-        return self.touches + (value - self.value) / self.slope
-
     def meets(self, other: Line) -> Fraction:
         """Return the θ at which it meets a line of another slope."""
         return self.touches + (self.value - other.at(self.touches)) / (other.slope - self.slope)
@@ -152,7 +148,7 @@ class FixedOrder:
     Raises
     ------
     DeadlockError
-        If actions wait for each other in a circle.
+        If actions wait for each other in a cycle.
     InputError
         If the orders do not name every task exactly once.
     """
@@ -246,12 +242,7 @@ class ParametricMakespan(Curve):
             lags[number] -= more
         assert not any(lags[number] for number in order.implied), "a lag within a device's order grows from 0"
         self._growth, self._lag_growth = [*growth.actions, *moves], lags
-        self._base = 1 + 2 * self._most_growth
-
-    @property
-    def _most_growth(self) -> int:
-        """By how much a path grows or shrinks at most: it has each node and each lag once."""
-        return sum(map(abs, chain(self._growth, self._lag_growth)))
+        self._base = 1 + 2 * sum(map(abs, chain(self._growth, lags)))  # a path has each node and each lag once at most
 
     def _computed(self, theta: Fraction, side: Side) -> Line:
         """Replay the order in numbers whose high digits are times, and whose low digits are the growth of a path.
@@ -280,21 +271,6 @@ class ParametricMakespan(Curve):
         return Line(
             theta, Fraction(value, theta.denominator * order.ticks_per_unit), Fraction(slope, order.ticks_per_unit)
         )
-
-    def reaching(self, length: Fraction) -> Fraction | None:
-        """Find the least θ ≥ 0 at which the makespan is as long as given; None if it is longer, or never as long.
-
-        Nothing may shrink with θ. A tangent on the left of a θ that is too large leads to one that is not too small.
-        """
-        theta = Fraction(0)
-        if self(theta) > length or not (self(theta) == length or self._most_growth):
-            return None
-        while self(theta) < length:
-            line = self.line(theta)
-            theta = line.at_height(length) if line.slope else 2 * theta + 1
-        while theta and self(theta) > length:
-            theta = self.line(theta, "left").at_height(length)
-        return theta
 
 
 class Mean(Curve):

@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ppopt.comparison.comparison import Comparison
-from ppopt.comparison.selection import (
-    DEFAULT_BASELINE,
-)
+from ppopt.comparison.selection import DEFAULT_BASELINE
 from ppopt.optimization.ladders import QuickBounds, measure_ladders
 from ppopt.process.internal_error import InternalError, as_reason
 from ppopt.schedules.schedule import Schedule

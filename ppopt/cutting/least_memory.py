@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from solver.counted import joined
 from solver.errors import InfeasibleError
 from strategies.model.pipeline import Pipeline
 from strategies.model.placements import Placement
@@ -81,7 +82,7 @@ def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = 
     beside = f", {float(always):.10g} of it static" if always else ""
     message = (
         f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
-        f"microbatch of {_listed(stages)}{beside}; the limit is {float(limit):.10g}"
+        f"microbatch of {_named(stages)}{beside}; the limit is {float(limit):.10g}"
     )
     if not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
         smallest = float(max(memory for memory, _ in needed))
@@ -97,8 +98,5 @@ def _cut_of(pipeline: Pipeline, *, any_cut: bool) -> str:
     return f"no cut of the layers fits; in {cut}, which comes closest, " if any_cut else f"with layers_per_stage {cut} "
 
 
-def _listed(stages: list[int]) -> str:
-    names = [str(stage) for stage in stages]
-    if len(names) == 1:
-        return f"stage {names[0]}"
-    return f"stages {', '.join(names[:-1])} and {names[-1]}"
+def _named(stages: list[int]) -> str:
+    return f"stage{'s' if len(stages) > 1 else ''} {joined(list(map(str, stages)))}"

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from ppopt.planning.plans import Plan
 from reports.numbers import number, percent, signed_percent, with_unit
-from solver.counted import counted
+from solver.counted import counted, joined
 from solver.problem import Block
 from strategies.model.cuts import ByKind, counts_by_kind
 from strategies.model.pipeline import Pipeline
@@ -130,7 +130,7 @@ def _what_is_held(plan: Plan) -> Iterator[str]:
         special = [name for name in few if held[name] and name != main]
         if special and counts[device] != usual:
             told.add(device)
-            what = _listed([f"the {name}" if totals[name] == 1 else f"{held[name]} {name}" for name in special])
+            what = joined([f"the {name}" if totals[name] == 1 else f"{held[name]} {name}" for name in special])
             yield f"Device {device} holds {what}: {_compared(counts[device], usual, main)}."
     by_difference: dict[int, list[int]] = {}
     for device, count in enumerate(counts):
@@ -180,16 +180,12 @@ def _compared(count: int, usual: int, name: str) -> str:
     return f"{abs(more)} {'more' if more > 0 else 'fewer'} {name} layer{'s' if abs(more) > 1 else ''} ({count})"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _devices(devices: Sequence[int]) -> str:
     if len(devices) == 1:
         return f"Device {devices[0]}"
     if len(devices) > MOST_DEVICES and devices[-1] - devices[0] == len(devices) - 1:
         return f"Devices {devices[0]} to {devices[-1]}"
-    return f"Devices {_listed(list(map(str, devices)))}"
+    return f"Devices {joined(list(map(str, devices)))}"
 
 
 def _verb(devices: Sequence[int], verb: str) -> str:
@@ -224,7 +220,7 @@ def _slow_devices(pipeline: Pipeline) -> str:
     named = [f"{number(float(pace))} times that on {_devices(devices).lower()}" for pace, devices in by_pace.items()]
     if len(named) > MOST_PACES:
         return f"; up to {number(float(pipeline.paces[-1]))} times that on slow devices"
-    return f"; {_listed(named)}" if named else ""
+    return f"; {joined(named)}" if named else ""
 
 
 def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
@@ -262,7 +258,7 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
         return
     stages = [stage for stage, counts in enumerate(again) if any(counts)]
     count, total = sum(map(sum, again)), plan.layers.total
-    where = f"stage {stages[0]}" if len(stages) == 1 else f"stages {_listed(list(map(str, stages)))}"
+    where = f"stage {stages[0]}" if len(stages) == 1 else f"stages {joined(list(map(str, stages)))}"
     if len(stages) > MOST_DEVICES:
         where = f"{len(stages)} stages"
     longest, saved, device = _effect(plan, again)

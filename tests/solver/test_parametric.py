@@ -118,21 +118,6 @@ def test_breakpoints_are_where_the_slope_changes_and_there_are_no_others(strateg
     assert replays <= 4 * len(found) + 2
 
 
-@pytest.mark.parametrize("strategy", ["1f1b", "zb-v", "dualpipe"])
-def test_the_parameter_at_which_a_length_is_reached(strategy: str) -> None:
-    case = grown(strategy, 3)
-    shortest = case.replayed(Fraction(0))
-    for length in (shortest, shortest + Fraction(1, 7), shortest * 3, shortest * 1000):
-        theta = case.curve.reaching(length)
-        assert theta is not None
-        assert case.replayed(theta) == length
-        assert not theta or case.replayed(theta - min(TINY, theta)) < length
-    assert case.curve.reaching(shortest - TINY) is None
-    nothing = ParametricMakespan(FixedOrder(case.problem, case.orders), Growth([0] * len(case.by_action)))
-    assert nothing.reaching(shortest) == 0
-    assert nothing.reaching(shortest + 1) is None
-
-
 class Lines(Curve):
     """The highest of some lines."""
 
