@@ -195,6 +195,11 @@ class Section:
         return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
+    def measured(self) -> Presented | None:
+        """The run that is shown beside its prediction, if this section is about one."""
+        return next((each for each in self.schedules if each.summary.status == "measured"), None)
+
+    @property
     def winner(self) -> Presented | None:
         """The shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
         schedules = self.schedules
