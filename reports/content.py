@@ -208,7 +208,8 @@ class Section:
             ranks = {*comparable, *(point.rank for point in self.frontier.points)}
             schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
         fitting = [each for each in schedules if not each.summary.over]
-        return next((each for each in fitting if each.summary.may_win), next(iter(fitting), None))
+        fair = [each for each in fitting if each.summary.may_win] or fitting
+        return min(fair, key=lambda each: each.summary.figures.makespan, default=None)
 
     @property
     def fastest(self) -> Presented | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from reports.content import Presented, Section
+from reports.frontier_points import FrontierPoint, ShownFrontier, knee
 from reports.numbers import percent, signed_percent
 from reports.units import readable
 
@@ -31,6 +32,8 @@ def tiles(section: Section) -> list[Tile]:
     """Choose the figures of a section: of its winner, or of a run beside its prediction."""
     if section.measured is not None:
         return list(_of_run(section, section.measured))
+    if section.frontier is not None:
+        return list(_of_frontier(section.frontier))
     best = section.winner or section.fastest
     return [] if best is None else list(_of_winner(section, best))
 
@@ -51,6 +54,27 @@ def _of_winner(section: Section, best: Presented) -> Iterator[Tile]:
     limits = section.margins.nearest
     if limits is not None:
         yield Tile(f"leads until {limits.cost}", limits.amount(unit), f"then {limits.overtaken_by}")
+
+
+def _of_frontier(shown: ShownFrontier) -> Iterator[Tile]:
+    """Show both ends of the curve, its knee, and the user's own limit."""
+    first, bend = shown.points[0], knee(shown.points)
+    yield _step_within(shown, "least memory searched", first)
+    at_limit = [point for point in shown.points if shown.limit is not None and point.limit <= shown.limit]
+    if at_limit and at_limit[-1] not in (first, bend):
+        yield _step_within(shown, "your limit", at_limit[-1])
+    if bend is not None:
+        yield _step_within(shown, "the knee", bend)
+    memory, shortest = shown.top
+    time, held = readable(shortest, shown.units.time), readable(memory, shown.units.memory)
+    yield Tile("shortest step found", time, f"with {held} or more")
+    proven = sum(point.status == "optimal" for point in shown.points)
+    yield Tile("proven optimal", f"{proven} of {len(shown.points)}", "limits")
+
+
+def _step_within(shown: ShownFrontier, title: str, point: FrontierPoint) -> Tile:
+    held, time = readable(point.limit, shown.units.memory), readable(point.makespan, shown.units.time)
+    return Tile(title, held, f"a step takes {time}")
 
 
 def _memory(section: Section, best: Presented) -> Tile:
@@ -74,7 +98,6 @@ def _of_run(section: Section, measured: Presented) -> Iterator[Tile]:
         yield Tile("predicted step", readable(figures.makespan, unit), idle)
         longer = ran.makespan - figures.makespan
         remark = f"{readable(abs(longer), unit)} {'longer' if longer >= 0 else 'shorter'} than predicted"
-        yield Tile("measured against predicted", signed_percent(ran.makespan / figures.makespan - 1), remark)
-        yield Tile("order", each.summary.name, f"{each.placement} placement", is_name=True)
+        yield Tile("measured against predicted", signed_percent(ran.makespan / figures.makespan - 1, 2), remark)
         if section.bound is not None:
             yield Tile("proven bound", readable(section.bound, unit), "no order on this placement is shorter")

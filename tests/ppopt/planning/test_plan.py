@@ -74,7 +74,7 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
     assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
-    assert f"{best.makespan:g} is proven: no cut is shorter." in text
+    assert f"{best.makespan:,g} is proven: no cut is shorter." in text
 
 
 def test_a_layer_costs_more_on_slow_devices_and_an_empty_stage_costs_overhead() -> None:
