@@ -113,7 +113,7 @@ def test_reasons_compare_with_what_is_known_alone() -> None:
     best = planned_within(None).best
     assert best is not None
     even = Fraction(best.exact_makespan * 2)
-    assert f"The even cut takes {float(even):g}, 100.00% longer." in reasons(best, Alternatives(even=even))
+    assert f"The even cut takes {float(even):,g}, 100.00% longer." in reasons(best, Alternatives(even=even))
     assert not any("even cut" in text for text in reasons(best, Alternatives(even=best.exact_makespan)))
 
 
