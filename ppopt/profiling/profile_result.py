@@ -170,8 +170,8 @@ def profile_of(measurement: Measurement) -> Profile:
     actions = actions_that_count(measurement)
     spreads = measure_spreads(actions)
     if measurement.configured is not None:
-        placement, notes = placement_of(measurement), measurement.notes
-        return Profile(measurement.configured, measurement, placement, spreads, None, {}, notes)
+        placement = placement_of(measurement)
+        return Profile(measurement.configured, measurement, placement, spreads, None, {}, measurement.notes)
     gaps = measure_gaps(actions)
     latency = gaps.latency
     times, notes = make_times(spreads, measurement.stages)
