@@ -137,6 +137,11 @@ def _cached_for_user(numba: Any) -> Iterator[None]:
         config.CACHE_DIR = given
 
 
+def kept_in() -> Path:
+    """Name the folder for what is compiled: the one that numba's user has named, or else ours."""
+    return Path(import_module("numba").core.config.CACHE_DIR or _folder())
+
+
 @cache
 def _folder() -> Path:
     """Name the folder for what is compiled from these very sources, by this numba, for this processor."""
