@@ -32,6 +32,12 @@ _COMMANDS = {
 }
 
 
+_FIRST = {
+    "Try first, without any file": "ppopt compare --devices 8 --microbatches 32 --time-limit 10",
+    "Then with your costs, and a page to show": "ppopt compare -c costs.yaml --report page.html",
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in ``ppopt.commands``, one module each."""
 
@@ -56,6 +62,13 @@ class LazyGroup(click.Group):
         if name not in _COMMANDS and near:
             ctx.fail(f"No such command {name[:40]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the first commands below the description."""
+        super().format_help_text(ctx, formatter)
+        for heading, command in _FIRST.items():
+            with formatter.section(heading):
+                formatter.write_text(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""

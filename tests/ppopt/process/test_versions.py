@@ -82,7 +82,8 @@ def test_an_empty_folder_is_compiled_into_by_the_next_search(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("setting", "reason"), [({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set"), ({}, "ModuleNotFoundError: import of numba halted")]
+    ("setting", "reason"),
+    [({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set"), ({}, "ModuleNotFoundError: import of numba halted")],
 )
 def test_it_says_why_loops_are_not_compiled(setting: dict[str, str], reason: str) -> None:
     hide = "" if setting else "import sys; sys.modules['numba'] = None\n"
