@@ -43,7 +43,9 @@ class GroupedCommand(click.Command):
         """Write one section for each heading."""
         options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
         records = {long_name(each): each.get_help_record(ctx) for each in options}
-        for heading, names in GROUPS.items():
+        known = {name for names in GROUPS.values() for name in names}
+        others = {"Others": [name for name in records if name not in known]}  # rather than hidden
+        for heading, names in (GROUPS | others).items():
             rows = [record for name in names if (record := records.get(name)) is not None]
             if rows:
                 with formatter.section(heading):

@@ -26,10 +26,13 @@ PYTHONS = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.sear
 
 
 def python_of(version: str) -> Path | None:
-    """Find a Python of this version; pyenv's shims do not count, since they may lead to none."""
+    """Find a Python of this version that can make environments: not a shim of pyenv, nor Debian's without ensurepip."""
     managed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
     found = managed[-1] if managed else shutil.which(f"python{version}")
-    return Path(found) if found and ".pyenv/shims" not in str(found) else None
+    if found is None or ".pyenv/shims" in str(found):
+        return None
+    asked = subprocess.run([found, "-c", "import ensurepip"], capture_output=True, check=False)
+    return None if asked.returncode else Path(found)
 
 
 FOUND = {version: path for version in PYTHONS if (path := python_of(version))}

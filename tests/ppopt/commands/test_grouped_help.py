@@ -53,6 +53,12 @@ def test_an_option_is_below_the_same_heading_in_all_commands() -> None:
     assert set(counts) == {option for name in GROUPED for option in options_of(name)}
 
 
+def test_an_option_without_a_heading_is_shown_all_the_same() -> None:
+    command = GroupedCommand("new", params=[click.Option(["--seed"]), click.Option(["--new"], help="Something.")])
+    text = command.get_help(click.Context(command))
+    assert re.search(r"^Others:\n  --new TEXT  Something\.$", text, re.MULTILINE)
+
+
 def test_help_names_a_first_command_that_runs() -> None:
     text = call_ppopt("--help").stdout
     first, second = re.findall(r"^ +ppopt (compare .*)$", text, re.MULTILINE)
