@@ -14,6 +14,7 @@ import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import (
@@ -47,7 +48,7 @@ _EPILOG = (
 )
 
 
-@click.command(epilog=_EPILOG, context_settings={"allow_extra_args": True})
+@click.command(cls=GroupedCommand, epilog=_EPILOG, context_settings={"allow_extra_args": True})
 @click.option(
     "-c",
     "--config",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from solver.errors import InputError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ppopt.rehearsal.outcome import Rehearsal
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("schedule", metavar="SCHEDULE")
 @pipeline_options
 @click.option(
