@@ -19,15 +19,15 @@ import ppopt
 from ppopt.commands.cli import cli
 from tests.test_rooms import ROOMS, ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TEMPLATE = ROOT / "reports" / "page" / "page.html.j2"
 
 OTHER_PROGRAMS = {
     "pip": {"-e"},  # how to install
-    "python": {"-m"},  # how to run a benchmark
+    "python": {"-m", "--list"},  # how to run a benchmark
     "dask": {"--nthreads", "--nworkers"},  # how to start a cluster
-    "torchrun": {"--nproc-per-node"},  # how to start the code of docs/run-it.md
+    "torchrun": {"--nproc-per-node"},  # how to start the code of docs/how-to/run-it.md
     "Megatron": {  # its options for cuts, recomputation and `group_size`
         *("--pipeline-model-parallel-size", "--pipeline-model-parallel-layout", "--num-layers", "--mtp-num-layers"),
         *("--recompute-granularity", "--recompute-method", "--recompute-num-layers"),
@@ -37,7 +37,7 @@ OTHER_PROGRAMS = {
 """Options of other programs, which may be named only together with the program."""
 
 READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
-"""Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
+"""Files that readers create: a schedule, a copy of the code in docs/how-to/run-it.md, torchtitan's configuration."""
 
 FILES_OF_FRAMEWORKS = {
     "combined_1f1b.py",

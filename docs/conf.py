@@ -1,0 +1,61 @@
+"""Settings of the site that `make docs` builds from these pages with Sphinx."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ppopt.process.version import __version__
+
+HERE = Path(__file__).parent
+TOUR = "../../examples/tour.ipynb"
+
+project = "ppopt"
+author = "The ppopt developers"
+copyright = "the ppopt developers"
+release = version = __version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_click",
+]
+exclude_patterns = ["_build", "reference/generated/*.txt"]
+
+# Pages. Anchors are those of a code host, so that every link works there, too.
+myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+
+# Notebooks are committed with their outputs, which a test compares with a run: a build runs nothing.
+nb_execution_mode = "off"
+
+# The API, from docstrings. References to other projects would need their inventories from the network.
+autosummary_generate = True
+templates_path = ["_templates"]
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+nitpick_ignore_regex = [("py:.*", r"(?!ppopt\.\w+$).*")]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "ppopt"
+html_theme_options = {
+    "show_toc_level": 2,
+    "navbar_align": "left",
+    "show_prev_next": False,
+}
+html_copy_source = False
+html_show_sourcelink = False
+
+
+def _tour_of_the_site(app, docname, source):  # noqa: ANN001
+    """Links to the notebook among the examples lead to its page."""
+    source[0] = source[0].replace(TOUR, "/start/tour.ipynb")
+
+
+def setup(app):  # noqa: ANN001
+    """Show the notebook among the examples as a page."""
+    shutil.copyfile(HERE.parent / "examples" / "tour.ipynb", HERE / "start" / "tour.ipynb")
+    app.connect("source-read", _tour_of_the_site)
