@@ -32,9 +32,21 @@ OTHER_PROGRAMS = {
         *("--pipeline-model-parallel-size", "--pipeline-model-parallel-layout", "--num-layers", "--mtp-num-layers"),
         *("--recompute-granularity", "--recompute-method", "--recompute-num-layers"),
         "--microbatch-group-size-per-virtual-pipeline-stage",
+        *("--global-batch-size", "--micro-batch-size", "--num-virtual-stages-per-pipeline-rank"),
+        *("--num-layers-per-virtual-pipeline-stage", "--overlap-moe-expert-parallel-comm"),
+        *("--decoder-first-pipeline-num-layers", "--decoder-last-pipeline-num-layers"),
+        "--no-overlap-p2p-communication",
+    },
+    "zero-bubble": {  # its options for schedules
+        *("--enable-zero-bubble", "--zero-bubble-max-pending-backward", "--enable-optimizer-post-validation"),
+        *("--zero-bubble-v-schedule", "--zero-bubble-v-schedule-mem-setup"),
+        *("--enable-1f1b-v", "--interleave-group-size"),
     },
 }
 """Options of other programs, which may be named only together with the program."""
+
+FRAMEWORKS = {"Megatron", "zero-bubble"}
+"""Programs whose options are named in a paragraph or section about them."""
 
 READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
 """Files that readers create: a schedule, a copy of the code in docs/how-to/run-it.md, torchtitan's configuration."""
@@ -113,7 +125,9 @@ def blocks_of(path: Path) -> Iterator[Block]:
         for section in re.split(r"\n(?=#)", part):
             for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. ))", section):
                 yield from (
-                    table_blocks(path, paragraph) if "\n| ---" in paragraph else [prose_block(paragraph, section)]
+                    table_blocks(path, paragraph, section)
+                    if "\n| ---" in paragraph
+                    else [prose_block(paragraph, section)]
                 )
 
 
@@ -122,15 +136,15 @@ def prose_block(text: str, section: str = "") -> Block:
     return Block(section.partition("\n")[0] + text, re.findall(r"`([^`]+)`", text))
 
 
-def table_blocks(path: Path, table: str) -> Iterator[Block]:
+def table_blocks(path: Path, table: str, section: str) -> Iterator[Block]:
     """Yield the cells of a table; options in its first column belong to the header's or the document's command."""
     header, _, *rows = table.strip().splitlines()
     named = re.findall(r"`ppopt (\w+)`", header)
     owner = named[0] if named else path.stem if path.stem in COMMANDS else ""
     for row in rows:
         first, _, rest = row.replace("\\|", "¦").strip("| ").partition("|")
-        yield Block(first, prose_block(first.replace("¦", "|")).pieces, owner)
-        yield replace(prose_block(rest.replace("¦", "|")), is_aside=True)
+        yield replace(prose_block(first.replace("¦", "|"), section), owner=owner)
+        yield replace(prose_block(rest.replace("¦", "|"), section), is_aside=True)
 
 
 def called(piece: str) -> str:
@@ -146,7 +160,7 @@ def other_program(block: Block, piece: str) -> str:
         (
             name
             for name in OTHER_PROGRAMS
-            if (starts and starts[1] == name) or (name == "Megatron" and name in block.text)
+            if (starts and starts[1] == name) or (name in FRAMEWORKS and name in block.text)
         ),
         "",
     )
@@ -358,3 +372,12 @@ def test_every_extra_exists() -> None:
     for path in DOCUMENTS:
         for names in re.findall(r"'(?:ppopt|\.)\[([\w,]+)\]'", path.read_text(encoding="utf-8")):
             assert set(names.split(",")) <= set(extras), path.name
+
+
+def test_the_page_of_the_api_lists_every_name() -> None:
+    listed = re.findall(r"^   (\w+)$", (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(set(ppopt.__all__) - {"__version__"})
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 800
