@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 from ppopt.process.version import __version__
 
 HERE = Path(__file__).parent
@@ -50,12 +52,12 @@ html_copy_source = False
 html_show_sourcelink = False
 
 
-def _tour_of_the_site(app, docname, source):  # noqa: ANN001
-    """Links to the notebook among the examples lead to its page."""
+def link_to_the_page_of_the_tour(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Lead links to the notebook among the examples to its page."""
     source[0] = source[0].replace(TOUR, "/start/tour.ipynb")
 
 
-def setup(app):  # noqa: ANN001
+def setup(app: Sphinx) -> None:
     """Show the notebook among the examples as a page."""
     shutil.copyfile(HERE.parent / "examples" / "tour.ipynb", HERE / "start" / "tour.ipynb")
-    app.connect("source-read", _tour_of_the_site)
+    app.connect("source-read", link_to_the_page_of_the_tour)

@@ -118,6 +118,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
     if path == TEMPLATE:
         yield from (Block(line, re.findall("<code>(.*?)</code>", line)) for line in text.splitlines())
         return
+    text = re.sub(r"^```\{.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)  # directives of the site
     for at, part in enumerate(re.split(r"^```.*$", text, flags=re.MULTILINE)):
         if at % 2:
             yield Block(part, [re.sub(r"\s#.*", "", line).removeprefix("$ ") for line in part.splitlines()])

@@ -1,21 +1,23 @@
 """Every command and every piece of Python in the tutorials runs, and prints what is written below it.
 
-In a page, the lines of a ``console`` block that begin with ``$`` are commands; what follows one is its output, notes and
-errors included. A ``python`` block prints the ``text`` block below it; pages without such a pair keep their Python for
+In a page, the lines of a ``console`` block that begin with ``$`` are commands; what follows one is its output, with
+notes and errors. A ``python`` block prints the ``text`` block below it; pages without such a pair keep their Python for
 readers. Words are compared, not spaces and line breaks, since a terminal wraps lines. `…` stands for any text. A page
 runs from top to bottom, in a folder of its own with a copy of ``examples/``.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
+import json
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -107,3 +109,28 @@ def test_a_page_is_read_block_by_block() -> None:
         Example("python", "print(1)\n", "1\n"),
     ]
     assert list(examples_of("```python\nimport torch\n```\n```\n1\n```\n")) == []
+
+
+def test_every_cell_of_the_tour_prints_what_is_stored(tmp_path: Path) -> None:
+    """Cells run one after the other in one namespace, as in a kernel; of a picture only its text is compared."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    notebook = json.loads((ROOT / "examples" / "tour.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    with contextlib.chdir(tmp_path / "examples"):
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                code = "".join(cell["source"])
+                printed = run_command(code.removeprefix("!")) if code.startswith("!") else run_cell(code, names)
+                assert prints(stored(cell), printed), f"{code}\nprints\n{printed}\nand not\n{stored(cell)}"
+
+
+def stored(cell: dict[str, Any]) -> str:
+    return "\n".join("".join(each.get("text") or each["data"]["text/plain"]) for each in cell["outputs"])
+
+
+def run_cell(code: str, names: dict[str, object]) -> str:
+    """Run a cell; the value of an expression at its end is shown, as in a notebook."""
+    statements = ast.parse(code).body
+    if isinstance(statements[-1], ast.Expr) and "print(" not in ast.unparse(statements[-1]):
+        statements[-1] = ast.parse(f"print(repr({ast.unparse(statements[-1])}))").body[0]
+    return run_python("\n".join(map(ast.unparse, statements)), names, ROOT / "examples" / "tour.ipynb")
