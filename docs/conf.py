@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 from ppopt.process.version import __version__
 
 HERE = Path(__file__).parent
-TOUR = "../../examples/tour.ipynb"
+NOTEBOOK, TOUR = "../../examples/tour.ipynb", "start/tour"
 
 project = "ppopt"
 author = "The ppopt developers"
@@ -36,6 +36,7 @@ nb_execution_mode = "off"
 # The API, from docstrings. References to other projects would need their inventories from the network.
 autosummary_generate = True
 templates_path = ["_templates"]
+default_role = "autolink"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -43,6 +44,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!ppopt\.\w+$).*")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ppopt"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "show_toc_level": 2,
     "navbar_align": "left",
@@ -52,12 +55,14 @@ html_copy_source = False
 html_show_sourcelink = False
 
 
-def link_to_the_page_of_the_tour(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Lead links to the notebook among the examples to its page."""
-    source[0] = source[0].replace(TOUR, "/start/tour.ipynb")
+def link_within_the_site(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Lead links to and from the notebook among the examples to pages."""
+    source[0] = (
+        source[0].replace("](../docs/", "](../") if page == TOUR else source[0].replace(NOTEBOOK, f"/{TOUR}.ipynb")
+    )
 
 
 def setup(app: Sphinx) -> None:
     """Show the notebook among the examples as a page."""
-    shutil.copyfile(HERE.parent / "examples" / "tour.ipynb", HERE / "start" / "tour.ipynb")
-    app.connect("source-read", link_to_the_page_of_the_tour)
+    shutil.copyfile(HERE.parent / "examples" / "tour.ipynb", HERE / f"{TOUR}.ipynb")
+    app.connect("source-read", link_within_the_site)
