@@ -382,3 +382,9 @@ def test_the_page_of_the_api_lists_every_name() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 800
+
+
+@pytest.mark.parametrize("page", ["noise", "sweep", "calibrate", "fidelity", "coming-from", "slow-devices"])
+def test_the_first_screen_of_the_readme_leads_to(page: str) -> None:
+    first_screen, _, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")
+    assert re.search(rf"\]\(docs/[\w/.#-]*{page}", first_screen)
