@@ -1,5 +1,5 @@
 # make demo: install and compare all schedules on a real example. make test: install and test every rule.
-# make test-slow: all other tests, and all examples.
+# make test-slow: all other tests, and all examples. make docs: the site, in build/docs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,4 +66,4 @@ dist: $(VENV)/installed-release
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(DEMO) build dist docs/reference/generated docs/start/tour.ipynb

@@ -97,7 +97,7 @@ _EPILOG = (
     multiple=True,
     help="Write a single chart as an image, named after the chart: bubbles.svg.",
 )
-@click.option("--export-dir", metavar="DIR", help="Write each order for PyTorch into a folder (see docs/orders.md).")
+@click.option("--export-dir", metavar="DIR", help="Write each order into a folder (see docs/reference/orders.md).")
 @how_to_export
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)

@@ -28,7 +28,7 @@ NOTHING_FOUND = 4
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon; a name that ends in .csv is an order of "
-    "your own. The configuration must describe the model as layers (see docs/plan.md)."
+    "your own. The configuration must describe the model as layers (see docs/how-to/plan.md)."
 )
 
 

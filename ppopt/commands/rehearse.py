@@ -61,7 +61,7 @@ def rehearse(
     """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
 
     SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. The prediction is compared with the
-    measured step time and activation memory, and the gradients with those of a single process (see docs/rehearse.md).
+    measured step time and activation memory, and the gradients with those of a single process: docs/how-to/rehearse.md.
     """
     from ppopt.process.whole_files import check_outputs
 
