@@ -184,8 +184,8 @@ class Margins:
             yield f"{self._up_to(self.unchanged, unit)} changes which schedule leads."
 
     def _ends_the_lead(self, margin: Margin) -> bool:
-        """Return whether a schedule takes the lead that is not level with the winner."""
-        return not margin.is_present and margin.overtaken_by not in self.level
+        """Return whether a schedule takes the lead that is neither the winner nor level with it."""
+        return not margin.is_present and margin.overtaken_by not in (self.winner, *self.level)
 
     def _level_names(self) -> str:
         named, more = [self.winner, *self.level[:MOST_NAMED]], len(self.level) - MOST_NAMED
