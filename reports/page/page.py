@@ -25,7 +25,8 @@ from reports.charts.timeline_layout import (
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
 from reports.page.layout import BESIDE_SLIDERS
-from reports.page.section_view import ChartData, SectionView
+from reports.page.section_view import SectionView
+from reports.page.timelines import ChartData
 
 MOST_BARS = 60_000
 """Most operations drawn in all timelines of a page; beyond it, the longest schedules are shown by idle shares, too."""

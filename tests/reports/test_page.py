@@ -33,7 +33,7 @@ from reports.content import Section
 from reports.page import page, sentences, tables
 from reports.page.bundle import vega_script
 from reports.page.page import MOST_BARS, embedded, write_page
-from reports.page.section_view import _timeline_chart
+from reports.page.timelines import _timeline_chart
 from solver.errors import InputError
 from tests.evaluated import pipeline
 
