@@ -41,15 +41,12 @@ class SectionView:
         Its charts except the timelines.
     drawn : list of Drawn
         Its timelines.
-    whole : set of int
-        The schedules (by id) whose timelines are drawn whole.
     """
 
     section: Section
     place: int
     panels: dict[str, DrawnPanel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
-    whole: set[int] = field(default_factory=set)
 
     @property
     def groups(self) -> list[Group]:
@@ -128,39 +125,40 @@ class SectionView:
         return any(each.transfers for each in self.section.schedules)
 
     @property
-    def has_long_order(self) -> bool:
-        """Whether some order is too long for the page."""
-        return any(not each.order for each in self.drawn)
+    def most_devices(self) -> int:
+        """The number of devices, if some are hidden in timelines at first; 0 if none is."""
+        devices = (
+            each.problem.devices
+            for each, drawn in zip(self.section.schedules, self.drawn, strict=True)
+            if drawn.folding
+        )
+        return max(devices, default=0)
 
     @property
     def what_if(self) -> WhatIfControls | None:
         """The controls to change costs; None if nothing can be replayed."""
-        return controls_of(self.section, self.whole)
+        return controls_of(self.section)
 
     @property
     def what_if_data(self) -> dict[str, Any] | None:
         """The data for these controls, for the page's script."""
-        return replay_data(self.section, self.place, self.whole)
+        return replay_data(self.section, self.place)
 
-    def gather(self, data: ChartData, whole: set[int]) -> None:
+    def gather(self, data: ChartData) -> None:
         """Make all charts and add their data.
 
         Parameters
         ----------
         data : ChartData
             The collected data of the page.
-        whole : set of int
-            The schedules (by id) whose timelines are drawn whole.
         """
-        self.whole = whole
         for each in ALL_PANELS:
             if each.is_drawn(self.section):
                 key = f"{each.name}-{self.place}"
                 data.charts[key] = each.chart(self.section).to_dict()
                 words = each.sentence(self.section), each.table(self.section)
                 self.panels[each.name] = DrawnPanel(key, each.title, *words)
-        drawer = Timelines(self.section, self.place, data, whole)
-        self.drawn = [drawer.draw(rank, each) for rank, each in enumerate(self.section.schedules)]
+        self.drawn = Timelines(self.section, self.place, data).every()
 
 
 def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:

@@ -2,57 +2,75 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
-import altair as alt
-
-from reports.charts.overview import idle_shares, overview_layer, windows
 from reports.charts.records import label
-from reports.charts.timeline_layout import columns, cut_out, memory_scale
-from reports.charts.timelines import timeline_layers, timeline_start
+from reports.charts.timeline_layout import (
+    full_strip,
+    highest_peak,
+    idle_ticks,
+    row_height,
+    shown_devices,
+)
+from reports.charts.timelines import timeline_start
 from reports.content import Presented, Section
-from reports.numbers import grouped, with_unit
+from reports.focus import in_focus
+from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.page import sentences
-from solver.counted import counted
+from reports.page.columns import columns, packed
+
+MOST_OPEN, OPEN_HEIGHT = 3, 1_400
+"""At most so many timelines are open at first, and no more than fit this height in pixels; one is in any case."""
+
+AXIS_HEIGHT = 44
+"""The height of a timeline without its rows, in pixels."""
 
 
 class Drawn(NamedTuple):
-    """A timeline of the page: one chart, or, for a long schedule, the idle shares and three windows.
+    """A timeline of the page.
 
     Attributes
     ----------
-    key, name, sentence : str
-        Its key in the page, the schedule's name, and the sentence that explains it.
-    parts : list of (str, str)
-        The key and the caption of each of its charts.
-    order : str
-        The actions of each device, one line per device.
+    key, name : str
+        Its key in the page, and the schedule's name.
+    makespan, sentence : str
+        How long it takes, and the sentence that explains it.
     notes : tuple of str
         Notes on the schedule for the reader.
+    data : str
+        Its columns, packed; empty if there was no time to draw it.
+    height : int
+        Its height at first, in pixels.
+    folding : str
+        Which devices are shown at first; empty if all are.
+    in_focus, is_open : bool
+        Whether it is shown at first, and whether it is open then.
     """
 
     key: str
     name: str
+    makespan: str
     sentence: str
-    parts: list[tuple[str, str]]
-    order: str
     notes: tuple[str, ...]
+    data: str
+    height: int
+    folding: str
+    in_focus: bool
+    is_open: bool
 
 
 @dataclass
 class ChartData:
-    """The data for the page's script: specifications by key, and the data of timelines."""
+    """The data for the page's script: specifications by key, and what the script needs to know of each timeline."""
 
     charts: dict[str, Any] = field(default_factory=dict)
     timelines: dict[str, Any] = field(default_factory=dict)
-    shares: dict[str, Any] = field(default_factory=dict)
 
 
 class Timelines:
-    """Draws the timelines of a section on one time axis.
+    """The timelines of a section.
 
     Parameters
     ----------
@@ -62,82 +80,77 @@ class Timelines:
         Its index on the page.
     data : ChartData
         The collected data of the page.
-    whole : set of int
-        The schedules (by id) whose timelines are drawn whole.
     """
 
-    def __init__(self, section: Section, place: int, data: ChartData, whole: set[int]) -> None:
-        self.place, self.data, self.whole = place, data, whole
-        linked = [each for each in section.schedules if id(each) in whole]
-        self.start = min(map(timeline_start, linked), default=0.0)
-        self.end = max((timeline_start(each) + each.summary.figures.makespan for each in linked), default=1.0)
-        self.full_strip = memory_scale(section.schedules)
+    def __init__(self, section: Section, place: int, data: ChartData) -> None:
+        self.section, self.place, self.data = section, place, data
+        self.highest = highest_peak(section.schedules)
+        self.focus = in_focus(section)
+        self.opened = frozenset(self._opened())
 
-    def draw(self, rank: int, presented: Presented) -> Drawn:
-        """Make one of the timelines, and add its data.
+    def every(self) -> list[Drawn]:
+        """Make all of them, and add their data."""
+        return [self._draw(rank, each) for rank, each in enumerate(self.section.schedules)]
 
-        Parameters
-        ----------
-        rank : int
-            The schedule's place in the section.
-        presented : Presented
-            The schedule.
-        """
+    def _opened(self) -> Iterator[int]:
+        """Yield the ranks of those that are open at first: the winner, the baseline, the best published one, others."""
+        section, room = self.section, OPEN_HEIGHT
+        ranks = {each.summary.name: rank for rank, each in reversed(list(enumerate(section.schedules)))}
+        named = [None if section.winner is None else section.winner.summary, section.baseline]
+        first = [ranks[row.name] for row in named if row is not None and row.name in ranks]
+        published = [rank for rank, each in enumerate(section.schedules) if not each.searched and not each.summary.over]
+        others = sorted(self.focus) if len(section.schedules) <= MOST_OPEN else []
+        candidates = dict.fromkeys([*first, *published[:1], *others])
+        for number, rank in enumerate([each for each in candidates if each in self.focus][:MOST_OPEN]):
+            room -= _height(section.schedules[rank])
+            if number == 0 or room >= 0:
+                yield rank
+
+    def _draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
-        whole = id(presented) in self.whole
-        if not presented.is_drawn:
-            return Drawn(key, label(presented), sentences.timeline(presented, whole=False), [], "", presented.notes)
-        timeline = columns(presented)
-        if whole:
-            self._add(key, timeline, self.start, self.end, linked=True)
-            parts = [(key, "")]
-        else:
-            parts = self._add_overview(key, presented, timeline)
-        sentence = sentences.timeline(presented, whole=whole)
-        order = "\n".join(",".join(actions) for actions in presented.orders) if whole else ""
-        return Drawn(key, label(presented), sentence, parts, order, presented.notes)
-
-    def _add(self, key: str, timeline: dict[str, Any], start: float, end: float, *, linked: bool) -> None:
-        devices = timeline["devices"]
-        chart = f"timeline of {counted(devices, 'device')}, {start!r} to {end!r}"
-        if chart not in self.data.charts:
-            self.data.charts[chart] = _timeline_chart(devices, start, end, timeline["unit"])
-        more = {"from": start, "to": end, "scale": self.full_strip, "group": self.place if linked else None}
-        self.data.timelines[key] = timeline | more | {"chart": chart}
-
-    def _add_overview(self, key: str, presented: Presented, timeline: dict[str, Any]) -> list[tuple[str, str]]:
-        shares = f"{key}-shares"
-        self.data.charts[shares] = overview_layer(presented, alt.NamedData(name="shares")).to_dict()
-        self.data.shares[shares] = {
-            "start": timeline_start(presented),
-            "makespan": presented.summary.figures.makespan,
-            "idle": idle_shares(presented),
-        }
-        parts = [(shares, "The whole step: idle share of each device")]
-        for name, start, end in windows(presented):
-            self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
-            stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.summary.unit)}"
-            parts.append((f"{key}-{name}", f"{name.capitalize()}: {stretch}"))
-        return parts
+        summary = presented.summary
+        data = ""
+        if presented.is_drawn:
+            data = packed(columns(presented))
+            start = timeline_start(presented)
+            self.data.timelines[key] = {
+                "group": self.place,
+                "from": start,
+                "to": start + summary.figures.makespan,
+                "shown": shown_devices(presented),
+                "rowHeight": row_height(presented.problem.devices),
+                "full": [full_strip(limit, self.highest) for limit in summary.limits],
+            }
+        return Drawn(
+            key=key,
+            name=label(presented),
+            makespan=with_unit(grouped(summary.figures.makespan, digits_of(summary.status)), summary.unit),
+            sentence=sentences.timeline(presented),
+            notes=presented.notes,
+            data=data,
+            height=_height(presented),
+            folding=folding(presented),
+            in_focus=rank in self.focus,
+            is_open=rank in self.opened,
+        )
 
 
-_SOME_START, _SOME_END = 1.2345678901234567e-101, 7.654321098765432e-101
-"""Placeholders for each timeline's start and end, with values that no timeline has."""
+def _height(presented: Presented) -> int:
+    devices = presented.problem.devices
+    return AXIS_HEIGHT + row_height(devices) * len(shown_devices(presented))
 
 
-def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
-    """Specify a timeline whose rows and tooltips come from the page's script."""
-    text = _any_timeline_chart(devices, unit)
-    for stands, meant in ((_SOME_START, start), (_SOME_END, end), (_SOME_END - _SOME_START, end - start)):
-        text = text.replace(repr(stands), repr(meant))
-    specification: dict[str, Any] = json.loads(text)
-    return specification
-
-
-@cache
-def _any_timeline_chart(devices: int, unit: str) -> str:
-    """Write one specification for all timelines with this many devices: Altair takes a tenth of a second for each."""
-    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
-    chart = timeline_layers(devices, _SOME_START, _SOME_END, **named, tooltip=alt.value(" "), unit=unit)
-    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
-    return json.dumps(chart.add_params(*settings).to_dict())
+def folding(presented: Presented) -> str:
+    """Say which devices of a timeline are shown, and how long the hidden ones idle; empty if none is hidden."""
+    idle, shown = idle_ticks(presented), shown_devices(presented)
+    hidden = sorted(set(range(len(idle))) - set(shown))
+    if not hidden:
+        return ""
+    step = presented.summary.figures.makespan * presented.problem.ticks_per_unit
+    low, high = (percent(most(idle[device] for device in hidden) / step) for most in (min, max))
+    text = f"{len(shown)} of {len(idle)} devices"
+    if len(set(idle)) == 1:
+        return f"{text}, at equal distances; each of the {len(idle)} idles for {low} of the step."
+    each = f"{low} of the step" if low == high else f"{low} to {high} of the step"
+    longest = f"the first, the last, and the {len(shown) - 2} that idle longest"
+    return f"{text}: {longest}. Each of the {len(hidden)} others idles for {each}."
