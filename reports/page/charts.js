@@ -100,7 +100,7 @@
 
   const looks = new Map();
   const elements = [...document.querySelectorAll("[data-chart]")].filter((each) => !page.isTimeline(each));
-  const isShown = (element) => element.clientWidth > 0;
+  const { isShown } = page;
   const isNear = (element) => isShown(element) && element.getBoundingClientRect().top < window.innerHeight;
   const isStale = (element) => isShown(element) && looks.get(element) !== lookOf(specOf(element), element);
   let waiting = 0;
@@ -132,6 +132,9 @@
     const resized = new ResizeObserver((entries) => {
       if (entries.some(({ target }) => isStale(target))) drawEach(() => elements.filter(isStale));
     });
+    document.addEventListener("toggle", ({ target }) => {  // charts in details are drawn when these are opened
+      if (elements.some((each) => target.contains(each) && isStale(each))) drawEach(() => elements.filter(isStale));
+    }, true);
     return drawCharts().then(() => { for (const element of elements) resized.observe(element); });
   }
 

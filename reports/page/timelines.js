@@ -14,6 +14,7 @@
   const infoOf = (key) => page.data.timelines[key];
   const elementOf = (key) => document.querySelector(`[data-chart="${key}"]`);
   const keysOf = (group) => Object.keys(page.data.timelines).filter((key) => infoOf(key).group === group);
+  const isShown = (element) => element.clientWidth > 0 && !element.closest("details:not([open])");
   const isTimeline = (element) => element.dataset.chart.startsWith("timeline-");
 
   function stateOf(key) {
@@ -102,7 +103,7 @@
 
   function redraw(key) {
     late.delete(key);
-    if (views.get(key).element.clientWidth) views.get(key).draw(lookOf(key));
+    if (isShown(views.get(key).element)) views.get(key).draw(lookOf(key));
   }
 
   function isVisible(key) {
@@ -113,12 +114,18 @@
 
   /** Draw a timeline whose details are open, if it is not drawn yet. */
   async function open(key) {
-    const made = replaced.get(key) || await timeline(key);
-    if (views.has(key) || !elementOf(key).clientWidth) return;
+    const made = await timeline(key);
+    if (views.has(key) || !isShown(elementOf(key))) return;
     const view = new page.TimelineView(elementOf(key), replaced.get(key) || made, infoOf(key));
     views.set(key, view);
     view.draw(lookOf(key));
     listen(key, view);
+  }
+
+  /** Draw a timeline that has just been opened; it may have changed while it was closed. */
+  function reopen(element) {
+    const key = element.dataset.chart;
+    if (views.has(key)) refresh([key]); else if (isShown(element)) open(key);
   }
 
   const resized = new ResizeObserver((entries) => {
@@ -249,9 +256,9 @@
     const elements = [...document.querySelectorAll("[data-chart]")].filter(isTimeline);
     for (const element of elements) {
       resized.observe(element);
-      element.closest("details").addEventListener("toggle", () => open(element.dataset.chart));
+      element.closest("details").addEventListener("toggle", () => reopen(element));
     }
-    for (const element of elements) if (element.clientWidth) await open(element.dataset.chart);
+    for (const element of elements) if (isShown(element)) await open(element.dataset.chart);
   }
 
   // ---- the interface for other scripts of the page
@@ -266,5 +273,5 @@
 
   const redrawTimelines = () => { for (const key of views.keys()) redraw(key); };
 
-  Object.assign(page, { timeline, show, isVisible, isTimeline, startTimelines, redrawTimelines });
+  Object.assign(page, { timeline, show, isShown, isVisible, isTimeline, startTimelines, redrawTimelines });
 }());

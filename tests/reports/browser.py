@@ -192,7 +192,7 @@ class Sheet:
         self.ask("document.querySelectorAll('details.timeline').forEach((each) => { each.open = true; })")
         self.page.wait_for_function(
             "[...document.querySelectorAll('.timeline [data-chart]')]"
-            ".every((each) => !each.clientWidth || each.querySelector('canvas'))"
+            ".every((each) => !ppoptPage.isShown(each) || each.querySelector('canvas'))"
         )
 
     def _heard(self, message: Any) -> None:
