@@ -61,7 +61,7 @@
       this.width = this.element.clientWidth;
       this.bottom = ABOVE + height * shown.length;
       Object.assign(this.canvas, { width: Math.round(this.width * dense), height: Math.round((this.bottom + BELOW) * dense) });
-      this.element.style.height = `${this.bottom + BELOW}px`;
+      this.element.style.height = "auto";  // as high as the canvas, which shrinks with its width on paper
       this.dense = dense;
       this.pen = this.canvas.getContext("2d");
       this.pen.setTransform(dense, 0, 0, dense, 0, 0);
@@ -208,13 +208,15 @@
       if (x1 - x0 > 4 + 6.4 * words.length && low - high >= 9) {
         const middle = (x0 + x1) / 2;
         if (middle > this.plot.left && middle < this.plot.right) {
-          this.pen.globalAlpha = look.critical && !isCritical ? 0.35 : 1;
-          this.text(words, middle, (high + low) / 2 + 0.5, { colour: ink, size: Math.min(11, low - high), align: "center" });
+          const isFaded = look.critical && !isCritical;
+          this.pen.globalAlpha = isFaded ? 0.35 : 1;
+          this.text(words, middle, (high + low) / 2 + 0.5, { colour: isFaded ? this.theme.ink : ink, size: Math.min(11, low - high), align: "center" });
         }
       }
     }
 
     outline(colour, left, high, right, low, width) {
+      this.pen.globalAlpha = 1;
       Object.assign(this.pen, { strokeStyle: colour, lineWidth: width });
       this.pen.strokeRect(left + width / 2, high + width / 2, Math.max(0.5, right - left - width), low - high - width);
     }
