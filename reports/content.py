@@ -12,6 +12,7 @@ from reports.ladder import Ladder
 from reports.margins import Margins
 from reports.noise import NoiseFigures
 from reports.table import Row
+from reports.units import Units
 from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
 
@@ -187,6 +188,11 @@ class Section:
     def unit(self) -> str:
         """The unit of time; empty if it has no name."""
         return str(self.pipeline.get("unit", ""))
+
+    @property
+    def units(self) -> Units:
+        """The units of time and of memory."""
+        return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
     def winner(self) -> Presented | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
-from reports.table import RUNS_IN, TIMES, aligned, legend, letters, tells_frameworks
+from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
+from reports.units import NO_UNITS, Units
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class ShownFrontier:
         The makespan that no schedule beats with any memory.
     limit : float or None
         The user's limit.
-    unit : str
-        The unit of time; empty if it has no name.
+    units : Units
+        The units of time and of memory.
     scope : str
         What bounds and proofs hold for, if not for everything shown.
     """
@@ -112,7 +113,7 @@ class ShownFrontier:
     top: tuple[float, float]
     highest_bound: float
     limit: float | None = None
-    unit: str = ""
+    units: Units = NO_UNITS
     scope: str = ""
 
     @property
@@ -125,22 +126,25 @@ class ShownFrontier:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
-        text = f"From a limit of {grouped(first.limit)} to {grouped(last.limit)} the step falls from "
+        text = f"From a limit of {grouped(first.limit)} to {self._memory(last.limit)} the step falls from "
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
             share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
             saving = "possible saving" if self.top[1] <= self.highest_bound else "saving found"
-            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of the {saving}")
+            parts.append(f"the knee is at {self._memory(bend.limit)}, with {percent(share)} of the {saving}")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)
         return f"{text}{told[0].upper()}{told[1:]}."
 
     def _time(self, value: float) -> str:
-        return with_unit(grouped(value), self.unit)
+        return with_unit(grouped(value), self.units.time)
+
+    def _memory(self, value: float) -> str:
+        return with_unit(grouped(value), self.units.memory)
 
     def _at(self, point: FrontierPoint) -> str:
-        return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
+        return f"At a limit of {self._memory(point.limit)} the step takes {self._time(point.makespan)}"
 
     def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
         """Say what the step after the user's limit brings, else the one after the knee, else the first that helps."""
@@ -154,19 +158,19 @@ class ShownFrontier:
         here, there = self.points[place], self.points[place + 1]
         saved = (here.makespan - there.makespan) / here.makespan
         what = f"{percent(saved)} of each step" if saved else "nothing"
-        return [f"going from {grouped(here.limit)} to {grouped(there.limit)} saves {what}"]
+        return [f"going from {grouped(here.limit)} to {self._memory(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
         """Say what more memory than that of the last point brings."""
         memory, shortest = self.top
         if memory > last.limit and shortest < last.makespan:
             saved = (last.makespan - shortest) / last.makespan
-            return f"; more memory keeps helping, up to {grouped(memory)} ({percent(saved)} of each step)"
+            return f"; more memory keeps helping, up to {self._memory(memory)} ({percent(saved)} of each step)"
         possible = (last.makespan - self.highest_bound) / last.makespan
         if possible <= 0:
-            return f"; more than {grouped(memory)} saves nothing, which is proven"
+            return f"; more than {self._memory(memory)} saves nothing, which is proven"
         return (
-            f"; with more than {grouped(memory)} nothing shorter was found, "
+            f"; with more than {self._memory(memory)} nothing shorter was found, "
             f"and at most {percent(possible)} could be saved"
         )
 
@@ -207,9 +211,8 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         The number of columns; None for as many as needed.
     """
     titles = (*_TITLES, *([RUNS_IN] if tells_frameworks(shown.points) else []))
-    cells: list[Sequence[str]] = [("", *titles)]
-    if shown.unit:
-        cells.append(("", *(shown.unit if title in TIMES else "" for title in titles)))
+    header = ("", *titles)
+    cells: list[Sequence[str]] = [header, *shown.units.below(header)]
     bend = knee(shown.points)
     before: FrontierPoint | None = None
     for point in shown.points:
@@ -234,9 +237,8 @@ def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
 
 def _published_table(shown: ShownFrontier, width: int | None) -> str:
     runs_in = [RUNS_IN] if tells_frameworks(shown.published) else []
-    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best", *runs_in)]
-    if shown.unit:
-        cells.append(("", "", "", shown.unit, "", *[""] * len(runs_in)))
+    header = ("", "published", "memory", "makespan", "over best", *runs_in)
+    cells: list[Sequence[str]] = [header, *shown.units.below(header)]
     for each in shown.published:
         over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
         mark = "" if each.is_comparable else "~"

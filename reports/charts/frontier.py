@@ -56,7 +56,7 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
     )
     y = alt.Y(
         "makespan:Q",
-        title=titled("makespan", shown.unit),
+        title=titled("makespan", shown.units.time),
         scale=layout.y.scale,
         axis=alt.Axis(format=",.6~r", tickCount=8),
     )

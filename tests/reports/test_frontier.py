@@ -9,6 +9,7 @@ import pytest
 
 from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+from reports.units import Units
 
 
 def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:
@@ -28,7 +29,7 @@ SHOWN = ShownFrontier(
     bounds=[(1, 900), (2, 480), (4, 450), (8, 441)],
     top=(8, 441),
     highest_bound=441,
-    unit="ms",
+    units=Units("ms"),
 )
 
 
