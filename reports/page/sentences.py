@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.charts.timeline_layout import LIMIT_SHARE, highest_peak
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
+from reports.units import readable
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 
@@ -53,6 +54,9 @@ def strips(section: Section) -> str:
     highest = max((each.peak for each in section.schedules), default=0.0)
     limits = {limit for each in section.schedules for limit in each.summary.limits if limit}
     if limits:
-        limit = f"its limit, {grouped(min(limits))}" if len(limits) == 1 else "its device's limit"
+        limit = (
+            f"its limit, {readable(min(limits), section.units.memory)}" if len(limits) == 1 else "its device's limit"
+        )
         return f"The line across a memory strip is {limit}; a strip ends at {1 / LIMIT_SHARE:.0%} of it."
-    return f"A full memory strip is {grouped(highest_peak(section.schedules))}, the highest peak." if highest else ""
+    full = readable(highest_peak(section.schedules), section.units.memory)
+    return f"A full memory strip is {full}, the highest peak." if highest else ""

@@ -94,9 +94,9 @@
       this.pen.fillRect(x, y, width, height);
     }
 
-    text(words, x, y, { colour, size = 12, align = "left", baseline = "middle" }) {
-      Object.assign(this.pen, { fillStyle: colour, font: `${size}px ${this.theme.font}`, textAlign: align, textBaseline: baseline });
-      this.pen.fillText(words, x, y);
+    text(words, x, y, { colour, size = 12, align = "left", most }) {
+      Object.assign(this.pen, { fillStyle: colour, font: `${size}px ${this.theme.font}`, textAlign: align, textBaseline: "middle" });
+      this.pen.fillText(words, x, y, most);
     }
 
     // ---- the axis and the names of devices
@@ -132,8 +132,7 @@
         this.text(`device ${device}`, GUTTER - 8, top + height * (barTop + barBottom) / 2, { colour: this.theme.ink, align: "right" });
         const limit = this.timeline.limits[device];
         if (limit !== null && limit !== told) {  // once for all that have the same
-          const words = `limit ${limit.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 })}`;
-          this.text(words, GUTTER - 8, top + height * (stripTop + stripBottom) / 2, { colour: this.theme.quiet, size: 10, align: "right" });
+          this.text(this.info.limits[device], GUTTER - 8, top + height * (stripTop + stripBottom) / 2, { colour: this.theme.quiet, size: 10, align: "right", most: GUTTER - 10 });
         }
         told = limit;
         if (place && shown[place - 1] !== device - 1) this.hiddenBetween(top);

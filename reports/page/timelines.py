@@ -17,9 +17,10 @@ from reports.charts.timeline_layout import (
 from reports.charts.timelines import timeline_start
 from reports.content import Presented, Section
 from reports.focus import in_focus
-from reports.numbers import digits_of, grouped, percent, with_unit
+from reports.numbers import percent
 from reports.page import sentences
 from reports.page.columns import columns, packed
+from reports.units import readable
 
 MOST_OPEN, OPEN_HEIGHT = 3, 1_400
 """At most so many timelines are open at first, and no more than fit this height in pixels; one is in any case."""
@@ -36,7 +37,7 @@ class Drawn(NamedTuple):
     key, name : str
         Its key in the page, and the schedule's name.
     makespan, sentence : str
-        How long it takes, and the sentence that explains it.
+        How long it takes as a person reads it, and the sentence that explains it.
     notes : tuple of str
         Notes on the schedule for the reader.
     data : str
@@ -108,7 +109,7 @@ class Timelines:
 
     def _draw(self, rank: int, presented: Presented) -> Drawn:
         key = f"timeline-{self.place}-{rank}"
-        summary = presented.summary
+        summary, memory = presented.summary, presented.summary.units.memory
         data = ""
         if presented.is_drawn:
             data = packed(columns(presented))
@@ -120,11 +121,12 @@ class Timelines:
                 "shown": shown_devices(presented),
                 "rowHeight": row_height(presented.problem.devices),
                 "full": [full_strip(limit, self.highest) for limit in summary.limits],
+                "limits": [None if each is None else f"limit {readable(each, memory)}" for each in summary.limits],
             }
         return Drawn(
             key=key,
             name=label(presented),
-            makespan=with_unit(grouped(summary.figures.makespan, digits_of(summary.status)), summary.unit),
+            makespan=readable(summary.figures.makespan, summary.unit),
             sentence=sentences.timeline(presented),
             notes=presented.notes,
             data=data,
