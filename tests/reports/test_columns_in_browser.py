@@ -14,6 +14,8 @@ import pytest
 
 import ppopt
 from ppopt import Pipeline, Schedule
+from ppopt.profiling.against import hold_against
+from ppopt.profiling.measurement import MeasuredAction
 from reports.charts.timeline_layout import WAITING_TEXTS, bar_rows, places
 from reports.critical_path import critical_path
 from reports.idle import leading_rows
@@ -135,3 +137,15 @@ def test_columns_of_every_model_are_read_as_they_were(blank: Sheet, name: str) -
         schedule = ppopt.evaluate(given, strategy)
         assert bool(schedule.presented().transfers) == (name == "transfers that wait")
         assert_the_same(blank, schedule)
+
+
+def test_columns_of_a_measured_step_are_read_as_they_were(blank: Sheet) -> None:
+    predicted = ppopt.evaluate(pipeline(4, 8, p2p_latency=0.5, memory={"limit": 4}), "zb-h1")
+    ends = random.Random(2)
+    actions = [
+        MeasuredAction(
+            0, row.device, row.stage, row.op, row.microbatch, 17.25 + row.start, 17.25 + row.end - 0.25 * ends.random()
+        )
+        for row in predicted.timeline.itertuples()
+    ]
+    assert_the_same(blank, hold_against(predicted, actions).measured)
