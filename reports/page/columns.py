@@ -71,7 +71,10 @@ def columns(presented: Presented) -> dict[str, Any]:
     leads = np.array(leading_rows(presented.timeline))
     halves = np.flatnonzero(leads != np.arange(len(leads)))
     bounds = np.searchsorted(rows.device, np.arange(presented.problem.devices + 1)).tolist()
-    start, end = ticks.of(rows.start - first), ticks.of(rows.end - first)
+    begins, length = rows.start - first, ticks.of(rows.end - rows.start)
+    free = np.concatenate([[0], rows.end[:-1] - first])
+    free[[low for low, high in pairwise(bounds) if low < high]] = 0
+    gap = ticks.of(begins - free)
     return {
         "unit": presented.summary.unit,
         "scale": presented.problem.ticks_per_unit / ticks.size,
@@ -81,8 +84,8 @@ def columns(presented: Presented) -> dict[str, Any]:
             _device(
                 np.stack([letters, stage, place])[:, low:high],
                 microbatch[low:high],
-                start[low:high],
-                end[low:high],
+                gap[low:high],
+                length[low:high],
                 taken[low:high],
                 returned[low:high],
             )
@@ -110,13 +113,16 @@ class _Thinned:
         return cls(1 if largest < _LARGEST else -(-largest // _THINNED))
 
     def of(self, values: Exact) -> Numbers:
-        thin: Numbers = (values // self.size).astype(np.int64)
-        return thin
+        """Round to whole thinned numbers; opposite numbers stay opposite."""
+        if self.size == 1:
+            return values.astype(np.int64)
+        thin: Numbers = ((abs(values) + self.size // 2) // self.size).astype(np.int64)
+        return np.where(values < 0, -thin, thin)
 
 
 def _device(
-    kinds: Numbers, microbatch: Numbers, start: Numbers, end: Numbers, taken: Numbers, returned: Numbers
-) -> Any:
+    kinds: Numbers, microbatch: Numbers, gap: Numbers, length: Numbers, taken: Numbers, returned: Numbers
+) -> dict[str, Any]:
     """Write the operations of one device.
 
     Returns
@@ -129,15 +135,14 @@ def _device(
     """
     types, which = np.unique(kinds, axis=1, return_inverse=True)
     which = which.reshape(-1)
-    before = np.concatenate([[0], end[:-1]]) if len(end) else end
     return {
         "types": [[chr(letter), stage, place] for letter, stage, place in types.T.tolist()],
         "type": which.tolist(),
-        "gap": (start - before).tolist(),
+        "gap": gap.tolist(),
         **{
             name: _since_last(values, which)
             for name, values in (
-                ("microbatch", microbatch), ("length", end - start), ("taken", taken), ("returned", returned),
+                ("microbatch", microbatch), ("length", length), ("taken", taken), ("returned", returned),
             )
         },
     }  # fmt: skip

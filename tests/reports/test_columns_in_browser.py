@@ -60,8 +60,8 @@ def assert_the_same(sheet: Sheet, schedule: Schedule) -> None:
     found = decoded(sheet, schedule)
     rows, scale, amounts = schedule.rows, schedule.problem.ticks_per_unit, schedule.problem.amounts_per_unit
     length = schedule.makespan
-    assert found["start"] == pytest.approx([row.start / scale for row in rows], rel=1e-14, abs=1e-13 * length)
-    assert found["end"] == pytest.approx([row.end / scale for row in rows], rel=1e-14, abs=1e-13 * length)
+    assert found["start"] == pytest.approx([row.start / scale for row in rows], rel=1e-14, abs=1e-12 * length)
+    assert found["end"] == pytest.approx([row.end / scale for row in rows], rel=1e-14, abs=1e-12 * length)
     tasks = [tuple(each) for each in zip(found["stage"], found["kind"], found["microbatch"], strict=True)]
     assert tasks == [tuple(row.task) for row in rows]
     assert found["device"] == [row.device for row in rows]
