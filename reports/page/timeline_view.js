@@ -8,6 +8,7 @@
   const NARROW = 2.5;  // bars below this many pixels are drawn together with their neighbours ...
   const RUN = 8;  // ... in runs of about this many
   const FADED = 0.13;
+  const TALLEST = 32000;  // pixels: browsers draw nothing on a canvas that is higher than 32,767
 
   /** Read the page's colours and font. */
   function theme() {
@@ -56,8 +57,8 @@
       this.look = look;
       this.theme = theme();
       const dense = Math.max(1, window.devicePixelRatio || 1);
-      const height = this.info.rowHeight;
       const shown = this.devices();
+      const height = Math.max(1, Math.min(this.info.rowHeight, Math.floor((TALLEST / dense - BELOW) / shown.length)));
       this.width = this.element.clientWidth;
       this.bottom = ABOVE + height * shown.length;
       Object.assign(this.canvas, { width: Math.round(this.width * dense), height: Math.round((this.bottom + BELOW) * dense) });
@@ -129,7 +130,9 @@
       let told;
       shown.forEach((device, place) => {
         const top = ABOVE + place * height;
-        this.text(`device ${device}`, GUTTER - 8, top + height * (barTop + barBottom) / 2, { colour: this.theme.ink, align: "right" });
+        if (place % Math.ceil(12 / height) === 0) {
+          this.text(`device ${device}`, GUTTER - 8, top + height * (barTop + barBottom) / 2, { colour: this.theme.ink, align: "right" });
+        }
         const limit = this.timeline.limits[device];
         if (limit !== null && limit !== told) {  // once for all that have the same
           this.text(this.info.limits[device], GUTTER - 8, top + height * (stripTop + stripBottom) / 2, { colour: this.theme.quiet, size: 10, align: "right", most: GUTTER - 10 });
@@ -140,7 +143,13 @@
     }
 
     hiddenBetween(y) {
-      for (let x = 4; x < this.plot.right; x += 7) this.box(this.theme.quiet, x, y - 1, 3, 1);
+      Object.assign(this.pen, { strokeStyle: this.theme.quiet, lineWidth: 1 });
+      this.pen.setLineDash([3, 4]);
+      this.pen.beginPath();
+      this.pen.moveTo(4, y - 0.5);
+      this.pen.lineTo(this.plot.right, y - 0.5);
+      this.pen.stroke();
+      this.pen.setLineDash([]);
     }
 
     // ---- one device

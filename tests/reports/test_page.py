@@ -30,6 +30,7 @@ from reports.content import Section
 from reports.page import page, sentences, tables
 from reports.page.bundle import vega_script
 from reports.page.page import embedded, write_page
+from reports.page.timelines import folding
 from solver.errors import InputError
 from tests.evaluated import pipeline
 
@@ -225,6 +226,14 @@ def test_the_tables_have_a_row_for_each_schedule_and_a_cell_for_each_column() ->
         assert {len(row) for row in table.rows} == {len(table.header)}
     assert len(devices_table(shown).rows) == 3 * 4
     assert {len(row) for row in tables.numbers(shown)} == {len(tables.number_titles(shown))}
+
+
+def test_devices_that_idle_alike_are_shown_at_equal_distances() -> None:
+    assert folding(ppopt.evaluate(pipeline(16, 3), "1f1b").presented()) == ""
+    shown = ppopt.evaluate(pipeline(40, 3), "1f1b")
+    idle = f"{100 * shown.bubble_ratio:.2f}%"
+    expected = f"16 of 40 devices, at equal distances; each of the 40 idles for {idle} of the step."
+    assert folding(shown.presented()) == expected
 
 
 # ---- sentences
