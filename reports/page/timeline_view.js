@@ -6,7 +6,7 @@
   const GUTTER = 76;
   const [ABOVE, RIGHT, BELOW] = [4, 10, 40];
   const NARROW = 2.5;  // bars below this many pixels are drawn together with their neighbours ...
-  const RUN = 8;  // ... in runs of about this many
+  const RUN = 8;  // ... in runs of at least this many, and up to three times as many to end where a pattern repeats
   const FADED = 0.13;
   const TALLEST = 32000;  // pixels: browsers draw nothing on a canvas that is higher than 32,767
 
@@ -180,7 +180,7 @@
           items.push({ row, last: row, x0, x1, high, low: isBlock ? middle : low });
           if (isBlock) items.push({ row: row + 1, last: row + 1, x0, x1, high: middle, low });
         } else {
-          if (run && (x0 - run.x1 > NARROW || run.x1 - run.x0 >= RUN)) end();
+          if (run && (x0 - run.x1 > NARROW || this.mayEnd(run, row))) end();
           run = run || { row, last: row, x0, x1, high, low };
           run.last = isBlock ? row + 1 : row;
           run.x1 = x1;
@@ -189,6 +189,13 @@
       }
       end();
       return items;
+    }
+
+    mayEnd(run, row) {
+      const { kind, stage } = this.timeline;
+      const width = run.x1 - run.x0;
+      const repeats = kind[row] === kind[run.row] && stage[row] === stage[run.row];
+      return width >= RUN && (repeats || width >= 3 * RUN);
     }
 
     firstSeen(device) {

@@ -233,13 +233,13 @@
     });
     toolbar.addEventListener("change", ({ target }) => {
       if (target.dataset.do === "colour") {
-        for (const legend of toolbar.querySelectorAll("[data-legend]")) legend.hidden = legend.dataset.legend !== target.value;
+        for (const legend of toolbar.closest(".timelines").querySelectorAll("[data-legend]")) legend.hidden = legend.dataset.legend !== target.value;
         set(group, { colour: target.value });
       }
       if (target.dataset.do === "critical") set(group, { critical: target.checked });
       if (target.dataset.do === "common") set(group, { common: target.checked });
       if (target.dataset.do === "devices") {
-        for (const caption of toolbar.parentElement.querySelectorAll(".folding")) caption.hidden = target.checked;
+        for (const caption of toolbar.closest(".timelines").querySelectorAll(".folding")) caption.hidden = target.checked;
         set(group, { all: target.checked });
       }
     });

@@ -757,6 +757,7 @@ def test_print_shows_the_page_without_its_controls(sheet: Sheet) -> None:
     sheet.settle()
     assert not sheet.page.locator(".toolbar").first.is_visible()
     assert sheet.page.locator("button:visible").count() == 0
+    assert sheet.page.locator(".timelines .legend").is_visible()
     assert sheet.ask("getComputedStyle(document.querySelector('figure')).printColorAdjust") == "exact"
     assert set(sheet.changed(before)) <= set(sheet.timelines)  # those are as wide as the paper
     assert_drawn(sheet)

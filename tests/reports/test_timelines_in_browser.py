@@ -92,7 +92,10 @@ def test_timelines_out_of_focus_are_folded_until_all_are_asked_for(
     sheet = open_page(many[1], is_open=False)
     folded = sheet.ask("[...document.querySelectorAll('details.timeline.folded')].map((each) => each.id)")
     assert 0 < len(folded) < len(MANY)
-    assert sheet.ask("[...document.querySelectorAll('details.order.folded')].length") == len(folded)
+    assert sheet.page.locator("details.order.folded").count() == len(folded)
+    rows = sheet.page.locator("#numbers-0 tbody tr")
+    names = [rows.nth(at).locator("th").inner_text() for at in range(len(MANY)) if f"timeline-0-{at}" in folded]
+    assert sheet.page.locator("#numbers-0 tbody tr.folded th").all_inner_texts() == names
     assert sheet.ask("'all' in document.documentElement.dataset") is False
     sheet.ask("ppoptPage.showAll(true)")
     assert sheet.ask("document.documentElement.dataset.all") == ""
@@ -284,7 +287,7 @@ def test_what_is_above_the_limit_is_red_and_the_limit_is_named_once(
 
 def test_the_legend_follows_the_colours(open_page: Opener, many: tuple[Comparison, Path]) -> None:
     sheet = open_page(many[1], is_open=False)
-    legend = sheet.page.locator(".toolbar .legend")
+    legend = sheet.page.locator(".timelines .legend")
     assert "F forward" in legend.inner_text()
     assert "first microbatch" not in legend.inner_text()
     sheet.page.get_by_label("Colour by").select_option("microbatch")
