@@ -60,7 +60,6 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
             vega=_packed_vega(),
             scripts=[_source(name) for name in (*SCRIPTS, *(WHAT_IF_SCRIPTS if has_what_if else ()))],
             style=_source("page.css"),
-            kinds=palette.KINDS,
             transfer_colour=palette.TRANSFERS,
             ramp=layout.ramp(5),
         )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from reports.charts import palette
 from reports.charts.panel import Table
 from reports.content import Section
 from reports.numbers import digits_of, grouped, percent, signed_percent, with_unit
@@ -41,12 +42,15 @@ class SectionView:
         Its charts except the timelines.
     drawn : list of Drawn
         Its timelines.
+    kinds : dict of str to str
+        The kinds of operation that they show, with their colours.
     """
 
     section: Section
     place: int
     panels: dict[str, DrawnPanel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[Group]:
@@ -120,6 +124,11 @@ class SectionView:
         return sentences.strips(self.section)
 
     @property
+    def has_limits(self) -> bool:
+        """Whether some device has a memory limit."""
+        return any(limit is not None for each in self.section.schedules for limit in each.summary.limits)
+
+    @property
     def transfers_wait(self) -> bool:
         """Whether transfers are drawn."""
         return any(each.transfers for each in self.section.schedules)
@@ -158,7 +167,9 @@ class SectionView:
                 data.charts[key] = each.chart(self.section).to_dict()
                 words = each.sentence(self.section), each.table(self.section)
                 self.panels[each.name] = DrawnPanel(key, each.title, *words)
-        self.drawn = Timelines(self.section, self.place, data).every()
+        timelines = Timelines(self.section, self.place, data)
+        self.drawn = timelines.every()
+        self.kinds = {kind: colour for kind, colour in palette.KINDS.items() if kind in timelines.kinds}
 
 
 def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:

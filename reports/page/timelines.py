@@ -71,7 +71,7 @@ class ChartData:
 
 
 class Timelines:
-    """The timelines of a section.
+    """The timelines of a section, and the ``kinds`` of operation that they show.
 
     Parameters
     ----------
@@ -88,6 +88,7 @@ class Timelines:
         self.highest = highest_peak(section.schedules)
         self.focus = in_focus(section)
         self.opened = frozenset(self._opened())
+        self.kinds: set[str] = set()
 
     def every(self) -> list[Drawn]:
         """Make all of them, and add their data."""
@@ -112,7 +113,9 @@ class Timelines:
         summary, memory = presented.summary, presented.summary.units.memory
         data = ""
         if presented.is_drawn:
-            data = packed(columns(presented))
+            written = columns(presented)
+            self.kinds |= {kind for device in written["devices"] for kind, _, _ in device["types"]}
+            data = packed(written)
             start = timeline_start(presented)
             self.data.timelines[key] = {
                 "group": self.place,

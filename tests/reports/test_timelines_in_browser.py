@@ -297,6 +297,13 @@ def test_the_legend_follows_the_colours(open_page: Opener, many: tuple[Compariso
     assert "F forward" in legend.inner_text()
 
 
+def test_the_legend_names_only_what_is_drawn(open_page: Opener, folder: Path) -> None:
+    legend = open_page(page_of(folder, published("zb-h1"))).page.locator(".timelines .legend").inner_text()
+    assert "B backward" not in legend
+    assert "limit" not in legend
+    assert "I for the input" in legend
+
+
 def test_a_timeline_is_moved_and_read_by_the_keyboard(open_page: Opener, many: tuple[Comparison, Path]) -> None:
     comparison, path = many
     sheet = open_page(path)
