@@ -85,7 +85,7 @@
 
   function leadToTimeline(key, item) {
     const rank = item && item.datum && item.datum.rank;
-    if (Number.isInteger(rank)) location.hash = `timeline-${key.split("-")[1]}-${rank}`;
+    if (Number.isInteger(rank)) page.goTo(`timeline-${key.split("-")[1]}-${rank}`);
   }
 
   function taken(key, spec) {  // take a chart off the page; return the settings of its menus

@@ -9,11 +9,18 @@
 
   const pieces = () => window.location.hash.slice(1).split("&").filter(Boolean);
 
-  /** Put a piece into the address in place of those for which `isOld` is true; null for none. */
-  function keep(isOld, piece) {
-    const hash = [...pieces().filter((each) => !isOld(each)), ...(piece === null ? [] : [piece])].join("&");
-    const { pathname, search } = window.location;
-    window.history.replaceState(window.history.state, "", hash ? `#${hash}` : pathname + search);
+  /** Make an address with a piece in place of those for which `isOld` is true; null for none. */
+  function addressWith(isOld, piece) {
+    const hash = [...(piece === null ? [] : [piece]), ...pieces().filter((each) => !isOld(each))].join("&");
+    return hash ? `#${hash}` : window.location.pathname + window.location.search;
+  }
+
+  function keep(isOld, piece) { window.history.replaceState(null, "", addressWith(isOld, piece)); }
+
+  /** Go to an element, and keep the rest of the address. */
+  function goTo(id) {
+    window.history.pushState(null, "", addressWith((each) => document.getElementById(each), id));
+    reveal(document.getElementById(id));
   }
 
   const isAll = (piece) => piece === "all";
@@ -119,5 +126,5 @@
 
   window.addEventListener("hashchange", readAddress);
   readAddress();
-  Object.assign(page, { keep, showAll, started: page.canUnpack ? start() : new Promise(() => {}) });
+  Object.assign(page, { keep, goTo, showAll, started: page.canUnpack ? start() : new Promise(() => {}) });
 }());
