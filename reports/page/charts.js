@@ -70,6 +70,7 @@
     const spec = specOf(element);
     const chosen = taken(key, spec);
     looks.set(element, lookOf(spec, element));
+    document.getElementById(`menu-${key}`)?.replaceChildren();
     const { view } = await window.vegaEmbed(element, fitted(spec, element), { actions: false, renderer: "canvas", ast: false });
     views.set(key, view);
     for (const [name, value] of chosen) await view.signal(name, value).runAsync();
