@@ -189,6 +189,11 @@ class Section:
         return str(self.pipeline.get("unit", ""))
 
     @property
+    def memory_unit(self) -> str:
+        """The unit of memory; empty if it has no name."""
+        return str(self.pipeline.get("memory", {}).get("unit", ""))
+
+    @property
     def winner(self) -> Presented | None:
         """The shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
         schedules = self.schedules

@@ -30,6 +30,8 @@ class FrontierPoint:
         For a model of layers, the number of layers on each stage.
     runs_in : mapping of str to str, or None
         The letter and the name of each framework that runs the schedule, if known.
+    searched : bool
+        Whether a search found it; otherwise it is published.
     """
 
     limit: float
@@ -42,6 +44,7 @@ class FrontierPoint:
     rank: int | None = None
     layers: tuple[int, ...] = ()
     runs_in: Mapping[str, str] | None = None
+    searched: bool = True
 
     @property
     def gap(self) -> float:
@@ -103,6 +106,8 @@ class ShownFrontier:
         The unit of time; empty if it has no name.
     scope : str
         What bounds and proofs hold for, if not for everything shown.
+    memory_unit : str
+        The unit of memory; empty if it has no name.
     """
 
     points: Sequence[FrontierPoint]
@@ -114,6 +119,11 @@ class ShownFrontier:
     limit: float | None = None
     unit: str = ""
     scope: str = ""
+    memory_unit: str = ""
+
+    def shortest(self, memory: float) -> float:
+        """Return the shortest makespan known within a memory limit, which some schedule fits."""
+        return min(makespan for least, makespan in self.stairs if least <= memory)
 
     @property
     def sentence(self) -> str:
@@ -125,13 +135,13 @@ class ShownFrontier:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
-        text = f"From a limit of {grouped(first.limit)} to {grouped(last.limit)} the step falls from "
+        text = f"From a limit of {self._memory(first.limit)} to {self._memory(last.limit)} the step falls from "
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
             share = (first.makespan - bend.makespan) / (first.makespan - min(last.makespan, self.top[1]))
             saving = "possible saving" if self.top[1] <= self.highest_bound else "saving found"
-            parts.append(f"the knee is at {grouped(bend.limit)}, with {percent(share)} of the {saving}")
+            parts.append(f"the knee is at {self._memory(bend.limit)}, with {percent(share)} of the {saving}")
         parts += self._next_steps(bend)
         told = "; ".join(parts) + self._beyond(last)
         return f"{text}{told[0].upper()}{told[1:]}."
@@ -139,8 +149,11 @@ class ShownFrontier:
     def _time(self, value: float) -> str:
         return with_unit(grouped(value), self.unit)
 
+    def _memory(self, value: float) -> str:
+        return with_unit(grouped(value), self.memory_unit)
+
     def _at(self, point: FrontierPoint) -> str:
-        return f"At a limit of {grouped(point.limit)} the step takes {self._time(point.makespan)}"
+        return f"At a limit of {self._memory(point.limit)} the step takes {self._time(point.makespan)}"
 
     def _next_steps(self, bend: FrontierPoint | None) -> list[str]:
         """Say what the step after the user's limit brings, else the one after the knee, else the first that helps."""
@@ -154,19 +167,19 @@ class ShownFrontier:
         here, there = self.points[place], self.points[place + 1]
         saved = (here.makespan - there.makespan) / here.makespan
         what = f"{percent(saved)} of each step" if saved else "nothing"
-        return [f"going from {grouped(here.limit)} to {grouped(there.limit)} saves {what}"]
+        return [f"going from {self._memory(here.limit)} to {self._memory(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
         """Say what more memory than that of the last point brings."""
         memory, shortest = self.top
         if memory > last.limit and shortest < last.makespan:
             saved = (last.makespan - shortest) / last.makespan
-            return f"; more memory keeps helping, up to {grouped(memory)} ({percent(saved)} of each step)"
+            return f"; more memory keeps helping, up to {self._memory(memory)} ({percent(saved)} of each step)"
         possible = (last.makespan - self.highest_bound) / last.makespan
         if possible <= 0:
-            return f"; more than {grouped(memory)} saves nothing, which is proven"
+            return f"; more than {self._memory(memory)} saves nothing, which is proven"
         return (
-            f"; with more than {grouped(memory)} nothing shorter was found, "
+            f"; with more than {self._memory(memory)} nothing shorter was found, "
             f"and at most {percent(possible)} could be saved"
         )
 

@@ -15,7 +15,7 @@ LEVEL = 0.01
 MOST_NAMED = 4
 """Schedules that are named as level; the others are counted."""
 
-_DIGITS = 4
+DIGITS = 4
 _ONE = "One of them"
 """The subject of sentences about those that are level."""
 
@@ -57,7 +57,7 @@ class Margin:
         """Say when the lead changes."""
         if self.cost == "noise":
             return f"times vary by about {_of_few_draws(self.value)}"
-        value = f"{with_unit(grouped(self.value, _DIGITS), unit)}{' more' if self.is_added else ''}"
+        value = f"{with_unit(grouped(self.value, DIGITS), unit)}{' more' if self.is_added else ''}"
         return f"{_BEGINNINGS[self.cost]} {value} ({percent(self.share)} of F + B)"
 
 
@@ -182,6 +182,6 @@ class Margins:
 
     def _up_to(self, costs: Sequence[str], unit: str) -> str:
         times = [cost for cost in costs if cost != "noise"]
-        parts = [f"{_either(times)} up to F + B ({with_unit(grouped(self.work, _DIGITS), unit)})"] if times else []
+        parts = [f"{_either(times)} up to F + B ({with_unit(grouped(self.work, DIGITS), unit)})"] if times else []
         parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in costs else []
         return "No " + " and no ".join(parts)

@@ -237,6 +237,7 @@ class Frontier:
                     rank=ranks[id(point.schedule)],
                     layers=point.schedule.pipeline.layers_per_stage or (),
                     runs_in=point.schedule.table_row().runs_in or {},
+                    searched=point.schedule.is_searched,
                 )
                 for point in self.points
             ],
@@ -259,6 +260,7 @@ class Frontier:
             limit=None if limit is None else float(limit),
             unit=self.pipeline.unit or "",
             scope=self.scope,
+            memory_unit=str(self.pipeline.to_mapping().get("memory", {}).get("unit", "")),
         )
 
     def _best_within(self, memory: Fraction) -> float:

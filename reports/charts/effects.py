@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT
 from reports.charts.panel import Panel, Table
 from reports.charts.records import label
@@ -17,8 +18,6 @@ MOST_SHOWN = 14
 
 MOST_LISTED = 12
 """Costs listed for each schedule."""
-
-_SHRINKING, _GROWING = "#0072B2", "#9CC7E4"
 
 
 def effects_chart(section: Section) -> alt.LayerChart:
@@ -41,9 +40,11 @@ def effects_chart(section: Section) -> alt.LayerChart:
     ]
     axis = alt.Axis(tickCount=6, format="~f")
     title = "per cent of the step for 1 % of the cost"
-    growing = base.mark_bar(color=_GROWING).encode(y=y, x=alt.X("growing:Q", title=title, axis=axis), tooltip=tooltip)
-    shrinking = base.mark_bar(color=_SHRINKING, height=12).encode(y=y, x=alt.X("shrinking:Q"), tooltip=tooltip)
-    height = ROW_HEIGHT * MOST_SHOWN
+    growing = base.mark_bar(color=palette.HIGHER_COST).encode(
+        y=y, x=alt.X("growing:Q", title=title, axis=axis), tooltip=tooltip
+    )
+    shrinking = base.mark_bar(color=palette.LOWER_COST, height=12).encode(y=y, x=alt.X("shrinking:Q"), tooltip=tooltip)
+    height = ROW_HEIGHT * max(sum(record["name"] == name for record in records) for name in names)
     return alt.LayerChart(layer=[growing, shrinking], width="container", height=height).add_params(chosen)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import altair as alt
 
 from reports.charts import palette
+from reports.charts.bubbles import AXIS_FORMAT
 from reports.charts.panel import Panel, Table
 from reports.content import Section
-from reports.numbers import titled
+from reports.margins import DIGITS
+from reports.numbers import grouped, titled
 from solver.counted import listed
 
 HEIGHT = 260
+
+_DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [4, 5])
 
 
 def margins_chart(section: Section) -> alt.LayerChart:
@@ -23,12 +27,22 @@ def margins_chart(section: Section) -> alt.LayerChart:
     """
     margins = section.margins
     rows = [
-        {"name": curve.name, "overhead": overhead, "makespan": makespan}
+        {
+            "name": curve.name,
+            "overhead": overhead,
+            "overhead_text": grouped(overhead),
+            "makespan": makespan,
+            "makespan_text": grouped(makespan),
+        }
         for curve in margins.curves
         for overhead, makespan in curve.points
     ]
     changes = [
-        {"overhead": each.value, "text": f"{each.leader} until here, then {each.overtaken_by}"}
+        {
+            "overhead": each.value,
+            "overhead_text": grouped(each.value, DIGITS),
+            "text": f"{each.leader} until here, then {each.overtaken_by}",
+        }
         for each in margins.margins
         if each.cost == "overhead"
     ]
@@ -38,27 +52,29 @@ def margins_chart(section: Section) -> alt.LayerChart:
         "overhead:Q",
         title=titled(title, section.unit),
         scale=alt.Scale(domain=[min(ends), max(ends)], nice=False),
-        axis=alt.Axis(format=",.6~r"),
+        axis=alt.Axis(format=AXIS_FORMAT, tickCount=8),
     )
     names = [curve.name for curve in margins.curves]
-    colours = [palette.MICROBATCHES[place % len(palette.MICROBATCHES)] for place in range(len(names))]
-    amounts = [
-        alt.Tooltip("overhead:Q", title=titled("overhead", section.unit), format=",.7~r"),
-        alt.Tooltip("makespan:Q", title=titled("makespan", section.unit), format=",.7~r"),
-    ]
+    dashes = [_DASHES[place % len(_DASHES)] for place in range(len(names))]
+    amounts = [alt.Tooltip(f"{field}_text:N", title=titled(field, section.unit)) for field in ("overhead", "makespan")]
     lines = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_line(point=True)
+        .mark_line(color=palette.OTHER_COSTS, point=alt.OverlayMarkDef(color=palette.OTHER_COSTS))
         .encode(
             x=x,
             y=alt.Y(
                 "makespan:Q",
                 title=titled("makespan", section.unit),
                 scale=alt.Scale(zero=False),
-                axis=alt.Axis(format=",.6~r", tickCount=6),
+                axis=alt.Axis(format=AXIS_FORMAT, tickCount=6),
             ),
-            color=alt.Color(
-                "name:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(orient="top")
+            strokeDash=alt.StrokeDash(
+                "name:N",
+                scale=alt.Scale(domain=names, range=dashes),
+                title=None,
+                legend=alt.Legend(
+                    orient="top", symbolStrokeColor=palette.OTHER_COSTS, symbolType="stroke", symbolSize=500
+                ),
             ),
             tooltip=[alt.Tooltip("name:N", title="schedule"), *amounts],
         )

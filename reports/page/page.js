@@ -183,6 +183,7 @@
     if (timeline) options.tooltip = showTip;
     const chosen = taken(key, spec);
     looks.set(element, lookOf(spec, element));
+    document.getElementById(`menu-${key}`)?.replaceChildren();
     const { view } = await window.vegaEmbed(element, fitted(spec, element), options);
     views.set(key, view);
     for (const [name, value] of chosen) await view.signal(name, value).runAsync();
