@@ -7,7 +7,11 @@ from typing import Any
 WIDTH = 760
 """Width in pixels of charts that would fill their container."""
 
-_CONFIG = {"background": "white", "view": {"stroke": None}, "axis": {"labelLimit": 240, "labelOverlap": True}}
+_CONFIG: dict[str, Any] = {
+    "background": "white",
+    "view": {"stroke": None},
+    "axis": {"labelLimit": 240, "labelOverlap": True},
+}
 
 
 def picture(chart: Any, form: str) -> bytes:
@@ -28,7 +32,8 @@ def picture(chart: Any, form: str) -> bytes:
     import vl_convert
 
     specification = _with_width(chart.to_dict())
-    specification["config"] = specification.get("config", {}) | _CONFIG
+    given = specification.get("config", {})
+    specification["config"] = _CONFIG | given | {part: _CONFIG[part] | given.get(part, {}) for part in ("view", "axis")}
     if form == "svg":
         return str(vl_convert.vegalite_to_svg(specification)).encode()
     return bytes(vl_convert.vegalite_to_png(specification, scale=2))

@@ -13,6 +13,9 @@ MOST_FOLDED = 2.5
 
 LARGE = 10_000
 
+EXACT = ",.12~r"
+"""The format of times and amounts along an axis: all digits of the round numbers at its ticks."""
+
 ARROWS = {"right": "triangle-right", "left": "triangle-left", "top": "triangle-up", "bottom": "triangle-down"}
 """The mark of a point beyond each edge."""
 
@@ -60,7 +63,7 @@ class Axis:
     @property
     def form(self) -> str:
         """The format of its numbers; large ones get k, M or G."""
-        return "~s" if self.high >= LARGE else "~g"
+        return "~s" if self.high >= LARGE else EXACT
 
     def share(self, value: float) -> float:
         """Return the position of a value along the axis, from 0 to 1; beyond an end, that of the end."""

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from reports.charts import palette
+from reports.charts.axes import EXACT
 from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.label_places import LETTER_WIDTH
 from reports.charts.panel import Panel, Table
@@ -78,11 +79,7 @@ def _value_text(unit: str) -> str:
 
 def _axis_text(unit: str) -> str:
     behind = f" + {json.dumps(f' {unit}')}" if unit else ""
-    return f"figure == 'makespan' ? format(datum.value, '{AXIS_FORMAT}'){behind} : format(datum.value, '~%')"
-
-
-AXIS_FORMAT = ",.12~r"
-"""The format of times and amounts along an axis: all digits of the round numbers at its ticks."""
+    return f"figure == 'makespan' ? format(datum.value, '{EXACT}'){behind} : format(datum.value, '~%')"
 
 
 def _bars(section: Section, axis_end: str) -> list[alt.Chart]:

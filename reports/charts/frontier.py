@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
@@ -10,8 +11,7 @@ from typing import Any, Literal
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.axes import Axis
-from reports.charts.bubbles import AXIS_FORMAT
+from reports.charts.axes import EXACT, Axis
 from reports.charts.label_places import LINE_HEIGHT, NARROWEST, Box, Sheet, text_width
 from reports.charts.panel import Panel, Table
 from reports.charts.point_names import ARROW, Named
@@ -35,7 +35,6 @@ LOOKS = {
 
 LIMIT_TEXT = "memory limit"
 _SHADE = 0.12
-_DASHES = [5, 3]
 
 
 def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
@@ -52,7 +51,7 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
         Readers can drag it, and zoom with the wheel while holding the control key. The gap between the staircase and
         the bound is shaded. A point's datum has the ``rank`` of its schedule.
     """
-    plot = Plot(shown)
+    plot = Plot(shown, *whole_axes(shown))
     zoom = alt.selection_interval(
         name="zoom", bind="scales", encodings=["x", "y"], zoom="wheel![event.ctrlKey || event.metaKey]"
     )
@@ -61,34 +60,57 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
 
 
+def whole_axes(shown: ShownFrontier) -> tuple[Axis, Axis]:
+    """Choose axes that hold the curves and the user's limit; published schedules far outside do not count."""
+    limits = [] if shown.limit is None else [shown.limit]
+    memories = [*(point.limit for point in shown.points), shown.stairs[0][0], *limits]
+    lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
+    return (
+        Axis.filled(memories, [each.memory for each in shown.published], room=ROOM, may_fold=True),
+        Axis.filled(
+            [*lengths, shown.highest_bound], [each.makespan for each in shown.published], room=ROOM, may_fold=True
+        ),
+    )
+
+
+@dataclass(frozen=True)
 class Plot:
     """The layers of a frontier.
 
-    Parameters
+    Attributes
     ----------
     shown : ShownFrontier
         The frontier.
-    more : sequence of float
-        Further memory limits that the x axis holds.
+    across, up : Axis
+        The axes: memory, and makespan.
+    titles : (str, str)
+        Their titles, without units.
+    scale : float
+        The size of letters, relative to those of a page.
+    most_named : int
+        The most published schedules to name.
     """
 
-    def __init__(self, shown: ShownFrontier, more: Sequence[float] = ()) -> None:
-        self.shown = shown
-        limits = [] if shown.limit is None else [shown.limit]
-        mattering = [*(point.limit for point in shown.points), shown.stairs[0][0], *limits, *more]
-        lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
-        self.across = Axis.filled(mattering, [each.memory for each in shown.published], room=ROOM, may_fold=True)
-        self.up = Axis.filled(
-            [*lengths, shown.highest_bound], [each.makespan for each in shown.published], room=ROOM, may_fold=True
-        )
-        title = titled("memory that a device may hold", shown.memory_unit)
-        self.x = alt.X("memory:Q", title=title, scale=self.across.scale, axis=alt.Axis(format=self.across.form))
-        self.y = alt.Y(
-            "makespan:Q",
-            title=titled("makespan", shown.unit),
-            scale=self.up.scale,
-            axis=alt.Axis(format=AXIS_FORMAT, tickCount=8),
-        )
+    shown: ShownFrontier
+    across: Axis
+    up: Axis
+    titles: tuple[str, str] = ("memory that a device may hold", "makespan")
+    scale: float = 1.0
+    most_named: int = MOST_NAMED
+
+    @property
+    def x(self) -> alt.X:
+        """The x axis in the chart."""
+        title = titled(self.titles[0], self.shown.memory_unit)
+        axis = alt.Axis(format=self.across.form, tickCount=8)
+        return alt.X("memory:Q", title=title, scale=self.across.scale, axis=axis)
+
+    @property
+    def y(self) -> alt.Y:
+        """The y axis in the chart."""
+        title = titled(self.titles[1], self.shown.unit)
+        axis = alt.Axis(format=EXACT, tickCount=8)
+        return alt.Y("makespan:Q", title=title, scale=self.up.scale, axis=axis)
 
     @cached_property
     def named(self) -> Named:
@@ -100,7 +122,7 @@ class Plot:
             if each.memory < least:
                 least = each.memory
                 names.setdefault((each.memory, each.makespan), []).append(each.name)
-        chosen = dict(list(names.items())[:MOST_NAMED])
+        chosen = dict(list(names.items())[: self.most_named])
         found = [(point.limit, point.makespan) for point in self.shown.points]
         others = [(each.memory, each.makespan) for each in self.shown.published]
         amounts = {(each.memory, each.makespan): self._amount_beyond(each) for each in self.shown.published}
@@ -119,9 +141,9 @@ class Plot:
         curves = [
             # rules, since these have the colour of text in both themes
             alt.Chart(alt.InlineData(values=self.segments(field)))
-            .mark_rule(strokeWidth=width, strokeDash=dashes, strokeCap="square", clip=True)
+            .mark_rule(strokeWidth=width, strokeDash=dashes, strokeCap=cap, clip=True)
             .encode(x=self.x, x2="to_memory:Q", y=self.y, y2="to_makespan:Q")
-            for field, dashes in (("makespan", [1, 0]), ("bound", _DASHES))
+            for field, dashes, cap in (("makespan", [1, 0], "square"), ("bound", [2.5 * width, 1.5 * width], "butt"))
         ]
         return [shade.encode(x=self.x, y=self.y, y2="bound:Q"), *curves]
 
@@ -157,34 +179,39 @@ class Plot:
 
     def limit(self) -> list[alt.Chart]:
         """Draw the user's limit."""
-        if self.shown.limit is None:
+        if not self._has_limit:
             return []
         at = alt.Chart(alt.InlineData(values=[{"memory": self.shown.limit, "text": LIMIT_TEXT}]))
-        align = self._limit_align(1.0)
+        align = self._limit_align
         text = at.mark_text(align=align, dx=4 if align == "left" else -4, dy=4, baseline="top", clip=True)
         return [
             at.mark_rule(color=palette.OVER_LIMIT, strokeWidth=1.5, clip=True).encode(x=self.x),
             text.encode(x=self.x, y=alt.value(0), text="text:N"),
         ]
 
-    def _limit_align(self, scale: float) -> Literal["left", "right"]:
-        """Return the alignment of the limit's name, which stands left of its line if there is no room on the right."""
+    @property
+    def _has_limit(self) -> bool:
+        return self.shown.limit is not None and self.across.low <= self.shown.limit <= self.across.high
+
+    @property
+    def _limit_align(self) -> Literal["left", "right"]:
+        """The alignment of the limit's name, which stands left of its line if there is no room on the right."""
         room = (1 - self.across.share(self.shown.limit or 0.0)) * NARROWEST
-        return "left" if room >= 4 + text_width(LIMIT_TEXT, scale) else "right"
+        return "left" if room >= 4 + text_width(LIMIT_TEXT, self.scale) else "right"
 
     def names(self, sheet: Sheet, taken: Sequence[Box] = ()) -> list[alt.Chart]:
         """Write the names of published schedules."""
         boxes, lines = list(taken), list(self._curve_boxes(sheet))
-        if self.shown.limit is not None:
+        if self.shown.limit is not None and self._has_limit:
             at, width = self.across.share(self.shown.limit), text_width(LIMIT_TEXT, sheet.scale)
-            start = 4.0 if self._limit_align(sheet.scale) == "left" else -4 - width
+            start = 4.0 if self._limit_align == "left" else -4 - width
             boxes.append(Box(at, start, start + width, 4, 4 + LINE_HEIGHT * sheet.scale))
             lines.append(Box(at, -2, 2, 0, sheet.height))
         return self.named.marks(self.named.places(sheet, boxes, lines), self.x, self.y, clip=True)
 
     def _curve_boxes(self, sheet: Sheet) -> list[Box]:
         """Return small boxes along the curves, close enough for a name to cover one if it covers the curve."""
-        boxes = []
+        boxes: list[Box] = []
         for row, after in pairwise(self.steps):
             for field in ("makespan", "bound"):
                 low, high = self.across.share(row["memory"]), self.across.share(after["memory"])
@@ -194,9 +221,19 @@ class Plot:
                 boxes.append(Box(high, -2, 2, min(top, bottom), max(top, bottom)))
         return boxes
 
-    def points(self, is_at_rest: str = "true", size: int = 90) -> list[alt.Chart]:
-        """Draw all points, and arrows to those beyond the edges while the chart is as at first."""
+    def points(self, is_at_rest: str = "", size: int = 90) -> list[alt.Chart]:
+        """Draw all points, and arrows to those beyond the edges.
+
+        Parameters
+        ----------
+        is_at_rest : str
+            The Vega expression of whether the chart is as at first; empty for no arrows.
+        size : int
+            The size of a point, in square pixels.
+        """
         rows = point_rows(self.shown)
+        inside, beyond = self.named.divided(rows)
+        rows = rows if is_at_rest else inside
         there = {state: looks for state, looks in LOOKS.items() if any(row["state"] == state for row in rows)}
         colours, shapes = zip(*there.values(), strict=True)
         legend = alt.Legend(orient="top", columns=2, labelLimit=0)
@@ -224,7 +261,7 @@ class Plot:
         )
         shape = alt.Shape("state:N", scale=alt.Scale(domain=list(there), range=list(shapes)), title=None, legend=legend)
         layers = [marks.encode(shape=shape, **encoded)]
-        if beyond := self.named.divided(rows)[1]:
+        if beyond and is_at_rest:
             arrows = alt.Chart(alt.InlineData(values=beyond)).mark_point(
                 filled=True, size=size, cursor="pointer", opacity=alt.ExprRef(f"{is_at_rest} ? 1 : 0"), **ARROW
             )

@@ -6,7 +6,8 @@ from typing import Any
 
 import altair as alt
 
-from reports.charts.bubbles import AXIS_FORMAT, ROW_HEIGHT, ROWS, STATE_COLOURS
+from reports.charts.axes import EXACT
+from reports.charts.bubbles import ROW_HEIGHT, ROWS, STATE_COLOURS
 from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.panel import Panel, Table
 from reports.charts.records import focus_of, label, makespan_text, schedule_records
@@ -41,7 +42,7 @@ def noise_chart(section: Section) -> alt.LayerChart:
             "low:Q",
             title=titled("makespan", section.unit),
             scale=scale,
-            axis=alt.Axis(format=AXIS_FORMAT, tickCount=6),
+            axis=alt.Axis(format=EXACT, tickCount=6),
         ),
         x2="high:Q",
         color=colours.color,

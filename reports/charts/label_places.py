@@ -17,7 +17,8 @@ LETTER_WIDTH, LINE_HEIGHT, LONGEST = 6.7, 14.0, 260.0
 
 _NEAR, _BESIDE = 6.0, 10.0
 _SIDES = {"left": 0.0, "right": 1.0, "center": 2.0}
-_CROSSING = 6.0
+_CROSSING, _MOST_CROSSING = 6.0, 60.0
+"""The cost of a square pixel of a line that a name covers, and that of any number of them, in pixels of distance."""
 
 
 class Box(NamedTuple):
@@ -163,7 +164,8 @@ def _lines_away(y: float, half: float, height: float) -> Iterator[float]:
 
 
 def _cost(place: Place, boxes: Sequence[Box], lines: Sequence[Box]) -> float:
-    return abs(place.dy) + _SIDES[place.align] + _CROSSING * covered(boxes[0], lines)
+    crossing = min(_MOST_CROSSING, _CROSSING * covered(boxes[0], lines))
+    return abs(place.dy) + _SIDES[place.align] + crossing
 
 
 def covered(box: Box, others: Iterable[Box], widths: tuple[float, float] = (NARROWEST, WIDEST)) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.bubbles import AXIS_FORMAT
+from reports.charts.axes import EXACT
 from reports.charts.panel import Panel, Table
 from reports.content import Section
 from reports.margins import DIGITS
@@ -52,7 +52,7 @@ def margins_chart(section: Section) -> alt.LayerChart:
         "overhead:Q",
         title=titled(title, section.unit),
         scale=alt.Scale(domain=[min(ends), max(ends)], nice=False),
-        axis=alt.Axis(format=AXIS_FORMAT, tickCount=8),
+        axis=alt.Axis(format=EXACT, tickCount=8),
     )
     names = [curve.name for curve in margins.curves]
     dashes = [_DASHES[place % len(_DASHES)] for place in range(len(names))]
@@ -66,7 +66,7 @@ def margins_chart(section: Section) -> alt.LayerChart:
                 "makespan:Q",
                 title=titled("makespan", section.unit),
                 scale=alt.Scale(zero=False),
-                axis=alt.Axis(format=AXIS_FORMAT, tickCount=6),
+                axis=alt.Axis(format=EXACT, tickCount=6),
             ),
             strokeDash=alt.StrokeDash(
                 "name:N",

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.axes import Axis
-from reports.charts.bubbles import AXIS_FORMAT, STATE_COLOURS, STATES, tooltips
+from reports.charts.axes import EXACT, Axis
+from reports.charts.bubbles import STATE_COLOURS, STATES, tooltips
 from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.label_places import LINE_HEIGHT, NARROWEST, WIDEST, Box, Sheet, covered, dot, text_width
 from reports.charts.panel import Panel, Table
@@ -60,7 +60,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
         "makespan:Q",
         title=titled("makespan", section.unit),
         scale=layout.points.y.scale,
-        axis=alt.Axis(format=AXIS_FORMAT, tickCount=6),
+        axis=alt.Axis(format=EXACT, tickCount=6),
     )
     layers = [*_lines(x, y, layout), *layout.names(x, y), *_points(records, x, y, layout, section)]
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT).add_params(all_schedules())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
+from reports.charts.frontier import FOUND, OTHER, PUBLISHED, TAKEN, frontier_chart, point_rows
+from reports.charts.slide import HEIGHT, WIDTH, frontier_slide
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+from reports.picture import picture
 
 
 def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:
@@ -127,3 +131,79 @@ def test_the_chart_shows_both_curves_the_limit_and_every_point() -> None:
         levels = {row["memory"]: row["makespan"] for row in curve if row["makespan"] == row["to_makespan"]}
         assert [levels[memory] for memory, _ in steps] == [makespan for _, makespan in steps]
     assert any(each["name"] == "zoom" for each in chart["params"])
+
+
+def test_a_published_schedule_is_not_shown_as_found() -> None:
+    shown = replace(SHOWN, points=[POINTS[0], replace(POINTS[1], name="v-min", searched=False), *POINTS[2:]])
+    assert [row["state"] for row in point_rows(shown)][:3] == [FOUND, TAKEN, FOUND]
+    legend = layers_of(frontier_chart(shown).to_dict(), "point")[0]["encoding"]["color"]["scale"]["domain"]
+    assert legend == [FOUND, TAKEN, PUBLISHED, OTHER]
+    assert layers_of(frontier_chart(SHOWN).to_dict(), "point")[0]["encoding"]["color"]["scale"]["domain"] == [
+        FOUND, PUBLISHED, OTHER,
+    ]  # fmt: skip
+
+
+def test_a_point_far_outside_is_an_arrow_with_its_value() -> None:
+    far = PublishedPoint("zb-h2", 900, 430, is_comparable=True, best=441, rank=3)
+    chart = frontier_chart(replace(SHOWN, published=[*SHOWN.published, far], memory_unit="GB")).to_dict()
+    x = layers_of(chart, "point")[0]["encoding"]["x"]["scale"]["domain"]
+    assert x[1] < 20
+    (arrow,) = rows_of(chart, layers_of(chart, "point")[1])
+    assert (arrow["name"], arrow["arrow"], arrow["memory"]) == ("zb-h2", "triangle-right", x[1])
+    beaten = [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
+    assert beaten == ["dualpipe", "v-min"]  # dualpipe is as short with less memory
+    best = replace(SHOWN, published=[*SHOWN.published, replace(far, makespan=400)], memory_unit="GB")
+    chart = frontier_chart(best).to_dict()
+    assert "zb-h2 900 GB" in [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
+
+
+# ---- the picture for a slide
+
+
+def texts_of(shown: ShownFrontier, *more: Any) -> tuple[ElementTree.Element, list[str]]:
+    svg = ElementTree.fromstring(picture(frontier_slide(shown, "model", *more), "svg"))
+    return svg, [text.strip() for each in svg.iter() for text in [each.text] if text and text.strip()]
+
+
+GB = replace(SHOWN, memory_unit="GB", limit=3)
+
+
+def test_a_slide_says_what_it_shows_with_units_on_16_to_9() -> None:
+    svg, texts = texts_of(GB)
+    assert (float(svg.get("width", 0)), float(svg.get("height", 0))) == (WIDTH, HEIGHT)
+    assert WIDTH * 9 == HEIGHT * 16
+    assert {"Step time against memory per device: model", "memory per device, GB", "step time, ms"} <= set(texts)
+    assert "memory per device" in texts_of(SHOWN)[1]
+    sizes = [float(size) for each in svg.iter() if (size := re.sub("px", "", each.get("font-size", "")))]
+    assert min(sizes) >= 18
+
+
+def test_a_slide_has_at_most_eight_texts_besides_axes_and_legend() -> None:
+    crowd = [
+        PublishedPoint(f"crowd-{place}", 1 + place / 3, 900 - 20 * place, is_comparable=True, rank=0)
+        for place in range(20)
+    ]
+    for more in ((), (((2, 500), (4, 450)),)):
+        _, texts = texts_of(replace(GB, published=crowd), *more)
+        named = [text for text in texts if text.startswith(("crowd", "memory limit", "+"))]
+        assert len(named) <= 8
+        assert sum(text.startswith("crowd") for text in named) >= 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        (((2, 500), (4, 450)), ["+2 GB: 10.00% shorter", "500 → 450 ms"]),
+        (((3.5, 500), (100, 441)), ["+96.5 GB: 11.80% shorter", "500 → 441 ms"]),
+        (((4, 450), (5, 450)), ["+1 GB: no shorter step known", "450 ms"]),
+        (((1, 1000), (8, 441)), ["+7 GB: 55.90% shorter", "1,000 → 441 ms"]),
+    ],
+)
+def test_a_bracket_says_what_more_memory_saves(ends: Any, text: list[str]) -> None:
+    _, texts = texts_of(GB, ends)
+    assert set(text) <= set(texts)
+
+
+def test_a_slide_says_which_cuts_its_bounds_hold_for() -> None:
+    _, texts = texts_of(replace(GB, scope="for every cut"))
+    assert "Bounds and proofs hold for every cut." in texts
