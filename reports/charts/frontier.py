@@ -138,12 +138,16 @@ class Plot:
         """Draw both curves as steps, and shade the area between them."""
         steps = alt.Chart(alt.InlineData(values=self.steps))
         shade = steps.mark_area(interpolate="step-after", opacity=_SHADE, color=palette.OTHER_COSTS, clip=True)
+        looks: tuple[tuple[str, list[float], Literal["square", "butt"]], ...] = (
+            ("makespan", [1, 0], "square"),
+            ("bound", [2.5 * width, 1.5 * width], "butt"),
+        )
         curves = [
             # rules, since these have the colour of text in both themes
             alt.Chart(alt.InlineData(values=self.segments(field)))
             .mark_rule(strokeWidth=width, strokeDash=dashes, strokeCap=cap, clip=True)
             .encode(x=self.x, x2="to_memory:Q", y=self.y, y2="to_makespan:Q")
-            for field, dashes, cap in (("makespan", [1, 0], "square"), ("bound", [2.5 * width, 1.5 * width], "butt"))
+            for field, dashes, cap in looks
         ]
         return [shade.encode(x=self.x, y=self.y, y2="bound:Q"), *curves]
 

@@ -109,7 +109,8 @@ def label_places(
     fixed = [*taken, *(dot(point, sheet.scale) for point in points)]
     places: list[Place | None] = []
     for (x, y), text in zip(points, texts, strict=False):
-        best = min(_free(_choices(x, y, text, sheet), fixed, sheet), key=lambda each: _cost(*each, lines), default=None)
+        choices = _free(_choices(x, y, text, sheet), fixed, sheet)
+        best = min(choices, key=lambda choice: _cost(choice, lines), default=None)
         places.append(None if best is None else best[0])
         fixed += [] if best is None else best[1]
     return places
@@ -163,7 +164,8 @@ def _lines_away(y: float, half: float, height: float) -> Iterator[float]:
             yield dy
 
 
-def _cost(place: Place, boxes: Sequence[Box], lines: Sequence[Box]) -> float:
+def _cost(choice: tuple[Place, list[Box]], lines: Sequence[Box]) -> float:
+    place, boxes = choice
     crossing = min(_MOST_CROSSING, _CROSSING * covered(boxes[0], lines))
     return abs(place.dy) + _SIDES[place.align] + crossing
 

@@ -57,34 +57,28 @@ def margins_chart(section: Section) -> alt.LayerChart:
     names = [curve.name for curve in margins.curves]
     dashes = [_DASHES[place % len(_DASHES)] for place in range(len(names))]
     amounts = [alt.Tooltip(f"{field}_text:N", title=titled(field, section.unit)) for field in ("overhead", "makespan")]
-    lines = (
-        alt.Chart(alt.InlineData(values=rows))
-        .mark_line(color=palette.OTHER_COSTS, point=alt.OverlayMarkDef(color=palette.OTHER_COSTS))
-        .encode(
-            x=x,
-            y=alt.Y(
-                "makespan:Q",
-                title=titled("makespan", section.unit),
-                scale=alt.Scale(zero=False),
-                axis=alt.Axis(format=EXACT, tickCount=6),
-            ),
-            strokeDash=alt.StrokeDash(
-                "name:N",
-                scale=alt.Scale(domain=names, range=dashes),
-                title=None,
-                legend=alt.Legend(
-                    orient="top", symbolStrokeColor=palette.OTHER_COSTS, symbolType="stroke", symbolSize=500
-                ),
-            ),
-            tooltip=[alt.Tooltip("name:N", title="schedule"), *amounts],
-        )
+    y = alt.Y(
+        "makespan:Q",
+        title=titled("makespan", section.unit),
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format=EXACT, tickCount=6),
     )
+    dash = alt.StrokeDash(
+        "name:N",
+        scale=alt.Scale(domain=names, range=dashes),
+        title=None,
+        legend=alt.Legend(orient="top", symbolSize=700, symbolStrokeWidth=2),
+    )
+    tooltip = [alt.Tooltip("name:N", title="schedule"), *amounts]
+    curves = alt.Chart(alt.InlineData(values=rows)).encode(x=x, y=y, tooltip=tooltip)
+    lines = curves.mark_line(color=palette.OTHER_COSTS).encode(strokeDash=dash, detail="name:N")
+    points = curves.mark_point(color=palette.OTHER_COSTS, filled=True, size=30, opacity=1)
     rules = (
         alt.Chart(alt.InlineData(values=changes))
         .mark_rule(strokeDash=[5, 3])
         .encode(x=x, tooltip=[alt.Tooltip("text:N", title="lead"), amounts[0]])
     )
-    return alt.LayerChart(layer=[rules, lines], width="container", height=HEIGHT)
+    return alt.LayerChart(layer=[rules, lines, points], width="container", height=HEIGHT)
 
 
 def margins_sentence(section: Section) -> str:

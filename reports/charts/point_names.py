@@ -12,7 +12,7 @@ import altair as alt
 from reports.charts.axes import ARROWS, Axis, edge
 from reports.charts.label_places import LONGEST, Box, Place, Sheet, label_places
 
-ARROW = {
+ARROW: dict[str, Any] = {
     "shape": alt.ExprRef("datum.arrow"),
     "xOffset": alt.ExprRef("datum.arrow == 'triangle-right' ? -7 : datum.arrow == 'triangle-left' ? 7 : 0"),
     "yOffset": alt.ExprRef("datum.arrow == 'triangle-up' ? 7 : datum.arrow == 'triangle-down' ? -7 : 0"),

@@ -21,6 +21,8 @@ _TITLE, _SUBTITLE, _LEGEND = 66, 24, 78
 SCALE = 1.5
 """The size of letters, relative to those of a page."""
 
+_TITLES = ("memory per device", "step time")
+_WIDEST, _MOST_LINES = 115, 4
 _LETTERS = round(12 * SCALE)
 _LINE_HEIGHT = 28
 _ABOVE = 26
@@ -58,16 +60,15 @@ def frontier_slide(
     altair.LayerChart
         At most eight texts name points, limits and the bracket. With a bracket, the picture shows what lies around it.
     """
-    lines = [_LINE, *textwrap.wrap(f"Bounds and proofs hold {shown.scope}.", 115)[:2]] if shown.scope else [_LINE]
+    lines = [_LINE, *_scope(shown)]
     head = _TITLE + _SUBTITLE * len(lines) + _LEGEND
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
-    looks = {"titles": ("memory per device", "step time"), "scale": SCALE}
     if compared is None:
-        plot = Plot(shown, *whole_axes(shown), **looks)
+        plot = Plot(shown, *whole_axes(shown), _TITLES, SCALE)
         layers = [*plot.curves(3), *plot.limit(), *plot.names(sheet), *plot.points("true", 180)]
     else:
         bracket = _Bracket(shown, *compared[0], *compared[1])
-        plot = Plot(shown, *bracket.axes, **looks, most_named=MOST_NAMED - 1)
+        plot = Plot(shown, *bracket.axes, _TITLES, SCALE, MOST_NAMED - 1)
         layers = [*plot.curves(3), *plot.limit(), *plot.points(size=180), *bracket.layers(plot)]
         layers += plot.names(sheet, bracket.boxes(plot, sheet))
     named = f"Step time against memory per device{f': {title}' if title else ''}"
@@ -86,6 +87,14 @@ def frontier_slide(
         ),
     )
     return chart
+
+
+def _scope(shown: ShownFrontier) -> list[str]:
+    """Write the cuts for which bounds and proofs hold, if these are few enough to be read."""
+    if not shown.scope:
+        return []
+    lines = textwrap.wrap(f"Bounds and proofs hold {shown.scope}.", _WIDEST)
+    return lines if len(lines) <= _MOST_LINES else ["Bounds and proofs hold for some cuts of the layers only."]
 
 
 @dataclass(frozen=True)
