@@ -60,15 +60,11 @@ def bubble_chart(section: Section) -> alt.LayerChart:
     figure = alt.param(
         name="figure",
         value="bubble_ratio",
-        bind=alt.binding_select(options=list(FIGURES), labels=_labels(section.unit), name="Figure "),
+        bind=alt.binding_select(options=list(FIGURES), labels=list(FIGURES.values()), name="Figure "),
     )
     axis_end = _axis_end(section)
     layers = [*_bars(section, axis_end), *_lines(reference_lines(section), axis_end, section.unit)]
     return alt.LayerChart(layer=layers, width="container", height=ROWS).add_params(figure, all_schedules())
-
-
-def _labels(unit: str) -> list[str]:
-    return [titled(title, unit) if figure == "makespan" else title for figure, title in FIGURES.items()]
 
 
 def _value_text(unit: str) -> str:

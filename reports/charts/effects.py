@@ -9,8 +9,9 @@ import altair as alt
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT
 from reports.charts.panel import Panel, Table
-from reports.charts.records import label
-from reports.content import Section
+from reports.charts.records import focus_of, label
+from reports.content import Presented, Section
+from reports.numbers import percent
 from reports.what_if import strongest
 
 MOST_SHOWN = 14
@@ -35,8 +36,8 @@ def effects_chart(section: Section) -> alt.LayerChart:
     y = alt.Y("cost:N", sort=alt.EncodingSortField("place", order="ascending"), title=None)
     tooltip = [
         alt.Tooltip("cost:N"),
-        alt.Tooltip("shrinking:Q", title="1 % less takes off, %", format=".3f"),
-        alt.Tooltip("growing:Q", title="1 % more adds, %", format=".3f"),
+        alt.Tooltip("shrinking_text:N", title="1 % less takes off"),
+        alt.Tooltip("growing_text:N", title="1 % more adds"),
     ]
     axis = alt.Axis(tickCount=6, format="~f")
     title = "per cent of the step for 1 % of the cost"
@@ -57,6 +58,8 @@ def _records(section: Section) -> list[dict[str, Any]]:
             "cost": effect.label,
             "shrinking": effect.shrinking,
             "growing": effect.growing,
+            "shrinking_text": percent(effect.shrinking / 100),
+            "growing_text": percent(effect.growing / 100),
         }
         for each, replayable in zip(section.schedules, found, strict=False)
         if replayable is not None
@@ -74,7 +77,7 @@ def effects_sentence(section: Section) -> str:
         return "How much of a step 1 % off each cost saves. Choose a schedule in the menu."
     single = [each for each in found.effects if not each.label.startswith("all ")]
     parts = [
-        f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
+        f"1 % off {_with_article(each.label)} takes {percent(each.shrinking / 100)} off its step"
         for each in strongest(single, 2)
     ]
     text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
@@ -91,11 +94,15 @@ def _with_article(label: str) -> str:
 def effects_table(section: Section) -> Table:
     """Put the effects of each cost on each schedule into a table, the strongest first."""
     rows: list[list[str]] = []
+    shown: list[Presented] = []
     found = section.what_if.schedules if section.what_if is not None else []
     for each, replayable in zip(section.schedules, found, strict=False):
         effects = () if replayable is None else strongest(replayable.effects, MOST_LISTED)
-        rows += [[f"{label(each)}: {it.label}", f"{it.shrinking:.3f} %", f"{it.growing:.3f} %"] for it in effects]
-    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
+        rows += [
+            [f"{label(each)}: {it.label}", percent(it.shrinking / 100), percent(it.growing / 100)] for it in effects
+        ]
+        shown += [each] * len(effects)
+    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows, focus_of(section, shown))
 
 
 EFFECTS = Panel(
