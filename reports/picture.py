@@ -34,6 +34,8 @@ def picture(chart: Any, form: str) -> bytes:
     specification = _with_width(chart.to_dict())
     given = specification.get("config", {})
     specification["config"] = _CONFIG | given | {part: _CONFIG[part] | given.get(part, {}) for part in ("view", "axis")}
+    if "params" in specification:  # of charts with the same menu, which a picture lacks
+        specification["params"] = list({each["name"]: each for each in specification["params"]}.values())
     if form == "svg":
         return str(vl_convert.vegalite_to_svg(specification)).encode()
     return bytes(vl_convert.vegalite_to_png(specification, scale=2))

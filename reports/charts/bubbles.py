@@ -14,6 +14,7 @@ from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.label_places import LETTER_WIDTH
 from reports.charts.panel import Panel, Table
 from reports.charts.records import (
+    GIVEN,
     MEASURED,
     OVER_LIMIT,
     PUBLISHED,
@@ -37,6 +38,7 @@ STATES = {
     SEARCHED: (palette.SEARCHED, "diamond"),
     OVER_LIMIT: (palette.OVER_LIMIT, "cross"),
     MEASURED: (palette.MEASURED, "square"),
+    GIVEN: (palette.GIVEN, "triangle-up"),
 }
 """The colour and the shape of each state of a schedule."""
 
@@ -60,11 +62,15 @@ def bubble_chart(section: Section) -> alt.LayerChart:
     figure = alt.param(
         name="figure",
         value="bubble_ratio",
-        bind=alt.binding_select(options=list(FIGURES), labels=list(FIGURES.values()), name="Figure "),
+        bind=alt.binding_select(options=list(FIGURES), labels=_labels(section.unit), name="Figure "),
     )
     axis_end = _axis_end(section)
     layers = [*_bars(section, axis_end), *_lines(reference_lines(section), axis_end, section.unit)]
     return alt.LayerChart(layer=layers, width="container", height=ROWS).add_params(figure, all_schedules())
+
+
+def _labels(unit: str) -> list[str]:
+    return [titled(title, unit) if figure == "makespan" else title for figure, title in FIGURES.items()]
 
 
 def _value_text(unit: str) -> str:

@@ -97,7 +97,7 @@ def effects_table(section: Section) -> Table:
     shown: list[Presented] = []
     found = section.what_if.schedules if section.what_if is not None else []
     for each, replayable in zip(section.schedules, found, strict=False):
-        effects = () if replayable is None else strongest(replayable.effects, MOST_LISTED)
+        effects = [] if replayable is None else list(strongest(replayable.effects, MOST_LISTED))
         rows += [
             [f"{label(each)}: {it.label}", percent(it.shrinking / 100), percent(it.growing / 100)] for it in effects
         ]

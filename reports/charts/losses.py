@@ -202,7 +202,7 @@ _REMEDIES = {
     "communication": "which moving sends and receives, or more communicators, might recover",
 }
 
-_IMBALANCE_OF_LAYERS = "for the layers do not divide evenly over the devices"
+_IMBALANCE_OF_LAYERS = "since one device has more than an even share of the work"
 """The remark on the imbalance of a model of layers, of which it may be proven that no other cut is shorter."""
 
 

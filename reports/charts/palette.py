@@ -16,7 +16,7 @@ COLOURS = {
     "cut": "#706818", "after": "#B8A8A0", "saved": "#88A088",
     # schedules
     "published": "#0098A0", "searched": "#409000", "over the limit": "#D55E00", "measured": "#A88058",
-    "not searched": "#607880", "other costs": "#687098",
+    "not searched": "#607880", "given": "#787860", "other costs": "#687098",
     # memory
     "activations": "#9098A8", "static": "#385068",
     # marks of timelines
@@ -29,7 +29,7 @@ COLOURS = {
 """The colour of each meaning; no two look alike."""
 
 LINES_AND_POINTS = (
-    "published", "searched", "over the limit", "measured", "not searched", "transfers", "critical path",
+    "published", "searched", "over the limit", "measured", "not searched", "given", "transfers", "critical path",
     "other costs",
 )  # fmt: skip
 """Meanings that are drawn as lines or points, on a light and on a dark ground."""
@@ -49,8 +49,8 @@ STEPS = {
 }
 """Colours of the steps of a ladder."""
 
-PUBLISHED, SEARCHED, OVER_LIMIT, MEASURED, NOT_SEARCHED = (
-    COLOURS[state] for state in ("published", "searched", "over the limit", "measured", "not searched")
+PUBLISHED, SEARCHED, OVER_LIMIT, MEASURED, NOT_SEARCHED, GIVEN = (
+    COLOURS[state] for state in ("published", "searched", "over the limit", "measured", "not searched", "given")
 )
 ACTIVATIONS, STATIC = COLOURS["activations"], COLOURS["static"]
 TRANSFERS, CRITICAL, OTHER_COSTS = COLOURS["transfers"], COLOURS["critical path"], COLOURS["other costs"]

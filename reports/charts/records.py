@@ -38,7 +38,7 @@ CAUSE_TITLES = {
 }
 
 PUBLISHED, SEARCHED, OVER_LIMIT = "published", "found by the search", "over the memory limit"
-MEASURED = "measured"
+MEASURED, GIVEN = "measured", "given order"
 
 
 def label(presented: Presented) -> str:
@@ -91,7 +91,7 @@ def _state(presented: Presented) -> str:
         return OVER_LIMIT
     if presented.summary.status == MEASURED:
         return MEASURED
-    return SEARCHED if presented.searched else PUBLISHED
+    return SEARCHED if presented.searched else GIVEN if presented.given else PUBLISHED
 
 
 def share_of_limit(presented: Presented) -> float | None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ import pytest
 
 import ppopt
 from ppopt.comparison.comparison import Comparison
+from ppopt.comparison.plan_section import plan_section
 from reports.charts.bubbles import BUBBLES, bubble_chart, bubble_sentence, reference_lines
 from reports.charts.folding import ALL_SCHEDULES, IS_SHOWN
 from reports.charts.losses import (
@@ -189,6 +191,24 @@ def test_a_legend_names_what_is_drawn_and_nothing_else(crowd: Section) -> None:
         values = colour["legend"]["values"]["expr"]
         lists = [set(json.loads(part)) for part in re.findall(r"\[.*?\]", values)]
         assert lists == ([every] if every == focus else [every, focus])
+
+
+# ---- states
+
+
+def test_a_published_order_on_a_searched_cut_is_published_and_a_file_is_a_given_order(tmp_path: Path) -> None:
+    """The status of a plan is that of the search for its cut; its order is what was published."""
+    layers = [{"name": "layer", "count": 5, "forward": 1, "backward_input": 1, "backward_weight": 1}]
+    costs = ppopt.Pipeline.from_mapping({"devices": 2, "microbatches": 4, "layers": layers})
+    planning = ppopt.plan(costs, ["1f1b"], time_limit=5)
+    section = plan_section(planning, "t")
+    assert [row["state"] for row in schedule_records(section)] == ["published"]
+    order = tmp_path / "mine.csv"
+    order.write_text("\n".join(",".join(actions) for actions in ppopt.evaluate(pipeline(2, 2), "1f1b").orders))
+    made = ppopt.compare(pipeline(2, 2), [str(order), "gpipe"], optimize=False)
+    states = {row["name"]: row["state"] for row in schedule_records(made.section("t"))}
+    assert sorted(states.values()) == ["given order", "published"]
+    assert states["gpipe"] == "published"
 
 
 # ---- ladders
