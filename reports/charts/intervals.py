@@ -49,8 +49,8 @@ def noise_chart(section: Section) -> alt.LayerChart:
         tooltip=tooltip,
     )
     exact = base.mark_tick(thickness=2, bandSize=ROW_HEIGHT - 6).encode(y=y, x=_x("makespan", scale), tooltip=tooltip)
-    mean = base.mark_point(shape="diamond", size=70, filled=True, stroke="white", strokeWidth=0.8, opacity=1)
-    means = mean.encode(y=y, x=_x("mean", scale), color=alt.value("#1B2430"), tooltip=tooltip)
+    mean = base.mark_text(text="◆", fontSize=14)  # a text has the colour of the ink in both themes
+    means = mean.encode(y=y, x=_x("mean", scale), tooltip=tooltip)
     texts = base.mark_text(align="left", dx=6).encode(y=y, x=_x("end", scale), text="best:N")
     layers = [bars, exact, means, texts]
     return alt.LayerChart(layer=layers, width="container", height=ROWS).add_params(all_schedules())

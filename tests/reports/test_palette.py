@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations, product
 from math import atan2, cbrt, cos, degrees, exp, hypot, radians, sin, sqrt
+from pathlib import Path
 
 import pytest
 
+from reports.charts import palette
 from reports.charts.palette import (
     CAUSES,
     COLOURS,
@@ -19,6 +22,9 @@ from reports.charts.palette import (
     ink_on,
     shaded,
 )
+
+OTHERS = ("timelines.py", "overview.py")
+"""Timelines, whose bars are white or coloured by the page."""
 
 LIGHT_CARD, DARK_CARD = "#FFFFFF", "#1D232A"
 APART = 12.0
@@ -100,3 +106,13 @@ def test_texts_on_bars_can_be_read() -> None:
     shades = [shaded(colour, place, 8) for colour in KINDS.values() for place in range(8)]
     for colour in (*shades, *MICROBATCHES):
         assert contrast(ink_on(colour), colour) >= 4.5
+
+
+def test_charts_take_their_colours_from_the_table() -> None:
+    """A colour of its own in a chart would have no meaning, or a second one."""
+    own = {
+        path.name: found
+        for path in Path(palette.__file__).parent.glob("*.py")
+        if path.name not in ("palette.py", *OTHERS) and (found := re.findall(r"#[0-9A-Fa-f]{6}", path.read_text()))
+    }
+    assert own == {}
