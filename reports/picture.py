@@ -7,8 +7,12 @@ from typing import Any
 WIDTH = 760
 """Width in pixels of charts that would fill their container."""
 
+GROUND = "white"
+"""The colour of the ground."""
+
 _CONFIG: dict[str, Any] = {
-    "background": "white",
+    "background": GROUND,
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",  # equally wide, so texts stand as they were laid out
     "view": {"stroke": None},
     "axis": {"labelLimit": 240, "labelOverlap": True},
 }

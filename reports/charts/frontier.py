@@ -89,6 +89,8 @@ class Plot:
         The size of letters, relative to those of a page.
     most_named : int
         The most published schedules to name.
+    ground : str
+        The colour of the ground around names; empty for none, since a page has two.
     """
 
     shown: ShownFrontier
@@ -97,6 +99,7 @@ class Plot:
     titles: tuple[str, str] = ("memory that a device may hold", "makespan")
     scale: float = 1.0
     most_named: int = MOST_NAMED
+    ground: str = ""
 
     @property
     def x(self) -> alt.X:
@@ -211,7 +214,8 @@ class Plot:
             start = 4.0 if self._limit_align == "left" else -4 - width
             boxes.append(Box(at, start, start + width, 4, 4 + LINE_HEIGHT * sheet.scale))
             lines.append(Box(at, -2, 2, 0, sheet.height))
-        return self.named.marks(self.named.places(sheet, boxes, lines), self.x, self.y, clip=True)
+        places = self.named.places(sheet, boxes, lines)
+        return self.named.marks(places, self.x, self.y, scale=self.scale, ground=self.ground, clip=True)
 
     def _curve_boxes(self, sheet: Sheet) -> list[Box]:
         """Return small boxes along the curves, close enough for a name to cover one if it covers the curve."""

@@ -72,7 +72,9 @@ class Named:
         there = [self.place(point, sheet.height) for point in points]
         return label_places(there, list(self.texts.values()), sheet, taken=taken, lines=lines)
 
-    def marks(self, places: Sequence[Place | None], x: alt.X, y: alt.Y, **mark: Any) -> list[alt.Chart]:
+    def marks(
+        self, places: Sequence[Place | None], x: alt.X, y: alt.Y, *, scale: float = 1.0, ground: str = "", **mark: Any
+    ) -> list[alt.Chart]:
         """Draw the texts and the lines that lead to them.
 
         Parameters
@@ -81,6 +83,10 @@ class Named:
             Their places.
         x, y : altair.X, altair.Y
             The axes in the chart.
+        scale : float
+            The size of letters, relative to those of a page.
+        ground : str
+            The colour of the ground, which keeps lines away from letters; empty for none.
         **mark
             Further properties of all marks, such as ``clip``.
         """
@@ -93,15 +99,16 @@ class Named:
         leaders = alt.Chart(alt.InlineData(values=away)).mark_rule(
             y2Offset=alt.ExprRef("datum.leader"), strokeWidth=0.75, opacity=0.6, **mark
         )
-        texts = alt.Chart(alt.InlineData(values=rows)).mark_text(
-            align=alt.ExprRef("datum.align"),
-            dx=alt.ExprRef("datum.dx"),
-            dy=alt.ExprRef("datum.dy"),
-            baseline="middle",
-            **({"limit": LONGEST} | mark),
-        )
+        outline = {"stroke": ground, "strokeWidth": 5, "strokeJoin": "round"}
+        looks: dict[str, Any] = {key: alt.ExprRef(f"datum.{key}") for key in ("align", "dx", "dy")} | mark
+        texts = [
+            alt.Chart(alt.InlineData(values=rows))
+            .mark_text(baseline="middle", limit=LONGEST * scale, **looks | around)
+            .encode(x=x, y=y, text="name:N")
+            for around in ([outline, {}] if ground else [{}])
+        ]
         drawn = [leaders.encode(x=x, y=y, y2=f"{self.fields[1]}:Q")] if away else []
-        return [*drawn, *([texts.encode(x=x, y=y, text="name:N")] if rows else [])]
+        return [*drawn, *(texts if rows else [])]
 
     def _at(self, point: tuple[float, float]) -> dict[str, Any]:
         across, up = self.fields

@@ -14,9 +14,10 @@ from reports.charts.frontier import MOST_NAMED, ROOM, Plot, whole_axes
 from reports.charts.label_places import LETTER_WIDTH, Box, Sheet
 from reports.frontier_points import ShownFrontier
 from reports.numbers import grouped, percent, with_unit
+from reports.picture import GROUND
 
 WIDTH, HEIGHT = 1280, 720
-LEFT, RIGHT, BOTTOM = 130, 40, 90
+LEFT, RIGHT, BOTTOM = 150, 40, 100
 _TITLE, _SUBTITLE, _LEGEND = 66, 24, 78
 SCALE = 1.5
 """The size of letters, relative to those of a page."""
@@ -64,11 +65,11 @@ def frontier_slide(
     head = _TITLE + _SUBTITLE * len(lines) + _LEGEND
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
     if compared is None:
-        plot = Plot(shown, *whole_axes(shown), _TITLES, SCALE)
+        plot = Plot(shown, *whole_axes(shown), _TITLES, SCALE, ground=GROUND)
         layers = [*plot.curves(3), *plot.limit(), *plot.names(sheet), *plot.points("true", 180)]
     else:
         bracket = _Bracket(shown, *compared[0], *compared[1])
-        plot = Plot(shown, *bracket.axes, _TITLES, SCALE, MOST_NAMED - 1)
+        plot = Plot(shown, *bracket.axes, _TITLES, SCALE, MOST_NAMED - 1, GROUND)
         layers = [*plot.curves(3), *plot.limit(), *plot.points(size=180), *bracket.layers(plot)]
         layers += plot.names(sheet, bracket.boxes(plot, sheet))
     named = f"Step time against memory per device{f': {title}' if title else ''}"
@@ -81,8 +82,8 @@ def frontier_slide(
         padding={"left": LEFT, "right": RIGHT, "top": head, "bottom": BOTTOM},
         config=alt.Config(
             title=alt.TitleConfig(fontSize=28, subtitleFontSize=18, subtitlePadding=8),
-            axis=alt.AxisConfig(labelFontSize=_LETTERS, titleFontSize=20, titleFontWeight="normal", titlePadding=12),
-            legend=alt.LegendConfig(labelFontSize=_LETTERS, symbolSize=180, labelLimit=0),
+            axis=alt.AxisConfig(labelFontSize=_LETTERS, titleFontSize=20, titleFontWeight="normal", titlePadding=20),
+            legend=alt.LegendConfig(labelFontSize=_LETTERS, symbolSize=180, labelLimit=0, columnPadding=70),
             text=alt.MarkConfig(fontSize=_LETTERS),
         ),
     )

@@ -185,7 +185,7 @@ def test_a_slide_has_at_most_eight_texts_besides_axes_and_legend() -> None:
     ]
     for more in ((), (((2, 500), (4, 450)),)):
         _, texts = texts_of(replace(GB, published=crowd), *more)
-        named = [text for text in texts if text.startswith(("crowd", "memory limit", "+"))]
+        named = {text for text in texts if text.startswith(("crowd", "memory limit", "+"))}
         assert len(named) <= 8
         assert sum(text.startswith("crowd") for text in named) >= 3
 

@@ -14,7 +14,7 @@ import ppopt
 from ppopt.commands.pages import write_frontier
 from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
-from reports.charts.bubbles import STATE_COLOURS
+from reports.charts.bubbles import ROW_HEIGHT, STATE_COLOURS
 from reports.charts.records import CAUSE_TITLES, STEP_TITLES, schedule_records
 from reports.charts.timeline_layout import STRIP_BOTTOM, STRIP_TOP, columns
 from reports.charts.timelines import MEMORY_COLOUR
@@ -624,6 +624,32 @@ def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
         sheet.page.wait_for_timeout(300)
         assert_fits(sheet, width)
         assert_drawn(sheet)
+
+
+_UNFOLDED = """async (key) => {
+  const place = document.body.appendChild(document.createElement("div"));
+  place.style.width = "900px";
+  const options = { actions: false, renderer: "canvas" };
+  const { view } = await window.vegaEmbed(place, structuredClone(ppoptPage.data.charts[key]), options);
+  const seen = () => [view.height(), view.scale("y").domain().length, view.scale("color").domain()];
+  const found = [seen()];
+  for (const value of [true, false]) { await view.signal("all_schedules", value).runAsync(); found.push(seen()); }
+  place.remove();
+  return found;
+}"""
+
+
+def test_a_chart_grows_with_the_schedules_that_it_shows(open_page: Opener, folder: Path) -> None:
+    made = ppopt.compare(pipeline(4, 8, p2p_latency=0.1, memory={"limit": 6}), optimize=False, engine="graph")
+    section = made.section("t")
+    counts = len(in_focus(section)), len(section.schedules)
+    assert 2 * counts[0] < counts[1]
+    sheet = open_page(page_of(folder, made))
+    for key in ("bubbles-0", "ladder-0", "idle-0"):
+        folded, unfolded, again = sheet.ask(_UNFOLDED, key)
+        assert [folded[0], unfolded[0]] == [ROW_HEIGHT * count for count in counts]
+        assert (folded[1], unfolded[1]) == counts
+        assert again == folded
 
 
 def test_menus_stand_above_their_charts_and_outside_the_picture(still: Sheet) -> None:
