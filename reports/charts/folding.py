@@ -50,7 +50,7 @@ class Colouring(NamedTuple):
 
     color: alt.Color
     scale: alt.Scale
-    legend: alt.Legend
+    legend: alt.Legend | None
     values: list[str]
 
 
@@ -64,14 +64,16 @@ def colour_of(field: str, looks: Mapping[str, str], records: Sequence[Mapping[st
     looks : mapping
         The colour of each value that may occur, in the order of the legend.
     records : sequence of mapping
-        The rows.
+        The rows; those whose ``share`` is 0 are not seen.
     **legend
         Properties of the legend.
     """
     every = occurring(field, looks, records)
     scale = alt.Scale(domain=every, range=[looks[value] for value in every])
-    values = by_focus(every, occurring(field, looks, [each for each in records if each["focus"]]))
-    shown = alt.Legend(orient="top", values=alt.ExprRef(values), **legend)
+    seen = [each for each in records if each.get("share", True)]
+    focus = occurring(field, looks, [each for each in seen if each["focus"]])
+    values = by_focus(occurring(field, looks, seen), focus)
+    shown = alt.Legend(orient="top", values=alt.ExprRef(values), **legend) if seen else None
     return Colouring(alt.Color(f"{field}:N", scale=scale, sort=every, title=None, legend=shown), scale, shown, every)
 
 

@@ -41,18 +41,21 @@ def ladder_chart(section: Section) -> alt.LayerChart:
     records, ends = ladder_records(section), _ends(section)
     colours = colour_of("step", _STEP_COLOURS, records, symbolType="square", columns=5, labelLimit=240)
     domain = alt.Scale(domain=[alt.ExprRef(each) for each in _domain(ends)], nice=False)
-    x = alt.X(
-        "from:Q",
-        title="above the ideal time",
-        scale=domain,
-        axis=alt.Axis(format="~%", tickCount=8, labelFlush=30),  # the chart's edge would cut labels near it off
+    x, zero, lost = (
+        alt.X(
+            f"{field}:Q",
+            title="above the ideal time",
+            scale=domain,
+            axis=alt.Axis(format="~%", tickCount=8, labelFlush=30),  # the chart's edge would cut labels near it off
+        )
+        for field in ("from", "zero", "lost")
     )
     y = alt.Y("name:N", sort=[each["name"] for each in ends], title=None)
     base = row_chart(ends)
-    texts = base.mark_text(align="left", dx=5).encode(y=y, x=alt.X("lost:Q", scale=domain), text="net_text:N")
+    texts = base.mark_text(align="left", dx=5).encode(y=y, x=lost, text="net_text:N")
     ideal = base.mark_tick(thickness=2, bandSize=ROW_HEIGHT).encode(
         y=y,
-        x=alt.X("zero:Q", scale=domain),
+        x=zero,
         tooltip=tooltips("name", "ideal", "makespan", section=section),
     )
     layers = [ideal, texts]
@@ -96,8 +99,8 @@ def _domain(ends: list[dict[str, Any]]) -> tuple[str, str]:
         for side in ("saved", "lost")
     )
     room = 10 + LETTER_WIDTH * max((len(each["net_text"]) for each in ends), default=0)
-    span = f"max({low} + {high}, 0.001)"
-    return f"-1.02 * {low}", f"{high} + {span} * {room} / max({room}, width - {room})"
+    end = f"{high} + ({low} + {high}) * {room} / max({room}, width - {room})"
+    return f"-1.02 * {low}", f"max(0.001, {end})"
 
 
 def idle_chart(section: Section) -> alt.Chart:

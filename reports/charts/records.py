@@ -138,13 +138,15 @@ def ladder_records(section: Section) -> list[dict[str, Any]]:
 
 
 def idle_records(section: Section) -> list[dict[str, Any]]:
-    """Make a row for each schedule, device and cause of idle time there."""
+    """Make a row for each schedule, device and cause of idle time there, and one for a schedule that never idles."""
     records: list[dict[str, Any]] = []
     for each in section.schedules:
         scale, makespan = each.problem.ticks_per_unit, each.summary.figures.makespan
+        idles = any(getattr(device, cause) for device in each.waiting.devices for cause in CAUSES)
         for device, idle in enumerate(each.waiting.devices):
             for place, cause in enumerate(CAUSES):
-                if ticks := getattr(idle, cause):
+                ticks = getattr(idle, cause)
+                if ticks or not (idles or device or place):
                     time = ticks / scale
                     records.append(
                         {
