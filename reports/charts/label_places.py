@@ -17,8 +17,8 @@ LETTER_WIDTH, LINE_HEIGHT, LONGEST = 6.7, 14.0, 260.0
 
 _NEAR, _BESIDE = 6.0, 10.0
 _SIDES = {"left": 0.0, "right": 1.0, "center": 2.0}
-_CROSSING, _MOST_CROSSING = 6.0, 60.0
-"""The cost of a square pixel of a line that a name covers, and that of any number of them, in pixels of distance."""
+_CROSSING, _MOST_CROSSING = 30.0, 60.0
+"""The most that it costs a name to cover a line, and any number of lines, in pixels of distance from its point."""
 
 
 class Box(NamedTuple):
@@ -166,8 +166,8 @@ def _lines_away(y: float, half: float, height: float) -> Iterator[float]:
 
 def _cost(choice: tuple[Place, list[Box]], lines: Sequence[Box]) -> float:
     place, boxes = choice
-    crossing = min(_MOST_CROSSING, _CROSSING * covered(boxes[0], lines))
-    return abs(place.dy) + _SIDES[place.align] + crossing
+    crossed = sum(min(_CROSSING, covered(boxes[0], [line])) for line in lines)
+    return abs(place.dy) + _SIDES[place.align] + min(crossed, _MOST_CROSSING)
 
 
 def covered(box: Box, others: Iterable[Box], widths: tuple[float, float] = (NARROWEST, WIDEST)) -> float:

@@ -19,6 +19,9 @@ ARROW: dict[str, Any] = {
 }
 """The looks of an arrow, which stands within the plot."""
 
+_ARROW_ROOM, _ARROW_WIDTH = "  ", 8.0
+"""Letters that leave room for an arrow next to a name, and how far the name is moved, in pixels."""
+
 MOST_BEYOND = 3
 """Points beyond the edges that are named."""
 
@@ -70,7 +73,8 @@ class Named:
         """Choose the place of each text."""
         points = [*self.texts, *(point for point in (*self.names, *self.others) if point not in self.texts)]
         there = [self.place(point, sheet.height) for point in points]
-        return label_places(there, list(self.texts.values()), sheet, taken=taken, lines=lines)
+        texts = [text + _ARROW_ROOM * bool(edge(self.x, self.y, point)) for point, text in self.texts.items()]
+        return label_places(there, texts, sheet, taken=taken, lines=lines)
 
     def marks(
         self, places: Sequence[Place | None], x: alt.X, y: alt.Y, *, scale: float = 1.0, ground: str = "", **mark: Any
@@ -91,7 +95,7 @@ class Named:
             Further properties of all marks, such as ``clip``.
         """
         rows = [
-            self._at(point) | {"name": text, **place._asdict()}
+            self._at(point) | {"name": text, **self._beside_arrow(point, place)._asdict()}
             for (point, text), place in zip(self.texts.items(), places, strict=True)
             if place is not None
         ]
@@ -109,6 +113,13 @@ class Named:
         ]
         drawn = [leaders.encode(x=x, y=y, y2=f"{self.fields[1]}:Q")] if away else []
         return [*drawn, *(texts if rows else [])]
+
+    def _beside_arrow(self, point: tuple[float, float], place: Place) -> Place:
+        """Move the name of a point beyond an edge away from its arrow."""
+        side = edge(self.x, self.y, point)
+        if side != place.align:
+            return place
+        return place._replace(dx=place.dx + (-_ARROW_WIDTH if side == "right" else _ARROW_WIDTH))
 
     def _at(self, point: tuple[float, float]) -> dict[str, Any]:
         across, up = self.fields

@@ -154,7 +154,7 @@ def test_a_point_far_outside_is_an_arrow_with_its_value() -> None:
     assert beaten == ["dualpipe", "v-min"]  # dualpipe is as short with less memory
     best = replace(SHOWN, published=[*SHOWN.published, replace(far, makespan=400)], memory_unit="GB")
     chart = frontier_chart(best).to_dict()
-    assert "zb-h2 900 GB" in [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
+    assert "zb-h2 900 GB" in [row["name"].strip() for row in rows_of(chart, layers_of(chart, "text")[-1])]
 
 
 # ---- the picture for a slide
