@@ -221,8 +221,9 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
     """
     titles = (*_TITLES, *([RUNS_IN] if tells_frameworks(shown.points) else []))
     cells: list[Sequence[str]] = [("", *titles)]
-    if shown.unit:
-        cells.append(("", *(shown.unit if title in TIMES else "" for title in titles)))
+    units = dict.fromkeys(TIMES, shown.unit) | {"limit": shown.memory_unit}
+    if any(units.values()):
+        cells.append(("", *(units.get(title, "") for title in titles)))
     bend = knee(shown.points)
     before: FrontierPoint | None = None
     for point in shown.points:
@@ -248,8 +249,8 @@ def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
 def _published_table(shown: ShownFrontier, width: int | None) -> str:
     runs_in = [RUNS_IN] if tells_frameworks(shown.published) else []
     cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best", *runs_in)]
-    if shown.unit:
-        cells.append(("", "", "", shown.unit, "", *[""] * len(runs_in)))
+    if shown.unit or shown.memory_unit:
+        cells.append(("", "", shown.memory_unit, shown.unit, "", *[""] * len(runs_in)))
     for each in shown.published:
         over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
         mark = "" if each.is_comparable else "~"

@@ -420,3 +420,12 @@ def test_a_label_near_the_end_of_an_axis_is_moved_inwards(comparison: Comparison
     spec = ladder_chart(comparison.section("t")).to_dict()
     axes = [layer["encoding"]["x"].get("axis", {}) for layer in spec["layer"]]
     assert max(axis.get("labelFlush", 0) for axis in axes) >= 25
+
+
+def test_memory_has_its_unit_in_charts_sentences_and_tables(crowd: Section) -> None:
+    memory = dict(crowd.pipeline["memory"])
+    shown = replace(crowd, pipeline={**crowd.pipeline, "memory": memory | {"unit": "GB"}})
+    assert "peak memory of a device, GB" in texts(picture(MEMORY.chart(shown), "svg"))
+    assert "peak memory, GB" in MEMORY.table(shown).header
+    assert re.search(r"holds [\d.]+ GB on its fullest device", MEMORY.sentence(shown))
+    assert not any("GB" in text for text in texts(picture(MEMORY.chart(crowd), "svg")))

@@ -103,6 +103,16 @@ def test_the_tables_have_every_figure() -> None:
     assert text.endswith("\nruns in: P pytorch, Z zero-bubble")
 
 
+def test_memory_has_its_unit_in_the_sentence_and_the_tables() -> None:
+    assert GB.sentence.startswith(
+        "From a limit of 1 GB to 8 GB the step falls from 1,000 ms to 441 ms. The knee is at 2 GB"
+    )
+    assert GB.sentence.endswith("more than 8 GB saves nothing, which is proven.")
+    lines = frontier_table(GB, None).splitlines()
+    assert lines[1].split() == ["GB", "ms", "ms"]
+    assert lines[lines.index(next(line for line in lines if "published" in line)) + 1].split() == ["GB", "ms"]
+
+
 def rows_of(chart: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]:
     data = layer.get("data", chart.get("data"))
     return data["values"] if "values" in data else chart["datasets"][data["name"]]
