@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
@@ -29,10 +30,15 @@ def effects_chart(section: Section) -> alt.LayerChart:
     section : Section
         The section; its `what_if` holds the effects of the costs.
     """
-    records = _records(section)
-    names = list(dict.fromkeys(record["name"] for record in records))
+    names, records = _records(section)
     chosen = alt.param(name="effects_of", value=names[0], bind=alt.binding_select(options=names, name="Schedule "))
-    base = alt.Chart(alt.InlineData(values=records)).transform_filter("datum.name == effects_of")
+    base = (
+        alt.Chart(alt.InlineData(values=records))
+        .transform_filter(f"{json.dumps(names)}[datum.schedule] == effects_of")
+        .transform_calculate(
+            shrinking_text="format(datum.shrinking, '.2f') + '%'", growing_text="format(datum.growing, '.2f') + '%'"
+        )
+    )
     y = alt.Y("cost:N", sort=alt.EncodingSortField("place", order="ascending"), title=None)
     tooltip = [
         alt.Tooltip("cost:N"),
@@ -45,26 +51,26 @@ def effects_chart(section: Section) -> alt.LayerChart:
         y=y, x=alt.X("growing:Q", title=title, axis=axis), tooltip=tooltip
     )
     shrinking = base.mark_bar(color=palette.LOWER_COST, height=12).encode(y=y, x=alt.X("shrinking:Q"), tooltip=tooltip)
-    height = ROW_HEIGHT * max(sum(record["name"] == name for record in records) for name in names)
+    height = ROW_HEIGHT * max(1 + record["place"] for record in records)
     return alt.LayerChart(layer=[growing, shrinking], width="container", height=height).add_params(chosen)
 
 
-def _records(section: Section) -> list[dict[str, Any]]:
+def _records(section: Section) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the names of schedules, and rows that refer to them."""
     found = section.what_if.schedules if section.what_if is not None else []
-    return [
+    pairs = [(each, it) for each, it in zip(section.schedules, found, strict=False) if it is not None]
+    rows = [
         {
-            "name": label(each),
+            "schedule": schedule,
             "place": place,
             "cost": effect.label,
-            "shrinking": effect.shrinking,
-            "growing": effect.growing,
-            "shrinking_text": percent(effect.shrinking / 100),
-            "growing_text": percent(effect.growing / 100),
+            "shrinking": round(effect.shrinking, 5),
+            "growing": round(effect.growing, 5),
         }
-        for each, replayable in zip(section.schedules, found, strict=False)
-        if replayable is not None
+        for schedule, (_, replayable) in enumerate(pairs)
         for place, effect in enumerate(strongest(replayable.effects, MOST_SHOWN))
     ]
+    return [label(each) for each, _ in pairs], rows
 
 
 def effects_sentence(section: Section) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
 
 from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT, ROWS, tooltips
-from reports.charts.folding import all_schedules, by_focus, colour_of, occurring, row_chart
+from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.label_places import LETTER_WIDTH
 from reports.charts.panel import Panel, Table
 from reports.charts.records import (
@@ -169,11 +170,18 @@ def device_idle_chart(section: Section) -> alt.Chart:
     names, records = [label(each) for each in section.schedules], idle_records(section)
     chosen = alt.param(value=names[0] if names else "", bind=alt.binding_select(options=names, name="Schedule "))
     devices = max((each.problem.devices for each in section.schedules), default=1)
-    causes = occurring("cause", _CAUSE_COLOURS, records)
+    causes = [
+        title for place, title in enumerate(CAUSE_TITLES.values()) if any(place in each["place"] for each in records)
+    ]
     colours = alt.Scale(domain=causes, range=[_CAUSE_COLOURS[cause] for cause in causes])
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=records))
+        .transform_calculate(name=f"{json.dumps(names)}[datum.rank]")
         .transform_filter(f"datum.name == {chosen.name}")
+        .transform_flatten(["place", "share", "time_text"])
+        .transform_calculate(
+            cause=f"{json.dumps(list(CAUSE_TITLES.values()))}[datum.place]", share_text="format(datum.share, '.2%')"
+        )
         .mark_bar()
         .encode(
             y=alt.Y("device:O", title="device", scale=alt.Scale(domain=list(range(devices)))),

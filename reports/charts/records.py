@@ -138,27 +138,25 @@ def ladder_records(section: Section) -> list[dict[str, Any]]:
 
 
 def idle_records(section: Section) -> list[dict[str, Any]]:
-    """Make a row for each schedule, device and cause of idle time there, and one for a schedule that never idles."""
+    """Make a row for each schedule and device: its causes of idle time, with their shares and times.
+
+    There are many, so a row has the schedule's rank and the causes' places in `CAUSES`.
+    """
     records: list[dict[str, Any]] = []
-    for each in section.schedules:
+    for rank, each in enumerate(section.schedules):
         scale, makespan = each.problem.ticks_per_unit, each.summary.figures.makespan
-        idles = any(getattr(device, cause) for device in each.waiting.devices for cause in CAUSES)
         for device, idle in enumerate(each.waiting.devices):
-            for place, cause in enumerate(CAUSES):
-                ticks = getattr(idle, cause)
-                if ticks or not (idles or device or place):
-                    time = ticks / scale
-                    records.append(
-                        {
-                            "name": label(each),
-                            "device": device,
-                            "cause": CAUSE_TITLES[cause],
-                            "place": place,
-                            "share": time / makespan,
-                            "time_text": grouped(time),
-                            "share_text": percent(time / makespan),
-                        }
-                    )
+            times = {place: getattr(idle, cause) / scale for place, cause in enumerate(CAUSES)}
+            held = {place: time for place, time in times.items() if time} or {0: 0.0}
+            records.append(
+                {
+                    "rank": rank,
+                    "device": device,
+                    "place": list(held),
+                    "share": [round(time / makespan, 7) for time in held.values()],
+                    "time_text": [grouped(time) for time in held.values()],
+                }
+            )
     return records
 
 
