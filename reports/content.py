@@ -12,6 +12,7 @@ from reports.ladder import Ladder
 from reports.margins import Margins
 from reports.noise import NoiseFigures
 from reports.table import Row
+from reports.units import Units
 from reports.what_if import WhatIf
 from solver.problem import Placed, Problem
 
@@ -192,9 +193,9 @@ class Section:
         return str(self.pipeline.get("unit", ""))
 
     @property
-    def memory_unit(self) -> str:
-        """The unit of memory; empty if it has no name."""
-        return str(self.pipeline.get("memory", {}).get("unit", ""))
+    def units(self) -> Units:
+        """The units of time and of memory."""
+        return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
     def winner(self) -> Presented | None:

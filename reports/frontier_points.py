@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from reports.numbers import grouped, number, percent, signed_percent, with_unit
-from reports.table import RUNS_IN, TIMES, aligned, legend, letters, tells_frameworks
+from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
+from reports.units import NO_UNITS, Units
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,10 @@ class ShownFrontier:
         The makespan that no schedule beats with any memory.
     limit : float or None
         The user's limit.
-    unit : str
-        The unit of time; empty if it has no name.
+    units : Units
+        The units of time and of memory.
     scope : str
         What bounds and proofs hold for, if not for everything shown.
-    memory_unit : str
-        The unit of memory; empty if it has no name.
     """
 
     points: Sequence[FrontierPoint]
@@ -117,9 +116,8 @@ class ShownFrontier:
     top: tuple[float, float]
     highest_bound: float
     limit: float | None = None
-    unit: str = ""
+    units: Units = NO_UNITS
     scope: str = ""
-    memory_unit: str = ""
 
     def shortest(self, memory: float) -> float:
         """Return the shortest makespan known within a memory limit, which some schedule fits."""
@@ -135,7 +133,7 @@ class ShownFrontier:
         first, last = self.points[0], self.points[-1]
         if first.makespan == last.makespan:
             return f"{self._at(first)}{self._beyond(first)}."
-        text = f"From a limit of {self._memory(first.limit)} to {self._memory(last.limit)} the step falls from "
+        text = f"From a limit of {grouped(first.limit)} to {self._memory(last.limit)} the step falls from "
         text += f"{self._time(first.makespan)} to {self._time(last.makespan)}. "
         parts = []
         if (bend := knee(self.points)) is not None:
@@ -147,10 +145,10 @@ class ShownFrontier:
         return f"{text}{told[0].upper()}{told[1:]}."
 
     def _time(self, value: float) -> str:
-        return with_unit(grouped(value), self.unit)
+        return with_unit(grouped(value), self.units.time)
 
     def _memory(self, value: float) -> str:
-        return with_unit(grouped(value), self.memory_unit)
+        return with_unit(grouped(value), self.units.memory)
 
     def _at(self, point: FrontierPoint) -> str:
         return f"At a limit of {self._memory(point.limit)} the step takes {self._time(point.makespan)}"
@@ -167,7 +165,7 @@ class ShownFrontier:
         here, there = self.points[place], self.points[place + 1]
         saved = (here.makespan - there.makespan) / here.makespan
         what = f"{percent(saved)} of each step" if saved else "nothing"
-        return [f"going from {self._memory(here.limit)} to {self._memory(there.limit)} saves {what}"]
+        return [f"going from {grouped(here.limit)} to {self._memory(there.limit)} saves {what}"]
 
     def _beyond(self, last: FrontierPoint) -> str:
         """Say what more memory than that of the last point brings."""
@@ -220,10 +218,8 @@ def frontier_table(shown: ShownFrontier, width: int | None) -> str:
         The number of columns; None for as many as needed.
     """
     titles = (*_TITLES, *([RUNS_IN] if tells_frameworks(shown.points) else []))
-    cells: list[Sequence[str]] = [("", *titles)]
-    units = dict.fromkeys(TIMES, shown.unit) | {"limit": shown.memory_unit}
-    if any(units.values()):
-        cells.append(("", *(units.get(title, "") for title in titles)))
+    header = ("", *titles)
+    cells: list[Sequence[str]] = [header, *shown.units.below(header)]
     bend = knee(shown.points)
     before: FrontierPoint | None = None
     for point in shown.points:
@@ -248,9 +244,8 @@ def _cuts(points: Sequence[FrontierPoint]) -> Iterator[str]:
 
 def _published_table(shown: ShownFrontier, width: int | None) -> str:
     runs_in = [RUNS_IN] if tells_frameworks(shown.published) else []
-    cells: list[Sequence[str]] = [("", "published", "memory", "makespan", "over best", *runs_in)]
-    if shown.unit or shown.memory_unit:
-        cells.append(("", "", shown.memory_unit, shown.unit, "", *[""] * len(runs_in)))
+    header = ("", "published", "memory", "makespan", "over best", *runs_in)
+    cells: list[Sequence[str]] = [header, *shown.units.below(header)]
     for each in shown.published:
         over = "" if each.best is None else signed_percent(each.makespan / each.best - 1)
         mark = "" if each.is_comparable else "~"

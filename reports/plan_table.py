@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from reports.numbers import number, percent
-from reports.table import RUNS_IN, TIMES, aligned, legend, letters, tells_frameworks
+from reports.table import RUNS_IN, aligned, legend, letters, tells_frameworks
+from reports.units import Units
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,15 @@ class PlanRow:
     runs_in: Mapping[str, str] | None = None
 
 
-def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
+def plan_table(rows: Sequence[PlanRow], units: Units, width: int | None) -> str:
     """Write plans as a table, best first, with the first marked ``*``.
 
     Parameters
     ----------
     rows : sequence of PlanRow
         The plans; at least one.
-    unit : str
-        The unit of time; empty if it has no name.
+    units : Units
+        The units of time and of memory.
     width : int or None
         The number of columns; the layers of each plan then get a line of their own. None for as many as needed.
     """
@@ -71,16 +72,16 @@ def plan_table(rows: Sequence[PlanRow], unit: str, width: int | None) -> str:
         "memory",
         *([RUNS_IN] if tells_frameworks(rows) else []),
     )
-    units = [tuple(unit if title in TIMES else "" for title in titles)] if unit else []
+    below = units.below(titles)
     named = [("*" if place == 0 and len(rows) > 1 else "", *_cells(row)) for place, row in enumerate(rows)]
-    lines = aligned([titles, *units, *named], width)
+    lines = aligned([titles, *below, *named], width)
     cuts, notes = [_cut(row) for row in rows], legend(row.runs_in for row in rows)
     if width is None:
         wide = max(map(len, lines))
-        beside = ["layers per stage", *[""] * len(units), *cuts]
+        beside = ["layers per stage", *[""] * len(below), *cuts]
         told = [f"{line.ljust(wide)}  {cut}".rstrip() for line, cut in zip(lines, beside, strict=True)]
         return "\n".join([*told, *notes])
-    heads, bodies = lines[: 1 + len(units)], _bodies(lines[1 + len(units) :], len(rows))
+    heads, bodies = lines[: 1 + len(below)], _bodies(lines[1 + len(below) :], len(rows))
     indent = "     "
     parts = [
         [*body, *textwrap.wrap(cut, width, initial_indent=indent, subsequent_indent=indent)]

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Protocol
 
 from reports.metrics import Figures
-from reports.numbers import number, percent, signed_percent
+from reports.numbers import number, percent, signed_percent, with_unit
+from reports.units import NO_UNITS, Units
 from solver.states import Objective, Status
 
 
@@ -34,8 +35,8 @@ class Row:
         The objective: ``makespan`` or ``span``.
     bound : float or None
         A lower bound of the objective.
-    unit : str
-        The unit of time; empty if it has no name.
+    units : Units
+        The units of time and of memory.
     communication : float or None
         The fraction by which waiting transfers lengthen the makespan; None if none waits.
     placed_by_time : bool
@@ -53,11 +54,16 @@ class Row:
     status: Status = "replayed"
     objective: Objective = "makespan"
     bound: float | None = None
-    unit: str = ""
+    units: Units = NO_UNITS
     communication: float | None = None
     placed_by_time: bool = False
     runs_in: Mapping[str, str] | None = None
     lacks_second_copy: bool = False
+
+    @property
+    def unit(self) -> str:
+        """The unit of time; empty if it has no name."""
+        return self.units.time
 
     @property
     def value(self) -> float:
@@ -85,20 +91,22 @@ class Row:
         excesses = self.figures.excesses(self.exact_limits)
         return max(excesses, key=excesses.__getitem__)
 
-    def excess(self, write: Callable[[float], str], between: str) -> str:
+    def excess(self, digits: Callable[[float], str], between: str) -> str:
         """Write what the worst device holds and its limit; how much more that is, where both read the same.
 
         Parameters
         ----------
-        write : callable
-            How numbers are written.
+        digits : callable
+            How numbers are written, without their unit.
         between : str
             The words between the two.
         """
         held, limit = self.figures.peaks[self.worst], self.exact_limits[self.worst] or Fraction(0)
-        holds, allowed = write(float(held)), write(float(limit))
+        holds, allowed, more = (
+            with_unit(digits(float(amount)), self.units.memory) for amount in (held, limit, held - limit)
+        )
         if holds == allowed:
-            return f"{write(float(held - limit))} more than its limit of {allowed}"
+            return f"{more} more than its limit of {allowed}"
         return f"{holds}{between}{allowed}"
 
 
@@ -110,9 +118,6 @@ _GAP = 2
 """Spaces between columns; one, where not even the shortest names would fit."""
 
 _LONGEST_TITLE = 10
-TIMES = ("makespan", "span", "bound")
-"""The titles of columns that hold times."""
-
 _BOUNDED = ("bubble", "memory", "bound", "gap")
 
 
@@ -139,7 +144,8 @@ def table(rows: Sequence[Row], width: int | None = TERMINAL_WIDTH) -> str:
         titles = (*titles, WAITING)
         figures = [(*cells, _waiting(row)) for row, cells in zip(rows, figures, strict=True)]
     named = [(_mark(row, row in best), row.name, *cells) for row, cells in zip(rows, figures, strict=True)]
-    cells = [*_header(("", "strategy", *titles), rows[0].unit), *named]
+    header = ("", "strategy", *titles)
+    cells = [header, *rows[0].units.below(header), *named]
     lines = aligned(cells, width)
     return "\n".join([*lines, *_folded(_footnotes(rows, bool(best) and len(rows) > 1), width)])
 
@@ -185,11 +191,6 @@ def _waiting(row: Row) -> str:
     return (BY_TIME_MARK if row.placed_by_time else "") + signed_percent(row.communication)
 
 
-def _header(titles: Sequence[str], unit: str) -> list[Sequence[str]]:
-    """Write the unit in a second line below the titles of times: next to them, it would take space from the names."""
-    return [titles, [unit if title in TIMES else "" for title in titles]] if unit else [titles]
-
-
 def ranking(
     rows: Sequence[Row], bound: float | None, baseline: Row | None = None, width: int | None = TERMINAL_WIDTH
 ) -> str:
@@ -207,7 +208,7 @@ def ranking(
         As for `table`.
     """
     titles, *cells = ranking_cells(rows, bound, baseline)
-    lines = aligned([*_header(titles, rows[0].unit), *cells], width)
+    lines = aligned([titles, *rows[0].units.below(titles), *cells], width)
     return "\n".join([*lines, *_folded(ranking_notes(rows, baseline), width)])
 
 

@@ -61,7 +61,7 @@ def _text(planning: Planning, *, export_layout: bool) -> str:
     best = planning.best
     assert best is not None
     rows = [_row(plan) for plan in planning]
-    parts = [plan_table(rows, best.pipeline.unit or "", table_width())]
+    parts = [plan_table(rows, best.schedule.table_row().units, table_width())]
     parts.append("\n".join(wrapped(line) for line in (f"{best.label}:", *best.reasons)))
     if planning.layouts:
         parts.append("\n".join(wrapped(_compared(each)) for each in planning.layouts))
@@ -94,7 +94,8 @@ def _compared(each: ComparedLayout) -> str:
     text = f"{each.layout}: {schedule.strategy} takes {time}"
     if schedule.over_limit:
         device = schedule.over_limit[0]
-        text += f", over the memory limit on device {device} ({number(schedule.peak_memory[device])})"
+        peak = with_unit(number(schedule.peak_memory[device]), schedule.pipeline.memory.unit)
+        text += f", over the memory limit on device {device} ({peak})"
     if each.plan is None or each.longer_by is None:
         return f"{text}."
     best = f"{number(each.plan.makespan)}, {each.plan.status}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from reports.numbers import with_unit
 from solver.counted import joined
 from solver.errors import InfeasibleError
 from strategies.model.pipeline import Pipeline
@@ -80,9 +81,10 @@ def why_infeasible(pipeline: Pipeline, placement: Placement, *, any_cut: bool = 
     assert limit is not None
     always = static_memory(pipeline, placement)[device]
     beside = f", {float(always):.10g} of it static" if always else ""
+    allowed = with_unit(f"{float(limit):.10g}", pipeline.memory.unit)
     message = (
         f"infeasible: {_cut_of(pipeline, any_cut=any_cut)}device {device} needs at least {float(least):.10g} for one "
-        f"microbatch of {_named(stages)}{beside}; the limit is {float(limit):.10g}"
+        f"microbatch of {_named(stages)}{beside}; the limit is {allowed}"
     )
     if not any_cut or len(set(pipeline.limits)) == 1:  # under other limits another cut may exceed them least
         smallest = float(max(memory for memory, _ in needed))

@@ -12,6 +12,7 @@ from ppopt.schedules.schedule import BETWEEN, Schedule, refuse_below_bound
 from ppopt.schedules.twins import as_one, twins
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
+from reports.units import Units
 from solver.counted import counted
 from solver.errors import InputError
 from solver.states import Status
@@ -294,9 +295,8 @@ class Frontier:
             top=(max(self.top.peak_memory), self.top.makespan),
             highest_bound=self.highest_bound,
             limit=None if limit is None else float(limit),
-            unit=self.pipeline.unit or "",
+            units=Units(self.pipeline.unit or "", self.pipeline.memory.unit or ""),
             scope=self.scope,
-            memory_unit=str(self.pipeline.to_mapping().get("memory", {}).get("unit", "")),
         )
 
     def _best_within(self, memory: Fraction) -> float:

@@ -11,7 +11,7 @@ from time import perf_counter
 from ppopt.cutting.fixed_order import FixedOrder, read_order
 from ppopt.cutting.order_as_partition import Recompute, write_partition
 from ppopt.planning.candidates import label_of, name_of
-from reports.numbers import number
+from reports.numbers import number, with_unit
 from solver.errors import InfeasibleError, InputError
 from solver.partitioning.greatest_row import GreatestRow, Row
 from solver.partitioning.problem import Limit, PartitionProblem, Split
@@ -127,7 +127,7 @@ def why_nothing_fits(order: FixedOrder, recompute: Recompute, *, empty: bool) ->
     reason = (
         f"every cut exceeds the memory limit of some device, by at least {number(float(missing.least))}; in the one "
         f"that comes closest, device {missing.device} holds {number(float(missing.needed))}, but its limit is "
-        f"{number(float(missing.limit))}"
+        f"{with_unit(number(float(missing.limit)), order.pipeline.memory.unit)}"
     )
     helps = _what_recomputation_gives(order, recompute, empty=empty)
     return Lack(label_of(order), f"{reason}; {helps}" if helps else reason, missing)

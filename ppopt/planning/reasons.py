@@ -85,6 +85,10 @@ def _time(plan: Plan, value: float) -> str:
     return with_unit(number(value), plan.pipeline.unit)
 
 
+def _memory(plan: Plan, value: float) -> str:
+    return with_unit(number(value), plan.pipeline.memory.unit)
+
+
 def _what_is_proven(plan: Plan) -> str:
     schedule = plan.schedule
     without = left_out(plan.pipeline, schedule.layout, schedule.allowed) if plan.is_free else ""
@@ -243,7 +247,7 @@ def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
         worst = max(full, key=lambda device: plan.peak_memory[device] / (limits[device] or 1))
         yield (
             f"{_devices(full)} {'is' if len(full) == 1 else 'are'} full: device {worst} holds "
-            f"{number(plan.peak_memory[worst])} of {number(limits[worst] or 0)}."
+            f"{number(plan.peak_memory[worst])} of {_memory(plan, limits[worst] or 0)}."
         )
     elif not forced and others.unlimited is not None:
         if others.limit_costs_nothing:
@@ -265,8 +269,8 @@ def _what_recomputation_does(plan: Plan, others: Alternatives) -> Iterator[str]:
     share, are = percent(float(longest / plan.exact_makespan)), "is" if count == 1 else "are"
     yield (
         f"{count} of {counted(total, 'layer')} {are} recomputed, on {where}. On device {device} that adds "
-        f"{_time(plan, float(longest))} of work ({share} of the makespan) and saves {number(float(saved))} of memory "
-        f"per microbatch{'' if len(plan.schedule.layout.homes) == 1 else ', on average'}."
+        f"{_time(plan, float(longest))} of work ({share} of the makespan) and saves {_memory(plan, float(saved))} of "
+        f"memory per microbatch{'' if len(plan.schedule.layout.homes) == 1 else ', on average'}."
     )
     if others.plain_is_infeasible:
         yield "Without recomputation no cut fits the memory."

@@ -405,6 +405,7 @@ class Schedule:
     def table_row(self) -> Row:
         """Make the schedule's row of a table."""
         from reports.table import Row
+        from reports.units import Units
 
         pipeline = self.pipeline
         return Row(
@@ -415,7 +416,7 @@ class Schedule:
             self.status,
             self.objective,
             self.bound,
-            pipeline.unit or "",
+            Units(pipeline.unit or "", pipeline.memory.unit or ""),
             self.communication_share,
             self.placed_for_want_of_program,
             None if self.status == "measured" else {each.letter: each.name for each in self.runs_in},

@@ -132,7 +132,7 @@ _WRITTEN = (*_TIMES, *_MEMORIES, "bubble_ratio", "bubble_over_ideal", "share", "
 
 def tooltips(*fields: str, section: Section) -> list[alt.Tooltip]:
     """Make the tooltips of a chart's fields; figures are the texts that their rows have for them."""
-    units = dict.fromkeys(_TIMES, section.unit) | dict.fromkeys(_MEMORIES, section.memory_unit)
+    units = dict.fromkeys(_TIMES, section.unit) | dict.fromkeys(_MEMORIES, section.units.memory)
     return [
         alt.Tooltip(
             f"{field}_text:N" if field in _WRITTEN else f"{field}:N",

@@ -51,7 +51,7 @@ def cut_chart(section: Section) -> alt.Chart:
             tooltip=[
                 *tooltips("device", "stage", "kind", "layers", "recomputed", section=section),
                 alt.Tooltip("time_text:N", title=titled("F + B", section.unit)),
-                alt.Tooltip("static_text:N", title=titled("static memory", section.memory_unit)),
+                alt.Tooltip("static_text:N", title=titled("static memory", section.units.memory)),
             ],
         )
         .add_params(chosen)
@@ -77,7 +77,7 @@ def device_memory_chart(section: Section) -> alt.LayerChart:
     y = alt.Y("device:O", title="device")
     bars = base.mark_bar().encode(
         y=y,
-        x=alt.X("memory:Q", stack=True, title=titled("memory at the peak", section.memory_unit)),
+        x=alt.X("memory:Q", stack=True, title=titled("memory at the peak", section.units.memory)),
         order="place:O",
         color=alt.Color("share:N", scale=colours, sort=held, title=None, legend=alt.Legend(orient="top")),
         tooltip=[alt.Tooltip("share:N"), *tooltips("device", "memory", "peak", "limit", section=section)],
@@ -155,7 +155,7 @@ def device_memory_sentence(section: Section) -> str:
     peaks = best.summary.figures.peak_memory
     device = max(range(len(peaks)), key=peaks.__getitem__)
     static = sum(held.static for held in best.cut if held.device == device)
-    amount = partial(_amount, section.memory_unit)
+    amount = partial(_amount, section.units.memory)
     text = f"In {best.summary.name}, device {device} holds most, {amount(peaks[device])}"
     text += f", {amount(static)} of it at all times" if static else ""
     limit = best.summary.limits[device]
@@ -173,7 +173,7 @@ def device_memory_table(section: Section) -> Table:
         rows.setdefault((each["name"], each["device"]), []).append(each["memory_text"])
         if each["place"] == 1:
             rows[each["name"], each["device"]] += [each["peak_text"], each["limit_text"]]
-    amounts = [titled(title, section.memory_unit) for title in ("static", "activations", "peak", "limit")]
+    amounts = [titled(title, section.units.memory) for title in ("static", "activations", "peak", "limit")]
     focus = names_in_focus(section)
     return Table(
         ["schedule and device", *amounts],

@@ -104,14 +104,14 @@ class Plot:
     @property
     def x(self) -> alt.X:
         """The x axis in the chart."""
-        title = titled(self.titles[0], self.shown.memory_unit)
+        title = titled(self.titles[0], self.shown.units.memory)
         axis = alt.Axis(format=self.across.form, tickCount=8)
         return alt.X("memory:Q", title=title, scale=self.across.scale, axis=axis)
 
     @property
     def y(self) -> alt.Y:
         """The y axis in the chart."""
-        title = titled(self.titles[1], self.shown.unit)
+        title = titled(self.titles[1], self.shown.units.time)
         axis = alt.Axis(format=EXACT, tickCount=8)
         return alt.Y("makespan:Q", title=title, scale=self.up.scale, axis=axis)
 
@@ -134,8 +134,8 @@ class Plot:
 
     def _amount_beyond(self, each: PublishedPoint) -> str:
         if self.across.low <= each.memory <= self.across.high:
-            return with_unit(grouped(each.makespan), self.shown.unit)
-        return with_unit(grouped(each.memory), self.shown.memory_unit)
+            return with_unit(grouped(each.makespan), self.shown.units.time)
+        return with_unit(grouped(each.memory), self.shown.units.memory)
 
     def curves(self, width: float = 2.0) -> list[alt.Chart]:
         """Draw both curves as steps, and shade the area between them."""
@@ -246,10 +246,10 @@ class Plot:
         colours, shapes = zip(*there.values(), strict=True)
         legend = alt.Legend(orient="top", columns=2, labelLimit=0)
         titles = (
-            ("makespan", titled("makespan", self.shown.unit)),
-            ("bound", titled("bound", self.shown.unit)),
-            ("limit", titled("limit", self.shown.memory_unit)),
-            ("memory", titled("memory", self.shown.memory_unit)),
+            ("makespan", titled("makespan", self.shown.units.time)),
+            ("bound", titled("bound", self.shown.units.time)),
+            ("limit", titled("limit", self.shown.units.memory)),
+            ("memory", titled("memory", self.shown.units.memory)),
             ("gap", "gap at most"),
         )
         encoded = {
@@ -339,7 +339,7 @@ def frontier_table(section: Section) -> Table:
         for each in points
     ]
     times = [titled(title, section.unit) for title in ("makespan", "bound")]
-    return Table([titled("limit", section.memory_unit), "schedule", "placement", *times, "gap"], rows)
+    return Table([titled("limit", section.units.memory), "schedule", "placement", *times, "gap"], rows)
 
 
 FRONTIER = Panel(

@@ -121,13 +121,13 @@ class _Bracket:
     @property
     def texts(self) -> list[str]:
         """Say what is gained, and from which step to which."""
-        more = f"+{with_unit(grouped(self.high - self.low), self.shown.memory_unit)}"
+        more = f"+{with_unit(grouped(self.high - self.low), self.shown.units.memory)}"
         if self.before == self.after:
-            return [f"{more}: no shorter step known", with_unit(grouped(self.before), self.shown.unit)]
+            return [f"{more}: no shorter step known", with_unit(grouped(self.before), self.shown.units.time)]
         saved = percent((self.before - self.after) / self.before)
         return [
             f"{more}: {saved} shorter",
-            with_unit(f"{grouped(self.before)} → {grouped(self.after)}", self.shown.unit),
+            with_unit(f"{grouped(self.before)} → {grouped(self.after)}", self.shown.units.time),
         ]
 
     @property

@@ -47,7 +47,7 @@ def memory_chart(section: Section) -> alt.LayerChart:
     limits = {limit for each in section.schedules for limit in each.summary.limits}
     shared = len(limits) == 1
     field = "peak_memory" if shared else "share_of_limit"
-    title = titled("peak memory of a device", section.memory_unit) if shared else "share of its limit"
+    title = titled("peak memory of a device", section.units.memory) if shared else "share of its limit"
     records = [each for each in schedule_records(section) if each[field] is not None]
     layout = _layout(section, records, field, next(iter(limits)) if shared else 1.0)
     x = alt.X(
@@ -204,7 +204,7 @@ def _amount_beyond(record: Mapping[str, Any], field: str, x: Axis, section: Sect
     """Write the value that lies beyond an edge: the memory, or else the makespan."""
     if x.low <= record[field] <= x.high:
         return with_unit(str(record["makespan_text"]), section.unit)
-    return with_unit(str(record[f"{field}_text"]), section.memory_unit if field == "peak_memory" else "")
+    return with_unit(str(record[f"{field}_text"]), section.units.memory if field == "peak_memory" else "")
 
 
 def _named(section: Section) -> list[int]:
@@ -231,21 +231,23 @@ def memory_sentence(section: Section) -> str:
     best = section.winner
     if best is None:
         return text.strip()
-    held = f"{text}{best.summary.name} holds {with_unit(grouped(best.peak), section.memory_unit)} on its fullest device"
+    held = (
+        f"{text}{best.summary.name} holds {with_unit(grouped(best.peak), section.units.memory)} on its fullest device"
+    )
     frugal = min(fitting, key=lambda each: (each.peak, each.summary.figures.makespan))
     if len(fitting) == 1:
         return f"{held}."
     if frugal.peak >= best.peak:
         return f"{held}, and no other needs less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
-    least = with_unit(grouped(frugal.peak), section.memory_unit)
+    least = with_unit(grouped(frugal.peak), section.units.memory)
     return f"{held}; {frugal.summary.name} needs only {least} and takes {percent(longer)} longer."
 
 
 def memory_table(section: Section) -> Table:
     """Put makespan, peak memory and the fraction of the limit into a table."""
     rows = [[label(each), makespan_text(each), grouped(each.peak), share_text(each)] for each in section.schedules]
-    titles = titled("makespan", section.unit), titled("peak memory", section.memory_unit)
+    titles = titled("makespan", section.unit), titled("peak memory", section.units.memory)
     return Table(["schedule", *titles, "of the limit"], rows, focus_of(section, section.schedules))
 
 

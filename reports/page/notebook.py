@@ -13,7 +13,7 @@ from reports.content import Presented, Section, with_name
 from reports.frontier_points import ShownFrontier
 from reports.numbers import digits_of, grouped, percent, titled, with_unit
 from reports.picture import picture
-from reports.table import TIMES, ranking_cells, ranking_notes
+from reports.table import ranking_cells, ranking_notes
 
 MOST_DRAWN = 3_000
 """Above this many operations the picture is made of pixels, since a vector drawing would be larger."""
@@ -54,7 +54,7 @@ def comparison_html(section: Section, verdict: str) -> str:
     if section.schedules:
         rows = [presented.summary for presented in section.schedules]
         titles, *cells = ranking_cells(rows, section.bound, section.baseline)
-        head = _html_row([titled(title, section.unit) if title in TIMES else title for title in titles], "th")
+        head = _html_row([titled(title, section.units.of(title)) for title in titles], "th")
         body = "".join(_html_row(each, "td") for each in cells)
         parts.append(f"<table><thead>{head}</thead><tbody>{body}</tbody></table>")
         parts += [f"<small>{escape(note)}</small><br>" for note in ranking_notes(rows, section.baseline)]

@@ -29,7 +29,7 @@ from strategies.model.numbers import (
 from strategies.model.part import plain_values
 from strategies.model.pipeline_fields import PipelineFields, refuse_too_large
 from strategies.model.pipeline_text import describe_costs, describe_sizes, describe_step
-from strategies.model.stage_costs import Memory, StageCosts, Times, costs_of_stage, entry, spread
+from strategies.model.stage_costs import BESIDE_LAYERS, Memory, StageCosts, Times, costs_of_stage, entry, spread
 from strategies.model.validation_messages import describe
 
 
@@ -349,7 +349,7 @@ class Pipeline(PipelineFields):
     def with_limit(self, limit: Fraction | Sequence[Fraction | None] | None) -> Pipeline:
         """Change the memory limit: one for all devices, or one each; None for none."""
         given = tuple(limit) if isinstance(limit, Sequence) else limit
-        memory = Memory() if self.layers is not None else self.memory
+        memory = self.memory.beside_layers if self.layers is not None else self.memory
         return self.model_copy(update={"memory": memory.model_copy(update={"limit": given})})
 
     def without_waiting(self) -> Pipeline:
@@ -384,7 +384,7 @@ class Pipeline(PipelineFields):
         fields = {key: getattr(self, key) for key in type(self).model_fields}
         if self.layers is not None:  # drop the values derived from layers
             del fields["times"]
-            fields["memory"] = Memory(limit=self.memory.limit)
+            fields["memory"] = self.memory.beside_layers
         if self.framework is not None:  # drop the values derived from it
             fields |= dict.fromkeys(Waiting._fields)
         return self._read(fields | dict(update))  # cached costs are not copied
@@ -427,7 +427,7 @@ class Pipeline(PipelineFields):
             durations |= {"backward_input": None, "backward_weight": None}
         # bypasses the validation of user input: parts may be smaller than allowed there, and sums larger
         times = Times.model_construct(**durations)
-        memory = Memory.model_construct(**kept, limit=self.memory.limit)
+        memory = Memory.model_construct(**kept, limit=self.memory.limit, unit=self.memory.unit)
         changes: dict[str, Any] = {"stages": stages, "times": times, "memory": memory}
         return self.model_copy(update=changes | self._communication_in(stages))
 
@@ -440,7 +440,7 @@ class Pipeline(PipelineFields):
             mapping = {key: value for key, value in mapping.items() if key not in Waiting._fields}
         if self.layers is not None:
             del mapping["times"]
-            mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key == "limit"}
+            mapping["memory"] = {key: value for key, value in mapping["memory"].items() if key in BESIDE_LAYERS}
             if self.recomputed_per_stage is not None and self.layers_per_stage is not None:
                 mapping["recomputed_per_stage"] = written_recomputed(self.layers, self.recomputed_per_stage)
         return mapping
@@ -474,7 +474,7 @@ class Pipeline(PipelineFields):
             about = "all layers together: "
             whole = self.layers.sum_of_costs._asdict()
             times = dict.fromkeys(times) | {key: whole[key] for key in ("forward", "backward")}
-            memory = dict.fromkeys(memory) | {"activation": whole["activation"], "limit": self.memory.limit}
+            memory = dict.fromkeys(memory) | vars(self.memory.beside_layers) | {"activation": whole["activation"]}
         step = describe_step(list(self.overheads.values()), self.slowdown, self.after, self.unit)
         return sizes, about + describe_costs(times, self._latency_range, memory, self.overlap, self.unit) + step
 

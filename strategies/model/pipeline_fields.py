@@ -21,10 +21,18 @@ from strategies.model.cuts import (
     stage_costs,
 )
 from strategies.model.layers import Layers
-from strategies.model.numbers import read_amount, read_count, read_share, read_unit
+from strategies.model.numbers import read_amount, read_count, read_share
 from strategies.model.overhead import Overhead, Slowdown, Step, read_slowdown
 from strategies.model.part import Part, WrongKeyError
-from strategies.model.stage_costs import UNIT_TIMES, Memory, Times, refuse_contradictory_costs, values_per_stage
+from strategies.model.stage_costs import (
+    BESIDE_LAYERS,
+    UNIT_TIMES,
+    Memory,
+    Times,
+    Unit,
+    refuse_contradictory_costs,
+    values_per_stage,
+)
 
 MOST_OPS, MOST_SEARCHED = 5_000_000, 30_000_000
 """Largest numbers of operations accepted: in a schedule that is written out, and in one that is searched."""
@@ -34,7 +42,6 @@ Latency: TypeAlias = Annotated[Fraction, PlainValidator(read_amount)]
 Share: TypeAlias = Annotated[Fraction, PlainValidator(read_share)]
 LayersPerStage: TypeAlias = Annotated[Counts, PlainValidator(read_layers_per_stage)]
 RecomputedPerStage: TypeAlias = Annotated[ByKind, PlainValidator(read_recomputed_per_stage)]
-UnitOfTime: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 
 
 class PipelineFields(Part):
@@ -43,7 +50,7 @@ class PipelineFields(Part):
     devices: Count
     stages: Count | None = None
     microbatches: Count
-    unit: UnitOfTime | None = None
+    unit: Unit | None = None
     layers: Layers | None = None
     layers_per_stage: LayersPerStage | None = None
     recomputed_per_stage: RecomputedPerStage | None = None
@@ -166,7 +173,11 @@ class PipelineFields(Part):
             forward=forward, backward=backward, backward_input=to_input, backward_weight=to_weight
         )
         memory = Memory.model_construct(
-            activation=activation, held_for_weight=held, static=static, limit=self.memory.limit
+            activation=activation,
+            held_for_weight=held,
+            static=static,
+            limit=self.memory.limit,
+            unit=self.memory.unit,
         )
         derived = {"stages": stages, "recomputed_per_stage": recomputed, "times": times, "memory": memory}
         for key, value in derived.items():
@@ -238,7 +249,7 @@ def _refuse_twofold_costs(values: Mapping[str, Any]) -> None:
     memory = values.get("memory")
     given = memory.model_fields_set if isinstance(memory, Memory) else memory if isinstance(memory, Mapping) else ()
     for key in Memory.model_fields:
-        if key != "limit" and key in given:
+        if key not in BESIDE_LAYERS and key in given:
             raise ValueError(f"memory.{key}: cannot be given beside layers, which have their own")
     if values.get("recomputed_per_stage") is not None and values.get("layers_per_stage") is None:
         raise ValueError("recomputed_per_stage: needs layers_per_stage")

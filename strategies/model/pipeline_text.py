@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from solver.counted import counted
 from strategies.model.numbers import PerStage
+from strategies.model.stage_costs import BESIDE_LAYERS
 
 Costs: TypeAlias = Mapping[str, PerStage | None]
 
@@ -30,7 +31,9 @@ def describe_sizes(devices: int, stages: int | None, microbatches: int, layers: 
     return f"{counted(devices, 'device')}, {cut}, {counted(microbatches, 'microbatch')}{given}"
 
 
-def describe_costs(times: Costs, latency: PerStage, memory: Costs, overlap: Fraction | None, unit: str | None) -> str:
+def describe_costs(
+    times: Costs, latency: PerStage, memory: Mapping[str, Any], overlap: Fraction | None, unit: str | None
+) -> str:
     """Write times and memory as given; values that differ between stages become a range.
 
     Parameters
@@ -78,12 +81,12 @@ def describe_step(
     return "".join(f"; {part}" for part in parts)
 
 
-def _memory(memory: Costs) -> Iterator[str]:
-    for key, value in memory.items():
-        if key != "limit" and value is not None:
-            yield f"{key.replace('_', ' ')} {_amount(value)}"
+def _memory(memory: Mapping[str, Any]) -> Iterator[str]:
+    unit = f" {memory['unit']}" if memory["unit"] else ""
+    costs = {key: value for key, value in memory.items() if key not in BESIDE_LAYERS}
+    yield from (f"{key.replace('_', ' ')} {_amount(value)}{unit}" for key, value in costs.items() if value is not None)
     limit = memory["limit"]
-    yield "no limit" if limit is None else f"limit {_amount(limit)}"
+    yield "no limit" if limit is None else f"limit {_amount(limit)}{unit}"
 
 
 def _amount(value: PerStage) -> str:

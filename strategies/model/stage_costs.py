@@ -9,13 +9,14 @@ from typing import Annotated, NamedTuple, Self, TypeAlias
 from pydantic import PlainValidator, model_validator
 
 from strategies.model.backward_halves import refuse_contradiction, split_backward
-from strategies.model.numbers import PerStage, read_amount, read_duration, read_each
+from strategies.model.numbers import PerStage, read_amount, read_duration, read_each, read_unit
 from strategies.model.overhead import Overhead
 from strategies.model.part import Part, WrongKeyError
 
 StageDurations: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_duration))]
 StageAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount))]
 DeviceAmounts: TypeAlias = Annotated[PerStage, PlainValidator(read_each(read_amount, "device"))]
+Unit: TypeAlias = Annotated[str, PlainValidator(read_unit)]
 
 
 class Times(Part):
@@ -47,6 +48,10 @@ class Times(Part):
         return self
 
 
+BESIDE_LAYERS = ("limit", "unit")
+"""The keys of memory that are no costs of stages."""
+
+
 class Memory(Part):
     """Memory, in any one unit: kept by a stage for each microbatch, kept by it at all times, and available on a device.
 
@@ -60,12 +65,20 @@ class Memory(Part):
         Kept by each stage at all times: weights, gradients, optimizer state; if absent, it is not counted.
     limit : number, list or mapping or None
         The memory of a device; if absent, memory is not limited.
+    unit : str or None
+        The name of the unit of memory; it labels figures and changes none.
     """
 
     activation: StageAmounts = Fraction(1)
     held_for_weight: StageAmounts | None = None
     static: StageAmounts | None = None
     limit: DeviceAmounts | None = None
+    unit: Unit | None = None
+
+    @property
+    def beside_layers(self) -> Self:
+        """Only what a configuration gives beside layers, which have costs of their own."""
+        return type(self)(limit=self.limit, unit=self.unit)
 
 
 class StageCosts(NamedTuple):
@@ -131,7 +144,9 @@ UNIT_TIMES = {"forward": 1, "backward_input": 1, "backward_weight": 1}
 def values_per_stage(times: Times, memory: Memory) -> Iterator[tuple[str, PerStage | None]]:
     """Yield each cost of stages with its key in a configuration."""
     for part, model in (("times", times), ("memory", memory)):
-        yield from ((f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key != "limit")
+        yield from (
+            (f"{part}.{key}", getattr(model, key)) for key in type(model).model_fields if key not in BESIDE_LAYERS
+        )
 
 
 def refuse_contradictory_costs(times: Times, memory: Memory, stages: int) -> None:

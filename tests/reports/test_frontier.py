@@ -13,6 +13,7 @@ from reports.charts.frontier import FOUND, OTHER, PUBLISHED, TAKEN, frontier_cha
 from reports.charts.slide import HEIGHT, WIDTH, frontier_slide
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
 from reports.picture import picture
+from reports.units import Units
 
 
 def point(limit: float, makespan: float, bound: float | None = None) -> FrontierPoint:
@@ -32,7 +33,7 @@ SHOWN = ShownFrontier(
     bounds=[(1, 900), (2, 480), (4, 450), (8, 441)],
     top=(8, 441),
     highest_bound=441,
-    unit="ms",
+    units=Units("ms"),
 )
 
 
@@ -105,7 +106,7 @@ def test_the_tables_have_every_figure() -> None:
 
 def test_memory_has_its_unit_in_the_sentence_and_the_tables() -> None:
     assert GB.sentence.startswith(
-        "From a limit of 1 GB to 8 GB the step falls from 1,000 ms to 441 ms. The knee is at 2 GB"
+        "From a limit of 1 to 8 GB the step falls from 1,000 ms to 441 ms. The knee is at 2 GB"
     )
     assert GB.sentence.endswith("more than 8 GB saves nothing, which is proven.")
     lines = frontier_table(GB, None).splitlines()
@@ -155,14 +156,14 @@ def test_a_published_schedule_is_not_shown_as_found() -> None:
 
 def test_a_point_far_outside_is_an_arrow_with_its_value() -> None:
     far = PublishedPoint("zb-h2", 900, 430, is_comparable=True, best=441, rank=3)
-    chart = frontier_chart(replace(SHOWN, published=[*SHOWN.published, far], memory_unit="GB")).to_dict()
+    chart = frontier_chart(replace(SHOWN, published=[*SHOWN.published, far], units=Units("ms", "GB"))).to_dict()
     x = layers_of(chart, "point")[0]["encoding"]["x"]["scale"]["domain"]
     assert x[1] < 20
     (arrow,) = rows_of(chart, layers_of(chart, "point")[1])
     assert (arrow["name"], arrow["arrow"], arrow["memory"]) == ("zb-h2", "triangle-right", x[1])
     beaten = [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
     assert beaten == ["dualpipe", "v-min"]  # dualpipe is as short with less memory
-    best = replace(SHOWN, published=[*SHOWN.published, replace(far, makespan=400)], memory_unit="GB")
+    best = replace(SHOWN, published=[*SHOWN.published, replace(far, makespan=400)], units=Units("ms", "GB"))
     chart = frontier_chart(best).to_dict()
     assert "zb-h2 900 GB" in [row["name"].strip() for row in rows_of(chart, layers_of(chart, "text")[-1])]
 
@@ -175,7 +176,7 @@ def texts_of(shown: ShownFrontier, *more: Any) -> tuple[ElementTree.Element, lis
     return svg, [text.strip() for each in svg.iter() for text in [each.text] if text and text.strip()]
 
 
-GB = replace(SHOWN, memory_unit="GB", limit=3)
+GB = replace(SHOWN, units=Units("ms", "GB"), limit=3)
 
 
 def test_a_slide_says_what_it_shows_with_units_on_16_to_9() -> None:
