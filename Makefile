@@ -1,11 +1,11 @@
 # make demo: install and compare all schedules on a real example. make test: install and test every rule.
-# make test-slow: all other tests, and all examples.
+# make test-slow: all other tests, and all examples. make docs: the site, in build/docs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-slow lint format types bench clean
+.PHONY: demo docs test test-slow lint format types bench dist clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("ppopt needs Python 3.11 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -21,6 +21,14 @@ $(VENV)/installed-lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	touch $@
+
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
 	$(BIN)/ppopt compare -c examples/measured-1.5b.yaml --time-limit 30 --report $(DEMO)/report.html > $(DEMO)/table.txt
@@ -32,6 +40,10 @@ test: $(VENV)/installed-test
 
 test-slow: $(VENV)/installed-test
 	PPOPT_ALL_EXAMPLES=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or hypothesis" $(PYTEST_ARGS)
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d build/doctrees docs build/docs
+	@echo "Left in build/docs/. Open $(CURDIR)/build/docs/index.html in a browser."
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
@@ -47,5 +59,11 @@ types: $(VENV)/installed-lint
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
 
+# the source archive, the wheel built from it, and what PyPI would object to in either
+dist: $(VENV)/installed-release
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(DEMO) build dist docs/reference/generated docs/start/tour.ipynb

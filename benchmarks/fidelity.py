@@ -1,7 +1,8 @@
 """Predicted against measured steps of real GPUs, from published data: where predictions hold, and what improves them.
 
 ``python -m benchmarks.fidelity [steps] [second] [primus] [simumax] [rehearsals]`` prints these parts, all by default.
-``--data FILE.json`` takes other rows of the same form for the first two. docs/fidelity.md says what the figures mean.
+``--data FILE.json`` takes other rows of the same form for the first two.
+docs/explanation/fidelity.md says what the figures mean.
 """
 
 from __future__ import annotations

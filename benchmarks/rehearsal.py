@@ -1,6 +1,6 @@
 """Predicted against measured step times: schedules in PyTorch's runtime, on 2 and 4 local processes.
 
-Stages wait for 20 to 60 ms instead of computing; docs/rehearse.md says what that shows. This benchmark needs PyTorch.
+Stages wait for 20 to 60 ms instead of computing; docs/how-to/rehearse.md says what that shows. It needs PyTorch.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ppopt.planning.planning import plan
     from ppopt.planning.plans import Plan, Planning
     from ppopt.process.internal_error import InternalError
+    from ppopt.process.versions import show_versions
     from ppopt.profiling.profile_result import Profile, profile
     from ppopt.rehearsal.crew import RehearsalError
     from ppopt.rehearsal.outcome import Rehearsal
@@ -78,6 +79,7 @@ _HOMES = {
     "ppopt.evaluation.evaluate": ("evaluate", "evaluate_all"),
     "ppopt.schedules.export": ("export",),
     "ppopt.process.internal_error": ("InternalError",),
+    "ppopt.process.versions": ("show_versions",),
     "ppopt.memory_frontier.find": ("frontier",),
     "ppopt.memory_frontier.frontier_result": ("Frontier", "Point"),
     "ppopt.noise.noise": ("Noise",),
@@ -120,6 +122,7 @@ __all__ = [  # noqa: RUF022  # by room, as above
     "Comparison",
     "compare",
     "InternalError",
+    "show_versions",
     "evaluate",
     "evaluate_all",
     "export",

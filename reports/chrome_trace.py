@@ -1,16 +1,18 @@
 """Writes Chrome traces, which Perfetto and chrome://tracing open.
 
 One unit of the user's time is one microsecond of the trace, unless the unit's name says how long it is. Devices are
-threads. A result that crosses devices is a flow from the end of its producer to the start of its consumer. Activation
-memory is a counter.
+threads. An operation is a slice named by kind, stage and microbatch: ``F 3.12`` is PyTorch's ``PP:3F12``. Perfetto
+colours slices by their name without its numbers, hence by kind; chrome://tracing needs ``cname``. A result that crosses
+devices is a flow from the end of its producer to the start of its consumer. Activation memory is a counter. The head
+holds the configuration that each schedule was made from, so that `ppopt profile` reads it back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from reports.memory import memory_steps
 from reports.operation import operation
@@ -20,14 +22,39 @@ _INSIDE = 0.001
 """A flow starts this long (µs) before its producer ends: at the very end it would not attach to it."""
 
 
+WRITTEN_BY = "ppopt"
+"""The key of the head, within ``otherData``, under which schedules and their configurations are listed."""
+
+_COLOURS = {"F": "rail_response", "B": "rail_idle", "I": "yellow", "W": "rail_load"}
+"""The colours of chrome://tracing that are closest to those of the page."""
+
+
 @dataclass(frozen=True)
 class Traced:
-    """A schedule to write; each becomes a process of the trace. ``unit`` is the unit of its times."""
+    """A schedule to write; each becomes a process of the trace.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    problem : Problem
+        Its problem.
+    rows : sequence of Placed
+        When each operation runs.
+    unit : str
+        The unit of its times.
+    configuration : mapping or None
+        The configuration that it was made from; None if there is none that can be read back.
+    is_exact : bool
+        Whether the configuration has all digits of its numbers; a cut can make numbers that have no end.
+    """
 
     name: str
     problem: Problem
     rows: Sequence[Placed]
     unit: str = ""
+    configuration: Mapping[str, Any] | None = None
+    is_exact: bool = True
 
     @property
     def ticks(self) -> float:
@@ -51,8 +78,10 @@ def write_trace(file: IO[str], schedules: Iterable[Traced]) -> None:
     """
     every = list(schedules)
     unit = every[0].unit if every else ""
-    scale = {"unit": f"1 {unit or 'unit of the configuration'} = {MICROSECONDS.get(unit, 1):g} us"}
-    head = json.dumps({"displayTimeUnit": "ms", "otherData": scale}).removesuffix("}")
+    scale = f"1 {unit or 'unit of the configuration'} = {MICROSECONDS.get(unit, 1):g} us"
+    written = [{"schedule": each.name, "configuration": each.configuration, "exact": each.is_exact} for each in every]
+    about = {"unit": scale, WRITTEN_BY: written}
+    head = json.dumps({"displayTimeUnit": "ms", "otherData": about}).removesuffix("}")
     file.write(f'{head}, "traceEvents": [\n')
     separator = ""
     flows = 0
@@ -82,7 +111,8 @@ def _slices(traced: Traced, process: int) -> Iterator[str]:
         stage, kind, microbatch = operation(task)
         fused = "" if block is None else f', "block": {block}'
         yield (
-            f'{{"ph": "X", "pid": {process}, "tid": {device}, "name": "{kind}", "cat": "op", '
+            f'{{"ph": "X", "pid": {process}, "tid": {device}, "name": "{kind} {stage}.{microbatch}", "cat": "op", '
+            f'"cname": "{_COLOURS.get(kind, "grey")}", '
             f'"ts": {start / scale!r}, "dur": {(end - start) / scale!r}, '
             f'"args": {{"stage": {stage}, "microbatch": {microbatch}{fused}}}}}'
         )

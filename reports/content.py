@@ -198,6 +198,11 @@ class Section:
         return Units(self.unit, str(self.pipeline.get("memory", {}).get("unit", "")))
 
     @property
+    def measured(self) -> Presented | None:
+        """The run that is shown beside its prediction, if this section is about one."""
+        return next((each for each in self.schedules if each.summary.status == "measured"), None)
+
+    @property
     def winner(self) -> Presented | None:
         """The shortest schedule that fits the memory (for a frontier, of those searched); None if none does."""
         schedules = self.schedules
@@ -206,7 +211,8 @@ class Section:
             ranks = {*comparable, *(point.rank for point in self.frontier.points)}
             schedules = [each for rank, each in enumerate(schedules) if rank in ranks]
         fitting = [each for each in schedules if not each.summary.over]
-        return next((each for each in fitting if each.summary.may_win), next(iter(fitting), None))
+        fair = [each for each in fitting if each.summary.may_win] or fitting
+        return min(fair, key=lambda each: each.summary.figures.makespan, default=None)
 
     @property
     def fastest(self) -> Presented | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reports.numbers import grouped, number, percent, with_unit
+from reports.numbers import number, percent
+from reports.units import readable
 from solver.counted import listed
 
 LEVEL = 0.01
@@ -15,7 +16,6 @@ LEVEL = 0.01
 MOST_NAMED = 4
 """Schedules that are named as level; the others are counted."""
 
-DIGITS = 4
 _ONE = "One of them"
 """The subject of sentences about those that are level."""
 
@@ -56,9 +56,14 @@ class Margin:
     def where(self, unit: str) -> str:
         """Say when the lead changes."""
         if self.cost == "noise":
-            return f"times vary by about {_of_few_draws(self.value)}"
-        value = f"{with_unit(grouped(self.value, DIGITS), unit)}{' more' if self.is_added else ''}"
-        return f"{_BEGINNINGS[self.cost]} {value} ({percent(self.share)} of F + B)"
+            return f"times vary by {self.amount(unit)}"
+        return f"{_BEGINNINGS[self.cost]} {self.amount(unit)} ({percent(self.share)} of F + B)"
+
+    def amount(self, unit: str) -> str:
+        """Write the value."""
+        if self.cost == "noise":
+            return f"about {_of_few_draws(self.value)}"
+        return f"{readable(self.value, unit)}{' more' if self.is_added else ''}"
 
 
 def _of_few_draws(ratio: float) -> str:
@@ -143,6 +148,12 @@ class Margins:
             winner=names.get(self.winner, self.winner),
         )
 
+    @property
+    def nearest(self) -> Margin | None:
+        """The change of the lead at the least share of F + B, or else under noise; None if nothing ends the lead."""
+        ends = [each for each in self.margins if self._ends_the_lead(each)]
+        return min(ends, key=lambda each: (each.cost == "noise", each.share), default=None)
+
     def sentences(self, unit: str) -> str:
         """Say how far the winner leads, and which schedules are level with it; empty if nothing is known."""
         return " ".join(self._sentences(unit))
@@ -173,8 +184,8 @@ class Margins:
             yield f"{self._up_to(self.unchanged, unit)} changes which schedule leads."
 
     def _ends_the_lead(self, margin: Margin) -> bool:
-        """Return whether a schedule takes the lead that is not level with the winner."""
-        return not margin.is_present and margin.overtaken_by not in self.level
+        """Return whether a schedule takes the lead that is neither the winner nor level with it."""
+        return not margin.is_present and margin.overtaken_by not in (self.winner, *self.level)
 
     def _level_names(self) -> str:
         named, more = [self.winner, *self.level[:MOST_NAMED]], len(self.level) - MOST_NAMED
@@ -182,6 +193,6 @@ class Margins:
 
     def _up_to(self, costs: Sequence[str], unit: str) -> str:
         times = [cost for cost in costs if cost != "noise"]
-        parts = [f"{_either(times)} up to F + B ({with_unit(grouped(self.work, DIGITS), unit)})"] if times else []
+        parts = [f"{_either(times)} up to F + B ({readable(self.work, unit)})"] if times else []
         parts += [f"noise up to {self.most_noise:.0%}"] if "noise" in costs else []
         return "No " + " and no ".join(parts)

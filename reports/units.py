@@ -43,7 +43,7 @@ NO_UNITS = Units()
 
 
 def readable(value: float, unit: str) -> str:
-    """Write a figure with four digits, in the largest unit of its kind in which it is at least 1.
+    """Write a figure with four digits; beyond 1,000 or below 0.1, in the largest unit in which it is at least 1.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def readable(value: float, unit: str) -> str:
     """
     named = _SPELLINGS.get(unit, unit)
     ladder = next((each for each in (_TIMES, _DECIMAL, _BINARY) if named in dict(each)), ())
-    if not value or not ladder:
+    if not ladder or not value or 0.1 <= abs(value) < 1000 * _ROUNDED_UP:
         return with_unit(grouped(value, READABLE), unit)
     base = value * dict(ladder)[named]
     scaled, size = [each for each in ladder if abs(base) >= each[1] * _ROUNDED_UP or each is ladder[0]][-1]

@@ -59,7 +59,7 @@ def jitted(module: ModuleType, *, may_compile: bool) -> dict[str, Any] | None:
     """
     try:
         names = _compilable(module)
-    except Exception:  # not installed, or no folder for its cache: the loops are correct without
+    except Exception:  # not installed, switched off, or no folder for its cache: the loops are correct without
         return None
     if not may_compile and not _is_compiled(names, module):
         compile_beside()
@@ -114,6 +114,8 @@ def _is_compiled(names: dict[str, Any], module: ModuleType) -> bool:
 def _compilable(module: ModuleType) -> dict[str, Any]:
     """Give the inner loops to numba, once for all searches."""
     numba = import_module("numba")
+    if numba.core.config.DISABLE_JIT:
+        raise ImportError("NUMBA_DISABLE_JIT is set")
     names = dict(vars(module))
     with _cached_for_user(numba):
         for function in module.FUNCTIONS:
@@ -135,6 +137,11 @@ def _cached_for_user(numba: Any) -> Iterator[None]:
         yield
     finally:
         config.CACHE_DIR = given
+
+
+def kept_in() -> Path:
+    """Name the folder for what is compiled: the one that numba's user has named, or else ours."""
+    return Path(import_module("numba").core.config.CACHE_DIR or _folder())
 
 
 @cache

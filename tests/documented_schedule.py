@@ -1,4 +1,4 @@
-"""The example schedule of docs/adding-a-schedule.md, taken from the page itself."""
+"""The example schedule of docs/how-to/adding-a-schedule.md, taken from the page itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppopt.schedules.replaying import replay_orders
 from strategies.language.orders import make_orders
 from strategies.language.registry import Strategy
 
-PAGE = Path(__file__).parent.parent / "docs" / "adding-a-schedule.md"
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "adding-a-schedule.md"
 
 
 @cache

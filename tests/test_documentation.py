@@ -19,25 +19,40 @@ import ppopt
 from ppopt.commands.cli import cli
 from tests.test_rooms import ROOMS, ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TEMPLATE = ROOT / "reports" / "page" / "page.html.j2"
 
 OTHER_PROGRAMS = {
     "pip": {"-e"},  # how to install
-    "python": {"-m"},  # how to run a benchmark
+    "python": {"-m", "--list"},  # how to run a benchmark
     "dask": {"--nthreads", "--nworkers"},  # how to start a cluster
-    "torchrun": {"--nproc-per-node"},  # how to start the code of docs/run-it.md
+    "torchrun": {"--nproc-per-node"},  # how to start the code of docs/how-to/run-it.md
     "Megatron": {  # its options for cuts, recomputation and `group_size`
         *("--pipeline-model-parallel-size", "--pipeline-model-parallel-layout", "--num-layers", "--mtp-num-layers"),
         *("--recompute-granularity", "--recompute-method", "--recompute-num-layers"),
         "--microbatch-group-size-per-virtual-pipeline-stage",
+        *("--global-batch-size", "--micro-batch-size", "--num-virtual-stages-per-pipeline-rank"),
+        *("--num-layers-per-virtual-pipeline-stage", "--overlap-moe-expert-parallel-comm"),
+        *("--decoder-first-pipeline-num-layers", "--decoder-last-pipeline-num-layers"),
+        "--no-overlap-p2p-communication",
+    },
+    "zero-bubble": {  # its options for schedules
+        *("--enable-zero-bubble", "--zero-bubble-max-pending-backward", "--enable-optimizer-post-validation"),
+        *("--zero-bubble-v-schedule", "--zero-bubble-v-schedule-mem-setup"),
+        *("--enable-1f1b-v", "--interleave-group-size"),
     },
 }
 """Options of other programs, which may be named only together with the program."""
 
+FRAMEWORKS = {"Megatron", "zero-bubble"}
+"""Programs whose options are named in a paragraph or section about them."""
+
 READERS_OWN_FILES = {"strategies/catalogue/seq1f1b.py", "run_order.py", "config_registry.py"}
-"""Files that readers create: a schedule, a copy of the code in docs/run-it.md, and torchtitan's configuration."""
+"""Files that readers create: a schedule, a copy of the code in docs/how-to/run-it.md, torchtitan's configuration."""
+
+MADE_FOR_THE_SITE = {"docs/reference/generated", "docs/start/tour.ipynb"}
+"""Files that `make docs` makes and `make clean` removes."""
 
 FILES_OF_FRAMEWORKS = {
     "combined_1f1b.py",
@@ -106,6 +121,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
     if path == TEMPLATE:
         yield from (Block(line, re.findall("<code>(.*?)</code>", line)) for line in text.splitlines())
         return
+    text = re.sub(r"^```\{.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)  # directives of the site
     for at, part in enumerate(re.split(r"^```.*$", text, flags=re.MULTILINE)):
         if at % 2:
             yield Block(part, [re.sub(r"\s#.*", "", line).removeprefix("$ ") for line in part.splitlines()])
@@ -113,7 +129,9 @@ def blocks_of(path: Path) -> Iterator[Block]:
         for section in re.split(r"\n(?=#)", part):
             for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. ))", section):
                 yield from (
-                    table_blocks(path, paragraph) if "\n| ---" in paragraph else [prose_block(paragraph, section)]
+                    table_blocks(path, paragraph, section)
+                    if "\n| ---" in paragraph
+                    else [prose_block(paragraph, section)]
                 )
 
 
@@ -122,15 +140,15 @@ def prose_block(text: str, section: str = "") -> Block:
     return Block(section.partition("\n")[0] + text, re.findall(r"`([^`]+)`", text))
 
 
-def table_blocks(path: Path, table: str) -> Iterator[Block]:
+def table_blocks(path: Path, table: str, section: str) -> Iterator[Block]:
     """Yield the cells of a table; options in its first column belong to the header's or the document's command."""
     header, _, *rows = table.strip().splitlines()
     named = re.findall(r"`ppopt (\w+)`", header)
     owner = named[0] if named else path.stem if path.stem in COMMANDS else ""
     for row in rows:
         first, _, rest = row.replace("\\|", "¦").strip("| ").partition("|")
-        yield Block(first, prose_block(first.replace("¦", "|")).pieces, owner)
-        yield replace(prose_block(rest.replace("¦", "|")), is_aside=True)
+        yield replace(prose_block(first.replace("¦", "|"), section), owner=owner)
+        yield replace(prose_block(rest.replace("¦", "|"), section), is_aside=True)
 
 
 def called(piece: str) -> str:
@@ -146,7 +164,7 @@ def other_program(block: Block, piece: str) -> str:
         (
             name
             for name in OTHER_PROGRAMS
-            if (starts and starts[1] == name) or (name == "Megatron" and name in block.text)
+            if (starts and starts[1] == name) or (name in FRAMEWORKS and name in block.text)
         ),
         "",
     )
@@ -271,7 +289,7 @@ def test_every_file_of_the_project_exists() -> None:
         f"{path.name}: {name}"
         for path, text in (texts | program_texts()).items()
         for name in (name.rstrip(".") for name in re.findall(FILE, text))
-        if name not in READERS_OWN_FILES and not list(ROOT.glob(name.rstrip("/")))
+        if name not in READERS_OWN_FILES | MADE_FOR_THE_SITE and not list(ROOT.glob(name.rstrip("/")))
     ]
     assert wrong == []
 
@@ -295,7 +313,7 @@ def test_every_module_that_is_run_exists() -> None:
         assert importlib.util.find_spec(name.rstrip(".")), name
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
 def test_every_link_leads_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if target.startswith("https://"):
@@ -358,3 +376,18 @@ def test_every_extra_exists() -> None:
     for path in DOCUMENTS:
         for names in re.findall(r"'(?:ppopt|\.)\[([\w,]+)\]'", path.read_text(encoding="utf-8")):
             assert set(names.split(",")) <= set(extras), path.name
+
+
+def test_the_page_of_the_api_lists_every_name() -> None:
+    listed = re.findall(r"^   (\w+)$", (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(set(ppopt.__all__) - {"__version__"})
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 800
+
+
+@pytest.mark.parametrize("page", ["noise", "sweep", "calibrate", "fidelity", "coming-from", "slow-devices"])
+def test_the_first_screen_of_the_readme_leads_to(page: str) -> None:
+    first_screen, _, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")
+    assert re.search(rf"\]\(docs/[\w/.#-]*{page}", first_screen)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.pipeline_options import (
     OPTION_NAMES,
     cut_options,
@@ -29,7 +30,7 @@ _EPILOG = (
 )
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @pipeline_options
 @cut_options
 @click.option(

@@ -15,7 +15,7 @@ from strategies.model.communicators import COMMUNICATORS
 if TYPE_CHECKING:
     from ppopt.evaluation.check import CheckReport
 
-_EPILOG = "The exit status is 2 if any file has a fault, or hangs with the communicators. See docs/orders.md."
+_EPILOG = "The exit status is 2 if any file has a fault, or hangs with the communicators. See docs/reference/orders.md."
 
 
 @click.command(epilog=_EPILOG)

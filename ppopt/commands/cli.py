@@ -20,6 +20,7 @@ _COMMANDS = {
     "calibrate": "Find the overhead with which replays take as long as measured steps.",
     "check": "Check schedule files and list every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
+    "doctor": "Print what a bug report needs: versions, cores, compiled loops, extras, folders.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "frontier": "Find the shortest step for each memory limit, with a proven bound.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",
@@ -28,6 +29,12 @@ _COMMANDS = {
     "rehearse": "Run a schedule in PyTorch's pipeline runtime on local processes, and compare.",
     "strategies": "List the schedules and what they require of a pipeline.",
     "sweep": "Run schedules and searches on a grid of configurations, here or on a cluster.",
+}
+
+
+_FIRST = {
+    "Try first, without any file": "ppopt compare --devices 8 --microbatches 32 --time-limit 10",
+    "Then with your costs, and a page to show": "ppopt compare -c costs.yaml --report page.html",
 }
 
 
@@ -55,6 +62,13 @@ class LazyGroup(click.Group):
         if name not in _COMMANDS and near:
             ctx.fail(f"No such command {name[:40]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the first commands below the description."""
+        super().format_help_text(ctx, formatter)
+        for heading, command in _FIRST.items():
+            with formatter.section(heading):
+                formatter.write_text(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""

@@ -14,6 +14,7 @@ import click
 
 from ppopt.commands.exporting import how_to_export, read_export_options, tell_notes
 from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise
 from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import (
@@ -47,7 +48,7 @@ _EPILOG = (
 )
 
 
-@click.command(epilog=_EPILOG, context_settings={"allow_extra_args": True})
+@click.command(cls=GroupedCommand, epilog=_EPILOG, context_settings={"allow_extra_args": True})
 @click.option(
     "-c",
     "--config",
@@ -96,7 +97,7 @@ _EPILOG = (
     multiple=True,
     help="Write a single chart as an image, named after the chart: bubbles.svg.",
 )
-@click.option("--export-dir", metavar="DIR", help="Write each order for PyTorch into a folder (see docs/orders.md).")
+@click.option("--export-dir", metavar="DIR", help="Write each order into a folder (see docs/reference/orders.md).")
 @how_to_export
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)

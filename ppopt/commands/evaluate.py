@@ -9,6 +9,7 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.measuring import check_measuring, compare_with_measured, measuring_options, print_differences
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import (
@@ -34,7 +35,7 @@ _EPILOG = (
 )
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
 @cut_options

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-export_option = click.option("--export", metavar="FILE.csv", help="Write the order for PyTorch (see docs/orders.md).")
+export_option = click.option("--export", metavar="FILE.csv", help="Write the order (see docs/reference/orders.md).")
 force_option = click.option(
     "--force-order-only", "forced", is_flag=True, help="Export a bidirectional order, although PyTorch cannot run it."
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.optimize import PLACEMENTS_OR_ALL
 from ppopt.commands.pipeline_options import FOR, OPTION_NAMES, pipeline_options, read_pipeline
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ppopt.memory_frontier.frontier_result import Frontier
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @pipeline_options
 @click.option(
     "--placement", type=click.Choice(PLACEMENTS_OR_ALL), default="all", show_default=True, help="Placements to search."

@@ -58,10 +58,11 @@ def compare_with_measured(predicted: Schedule, against: Sequence[str], unit: str
     from ppopt.profiling.read import read_measurement
     from ppopt.profiling.timeline import representative_step
 
-    measurement = read_measurement(against)
+    unit = unit_of_times(predicted.pipeline, unit)
+    measurement = read_measurement(against, schedule=predicted.strategy, unit=unit)
     for note in measurement.notes:
         click.echo(f"note: {note}", err=True)
-    return hold_against(predicted, representative_step(measurement), unit_of_times(predicted.pipeline, unit))
+    return hold_against(predicted, representative_step(measurement), unit, measurement.configured)
 
 
 def print_differences(against: Against, form: str) -> None:

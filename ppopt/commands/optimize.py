@@ -9,6 +9,7 @@ import click
 
 from ppopt.commands.exporting import export_option, how_to_export, prepared, read_export_options, write_prepared
 from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.noise_options import NOISE_OPTIONS, noise_options, read_noise, with_noise
 from ppopt.commands.pipeline_options import (
     FOR,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 PLACEMENTS_OR_ALL = (*PLACEMENTS, "all")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @pipeline_options
 @cut_options
 @click.option("--placement", type=click.Choice(PLACEMENTS_OR_ALL), help="[default: linear; with --for, all]")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("-c", "--config", metavar="FILE", help="Configuration, YAML or JSON (see docs/configuration.md)."),
+    click.option("-c", "--config", metavar="FILE", help="YAML or JSON file: docs/reference/configuration.md."),
     click.option("--devices", type=int, metavar="N", help="Pipeline ranks.  [default: 4]"),
     click.option("--stages", type=int, metavar="N", help="Slices of the model.  [default: as the schedule needs]"),
     click.option(
@@ -49,7 +49,7 @@ _OPTIONS = (
     click.option(
         "--framework",
         metavar="NAME",
-        help="Whose communication to follow: megatron, pytorch, … (see docs/communication.md).  [default: none waits]",
+        help="Whose communication to follow: pytorch, … (docs/reference/communication.md).  [default: none waits]",
     ),
     click.option("--memory-limit", metavar="X", help="The most memory that a device may hold: a number, or a list."),
     click.option(
@@ -86,7 +86,7 @@ _CUT_OPTIONS = (
     click.option(
         "--layout",
         metavar="TEXT",
-        help="Cut of the layers, in the notation of Megatron, torchtitan or DeepSpeed (see docs/plan.md).",
+        help="Cut of the layers, in the notation of Megatron, torchtitan or DeepSpeed (see docs/how-to/plan.md).",
     ),
 )
 

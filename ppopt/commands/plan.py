@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE, SEED
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.pipeline_options import FOR, OPTION_NAMES, pipeline_options, read_with_strategies
 from ppopt.commands.reporting import DEFAULTS, command_line, load_page, tell_internal_errors
 from ppopt.process.time_limit import REPORTING, Afterwards
@@ -27,11 +28,11 @@ NOTHING_FOUND = 4
 
 _EPILOG = (
     "Strategies are named as for `ppopt evaluate`, with options after a colon; a name that ends in .csv is an order of "
-    "your own. The configuration must describe the model as layers (see docs/plan.md)."
+    "your own. The configuration must describe the model as layers (see docs/how-to/plan.md)."
 )
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("orders", nargs=-1, metavar="[STRATEGY|FILE.csv]...")
 @pipeline_options
 @click.option("--strategies", "named", multiple=True, metavar="A,B,…|all", help="Schedules to cut for.  [default: all]")

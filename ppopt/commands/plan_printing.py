@@ -14,7 +14,7 @@ from ppopt.commands.printing import as_csv, table_width, together, wrapped
 from ppopt.planning.plans import ComparedLayout, Plan, Planning, Unplanned
 from ppopt.process.whole_files import written_whole
 from ppopt.schedules.export import export
-from reports.numbers import number, percent, with_unit
+from reports.numbers import grouped, percent, with_unit
 from reports.plan_table import PlanRow, plan_table
 from strategies.given_model.stages import with_own_stages
 from strategies.layouts.frameworks import FRAMEWORKS, planned_for
@@ -90,15 +90,15 @@ def _row(plan: Plan) -> PlanRow:
 
 def _compared(each: ComparedLayout) -> str:
     schedule = each.schedule
-    time = with_unit(number(schedule.makespan), schedule.pipeline.unit)
+    time = with_unit(grouped(schedule.makespan), schedule.pipeline.unit)
     text = f"{each.layout}: {schedule.strategy} takes {time}"
     if schedule.over_limit:
         device = schedule.over_limit[0]
-        peak = with_unit(number(schedule.peak_memory[device]), schedule.pipeline.memory.unit)
+        peak = with_unit(grouped(schedule.peak_memory[device]), schedule.pipeline.memory.unit)
         text += f", over the memory limit on device {device} ({peak})"
     if each.plan is None or each.longer_by is None:
         return f"{text}."
-    best = f"{number(each.plan.makespan)}, {each.plan.status}"
+    best = f"{grouped(each.plan.makespan)}, {each.plan.status}"
     if each.longer_by > 0:
         return f"{text}, {percent(each.longer_by)} longer than the best cut found ({best})."
     if each.longer_by < 0:
@@ -116,7 +116,7 @@ def _exported(planning: Planning, best: Plan, framework: str) -> Iterator[str]:
         yield from (f"  not expressed: {reason}" for reason in better.cannot)
         yield f"  for a plan that it can run, use {planned_for(framework)}"
         return
-    yield f"{framework}: {plan.label}, {with_unit(number(plan.makespan), plan.pipeline.unit)}:"
+    yield f"{framework}: {plan.label}, {with_unit(grouped(plan.makespan), plan.pipeline.unit)}:"
     yield from (f"  {line}" for line in plan.exports[framework].lines)
     if plan.exact_makespan > best.exact_makespan:
         saved = percent(float(1 - best.exact_makespan / plan.exact_makespan))

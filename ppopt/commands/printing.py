@@ -31,6 +31,7 @@ from reports.numbers import number, with_unit
 from reports.table import TERMINAL_WIDTH, ranking, table
 from reports.terminal_timeline import draw as draw_timeline
 from solver.counted import counted, listed
+from solver.errors import InputError
 from strategies.layouts.runs_in import Framework
 from strategies.model.numbers import in_one_line
 from strategies.model.pipeline import Pipeline
@@ -278,9 +279,22 @@ def save_timelines(path: str, schedules: Sequence[Schedule]) -> None:
             frame.to_csv(file, index=False, header=place == 0, lineterminator="\n")
 
 
+def _traced(schedule: Schedule) -> Traced:
+    """Describe a schedule for a trace, with the pipeline that it was made from; a measured one was made from none."""
+    configuration, is_exact = None, True
+    if schedule.status != "measured":
+        configuration = schedule.pipeline.to_mapping()
+        try:
+            is_exact = Pipeline.from_mapping(configuration) == schedule.pipeline
+        except InputError:  # a finer cut can have shorter operations than a configuration may
+            configuration = None
+    unit = schedule.pipeline.unit or ""
+    return Traced(schedule.strategy, schedule.problem, schedule.rows, unit, configuration, is_exact)
+
+
 def write_traces(path: str, schedules: Sequence[Schedule]) -> None:
     """Write schedules as one Chrome trace, one process each; compressed if the name ends in ``.gz``."""
-    traced = (Traced(each.strategy, each.problem, each.rows, each.pipeline.unit or "") for each in schedules)
+    traced = [_traced(each) for each in schedules]
     if not path.endswith(".gz"):
         with written_whole(path) as file:
             write_trace(file, traced)

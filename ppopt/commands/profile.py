@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +33,8 @@ def profile(
     """Derive costs from traces of a real run.
 
     TRACE is a file or a folder, one file per rank: traces of torch.profiler (plain or gzipped), Megatron timer logs,
-    logs of Primus, or what `ppopt rehearse` wrote. The result is a configuration in milliseconds.
+    logs of Primus, or what `ppopt rehearse` wrote. The result is a configuration in milliseconds. A trace that
+    ppopt wrote gives back the configuration that it was made from.
     """
     from ppopt.process.whole_files import check_outputs
 
@@ -82,23 +84,29 @@ def _json(found: Profile) -> str:
 
 def _report(found: Profile, *, to_errors: bool) -> None:
     sizes = found.measurement
-    latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
-    overhead = ", ".join(f"{key} {milliseconds(value)}" for key, value in found.overhead_by_key.items())
-    steps = len(found.steps)
     devices, stages = counted(sizes.devices, "device"), counted(sizes.stages, "stage")
     lines = [
         f"{devices}, {stages} ({found.placement}), {counted(sizes.microbatches, 'microbatch')}",
-        f"steps: {steps} of {steps + len(sizes.skipped)} count; one takes {milliseconds(found.step_time)} ms",
-        *(f"step {step} is left out: {why}" for step, why in sorted(sizes.skipped.items())),
-        *(f"{key}: {_listed(found, key)} ms" for key in found.spreads),
-        *([f"overhead: {overhead} ms"] if overhead else []),
-        f"p2p_latency: {latency}",
-        *([f"step.after: {milliseconds(float(found.pipeline.after))} ms"] if found.pipeline.after else []),
+        *(_measured(found) if sizes.configured is None else ()),
     ]
     for line in lines:
         click.echo(line, err=to_errors)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _measured(found: Profile) -> Iterator[str]:
+    steps, skipped = len(found.steps), found.measurement.skipped
+    yield f"steps: {steps} of {steps + len(skipped)} count; one takes {milliseconds(found.step_time)} ms"
+    yield from (f"step {step} is left out: {why}" for step, why in sorted(skipped.items()))
+    overhead = ", ".join(f"{key} {milliseconds(value)}" for key, value in found.overhead_by_key.items())
+    yield from (f"{key}: {_listed(found, key)} ms" for key in found.spreads)
+    if overhead:
+        yield f"overhead: {overhead} ms"
+    latency = f"{milliseconds(found.latency.median)} ms ({found.latency})" if found.latency else "not measured"
+    yield f"p2p_latency: {latency}"
+    if found.pipeline.after:
+        yield f"step.after: {milliseconds(float(found.pipeline.after))} ms"
 
 
 def _listed(found: Profile, key: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ppopt.commands.finite_number import FINITE
+from ppopt.commands.grouped_help import GroupedCommand
 from ppopt.commands.pipeline_options import OPTION_NAMES, pipeline_options, read_with_strategies
 from solver.errors import InputError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ppopt.rehearsal.outcome import Rehearsal
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("schedule", metavar="SCHEDULE")
 @pipeline_options
 @click.option(
@@ -60,7 +61,7 @@ def rehearse(
     """Run a schedule in PyTorch's pipeline runtime, on local processes whose stages wait as long as they should take.
 
     SCHEDULE is a strategy as for `ppopt evaluate`, or a file with an order. The prediction is compared with the
-    measured step time and activation memory, and the gradients with those of a single process (see docs/rehearse.md).
+    measured step time and activation memory, and the gradients with those of a single process: docs/how-to/rehearse.md.
     """
     from ppopt.process.whole_files import check_outputs
 

@@ -57,8 +57,8 @@ def sweep(
 ) -> None:
     """Run schedules and searches on a grid of configurations, on this machine or a cluster.
 
-    GRID.yaml holds a base configuration, axes over its keys, and the runs at each point; see docs/sweep.md. With -o,
-    a sweep that was stopped, in whatever way, continues where it was.
+    GRID.yaml holds a base configuration, axes over its keys, and the runs at each point: docs/how-to/sweep.md. With
+    -o, a sweep that was stopped, in whatever way, continues where it was.
     """
     from ppopt.process.whole_files import check_outputs
     from ppopt.sweeps.grid import read_grid

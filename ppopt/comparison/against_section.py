@@ -16,6 +16,6 @@ def against_section(against: Against, title: str) -> Section:
         pipeline=predicted.pipeline.to_mapping(),
         schedules=[comparison.schedules[0].presented(comparison.ladders[0]), measured.presented()],
         bound=comparison.bound,
-        headline=f"Predicted above, measured below. {against.differences[0]}",
+        headline=against.differences[0],
         differences=against.differences[1:],
     )

@@ -48,7 +48,7 @@ def evaluate(
         and a note says so.
     strategy : str or path
         The schedule's name or alias, with its options, if any, after a colon: ``interleaved:group_size=2,stages=8``.
-        Or the path of a schedule file (PyTorch's CSV, see docs/orders.md) with the pipeline's devices, stages and
+        Or the path of a schedule file (PyTorch's CSV: docs/reference/orders.md) with the pipeline's devices, stages and
         microbatches. A text is a path if it ends in ``.csv``, or if it contains a separator and exists.
     engine : {"auto", "cpsat", "graph"}
         What computes the times; both engines give the same. ``auto`` uses CP-SAT up to 20,000 operations.

@@ -13,7 +13,7 @@ from ppopt.optimization.unwritten import repeats
 from ppopt.process.single_threaded_blas import single_threaded_blas
 from ppopt.process.time_limit import TimeLimit
 from ppopt.schedules.schedule import Schedule
-from reports.numbers import number, percent, with_unit
+from reports.numbers import grouped, percent, with_unit
 from solver.bounds.makespan import ARGUMENTS, makespan_bound, sizes_to_write
 from solver.counted import counted
 from solver.deadline import is_over
@@ -61,7 +61,7 @@ def _sentences(schedule: Schedule, limit: TimeLimit | None) -> Iterator[str]:
         )
     yield _what_holds(schedule)
     yield (
-        f"Of the {_time(schedule, schedule.makespan)}, {number(schedule.ideal)} is the work itself, spread evenly "
+        f"Of the {_time(schedule, schedule.makespan)}, {grouped(schedule.ideal)} is the work itself, spread evenly "
         f"over {counted(schedule.pipeline.devices, 'device')}."
     )
     if schedule.objective == "makespan":
@@ -85,7 +85,7 @@ def _detail(schedule: Schedule, value: Any) -> str:
 
 
 def _time(schedule: Schedule, value: float) -> str:
-    return with_unit(number(value), schedule.pipeline.unit)
+    return with_unit(grouped(value), schedule.pipeline.unit)
 
 
 def quick_bounds_in_explanation(pipeline: Pipeline) -> int:
@@ -105,7 +105,7 @@ def _what_would_help(schedule: Schedule, limit: TimeLimit | None) -> Iterator[st
         if today is None or bound is None:
             left_out.append(change)
         elif bound < today:
-            yield f"{condition} the quick bound falls from {number(today)} to {_time(schedule, bound)}."
+            yield f"{condition} the quick bound falls from {grouped(today)} to {_time(schedule, bound)}."
         else:
             yield f"{condition} the quick bound stays at {_time(schedule, today)}."
     if left_out and limit is not None:
@@ -118,7 +118,8 @@ def _changes(pipeline: Pipeline) -> Iterator[tuple[str, str, Pipeline]]:
     if limit is not None:
         one = max(cost.activation for cost in pipeline.costs)
         more = tuple(each + one for each in limit) if isinstance(limit, tuple) else limit + one
-        text = f"With room for one more activation (a limit {number(float(one))} higher),"
+        higher = with_unit(grouped(float(one)), pipeline.memory.unit)
+        text = f"With room for one more activation (a limit {higher} higher),"
         yield "more memory", text, pipeline.with_limit(more)
     if pipeline.longest_lag:
         without = dict.fromkeys(("communication", *WAITING))

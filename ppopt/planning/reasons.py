@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ppopt.planning.plans import Plan
-from reports.numbers import number, percent, signed_percent, with_unit
+from reports.numbers import grouped, number, percent, signed_percent, with_unit
 from solver.counted import counted, joined
 from solver.problem import Block
 from strategies.model.cuts import ByKind, counts_by_kind
@@ -82,11 +82,11 @@ def _sentences(plan: Plan, others: Alternatives) -> Iterator[str]:
 
 
 def _time(plan: Plan, value: float) -> str:
-    return with_unit(number(value), plan.pipeline.unit)
+    return with_unit(grouped(value), plan.pipeline.unit)
 
 
 def _memory(plan: Plan, value: float) -> str:
-    return with_unit(number(value), plan.pipeline.memory.unit)
+    return with_unit(grouped(value), plan.pipeline.memory.unit)
 
 
 def _what_is_proven(plan: Plan) -> str:
@@ -247,7 +247,7 @@ def _what_memory_forces(plan: Plan, others: Alternatives) -> Iterator[str]:
         worst = max(full, key=lambda device: plan.peak_memory[device] / (limits[device] or 1))
         yield (
             f"{_devices(full)} {'is' if len(full) == 1 else 'are'} full: device {worst} holds "
-            f"{number(plan.peak_memory[worst])} of {_memory(plan, limits[worst] or 0)}."
+            f"{grouped(plan.peak_memory[worst])} of {_memory(plan, limits[worst] or 0)}."
         )
     elif not forced and others.unlimited is not None:
         if others.limit_costs_nothing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import stat
@@ -14,6 +15,9 @@ from typing import IO
 from reports.atomic_write import atomic_write
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line
+
+_DRAWN = ("--report", "--chart")
+"""The beginnings of the options whose files Vega draws."""
 
 
 def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()) -> None:
@@ -29,7 +33,7 @@ def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()
     Raises
     ------
     InputError
-        If an output cannot be written or is an input, or two outputs are the same file.
+        If an output cannot be written or is an input, two outputs are the same file, or what draws them is missing.
     """
     taken: dict[str, str] = {}
     read = {os.path.realpath(name): name for name in inputs if isinstance(name, str) and "\0" not in name and name}
@@ -47,6 +51,8 @@ def check_outputs(paths: Mapping[str, str | None], inputs: Iterable[object] = ()
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option and not _is_special(Path(path)):
             raise InputError(f"{option}: {_name(path)} is also the file of {other}; name another")
+        if option.startswith(_DRAWN) and importlib.util.find_spec("vl_convert") is None:
+            raise InputError(f"{option}: needs vl-convert-python, which is missing: `pip install vl-convert-python`")
 
 
 def _read_from(path: str, read: Mapping[str, object]) -> object | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from ppopt.profiling.costs import KEYS
 from ppopt.profiling.gaps import BEFORE, measure_gaps
-from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction
+from ppopt.profiling.measurement import MILLISECONDS, MeasuredAction, named_unit
 from ppopt.profiling.timeline import orders_of
 from ppopt.schedules.replaying import replay_orders
 from ppopt.schedules.schedule import Schedule
@@ -46,7 +46,9 @@ class Against:
     differences: tuple[str, ...]
 
 
-def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: str = "ms") -> Against:
+def hold_against(
+    predicted: Schedule, actions: Sequence[MeasuredAction], unit: str = "ms", configured: Pipeline | None = None
+) -> Against:
     """Compare a measured step with its prediction.
 
     Parameters
@@ -57,6 +59,8 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         One step, all devices.
     unit : {"s", "ms", "us"}
         The unit of time of the prediction's costs.
+    configured : Pipeline or None
+        For a trace of ppopt, the pipeline that it was made from: its overhead is known and need not be measured.
 
     Raises
     ------
@@ -86,17 +90,28 @@ def hold_against(predicted: Schedule, actions: Sequence[MeasuredAction], unit: s
         unhindered_makespan=None,
         transfers={},
     )
-    gaps = measure_gaps(actions)
-    more = {key: each / MILLISECONDS[unit] for key, each in gaps.taken.items()}
+    taken, doubts = _overhead_of(actions, unit, configured)
+    more = {key: each / MILLISECONDS[unit] for key, each in taken.items()}
     differences = [
         *_of_the_step(predicted, measured),
         *_left_out(float(after), predicted.pipeline.unit),
         *_by_overhead(predicted, measured, more),
-        *(f"{text[0].upper()}{text[1:]}." for text in gaps.notes if not gaps.taken),
+        *(f"{text[0].upper()}{text[1:]}." for text in doubts if not taken),
         *_by_stage_and_kind(predicted, actions, overhead, unit),
         *_by_wait(predicted, measured),
     ]
     return Against(predicted, measured, tuple(differences))
+
+
+def _overhead_of(
+    actions: Sequence[MeasuredAction], unit: str, configured: Pipeline | None
+) -> tuple[Mapping[str, float], Sequence[str]]:
+    """Return the overhead of a run in milliseconds by the configuration's key, and why it is in doubt."""
+    if configured is None:
+        gaps = measure_gaps(actions)
+        return gaps.taken, gaps.notes
+    scale = MILLISECONDS[named_unit(configured) or unit]
+    return {KEYS[kind]: each * scale for kind, each in _configured(configured).items()}, ()
 
 
 def _configured(pipeline: Pipeline) -> dict[str, float]:

@@ -15,6 +15,12 @@ MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 _SPELT = {"µs": "us", "μs": "us", "usec": "us", "msec": "ms", "sec": "s"}
 
 
+def named_unit(pipeline: Pipeline) -> str | None:
+    """Return the unit that a pipeline names, spelt as in `MILLISECONDS`; None for none of these."""
+    own = _SPELT.get(pipeline.unit or "", pipeline.unit)
+    return own if own in MILLISECONDS else None
+
+
 def unit_of_times(pipeline: Pipeline, given: str | None) -> str:
     """Return the unit of a pipeline's times: as given, or else the pipeline's own, or else milliseconds.
 
@@ -32,8 +38,8 @@ def unit_of_times(pipeline: Pipeline, given: str | None) -> str:
     """
     if given is not None and given not in MILLISECONDS:
         raise InputError(f"unit: must be one of {', '.join(MILLISECONDS)}; found {shown(given)}")
-    own = _SPELT.get(pipeline.unit or "", pipeline.unit)
-    if own not in MILLISECONDS:
+    own = named_unit(pipeline)
+    if own is None:
         return given or "ms"
     if given not in (None, own):
         raise InputError(f"unit: {given} contradicts the configuration, whose unit is {pipeline.unit}")
@@ -92,6 +98,8 @@ class Measurement:
         Notes for the reader, e.g. which ranks were treated as copies of a device.
     memory : tuple of float
         For each device, the most memory that it held, in GiB; empty if that is unknown.
+    configured : Pipeline or None
+        For a trace of ppopt, the pipeline that its schedule was made from.
     """
 
     devices: int
@@ -102,3 +110,4 @@ class Measurement:
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     memory: tuple[float, ...] = ()
+    configured: Pipeline | None = None

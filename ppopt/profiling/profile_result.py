@@ -30,7 +30,8 @@ class Profile:
     Attributes
     ----------
     pipeline : Pipeline
-        The costs, as `ppopt.evaluate`, `ppopt.optimize` and `ppopt.compare` take them.
+        The costs, as `ppopt.evaluate`, `ppopt.optimize` and `ppopt.compare` take them; from a trace of ppopt those that
+        it was made from, in their own unit.
     measurement : Measurement
         The measurement they come from.
     placement : str
@@ -83,10 +84,15 @@ class Profile:
     def to_yaml(self) -> str:
         """Write the configuration, with remarks in comments."""
         about = ("".join(letter if letter.isprintable() else "?" for letter in line) for line in self._about())
-        return "\n".join([*about, *_yaml(self), ""])
+        lines = _yaml(self) if self.measurement.configured is None else _configured_yaml(self.pipeline)
+        return "\n".join([*about, *lines, ""])
 
     def _about(self) -> Iterator[str]:
         measured = self.measurement
+        if measured.configured is not None:
+            yield f"# Placement: {self.placement}."
+            yield from (f"# {note}" for note in self.notes)
+            return
         yield f"# Measured: all times are in milliseconds, the medians of {counted(len(self.steps), 'step')}."
         yield f"# Placement: {self.placement}."
         for device, stages in enumerate(stages_of(self.step, measured.devices)):
@@ -136,7 +142,7 @@ def profile(paths: Paths, *, skip: int | None = None) -> Profile:
     ----------
     paths : path or iterable of paths
         Files, or folders of files, for all ranks: traces of torch.profiler, Megatron timer logs, logs of Primus,
-        or the output of ``ppopt rehearse``.
+        the output of ``ppopt rehearse``, or a trace of ppopt.
     skip : int or None
         The number of warm-up steps at the start, which do not count; None for one, if others are left.
 
@@ -162,7 +168,11 @@ def profile_of(measurement: Measurement) -> Profile:
         If a stage has no forward or no backward, or no step counts.
     """
     actions = actions_that_count(measurement)
-    spreads, gaps = measure_spreads(actions), measure_gaps(actions)
+    spreads = measure_spreads(actions)
+    if measurement.configured is not None:
+        placement = placement_of(measurement)
+        return Profile(measurement.configured, measurement, placement, spreads, None, {}, measurement.notes)
+    gaps = measure_gaps(actions)
     latency = gaps.latency
     times, notes = make_times(spreads, measurement.stages)
     notes += gaps.notes
@@ -239,6 +249,12 @@ def _yaml(profile: Profile) -> Iterator[str]:
     if profile.pipeline.memory.static is not None:
         yield "memory:"
         yield from (f"  {key}: {mapping['memory'][key]!r}" for key in ("activation", "static"))
+
+
+def _configured_yaml(pipeline: Pipeline) -> list[str]:
+    import yaml
+
+    return yaml.safe_dump(pipeline.to_mapping(), sort_keys=False, default_flow_style=None, width=100).splitlines()
 
 
 def _overhead_yaml(overhead: object, found: Mapping[str, Spread]) -> Iterator[str]:

@@ -12,8 +12,9 @@ from ppopt.profiling.files import find_files
 from ppopt.profiling.kineto import first_base, read_trace
 from ppopt.profiling.measurement import Measurement
 from ppopt.profiling.megatron import read_timer_logs
+from ppopt.profiling.own_traces import read_own_trace
 from ppopt.profiling.primus import read_primus_logs
-from ppopt.profiling.recognition import PRIMUS, REHEARSAL, TIMERS, Recognised, recognise
+from ppopt.profiling.recognition import OWN, PRIMUS, REHEARSAL, TIMERS, Recognised, recognise
 from ppopt.profiling.rehearsed import read_rehearsal
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line, shown
@@ -21,16 +22,22 @@ from strategies.model.numbers import in_one_line, shown
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
+def read_measurement(
+    paths: Paths, *, skip: int | None = None, schedule: str | None = None, unit: str = "ms"
+) -> Measurement:
     """Read a measurement.
 
     Parameters
     ----------
     paths : path or iterable of paths
         Files, or folders of files: one per rank for traces of torch.profiler (plain or gzipped), Megatron timer
-        logs and Primus' logs, one in all for the output of ``ppopt rehearse``.
+        logs and Primus' logs, one in all for the output of ``ppopt rehearse`` and for a trace of ppopt.
     skip : int or None
         The number of warm-up steps at the start, which do not count; None for one, if others are left.
+    schedule : str or None
+        The schedule to read from a trace of ppopt that holds several; None, or one that it lacks, for the first.
+    unit : {"s", "ms", "us"}
+        The unit of a trace of ppopt whose configuration names none of these.
 
     Raises
     ------
@@ -43,6 +50,8 @@ def read_measurement(paths: Paths, *, skip: int | None = None) -> Measurement:
     kind = _kind_of(found)
     if kind == REHEARSAL:
         return _rehearsed(found, skip)
+    if kind == OWN:
+        return _predicted(found, skip, schedule, unit)
     if kind == TIMERS:
         measurement = assemble(read_timer_logs([(str(file.path), file.head) for file in found]), skip)
         return replace(measurement, notes=(*(note for file in found for note in file.notes), *measurement.notes))
@@ -61,6 +70,15 @@ def _kind_of(found: Sequence[Recognised]) -> str:
                 "give files of one kind, from one run"
             )
     return first.kind
+
+
+def _predicted(found: Sequence[Recognised], skip: int | None, schedule: str | None, unit: str) -> Measurement:
+    name = in_one_line(found[-1].path)
+    if len(found) > 1:
+        raise InputError(f"{name}: is a second {OWN}; one file holds all devices")
+    if skip:
+        raise InputError(f"skip: must be 0 for a {OWN}, which holds one step; found {skip}")
+    return read_own_trace(found[0].path, found[0].head, found[0].prefix, schedule, unit)
 
 
 def _rehearsed(found: Sequence[Recognised], skip: int | None) -> Measurement:

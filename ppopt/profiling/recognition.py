@@ -10,6 +10,7 @@ from ijson.common import ObjectBuilder  # type: ignore[import-untyped]
 
 from ppopt.profiling.files import READ_ERRORS, opened
 from ppopt.profiling.megatron import is_timer_log
+from ppopt.profiling.own_traces import is_own_trace
 from ppopt.profiling.primus import is_primus_config, is_primus_log
 from ppopt.profiling.timer_text import timers_in_text
 from solver.errors import InputError
@@ -17,13 +18,14 @@ from strategies.model.numbers import in_one_line
 
 TRACE, TIMERS, REHEARSAL = "torch.profiler trace", "Megatron timer log", "rehearsal of ppopt"
 PRIMUS = "Primus log"
+OWN = "trace of ppopt"
 REHEARSAL_FORMAT = "ppopt-rehearsal-1"
 MOST_PARTS = 20_000_000
 """The most JSON tokens in a file that is not a trace; such a file is read whole."""
 
 _ALLOWED = (
     "allowed are traces of torch.profiler (export_chrome_trace), Megatron timer logs (forward-0-start …), logs of "
-    "Primus (pp_rank_0.json …) and the JSON of `ppopt rehearse`"
+    "Primus (pp_rank_0.json …), the JSON of `ppopt rehearse` and traces of ppopt (--trace)"
 )
 
 
@@ -35,7 +37,7 @@ class Recognised(NamedTuple):
     path : Path
         The file.
     kind : str
-        `TRACE`, `TIMERS`, `PRIMUS` or `REHEARSAL`.
+        `TRACE`, `TIMERS`, `PRIMUS`, `REHEARSAL` or `OWN`.
     head : dict
         For a trace, the part before its events; otherwise the whole content.
     prefix : str
@@ -91,7 +93,8 @@ def _recognise_json(path: Path) -> Recognised:
             raise _NotJsonError(text, may_hold_timers=False) from None
     head = getattr(builder, "value", None)
     if prefix is not None:
-        return Recognised(path, TRACE, head if isinstance(head, dict) else {}, prefix)
+        head = head if isinstance(head, dict) else {}
+        return Recognised(path, OWN if is_own_trace(head) else TRACE, head, prefix)
     if isinstance(head, dict) and head.get("format") == REHEARSAL_FORMAT:
         return Recognised(path, REHEARSAL, head)
     if isinstance(head, dict) and is_timer_log(head):

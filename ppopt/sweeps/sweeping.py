@@ -137,7 +137,7 @@ def sweep(
     Parameters
     ----------
     grid : path or mapping
-        The grid (see docs/sweep.md): ``base``, ``axes``, ``run``.
+        The grid (see docs/how-to/sweep.md): ``base``, ``axes``, ``run``.
     folder : path, optional
         The folder in which results are stored as they come in. A sweep that ended early continues from there.
     jobs : int, optional

@@ -8,7 +8,6 @@ from reports.charts import palette
 from reports.charts.axes import EXACT
 from reports.charts.panel import Panel, Table
 from reports.content import Section
-from reports.margins import DIGITS
 from reports.numbers import grouped, titled
 from solver.counted import listed
 
@@ -40,7 +39,7 @@ def margins_chart(section: Section) -> alt.LayerChart:
     changes = [
         {
             "overhead": each.value,
-            "overhead_text": grouped(each.value, DIGITS),
+            "overhead_text": each.amount(section.unit),
             "text": f"{each.leader} until here, then {each.overtaken_by}",
         }
         for each in margins.margins
@@ -76,7 +75,7 @@ def margins_chart(section: Section) -> alt.LayerChart:
     rules = (
         alt.Chart(alt.InlineData(values=changes))
         .mark_rule(strokeDash=[5, 3])
-        .encode(x=x, tooltip=[alt.Tooltip("text:N", title="lead"), amounts[0]])
+        .encode(x=x, tooltip=[alt.Tooltip("text:N", title="lead"), alt.Tooltip("overhead_text:N", title="overhead")])
     )
     return alt.LayerChart(layer=[rules, lines, points], width="container", height=HEIGHT)
 

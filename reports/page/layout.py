@@ -13,6 +13,7 @@ from reports.charts.losses import DEVICES, IDLE, LADDER
 from reports.charts.margins import MARGINS
 from reports.charts.panel import Panel
 from reports.charts.trade import MEMORY
+from reports.content import Section
 
 
 class Group(NamedTuple):
@@ -53,3 +54,18 @@ BESIDE_SLIDERS = (EFFECTS,)
 """The panels that stand above the sliders of other costs."""
 
 ALL_PANELS = (*(each for group in GROUPS for row in group.rows for each in row), *BESIDE_SLIDERS)
+
+
+def hero(section: Section) -> Panel | None:
+    """Choose the one picture that shows a section's decision; None if there is nothing to draw.
+
+    A frontier for what memory buys, the cut for which layers go where, idle time by cause for a run beside its
+    prediction or for a single schedule, and otherwise step time against memory.
+    """
+    if not section.schedules:
+        return None
+    if section.frontier is not None:
+        return FRONTIER
+    if section.reasons:
+        return CUT
+    return IDLE if section.measured is not None or len(section.schedules) == 1 else MEMORY

@@ -24,7 +24,6 @@ from reports.charts.timeline_layout import (
 )
 from reports.content import Presented, Section
 from reports.page.bundle import vega_script
-from reports.page.layout import BESIDE_SLIDERS
 from reports.page.section_view import ChartData, SectionView
 
 MOST_BARS = 60_000
@@ -55,7 +54,8 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     file.write(
         template.render(
             views=views,
-            beside_sliders=BESIDE_SLIDERS,
+            folded=sum(view.folded for view in views),
+            shown=sum(len(view.focus) for view in views),
             command=command,
             version=version,
             today=date.today().isoformat(),

@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import altair as alt
 import yaml
 
 from reports.charts.overview import idle_shares, overview_layer, windows
-from reports.charts.panel import Table
+from reports.charts.panel import Panel, Table
 from reports.charts.records import label
 from reports.charts.timeline_layout import columns, cut_out, memory_scale
 from reports.charts.timelines import timeline_layers, timeline_start
 from reports.content import Presented, Section
-from reports.numbers import digits_of, grouped, percent, signed_percent, with_unit
+from reports.focus import in_focus
+from reports.numbers import grouped, with_unit
 from reports.page import sentences, tables
-from reports.page.layout import ALL_PANELS, GROUPS, Group
+from reports.page.layout import ALL_PANELS, BESIDE_SLIDERS, GROUPS, hero
+from reports.page.tiles import Tile, tiles
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
-from reports.table import Row
 from solver.counted import counted
 
 
@@ -32,6 +33,14 @@ class DrawnPanel(NamedTuple):
     title: str
     sentence: str
     table: Table
+
+
+class DrawnGroup(NamedTuple):
+    """Panels below a heading, row by row, and a paragraph below them."""
+
+    title: str
+    rows: list[list[DrawnPanel]]
+    note: str
 
 
 class Drawn(NamedTuple):
@@ -91,14 +100,15 @@ class SectionView:
     whole: set[int] = field(default_factory=set)
 
     @property
-    def groups(self) -> list[Group]:
-        """The groups that have a panel in this section."""
-        return [group for group in GROUPS if any(each.name in self.panels for row in group.rows for each in row)]
+    def groups(self) -> list[DrawnGroup]:
+        """The groups that have a panel in this section besides the picture of the first screen."""
+        drawn = [DrawnGroup(group.title, self._rows(group.rows), group.note) for group in GROUPS]
+        return [group for group in drawn if group.rows]
 
-    @property
-    def verdict(self) -> str:
-        """The verdict."""
-        return self.section.headline or sentences.whole_verdict(self.section)
+    def _rows(self, rows: Sequence[Sequence[Panel]]) -> list[list[DrawnPanel]]:
+        found = [[self.panels[each.name] for each in row if each.name in self.panels] for row in rows]
+        others = [[each for each in row if each is not self.hero] for row in found]
+        return [row for row in others if row]
 
     @property
     def frameworks(self) -> str:
@@ -106,40 +116,59 @@ class SectionView:
         return sentences.frameworks(self.section)
 
     @property
-    def tiles(self) -> list[tuple[str, str, str]]:
-        """The verdict's numbers: title, value, remark."""
-        best = self.section.winner or self.section.fastest
-        if best is None:
-            return []
-        figures, bound, unit = best.summary.figures, self.section.bound, self.section.unit
-        fits = "over the memory limit" if best.summary.over else best.placement + " placement"
-        tiles = [
-            ("winner", best.summary.name, fits),
-            (
-                "makespan",
-                with_unit(grouped(figures.makespan, digits_of(best.summary.status)), unit),
-                f"{percent(figures.bubble_ratio)} of the device time idle",
-            ),
-        ]
-        baseline = self.section.baseline
-        if baseline is not None and baseline.name != best.summary.name:
-            share = signed_percent(figures.makespan / baseline.figures.makespan - 1)
-            tiles.append((f"against {baseline.name}", share, f"{baseline.name} takes {_time(baseline, unit)}"))
-        if bound is not None and not best.summary.over:
-            lost = max(0.0, figures.makespan - bound)
-            remark = f"{percent(lost / figures.makespan)} of the step; bound {with_unit(grouped(bound), unit)}"
-            tiles.append(("lost against the bound", with_unit(grouped(lost), unit), remark))
-        peak = max(figures.peak_memory)
-        device = figures.peak_memory.index(peak)
-        limit = best.summary.limits[device]
-        remark = f"device {device}" if limit is None else f"device {device}, limit {grouped(limit)}"
-        tiles.append(("peak memory", grouped(peak), remark))
-        return tiles
+    def title(self) -> str:
+        """What the section answers."""
+        if self.section.measured is not None:
+            return "A run against its prediction"
+        if self.section.frontier is not None:
+            return "Step time against memory"
+        return "Which layers go where" if self.section.reasons else "Pipeline schedules"
+
+    @property
+    def lead(self) -> str:
+        """The verdict in one sentence."""
+        return self.section.headline or sentences.verdict(self.section)
+
+    @property
+    def margin(self) -> str:
+        """How far the verdict holds."""
+        return "" if self.section.headline else self.section.margins.sentences(self.section.unit)
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """The figures of the verdict."""
+        return tiles(self.section)
+
+    @property
+    def hero(self) -> DrawnPanel | None:
+        """The picture that shows the decision."""
+        panel = hero(self.section)
+        return None if panel is None else self.panels.get(panel.name)
+
+    @cached_property
+    def focus(self) -> frozenset[int]:
+        """The ranks of the schedules that are shown at first."""
+        return in_focus(self.section)
+
+    @property
+    def folded(self) -> int:
+        """The number of schedules that are folded at first."""
+        return len(self.section.schedules) - len(self.focus)
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """The notes that hold for several schedules, each with whom it holds for."""
+        return list(sentences.shared_notes(self.section))
 
     @property
     def costs(self) -> list[tuple[str, str]]:
         """The costs assumed, in a few words each."""
         return list(_costs(self.section.pipeline))
+
+    @property
+    def beside_sliders(self) -> list[list[DrawnPanel]]:
+        """The panels that stand above the sliders of other costs."""
+        return self._rows([BESIDE_SLIDERS])
 
     @property
     def configuration(self) -> str:
@@ -290,6 +319,7 @@ def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[st
 
 def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     times, memory, unit = pipeline.get("times", {}), pipeline.get("memory", {}), str(pipeline.get("unit", ""))
+    held = str(memory.get("unit", ""))
     parts = [
         ("devices", str(pipeline["devices"])),
         ("stages", str(pipeline.get("stages", "as the schedule needs"))),
@@ -300,15 +330,11 @@ def _costs(pipeline: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     if "layers" in pipeline:
         parts.append(("layers", ", ".join(f"{kind['count']} {kind['name']}" for kind in pipeline["layers"])))
     else:
-        parts.append(("activation", _amount(memory.get("activation", 1))))
+        parts.append(("activation", with_unit(_amount(memory.get("activation", 1)), held)))
     names = {"static": "static memory"}
-    others = [key for key in memory if key not in ("activation", "limit")]
-    parts += [(names.get(key, key.replace("_", " ")), _amount(memory[key])) for key in others]
-    return [*parts, ("memory limit", _amount(memory["limit"]) if "limit" in memory else "none")]
-
-
-def _time(row: Row, unit: str) -> str:
-    return with_unit(grouped(row.figures.makespan, digits_of(row.status)), unit)
+    others = [key for key in memory if key not in ("activation", "limit", "unit")]
+    parts += [(names.get(key, key.replace("_", " ")), with_unit(_amount(memory[key]), held)) for key in others]
+    return [*parts, ("memory limit", with_unit(_amount(memory["limit"]), held) if "limit" in memory else "none")]
 
 
 def _amount(value: Any) -> str:

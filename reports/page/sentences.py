@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
+from solver.counted import counted
 
 
 def verdict(section: Section) -> str:
@@ -27,9 +31,13 @@ def frameworks(section: Section) -> str:
     return "" if section.headline or section.framework else by_framework([each.summary for each in section.schedules])
 
 
-def whole_verdict(section: Section) -> str:
-    """Say which schedule wins, and how far that holds."""
-    return f"{verdict(section)} {section.margins.sentences(section.unit)}".rstrip()
+def shared_notes(section: Section) -> Iterator[tuple[str, str]]:
+    """Yield each note that several schedules have, with the number of them, or all of them."""
+    holders = Counter(note for each in section.schedules for note in dict.fromkeys(each.notes))
+    for note, count in holders.items():
+        if count > 1:
+            everyone = count == len(section.schedules)
+            yield note, "all schedules" if everyone else f"{count} of {counted(len(section.schedules), 'schedule')}"
 
 
 def timeline(presented: Presented, *, whole: bool) -> str:

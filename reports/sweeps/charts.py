@@ -56,13 +56,11 @@ def lines(sweep: SweepShown) -> alt.LayerChart:
     dashes = alt.condition(f"datum.strategy == '{BOUND}'", alt.value([5, 4]), alt.value([1, 0]))
     drawn = base.mark_line().encode(x=x, y=y, color=colour, strokeDash=dashes)
     named = base.transform_filter(f"datum.strategy != '{BOUND}'")
-    dots = [
-        named.transform_filter(which)
-        .mark_point(filled=filled, size=60, opacity=1)
-        .encode(x=x, y=y, color=colour, tooltip=tooltip, href="link:N")
-        for which, filled in (("datum.fits", True), ("!datum.fits", False))
-    ]
-    chart = alt.LayerChart(layer=[drawn, *dots], width="container", height=380)
+    inside = alt.condition("datum.fits", alt.value(1), alt.value(0))
+    dots = named.mark_point(size=60, opacity=1).encode(
+        x=x, y=y, color=colour, fill=colour, fillOpacity=inside, tooltip=tooltip, href="link:N"
+    )
+    chart = alt.LayerChart(layer=[drawn, dots], width="container", height=380)
     return chart.add_params(*_held(sweep, [side]))
 
 

@@ -26,16 +26,20 @@ def verdict(sweep: SweepShown) -> str:
         return f"{winner} wins {where}{_leads(sweep)}."
     if len(sweep.sides) == 1 and len(sweep.winners) == points and points == len(sweep.axes[sweep.sides[0]].values):
         return _along_one_axis(sweep)
-    named = [f"{name} at {count:,}" for name, count in counts.most_common(MOST_NAMED)]
+    (first, most), *rest = counts.most_common(MOST_NAMED)
+    named = [f"{first} wins at {most:,} of {points:,} points", *(f"{name} at {count:,}" for name, count in rest)]
     others = len(counts) - len(named)
-    more = f" and {others} more at the rest" if others > 0 else ""
+    more = f", {counted(others, 'other')} elsewhere" if others > 0 else ""
     changes = "; ".join(_changes(sweep))
-    return f"Of {points:,} points {', '.join(named)}{more} win{_leads(sweep)}. {changes[:1].upper()}{changes[1:]}."
+    return f"{', '.join(named)}{more}{_leads(sweep)}. {changes[:1].upper()}{changes[1:]}."
 
 
 def _leads(sweep: SweepShown) -> str:
     leads = [lead for place in sweep.winners if (lead := sweep.lead(place)) is not None]
-    return f", by {percent(min(leads))} to {percent(max(leads))}" if leads else ""
+    if not leads:
+        return ""
+    least, most = percent(min(leads)), percent(max(leads))
+    return f", by {least}" if least == most else f", by {least} to {most}"
 
 
 def _along_one_axis(sweep: SweepShown) -> str:

@@ -16,7 +16,9 @@
     const [ink, quiet, grid, line] = ["--ink", "--quiet", "--grid", "--line"].map(colour);
     return {
       background: colour("--card"), font: getComputedStyle(document.body).fontFamily, view: { stroke: null },
-      axis: { labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12 },
+      axis: { labelColor: ink, titleColor: quiet, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12,
+        titleFontWeight: "normal", titleFontSize: 12,
+      },
       legend: { labelColor: ink, labelFontSize: 12, labelLimit: 300 }, text: { color: ink },
     };
   }

@@ -165,7 +165,7 @@ def _torchtitan(planned: Planned) -> Export:
     if called:
         lines.append(f'pipeline_parallel_schedule = "{called.removeprefix(PYTORCHS_PREFIX)}"')
     else:
-        cannot.append(f"PyTorch has no class for {planned.name}: export the order as CSV, see docs/run-it.md")
+        cannot.append(f"PyTorch has no class for {planned.name}: export the order as CSV, see docs/how-to/run-it.md")
     lines.append(f"module_fqns_per_model_part = {json.dumps(parts)}")
     if planned.recomputed is not None:
         cannot.append("torchtitan recomputes the same layers on every stage, not a number for each")

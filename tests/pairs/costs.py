@@ -1,4 +1,4 @@
-"""The costs of a model, from its mapping and docs/configuration.md alone: no code is shared with the judged code."""
+"""The costs of a model, from its mapping and docs/reference/configuration.md alone: shares no code with the judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays an order by docs/semantics.md alone: times, memory, and links that take one result after another."""
+"""Replays an order by docs/reference/semantics.md alone: times, memory, and links that take results one by one."""
 
 from __future__ import annotations
 

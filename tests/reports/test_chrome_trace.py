@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +36,18 @@ def test_every_operation_is_a_slice_on_its_devices_thread() -> None:
         (each["tid"], each["args"]["stage"], each["name"], each["args"]["microbatch"], each["ts"]) for each in slices
     }
     rows = made.timeline.itertuples(index=False)
-    assert found == {(row.device, row.stage, row.op, row.microbatch, row.start) for row in rows}
+    assert found == {
+        (row.device, row.stage, f"{row.op} {row.stage}.{row.microbatch}", row.microbatch, row.start) for row in rows
+    }
+
+
+def test_colours_are_by_kind() -> None:
+    """Perfetto colours by the name without its numbers, chrome://tracing by ``cname``."""
+    slices = [event for event in events("zb1p", "dualpipe") if event["ph"] == "X"]
+    kinds = {each["name"][0] for each in slices}
+    assert kinds == set("FBIW")
+    for colour in (lambda each: re.sub(r"( )?\d+", "", each["name"]), lambda each: each["cname"]):
+        assert len({(each["name"][0], colour(each)) for each in slices}) == len({colour(each) for each in slices}) == 4
 
 
 def test_slices_of_one_thread_nest() -> None:

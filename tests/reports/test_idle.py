@@ -225,7 +225,7 @@ def test_gpipe_waits_in_the_middle_for_the_last_device() -> None:
 )
 def test_1f1b_leaves_a_gap_for_the_next_forward_if_that_fits(limit: int | None, first: Idle) -> None:
     costs = unequal(2, 3, latency=1).model_copy(update={"memory": {"limit": limit}})
-    made = evaluated("1f1b", costs)  # the example of docs/idle.md
+    made = evaluated("1f1b", costs)  # the example of docs/explanation/idle.md
     second = Idle(filling=2, data=1, latency=1, order=0, draining=3)
     assert explain_idle(made.problem, made.rows).devices == (first, second)
 

@@ -182,7 +182,7 @@ def written(*shown: Section, command: str = "ppopt compare") -> str:
 
 def test_one_configuration_gives_the_page_its_title(comparison: Comparison) -> None:
     text = written(comparison.section("some & <file>.yaml"))
-    assert "<title>some &amp; &lt;file&gt;.yaml – pipeline schedules compared</title>" in text
+    assert "<title>some &amp; &lt;file&gt;.yaml – pipeline schedules</title>" in text
     assert re.search(r"<h1>.*some &amp; &lt;file&gt;\.yaml", text)
     assert "<nav" not in text
 

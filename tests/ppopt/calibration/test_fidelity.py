@@ -1,4 +1,4 @@
-"""Predictions hold against published measurements as far as docs/fidelity.md says."""
+"""Predictions hold against published measurements as far as docs/explanation/fidelity.md says."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from ppopt.comparison.margins import margins_of
 from ppopt.noise.luck import Cells, Luck
 from reports.charts.margins import margins_chart, margins_table
 from reports.margins import Margin, Margins
-from reports.page import sentences
+from reports.page.section_view import SectionView
 from solver.problem import Block
 from solver.replay import timeline
 from solver.sampled_replay import SampledReplay
@@ -200,7 +200,8 @@ def test_the_verdict_says_how_far_it_holds() -> None:
     }
     assert sum(each["cost"] == "overhead" for each in plain) == len(made.reach.curves) - 1
     section = made.section()
-    assert f"{sentences.whole_verdict(section)} {sentences.frameworks(section)}" == made.verdict
+    view = SectionView(section, 0)
+    assert " ".join([view.lead, view.margin, view.frameworks]) == made.verdict
     assert [row[1:] for row in margins_table(section).rows] == [
         [each.leader, each.overtaken_by] for each in made.margins
     ]

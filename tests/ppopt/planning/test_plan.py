@@ -74,7 +74,7 @@ def test_reasons_name_what_is_heavy_and_what_a_layer_costs() -> None:
     assert f"Device 3 holds the head: {max(held) - held[3]} fewer decoder layers ({held[3]})." in text
     cost = 8 * 30
     assert f"One more decoder layer on any device costs m · (F + B) = {cost}, {cost / best.makespan:.2%}" in text
-    assert f"{best.makespan:g} is proven: no cut is shorter." in text
+    assert f"{best.makespan:,g} is proven: no cut is shorter." in text
 
 
 def test_a_layer_costs_more_on_slow_devices_and_an_empty_stage_costs_overhead() -> None:
@@ -113,7 +113,7 @@ def test_reasons_compare_with_what_is_known_alone() -> None:
     best = planned_within(None).best
     assert best is not None
     even = Fraction(best.exact_makespan * 2)
-    assert f"The even cut takes {float(even):g}, 100.00% longer." in reasons(best, Alternatives(even=even))
+    assert f"The even cut takes {float(even):,g}, 100.00% longer." in reasons(best, Alternatives(even=even))
     assert not any("even cut" in text for text in reasons(best, Alternatives(even=best.exact_makespan)))
 
 

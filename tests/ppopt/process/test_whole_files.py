@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ppopt.process.whole_files import check_outputs
+from solver.errors import InputError
 from tests.running import call_ppopt
 
 ORDER = "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"
@@ -73,3 +76,15 @@ def test_recut_needs_a_file_or_a_number(folder: Path) -> None:
     result = call_ppopt("evaluate", "1f1b", "--recut", cwd=folder)
     assert result.returncode == 2
     assert "error: --recut: cuts the model into --stages N, or for a schedule file; neither is given" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--report", "--chart", "--chart (2)"])
+def test_without_what_draws_a_page_is_refused_before_any_work(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_outputs({option: str(tmp_path / "file")})
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    check_outputs({option: None, "--trace": str(tmp_path / "trace.json")})
+    cure = r"needs vl-convert-python, which is missing: `pip install vl-convert-python`$"
+    with pytest.raises(InputError, match=f"^{re.escape(option)}: {cure}"):
+        check_outputs({option: str(tmp_path / "file")})

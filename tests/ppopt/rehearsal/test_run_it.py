@@ -1,4 +1,4 @@
-"""The code in docs/run-it.md runs an exported order on real processes."""
+"""The code in docs/how-to/run-it.md runs an exported order on real processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import ppopt
 from tests.evaluated import pipeline
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "run-it.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "how-to" / "run-it.md"
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'ppopt[torch]'"

@@ -140,10 +140,10 @@ def test_a_sentence_says_where_the_winner_changes() -> None:
     assert verdict(along) == "Along m, the winner changes: a at 1 to 2, b at 3, a at 4."
     over = shown({"m": [1, 2], "n": [10, 20]}, {(1, 10): "a", (1, 20): "b", (2, 10): "a", (2, 20): "b"})
     assert verdict(over) == (
-        "Of 4 points a at 2, b at 2 win, by 25.00% to 25.00%. Along m it never changes; along n the winner changes "
+        "a wins at 2 of 4 points, b at 2, by 25.00%. Along m it never changes; along n the winner changes "
         "between 10 and 20."
     )
-    assert verdict(shown({"m": [1, 2]}, {(1,): "a", (2,): "a"})) == "a wins everywhere, by 25.00% to 25.00%."
+    assert verdict(shown({"m": [1, 2]}, {(1,): "a", (2,): "a"})) == "a wins everywhere, by 25.00%."
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_cells_lead_to_their_tables_and_menus_hold_the_other_axes(
     run(file, "--jobs", 1, "--report", page)
     sheet = open_page(page)
     assert sheet.page.locator("[data-chart]").count() == 2
-    assert sheet.page.locator("#verdict").inner_text().startswith("Of 8 points")
+    assert sheet.page.locator("#verdict").inner_text().startswith("v-half wins at 6 of 8 points")
     box = sheet.page.locator('[data-chart="map"] canvas').bounding_box()
     assert box is not None
     sheet.page.locator('[data-chart="map"] canvas').click(position={"x": box["width"] * 0.75, "y": box["height"] * 0.6})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,3 +80,15 @@ def test_a_search_that_cannot_win_ends() -> None:
     found.rival = found.bound - 1
     assert found.cannot_win
     assert found.done()
+
+
+def test_whoever_turns_numba_off_gets_the_interpreted_loops() -> None:
+    """With NUMBA_DISABLE_JIT numba returns the functions as they are, which is no compiled loop to wait for."""
+    program = (
+        "from solver import jit\nfrom solver.search import annealing\n"
+        "asked = [jit.jitted(annealing, may_compile=each) for each in (False, True)]\n"
+        "print(*asked, jit.compiled(annealing))"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert run.stdout == "None None None\n", run.stderr
