@@ -11,7 +11,7 @@ from typing import Any, Literal
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.axes import EXACT, Axis
+from reports.charts.axes import EXACT, Axis, edge
 from reports.charts.label_places import LINE_HEIGHT, NARROWEST, Box, Sheet, text_width
 from reports.charts.panel import Panel, Table
 from reports.charts.point_names import ARROW, Named
@@ -91,6 +91,8 @@ class Plot:
         The most published schedules to name.
     ground : str
         The colour of the ground around names; empty for none, since a page has two.
+    has_arrows : bool
+        Whether arrows stand for what lies beyond the edges.
     """
 
     shown: ShownFrontier
@@ -100,6 +102,7 @@ class Plot:
     scale: float = 1.0
     most_named: int = MOST_NAMED
     ground: str = ""
+    has_arrows: bool = True
 
     @property
     def x(self) -> alt.X:
@@ -124,6 +127,8 @@ class Plot:
         for each in ranked:
             if each.memory < least:
                 least = each.memory
+                if not self.has_arrows and edge(self.across, self.up, (each.memory, each.makespan)):
+                    continue
                 names.setdefault((each.memory, each.makespan), []).append(each.name)
         chosen = dict(list(names.items())[: self.most_named])
         found = [(point.limit, point.makespan) for point in self.shown.points]
@@ -229,19 +234,19 @@ class Plot:
                 boxes.append(Box(high, -2, 2, min(top, bottom), max(top, bottom)))
         return boxes
 
-    def points(self, is_at_rest: str = "", size: int = 90) -> list[alt.Chart]:
+    def points(self, is_at_rest: str = "true", size: int = 90) -> list[alt.Chart]:
         """Draw all points, and arrows to those beyond the edges.
 
         Parameters
         ----------
         is_at_rest : str
-            The Vega expression of whether the chart is as at first; empty for no arrows.
+            The Vega expression of whether the chart is as at first.
         size : int
             The size of a point, in square pixels.
         """
         rows = point_rows(self.shown)
         inside, beyond = self.named.divided(rows)
-        rows = rows if is_at_rest else inside
+        rows = rows if self.has_arrows else inside
         there = {state: looks for state, looks in LOOKS.items() if any(row["state"] == state for row in rows)}
         colours, shapes = zip(*there.values(), strict=True)
         legend = alt.Legend(orient="top", columns=2, labelLimit=0)
@@ -269,7 +274,7 @@ class Plot:
         )
         shape = alt.Shape("state:N", scale=alt.Scale(domain=list(there), range=list(shapes)), title=None, legend=legend)
         layers = [marks.encode(shape=shape, **encoded)]
-        if beyond and is_at_rest:
+        if beyond and self.has_arrows:
             arrows = alt.Chart(alt.InlineData(values=beyond)).mark_point(
                 filled=True, size=size, cursor="pointer", opacity=alt.ExprRef(f"{is_at_rest} ? 1 : 0"), **ARROW
             )

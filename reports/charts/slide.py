@@ -66,10 +66,10 @@ def frontier_slide(
     sheet = Sheet(HEIGHT - head - BOTTOM, (WIDTH - LEFT - RIGHT, WIDTH - LEFT - RIGHT), SCALE)
     if compared is None:
         plot = Plot(shown, *whole_axes(shown), _TITLES, SCALE, ground=GROUND)
-        layers = [*plot.curves(3), *plot.limit(), *plot.names(sheet), *plot.points("true", 180)]
+        layers = [*plot.curves(3), *plot.limit(), *plot.names(sheet), *plot.points(size=180)]
     else:
         bracket = _Bracket(shown, *compared[0], *compared[1])
-        plot = Plot(shown, *bracket.axes, _TITLES, SCALE, MOST_NAMED - 1, GROUND)
+        plot = Plot(shown, *bracket.axes, _TITLES, SCALE, MOST_NAMED - 1, GROUND, has_arrows=False)
         layers = [*plot.curves(3), *plot.limit(), *plot.points(size=180), *bracket.layers(plot)]
         layers += plot.names(sheet, bracket.boxes(plot, sheet))
     named = f"Step time against memory per device{f': {title}' if title else ''}"
