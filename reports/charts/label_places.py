@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-NARROWEST, WIDEST = 350.0, 1700.0
+NARROWEST, WIDEST = 260.0, 1700.0
 """The range of plot widths, in pixels, in which names must not cover each other."""
 
 LETTER_WIDTH, LINE_HEIGHT, LONGEST = 6.7, 14.0, 260.0

@@ -23,6 +23,9 @@ from solver.counted import counted
 
 HEIGHT = 300
 ROOM = 0.12
+_BELOW = 0.08
+"""More room below the bound, as a fraction of the axis: a name stands below the bound's own."""
+
 LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
 
 Side: TypeAlias = Literal["left", "right"]
@@ -192,6 +195,8 @@ def _layout(section: Section, records: Sequence[Mapping[str, Any]], field: str, 
         [each["makespan"] for each in fitting],
         room=ROOM,
     )
+    if section.bound is not None:
+        y = Axis(max(0.0, y.low - _BELOW * (y.high - y.low)), y.high)
     names: dict[tuple[float, float], list[str]] = {}
     for each in named:
         names.setdefault((each[field], each["makespan"]), []).append(each["name"])
