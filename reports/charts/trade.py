@@ -219,7 +219,8 @@ def _named(section: Section) -> list[int]:
     chosen = [rank for rank, each in enumerate(schedules) if any(each is one for one in first)]
     if section.baseline is not None:
         chosen += [rank for rank, each in enumerate(schedules) if each.summary.name == section.baseline.name]
-    fitting = [rank for rank in focus if not schedules[rank].summary.over]
+    fair = [rank for rank in focus if schedules[rank].summary.may_win]
+    fitting = fair or [rank for rank in focus if not schedules[rank].summary.over]
     front = pareto_front(schedules, sorted(fitting, key=lambda rank: (schedules[rank].summary.figures.makespan, rank)))
     rest = range(len(schedules)) if len(schedules) <= FEW else ()
     return list(dict.fromkeys([*chosen, *front, *rest]))

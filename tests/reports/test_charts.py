@@ -429,3 +429,14 @@ def test_memory_has_its_unit_in_charts_sentences_and_tables(crowd: Section) -> N
     assert "peak memory, GB" in MEMORY.table(shown).header
     assert re.search(r"holds [\d.]+ GB on its fullest device", MEMORY.sentence(shown))
     assert not any("GB" in text for text in texts(picture(MEMORY.chart(crowd), "svg")))
+
+
+def test_a_schedule_without_its_second_copy_of_the_weights_takes_no_name_from_the_front(crowd: Section) -> None:
+    """Its memory counts too little, so it beats nothing."""
+    assert any(each.summary.lacks_second_copy for each in crowd.schedules)
+    fair = [each for each in crowd.schedules if each.summary.may_win]
+    least = min(fair, key=lambda each: (each.peak, each.summary.figures.makespan))
+    named = " ".join(texts(picture(MEMORY.chart(crowd), "svg")))
+    assert crowd.winner is not None
+    assert least.summary.name in named
+    assert crowd.winner.summary.name in named
