@@ -57,16 +57,16 @@ class PagePace:
     def of(cls, schedule: Schedule, count: int) -> PagePace:
         """Measure on one schedule that stands for ``count`` schedules."""
         from ppopt.comparison.what_if import what_if
-        from reports.charts.timeline_layout import columns
         from reports.content import Section
-        from reports.page.page import embedded, write_page
+        from reports.page.columns import columns, packed
+        from reports.page.page import write_page
 
         schedule = replace(schedule)  # a fresh copy: the shown schedules have no cached figures either
         began = perf_counter()
         presented = schedule.presented()
         shown = perf_counter()
         what_if(schedule.pipeline, [schedule])
-        embedded(columns(presented))
+        packed(columns(presented))
         drawn = perf_counter()
         stand_in = replace(presented, is_drawn=False)
         section = Section("", schedule.pipeline.to_mapping(), [stand_in] * count)
@@ -297,7 +297,7 @@ def _timelines(section: Section) -> Any:
     import altair as alt
 
     from reports.charts.overview import any_timeline_chart
-    from reports.charts.timeline_layout import memory_scale
+    from reports.charts.timeline_layout import highest_peak
 
-    full = memory_scale(section.schedules)
-    return alt.vconcat(*(any_timeline_chart(each, full) for each in section.schedules))
+    highest = highest_peak(section.schedules)
+    return alt.vconcat(*(any_timeline_chart(each, highest) for each in section.schedules))

@@ -16,7 +16,7 @@ from strategies.model.cost_parts import Cost, Parts, PartsOfKinds, cost_parts
 from strategies.model.pipeline import Pipeline
 
 MOST_OPS = 20_000
-"""Longer schedules are not drawn whole, so a page cannot replay them."""
+"""Longer schedules are not replayed in a page: it would not follow a slider at once."""
 
 _LABELS = {
     "forward": "forward",

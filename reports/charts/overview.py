@@ -1,4 +1,4 @@
-"""The overview of a schedule with too many operations for a timeline: how busy each device is over time."""
+"""The overview of a schedule with too many operations for a picture: how busy each device is over time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import altair as alt
 import numpy as np
 
+from reports.charts import palette
 from reports.charts.timeline_layout import row_height
 from reports.charts.timelines import AXIS_WIDTH, timeline_chart, timeline_start
 from reports.content import Presented
@@ -14,13 +15,10 @@ from reports.idle import leading_rows
 from reports.numbers import titled
 
 LONGEST_TIMELINE = 20_000
-"""Above this many operations, a schedule is shown by its idle shares."""
+"""Above this many operations, a picture shows a schedule by its idle shares."""
 
 BINS = 400
 """Number of equal stretches that time is divided into."""
-
-WINDOW_BARS = 1_500
-"""Approximate number of operations in a window."""
 
 
 def idle_shares(presented: Presented) -> list[list[float]]:
@@ -69,21 +67,16 @@ def overview_chart(presented: Presented) -> alt.Chart:
     presented : Presented
         The schedule.
     """
-    start, width = timeline_start(presented), presented.summary.figures.makespan / BINS
+    start, makespan = timeline_start(presented), presented.summary.figures.makespan
+    width = makespan / BINS
     values = [
         {"device": device, "from": start + place * width, "to": start + (place + 1) * width, "idle": share}
         for device, shares in enumerate(idle_shares(presented))
         for place, share in enumerate(shares)
     ]
-    return overview_layer(presented, alt.InlineData(values=values))
-
-
-def overview_layer(presented: Presented, data: Any) -> alt.Chart:
-    """Draw rows like those of `overview_chart` from any data source."""
-    start, makespan = timeline_start(presented), presented.summary.figures.makespan
     devices = presented.problem.devices
     chart: alt.Chart = (
-        alt.Chart(data)
+        alt.Chart(alt.InlineData(values=values))
         .mark_rect(aria=False)
         .encode(
             x=alt.X(
@@ -106,7 +99,7 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
             ),
             color=alt.Color(
                 "idle:Q",
-                scale=alt.Scale(domain=[0, 1], range=["#0072B2", "#F7F3E8", "#E69F00"]),
+                scale=alt.Scale(domain=[0, 1], range=list(palette.IDLE_SHARES)),
                 legend=alt.Legend(orient="top", format=".0%", title="idle part", gradientLength=200),
             ),
             tooltip=[
@@ -120,26 +113,8 @@ def overview_layer(presented: Presented, data: Any) -> alt.Chart:
     return chart
 
 
-def windows(presented: Presented) -> list[tuple[str, float, float]]:
-    """Choose three windows for timelines: the warm-up, a steady one in the middle, and the cool-down.
-
-    Returns
-    -------
-    list of (str, float, float)
-        The name of each, its start and its end.
-    """
-    start, makespan = timeline_start(presented), presented.summary.figures.makespan
-    width = min(makespan / 3, makespan * WINDOW_BARS / len(presented.timeline))
-    middle = start + makespan / 2
-    return [
-        ("warm-up", start, start + width),
-        ("steady", middle - width / 2, middle + width / 2),
-        ("cool-down", start + makespan - width, start + makespan),
-    ]
-
-
-def any_timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart | alt.Chart:
+def any_timeline_chart(presented: Presented, highest: float | None = None) -> alt.LayerChart | alt.Chart:
     """Draw the timeline of a schedule, or its idle shares if its operations are too many to tell apart."""
     if len(presented.timeline) > LONGEST_TIMELINE:
         return overview_chart(presented).properties(title=presented.summary.name)
-    return timeline_chart(presented, full_strip)
+    return timeline_chart(presented, highest)

@@ -59,10 +59,8 @@ LOWER_COST, HIGHER_COST = COLOURS["lower cost"], COLOURS["higher cost"]
 LAYERS = tuple(colour for meaning, colour in COLOURS.items() if meaning.startswith("layers"))
 """Colours of kinds of layers, which take them in turn."""
 
-MICROBATCHES = (
-    "#F8C8C8", "#80C070", "#C0D8F8", "#F8A070", "#B8F0F0", "#F8A0D0", "#C0C090", "#00D8F8", "#B0F8B8", "#D0C0E8",
-)  # fmt: skip
-"""Colours of microbatches, which take them in turn."""
+MICROBATCHES = ("#D5F6FB", "#9BEAF7", "#4FE3F5", "#00D0F0")
+"""Colours from the first microbatch to the last, and those between them."""
 
 IDLE_SHARES = ("#EFEAF4", COLOURS["filling"])
 """The ends of the scale from a busy device to an idle one."""

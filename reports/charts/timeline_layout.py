@@ -1,12 +1,13 @@
 """The layout of a timeline: rows of devices, halves of blocks, shades of stages, memory strips.
 
-One layout serves both the chart in a notebook, whose rows are made here, and the page, whose rows the browser makes
-from the same columns.
+One layout serves both the chart in a notebook or a picture, whose rows are made here, and the page, whose script draws
+from columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from reports.charts import palette
@@ -15,15 +16,22 @@ from reports.critical_path import critical_path
 from reports.idle import leading_rows
 from reports.memory import memory_steps
 from reports.numbers import grouped, with_unit
-from reports.operation import operation
-from solver.problem import Key
+from reports.operation import Operation, operation
 
-BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.06, 0.66, 0.71, 0.96
-LINE_TOP, LINE_BOTTOM = 0.665, 0.705
+BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM = 0.04, 0.54, 0.61, 0.97
+LINE_TOP, LINE_BOTTOM = 0.55, 0.59
 """The positions of a device's bars, transfer line and memory strip in its row, as fractions of its height."""
 
-DIGITS = 10
-"""Significant digits of drawn times; figures in text have all of theirs."""
+LIMIT_SHARE = 0.8
+"""The height of the memory limit in a strip; the rest is room for what is above it."""
+
+MOST_ROWS = 16
+"""Above this many devices, a page shows only some of them at first."""
+
+MEMORY_COLOUR, OVER_COLOUR, CRITICAL_COLOUR = palette.ACTIVATIONS, palette.OVER_LIMIT, palette.CRITICAL
+
+RAMP = palette.MICROBATCHES
+"""Colours from the first microbatch to the last."""
 
 WAITING_TEXTS = {
     "none": "did not wait",
@@ -37,102 +45,8 @@ WAITING_TEXTS = {
 """Tooltip texts for the time before an operation; the page's script fills in the same texts."""
 
 
-def columns(presented: Presented) -> dict[str, Any]:
-    """Write a timeline as columns for JSON, as small as possible.
-
-    Returns
-    -------
-    dict
-        ``devices``; ``unit`` of time; ``counts`` (rows of each device, which come device by device); ``stage``,
-        ``microbatch``, ``start``, ``end``, one entry per operation; ``kind``, one letter per operation; ``place``, the
-        index of its stage on its device; ``blocks``, the index of each block's first half (the second follows);
-        ``critical``, indices on the critical path; ``waits``, for each operation with idle time before it: its index,
-        the idle time, its parts for data, latency and the order itself, and the binding input as text (empty for none);
-        ``memory``, moments and levels for each device; ``limits``; ``colours`` for each kind and place, with the colour
-        of the text; ``transfers``, for each end of a transfer its device, its name, and when it was ready, began and
-        ended.
-    """
-    operations = [operation(row.task) for row in presented.timeline]
-    places = _places(presented)
-    homes = {row.task: row.device for row in presented.timeline}
-    scale = presented.problem.ticks_per_unit
-    counts = [0] * presented.problem.devices
-    for row in presented.timeline:
-        counts[row.device] += 1
-    return {
-        "devices": presented.problem.devices,
-        "unit": presented.summary.unit,
-        "counts": counts,
-        "stage": [each.stage for each in operations],
-        "microbatch": [each.microbatch for each in operations],
-        "kind": "".join(each.kind for each in operations),
-        "place": places,
-        "start": [_short(row.start / scale) for row in presented.timeline],
-        "end": [_short(row.end / scale) for row in presented.timeline],
-        "blocks": _first_halves(presented),
-        "critical": list(critical_path(presented.problem, presented.timeline)),
-        "waits": [
-            [
-                at,
-                *(_short(part / scale) for part in (wait.idle, wait.data, wait.latency, wait.order)),
-                _source(wait.producer, homes),
-            ]
-            for at, wait in enumerate(presented.waiting.before)
-            if wait.idle
-        ],
-        "memory": _memory(presented),
-        "limits": list(presented.summary.limits),
-        "colours": _colours(max(places, default=0) + 1),
-        "transfers": [
-            [each.device, each.name, *(_short(moment / scale) for moment in (each.ready, each.start, each.end))]
-            for each in presented.transfers
-        ],
-    }
-
-
-def _source(task: Key | None, homes: dict[Key, int]) -> str:
-    if task is None:
-        return ""
-    stage, kind, microbatch = operation(task)
-    return f"{stage}{kind}{microbatch} of device {homes[task]}"
-
-
-def _short(value: float) -> float | int:
-    """Round a number to the digits that are drawn."""
-    short = float(f"{value:.{DIGITS}g}")
-    return int(short) if short.is_integer() and abs(short) < 2**53 else short
-
-
-def _places(presented: Presented) -> list[int]:
-    """Return for each operation the index of its stage on its device, in the order of the model."""
-    known: dict[tuple[int, int], list[tuple[range, int]]] = {}
-    for device, stages in enumerate(presented.local_stages):
-        for place, (stage, microbatches) in enumerate(stages):
-            known.setdefault((device, stage), []).append((microbatches, place))
-    places = []
-    for row in presented.timeline:
-        stage, _, microbatch = operation(row.task)
-        here = known.get((row.device, stage), ())
-        places.append(next((place for part, place in here if microbatch in part), 0))
-    return places
-
-
-def _first_halves(presented: Presented) -> list[int]:
-    return [lead for at, lead in enumerate(leading_rows(presented.timeline)) if lead != at]
-
-
-def _memory(presented: Presented) -> list[dict[str, list[float | int]]]:
-    scale, amounts = presented.problem.ticks_per_unit, presented.problem.amounts_per_unit
-    return [
-        {
-            "time": [_short(moment / scale) for moment, _ in steps],
-            "level": [_short(level / amounts) for _, level in steps],
-        }
-        for steps in memory_steps(presented.problem, presented.timeline)
-    ]
-
-
-def _colours(places: int) -> dict[str, list[list[str]]]:
+def colours(places: int) -> dict[str, list[list[str]]]:
+    """Return the colour of each kind of operation and of its text, for each place of a stage on its device."""
     shades = {
         kind: [palette.shaded(colour, place, places) for place in range(places)]
         for kind, colour in palette.KINDS.items()
@@ -140,50 +54,110 @@ def _colours(places: int) -> dict[str, list[list[str]]]:
     return {kind: [[colour, palette.ink_on(colour)] for colour in each] for kind, each in shades.items()}
 
 
+def ramp(microbatches: int) -> list[str]:
+    """Return the colours of microbatches: from light to dark, in their order."""
+    return [_on_ramp(each / max(1, microbatches - 1)) for each in range(microbatches)]
+
+
+def _on_ramp(share: float) -> str:
+    place = share * (len(RAMP) - 1)
+    at = min(int(place), len(RAMP) - 2)
+    low, high = ([int(colour[each : each + 2], 16) for each in (1, 3, 5)] for colour in RAMP[at : at + 2])
+    return "#" + "".join(f"{round(a + (b - a) * (place - at)):02X}" for a, b in zip(low, high, strict=True))
+
+
 def row_height(devices: int) -> int:
-    """Choose the height of a device's row, in pixels."""
-    return 50 if devices <= 8 else 36 if devices <= 16 else 26 if devices <= 32 else 20
+    """Choose the height of a device's row, in pixels; a memory strip is at least 14 pixels high."""
+    return 50 if devices <= 8 else 40
 
 
-def bar_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
+def idle_ticks(presented: Presented) -> list[int]:
+    """Return how long each device does not run any operation, from the first start of all to the last end of all."""
+    return [each.filling + each.data + each.latency + each.order + each.draining for each in presented.waiting.devices]
+
+
+def shown_devices(presented: Presented) -> list[int]:
+    """Choose the devices that a page shows at first: the first, the last, and those that idle longest.
+
+    Of devices that idle equally long, some are chosen at equal distances.
+    """
+    idle = idle_ticks(presented)
+    if len(idle) <= MOST_ROWS:
+        return list(range(len(idle)))
+    chosen = {0, len(idle) - 1}
+    others = sorted(range(1, len(idle) - 1), key=lambda device: -idle[device])
+    for _, group in groupby(others, key=idle.__getitem__):
+        equal, room = list(group), MOST_ROWS - len(chosen)
+        count = min(room, len(equal))
+        chosen |= {equal[(2 * place + 1) * len(equal) // (2 * count)] for place in range(count)}
+    return sorted(chosen)
+
+
+def places(presented: Presented) -> list[int]:
+    """Return for each operation the index of its stage on its device, in the order of the model."""
+    known: dict[tuple[int, int], list[tuple[range, int]]] = {}
+    for device, stages in enumerate(presented.local_stages):
+        for place, (stage, microbatches) in enumerate(stages):
+            known.setdefault((device, stage), []).append((microbatches, place))
+    found = []
+    for row in presented.timeline:
+        stage, _, microbatch = operation(row.task)
+        here = known.get((row.device, stage), ())
+        found.append(here[0][1] if len(here) == 1 else next((place for part, place in here if microbatch in part), 0))
+    return found
+
+
+def bar_rows(presented: Presented) -> list[dict[str, Any]]:
     """Make the rows of a timeline chart, one per bar, with texts for tooltips."""
-    rows = [_bar(timeline, at, device) for at, device in enumerate(_devices(timeline["counts"]))]
+    scale, unit = presented.problem.ticks_per_unit, presented.summary.unit
+    where, homes = places(presented), {row.task: row.device for row in presented.timeline}
+    shades = colours(max(where, default=0) + 1)
+    tints = ramp(max((operation(row.task).microbatch for row in presented.timeline), default=0) + 1)
+    path = set(critical_path(presented.problem, presented.timeline))
+    rows = []
+    for at, (row, place, wait) in enumerate(zip(presented.timeline, where, presented.waiting.before, strict=True)):
+        each = operation(row.task)
+        idle, data, latency, order = (part / scale for part in (wait.idle, wait.data, wait.latency, wait.order))
+        source = "" if wait.producer is None else _source(operation(wait.producer), homes[wait.producer])
+        rows.append(
+            {
+                **_bar(each, row.device, shades[each.kind][place], tints[each.microbatch]),
+                "start": row.start / scale,
+                "end": row.end / scale,
+                "critical": at in path,
+                "idle": idle,
+                "waited": waiting_text(idle, data, latency, order, source, unit)
+                if wait.idle
+                else WAITING_TEXTS["none"],
+            }
+        )
     middle = (BAR_TOP + BAR_BOTTOM) / 2
-    for at in timeline["blocks"]:
+    for at in _first_halves(presented):
         rows[at]["bottom"] = rows[at]["device"] + middle
         rows[at + 1]["top"] = rows[at + 1]["device"] + middle
-    for at in timeline["critical"]:
-        rows[at]["critical"] = True
-    for at, idle, data, latency, order, source in timeline["waits"]:
-        rows[at]["waited"] = waiting_text(idle, data, latency, order, source, timeline["unit"])
-        rows[at]["idle"] = idle
     return rows
 
 
-def _devices(counts: Sequence[int]) -> list[int]:
-    return [device for device, count in enumerate(counts) for _ in range(count)]
+def _first_halves(presented: Presented) -> list[int]:
+    return [lead for at, lead in enumerate(leading_rows(presented.timeline)) if lead != at]
 
 
-def _bar(timeline: dict[str, Any], at: int, device: int) -> dict[str, Any]:
-    kind, stage, microbatch = timeline["kind"][at], timeline["stage"][at], timeline["microbatch"][at]
-    fill, ink = timeline["colours"][kind][timeline["place"][at]]
-    tint = palette.MICROBATCHES[microbatch % len(palette.MICROBATCHES)]
+def _source(each: Operation, device: int) -> str:
+    return f"{each.stage}{each.kind}{each.microbatch} of device {device}"
+
+
+def _bar(each: Operation, device: int, colour: Sequence[str], tint: str) -> dict[str, Any]:
     return {
-        "action": f"{stage}{kind}{microbatch}",
+        "action": f"{each.stage}{each.kind}{each.microbatch}",
         "device": device,
-        "stage": stage,
-        "microbatch": microbatch,
-        "start": timeline["start"][at],
-        "end": timeline["end"][at],
+        "stage": each.stage,
+        "microbatch": each.microbatch,
         "top": device + BAR_TOP,
         "bottom": device + BAR_BOTTOM,
-        "fill": fill,
-        "ink": ink,
+        "fill": colour[0],
+        "ink": colour[1],
         "tint": tint,
         "tintInk": palette.ink_on(tint),
-        "critical": False,
-        "idle": 0,
-        "waited": WAITING_TEXTS["none"],
     }
 
 
@@ -199,6 +173,8 @@ def waiting_text(idle: float, data: float, latency: float, order: float, source:
     unit : str
         The unit of time.
     """
+    if not idle:
+        return WAITING_TEXTS["none"]
     named = [("data", data), ("latency", latency), ("order", order)]
     parts = [_part(name, part, unit) for name, part in named if part] or [_part("filling", idle, unit)]
     text = WAITING_TEXTS["idle"].format(time=with_unit(grouped(idle), unit), parts=", ".join(parts))
@@ -209,10 +185,12 @@ def _part(name: str, time: float, unit: str) -> str:
     return WAITING_TEXTS[name].format(time=with_unit(grouped(time), unit))
 
 
-def transfer_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
+def transfer_rows(presented: Presented) -> list[dict[str, Any]]:
     """Make the rows of the transfer lines: one while an end waits for the other, and one while the data moves."""
     rows: list[dict[str, Any]] = []
-    for device, name, ready, start, end in timeline["transfers"]:
+    scale = presented.problem.ticks_per_unit
+    for device, name, *moments in presented.transfers:
+        ready, start, end = (moment / scale for moment in moments)
         place = {"device": device, "transfer": name, "top": device + LINE_TOP, "bottom": device + LINE_BOTTOM}
         if start > ready:
             rows.append({**place, "state": "waits", "start": ready, "end": start})
@@ -220,26 +198,28 @@ def transfer_rows(timeline: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def memory_rows(timeline: dict[str, Any], start: float, end: float, full: float) -> list[dict[str, Any]]:
+def memory_rows(presented: Presented, highest: float) -> list[dict[str, Any]]:
     """Make the rows of a timeline's memory strips: the top of the level, and the part above the limit.
 
     Parameters
     ----------
-    timeline : dict
-        As `columns` returns it.
-    start, end : float
-        The part of it that is shown.
-    full : float
-        The level that fills a strip; anything above it is not drawn.
+    presented : Presented
+        The schedule.
+    highest : float
+        The level that fills the strip of a device without a limit; see `highest_peak`.
     """
+    problem = presented.problem
+    scale, amounts = problem.ticks_per_unit, problem.amounts_per_unit
+    start, end = min(row.start for row in presented.timeline), max(row.end for row in presented.timeline)
     return [
-        _strip(device, time, level, timeline["limits"][device], full)
-        for device, steps in enumerate(timeline["memory"])
-        for time, level in [(start, 0), *zip(steps["time"], steps["level"], strict=True), (end, 0)]
+        _strip(device, time / scale, level / amounts, presented.summary.limits[device], highest)
+        for device, steps in enumerate(memory_steps(problem, presented.timeline))
+        for time, level in [(start, 0), *steps, (end, 0)]
     ]
 
 
-def _strip(device: int, time: float, level: float, limit: float | None, full: float) -> dict[str, Any]:
+def _strip(device: int, time: float, level: float, limit: float | None, highest: float) -> dict[str, Any]:
+    full = full_strip(limit, highest)
     return {
         "device": device,
         "time": time,
@@ -251,61 +231,27 @@ def _strip(device: int, time: float, level: float, limit: float | None, full: fl
     }
 
 
-def memory_scale(schedules: Sequence[Presented]) -> float:
-    """Choose the level that fills a memory strip, the same for all schedules shown together.
+def highest_peak(schedules: Sequence[Presented]) -> float:
+    """Return the most memory that a device holds in any of the schedules; 1 if none holds anything."""
+    return max((level for each in schedules for level in each.summary.figures.peak_memory), default=0) or 1
 
-    It is the limit (the highest one if devices differ). If a schedule holds more, it is the highest peak, but at most
-    twice the limit: otherwise one schedule far over the limit would flatten the strips of all others. Without a limit,
-    or with one of 0, it is the highest peak.
+
+def full_strip(limit: float | None, highest: float) -> float:
+    """Choose the level that fills a memory strip.
+
+    The limit is at `LIMIT_SHARE` of the height, so that what is above it is seen; without a limit, or with one of 0,
+    the highest peak fills the strip.
 
     Parameters
     ----------
-    schedules : sequence of Presented
-        The schedules shown together.
+    limit : float or None
+        The device's limit.
+    highest : float
+        The highest peak of all schedules that are shown together.
     """
-    peak = max((level for each in schedules for level in each.summary.figures.peak_memory), default=0)
-    limit = max((limit for each in schedules for limit in each.summary.limits if limit is not None), default=0)
-    return min(max(peak, limit), 2 * limit) or peak or 1
+    return limit / LIMIT_SHARE if limit else highest
 
 
 def strip_height(share: float) -> float:
     """Convert a fraction of a full strip to a height within its row; anything above 1 is not drawn."""
     return STRIP_BOTTOM - (STRIP_BOTTOM - STRIP_TOP) * min(1.0, share)
-
-
-def cut_out(timeline: dict[str, Any], start: float, end: float) -> dict[str, Any]:
-    """Cut a stretch of time out of a timeline's columns.
-
-    Parameters
-    ----------
-    timeline : dict
-        As `columns` returns it.
-    start, end : float
-        The stretch; everything that touches it is kept.
-    """
-    spans = zip(timeline["start"], timeline["end"], strict=True)
-    kept = [at for at, (begins, ends) in enumerate(spans) if ends > start and begins < end]
-    renumbered = {at: new for new, at in enumerate(kept)}
-    devices = _devices(timeline["counts"])
-    counts = [0] * timeline["devices"]
-    for at in kept:
-        counts[devices[at]] += 1
-    return timeline | {
-        "counts": counts,
-        **{key: [timeline[key][at] for at in kept] for key in ("stage", "microbatch", "place", "start", "end")},
-        "kind": "".join(timeline["kind"][at] for at in kept),
-        "blocks": [renumbered[at] for at in timeline["blocks"] if at in renumbered],
-        "critical": [renumbered[at] for at in timeline["critical"] if at in renumbered],
-        "waits": [[renumbered[at], *wait] for at, *wait in timeline["waits"] if at in renumbered],
-        "memory": [_cut_steps(steps, start, end) for steps in timeline["memory"]],
-        "transfers": [each for each in timeline["transfers"] if each[4] > start and each[2] < end],
-    }
-
-
-def _cut_steps(steps: dict[str, list[Any]], start: float, end: float) -> dict[str, list[Any]]:
-    pairs = list(zip(steps["time"], steps["level"], strict=True))
-    before = [(start, level) for time, level in pairs if time <= start][-1:]
-    inside = [pair for pair in pairs if start < pair[0] < end]
-    after = [(end, level) for _, level in [*before, *inside][-1:]]
-    times, levels = zip(*(before + inside + after), strict=True) if before + inside else ((), ())
-    return {"time": list(times), "level": list(levels)}

@@ -8,10 +8,14 @@ import altair as alt
 
 from reports.charts import palette
 from reports.charts.timeline_layout import (
+    BAR_BOTTOM,
+    BAR_TOP,
+    CRITICAL_COLOUR,
+    MEMORY_COLOUR,
+    OVER_COLOUR,
     bar_rows,
-    columns,
+    highest_peak,
     memory_rows,
-    memory_scale,
     row_height,
     transfer_rows,
 )
@@ -21,18 +25,16 @@ from reports.numbers import titled
 AXIS_WIDTH = 76
 """Width of the device axis in every timeline, in pixels, so that times line up between timelines."""
 
-OVER_COLOUR, MEMORY_COLOUR = "#D55E00", "#8D99A6"
 
-
-def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt.LayerChart:
+def timeline_chart(presented: Presented, highest: float | None = None) -> alt.LayerChart:
     """Draw a schedule's timeline, with a strip of memory beneath each device.
 
     Parameters
     ----------
     presented : Presented
         The schedule.
-    full_strip : float, optional
-        The memory that fills a strip, if schedules are shown together; see `memory_scale`.
+    highest : float, optional
+        The highest peak memory of schedules that are shown together; by default its own.
 
     Returns
     -------
@@ -40,23 +42,20 @@ def timeline_chart(presented: Presented, full_strip: float | None = None) -> alt
         Readers can drag it, and zoom with the wheel while holding the control key. A menu sets the parameter
         ``colour_by`` (``kind`` or ``microbatch``), and a checkbox sets ``critical_path``.
     """
-    timeline = columns(presented)
-    makespan = presented.summary.figures.makespan
-    start = timeline_start(presented)
-    full = memory_scale([presented]) if full_strip is None else full_strip
+    start, unit = timeline_start(presented), presented.summary.unit
     chart = timeline_layers(
-        timeline["devices"],
+        presented.problem.devices,
         start,
-        start + makespan,
-        bars=alt.InlineData(values=bar_rows(timeline)),
-        memory=alt.InlineData(values=memory_rows(timeline, start, start + makespan, full)),
-        transfers=alt.InlineData(values=transfer_rows(timeline)),
+        start + presented.summary.figures.makespan,
+        bars=alt.InlineData(values=bar_rows(presented)),
+        memory=alt.InlineData(values=memory_rows(presented, highest_peak([presented]) if highest is None else highest)),
+        transfers=alt.InlineData(values=transfer_rows(presented)),
         tooltip=[
             *(alt.Tooltip(f"{field}:N") for field in ("action", "device", "stage", "microbatch")),
-            *(alt.Tooltip(f"{field}:N", title=titled(field, timeline["unit"])) for field in ("start", "end")),
+            *(alt.Tooltip(f"{field}:N", title=titled(field, unit)) for field in ("start", "end")),
             alt.Tooltip("waited:N", title="waiting"),
         ],
-        unit=timeline["unit"],
+        unit=unit,
     )
     return chart.add_params(
         alt.param(
@@ -105,7 +104,7 @@ def timeline_layers(
         title=None,
         scale=alt.Scale(domain=[0, devices], reverse=True, nice=False),
         axis=alt.Axis(
-            values=[device + 0.37 for device in range(devices)],
+            values=[device + (BAR_TOP + BAR_BOTTOM) / 2 for device in range(devices)],
             labelExpr="'device ' + floor(datum.value)",
             ticks=False,
             domain=False,
@@ -123,7 +122,7 @@ def timeline_layers(
     drawn = alt.Chart(bars).mark_rect(
         fill=alt.ExprRef("colour_by == 'kind' ? datum.fill : datum.tint"),
         fillOpacity=alt.ExprRef(_FADED.format(1, 0.13)),
-        stroke=alt.ExprRef("critical_path && datum.critical ? '#D81B60' : '#FFFFFF'"),
+        stroke=alt.ExprRef("critical_path && datum.critical ? '" + CRITICAL_COLOUR + "' : '#FFFFFF'"),
         strokeWidth=alt.ExprRef(f"critical_path && datum.critical ? 1.5 : {wide.format(4)} ? 0.6 : 0"),
         aria=False,
     )

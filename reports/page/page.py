@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from importlib.resources import files
 from typing import IO, Any
 
@@ -12,22 +13,18 @@ import jinja2
 from altair.utils.schemapi import debug_mode
 
 from reports.charts import palette
-from reports.charts.overview import LONGEST_TIMELINE
-from reports.charts.timeline_layout import (
-    BAR_BOTTOM,
-    BAR_TOP,
-    LINE_BOTTOM,
-    LINE_TOP,
-    STRIP_BOTTOM,
-    STRIP_TOP,
-    WAITING_TEXTS,
-)
-from reports.content import Presented, Section
+from reports.charts import timeline_layout as layout
+from reports.content import Section
 from reports.page.bundle import vega_script
-from reports.page.section_view import ChartData, SectionView
+from reports.page.columns import packed, packed_text
+from reports.page.section_view import SectionView
+from reports.page.timelines import ChartData
 
-MOST_BARS = 60_000
-"""Most operations drawn in all timelines of a page; beyond it, the longest schedules are shown by idle shares, too."""
+SCRIPTS = ("unpack.js", "columns.js", "timeline_view.js", "timelines.js", "charts.js", "page.js")
+"""The scripts of the page, each of which may use what those before it define."""
+
+WHAT_IF_SCRIPTS = ("replay.js", "whatif.js")
+"""Those that a page with sliders has besides."""
 
 
 def write_page(file: IO[str], sections: Sequence[Section], *, command: str, version: str) -> None:
@@ -44,12 +41,12 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
     version : str
         ppopt's version.
     """
-    whole = _drawn_whole(each for section in sections for each in section.schedules if each.is_drawn)
     data = ChartData()
     views = [SectionView(section, place) for place, section in enumerate(sections)]
     with debug_mode(False):  # our charts are valid, and checking each against Vega-Lite's schema takes most of the time
         for view in views:
-            view.gather(data, whole)
+            view.gather(data)
+    has_what_if = any(view.what_if for view in views)
     template = _environment().get_template("page.html.j2")
     file.write(
         template.render(
@@ -59,38 +56,39 @@ def write_page(file: IO[str], sections: Sequence[Section], *, command: str, vers
             command=command,
             version=version,
             today=date.today().isoformat(),
-            data=embedded(_for_script(data, sections) | {"whatIf": [view.what_if_data for view in views]}),
-            vega=vega_script(),
-            script=_source("page.js"),
-            has_what_if=any(view.what_if for view in views),
-            replay=_source("replay.js"),
-            what_if=_source("whatif.js"),
+            data=packed(_for_script(data, sections) | {"whatIf": [view.what_if_data for view in views]}),
+            vega=_packed_vega(),
+            scripts=[_source(name) for name in (*SCRIPTS, *(WHAT_IF_SCRIPTS if has_what_if else ()))],
             style=_source("page.css"),
-            kinds=palette.KINDS,
             transfer_colour=palette.TRANSFERS,
+            ramp=layout.ramp(5),
         )
     )
 
 
-def _drawn_whole(schedules: Iterable[Presented]) -> set[int]:
-    """Choose the schedules (by id) whose timelines are drawn whole: the shortest first, as long as there is room."""
-    room = MOST_BARS
-    whole: set[int] = set()
-    for each in sorted(schedules, key=lambda each: len(each.timeline)):
-        if len(each.timeline) <= min(room, LONGEST_TIMELINE):
-            whole.add(id(each))
-            room -= len(each.timeline)
-    return whole
+@cache
+def _packed_vega() -> str:
+    return packed_text(vega_script())
 
 
 def _for_script(data: ChartData, sections: Sequence[Section]) -> dict[str, Any]:
     return {
         "charts": data.charts,
         "timelines": data.timelines,
-        "shares": data.shares,
-        "waiting": WAITING_TEXTS,
-        "layout": [BAR_TOP, BAR_BOTTOM, STRIP_TOP, STRIP_BOTTOM, LINE_TOP, LINE_BOTTOM],
-        "tints": [[colour, palette.ink_on(colour)] for colour in palette.MICROBATCHES],
+        "waiting": layout.WAITING_TEXTS,
+        "layout": {
+            "barTop": layout.BAR_TOP,
+            "barBottom": layout.BAR_BOTTOM,
+            "stripTop": layout.STRIP_TOP,
+            "stripBottom": layout.STRIP_BOTTOM,
+            "lineTop": layout.LINE_TOP,
+            "lineBottom": layout.LINE_BOTTOM,
+            "memory": layout.MEMORY_COLOUR,
+            "over": layout.OVER_COLOUR,
+            "critical": layout.CRITICAL_COLOUR,
+            "transfers": palette.TRANSFERS,
+        },
+        "ramp": layout.RAMP,
         "figures": [[dict(each.values) for each in section.schedules] for section in sections],
     }
 

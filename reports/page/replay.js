@@ -10,8 +10,7 @@ window.ppoptReplay = (function () {
     const device = new Int32Array(rows);
     let at = 0;
     timeline.counts.forEach((count, each) => { device.fill(each, at, at + count); at += count; });
-    const lead = Int32Array.from({ length: rows }, (_, row) => row);
-    for (const first of timeline.blocks) lead[first + 1] = first;
+    const { lead } = timeline;
     const { order, inputs, from, crosses } = graph(timeline, costs.waits, device, lead);
     return {
       rows, device, lead, order, inputs, from, crosses, costs, kind: timeline.kind, stage: timeline.stage,

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import altair as alt
 import yaml
 
-from reports.charts.overview import idle_shares, overview_layer, windows
+from reports.charts import palette
 from reports.charts.panel import Panel, Table
-from reports.charts.records import label
-from reports.charts.timeline_layout import columns, cut_out, memory_scale
-from reports.charts.timelines import timeline_layers, timeline_start
-from reports.content import Presented, Section
+from reports.content import Section
 from reports.focus import in_focus
 from reports.numbers import grouped, with_unit
 from reports.page import sentences, tables
 from reports.page.layout import ALL_PANELS, BESIDE_SLIDERS, GROUPS, hero
 from reports.page.tiles import Tile, tiles
+from reports.page.timelines import ChartData, Drawn, Timelines
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
-from solver.counted import counted
 
 
 class DrawnPanel(NamedTuple):
@@ -43,38 +38,6 @@ class DrawnGroup(NamedTuple):
     note: str
 
 
-class Drawn(NamedTuple):
-    """A timeline of the page: one chart, or, for a long schedule, the idle shares and three windows.
-
-    Attributes
-    ----------
-    key, name, sentence : str
-        Its key in the page, the schedule's name, and the sentence that explains it.
-    parts : list of (str, str)
-        The key and the caption of each of its charts.
-    order : str
-        The actions of each device, one line per device.
-    notes : tuple of str
-        Notes on the schedule for the reader.
-    """
-
-    key: str
-    name: str
-    sentence: str
-    parts: list[tuple[str, str]]
-    order: str
-    notes: tuple[str, ...]
-
-
-@dataclass
-class ChartData:
-    """The data for the page's script: specifications by key, and the data of timelines."""
-
-    charts: dict[str, Any] = field(default_factory=dict)
-    timelines: dict[str, Any] = field(default_factory=dict)
-    shares: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass
 class SectionView:
     """One section as the template reads it.
@@ -89,15 +52,15 @@ class SectionView:
         Its charts except the timelines.
     drawn : list of Drawn
         Its timelines.
-    whole : set of int
-        The schedules (by id) whose timelines are drawn whole.
+    kinds : dict of str to str
+        The kinds of operation that they show, with their colours.
     """
 
     section: Section
     place: int
     panels: dict[str, DrawnPanel] = field(default_factory=dict)
     drawn: list[Drawn] = field(default_factory=list)
-    whole: set[int] = field(default_factory=set)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[DrawnGroup]:
@@ -191,115 +154,52 @@ class SectionView:
         return sentences.strips(self.section)
 
     @property
+    def has_limits(self) -> bool:
+        """Whether some device has a memory limit."""
+        return any(limit is not None for each in self.section.schedules for limit in each.summary.limits)
+
+    @property
     def transfers_wait(self) -> bool:
         """Whether transfers are drawn."""
         return any(each.transfers for each in self.section.schedules)
 
     @property
-    def has_long_order(self) -> bool:
-        """Whether some order is too long for the page."""
-        return any(not each.order for each in self.drawn)
+    def most_devices(self) -> int:
+        """The number of devices, if some are hidden in timelines at first; 0 if none is."""
+        devices = (
+            each.problem.devices
+            for each, drawn in zip(self.section.schedules, self.drawn, strict=True)
+            if drawn.folding
+        )
+        return max(devices, default=0)
 
     @property
     def what_if(self) -> WhatIfControls | None:
         """The controls to change costs; None if nothing can be replayed."""
-        return controls_of(self.section, self.whole)
+        return controls_of(self.section)
 
     @property
     def what_if_data(self) -> dict[str, Any] | None:
         """The data for these controls, for the page's script."""
-        return replay_data(self.section, self.place, self.whole)
+        return replay_data(self.section, self.place)
 
-    def gather(self, data: ChartData, whole: set[int]) -> None:
+    def gather(self, data: ChartData) -> None:
         """Make all charts and add their data.
 
         Parameters
         ----------
         data : ChartData
             The collected data of the page.
-        whole : set of int
-            The schedules (by id) whose timelines are drawn whole.
         """
-        self.whole = whole
         for each in ALL_PANELS:
             if each.is_drawn(self.section):
                 key = f"{each.name}-{self.place}"
                 data.charts[key] = each.specification(self.section, key)
                 words = each.sentence(self.section), each.table(self.section)
                 self.panels[each.name] = DrawnPanel(key, each.title, *words)
-        drawer = _Timelines(self.section, self.place, data, whole)
-        self.drawn = [drawer.draw(rank, each) for rank, each in enumerate(self.section.schedules)]
-
-
-class _Timelines:
-    """Draws the timelines of a section on one time axis."""
-
-    def __init__(self, section: Section, place: int, data: ChartData, whole: set[int]) -> None:
-        self.place, self.data, self.whole = place, data, whole
-        linked = [each for each in section.schedules if id(each) in whole]
-        self.start = min(map(timeline_start, linked), default=0.0)
-        self.end = max((timeline_start(each) + each.summary.figures.makespan for each in linked), default=1.0)
-        self.full_strip = memory_scale(section.schedules)
-
-    def draw(self, rank: int, presented: Presented) -> Drawn:
-        key = f"timeline-{self.place}-{rank}"
-        whole = id(presented) in self.whole
-        if not presented.is_drawn:
-            return Drawn(key, label(presented), sentences.timeline(presented, whole=False), [], "", presented.notes)
-        timeline = columns(presented)
-        if whole:
-            self._add(key, timeline, self.start, self.end, linked=True)
-            parts = [(key, "")]
-        else:
-            parts = self._add_overview(key, presented, timeline)
-        sentence = sentences.timeline(presented, whole=whole)
-        order = "\n".join(",".join(actions) for actions in presented.orders) if whole else ""
-        return Drawn(key, label(presented), sentence, parts, order, presented.notes)
-
-    def _add(self, key: str, timeline: dict[str, Any], start: float, end: float, *, linked: bool) -> None:
-        devices = timeline["devices"]
-        chart = f"timeline of {counted(devices, 'device')}, {start!r} to {end!r}"
-        if chart not in self.data.charts:
-            self.data.charts[chart] = _timeline_chart(devices, start, end, timeline["unit"])
-        more = {"from": start, "to": end, "scale": self.full_strip, "group": self.place if linked else None}
-        self.data.timelines[key] = timeline | more | {"chart": chart}
-
-    def _add_overview(self, key: str, presented: Presented, timeline: dict[str, Any]) -> list[tuple[str, str]]:
-        shares = f"{key}-shares"
-        self.data.charts[shares] = overview_layer(presented, alt.NamedData(name="shares")).to_dict()
-        self.data.shares[shares] = {
-            "start": timeline_start(presented),
-            "makespan": presented.summary.figures.makespan,
-            "idle": idle_shares(presented),
-        }
-        parts = [(shares, "The whole step: idle share of each device")]
-        for name, start, end in windows(presented):
-            self._add(f"{key}-{name}", cut_out(timeline, start, end), start, end, linked=False)
-            stretch = f"from {grouped(start)} to {with_unit(grouped(end), presented.summary.unit)}"
-            parts.append((f"{key}-{name}", f"{name.capitalize()}: {stretch}"))
-        return parts
-
-
-_SOME_START, _SOME_END = 1.2345678901234567e-101, 7.654321098765432e-101
-"""Placeholders for each timeline's start and end, with values that no timeline has."""
-
-
-def _timeline_chart(devices: int, start: float, end: float, unit: str) -> dict[str, Any]:
-    """Specify a timeline whose rows and tooltips come from the page's script."""
-    text = _any_timeline_chart(devices, unit)
-    for stands, meant in ((_SOME_START, start), (_SOME_END, end), (_SOME_END - _SOME_START, end - start)):
-        text = text.replace(repr(stands), repr(meant))
-    specification: dict[str, Any] = json.loads(text)
-    return specification
-
-
-@cache
-def _any_timeline_chart(devices: int, unit: str) -> str:
-    """Write one specification for all timelines with this many devices: Altair takes a tenth of a second for each."""
-    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
-    chart = timeline_layers(devices, _SOME_START, _SOME_END, **named, tooltip=alt.value(" "), unit=unit)
-    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
-    return json.dumps(chart.add_params(*settings).to_dict())
+        timelines = Timelines(self.section, self.place, data)
+        self.drawn = timelines.every()
+        self.kinds = {kind: colour for kind, colour in palette.KINDS.items() if kind in timelines.kinds}
 
 
 def _transfer_costs(pipeline: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from reports.charts.timeline_layout import memory_scale
+from reports.charts.timeline_layout import LIMIT_SHARE, highest_peak
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
+from reports.units import readable
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 from solver.counted import counted
@@ -40,7 +41,7 @@ def shared_notes(section: Section) -> Iterator[tuple[str, str]]:
             yield note, "all schedules" if everyone else f"{count} of {counted(len(section.schedules), 'schedule')}"
 
 
-def timeline(presented: Presented, *, whole: bool) -> str:
+def timeline(presented: Presented) -> str:
     """Say how long a schedule takes, how much it idles, and what was proven about it."""
     summary, figures = presented.summary, presented.summary.figures
     makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
@@ -53,23 +54,17 @@ def timeline(presented: Presented, *, whole: bool) -> str:
             text += f", and {others} more {over}"
     if not presented.is_drawn:
         text += ". Its timeline is not drawn: the time limit was used up"
-    elif not whole:
-        text += (
-            f". With {len(presented.timeline):,} operations it is too long to draw in full; below are the idle "
-            "share of each device over time and three windows in full"
-        )
     return text + "."
 
 
 def strips(section: Section) -> str:
-    """Say which memory a full strip below a timeline stands for."""
-    full = memory_scale(section.schedules)
+    """Say which memory the strips below a timeline stand for."""
     highest = max((each.peak for each in section.schedules), default=0.0)
-    limits = {limit for each in section.schedules for limit in each.summary.limits if limit is not None}
-    if not highest and not any(limits):
-        return ""
-    text = f"A full memory strip is {grouped(full)} in all timelines"
-    limit = "limit" if len(limits) == 1 else "highest limit"
-    if full in limits:
-        return f"{text}, the {limit}."
-    return f"{text}, twice the {limit}; the rest is cut off." if highest > full else f"{text}, the highest peak."
+    limits = {limit for each in section.schedules for limit in each.summary.limits if limit}
+    if limits:
+        limit = (
+            f"its limit, {readable(min(limits), section.units.memory)}" if len(limits) == 1 else "its device's limit"
+        )
+        return f"The line across a memory strip is {limit}; a strip ends at {1 / LIMIT_SHARE:.0%} of it."
+    full = readable(highest_peak(section.schedules), section.units.memory)
+    return f"A full memory strip is {full}, the highest peak." if highest else ""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from reports.charts.records import label
 from reports.content import Presented, Section
+from reports.focus import in_focus
 from reports.what_if import Replayable, WhatIf
 
 _FAMILIES = {
@@ -51,17 +52,15 @@ class WhatIfControls(NamedTuple):
     left_out: list[str]
 
 
-def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
+def controls_of(section: Section) -> WhatIfControls | None:
     """Make the controls of a section; None if nothing can be replayed.
 
     Parameters
     ----------
     section : Section
         The section.
-    whole : set of int
-        The schedules (by id) whose timelines are drawn whole.
     """
-    found = list(_replayed(section, whole))
+    found = list(_replayed(section))
     if not found or section.what_if is None:
         return None
     following = {id(each) for _, each, _ in found}
@@ -78,17 +77,17 @@ def controls_of(section: Section, whole: set[int]) -> WhatIfControls | None:
     )
 
 
-def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any] | None:
+def replay_data(section: Section, place: int) -> dict[str, Any] | None:
     """Return the data that the page's script replays; None if nothing can be replayed.
 
     Parameters
     ----------
-    section, whole
-        As for `controls_of`.
+    section : Section
+        The section.
     place : int
         The section's index on the page.
     """
-    found = list(_replayed(section, whole))
+    found, focus = list(_replayed(section)), in_focus(section)
     if not found or section.what_if is None:
         return None
     devices = found[0][1].problem.devices
@@ -107,6 +106,7 @@ def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any]
                 "key": f"timeline-{place}-{rank}",
                 "name": label(each),
                 "over": not each.summary.may_win,
+                "focus": rank in focus,
                 "costs": replayable.to_dict(),
             }
             for rank, each, replayable in found
@@ -114,10 +114,10 @@ def replay_data(section: Section, place: int, whole: set[int]) -> dict[str, Any]
     }
 
 
-def _replayed(section: Section, whole: set[int]) -> Iterator[tuple[int, Presented, Replayable]]:
+def _replayed(section: Section) -> Iterator[tuple[int, Presented, Replayable]]:
     every: Sequence[Replayable | None] = section.what_if.schedules if section.what_if is not None else ()
     for rank, (each, replayable) in enumerate(zip(section.schedules, every, strict=False)):
-        if replayable is not None and id(each) in whole:
+        if replayable is not None and each.is_drawn:
             yield rank, each, replayable
 
 

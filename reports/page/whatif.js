@@ -1,7 +1,8 @@
 (function () {
   "use strict";
 
-  const { data, number, withUnit, show, look, isVisible } = window.ppoptPage;
+  const page = window.ppoptPage;
+  const { withUnit, show, isVisible } = page;
   const { prepared, replay, critical, memory } = window.ppoptReplay;
   const ROW = 26;
   const BACKWARD = ["backward_input", "backward_weight"];
@@ -26,13 +27,13 @@
     constructor(element, place) {
       this.element = element;
       this.place = place;
-      this.info = data.whatIf[place];
+      this.info = page.data.whatIf[place];
       this.changes = new Map();
       this.part = (name) => element.querySelector(`[data-part="${name}"]`);
       this.racers = null;
       this.later = null;
       this.listen();
-      this.read();
+      this.part("race").style.height = `${ROW * this.info.schedules.filter((each) => this.isShown(each)).length}px`;
       window.addEventListener("hashchange", () => this.read());
     }
 
@@ -86,10 +87,8 @@
 
     write() {
       const pieces = [...this.changes].map(([key, value]) => `${encodeURIComponent(key)}:${value}`);
-      const others = window.location.hash.slice(1).split("&").filter((each) => each && !each.startsWith(`${this.name}=`));
-      const hash = [...others, ...(pieces.length ? [`${this.name}=${pieces.join(",")}`] : [])].join("&");
-      this.written = `#${hash}`;
-      window.history.replaceState(null, "", hash ? `#${hash}` : window.location.pathname + window.location.search);
+      page.keep((each) => each.startsWith(`${this.name}=`), pieces.length ? `${this.name}=${pieces.join(",")}` : null);
+      this.written = window.location.hash;
     }
 
     read() {
@@ -112,14 +111,22 @@
 
     // ---- replaying
 
-    prepare() {
-      if (this.racers) return;
-      this.racers = this.info.schedules.map(({ key, name, over, costs }) => (
-        { key, name, over, schedule: prepared(data.timelines[key], costs), original: 0, makespan: 0, row: this.row(name) }
-      ));
+    isShown({ focus }) { return focus || "all" in document.documentElement.dataset; }
+
+    async prepare() {  // one after the other, since the page must stay usable
+      const racers = [];
+      for (const { key, name, over, focus, costs } of this.info.schedules) {
+        const timeline = await page.timeline(key);
+        racers.push({ key, name, over, focus, timeline, schedule: prepared(timeline, costs), original: 0, makespan: 0 });
+      }
+      for (const each of racers) each.row = this.row(each.name);
+      this.racers = racers;
       this.replayAll(new Map());
       for (const each of this.racers) each.original = each.makespan;
-      this.part("race").style.height = `${ROW * this.racers.length}px`;
+      this.read();
+      this.update();
+      window.addEventListener("hashchange", () => this.read());
+      window.addEventListener("all-schedules", () => this.rank());
     }
 
     row(name) {
@@ -139,7 +146,7 @@
     }
 
     update() {
-      this.prepare();
+      if (!this.racers) return;
       const began = performance.now();
       this.replayAll(this.changes);
       this.element.dataset.replayed = (performance.now() - began).toFixed(2);
@@ -153,7 +160,10 @@
     rank() {
       const longest = Math.max(...this.racers.map((each) => Math.max(each.makespan, each.original)));
       const ranked = [...this.racers].sort((one, other) => one.over - other.over || one.makespan - other.makespan);
-      ranked.forEach((each, place) => {
+      const shown = ranked.filter((each) => this.isShown(each));
+      this.part("race").style.height = `${ROW * shown.length}px`;
+      for (const each of ranked) each.row.style.display = this.isShown(each) ? "" : "none";
+      shown.forEach((each, place) => {
         const { row } = each;
         row.style.transform = `translateY(${ROW * place}px)`;
         row.dataset.makespan = String(each.makespan);
@@ -199,9 +209,6 @@
       const mine = (this.run = {});
       const any = this.changes.size > 0;
       const shown = this.racers.filter((each) => isVisible(each.key));
-      const { from, to } = data.timelines[this.racers[0].key];
-      const end = Math.max(...this.racers.map((each) => each.makespan));
-      look(this.place, any && end > to ? [from, end] : null);
       for (const each of [...shown, ...this.racers.filter((other) => !shown.includes(other))]) {
         if (this.run !== mine) return;
         await show(each.key, any ? this.timeline(each) : null);
@@ -209,18 +216,16 @@
       }
     }
 
-    timeline({ key, schedule }) {
-      const timeline = data.timelines[key];
-      const path = critical(schedule);
-      return {
-        ...timeline, start: [...schedule.start], end: [...schedule.end], critical: path, waits: [], memory: memory(schedule),
-        to: Math.max(timeline.to, ...schedule.end), moved: true,
-      };
+    timeline({ timeline, schedule }) {
+      const isCritical = new Uint8Array(timeline.isCritical.length);
+      for (const row of critical(schedule)) isCritical[row] = 1;
+      const [start, end] = [schedule.start.slice(), schedule.end.slice()];
+      const last = Math.max(timeline.end.reduce((most, each) => Math.max(most, each), 0), end.reduce((most, each) => Math.max(most, each), 0));
+      return { ...timeline, start, end, isCritical, waits: new Map(), memory: memory(schedule), to: last, moved: true };
     }
   }
 
-  for (const element of document.querySelectorAll("[data-what-if]")) {
-    const panel = new Panel(element, Number(element.dataset.whatIf));
-    window.requestIdleCallback ? window.requestIdleCallback(() => panel.update()) : panel.update();
-  }
+  page.started.then(async () => {
+    for (const element of document.querySelectorAll("[data-what-if]")) await new Panel(element, Number(element.dataset.whatIf)).prepare();
+  });
 }());

@@ -52,7 +52,9 @@ window.readCanvas = (key) => {  // from a copy: Chromium warns of reading the ca
   copy.drawImage(canvas, 0, 0);
   return copy.getImageData(0, 0, canvas.width, canvas.height);
 };
-window.allCharts = () => [...document.querySelectorAll("[data-chart]")].map((each) => each.dataset.chart);
+window.allCharts = () => (  // those that are drawn: others are folded, or in closed details
+  [...document.querySelectorAll("[data-chart]:has(canvas)")].map((each) => each.dataset.chart)
+);
 window.kept = [];
 window.keep = () => window.kept.push(new Map(allCharts().map((key) => [key, readCanvas(key)]))) - 1;
 window.alike = (one, other) => {  // but for the edges of a few bars, which depend on what was drawn first
@@ -176,12 +178,22 @@ class Sheet:
         self.page.on("dialog", self._asked_back)
         self.page.add_init_script(_PREPARE)
 
-    def show(self, path: Path, width: int, height: int) -> None:
-        """Load a page, as if the window had shown none before."""
+    def show(self, path: Path, width: int, height: int, *, is_open: bool) -> None:
+        """Load a page, as if the window had shown none before, and open all timelines in focus."""
         self.url = path.as_uri()
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.goto(self.url)
         self.wait_until_drawn()
+        if is_open:
+            self.open_timelines()
+
+    def open_timelines(self) -> None:
+        """Open all timelines, except for those of schedules out of focus."""
+        self.ask("document.querySelectorAll('details.timeline').forEach((each) => { each.open = true; })")
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.timeline [data-chart]')]"
+            ".every((each) => !ppoptPage.isShown(each) || each.querySelector('canvas'))"
+        )
 
     def _heard(self, message: Any) -> None:
         if message.type in ("error", "warning"):
@@ -196,7 +208,7 @@ class Sheet:
         dialog.dismiss()
 
     def wait_until_drawn(self) -> None:
-        self.page.wait_for_function("document.documentElement.dataset.drawn")
+        self.page.wait_for_function("document.documentElement.dataset.complete")
         self.settle()
 
     def settle(self) -> None:
@@ -305,10 +317,10 @@ class Windows:
         used: list[Sheet] = []
         special: list[Sheet] = []
 
-        def open_page(path: Path, *, width: int = 1280, height: int = 900, **more: Any) -> Sheet:
+        def open_page(path: Path, *, width: int = 1280, height: int = 900, is_open: bool = True, **more: Any) -> Sheet:
             sheet = self.free.pop() if self.free and not more else Sheet(self.browser, **more)
             (special if more else used).append(sheet)
-            sheet.show(path, width, height)
+            sheet.show(path, width, height, is_open=is_open)
             return sheet
 
         yield open_page

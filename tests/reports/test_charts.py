@@ -25,19 +25,24 @@ from reports.charts.losses import (
     ladder_chart,
     ladder_sentence,
 )
-from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart, windows
+from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart
 from reports.charts.panel import Panel
 from reports.charts.records import STEP_TITLES, label, ladder_records, names_in_focus, schedule_records
 from reports.charts.timeline_layout import (
     BAR_BOTTOM,
     BAR_TOP,
+    LIMIT_SHARE,
+    MOST_ROWS,
     STRIP_BOTTOM,
     STRIP_TOP,
     bar_rows,
-    columns,
-    cut_out,
+    full_strip,
+    highest_peak,
+    idle_ticks,
     memory_rows,
-    memory_scale,
+    ramp,
+    row_height,
+    shown_devices,
 )
 from reports.charts.timelines import timeline_chart
 from reports.charts.trade import MEMORY, memory_chart
@@ -271,7 +276,7 @@ def test_figures_read_the_same_in_charts_tables_and_sentences(crowd: Section) ->
 
 
 def test_bars_are_the_timeline(schedule: ppopt.Schedule) -> None:
-    bars = bar_rows(columns(schedule.presented()))
+    bars = bar_rows(schedule.presented())
     frame = schedule.timeline
     found = [(bar["device"], bar["stage"], bar["microbatch"], bar["action"], bar["start"], bar["end"]) for bar in bars]
     assert found == [
@@ -283,7 +288,7 @@ def test_bars_are_the_timeline(schedule: ppopt.Schedule) -> None:
 
 
 def test_halves_of_a_block_lie_above_each_other_and_whole_bars_fill_the_row(schedule: ppopt.Schedule) -> None:
-    bars, blocks = bar_rows(columns(schedule.presented())), schedule.timeline.block
+    bars, blocks = bar_rows(schedule.presented()), schedule.timeline.block
     whole = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if lone]
     halved = [bar for bar, lone in zip(bars, blocks.isna(), strict=True) if not lone]
     for bar in whole:
@@ -296,16 +301,15 @@ def test_halves_of_a_block_lie_above_each_other_and_whole_bars_fill_the_row(sche
 
 
 def test_bars_of_one_device_do_not_cover_each_other(schedule: ppopt.Schedule) -> None:
-    bars = bar_rows(columns(schedule.presented()))
+    bars = bar_rows(schedule.presented())
     for one, following in pairwise(bars):
         apart = one["device"] != following["device"] or one["end"] <= following["start"]
         assert apart or one["bottom"] <= following["top"]
 
 
 def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -> None:
-    end, shown = schedule.timeline.end.max(), schedule.presented()
-    full = memory_scale([shown])
-    strips = memory_rows(columns(shown), 0.0, float(end), full)
+    shown = schedule.presented()
+    strips = memory_rows(shown, highest_peak([shown]))
     for device, peak in enumerate(schedule.peak_memory):
         here = [strip for strip in strips if strip["device"] == device]
         assert max(strip["level"] for strip in here) == pytest.approx(peak)
@@ -314,13 +318,13 @@ def test_memory_strips_reach_the_peaks_and_end_empty(schedule: ppopt.Schedule) -
         for strip in here:
             assert device + STRIP_TOP - 1e-9 <= strip["top"] <= strip["base"] == device + STRIP_BOTTOM
         highest = min(here, key=lambda strip: strip["top"])
-        assert highest["level"] == pytest.approx(peak) or highest["level"] > full
+        assert highest["level"] == pytest.approx(peak) or highest["level"] > 6 / LIMIT_SHARE
 
 
 def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> None:
-    full = memory_scale([each.presented() for each in comparison.schedules])
+    highest = highest_peak([each.presented() for each in comparison.schedules])
     for schedule in comparison.schedules:
-        strips = memory_rows(columns(schedule.presented()), 0.0, float(schedule.timeline.end.max()), full)
+        strips = memory_rows(schedule.presented(), highest)
         over = {strip["device"] for strip in strips if strip["limit"] is not None and strip["over"] < strip["limit"]}
         assert over == {device for device, peak in enumerate(schedule.peak_memory) if peak > 6}
 
@@ -328,28 +332,61 @@ def test_what_is_above_the_limit_is_drawn_as_such(comparison: Comparison) -> Non
 @pytest.mark.parametrize(
     ("limit", "names", "full"),
     [
-        (40, ["1f1b", "gpipe"], 40),  # the limit, though 1F1B holds only 4
-        (6, ["1f1b"], 6),
-        (6, ["1f1b", "zb-h2"], 7),  # the highest peak above it
-        (2, ["1f1b", "gpipe"], 4),  # but no more than twice the limit
-        ([4, 3, 2, 9], ["1f1b"], 9),
-        (0, ["1f1b", "gpipe"], 8),
-        (None, ["1f1b", "gpipe"], 8),
+        (40, ["1f1b", "gpipe"], [50, 50, 50, 50]),  # the limit is at four fifths, though 1F1B holds only 4
+        (6, ["1f1b", "zb-h2"], [7.5, 7.5, 7.5, 7.5]),
+        ([4, 3, 2, 9], ["1f1b"], [5, 3.75, 2.5, 11.25]),  # each device's own
+        (0, ["1f1b", "gpipe"], [8, 8, 8, 8]),
+        (None, ["1f1b", "gpipe"], [8, 8, 8, 8]),  # the highest peak of all
     ],
 )
-def test_memory_strips_have_one_scale_the_limits(limit: Any, names: list[str], full: float) -> None:
+def test_memory_strips_are_scaled_to_the_limit(limit: Any, names: list[str], full: list[float]) -> None:
     costs = pipeline(4, 8, memory={} if limit is None else {"limit": limit})
     shown = [ppopt.evaluate(costs, name).presented() for name in names]
-    assert memory_scale(shown) == full
+    highest = highest_peak(shown)
     for each in shown:
-        for strip in memory_rows(columns(each), 0.0, 1.0, full):
+        assert [full_strip(known, highest) for known in each.summary.limits] == full
+        for strip in memory_rows(each, highest):
             part = (strip["base"] - strip["top"]) / (STRIP_BOTTOM - STRIP_TOP)
-            assert part == pytest.approx(min(1, strip["level"] / full))
+            assert part == pytest.approx(min(1, strip["level"] / full[strip["device"]]))
+
+
+@pytest.mark.parametrize("devices", [1, 8, 9, 64, 500])
+def test_memory_strips_are_tall_enough_to_read(devices: int) -> None:
+    assert row_height(devices) * (STRIP_BOTTOM - STRIP_TOP) >= 14
+
+
+def test_the_microbatches_have_colours_from_light_to_dark() -> None:
+    for microbatches in (1, 2, 8, 300):
+        colours = ramp(microbatches)
+        light = [sum(int(colour[at : at + 2], 16) for at in (1, 3, 5)) for colour in colours]
+        assert len(colours) == microbatches
+        assert light == sorted(light, reverse=True)
+    assert len(set(ramp(8))) == 8
+
+
+BUSIER = {key: [1] * 9 + [5] + [1] * 30 for key in ("forward", "backward_input", "backward_weight")}
+
+
+@pytest.mark.parametrize(("devices", "more"), [(16, {}), (17, {}), (40, {}), (40, {"times": BUSIER})])
+def test_of_many_devices_the_first_the_last_and_those_that_idle_longest_are_shown(
+    devices: int, more: dict[str, Any]
+) -> None:
+    shown = ppopt.evaluate(pipeline(devices, 3, **more), "1f1b").presented()
+    chosen, idle = shown_devices(shown), idle_ticks(shown)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(devices, MOST_ROWS)
+    assert {0, devices - 1} <= set(chosen)
+    hidden = set(range(devices)) - set(chosen)
+    between = [idle[device] for device in chosen[1:-1]]
+    assert not hidden or min(between) >= max(idle[device] for device in hidden)
+    makespan = shown.summary.figures.makespan * shown.problem.ticks_per_unit
+    busy = [sum(row.end - row.start for row in shown.timeline if row.device == device) for device in range(devices)]
+    assert idle == [makespan - each for each in busy]
 
 
 def test_waits_are_those_before_the_bars(schedule: ppopt.Schedule) -> None:
     shown = schedule.presented()
-    bars, scale = bar_rows(columns(shown)), schedule.problem.ticks_per_unit
+    bars, scale = bar_rows(shown), schedule.problem.ticks_per_unit
     for bar, wait in zip(bars, shown.waiting.before, strict=True):
         assert bar["idle"] == wait.idle / scale
         assert (bar["waited"] == "did not wait") == (wait.idle == 0)
@@ -370,39 +407,6 @@ def test_the_idle_shares_average_to_the_idle_time_of_each_device(schedule: ppopt
         assert sum(each) / BINS == pytest.approx(1 - busy / schedule.makespan, abs=6e-4)
 
 
-def test_windows_lie_within_the_step_one_after_the_other(schedule: ppopt.Schedule) -> None:
-    frame = schedule.timeline
-    names, starts, ends = zip(*windows(schedule.presented()), strict=True)
-    assert names == ("warm-up", "steady", "cool-down")
-    assert starts[0] == frame.start.min()
-    assert ends[-1] == pytest.approx(frame.end.max())
-    edges = [edge for pair in zip(starts, ends, strict=True) for edge in pair]
-    assert all(one <= following + 1e-9 for one, following in pairwise(edges))
-
-
-@pytest.mark.parametrize("part", [(0.0, 0.25), (0.4, 0.6), (0.75, 1.0), (0.0, 1.0), (0.31, 0.3101)])
-def test_a_cut_keeps_exactly_what_touches_it(schedule: ppopt.Schedule, part: tuple[float, float]) -> None:
-    frame, whole = schedule.timeline, columns(schedule.presented())
-    low, high = frame.start.min(), frame.end.max()
-    start, end = (float(low + share * (high - low)) for share in part)
-    cut = cut_out(whole, start, end)
-    kept = frame[(frame.end > start) & (frame.start < end)]
-    bars = bar_rows(cut)
-    assert [(bar["device"], bar["action"], bar["start"]) for bar in bars] == [
-        (row.device, f"{row.stage}{row.op}{row.microbatch}", row.start) for row in kept.itertuples()
-    ]
-    every = bar_rows(whole)
-    same = [every[at] for at in kept.index]
-    for key in ("top", "bottom", "fill", "critical", "waited"):
-        assert [bar[key] for bar in bars] == [bar[key] for bar in same]
-    for steps, before in zip(cut["memory"], whole["memory"], strict=True):
-        assert steps["time"] == sorted(steps["time"])
-        assert all(start <= time <= end for time in steps["time"])
-        for time, level in zip(steps["time"][:-1], steps["level"][:-1], strict=True):
-            earlier = [known for at, known in zip(before["time"], before["level"], strict=True) if at <= time]
-            assert level == earlier[-1]
-
-
 def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() -> None:
     long = ppopt.evaluate(pipeline(2, 5_001), "1f1b", engine="graph").presented()
     assert len(long.timeline) == 20_004
@@ -410,8 +414,6 @@ def test_a_schedule_of_more_than_20000_operations_is_drawn_by_its_idle_shares() 
     assert chart["mark"]["type"] == "rect"
     (values,) = chart["datasets"].values()
     assert len(values) == 2 * BINS
-    for _, start, end in windows(long):
-        assert end - start < long.summary.figures.makespan / 10
     assert any_timeline_chart(ppopt.evaluate(pipeline(2, 5), "1f1b").presented()).to_dict()["layer"]
 
 

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import altair as alt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,13 +25,12 @@ from reports.charts.losses import (
     ladder_table,
 )
 from reports.charts.records import label
-from reports.charts.timelines import timeline_layers
 from reports.charts.trade import memory_sentence, memory_table
 from reports.content import Section
 from reports.page import page, sentences, tables
 from reports.page.bundle import vega_script
-from reports.page.page import MOST_BARS, embedded, write_page
-from reports.page.section_view import _timeline_chart
+from reports.page.page import embedded, write_page
+from reports.page.timelines import folding
 from solver.errors import InputError
 from tests.evaluated import pipeline
 
@@ -215,27 +212,6 @@ def test_the_same_comparison_makes_the_same_page(comparison: Comparison) -> None
     assert written(comparison.section("a")) == written(comparison.section("a"))
 
 
-def presented_of(operations: int) -> Any:
-    return SimpleNamespace(timeline=range(operations))
-
-
-@pytest.mark.parametrize(
-    ("sizes", "whole"),
-    [
-        ([20_000, 20_000, 20_000], [0, 1, 2]),
-        ([20_000, 20_000, 20_000, 20_000], [0, 1, 2]),
-        ([20_001, 5], [1]),
-        ([20_000, 100, 20_000, 100, 20_000], [0, 1, 2, 3]),
-        ([10_000] * 7, [0, 1, 2, 3, 4, 5]),
-    ],
-)
-def test_a_page_draws_the_shorter_schedules_whole_as_long_as_there_is_room(sizes: list[int], whole: list[int]) -> None:
-    schedules = [presented_of(size) for size in sizes]
-    chosen = page._drawn_whole(iter(schedules))
-    assert [at for at, each in enumerate(schedules) if id(each) in chosen] == whole
-    assert sum(sizes[at] for at in whole) <= MOST_BARS
-
-
 @pytest.mark.parametrize(("limit", "expected"), [(None, False), (100, False), (4, True)])
 def test_the_ladders_table_says_that_a_limit_is_exceeded_only_where_it_is(limit: int | None, expected: bool) -> None:
     shown = of(["1f1b", "zb-h2"], memory={} if limit is None else {"limit": limit})
@@ -250,6 +226,14 @@ def test_the_tables_have_a_row_for_each_schedule_and_a_cell_for_each_column() ->
         assert {len(row) for row in table.rows} == {len(table.header)}
     assert len(devices_table(shown).rows) == 3 * 4
     assert {len(row) for row in tables.numbers(shown)} == {len(tables.number_titles(shown))}
+
+
+def test_devices_that_idle_alike_are_shown_at_equal_distances() -> None:
+    assert folding(ppopt.evaluate(pipeline(16, 3), "1f1b").presented()) == ""
+    shown = ppopt.evaluate(pipeline(40, 3), "1f1b")
+    idle = f"{100 * shown.bubble_ratio:.2f}%"
+    expected = f"16 of 40 devices, at equal distances; each of the 40 idles for {idle} of the step."
+    assert folding(shown.presented()) == expected
 
 
 # ---- sentences
@@ -290,7 +274,7 @@ def test_a_faster_one_over_the_limit_is_named_with_what_it_needs() -> None:
     verdict = sentences.verdict(shown)
     assert verdict.startswith(f"zb-h2 is the fastest of all, but needs {peak:g} of 4 on device 0; 1f1b is the fastest")
     assert "1 of 2 schedules fits the memory limit" in memory_sentence(shown)
-    assert f"needs {peak:g} of 4 on device 0" in sentences.timeline(shown.schedules[1], whole=True)
+    assert f"needs {peak:g} of 4 on device 0" in sentences.timeline(shown.schedules[1])
 
 
 def test_where_nothing_fits_no_winner_is_named() -> None:
@@ -333,21 +317,9 @@ def test_every_sentence_names_the_numbers_of_its_winner() -> None:
     idle = 100 * best.summary.figures.bubble_ratio
     assert f"{best.summary.name} leaves {idle:.2f}%" in bubble_sentence(shown)
     assert f"devices of {best.summary.name} idle {idle:.2f}% of the step" in idle_sentence(shown)
-    timeline = sentences.timeline(best, whole=True)
+    timeline = sentences.timeline(best)
     assert timeline.startswith(f"Makespan {best.summary.figures.makespan:g}, {idle:.2f}% idle")
     assert f"peak memory {max(best.summary.figures.peak_memory):g}" in timeline
     for text in all_sentences(shown):
         assert re.fullmatch(r".+[.]", text)
         assert best.summary.name in text
-
-
-@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (-3.5, 1e9 / 7), (1 / 3, 16384.0)])
-def test_a_timeline_of_any_time_is_specified_as_if_it_were_drawn_for_it(start: float, end: float) -> None:
-    named = {name: alt.NamedData(name=name) for name in ("bars", "memory", "transfers")}
-    chart = timeline_layers(5, start, end, **named, tooltip=alt.value(" "), unit="ms")
-    settings = [alt.param(name="colour_by", value="kind"), alt.param(name="critical_path", value=False)]
-    drawn = json.dumps(chart.add_params(*settings).to_dict())
-    view = re.compile(r"view_[0-9a-f]+_")  # numbered by what they contain
-    assert json.loads(view.sub("view_", json.dumps(_timeline_chart(5, start, end, "ms")))) == json.loads(
-        view.sub("view_", drawn)
-    )

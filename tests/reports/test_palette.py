@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from itertools import combinations, product
 from math import atan2, cbrt, cos, degrees, exp, hypot, radians, sin, sqrt
 from pathlib import Path
@@ -15,16 +16,16 @@ from reports.charts.palette import (
     COLOURS,
     KINDS,
     LINES_AND_POINTS,
-    MICROBATCHES,
     SERIES,
     STEPS,
     contrast,
     ink_on,
     shaded,
 )
+from reports.charts.timeline_layout import ramp
 
-OTHERS = ("timelines.py", "overview.py")
-"""Timelines, whose bars are white or coloured by the page."""
+OTHERS = ("timelines.py",)
+"""Timelines, whose bars have white edges."""
 
 LIGHT_CARD, DARK_CARD = "#FFFFFF", "#1D232A"
 APART = 12.0
@@ -82,10 +83,8 @@ def test_neither_a_later_stage_nor_a_microbatch_has_the_colour_of_another_meanin
     second = {kind: shaded(colour, 1, 2) for kind, colour in KINDS.items()}
     for (meaning, colour), (kind, shade) in product(COLOURS.items(), second.items()):
         assert meaning == kind or difference(lab(colour), lab(shade)) >= APART, (meaning, kind)
-    for colour, microbatch in product(COLOURS.values(), MICROBATCHES):
+    for colour, microbatch in product((*COLOURS.values(), *second.values()), ramp(41)):
         assert difference(lab(colour), lab(microbatch)) >= APART, (colour, microbatch)
-    for one, other in combinations(MICROBATCHES, 2):
-        assert difference(lab(one), lab(other)) >= APART
 
 
 def test_what_is_one_thing_has_one_colour() -> None:
@@ -104,7 +103,7 @@ def test_lines_and_points_stand_out_from_both_grounds(card: str) -> None:
 
 def test_texts_on_bars_can_be_read() -> None:
     shades = [shaded(colour, place, 8) for colour in KINDS.values() for place in range(8)]
-    for colour in (*shades, *MICROBATCHES):
+    for colour in (*shades, *ramp(41)):
         assert contrast(ink_on(colour), colour) >= 4.5
 
 
@@ -116,3 +115,16 @@ def test_charts_take_their_colours_from_the_table() -> None:
         if path.name not in ("palette.py", *OTHERS) and (found := re.findall(r"#[0-9A-Fa-f]{6}", path.read_text()))
     }
     assert own == {}
+
+
+def test_the_page_has_the_same_colours() -> None:
+    css = files("reports.page").joinpath("page.css").read_text(encoding="utf-8").upper()
+    for part, colour in (
+        (".LEGEND .MEMORY", palette.ACTIVATIONS),
+        (".LEGEND .OVER", palette.OVER_LIMIT),
+        (".LEGEND .LIMIT", palette.OVER_LIMIT),
+        (".RACE .TRACK I", palette.OTHER_COSTS),
+        (".RACE .OVER .TRACK I", palette.OVER_LIMIT),
+    ):
+        (rule,) = re.findall(rf"^{re.escape(part)} {{(.*)}}$", css, flags=re.MULTILINE)
+        assert colour in rule, part

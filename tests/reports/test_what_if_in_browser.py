@@ -14,17 +14,17 @@ import ppopt
 from ppopt import Pipeline, Schedule
 from ppopt.comparison.comparison import Comparison
 from ppopt.comparison.what_if import what_if
-from reports.charts.timeline_layout import columns
 from reports.memory import memory_steps
+from reports.page.columns import columns
 from strategies.model.configuration import read_configuration
 from tests.evaluated import UNIT, evaluated, pipeline
 from tests.reports.browser import Opener, Sheet, page_of
 from tests.strategies.catalogue.test_catalogue_rows import ROWS, costs_of, named
 from tests.test_rooms import ROOT
 
-SCRIPT = files("reports.page").joinpath("replay.js").read_text(encoding="utf-8")
+SCRIPTS = [files("reports.page").joinpath(name).read_text(encoding="utf-8") for name in ("columns.js", "replay.js")]
 ASK = """([timeline, costs, factors, latency, slowness, more]) => {
-  const made = window.ppoptReplay.prepared(timeline, costs);
+  const made = window.ppoptReplay.prepared(window.ppoptPage.decoded(timeline), costs);
   const makespan = window.ppoptReplay.replay(made, factors, latency, Float64Array.from(slowness), more);
   const { memory, critical } = window.ppoptReplay;
   return { makespan, start: [...made.start], memory: memory(made), critical: critical(made) };
@@ -40,7 +40,8 @@ def sample(count: int) -> list[dict[str, Any]]:
 @pytest.fixture
 def blank(open_page: Opener, tmp_path: Path) -> Sheet:
     page = tmp_path / "blank.html"
-    page.write_text(f"<!doctype html><html data-drawn='1'><body></body><script>{SCRIPT}</script></html>")
+    scripts = "".join(f"<script>{each}</script>" for each in ("window.ppoptPage = {};", *SCRIPTS))
+    page.write_text(f"<!doctype html><html data-drawn='1' data-complete='1'><body></body>{scripts}</html>")
     return open_page(page)
 
 

@@ -15,6 +15,7 @@ from ppopt.commands.pages import PagePace, write_report
 from ppopt.noise.noise import Noise
 from ppopt.noise.under_noise import seconds_needed
 from ppopt.optimization import cuts
+from tests.reports.unpacked import unpacked
 
 MODEL = Pipeline.from_mapping({"devices": 4, "microbatches": 8, "memory": {"limit": 6}})
 
@@ -41,7 +42,9 @@ def test_what_is_not_drawn_is_on_the_page_with_its_figures_and_a_sentence(tmp_pa
     text = (tmp_path / "page.html").read_text()
     assert text.count("Its timeline is not drawn: the time limit was used up") == 2
     assert len(re.findall(r'data-chart="timeline-0-', text)) == 1
-    assert re.findall(r'"key":"(timeline-0-[0-9])","name"', text) == ["timeline-0-0"]
+    data = unpacked(text, "data")
+    assert list(data["timelines"]) == ["timeline-0-0"]
+    assert [each["key"] for each in data["whatIf"][0]["schedules"]] == ["timeline-0-0"]
     assert all(re.search(rf"<h4>[^<]*{each.strategy}", text) for each in made.schedules)
 
 

@@ -15,7 +15,8 @@ from ppopt import InputError, Pipeline
 from ppopt.commands.cli import cli
 from ppopt.profiling.against import hold_against
 from ppopt.profiling.measurement import unit_of_times
-from reports.charts.timeline_layout import bar_rows, columns
+from reports.charts.timeline_layout import bar_rows
+from reports.page.columns import columns
 from reports.page.section_view import ChartData, SectionView
 from tests.evaluated import evaluated, pipeline
 from tests.ppopt.profiling.test_against import measured
@@ -100,12 +101,13 @@ def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
     costs = pipeline(2, 4, unit="ms", p2p_latency=0.5)
     shown = ppopt.compare(costs, ["1f1b", "zb-h1"], optimize=False).section("t")
     view, data = SectionView(shown, 0), ChartData()
-    view.gather(data, {id(shown.schedules[0])})
+    view.gather(data)
     for name, chart in data.charts.items():
         found = {title for title in titles(chart) if title.partition(",")[0] in TIMES}
         assert found or "idle" in name or "devices" in name, name
         assert {title for title in found if not title.endswith(", ms")} == set(), name
-    assert {timeline["unit"] for timeline in data.timelines.values()} == {"ms"}
+    assert {columns(each)["unit"] for each in shown.schedules} == {"ms"}
+    assert view.drawn[0].makespan == "15 ms"
     assert {value for title, value, _ in view.tiles if title == "makespan"} == {"15 ms"}
     assert [value for name, value in view.costs if name in ("forward", "latency")] == ["1 ms", "0.5 ms"]
     assert "makespan, ms" in view.columns
@@ -117,7 +119,7 @@ def test_every_axis_tooltip_and_table_of_the_page_names_it() -> None:
 def test_notebook_charts_and_their_bars_name_it() -> None:
     made = evaluated("1f1b", pipeline(2, 4, unit="ms"))
     assert "start, ms" in titles(ppopt.timeline_chart(made).to_dict())
-    waits = {row["waited"] for row in bar_rows(columns(made.presented()))}
+    waits = {row["waited"] for row in bar_rows(made.presented())}
     assert any(re.search(r"\(data \d+ ms\)", wait) for wait in waits)
     assert "makespan 15 ms, " in made._repr_html_()
     assert "makespan 15 ms, " in repr(made)
