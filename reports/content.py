@@ -90,7 +90,7 @@ class Presented:
     ladder : Ladder or None
         Its ladder, from the ideal time to the makespan.
     searched : bool
-        Whether a search found it; otherwise it is published.
+        Whether a search found its order.
     notes : tuple of str
         Notes for the reader.
     values : mapping
@@ -103,6 +103,8 @@ class Presented:
         Its makespan under noise.
     is_drawn : bool
         Whether there was time to draw its timeline.
+    given : bool
+        Whether its order is the user's own; an order neither searched nor given is published.
     """
 
     summary: Row
@@ -120,6 +122,7 @@ class Presented:
     cut: Sequence[HeldLayers] = ()
     noise: NoiseFigures | None = None
     is_drawn: bool = True
+    given: bool = False
 
     @property
     def peak(self) -> float:

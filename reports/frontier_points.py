@@ -31,6 +31,8 @@ class FrontierPoint:
         For a model of layers, the number of layers on each stage.
     runs_in : mapping of str to str, or None
         The letter and the name of each framework that runs the schedule, if known.
+    searched : bool
+        Whether a search found it; otherwise it is published.
     """
 
     limit: float
@@ -43,6 +45,7 @@ class FrontierPoint:
     rank: int | None = None
     layers: tuple[int, ...] = ()
     runs_in: Mapping[str, str] | None = None
+    searched: bool = True
 
     @property
     def gap(self) -> float:
@@ -115,6 +118,10 @@ class ShownFrontier:
     limit: float | None = None
     units: Units = NO_UNITS
     scope: str = ""
+
+    def shortest(self, memory: float) -> float:
+        """Return the shortest makespan known within a memory limit, which some schedule fits."""
+        return min(makespan for least, makespan in self.stairs if least <= memory)
 
     @property
     def sentence(self) -> str:

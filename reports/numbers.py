@@ -55,10 +55,13 @@ def titled(title: str, unit: str | None) -> str:
 
 
 def percent(ratio: float) -> str:
-    """Write a ratio in percent with two decimals, or with an exponent if that takes too much room."""
+    """Write a ratio in percent with two decimals, or with an exponent if that takes too much room.
+
+    Halves are rounded as in `number`.
+    """
     if abs(ratio) >= 1e4:
         return f"{100 * ratio:.2e}%"
-    text = f"{100 * ratio:.2f}%"
+    text = f"{Decimal(100 * ratio).quantize(Decimal('0.01'), ROUND_HALF_UP)}%"
     return "0.00%" if text == "-0.00%" else text
 
 

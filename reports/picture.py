@@ -7,7 +7,15 @@ from typing import Any
 WIDTH = 760
 """Width in pixels of charts that would fill their container."""
 
-_CONFIG = {"background": "white", "view": {"stroke": None}, "axis": {"labelLimit": 240, "labelOverlap": True}}
+GROUND = "white"
+"""The colour of the ground."""
+
+_CONFIG: dict[str, Any] = {
+    "background": GROUND,
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",  # equally wide, so texts stand as they were laid out
+    "view": {"stroke": None},
+    "axis": {"labelLimit": 240, "labelOverlap": True},
+}
 
 
 def picture(chart: Any, form: str) -> bytes:
@@ -28,7 +36,10 @@ def picture(chart: Any, form: str) -> bytes:
     import vl_convert
 
     specification = _with_width(chart.to_dict())
-    specification["config"] = specification.get("config", {}) | _CONFIG
+    given = specification.get("config", {})
+    specification["config"] = _CONFIG | given | {part: _CONFIG[part] | given.get(part, {}) for part in ("view", "axis")}
+    if "params" in specification:  # of charts with the same menu, which a picture lacks
+        specification["params"] = list({each["name"]: each for each in specification["params"]}.values())
     if form == "svg":
         return str(vl_convert.vegalite_to_svg(specification)).encode()
     return bytes(vl_convert.vegalite_to_png(specification, scale=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     "charts",
     metavar="FILE.png|svg",
     multiple=True,
-    help="Write the curve as an image, such as frontier.svg.",
+    help="Write the curve as an image for a slide, such as frontier.svg.",
 )
+@click.option("--from", "low", metavar="MEMORY", help="With --to: mark in the image what more memory saves.")
+@click.option("--to", "high", metavar="MEMORY", help="The greater memory limit.")
 @click.pass_context
 def frontier(
     ctx: click.Context,
@@ -52,6 +56,8 @@ def frontier(
     save: str | None,
     report: str | None,
     charts: tuple[str, ...],
+    low: str | None,
+    high: str | None,
     **options: Any,
 ) -> None:
     """Find what memory buys: the shortest step for each memory limit, with a proven bound.
@@ -60,6 +66,8 @@ def frontier(
     """
     if points is not None and limits.strip().lower() != "auto":
         raise InputError("--points: lets ppopt choose limits, but --limits names them; give one of the two")
+    if not charts and (low is not None or high is not None):
+        raise InputError(f"--{'to' if low is None else 'from'}: marks memory limits in an image; add --chart FILE.svg")
     _check_files(save, report, charts, options["config"])
     pipeline, _ = read_pipeline(**{name: options[name] for name in OPTION_NAMES})
     if report is not None:
@@ -68,11 +76,12 @@ def frontier(
     from ppopt.commands.printing import show_frontier, tell_files
     from ppopt.commands.progress_line import ProgressLine
     from ppopt.memory_frontier.find import find_frontier
-    from ppopt.memory_frontier.limits import POINTS
+    from ppopt.memory_frontier.limits import POINTS, read_pair
 
     searched = {name: options[name] for name in ("placement", "overlap", "time_limit", "workers", "seed")}
     with ProgressLine() as line:
         try:
+            compared = read_pair(low, high)
             found, keep = find_frontier(
                 pipeline,
                 limits=limits,
@@ -81,13 +90,14 @@ def frontier(
                 on_progress=line.say_at_times,
                 shown_afterwards=report is not None,
                 framework=options["runs_for"],
+                compared=compared or (),
                 **searched,
             )
         except InputError as error:
             raise InputError(_with_option(str(error))) from None
     show_frontier(found, form)
     keep()
-    _write_files(found, options["config"] or DEFAULTS, report, charts)
+    _write_files(found, options["config"] or DEFAULTS, report, charts, compared)
     tell_files(form, saved=[] if save is None else [save], chart=charts, report=[] if report is None else [report])
     tell_internal_errors(ctx, found.internal_errors)
 
@@ -96,7 +106,7 @@ def _with_option(message: str) -> str:
     """Replace the argument's name in a message by the option's."""
     if message.startswith("framework: "):
         return f"--for: {message.removeprefix('framework: ')}"
-    return f"--{message}" if message.startswith(("limits:", "points:")) else message
+    return f"--{message}" if message.startswith(("limits:", "points:", "from:", "to:")) else message
 
 
 def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], config: str | None) -> None:
@@ -110,12 +120,18 @@ def _check_files(save: str | None, report: str | None, charts: tuple[str, ...], 
         check_picture(path)
 
 
-def _write_files(found: Frontier, title: str, report: str | None, charts: tuple[str, ...]) -> None:
+def _write_files(
+    found: Frontier,
+    title: str,
+    report: str | None,
+    charts: tuple[str, ...],
+    compared: tuple[Fraction, Fraction] | None,
+) -> None:
     if report is None and not charts:
         return
-    from ppopt.commands.pages import write_frontier, write_picture
+    from ppopt.commands.pages import readable, write_frontier, write_picture
 
     if report is not None:
         write_frontier(report, found, title, command_line())
     for path in charts:
-        write_picture(path, found.chart().properties(title=title, width=900))
+        write_picture(path, found.slide(readable(Path(title).stem) if title != DEFAULTS else "", compared))

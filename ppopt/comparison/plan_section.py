@@ -41,7 +41,11 @@ def plan_section(planning: Planning, title: str, *, deadline: float | None = Non
         title=title,
         pipeline=planning.pipeline.to_mapping(),
         schedules=[
-            schedule.presented(ladder, schedule.to_dict() | plan.to_dict() | {"strategy": plan.label})
+            replace(
+                schedule.presented(ladder, schedule.to_dict() | plan.to_dict() | {"strategy": plan.label}),
+                searched=plan.is_free,
+                given=not plan.is_free and plan.strategy is None,
+            )
             for schedule, ladder, plan in zip(schedules, ladders, shown, strict=True)
         ],
         left_out=[*((each.name, each.reason) for each in planning.unplanned), *planning.left_out],

@@ -178,6 +178,7 @@ def find_frontier(
     on_progress: OnProgress | None = None,
     shown_afterwards: bool = False,
     framework: str | None = None,
+    compared: Sequence[Fraction] = (),
 ) -> tuple[Frontier, Callable[[], None]]:
     """Do the same as `frontier`, but let the caller decide when to write the file: results are shown first.
 
@@ -186,6 +187,8 @@ def find_frontier(
     pipeline, placement, overlap, limits, points, time_limit, workers, seed, save_to, on_progress, shown_afterwards,
     framework
         As for `frontier`.
+    compared : sequence of Fraction
+        Limits to search at, besides those given or chosen: a picture compares them.
 
     Returns
     -------
@@ -212,12 +215,16 @@ def find_frontier(
     if options.runs_for is not None and not options.placements:
         raise InputError(f"framework: {options.runs_for.loads_only}; compare ranks its own schedules at a memory limit")
     wanted, count = read_limits(limits), read_points(points)
-    gathered = _FrontierSoFar(pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or ())
+    wanted = None if wanted is None else tuple(sorted({*wanted, *compared}))
+    gathered = _FrontierSoFar(
+        pipeline, options, on_progress or _tell_nobody, started, wanted=wanted or (), compared=compared
+    )
     saved = Saved()
     if save_to is not None:
         check_writable(save_to)
         saved = read_saved(save_to, __version__, gathered.model, options.allowed)
     gathered.lay_lanes(saved.cuts)
+    refuse_below(gathered.curves.least, compared[:1], gathered.curves.placements, "from")
     refuse_below(gathered.curves.least, wanted or (), gathered.curves.placements)
     with Searchers(gathered.processes) as searchers:  # they take a while to start
         gathered.evaluate()
@@ -274,6 +281,7 @@ class _FrontierSoFar:
     replaying: float = 0.0  # predicted seconds per operation of long pipelines
     interrupted: bool = False
     wanted: Sequence[Fraction] = ()
+    compared: Sequence[Fraction] = ()
 
     def __post_init__(self) -> None:
         self.names = [with_virtual_stages(name, self.pipeline) for name in run_by(self.options.framework)]
@@ -447,7 +455,7 @@ class _FrontierSoFar:
             options=self.options,
             limits=limits,
             points=points,
-            wanted=[asked] if isinstance(asked, Fraction) else [],
+            wanted=[*([asked] if isinstance(asked, Fraction) else []), *self.compared],
             earlier=[limit for limit in earlier if limit >= self.curves.least],
             ends=ends,
             processes=self.processes,

@@ -14,7 +14,9 @@ from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
 from reports.numbers import percent
 from reports.units import Units
 from solver.counted import counted
+from solver.errors import InputError
 from solver.states import Status
+from strategies.model.numbers import read_amount
 from strategies.model.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -170,6 +172,40 @@ class Frontier:
 
         return frontier_chart(self.shown)
 
+    def slide(self, title: str = "", compared: tuple[Any, Any] | None = None) -> alt.LayerChart:
+        """Draw the same as `chart` for a slide, with large letters and a title in words.
+
+        Parameters
+        ----------
+        title : str
+            The name of the model.
+        compared : (number, number), optional
+            Two memory limits: a bracket says how much shorter a step is with the greater one.
+
+        Raises
+        ------
+        InputError
+            If the first is not below the second, or no schedule found fits it.
+        """
+        from reports.charts.slide import frontier_slide
+
+        if compared is None:
+            return frontier_slide(self.shown, title)
+        low, high = (read_amount(limit) for limit in compared)
+        least = max(self.stairs[0].figures.peaks)
+        if low >= high:
+            raise InputError(f"from: must be below --to; found {float(low):.10g} and {float(high):.10g}")
+        if low < least:
+            raise InputError(
+                f"from: must be at least {float(least):.10g}, which a schedule needs; found {float(low):.10g}"
+            )
+        ends = (float(low), self._shortest_within(low)), (float(high), self._shortest_within(high))
+        return frontier_slide(self.shown, title, ends)
+
+    def _shortest_within(self, limit: Fraction) -> float:
+        """Return the shortest step on the curve at a limit, which some schedule fits."""
+        return min(each.makespan for each in self.stairs if max(each.figures.peaks) <= limit)
+
     def section(self, title: str = "") -> Section:
         """Make the section of a report: the curve, and the timelines of all its schedules.
 
@@ -238,6 +274,7 @@ class Frontier:
                     rank=ranks[id(point.schedule)],
                     layers=point.schedule.pipeline.layers_per_stage or (),
                     runs_in=point.schedule.table_row().runs_in or {},
+                    searched=point.schedule.is_searched,
                 )
                 for point in self.points
             ],

@@ -82,7 +82,33 @@ def read_points(points: object) -> int:
     return points
 
 
-def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequence[str]) -> None:
+def read_pair(low: str | None, high: str | None) -> tuple[Fraction, Fraction] | None:
+    """Read two limits to compare, of which either both are given or none.
+
+    Raises
+    ------
+    InputError
+        If one is missing or no number, or the first is not below the second; it names them ``from`` and ``to``.
+    """
+    if low is None or high is None:
+        if low is None and high is None:
+            return None
+        given, missing = ("from", "to") if high is None else ("to", "from")
+        raise InputError(f"{given}: names one end of what is compared; give --{missing} as well")
+    start, end = (_read_limit(name, text) for name, text in (("from", low), ("to", high)))
+    if start >= end:
+        raise InputError(f"from: must be below --to; found {low} and {high}")
+    return start, end
+
+
+def _read_limit(name: str, text: str) -> Fraction:
+    try:
+        return read_amount(written_number(text))
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequence[str], name: str = "limits") -> None:
     """Refuse limits that no schedule can keep.
 
     Raises
@@ -95,7 +121,7 @@ def refuse_below(least: Fraction, limits: Iterable[Fraction], placements: Sequen
             named = ", ".join(placements)
             where = f"the placement {named}" if len(placements) == 1 else f"any of the placements {named}"
             raise InputError(
-                f"limits: must be at least {float(least):.10g}, with which one microbatch at a time runs on {where}; "
+                f"{name}: must be at least {float(least):.10g}, with which one microbatch at a time runs on {where}; "
                 f"found {float(limit):.10g}"
             )
 

@@ -18,6 +18,7 @@ from solver.exact import in_ticks
 from solver.problem import Placed, Problem
 from solver.states import Objective, Source, Status
 from strategies.language.orders import actions_as_text
+from strategies.language.registry import all_strategies
 from strategies.layouts.runs_in import Framework, runs_in
 from strategies.lowering.by_time import BY_TIME
 from strategies.model.actions import Op, PipelineAction
@@ -293,6 +294,11 @@ class Schedule:
         """Whether a search found the schedule; otherwise its order was given."""
         return self.status in ("optimal", "feasible")
 
+    @property
+    def is_published(self) -> bool:
+        """Whether it has the name of a published schedule."""
+        return self.strategy.partition(":")[0].partition(BETWEEN)[0] in all_strategies()
+
     @cached_property
     def runs_in(self) -> tuple[Framework, ...]:
         """The frameworks that run the order: as a schedule of their own, or because they load any on its placement."""
@@ -444,6 +450,7 @@ class Schedule:
             values=self.to_dict() if values is None else values,
             cut=tuple(self._held_layers()),
             noise=self.noise,
+            given=not self.is_searched and not self.is_published and self.status != "measured",
         )
 
     def _shown_transfers(self) -> list[ShownTransfer]:

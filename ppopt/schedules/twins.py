@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ppopt.schedules.schedule import BETWEEN, Schedule
-from strategies.language.registry import all_strategies
 
 
 def twins(schedules: Sequence[Schedule]) -> list[list[Schedule]]:
@@ -27,17 +26,12 @@ def twins(schedules: Sequence[Schedule]) -> list[list[Schedule]]:
 def _are_twins(one: Schedule, other: Schedule) -> bool:
     return (
         one.makespan == other.makespan
-        and _is_published(one)
-        and _is_published(other)
+        and all(each.is_published and not each.is_searched for each in (one, other))
         and one.layout.homes == other.layout.homes
         and one.pipeline.costs == other.pipeline.costs
         and one.rows == other.rows
         and one.placed_by == other.placed_by
     )
-
-
-def _is_published(schedule: Schedule) -> bool:
-    return not schedule.is_searched and schedule.strategy.partition(":")[0] in all_strategies()
 
 
 def as_one(group: Sequence[Schedule]) -> Schedule:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.bubbles import ROW_HEIGHT
+from reports.charts.bubbles import tooltips
+from reports.charts.losses import rows_of_devices
 from reports.charts.panel import Panel, Table
-from reports.charts.records import cut_records, label, memory_records
+from reports.charts.records import cut_records, label, memory_records, names_in_focus
 from reports.content import Presented, Section
 from reports.numbers import grouped, titled, with_unit
 
 RECOMPUTED_OPACITY = 0.5
 """Opacity of recomputed layers, which are paler than the others."""
 
-_SHARES = ("static", "activations")
+_SHARES = {"static": palette.STATIC, "activations": palette.ACTIVATIONS}
 
 
 def cut_chart(section: Section) -> alt.Chart:
@@ -34,7 +36,7 @@ def cut_chart(section: Section) -> alt.Chart:
     chosen = _choice(shown)
     kinds = list(dict.fromkeys(each["kind"] for each in records))
     colours = alt.Scale(
-        domain=kinds, range=[palette.MICROBATCHES[place % len(palette.MICROBATCHES)] for place in range(len(kinds))]
+        domain=kinds, range=[palette.LAYERS[place % len(palette.LAYERS)] for place in range(len(kinds))]
     )
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=records))
@@ -47,13 +49,13 @@ def cut_chart(section: Section) -> alt.Chart:
             color=alt.Color("kind:N", scale=colours, sort=kinds, title=None, legend=alt.Legend(orient="top")),
             opacity=alt.condition("datum.recomputed == 'yes'", alt.value(RECOMPUTED_OPACITY), alt.value(1)),
             tooltip=[
-                *(alt.Tooltip(f"{field}:N") for field in ("device", "stage", "kind", "layers", "recomputed")),
-                alt.Tooltip("time:Q", title=titled("F + B", section.unit), format=",.6~r"),
-                alt.Tooltip("static:Q", title="static memory", format=",.6~r"),
+                *tooltips("device", "stage", "kind", "layers", "recomputed", section=section),
+                alt.Tooltip("time_text:N", title=titled("F + B", section.unit)),
+                alt.Tooltip("static_text:N", title=titled("static memory", section.units.memory)),
             ],
         )
         .add_params(chosen)
-        .properties(width="container", height=ROW_HEIGHT * max(2, _devices(shown)))
+        .properties(width="container", height=rows_of_devices(_devices(shown)))
     )
     return chart
 
@@ -68,28 +70,25 @@ def device_memory_chart(section: Section) -> alt.LayerChart:
     """
     shown = _with_cuts(section)
     chosen = _choice(shown)
-    colours = alt.Scale(domain=list(_SHARES), range=[palette.KINDS["F"], palette.KINDS["B"]])
-    base = alt.Chart(alt.InlineData(values=memory_records(section.schedules))).transform_filter(
-        f"datum.name == {chosen.name}"
-    )
+    records = memory_records(section.schedules)
+    held = [share for share in _SHARES if any(each["memory"] for each in records if each["share"] == share)]
+    colours = alt.Scale(domain=held, range=[_SHARES[share] for share in held])
+    base = alt.Chart(alt.InlineData(values=records)).transform_filter(f"datum.name == {chosen.name}")
     y = alt.Y("device:O", title="device")
     bars = base.mark_bar().encode(
         y=y,
-        x=alt.X("memory:Q", stack=True, title="memory at the peak"),
+        x=alt.X("memory:Q", stack=True, title=titled("memory at the peak", section.units.memory)),
         order="place:O",
-        color=alt.Color("share:N", scale=colours, sort=list(_SHARES), title=None, legend=alt.Legend(orient="top")),
-        tooltip=[
-            *(alt.Tooltip(f"{field}:N") for field in ("device", "share")),
-            *(alt.Tooltip(f"{field}:Q", format=",.6~r") for field in ("memory", "peak", "limit")),
-        ],
+        color=alt.Color("share:N", scale=colours, sort=held, title=None, legend=alt.Legend(orient="top")),
+        tooltip=[alt.Tooltip("share:N"), *tooltips("device", "memory", "peak", "limit", section=section)],
     )
     limits = (
         base.transform_filter("isValid(datum.limit)")
-        .mark_tick(thickness=2, color=palette.OVER_LIMIT, bandSize=ROW_HEIGHT)
+        .mark_tick(thickness=2, color=palette.OVER_LIMIT, bandSize=rows_of_devices(_devices(shown)) // _devices(shown))
         .encode(y=y, x="limit:Q")
     )
     chart: alt.LayerChart = alt.LayerChart(
-        layer=[bars, limits], width="container", height=ROW_HEIGHT * max(2, _devices(shown))
+        layer=[bars, limits], width="container", height=rows_of_devices(_devices(shown))
     ).add_params(chosen)
     return chart
 
@@ -137,12 +136,14 @@ def cut_table(section: Section) -> Table:
         again = ", recomputed" if each["recomputed"] == "yes" else ""
         text = f"{each['layers']} {each['kind']}{again}"
         rows.setdefault((each["name"], each["device"], each["stage"]), []).append(text)
+    focus = names_in_focus(section)
     return Table(
         ["schedule, device, stage", "layers"],
         [
             [f"{name}, device {device}, stage {stage}", "; ".join(texts)]
             for (name, device, stage), texts in rows.items()
         ],
+        tuple([name in focus for name, _, _ in rows]),
     )
 
 
@@ -154,22 +155,31 @@ def device_memory_sentence(section: Section) -> str:
     peaks = best.summary.figures.peak_memory
     device = max(range(len(peaks)), key=peaks.__getitem__)
     static = sum(held.static for held in best.cut if held.device == device)
-    text = f"In {best.summary.name}, device {device} holds most, {grouped(peaks[device])}"
-    text += f", {grouped(static)} of it at all times" if static else ""
+    amount = partial(_amount, section.units.memory)
+    text = f"In {best.summary.name}, device {device} holds most, {amount(peaks[device])}"
+    text += f", {amount(static)} of it at all times" if static else ""
     limit = best.summary.limits[device]
-    return f"{text}; its limit is {grouped(limit)}." if limit is not None else f"{text}."
+    return f"{text}; its limit is {amount(limit)}." if limit is not None else f"{text}."
+
+
+def _amount(unit: str, value: float) -> str:
+    return with_unit(grouped(value), unit)
 
 
 def device_memory_table(section: Section) -> Table:
     """Put the memory of every device into a table."""
     rows: dict[tuple[str, int], list[str]] = {}
     for each in memory_records(section.schedules):
-        rows.setdefault((each["name"], each["device"]), []).append(grouped(each["memory"]))
+        rows.setdefault((each["name"], each["device"]), []).append(each["memory_text"])
         if each["place"] == 1:
-            limit = "no limit" if each["limit"] is None else grouped(each["limit"])
-            rows[each["name"], each["device"]] += [grouped(each["peak"]), limit]
-    header = ["schedule and device", "static", "activations", "peak", "limit"]
-    return Table(header, [[f"{name}, device {device}", *texts] for (name, device), texts in rows.items()])
+            rows[each["name"], each["device"]] += [each["peak_text"], each["limit_text"]]
+    amounts = [titled(title, section.units.memory) for title in ("static", "activations", "peak", "limit")]
+    focus = names_in_focus(section)
+    return Table(
+        ["schedule and device", *amounts],
+        [[f"{name}, device {device}", *texts] for (name, device), texts in rows.items()],
+        tuple([name in focus for name, _ in rows]),
+    )
 
 
 CUT = Panel("cut", "Where the layers lie", cut_chart, cut_sentence, cut_table, _has_cuts)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
 
+from reports.charts import palette
 from reports.charts.bubbles import ROW_HEIGHT
 from reports.charts.panel import Panel, Table
-from reports.charts.records import label
-from reports.content import Section
+from reports.charts.records import focus_of, label
+from reports.content import Presented, Section
+from reports.numbers import percent
 from reports.what_if import strongest
 
 MOST_SHOWN = 14
@@ -17,8 +20,6 @@ MOST_SHOWN = 14
 
 MOST_LISTED = 12
 """Costs listed for each schedule."""
-
-_SHRINKING, _GROWING = "#0072B2", "#9CC7E4"
 
 
 def effects_chart(section: Section) -> alt.LayerChart:
@@ -29,38 +30,47 @@ def effects_chart(section: Section) -> alt.LayerChart:
     section : Section
         The section; its `what_if` holds the effects of the costs.
     """
-    records = _records(section)
-    names = list(dict.fromkeys(record["name"] for record in records))
+    names, records = _records(section)
     chosen = alt.param(name="effects_of", value=names[0], bind=alt.binding_select(options=names, name="Schedule "))
-    base = alt.Chart(alt.InlineData(values=records)).transform_filter("datum.name == effects_of")
+    base = (
+        alt.Chart(alt.InlineData(values=records))
+        .transform_filter(f"{json.dumps(names)}[datum.schedule] == effects_of")
+        .transform_calculate(
+            shrinking_text="format(datum.shrinking, '.2f') + '%'", growing_text="format(datum.growing, '.2f') + '%'"
+        )
+    )
     y = alt.Y("cost:N", sort=alt.EncodingSortField("place", order="ascending"), title=None)
     tooltip = [
         alt.Tooltip("cost:N"),
-        alt.Tooltip("shrinking:Q", title="1 % less takes off, %", format=".3f"),
-        alt.Tooltip("growing:Q", title="1 % more adds, %", format=".3f"),
+        alt.Tooltip("shrinking_text:N", title="1 % less takes off"),
+        alt.Tooltip("growing_text:N", title="1 % more adds"),
     ]
     axis = alt.Axis(tickCount=6, format="~f")
     title = "per cent of the step for 1 % of the cost"
-    growing = base.mark_bar(color=_GROWING).encode(y=y, x=alt.X("growing:Q", title=title, axis=axis), tooltip=tooltip)
-    shrinking = base.mark_bar(color=_SHRINKING, height=12).encode(y=y, x=alt.X("shrinking:Q"), tooltip=tooltip)
-    height = ROW_HEIGHT * MOST_SHOWN
+    growing = base.mark_bar(color=palette.HIGHER_COST).encode(
+        y=y, x=alt.X("growing:Q", title=title, axis=axis), tooltip=tooltip
+    )
+    shrinking = base.mark_bar(color=palette.LOWER_COST, height=12).encode(y=y, x=alt.X("shrinking:Q"), tooltip=tooltip)
+    height = ROW_HEIGHT * max(1 + record["place"] for record in records)
     return alt.LayerChart(layer=[growing, shrinking], width="container", height=height).add_params(chosen)
 
 
-def _records(section: Section) -> list[dict[str, Any]]:
+def _records(section: Section) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the names of schedules, and rows that refer to them."""
     found = section.what_if.schedules if section.what_if is not None else []
-    return [
+    pairs = [(each, it) for each, it in zip(section.schedules, found, strict=False) if it is not None]
+    rows = [
         {
-            "name": label(each),
+            "schedule": schedule,
             "place": place,
             "cost": effect.label,
-            "shrinking": effect.shrinking,
-            "growing": effect.growing,
+            "shrinking": round(effect.shrinking, 5),
+            "growing": round(effect.growing, 5),
         }
-        for each, replayable in zip(section.schedules, found, strict=False)
-        if replayable is not None
+        for schedule, (_, replayable) in enumerate(pairs)
         for place, effect in enumerate(strongest(replayable.effects, MOST_SHOWN))
     ]
+    return [label(each) for each, _ in pairs], rows
 
 
 def effects_sentence(section: Section) -> str:
@@ -73,7 +83,7 @@ def effects_sentence(section: Section) -> str:
         return "How much of a step 1 % off each cost saves. Choose a schedule in the menu."
     single = [each for each in found.effects if not each.label.startswith("all ")]
     parts = [
-        f"1 % off {_with_article(each.label)} takes {each.shrinking:.2f} % off its step"
+        f"1 % off {_with_article(each.label)} takes {percent(each.shrinking / 100)} off its step"
         for each in strongest(single, 2)
     ]
     text = f"In {best.summary.name}, {' and '.join(parts)}" if parts else f"In {best.summary.name} no cost matters"
@@ -90,11 +100,15 @@ def _with_article(label: str) -> str:
 def effects_table(section: Section) -> Table:
     """Put the effects of each cost on each schedule into a table, the strongest first."""
     rows: list[list[str]] = []
+    shown: list[Presented] = []
     found = section.what_if.schedules if section.what_if is not None else []
     for each, replayable in zip(section.schedules, found, strict=False):
-        effects = () if replayable is None else strongest(replayable.effects, MOST_LISTED)
-        rows += [[f"{label(each)}: {it.label}", f"{it.shrinking:.3f} %", f"{it.growing:.3f} %"] for it in effects]
-    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows)
+        effects = [] if replayable is None else list(strongest(replayable.effects, MOST_LISTED))
+        rows += [
+            [f"{label(each)}: {it.label}", percent(it.shrinking / 100), percent(it.growing / 100)] for it in effects
+        ]
+        shown += [each] * len(effects)
+    return Table(["schedule and cost", "1 % less takes off", "1 % more adds"], rows, focus_of(section, shown))
 
 
 EFFECTS = Panel(

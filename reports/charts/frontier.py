@@ -1,43 +1,44 @@
-"""The chart of a memory frontier: makespans found and bounds over memory, with the published schedules."""
+"""The chart of a memory frontier: makespans known and bounds over memory, with the published schedules."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
 from reports.charts import palette
-from reports.charts.label_places import Place, dot, label_places
+from reports.charts.axes import EXACT, Axis, edge
+from reports.charts.label_places import LINE_HEIGHT, NARROWEST, Box, Sheet, text_width
 from reports.charts.panel import Panel, Table
-from reports.charts.point_names import point_names
+from reports.charts.point_names import ARROW, Named
 from reports.content import Section
-from reports.frontier_points import ShownFrontier
-from reports.numbers import grouped, percent, titled
+from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier
+from reports.numbers import grouped, percent, titled, with_unit
 
 HEIGHT = 460
-
-MOST_FOLDED = 2.5
-"""An axis is logarithmic if the ratio of its ends exceeds this."""
-
-LARGE = 10_000
-
 ROOM = 0.06
-"""The fraction of an axis that is left free at either end."""
+MOST_NAMED = 7
+"""Published schedules that are named; the memory limit has a name, too."""
 
-FOUND, PUBLISHED, OTHER = "best found at a limit", "published", "published, not among what was searched"
+FOUND, TAKEN = "best at a limit, found by the search", "best at a limit, published"
+PUBLISHED, OTHER = "published", "published, not among what was searched"
 LOOKS = {
     FOUND: (palette.SEARCHED, "diamond"),
+    TAKEN: (palette.PUBLISHED, "diamond"),
     PUBLISHED: (palette.PUBLISHED, "circle"),
-    OTHER: (palette.MEASURED, "square"),
+    OTHER: (palette.NOT_SEARCHED, "square"),
 }
+
+LIMIT_TEXT = "memory limit"
+_SHADE = 0.12
 
 
 def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
-    """Draw the staircase of the best makespans found over memory, the bound below it, and every published schedule.
+    """Draw the staircase of the best makespans known over memory, the bound below it, and every published schedule.
 
     Parameters
     ----------
@@ -50,181 +51,268 @@ def frontier_chart(shown: ShownFrontier) -> alt.LayerChart:
         Readers can drag it, and zoom with the wheel while holding the control key. The gap between the staircase and
         the bound is shaded. A point's datum has the ``rank`` of its schedule.
     """
-    layout = _Layout(shown)
-    x = alt.X(
-        "memory:Q", title="memory that a device may hold", scale=layout.x.scale, axis=alt.Axis(format=layout.x.form)
-    )
-    y = alt.Y(
-        "makespan:Q",
-        title=titled("makespan", shown.units.time),
-        scale=layout.y.scale,
-        axis=alt.Axis(format=",.6~r", tickCount=8),
-    )
+    plot = Plot(shown, *whole_axes(shown))
     zoom = alt.selection_interval(
         name="zoom", bind="scales", encodings=["x", "y"], zoom="wheel![event.ctrlKey || event.metaKey]"
     )
-    layers = [_curves(layout, x, y)[0].add_params(zoom), *_curves(layout, x, y)[1:], *_limit(shown, x)]
-    if layout.named:
-        layers += point_names(layout.named, layout.names(), x, y, "memory", clip=True)
-    layers += _points(shown, x, y)
+    first, *curves = plot.curves()
+    layers = [first.add_params(zoom), *curves, *plot.limit(), *plot.names(Sheet(HEIGHT)), *plot.points("!zoom.memory")]
     return alt.LayerChart(layer=layers, width="container", height=HEIGHT)
 
 
-def _curves(layout: _Layout, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Draw both curves as steps, and shade the area between them."""
-    steps = alt.Chart(alt.InlineData(values=layout.steps)).encode(x=x)
-    shade = steps.mark_area(interpolate="step-after", opacity=0.18, color=palette.SEARCHED, clip=True)
-    found = steps.mark_line(interpolate="step-after", color=palette.SEARCHED, strokeWidth=2, clip=True)
-    bound = steps.mark_line(interpolate="step-after", color=palette.KINDS["F"], strokeDash=[5, 3], clip=True)
-    return [shade.encode(y=y, y2="bound:Q"), found.encode(y=y), bound.encode(y="bound:Q")]
-
-
-def _limit(shown: ShownFrontier, x: alt.X) -> list[alt.Chart]:
-    if shown.limit is None:
-        return []
-    at = alt.Chart(alt.InlineData(values=[{"memory": shown.limit, "text": "memory limit"}]))
-    text = at.mark_text(align="left", dx=4, dy=4, baseline="top", clip=True)
-    return [
-        at.mark_rule(color=palette.OVER_LIMIT, strokeWidth=1.5, clip=True).encode(x=x),
-        text.encode(x=x, y=alt.value(0), text="text:N"),
-    ]
-
-
-def _points(shown: ShownFrontier, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    rows = point_rows(shown)
-    there = {state: looks for state, looks in LOOKS.items() if any(row["state"] == state for row in rows)}
-    colours, shapes = zip(*there.values(), strict=True)
-    details = [
-        alt.Tooltip("name:N", title="schedule"),
-        alt.Tooltip("state:N", title="is"),
-        *(alt.Tooltip(f"{field}:Q", title=titled(title, unit), format=",.7~r") for field, title, unit in _AMOUNTS),
-        alt.Tooltip("gap:Q", title="gap at most", format=".2%"),
-    ]
-    marks = alt.Chart(alt.InlineData(values=rows)).mark_point(
-        filled=True, size=90, opacity=1, clip=True, cursor="pointer"
+def whole_axes(shown: ShownFrontier) -> tuple[Axis, Axis]:
+    """Choose axes that hold the curves and the user's limit; published schedules far outside do not count."""
+    limits = [] if shown.limit is None else [shown.limit]
+    memories = [*(point.limit for point in shown.points), shown.stairs[0][0], *limits]
+    lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
+    return (
+        Axis.filled(memories, [each.memory for each in shown.published], room=ROOM, may_fold=True),
+        Axis.filled(
+            [*lengths, shown.highest_bound], [each.makespan for each in shown.published], room=ROOM, may_fold=True
+        ),
     )
-    return [
-        marks.encode(
-            x=x,
-            y=y,
-            color=alt.Color(
-                "state:N",
-                scale=alt.Scale(domain=list(there), range=list(colours)),
-                title=None,
-                legend=alt.Legend(orient="top"),
-            ),
-            shape=alt.Shape("state:N", scale=alt.Scale(domain=list(there), range=list(shapes)), title=None),
-            tooltip=details,
-        )
-    ]
-
-
-_AMOUNTS = (("makespan", "makespan", ""), ("bound", "bound", ""), ("limit", "limit", ""), ("memory", "memory", ""))
-
-
-def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
-    """Make a row for each point: its position, its state, and the rank of its schedule."""
-    found = [
-        {
-            "memory": point.limit,
-            "limit": point.limit,
-            "makespan": point.makespan,
-            "bound": point.bound,
-            "gap": point.gap,
-            "name": point.name,
-            "state": FOUND,
-            "rank": point.rank,
-        }
-        for point in shown.points
-    ]
-    published = [
-        {
-            "memory": each.memory,
-            "limit": None,
-            "makespan": each.makespan,
-            "bound": None,
-            "gap": None,
-            "name": each.name,
-            "state": PUBLISHED if each.is_comparable else OTHER,
-            "rank": each.rank,
-        }
-        for each in shown.published
-    ]
-    return [*found, *published]
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """The range of an axis, and whether it is logarithmic."""
+class Plot:
+    """The layers of a frontier.
 
-    low: float
-    high: float
-    is_folded: bool
+    Attributes
+    ----------
+    shown : ShownFrontier
+        The frontier.
+    across, up : Axis
+        The axes: memory, and makespan.
+    titles : (str, str)
+        Their titles, without units.
+    scale : float
+        The size of letters, relative to those of a page.
+    most_named : int
+        The most published schedules to name.
+    ground : str
+        The colour of the ground around names; empty for none, since a page has two.
+    has_arrows : bool
+        Whether arrows stand for what lies beyond the edges.
+    """
 
-    @classmethod
-    def over(cls, values: Sequence[float]) -> _Axis:
-        low, high = min(values), max(values)
-        if low > 0 and high > MOST_FOLDED * low:
-            room = (high / low) ** ROOM
-            return cls(low / room, high * room, True)
-        room = (high - low or abs(high) or 1) * ROOM
-        return cls(max(0.0, low - room), high + room, False)
+    shown: ShownFrontier
+    across: Axis
+    up: Axis
+    titles: tuple[str, str] = ("memory that a device may hold", "makespan")
+    scale: float = 1.0
+    most_named: int = MOST_NAMED
+    ground: str = ""
+    has_arrows: bool = True
 
     @property
-    def scale(self) -> alt.Scale:
-        return alt.Scale(domain=[self.low, self.high], nice=False, type="log" if self.is_folded else "linear")
+    def x(self) -> alt.X:
+        """The x axis in the chart."""
+        title = titled(self.titles[0], self.shown.units.memory)
+        axis = alt.Axis(format=self.across.form, tickCount=8)
+        return alt.X("memory:Q", title=title, scale=self.across.scale, axis=axis)
 
     @property
-    def form(self) -> str:
-        """The format of its numbers; large ones get k, M or G."""
-        return "~s" if self.high >= LARGE else "~g"
+    def y(self) -> alt.Y:
+        """The y axis in the chart."""
+        title = titled(self.titles[1], self.shown.units.time)
+        axis = alt.Axis(format=EXACT, tickCount=8)
+        return alt.Y("makespan:Q", title=title, scale=self.up.scale, axis=axis)
 
-    def share(self, value: float) -> float:
-        """Return the position of a value along the axis, from 0 to 1."""
-        if self.is_folded:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
+    @cached_property
+    def named(self) -> Named:
+        """The points, with the names of published schedules that no other published one beats in time and memory."""
+        ranked = sorted(self.shown.published, key=lambda each: (each.makespan, each.memory))
+        names: dict[tuple[float, float], list[str]] = {}
+        least = float("inf")
+        for each in ranked:
+            if each.memory < least:
+                least = each.memory
+                if not self.has_arrows and edge(self.across, self.up, (each.memory, each.makespan)):
+                    continue
+                names.setdefault((each.memory, each.makespan), []).append(each.name)
+        chosen = dict(list(names.items())[: self.most_named])
+        found = [(point.limit, point.makespan) for point in self.shown.points]
+        others = [(each.memory, each.makespan) for each in self.shown.published]
+        amounts = {(each.memory, each.makespan): self._amount_beyond(each) for each in self.shown.published}
+        rest = [point for point in (*found, *others) if point not in chosen]
+        return Named(self.across, self.up, ("memory", "makespan"), chosen, rest, amounts)
 
+    def _amount_beyond(self, each: PublishedPoint) -> str:
+        if self.across.low <= each.memory <= self.across.high:
+            return with_unit(grouped(each.makespan), self.shown.units.time)
+        return with_unit(grouped(each.memory), self.shown.units.memory)
 
-class _Layout:
-    """The positions of points and curves in the plot."""
+    def curves(self, width: float = 2.0) -> list[alt.Chart]:
+        """Draw both curves as steps, and shade the area between them."""
+        steps = alt.Chart(alt.InlineData(values=self.steps))
+        shade = steps.mark_area(interpolate="step-after", opacity=_SHADE, color=palette.OTHER_COSTS, clip=True)
+        looks: tuple[tuple[str, list[float], Literal["square", "butt"]], ...] = (
+            ("makespan", [1, 0], "square"),
+            ("bound", [2.5 * width, 1.5 * width], "butt"),
+        )
+        curves = [
+            # rules, since these have the colour of text in both themes
+            alt.Chart(alt.InlineData(values=self.segments(field)))
+            .mark_rule(strokeWidth=width, strokeDash=dashes, strokeCap=cap, clip=True)
+            .encode(x=self.x, x2="to_memory:Q", y=self.y, y2="to_makespan:Q")
+            for field, dashes, cap in looks
+        ]
+        return [shade.encode(x=self.x, y=self.y, y2="bound:Q"), *curves]
 
-    def __init__(self, shown: ShownFrontier) -> None:
-        self.shown = shown
-        memories = [point.limit for point in shown.points] + [each.memory for each in shown.published]
-        limit = [] if shown.limit is None else [shown.limit]
-        lengths = [value for point in shown.points for value in (point.makespan, point.bound)]
-        self.x = _Axis.over([*memories, shown.stairs[0][0], *limit])
-        self.y = _Axis.over([*lengths, *(each.makespan for each in shown.published), shown.highest_bound])
-        self.named: dict[tuple[float, float], list[str]] = {}
-        for each in shown.published:
-            self.named.setdefault((each.memory, each.makespan), []).append(each.name)
+    def segments(self, field: str) -> list[dict[str, float]]:
+        """List the level and the upright parts of a curve, each from one place to another."""
+        rows: list[dict[str, float]] = []
+        memory, level = self.steps[0]["memory"], self.steps[0][field]
+        for step in (*self.steps[1:], {"memory": self.across.high, field: -1.0}):
+            if step[field] == level or step["memory"] == memory:
+                continue
+            corner = {"to_memory": step["memory"], "to_makespan": level}
+            rows.append({"memory": memory, "makespan": level} | corner)
+            memory, below = step["memory"], step[field]
+            if below >= 0:
+                rows.append({"memory": memory, "makespan": level, "to_memory": memory, "to_makespan": below})
+            level = below
+        return rows
 
     @property
     def steps(self) -> list[dict[str, float]]:
         """List each place where either curve steps, with the heights of both from there on."""
-        shown = self.shown
+        shown, end = self.shown, self.across.high
         first = shown.points[0].limit
         begins = [0.0, *(upto for upto, _ in shown.bounds)]
         heights = [*(bound for _, bound in shown.bounds), shown.highest_bound]
-        places = {first, self.x.high, *(memory for memory, _ in shown.stairs), *begins}
+        places = {first, end, *(memory for memory, _ in shown.stairs), *begins}
         rows = []
         for place in sorted(place for place in places if place >= min(first, shown.stairs[0][0])):
-            makespan = [height for memory, height in shown.stairs if memory <= place]
             bound = [height for begin, height in zip(begins, heights, strict=True) if begin <= place]
-            if makespan and place <= self.x.high:
-                rows.append({"memory": place, "makespan": makespan[-1], "bound": min(bound)})
+            if shown.stairs[0][0] <= place <= end:
+                rows.append({"memory": place, "makespan": shown.shortest(place), "bound": min(bound)})
         return [row for row, after in pairwise([*rows, {}]) if row != after]
 
-    def names(self) -> tuple[list[str], list[Place]]:
-        """Return the names of the published points with their places; schedules at the same point share a name."""
-        texts = [", ".join(names) for names in self.named.values()]
-        found = [dot((self.x.share(point.limit), self._top(point.makespan))) for point in self.shown.points]
-        places = [(self.x.share(memory), self._top(makespan)) for memory, makespan in self.named]
-        return texts, label_places(places, texts, height=HEIGHT, taken=found)
+    def limit(self) -> list[alt.Chart]:
+        """Draw the user's limit."""
+        if not self._has_limit:
+            return []
+        at = alt.Chart(alt.InlineData(values=[{"memory": self.shown.limit, "text": LIMIT_TEXT}]))
+        align = self._limit_align
+        text = at.mark_text(align=align, dx=4 if align == "left" else -4, dy=4, baseline="top", clip=True)
+        return [
+            at.mark_rule(color=palette.OVER_LIMIT, strokeWidth=1.5, clip=True).encode(x=self.x),
+            text.encode(x=self.x, y=alt.value(0), text="text:N"),
+        ]
 
-    def _top(self, makespan: float) -> float:
-        return (1 - self.y.share(makespan)) * HEIGHT
+    @property
+    def _has_limit(self) -> bool:
+        return self.shown.limit is not None and self.across.low <= self.shown.limit <= self.across.high
+
+    @property
+    def _limit_align(self) -> Literal["left", "right"]:
+        """The alignment of the limit's name, which stands left of its line if there is no room on the right."""
+        room = (1 - self.across.share(self.shown.limit or 0.0)) * NARROWEST
+        return "left" if room >= 4 + text_width(LIMIT_TEXT, self.scale) else "right"
+
+    def names(self, sheet: Sheet, taken: Sequence[Box] = ()) -> list[alt.Chart]:
+        """Write the names of published schedules."""
+        boxes, lines = list(taken), list(self._curve_boxes(sheet))
+        if self.shown.limit is not None and self._has_limit:
+            at, width = self.across.share(self.shown.limit), text_width(LIMIT_TEXT, sheet.scale)
+            start = 4.0 if self._limit_align == "left" else -4 - width
+            boxes.append(Box(at, start, start + width, 4, 4 + LINE_HEIGHT * sheet.scale))
+            lines.append(Box(at, -2, 2, 0, sheet.height))
+        places = self.named.places(sheet, boxes, lines)
+        return self.named.marks(places, self.x, self.y, scale=self.scale, ground=self.ground, clip=True)
+
+    def _curve_boxes(self, sheet: Sheet) -> list[Box]:
+        """Return small boxes along the curves, close enough for a name to cover one if it covers the curve."""
+        boxes: list[Box] = []
+        for row, after in pairwise(self.steps):
+            for field in ("makespan", "bound"):
+                low, high = self.across.share(row["memory"]), self.across.share(after["memory"])
+                top, bottom = ((1 - self.up.share(level)) * sheet.height for level in (row[field], after[field]))
+                count = 1 + int((high - low) * 20)
+                boxes += [Box(low + (high - low) * k / count, -2, 2, top - 2, top + 2) for k in range(count + 1)]
+                boxes.append(Box(high, -2, 2, min(top, bottom), max(top, bottom)))
+        return boxes
+
+    def points(self, is_at_rest: str = "true", size: int = 90) -> list[alt.Chart]:
+        """Draw all points, and arrows to those beyond the edges.
+
+        Parameters
+        ----------
+        is_at_rest : str
+            The Vega expression of whether the chart is as at first.
+        size : int
+            The size of a point, in square pixels.
+        """
+        rows = point_rows(self.shown)
+        inside, beyond = self.named.divided(rows)
+        rows = rows if self.has_arrows else inside
+        there = {state: looks for state, looks in LOOKS.items() if any(row["state"] == state for row in rows)}
+        colours, shapes = zip(*there.values(), strict=True)
+        legend = alt.Legend(orient="top", columns=2, labelLimit=0)
+        titles = (
+            ("makespan", titled("makespan", self.shown.units.time)),
+            ("bound", titled("bound", self.shown.units.time)),
+            ("limit", titled("limit", self.shown.units.memory)),
+            ("memory", titled("memory", self.shown.units.memory)),
+            ("gap", "gap at most"),
+        )
+        encoded = {
+            "x": self.x,
+            "y": self.y,
+            "color": alt.Color(
+                "state:N", scale=alt.Scale(domain=list(there), range=list(colours)), title=None, legend=legend
+            ),
+            "tooltip": [
+                alt.Tooltip("name:N", title="schedule"),
+                alt.Tooltip("state:N", title="is"),
+                *(alt.Tooltip(f"{field}_text:N", title=title) for field, title in titles),
+            ],
+        }
+        marks = alt.Chart(alt.InlineData(values=rows)).mark_point(
+            filled=True, size=size, opacity=1, clip=True, cursor="pointer"
+        )
+        shape = alt.Shape("state:N", scale=alt.Scale(domain=list(there), range=list(shapes)), title=None, legend=legend)
+        layers = [marks.encode(shape=shape, **encoded)]
+        if beyond and self.has_arrows:
+            arrows = alt.Chart(alt.InlineData(values=beyond)).mark_point(
+                filled=True, size=size, cursor="pointer", opacity=alt.ExprRef(f"{is_at_rest} ? 1 : 0"), **ARROW
+            )
+            layers.append(arrows.encode(**encoded))
+        return layers
+
+
+def point_rows(shown: ShownFrontier) -> list[dict[str, Any]]:
+    """Make a row for each point: its position, its state, the rank of its schedule, and the texts of its figures."""
+    return [*(_found_row(point) for point in shown.points), *(_published_row(each) for each in shown.published)]
+
+
+def _found_row(point: FrontierPoint) -> dict[str, Any]:
+    return {
+        "memory": point.limit,
+        "makespan": point.makespan,
+        "name": point.name,
+        "state": FOUND if point.searched else TAKEN,
+        "rank": point.rank,
+        "makespan_text": grouped(point.makespan),
+        "bound_text": grouped(point.bound),
+        "limit_text": grouped(point.limit),
+        "memory_text": grouped(point.memory),
+        "gap_text": percent(point.gap),
+    }
+
+
+def _published_row(each: PublishedPoint) -> dict[str, Any]:
+    return {
+        "memory": each.memory,
+        "makespan": each.makespan,
+        "name": each.name,
+        "state": PUBLISHED if each.is_comparable else OTHER,
+        "rank": each.rank,
+        "makespan_text": grouped(each.makespan),
+        "memory_text": grouped(each.memory),
+        **dict.fromkeys(("bound_text", "limit_text", "gap_text"), "–"),
+    }
 
 
 def _frontier_chart(section: Section) -> alt.LayerChart:
@@ -256,7 +344,7 @@ def frontier_table(section: Section) -> Table:
         for each in points
     ]
     times = [titled(title, section.unit) for title in ("makespan", "bound")]
-    return Table(["limit", "schedule", "placement", *times, "gap"], rows)
+    return Table([titled("limit", section.units.memory), "schedule", "placement", *times, "gap"], rows)
 
 
 FRONTIER = Panel(

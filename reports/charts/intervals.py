@@ -6,9 +6,11 @@ from typing import Any
 
 import altair as alt
 
-from reports.charts.bubbles import ROW_HEIGHT, state_scales
+from reports.charts.axes import EXACT
+from reports.charts.bubbles import ROW_HEIGHT, ROWS, STATE_COLOURS
+from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
 from reports.charts.panel import Panel, Table
-from reports.charts.records import label, schedule_records
+from reports.charts.records import focus_of, label, makespan_text, schedule_records
 from reports.content import Section
 from reports.noise import NoisyRow, noise_sentence
 from reports.numbers import grouped, percent, titled
@@ -24,38 +26,40 @@ def noise_chart(section: Section) -> alt.LayerChart:
         Schedules with noise figures; those without are left out.
     """
     records = _records(section)
-    colours, _ = state_scales(records)
-    ends = [record[key] for record in records for key in ("low", "high", "makespan")]
-    room = (max(ends) - min(ends) or max(ends)) * 0.03
-    scale = alt.Scale(domain=[min(ends) - room, max(ends) + 4 * room], nice=False)
+    colours = colour_of("state", STATE_COLOURS, records, symbolType="square", offset=4)
+    domains = _domain(records), _domain([record for record in records if record["focus"]] or records)
+    scale = alt.Scale(domain=[alt.ExprRef(by_focus(*ends)) for ends in zip(*domains, strict=True)], nice=False)
     y = alt.Y("name:N", sort=[record["name"] for record in records], title=None)
     tooltip = [
         alt.Tooltip("name:N"),
-        *(alt.Tooltip(f"{key}:Q", title=titled(title, section.unit), format=",.7~r") for key, title in _TITLES.items()),
+        *(alt.Tooltip(f"{key}_text:N", title=titled(title, section.unit)) for key, title in _TITLES.items()),
         alt.Tooltip("best:N", title="is the best"),
     ]
-    base = alt.Chart(alt.InlineData(values=records))
+    base = row_chart(records)
     bars = base.mark_bar(height=9, cornerRadius=4).encode(
         y=y,
         x=alt.X(
             "low:Q",
             title=titled("makespan", section.unit),
             scale=scale,
-            axis=alt.Axis(format=",.6~r", tickCount=6),
+            axis=alt.Axis(format=EXACT, tickCount=6),
         ),
         x2="high:Q",
-        color=alt.Color(
-            "state:N", scale=colours, title=None, legend=alt.Legend(orient="top", symbolType="square", offset=4)
-        ),
+        color=colours.color,
         tooltip=tooltip,
     )
     exact = base.mark_tick(thickness=2, bandSize=ROW_HEIGHT - 6).encode(y=y, x=_x("makespan", scale), tooltip=tooltip)
-    mean = base.mark_point(shape="diamond", size=70, filled=True, stroke="white", strokeWidth=0.8, opacity=1)
-    means = mean.encode(y=y, x=_x("mean", scale), color=alt.value("#1B2430"), tooltip=tooltip)
+    mean = base.mark_text(text="◆", fontSize=14)  # a text has the colour of the ink in both themes
+    means = mean.encode(y=y, x=_x("mean", scale), tooltip=tooltip)
     texts = base.mark_text(align="left", dx=6).encode(y=y, x=_x("end", scale), text="best:N")
-    return alt.LayerChart(
-        layer=[bars, exact, means, texts], width="container", height=ROW_HEIGHT * max(2, len(records))
-    )
+    layers = [bars, exact, means, texts]
+    return alt.LayerChart(layer=layers, width="container", height=ROWS).add_params(all_schedules())
+
+
+def _domain(records: list[dict[str, Any]]) -> tuple[float, float]:
+    ends = [record[key] for record in records for key in ("low", "high", "makespan")]
+    room = (max(ends) - min(ends) or max(ends)) * 0.03
+    return min(ends) - room, max(ends) + 4 * room
 
 
 _TITLES = {"low": "5 %", "mean": "mean", "high": "95 %", "makespan": "without noise"}
@@ -67,15 +71,13 @@ def _x(field: str, scale: alt.Scale) -> alt.X:
 
 def _records(section: Section) -> list[dict[str, Any]]:
     noisy = [(each, each.noise) for each in section.schedules]
-    states = {record["name"]: record["state"] for record in schedule_records(section.schedules)}
+    known = {record["name"]: record for record in schedule_records(section)}
     records = [
         {
             "name": label(each),
-            "state": states[label(each)],
-            "makespan": each.summary.figures.makespan,
-            "mean": figures.mean,
-            "low": figures.low,
-            "high": figures.high,
+            **{key: known[label(each)][key] for key in ("focus", "state", "makespan", "makespan_text")},
+            **{key: getattr(figures, key) for key in ("mean", "low", "high")},
+            **{f"{key}_text": grouped(getattr(figures, key)) for key in ("mean", "low", "high")},
             "end": max(figures.high, each.summary.figures.makespan),
             "best": f"best {percent(figures.best)}" if figures.best else "",
         }
@@ -106,13 +108,13 @@ def noisy_rows(section: Section) -> list[NoisyRow]:
 def interval_table(section: Section) -> Table:
     """Put the figures of each schedule under noise into a table."""
     times = [titled(title, section.unit) for title in ("mean", "5 %", "95 %", "without noise")]
-    rows = []
-    for each in section.schedules:
+    rows, shown = [], [each for each in section.schedules if each.noise is not None]
+    for each in shown:
         if each.noise is not None:
-            values = (each.noise.mean, each.noise.low, each.noise.high, each.summary.figures.makespan)
+            values = (each.noise.mean, each.noise.low, each.noise.high)
             best = "" if each.noise.best is None else percent(each.noise.best)
-            rows.append([label(each), *map(grouped, values), best])
-    return Table(["schedule", *times, "is the best"], rows)
+            rows.append([label(each), *map(grouped, values), makespan_text(each), best])
+    return Table(["schedule", *times, "is the best"], rows, focus_of(section, shown))
 
 
 NOISE = Panel(

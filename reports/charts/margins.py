@@ -5,12 +5,15 @@ from __future__ import annotations
 import altair as alt
 
 from reports.charts import palette
+from reports.charts.axes import EXACT
 from reports.charts.panel import Panel, Table
 from reports.content import Section
-from reports.numbers import titled
+from reports.numbers import grouped, titled
 from solver.counted import listed
 
 HEIGHT = 260
+
+_DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [4, 5])
 
 
 def margins_chart(section: Section) -> alt.LayerChart:
@@ -23,12 +26,22 @@ def margins_chart(section: Section) -> alt.LayerChart:
     """
     margins = section.margins
     rows = [
-        {"name": curve.name, "overhead": overhead, "makespan": makespan}
+        {
+            "name": curve.name,
+            "overhead": overhead,
+            "overhead_text": grouped(overhead),
+            "makespan": makespan,
+            "makespan_text": grouped(makespan),
+        }
         for curve in margins.curves
         for overhead, makespan in curve.points
     ]
     changes = [
-        {"overhead": each.value, "text": f"{each.leader} until here, then {each.overtaken_by}"}
+        {
+            "overhead": each.value,
+            "overhead_text": each.amount(section.unit),
+            "text": f"{each.leader} until here, then {each.overtaken_by}",
+        }
         for each in margins.margins
         if each.cost == "overhead"
     ]
@@ -38,37 +51,33 @@ def margins_chart(section: Section) -> alt.LayerChart:
         "overhead:Q",
         title=titled(title, section.unit),
         scale=alt.Scale(domain=[min(ends), max(ends)], nice=False),
-        axis=alt.Axis(format=",.6~r"),
+        axis=alt.Axis(format=EXACT, tickCount=8),
     )
     names = [curve.name for curve in margins.curves]
-    colours = [palette.MICROBATCHES[place % len(palette.MICROBATCHES)] for place in range(len(names))]
-    amounts = [
-        alt.Tooltip("overhead:Q", title=titled("overhead", section.unit), format=",.7~r"),
-        alt.Tooltip("makespan:Q", title=titled("makespan", section.unit), format=",.7~r"),
-    ]
-    lines = (
-        alt.Chart(alt.InlineData(values=rows))
-        .mark_line(point=True)
-        .encode(
-            x=x,
-            y=alt.Y(
-                "makespan:Q",
-                title=titled("makespan", section.unit),
-                scale=alt.Scale(zero=False),
-                axis=alt.Axis(format=",.6~r", tickCount=6),
-            ),
-            color=alt.Color(
-                "name:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(orient="top")
-            ),
-            tooltip=[alt.Tooltip("name:N", title="schedule"), *amounts],
-        )
+    dashes = [_DASHES[place % len(_DASHES)] for place in range(len(names))]
+    amounts = [alt.Tooltip(f"{field}_text:N", title=titled(field, section.unit)) for field in ("overhead", "makespan")]
+    y = alt.Y(
+        "makespan:Q",
+        title=titled("makespan", section.unit),
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format=EXACT, tickCount=6),
     )
+    dash = alt.StrokeDash(
+        "name:N",
+        scale=alt.Scale(domain=names, range=dashes),
+        title=None,
+        legend=alt.Legend(orient="top", symbolSize=700, symbolStrokeWidth=2),
+    )
+    tooltip = [alt.Tooltip("name:N", title="schedule"), *amounts]
+    curves = alt.Chart(alt.InlineData(values=rows)).encode(x=x, y=y, tooltip=tooltip)
+    lines = curves.mark_line(color=palette.OTHER_COSTS).encode(strokeDash=dash, detail="name:N")
+    points = curves.mark_point(color=palette.OTHER_COSTS, filled=True, size=30, opacity=1)
     rules = (
         alt.Chart(alt.InlineData(values=changes))
         .mark_rule(strokeDash=[5, 3])
-        .encode(x=x, tooltip=[alt.Tooltip("text:N", title="lead"), amounts[0]])
+        .encode(x=x, tooltip=[alt.Tooltip("text:N", title="lead"), alt.Tooltip("overhead_text:N", title="overhead")])
     )
-    return alt.LayerChart(layer=[rules, lines], width="container", height=HEIGHT)
+    return alt.LayerChart(layer=[rules, lines, points], width="container", height=HEIGHT)
 
 
 def margins_sentence(section: Section) -> str:

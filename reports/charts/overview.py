@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import altair as alt
 import numpy as np
 
+from reports.charts import palette
 from reports.charts.timeline_layout import row_height
 from reports.charts.timelines import AXIS_WIDTH, timeline_chart, timeline_start
 from reports.content import Presented
@@ -98,7 +99,7 @@ def overview_chart(presented: Presented) -> alt.Chart:
             ),
             color=alt.Color(
                 "idle:Q",
-                scale=alt.Scale(domain=[0, 1], range=["#0072B2", "#F7F3E8", "#E69F00"]),
+                scale=alt.Scale(domain=[0, 1], range=list(palette.IDLE_SHARES)),
                 legend=alt.Legend(orient="top", format=".0%", title="idle part", gradientLength=200),
             ),
             tooltip=[

@@ -28,9 +28,9 @@ LIMIT_SHARE = 0.8
 MOST_ROWS = 16
 """Above this many devices, a page shows only some of them at first."""
 
-MEMORY_COLOUR, OVER_COLOUR, CRITICAL_COLOUR = "#8D99A6", "#D55E00", "#D81B60"
+MEMORY_COLOUR, OVER_COLOUR, CRITICAL_COLOUR = palette.ACTIVATIONS, palette.OVER_LIMIT, palette.CRITICAL
 
-RAMP = ("#CFC9F0", "#9D90D8", "#6F5BBF", "#46309C")
+RAMP = palette.MICROBATCHES
 """Colours from the first microbatch to the last."""
 
 WAITING_TEXTS = {

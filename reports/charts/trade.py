@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
-from reports.charts.bubbles import state_scales, tooltips
-from reports.charts.label_places import (
-    LINE_HEIGHT,
-    NARROWEST,
-    WIDEST,
-    Box,
-    Place,
-    covered,
-    dot,
-    label_places,
-    text_width,
-)
+from reports.charts import palette
+from reports.charts.axes import EXACT, Axis
+from reports.charts.bubbles import STATE_COLOURS, STATES, tooltips
+from reports.charts.folding import all_schedules, by_focus, colour_of, row_chart
+from reports.charts.label_places import LINE_HEIGHT, NARROWEST, WIDEST, Box, Sheet, covered, dot, text_width
 from reports.charts.panel import Panel, Table
-from reports.charts.point_names import point_names
-from reports.charts.records import label, schedule_records, share_of_limit
-from reports.content import Section
+from reports.charts.point_names import ARROW, Named
+from reports.charts.records import focus_of, label, makespan_text, schedule_records, share_text
+from reports.content import Presented, Section
+from reports.focus import FEW, in_focus, pareto_front
 from reports.numbers import grouped, percent, titled, with_unit
 from solver.counted import counted
 
 HEIGHT = 300
+ROOM = 0.12
+_BELOW = 0.08
+"""More room below the bound, as a fraction of the axis: a name stands below the bound's own."""
+
+LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
 
 Side: TypeAlias = Literal["left", "right"]
 
 
 def memory_chart(section: Section) -> alt.LayerChart:
     """Draw makespan against peak memory, with a point for each schedule and lines for the limit and the bound.
+
+    The axes are filled by the schedules that fit the memory. Those far outside are arrows at the edge. The names are
+    those of the winner, the baseline and the Pareto front; a tooltip names the others.
 
     Parameters
     ----------
@@ -47,50 +49,60 @@ def memory_chart(section: Section) -> alt.LayerChart:
     """
     limits = {limit for each in section.schedules for limit in each.summary.limits}
     shared = len(limits) == 1
-    field, title = ("peak_memory", "peak memory of a device") if shared else ("share_of_limit", "share of its limit")
-    records = [each for each in schedule_records(section.schedules) if each[field] is not None]
-    limit = next(iter(limits)) if shared else 1.0
+    field = "peak_memory" if shared else "share_of_limit"
+    title = titled("peak memory of a device", section.units.memory) if shared else "share of its limit"
+    records = [each for each in schedule_records(section) if each[field] is not None]
+    layout = _layout(section, records, field, next(iter(limits)) if shared else 1.0)
     x = alt.X(
         f"{field}:Q",
         title=title,
-        scale=alt.Scale(domain=_padded([each[field] for each in records], limit)),
-        axis=alt.Axis(format="~s" if shared else ".0%", tickCount=7),
+        scale=layout.points.x.scale,
+        axis=alt.Axis(format=layout.points.x.form if shared else "~%", tickCount=7),
     )
     y = alt.Y(
         "makespan:Q",
         title=titled("makespan", section.unit),
-        scale=alt.Scale(domain=_padded([each["makespan"] for each in records], section.bound), nice=False),
-        axis=alt.Axis(format=",.6~r", tickCount=6),
+        scale=layout.points.y.scale,
+        axis=alt.Axis(format=EXACT, tickCount=6),
     )
-    layout = _layout(records, field, limit, section)
-    layers = [
-        *_lines(x, y, field, layout),
-        *point_names(layout.points, layout.names(), x, y, field),
-        _points(records, x, y, field, section.unit),
-    ]
-    return alt.LayerChart(layer=layers, width="container", height=layout.height)
+    layers = [*_lines(x, y, layout), *layout.names(x, y), *_points(records, x, y, layout, section)]
+    return alt.LayerChart(layer=layers, width="container", height=HEIGHT).add_params(all_schedules())
 
 
-def _points(records: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, unit: str) -> alt.Chart:
-    colours, shapes = state_scales(records)
-    points = alt.Chart(alt.InlineData(values=records)).mark_point(filled=True, size=110, opacity=1)
-    details = tooltips(*dict.fromkeys(("name", "state", "makespan", "peak_memory", field)), unit=unit)
-    chart: alt.Chart = points.encode(
-        x=x,
-        y=y,
-        color=alt.Color("state:N", scale=colours, title=None, legend=alt.Legend(orient="top")),
-        shape=alt.Shape("state:N", scale=shapes, title=None),
-        tooltip=details,
-    )
-    return chart
+def _points(
+    records: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y, layout: _Layout, section: Section
+) -> list[alt.Chart]:
+    colours = colour_of("state", STATE_COLOURS, records)
+    shapes = alt.Scale(domain=colours.values, range=[STATES[state][1] for state in colours.values])
+    fields = dict.fromkeys(("name", "state", "makespan", "peak_memory", layout.points.fields[0]))
+    encoded = {"x": x, "y": y, "color": colours.color, "tooltip": tooltips(*fields, section=section)}
+    inside, beyond = layout.points.divided(records)
+    points = row_chart(inside).mark_point(filled=True, size=110, opacity=1)
+    layers = [points.encode(shape=alt.Shape("state:N", scale=shapes, title=None, legend=colours.legend), **encoded)]
+    if beyond:
+        arrows = row_chart(beyond).mark_point(filled=True, size=110, opacity=1, **ARROW)
+        counts = [sum(each["focus"] or everything for each in beyond) for everything in (True, False)]
+        count = alt.Chart(alt.InlineData(values=[{}])).mark_text(
+            text=alt.ExprRef(by_focus(*map(_beyond_text, counts))),
+            align="right",
+            baseline="bottom",
+            dy=-_TEXT_AWAY,
+        )
+        layers += [arrows.encode(**encoded), count.encode(x=alt.value("width"), y=alt.value(0))]
+    return layers
 
 
-def _lines(x: alt.X, y: alt.Y, field: str, layout: _Layout) -> list[alt.Chart]:
+def _beyond_text(count: int) -> str:
+    return f"▸ {count} beyond these axes" if count else ""
+
+
+def _lines(x: alt.X, y: alt.Y, layout: _Layout) -> list[alt.Chart]:
     lines: list[alt.Chart] = []
+    field = layout.points.fields[0]
     if layout.limit is not None:
         at = alt.Chart(alt.InlineData(values=[{field: layout.limit, "text": LIMIT_TEXT}]))
         lines += [
-            at.mark_rule(color="#D55E00", strokeWidth=1.5).encode(x=x),
+            at.mark_rule(color=palette.OVER_LIMIT, strokeWidth=1.5).encode(x=x),
             _line_text(at, layout.limit_align).encode(x=x, y=alt.value(0), text="text:N"),
         ]
     if layout.bound is not None:
@@ -109,21 +121,11 @@ def _line_text(chart: alt.Chart, align: Side) -> alt.Chart:
     return text
 
 
-def _padded(values: Sequence[float], line: float | None) -> list[float]:
-    every = [*values, *([] if line is None else [line])]
-    low, high = min(every), max(every)
-    room = (high - low or abs(high) or 1) * 0.12
-    return [max(0.0, low - room), high + room]
-
-
-LIMIT_TEXT, _TEXT_AWAY = "memory limit", 4.0
-
-
 @dataclass(frozen=True)
 class _Layout:
-    """Positions in the plot: x from 0 to 1, and y in pixels from the top."""
+    """The points, the lines, and where the texts of the lines stand."""
 
-    points: dict[tuple[float, float], list[str]]
+    points: Named
     limit: float | None
     bound: float | None
     unit: str
@@ -133,52 +135,42 @@ class _Layout:
         return f"lower bound {with_unit(grouped(self.bound or 0.0), self.unit)}"
 
     @property
-    def height(self) -> int:
-        """The height, in pixels, with room for each name in a line of its own."""
-        return max(HEIGHT, round(1.5 * LINE_HEIGHT * len(self.points)))
-
-    def x(self, value: float) -> float:
-        low, high = _padded([x for x, _ in self.points], self.limit)
-        return (value - low) / (high - low)
-
-    def y(self, value: float) -> float:
-        low, high = _padded([y for _, y in self.points], self.bound)
-        return (high - value) / (high - low) * self.height
+    def _limit_at(self) -> float:
+        return self.points.x.share(self.limit or 0.0)
 
     @property
-    def dots(self) -> list[tuple[float, float]]:
-        return [(self.x(x), self.y(y)) for x, y in self.points]
+    def _bound_at(self) -> float:
+        return (1 - self.points.y.share(self.bound or 0.0)) * HEIGHT
 
     @property
     def limit_align(self) -> Side:
         """The alignment of the limit's name, which stands to the left of its line if there is room."""
-        room = 0.0 if self.limit is None else self.x(self.limit) * NARROWEST
-        return "right" if room >= _TEXT_AWAY + text_width(LIMIT_TEXT) else "left"
+        return "right" if self._limit_at * NARROWEST >= _TEXT_AWAY + text_width(LIMIT_TEXT) else "left"
 
     @property
     def bound_align(self) -> Side:
         """The end of its line at which the bound's name stands: the right one, unless it covers less on the left."""
-        others = [*map(dot, self.dots), *self._limit_boxes()]
+        every = (*self.points.names, *self.points.others)
+        others = [*(dot(self.points.place(point, HEIGHT)) for point in every), *self._limit_boxes()]
         sides: tuple[Side, Side] = ("right", "left")
         return min(sides, key=lambda align: covered(self._bound_box(align), others))
 
     def _bound_box(self, align: Side) -> Box:
-        return _text_box(float(align == "right"), align, self.bound_text, self.y(self.bound or 0.0))
+        return _text_box(float(align == "right"), align, self.bound_text, self._bound_at)
 
     def _limit_boxes(self) -> list[Box]:
         if self.limit is None:
             return []
-        at = self.x(self.limit)
-        return [Box(at, -2, 2, 0, self.height), _text_box(at, self.limit_align, LIMIT_TEXT, 0)]
+        rule = Box(self._limit_at, -2, 2, 0, HEIGHT)
+        return [rule, _text_box(self._limit_at, self.limit_align, LIMIT_TEXT, 0)]
 
-    def names(self) -> tuple[list[str], list[Place]]:
-        """Return the names of the points with their places; schedules at the same point share a name."""
-        texts = [", ".join(names) for names in self.points.values()]
+    def names(self, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+        """Write the names of the points; schedules at the same point share a name."""
         rules, taken = self._limit_boxes()[:1], self._limit_boxes()[1:]
         if self.bound is not None:
-            rules.append(Box(0, 0, WIDEST, self.y(self.bound) - 2, self.y(self.bound) + 2))
+            rules.append(Box(0, 0, WIDEST, self._bound_at - 2, self._bound_at + 2))
             taken.append(self._bound_box(self.bound_align))
-        return texts, label_places(self.dots, texts, height=self.height, taken=taken, lines=rules)
+        return self.points.marks(self.points.places(Sheet(HEIGHT), taken, rules), x, y)
 
 
 def _text_box(at: float, align: Side, text: str, top: float) -> Box:
@@ -188,11 +180,50 @@ def _text_box(at: float, align: Side, text: str, top: float) -> Box:
     return Box(at, left, left + width, top + _TEXT_AWAY, top + _TEXT_AWAY + LINE_HEIGHT)
 
 
-def _layout(records: Sequence[dict[str, Any]], field: str, limit: float | None, section: Section) -> _Layout:
-    together: dict[tuple[float, float], list[str]] = {}
-    for each in records:
-        together.setdefault((each[field], each["makespan"]), []).append(each["name"])
-    return _Layout(together, limit, section.bound, section.unit)
+def _layout(section: Section, records: Sequence[Mapping[str, Any]], field: str, limit: float | None) -> _Layout:
+    fitting = [each for each in records if not section.schedules[each["rank"]].summary.over] or records
+    ranked = {each["rank"]: each for each in records}
+    named = [ranked[rank] for rank in _named(section) if rank in ranked]
+    mattering = [each for each in named if each in fitting] or fitting
+    x = Axis.filled(
+        [*(each[field] for each in mattering), *([] if limit is None else [limit])],
+        [each[field] for each in fitting],
+        room=ROOM,
+    )
+    y = Axis.filled(
+        [*(each["makespan"] for each in mattering), *([] if section.bound is None else [section.bound])],
+        [each["makespan"] for each in fitting],
+        room=ROOM,
+    )
+    if section.bound is not None:
+        y = Axis(max(0.0, y.low - _BELOW * (y.high - y.low)), y.high)
+    names: dict[tuple[float, float], list[str]] = {}
+    for each in named:
+        names.setdefault((each[field], each["makespan"]), []).append(each["name"])
+    others = [point for each in records if (point := (each[field], each["makespan"])) not in names]
+    amounts = {(each[field], each["makespan"]): _amount_beyond(each, field, x, section) for each in named}
+    return _Layout(Named(x, y, (field, "makespan"), names, others, amounts), limit, section.bound, section.unit)
+
+
+def _amount_beyond(record: Mapping[str, Any], field: str, x: Axis, section: Section) -> str:
+    """Write the value that lies beyond an edge: the memory, or else the makespan."""
+    if x.low <= record[field] <= x.high:
+        return with_unit(str(record["makespan_text"]), section.unit)
+    return with_unit(str(record[f"{field}_text"]), section.units.memory if field == "peak_memory" else "")
+
+
+def _named(section: Section) -> list[int]:
+    """List the schedules to name, the most important first: all of a few, else those that stand for a choice."""
+    schedules, focus = section.schedules, in_focus(section)
+    first: list[Presented | None] = [section.winner, section.fastest]
+    chosen = [rank for rank, each in enumerate(schedules) if any(each is one for one in first)]
+    if section.baseline is not None:
+        chosen += [rank for rank, each in enumerate(schedules) if each.summary.name == section.baseline.name]
+    fair = [rank for rank in focus if schedules[rank].summary.may_win]
+    fitting = fair or [rank for rank in focus if not schedules[rank].summary.over]
+    front = pareto_front(schedules, sorted(fitting, key=lambda rank: (schedules[rank].summary.figures.makespan, rank)))
+    rest = range(len(schedules)) if len(schedules) <= FEW else ()
+    return list(dict.fromkeys([*chosen, *front, *rest]))
 
 
 def memory_sentence(section: Section) -> str:
@@ -206,25 +237,24 @@ def memory_sentence(section: Section) -> str:
     best = section.winner
     if best is None:
         return text.strip()
-    held = f"{text}{best.summary.name} holds {grouped(best.peak)} on its fullest device"
+    held = (
+        f"{text}{best.summary.name} holds {with_unit(grouped(best.peak), section.units.memory)} on its fullest device"
+    )
     frugal = min(fitting, key=lambda each: (each.peak, each.summary.figures.makespan))
     if len(fitting) == 1:
         return f"{held}."
     if frugal.peak >= best.peak:
         return f"{held}, and no other needs less."
     longer = frugal.summary.figures.makespan / best.summary.figures.makespan - 1
-    return f"{held}; {frugal.summary.name} needs only {grouped(frugal.peak)} and takes {percent(longer)} longer."
+    least = with_unit(grouped(frugal.peak), section.units.memory)
+    return f"{held}; {frugal.summary.name} needs only {least} and takes {percent(longer)} longer."
 
 
 def memory_table(section: Section) -> Table:
     """Put makespan, peak memory and the fraction of the limit into a table."""
-    rows = []
-    for each in section.schedules:
-        share = share_of_limit(each)
-        peak = grouped(max(each.summary.figures.peak_memory))
-        limit = "no limit" if share is None else percent(share)
-        rows.append([label(each), grouped(each.summary.figures.makespan), peak, limit])
-    return Table(["schedule", titled("makespan", section.unit), "peak memory", "of the limit"], rows)
+    rows = [[label(each), makespan_text(each), grouped(each.peak), share_text(each)] for each in section.schedules]
+    titles = titled("makespan", section.unit), titled("peak memory", section.units.memory)
+    return Table(["schedule", *titles, "of the limit"], rows, focus_of(section, section.schedules))
 
 
 MEMORY = Panel(

@@ -38,7 +38,7 @@ GROUPS = (
     Group(
         "The memory frontier",
         ((FRONTIER,),),
-        "The solid line is the best schedule found among those that were searched, and none of those can lie below "
+        "The solid line is the shortest step known on the placements searched, and nothing there can lie below "
         "the dashed line; the gap between the lines is shaded. A square is a published schedule on another "
         "placement or cut, or with blocks that the search was not allowed; it may lie below either line. Drag to "
         "move, hold Ctrl and turn the wheel to zoom, double-click to see all; click a point to go to its timeline.",

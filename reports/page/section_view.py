@@ -194,7 +194,7 @@ class SectionView:
         for each in ALL_PANELS:
             if each.is_drawn(self.section):
                 key = f"{each.name}-{self.place}"
-                data.charts[key] = each.chart(self.section).to_dict()
+                data.charts[key] = each.specification(self.section, key)
                 words = each.sentence(self.section), each.table(self.section)
                 self.panels[each.name] = DrawnPanel(key, each.title, *words)
         timelines = Timelines(self.section, self.place, data)

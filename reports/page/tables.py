@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.charts.records import (
-    label,
-)
+from reports.charts.records import label, makespan_text
 from reports.content import Section
 from reports.numbers import grouped, percent, signed_percent, titled
 from reports.table import RUNS_IN, Row, tells_frameworks
@@ -48,7 +46,7 @@ def _cells(section: Section, rank: int) -> list[Cell]:
     none = Cell("", "Infinity")
     return [
         Cell(label(presented), row.name),
-        _amount(figures.makespan),
+        Cell(makespan_text(presented), figures.makespan),
         *_compared(figures.makespan, section.baseline),
         none if row.bound is None else _amount(row.bound),
         none if gap is None else _ratio(gap),

@@ -20,7 +20,7 @@ MOST_TEXTS = 300
 
 def colours(sweep: SweepShown, shown: Collection[str]) -> alt.Scale:
     """Assign each shown strategy a colour, the same in all charts; the bound is grey."""
-    tints = palette.MICROBATCHES
+    tints = palette.SERIES
     every = {name: tints[place % len(tints)] for place, name in enumerate(sweep.strategies)} | {BOUND: BOUND_COLOUR}
     here = {name: tint for name, tint in every.items() if name in shown}
     return alt.Scale(domain=list(here), range=list(here.values()))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,9 +13,21 @@ import pytest
 
 import ppopt
 from ppopt.comparison.comparison import Comparison
-from reports.charts.bubbles import bubble_chart, reference_lines
-from reports.charts.losses import device_idle_chart, idle_chart, ladder_chart
+from ppopt.comparison.plan_section import plan_section
+from reports.charts.bubbles import BUBBLES, bubble_chart, bubble_sentence, reference_lines
+from reports.charts.folding import ALL_SCHEDULES, IS_SHOWN
+from reports.charts.losses import (
+    DEVICES,
+    IDLE,
+    LADDER,
+    device_idle_chart,
+    idle_chart,
+    ladder_chart,
+    ladder_sentence,
+)
 from reports.charts.overview import BINS, any_timeline_chart, idle_shares, overview_chart
+from reports.charts.panel import Panel
+from reports.charts.records import STEP_TITLES, label, ladder_records, names_in_focus, schedule_records
 from reports.charts.timeline_layout import (
     BAR_BOTTOM,
     BAR_TOP,
@@ -30,9 +45,11 @@ from reports.charts.timeline_layout import (
     shown_devices,
 )
 from reports.charts.timelines import timeline_chart
-from reports.charts.trade import memory_chart
+from reports.charts.trade import MEMORY, memory_chart
+from reports.content import Section
 from reports.critical_path import critical_path
-from reports.numbers import grouped
+from reports.focus import in_focus
+from reports.numbers import digits_of, grouped, percent
 from reports.picture import picture
 from tests.evaluated import pipeline
 
@@ -109,10 +126,150 @@ def test_charts_of_unusual_pipelines_are_drawn(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("memory", [{}, {"limit": 6}])
 def test_the_bound_is_a_line_across_the_bubbles_with_and_without_a_limit(memory: dict[str, Any]) -> None:
     made = ppopt.compare(pipeline(4, 8, memory=memory), ["1f1b", "zb-h1"], optimize=False, engine="graph")
-    (line,) = reference_lines(made.section("t"))
+    best, line = reference_lines(made.section("t"))
+    assert best["line"] == made.schedules[0].strategy
     assert line["line"] == "lower bound"
     assert line["makespan"] == made.bound
     assert line["bubble_ratio"] == pytest.approx(1 - made.schedules[0].ideal / made.schedules[0].makespan)
+
+
+def test_the_solid_line_is_the_winner_also_if_it_is_published(comparison: Comparison) -> None:
+    section = comparison.section("t")
+    winner = section.winner
+    others = [replace(each, searched=each is not winner) for each in section.schedules]
+    named = section.schedules.index(winner)
+    assert not others[named].searched
+    assert reference_lines(replace(section, schedules=others))[0]["line"] == others[named].summary.name
+
+
+# ---- schedules out of focus
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Section:
+    """All published schedules, of which most are out of focus."""
+    return ppopt.compare(pipeline(4, 8, p2p_latency=0.25, memory={"limit": 6}), optimize=False, engine="graph").section(
+        "t"
+    )
+
+
+@pytest.mark.parametrize("panel", [BUBBLES, LADDER, IDLE, MEMORY])
+def test_a_page_folds_what_is_out_of_focus_and_a_picture_shows_all(crowd: Section, panel: Panel) -> None:
+    focus = in_focus(crowd)
+    specification = panel.specification(crowd, "some-0")
+    (folding,) = (each for each in specification["params"] if each["name"] == ALL_SCHEDULES)
+    assert folding["value"] is False
+    rows = [row for each in specification["datasets"].values() for row in each if "focus" in row]
+    assert {row["name"] for row in rows} == {label(each) for each in crowd.schedules}
+    assert {row["name"] for row in rows if row["focus"]} == {label(crowd.schedules[rank]) for rank in focus}
+    for part in specification.get("layer", [specification]):
+        data = part.get("data", specification.get("data"))
+        if any("focus" in row for row in specification["datasets"].get(data.get("name"), [])):
+            transforms = [*specification.get("transform", ()), *part.get("transform", ())]
+            assert {"filter": IS_SHOWN} in transforms
+    named = texts(picture(panel.chart(crowd), "svg"))
+    if panel is not MEMORY:
+        assert {label(each) for each in crowd.schedules} <= set(named)
+
+
+def test_tables_keep_all_rows_and_know_which_are_in_focus(crowd: Section) -> None:
+    names = names_in_focus(crowd)
+    for panel in (BUBBLES, LADDER, IDLE, MEMORY, DEVICES):
+        table = panel.table(crowd)
+        assert table.focus is not None
+        shown = [row[0].partition(", device")[0] for row, focus in zip(table.rows, table.focus, strict=True) if focus]
+        assert set(shown) == names
+        assert len(table.rows) == len(crowd.schedules) * (4 if panel is DEVICES else 1)
+
+
+def test_a_legend_names_what_is_drawn_and_nothing_else(crowd: Section) -> None:
+    for panel, field in ((BUBBLES, "state"), (LADDER, "step"), (IDLE, "cause"), (MEMORY, "state")):
+        specification = panel.specification(crowd, "some-0")
+        rows = [row for each in specification["datasets"].values() for row in each if field in row]
+        colour = next(
+            each["encoding"]["color"]
+            for each in specification.get("layer", [specification])
+            if "color" in each["encoding"]
+        )
+        every, focus = ({row[field] for row in rows if row["focus"] or whole} for whole in (True, False))
+        assert set(colour["scale"]["domain"]) == every
+        values = colour["legend"]["values"]["expr"]
+        lists = [set(json.loads(part)) for part in re.findall(r"\[.*?\]", values)]
+        assert lists == ([every] if every == focus else [every, focus])
+
+
+# ---- states
+
+
+def test_a_published_order_on_a_searched_cut_is_published_and_a_file_is_a_given_order(tmp_path: Path) -> None:
+    """The status of a plan is that of the search for its cut; its order is what was published."""
+    layers = [{"name": "layer", "count": 5, "forward": 1, "backward_input": 1, "backward_weight": 1}]
+    costs = ppopt.Pipeline.from_mapping({"devices": 2, "microbatches": 4, "layers": layers})
+    planning = ppopt.plan(costs, ["1f1b"], time_limit=5)
+    section = plan_section(planning, "t")
+    assert [row["state"] for row in schedule_records(section)] == ["published"]
+    order = tmp_path / "mine.csv"
+    order.write_text("\n".join(",".join(actions) for actions in ppopt.evaluate(pipeline(2, 2), "1f1b").orders))
+    made = ppopt.compare(pipeline(2, 2), [str(order), "gpipe"], optimize=False)
+    states = {row["name"]: row["state"] for row in schedule_records(made.section("t"))}
+    assert sorted(states.values()) == ["given order", "published"]
+    assert states["gpipe"] == "published"
+
+
+# ---- ladders
+
+
+def test_ladders_run_from_the_ideal_up_and_what_is_saved_lies_below_it() -> None:
+    times = {"forward": 1, "backward": 2, "overlapped_forward_backward": 2.25}
+    section = ppopt.compare(
+        pipeline(4, 8, times=times, p2p_latency=0.1), ["1f1b-overlap", "dualpipe", "1f1b"], optimize=False
+    ).section("t")
+    records = ladder_records(section)
+    assert any(each["from"] < 0 for each in records)
+    for each in section.schedules:
+        own = [record for record in records if record["name"] == label(each)]
+        assert each.ladder is not None
+        for record in own:
+            assert (record["from"] < 0) == (record["step"] == STEP_TITLES["saved"])
+            assert record["to"] > record["from"]
+        losses = [record for record in own if record["from"] >= 0]
+        assert losses[0]["from"] == 0
+        assert all(one["to"] == following["from"] for one, following in pairwise(losses))
+        net = losses[-1]["to"] + min(0.0, own[0]["from"])
+        assert net == pytest.approx(each.summary.figures.bubble_over_ideal)
+
+
+def test_the_imbalance_of_layers_is_not_blamed_on_their_cut() -> None:
+    """A plan may have proven that no other cut is shorter."""
+    layers = [
+        {"name": "layer", "count": 5, "forward": 1, "backward_input": 1, "backward_weight": 1},
+    ]
+    costs = ppopt.Pipeline.from_mapping({"devices": 2, "microbatches": 30, "layers": layers})
+    section = ppopt.compare(costs, ["1f1b"], optimize=False).section("t")
+    assert section.schedules[0].ladder is not None
+    assert section.schedules[0].ladder.imbalance > 0
+    assert "1f1b loses most to imbalance" in ladder_sentence(section)
+    assert "partition" not in ladder_sentence(section)
+
+
+# ---- one figure, one text
+
+
+def test_figures_read_the_same_in_charts_tables_and_sentences(crowd: Section) -> None:
+    best = crowd.schedules[0]
+    figures = best.summary.figures
+    (row,) = (each for each in schedule_records(crowd) if each["rank"] == 0)
+    found = texts(picture(BUBBLES.chart(crowd), "svg"))
+    for panel in (BUBBLES, MEMORY):
+        (cells,) = (each for each in panel.table(crowd).rows if each[0] == best.summary.name)
+        assert row["makespan_text"] in cells
+    assert percent(figures.bubble_ratio) in found
+    assert percent(figures.bubble_ratio) in bubble_sentence(crowd)
+    assert row["bubble_ratio_text"] == percent(figures.bubble_ratio)
+    (measured,) = schedule_records(
+        replace(crowd, schedules=[replace(best, summary=replace(best.summary, status="measured"))])
+    )
+    assert measured["makespan_text"] == grouped(figures.makespan, digits_of("measured"))
 
 
 # ---- timelines
@@ -265,3 +422,23 @@ def test_a_label_near_the_end_of_an_axis_is_moved_inwards(comparison: Comparison
     spec = ladder_chart(comparison.section("t")).to_dict()
     axes = [layer["encoding"]["x"].get("axis", {}) for layer in spec["layer"]]
     assert max(axis.get("labelFlush", 0) for axis in axes) >= 25
+
+
+def test_memory_has_its_unit_in_charts_sentences_and_tables(crowd: Section) -> None:
+    memory = dict(crowd.pipeline["memory"])
+    shown = replace(crowd, pipeline={**crowd.pipeline, "memory": memory | {"unit": "GB"}})
+    assert "peak memory of a device, GB" in texts(picture(MEMORY.chart(shown), "svg"))
+    assert "peak memory, GB" in MEMORY.table(shown).header
+    assert re.search(r"holds [\d.]+ GB on its fullest device", MEMORY.sentence(shown))
+    assert not any("GB" in text for text in texts(picture(MEMORY.chart(crowd), "svg")))
+
+
+def test_a_schedule_without_its_second_copy_of_the_weights_takes_no_name_from_the_front(crowd: Section) -> None:
+    """Its memory counts too little, so it beats nothing."""
+    assert any(each.summary.lacks_second_copy for each in crowd.schedules)
+    fair = [each for each in crowd.schedules if each.summary.may_win]
+    least = min(fair, key=lambda each: (each.peak, each.summary.figures.makespan))
+    named = " ".join(texts(picture(MEMORY.chart(crowd), "svg")))
+    assert crowd.winner is not None
+    assert least.summary.name in named
+    assert crowd.winner.summary.name in named

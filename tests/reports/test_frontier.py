@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from reports.charts.frontier import FOUND, OTHER, PUBLISHED, frontier_chart, point_rows
+from reports.charts.frontier import FOUND, OTHER, PUBLISHED, TAKEN, frontier_chart, point_rows
+from reports.charts.slide import HEIGHT, WIDTH, frontier_slide
 from reports.frontier_points import FrontierPoint, PublishedPoint, ShownFrontier, frontier_table, knee
+from reports.picture import picture
 from reports.units import Units
 
 
@@ -100,6 +104,16 @@ def test_the_tables_have_every_figure() -> None:
     assert text.endswith("\nruns in: P pytorch, Z zero-bubble")
 
 
+def test_memory_has_its_unit_in_the_sentence_and_the_tables() -> None:
+    assert GB.sentence.startswith(
+        "From a limit of 1 to 8 GB the step falls from 1,000 ms to 441 ms. The knee is at 2 GB"
+    )
+    assert GB.sentence.endswith("more than 8 GB saves nothing, which is proven.")
+    lines = frontier_table(GB, None).splitlines()
+    assert lines[1].split() == ["GB", "ms", "ms"]
+    assert lines[lines.index(next(line for line in lines if "published" in line)) + 1].split() == ["GB", "ms"]
+
+
 def rows_of(chart: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]:
     data = layer.get("data", chart.get("data"))
     return data["values"] if "values" in data else chart["datasets"][data["name"]]
@@ -121,7 +135,93 @@ def test_the_chart_shows_both_curves_the_limit_and_every_point() -> None:
     assert rows_of(chart, layers_of(chart, "point")[0]) == rows
     assert [row["state"] for row in rows] == [FOUND] * 4 + [PUBLISHED, OTHER]
     names = [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
-    assert names == ["v-min", "dualpipe"]
-    rule = rows_of(chart, layers_of(chart, "rule")[0])
-    assert rule == [{"memory": 3, "text": "memory limit"}]
+    assert names == ["dualpipe", "v-min"]  # neither is beaten by the other; the shorter one is placed first
+    known, bound, limit = (rows_of(chart, layer) for layer in layers_of(chart, "rule"))
+    assert limit == [{"memory": 3, "text": "memory limit"}]
+    for curve, steps in ((known, SHOWN.stairs), (bound, [(1, 480), (2, 450), (4, 441)])):
+        levels = {row["memory"]: row["makespan"] for row in curve if row["makespan"] == row["to_makespan"]}
+        assert [levels[memory] for memory, _ in steps] == [makespan for _, makespan in steps]
     assert any(each["name"] == "zoom" for each in chart["params"])
+
+
+def test_a_published_schedule_is_not_shown_as_found() -> None:
+    shown = replace(SHOWN, points=[POINTS[0], replace(POINTS[1], name="v-min", searched=False), *POINTS[2:]])
+    assert [row["state"] for row in point_rows(shown)][:3] == [FOUND, TAKEN, FOUND]
+    legend = layers_of(frontier_chart(shown).to_dict(), "point")[0]["encoding"]["color"]["scale"]["domain"]
+    assert legend == [FOUND, TAKEN, PUBLISHED, OTHER]
+    assert layers_of(frontier_chart(SHOWN).to_dict(), "point")[0]["encoding"]["color"]["scale"]["domain"] == [
+        FOUND, PUBLISHED, OTHER,
+    ]  # fmt: skip
+
+
+def test_a_point_far_outside_is_an_arrow_with_its_value() -> None:
+    far = PublishedPoint("zb-h2", 900, 430, is_comparable=True, best=441, rank=3)
+    chart = frontier_chart(replace(SHOWN, published=[*SHOWN.published, far], units=Units("ms", "GB"))).to_dict()
+    x = layers_of(chart, "point")[0]["encoding"]["x"]["scale"]["domain"]
+    assert x[1] < 20
+    (arrow,) = rows_of(chart, layers_of(chart, "point")[1])
+    assert (arrow["name"], arrow["arrow"], arrow["memory"]) == ("zb-h2", "triangle-right", x[1])
+    beaten = [row["name"] for row in rows_of(chart, layers_of(chart, "text")[-1])]
+    assert beaten == ["dualpipe", "v-min"]  # dualpipe is as short with less memory
+    best = replace(SHOWN, published=[*SHOWN.published, replace(far, makespan=400)], units=Units("ms", "GB"))
+    chart = frontier_chart(best).to_dict()
+    assert "zb-h2 900 GB" in [row["name"].strip() for row in rows_of(chart, layers_of(chart, "text")[-1])]
+
+
+# ---- the picture for a slide
+
+
+def texts_of(shown: ShownFrontier, *more: Any) -> tuple[ElementTree.Element, list[str]]:
+    svg = ElementTree.fromstring(picture(frontier_slide(shown, "model", *more), "svg"))
+    return svg, [text.strip() for each in svg.iter() for text in [each.text] if text and text.strip()]
+
+
+GB = replace(SHOWN, units=Units("ms", "GB"), limit=3)
+
+
+def test_a_slide_says_what_it_shows_with_units_on_16_to_9() -> None:
+    svg, texts = texts_of(GB)
+    assert (float(svg.get("width", 0)), float(svg.get("height", 0))) == (WIDTH, HEIGHT)
+    assert WIDTH * 9 == HEIGHT * 16
+    assert {"Step time against memory per device: model", "memory per device, GB", "step time, ms"} <= set(texts)
+    assert "memory per device" in texts_of(SHOWN)[1]
+    sizes = [float(size) for each in svg.iter() if (size := re.sub("px", "", each.get("font-size", "")))]
+    assert min(sizes) >= 18
+
+
+def test_a_slide_has_at_most_eight_texts_besides_axes_and_legend() -> None:
+    crowd = [
+        PublishedPoint(f"crowd-{place}", 1 + place / 3, 900 - 20 * place, is_comparable=True, rank=0)
+        for place in range(20)
+    ]
+    for more in ((), (((2, 500), (4, 450)),)):
+        _, texts = texts_of(replace(GB, published=crowd), *more)
+        named = {text for text in texts if text.startswith(("crowd", "memory limit", "+"))}
+        assert len(named) <= 8
+        assert sum(text.startswith("crowd") for text in named) >= 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        (((2, 500), (4, 450)), ["+2 GB: 10.00% shorter", "500 → 450 ms"]),
+        (((3.5, 500), (100, 441)), ["+96.5 GB: 11.80% shorter", "500 → 441 ms"]),
+        (((4, 450), (5, 450)), ["+1 GB: no shorter step known", "450 ms"]),
+        (((1, 1000), (8, 441)), ["+7 GB: 55.90% shorter", "1,000 → 441 ms"]),
+    ],
+)
+def test_a_bracket_says_what_more_memory_saves(ends: Any, text: list[str]) -> None:
+    _, texts = texts_of(GB, ends)
+    assert set(text) <= set(texts)
+
+
+def test_a_bracket_names_nothing_that_lies_beyond_its_axes() -> None:
+    far = PublishedPoint("v-slow", 1.5, 990, is_comparable=True, rank=0)
+    assert any(text.startswith("v-slow") for text in texts_of(replace(GB, published=[*GB.published, far]))[1])
+    _, texts = texts_of(replace(GB, published=[*GB.published, far]), ((4, 450), (8, 441)))
+    assert not any(text.startswith("v-slow") for text in texts)
+
+
+def test_a_slide_says_which_cuts_its_bounds_hold_for() -> None:
+    _, texts = texts_of(replace(GB, scope="for every cut"))
+    assert "Bounds and proofs hold for every cut." in texts

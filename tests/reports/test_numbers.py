@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.numbers import grouped, milliseconds, number
+from reports.numbers import grouped, milliseconds, number, percent
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,13 @@ from reports.numbers import grouped, milliseconds, number
 )
 def test_halves_are_rounded_away_from_zero_as_in_a_browser(value: float, text: str) -> None:
     assert grouped(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(1 / 32, "3.13%"), (-1 / 32, "-3.13%"), (1e-9, "0.00%"), (-1e-9, "0.00%"), (12.5, "1250.00%")]
+)
+def test_halves_of_percentages_are_rounded_so_too(ratio: float, text: str) -> None:
+    assert percent(ratio) == text
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,11 @@ import ppopt
 from ppopt.commands.pages import write_frontier
 from ppopt.comparison.comparison import Comparison
 from reports.charts import palette
+from reports.charts.bubbles import ROW_HEIGHT, STATE_COLOURS
+from reports.charts.records import CAUSE_TITLES, STEP_TITLES, schedule_records
 from reports.charts.timeline_layout import LIMIT_SHARE, MEMORY_COLOUR, STRIP_BOTTOM, STRIP_TOP, bar_rows, ramp
 from reports.critical_path import critical_path
+from reports.focus import in_focus
 from reports.idle import Wait, explain_idle
 from reports.page.page import SCRIPTS, WHAT_IF_SCRIPTS
 from tests.evaluated import pipeline
@@ -583,14 +586,23 @@ def assert_fits(sheet: Sheet, width: int) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [400, 1280])
-def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, width: int) -> None:
-    sheet = open_page(path, width=width)
-    states = [palette.PUBLISHED, palette.SEARCHED, palette.OVER_LIMIT]
-    steps = [colour for step, colour in palette.STEPS.items() if step != "cut"]  # only models of layers have this step
-    legends = {"bubbles-0": states, "memory-0": states, "ladder-0": steps}
-    for key, colours in (legends | {"idle-0": list(palette.CAUSES.values())}).items():
-        found = sheet.colours(key)
-        assert [colour for colour in colours if found.get(colour, 0) < 30] == [], key
+def test_legends_are_whole_at_every_width(open_page: Opener, path: Path, comparison: Comparison, width: int) -> None:
+    sheet, shown = open_page(path, width=width), comparison.section("t")
+    focus = [shown.schedules[rank] for rank in in_focus(shown)]
+    states = {STATE_COLOURS[row["state"]]: row["state"] for row in schedule_records(shown) if row["focus"]}
+    steps = {palette.STEPS[step]: title for step, title in STEP_TITLES.items() if any(
+        each.ladder is not None and getattr(each.ladder, step) for each in focus
+    )}  # fmt: skip
+    causes = {palette.CAUSES[cause]: title for cause, title in CAUSE_TITLES.items() if any(
+        getattr(device, cause) for each in focus for device in each.waiting.devices
+    )}  # fmt: skip
+    assert min(map(len, (states, steps, causes))) >= 2
+    for key, legend in {"bubbles-0": states, "memory-0": states, "ladder-0": steps, "idle-0": causes}.items():
+        found, texts = sheet.colours(key), sheet.texts_on(key)
+        assert [colour for colour in legend if found.get(colour, 0) < 30] == [], key
+        assert set(legend.values()) <= set(texts), key
+        every = {*STATE_COLOURS, *STEP_TITLES.values(), *CAUSE_TITLES.values()}
+        assert every & set(texts) == set(legend.values()), key
 
 
 @pytest.mark.exhaustive
@@ -618,13 +630,62 @@ def test_charts_follow_the_window_when_it_changes(sheet: Sheet) -> None:
         assert_drawn(sheet)
 
 
+_UNFOLDED = """async (key) => {
+  const place = document.body.appendChild(document.createElement("div"));
+  place.style.width = "900px";
+  const options = { actions: false, renderer: "canvas" };
+  const { view } = await window.vegaEmbed(place, structuredClone(ppoptPage.data.charts[key]), options);
+  const seen = () => [view.height(), view.scale("y").domain().length, view.scale("color").domain()];
+  const found = [seen()];
+  for (const value of [true, false]) { await view.signal("all_schedules", value).runAsync(); found.push(seen()); }
+  place.remove();
+  return found;
+}"""
+
+
+def test_a_chart_grows_with_the_schedules_that_it_shows(open_page: Opener, folder: Path) -> None:
+    made = ppopt.compare(pipeline(4, 8, p2p_latency=0.1, memory={"limit": 6}), optimize=False, engine="graph")
+    section = made.section("t")
+    counts = len(in_focus(section)), len(section.schedules)
+    assert 2 * counts[0] < counts[1]
+    sheet = open_page(page_of(folder, made))
+    for key in ("bubbles-0", "ladder-0", "idle-0"):
+        folded, unfolded, again = sheet.ask(_UNFOLDED, key)
+        assert [folded[0], unfolded[0]] == [ROW_HEIGHT * count for count in counts]
+        assert (folded[1], unfolded[1]) == counts
+        assert again == folded
+
+
+def test_menus_stand_above_their_charts_and_outside_the_picture(still: Sheet) -> None:
+    for key in ("bubbles-0", "devices-0", "effects-0"):
+        menu, canvas = (
+            still.page.locator(selector).bounding_box()
+            for selector in (f"#menu-{key} select", f"[data-chart='{key}'] canvas")
+        )
+        assert menu is not None
+        assert canvas is not None
+        assert menu["y"] + menu["height"] <= canvas["y"]
+    assert still.page.locator("[role=img] select").count() == 0
+
+
+def test_a_menu_is_there_once_after_charts_were_drawn_again(sheet: Sheet) -> None:
+    for scheme in ("dark", "light"):
+        sheet.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        sheet.wait_until_drawn()
+    assert sheet.page.locator("#menu-bubbles-0 select").count() == 1
+
+
 def names_on_memory_chart(sheet: Sheet, comparison: Comparison) -> dict[str, list[float]]:
     """Return the names of the points and lines of the memory chart, with their boxes."""
     strategies = [each.strategy for each in comparison.schedules]
     named = [*strategies, "memory limit", "lower bound"]
     texts = sheet.texts_on("memory-0")
     found = {text: box for text, box in texts.items() if any(name in text for name in named)}
-    assert {name for name in strategies if any(name in text for text in found)} == set(strategies)
+    section = comparison.section("t")
+    assert section.winner is not None
+    assert section.baseline is not None
+    for row in (section.winner.summary, section.baseline):
+        assert any(row.name in text for text in found), row.name
     return found
 
 
@@ -645,7 +706,7 @@ def test_names_of_points_do_not_cover_each_other(
 ) -> None:
     comparison, path = crowded
     names = names_on_memory_chart(open_page(path, width=width), comparison)
-    assert len(names) > 8
+    assert len(names) >= 5
     covering = [
         (one, other)
         for (one, a), (other, b) in combinations(names.items(), 2)
@@ -881,15 +942,15 @@ def test_a_frontier_zooms_and_its_points_lead_to_timelines(open_page: Opener, fr
     (left, _, right, bottom) = next(box for text, box in sheet.texts_on(key).items() if text.startswith("1f1b"))
     sheet.page.mouse.click(*sheet.to_screen(key, ((left + right) / 2, bottom - 6)))
     assert sheet.ask("location.hash") == ""  # clicking a name is not clicking a point
-    place = sheet.ask(_FIRST_POINT, key)
+    place = sheet.ask(_FIRST_POINT, [key, [int(palette.PUBLISHED[at : at + 2], 16) for at in (1, 3, 5)]])
     sheet.page.mouse.click(*sheet.to_screen(key, place))
     sheet.page.wait_for_function("location.hash.startsWith('#timeline-0-')")
     assert sheet.ask("document.querySelector(location.hash).querySelector('h4').textContent")
 
 
-_FIRST_POINT = """(key) => {  // the leftmost place in the colour of found points that is wide enough for one
+_FIRST_POINT = """([key, colour]) => {  // the leftmost place in the colour of points that is wide enough for one
   const image = readCanvas(key);
-  const is = (x, y) => [0, 158, 115].every((value, at) => image.data[4 * (y * image.width + x) + at] === value);
+  const is = (x, y) => colour.every((value, at) => image.data[4 * (y * image.width + x) + at] === value);
   for (let x = 60; x < image.width - 9; x += 1)
     for (let y = 60; y < image.height - 60; y += 1)
       if ([...Array(7).keys()].every((at) => is(x + at, y) && is(x + 3, y - 3 + at))) return [x + 3, y];

@@ -616,9 +616,9 @@ def test_a_chart_of_nothing_leaves_the_page_and_the_status(tmp_path: Path) -> No
 
 def test_pictures_of_several_configurations_say_nothing_of_how_they_are_made(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
-    one.write_text("{devices: 2, microbatches: 4}")
-    other.write_text("{devices: 4, microbatches: 4}")
-    charts = [tmp_path / f"{name}.svg" for name in ("timeline", "devices-both", "bubbles")]
+    one.write_text("{devices: 2, microbatches: 4, unit: ms}")
+    other.write_text("{devices: 4, microbatches: 4, unit: us}")
+    charts = [tmp_path / f"{name}.svg" for name in ("timeline", "devices-both", "bubbles", "ladder", "memory")]
     options = [text for chart in charts for text in ("--chart", str(chart))]
     result = run("-c", str(one), "-c", str(other), "--no-optimize", "--strategies", "1f1b,gpipe", *options)
     assert result.exit_code == 0

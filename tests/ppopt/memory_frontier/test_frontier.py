@@ -299,6 +299,36 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
     assert [row.split(",")[0] for row in rows[1:]] == ["2.0", "4.0"]
 
 
+def test_the_limits_that_a_picture_compares_are_searched_and_their_figures_are_those_of_the_table(
+    tmp_path: Path,
+) -> None:
+    """Both limits are among the points, so the bracket has the figures of the table, also with 16 digits."""
+    for limits in (["--limits", "4"], []):
+        svg = tmp_path / "bracket.svg"
+        shape = ["--devices", "2", "--microbatches", "4", "--time-limit", "2", "--format", "json", *limits]
+        ends = ["--from", "1.2000000000000002", "--to", "2", "--chart", str(svg)]
+        result = call_ppopt("frontier", *shape, *ends)
+        assert result.returncode == 0, result.stderr
+        points = {point["limit"]: point["makespan"] for point in json.loads(result.stdout)["points"]}
+        before, after = points[1.2000000000000002], points[2.0]
+        assert before > after
+        assert f"{before:g} → {after:g}" in svg.read_text()
+        assert f"{100 * (1 - after / before):.2f}% shorter" in svg.read_text()
+
+
+def test_a_slide_compares_limits_exactly() -> None:
+    found = ppopt.frontier(COSTS, time_limit=0, limits=[2, 4])
+    least = max(found.stairs[-1].figures.peaks)
+    just_below = least - Fraction(1, 10**25)
+    title = found.slide(compared=(just_below - 1, just_below)).to_dict()
+    steps = [each["mark"]["text"] for each in title["layer"] if isinstance(each["mark"].get("text"), list)]
+    assert f"{found.stairs[-1].makespan:g}" not in steps[0][1].split()
+    with pytest.raises(InputError, match="from: must be at least"):
+        found.slide(compared=(Fraction(1, 100), 4))
+    with pytest.raises(InputError, match="from: must be below --to"):
+        found.slide(compared=(4, 4))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -312,6 +342,12 @@ def test_tables_pictures_and_the_page_are_written(tmp_path: Path) -> None:
         (["--points", "3", "--limits", "4"], "error: --points: lets ppopt choose limits, but --limits names them"),
         (["--placement", "w"], "Invalid value for '--placement'"),
         (["--chart", "frontier.pdf"], "error: --chart: 'frontier.pdf' must end in .png or .svg"),
+        (["--from", "2"], "error: --from: marks memory limits in an image; add --chart FILE.svg"),
+        (["--from", "2", "--chart", "a.svg"], "error: --from: names one end of what is compared; give --to as well"),
+        (["--to", "2", "--chart", "a.svg"], "error: --to: names one end of what is compared; give --from as well"),
+        (["--from", "3", "--to", "3", "--chart", "a.svg"], "error: --from: must be below --to; found 3 and 3"),
+        (["--from", "1", "--to", "x", "--chart", "a.svg"], "error: --to: 'x' is not a number"),
+        (["--from", "0.5", "--to", "3", "--chart", "a.svg"], "error: --from: must be at least 1, with which one"),
         (["--save", "absent/file.json"], "absent/file.json: the folder absent does not exist"),
         (["-c", "none.yaml"], "error: memory.activation: must be above 0 on some stage for a memory frontier"),
     ],
