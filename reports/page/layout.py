@@ -25,27 +25,14 @@ class Group(NamedTuple):
         The heading.
     rows : tuple of tuple of Panel
         The panels that stand side by side.
-    note : str
-        A paragraph below them.
     """
 
     title: str
     rows: tuple[tuple[Panel, ...], ...]
-    note: str = ""
 
 
 GROUPS = (
-    Group(
-        "The memory frontier",
-        ((FRONTIER,),),
-        "The solid line is the shortest step known on the placements searched, and nothing there can lie below "
-        "the dashed line; the gap between the lines is shaded. A square is a published schedule on another "
-        "placement or cut, or with blocks that the search was not allowed; it may lie below either line. Drag to "
-        "move, hold Ctrl and turn the wheel to zoom, double-click to see all; click a point to go to its timeline.",
-    ),
-    Group("Bubbles and memory", ((BUBBLES, MEMORY),)),
-    Group("With more overhead", ((MARGINS,),)),
-    Group("Under noise", ((NOISE,),)),
+    Group("How the schedules compare", ((BUBBLES, MEMORY, MARGINS, NOISE),)),
     Group("The cut", ((CUT, DEVICE_MEMORY),)),
     Group("Where the time goes", ((LADDER,), (IDLE, DEVICES))),
 )
@@ -53,7 +40,15 @@ GROUPS = (
 BESIDE_SLIDERS = (EFFECTS,)
 """The panels that stand above the sliders of other costs."""
 
-ALL_PANELS = (*(each for group in GROUPS for row in group.rows for each in row), *BESIDE_SLIDERS)
+HOW_TO_READ = {
+    FRONTIER.name: "The solid line is the shortest step known on the placements searched, and nothing there can lie "
+    "below the dashed line; the gap between the lines is shaded. A square is a published schedule on another placement "
+    "or cut, or with blocks that the search was not allowed; it may lie below either line. Drag to move, hold Ctrl and "
+    "turn the wheel to zoom, double-click to see all; click a point to go to its timeline."
+}
+"""What a reader must know of a panel, if it is not obvious."""
+
+ALL_PANELS = (FRONTIER, *(each for group in GROUPS for row in group.rows for each in row), *BESIDE_SLIDERS)
 
 
 def hero(section: Section) -> Panel | None:

@@ -15,7 +15,7 @@ from reports.content import Section
 from reports.focus import in_focus
 from reports.numbers import grouped, with_unit
 from reports.page import sentences, tables
-from reports.page.layout import ALL_PANELS, BESIDE_SLIDERS, GROUPS, hero
+from reports.page.layout import ALL_PANELS, BESIDE_SLIDERS, GROUPS, HOW_TO_READ, hero
 from reports.page.tiles import Tile, tiles
 from reports.page.timelines import ChartData, Drawn, Timelines
 from reports.page.what_if import WhatIfControls, controls_of, replay_data
@@ -31,11 +31,10 @@ class DrawnPanel(NamedTuple):
 
 
 class DrawnGroup(NamedTuple):
-    """Panels below a heading, row by row, and a paragraph below them."""
+    """Panels below a heading, row by row."""
 
     title: str
     rows: list[list[DrawnPanel]]
-    note: str
 
 
 @dataclass
@@ -65,7 +64,7 @@ class SectionView:
     @property
     def groups(self) -> list[DrawnGroup]:
         """The groups that have a panel in this section besides the picture of the first screen."""
-        drawn = [DrawnGroup(group.title, self._rows(group.rows), group.note) for group in GROUPS]
+        drawn = [DrawnGroup(group.title, self._rows(group.rows)) for group in GROUPS]
         return [group for group in drawn if group.rows]
 
     def _rows(self, rows: Sequence[Sequence[Panel]]) -> list[list[DrawnPanel]]:
@@ -107,6 +106,12 @@ class SectionView:
         """The picture that shows the decision."""
         panel = hero(self.section)
         return None if panel is None else self.panels.get(panel.name)
+
+    @property
+    def how_to_read(self) -> str:
+        """How to read that picture, if it is not obvious."""
+        panel = hero(self.section)
+        return "" if panel is None else HOW_TO_READ.get(panel.name, "")
 
     @cached_property
     def focus(self) -> frozenset[int]:

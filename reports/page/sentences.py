@@ -46,7 +46,7 @@ def timeline(presented: Presented) -> str:
     summary, figures = presented.summary, presented.summary.figures
     makespan = with_unit(grouped(figures.makespan, digits_of(summary.status)), summary.unit)
     text = f"Makespan {makespan}, {percent(figures.bubble_ratio)} idle"
-    text += f", peak memory {grouped(presented.peak)}"
+    text += f", peak memory {with_unit(grouped(presented.peak), summary.units.memory)}"
     if summary.over:
         text += f"; it {excess(summary)}"
         if (others := len(summary.over) - 1) > 0:

@@ -43,7 +43,7 @@
   async function drawAll() {
     delete document.documentElement.dataset.drawn;
     for (const element of document.querySelectorAll("[data-chart]")) await draw(element);
-    document.documentElement.dataset.drawn = "1";
+    for (const name of ["drawn", "complete"]) document.documentElement.dataset[name] = "1";
   }
 
   document.addEventListener("change", async (event) => {
