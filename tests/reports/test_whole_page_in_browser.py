@@ -99,7 +99,7 @@ def test_the_first_screen_holds_verdict_tiles_and_a_picture(
     open_page: Opener, page: Callable[[str], Path], kind: str
 ) -> None:
     sheet = open_page(page(kind), height=800)
-    for part in (".lead", ".tiles", ".first figure canvas"):
+    for part in (".lead", ".tiles", ".opening figure canvas"):
         box = sheet.page.locator(part).first.bounding_box()
         assert box is not None, part
         assert box["y"] + box["height"] <= 800, part
@@ -168,3 +168,16 @@ def test_one_switch_shows_all_schedules(open_page: Opener, page: Callable[[str],
     assert sheet.ask("location.hash") == "#all"
     assert sheet.page.locator(".unfolded").count() == 1
     assert not sheet.page.locator(".unfolded").is_visible()
+
+
+def test_the_first_sheet_of_paper_holds_the_verdict(
+    open_page: Opener, page: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """No heading of its first screen begins a new sheet."""
+    sheet = on_paper(open_page(page("comparison")))
+    breaks = "(it) => getComputedStyle(it).breakBefore"
+    assert {each.evaluate(breaks) for each in sheet.page.locator(".opening :is(h2, h3)").all()} == {"auto"}
+    assert {each.evaluate(breaks) for each in sheet.page.locator("section > h2:visible").all()} == {"page"}
+    box = sheet.page.locator(".opening").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 700
