@@ -20,6 +20,7 @@ _COMMANDS = {
     "calibrate": "Find the overhead with which replays take as long as measured steps.",
     "check": "Check schedule files and list every fault with its place.",
     "compare": "Rank published and searched schedules on your costs, and say where the time goes.",
+    "estimate": "Estimate the costs of training a model from its config.json.",
     "evaluate": "Replay published schedules on your costs and print exact figures.",
     "frontier": "Find the shortest step for each memory limit, with a proven bound.",
     "optimize": "Search for the best schedule on your costs and prove how good it is.",

@@ -1,0 +1,131 @@
+"""``ppopt estimate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ppopt.commands.finite_number import FINITE
+from ppopt.estimation.division import OPTIMIZERS
+from ppopt.estimation.gpus import DTYPES, GPUS
+
+if TYPE_CHECKING:
+    from ppopt.estimation.estimate import Estimate
+
+COUNT = click.IntRange(min=1, max=10**6)
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG")
+@click.option("--seq", type=click.IntRange(1, 10**8), metavar="N", help="Tokens of a sequence.  [default: at most 4096]")
+@click.option("--microbatch-size", type=COUNT, default=1, show_default=True, metavar="N", help="Sequences of a microbatch.")
+@click.option(
+    "--tensor-parallel",
+    "tensor",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="GPUs that share each layer, with sequence parallelism.",
+)
+@click.option(
+    "--context-parallel", "context", type=COUNT, default=1, show_default=True, metavar="N", help="GPUs that share each sequence."
+)
+@click.option(
+    "--expert-parallel", "expert", type=COUNT, default=1, show_default=True, metavar="N", help="GPUs that share the experts of a layer."
+)
+@click.option(
+    "--data-parallel", "data", type=COUNT, default=1, show_default=True, metavar="N", help="Copies of the pipeline."
+)
+@click.option("--gpu", type=click.Choice(GPUS), default="h100", show_default=True, help="The GPU.")
+@click.option("--efficiency", type=FINITE, metavar="X", help="The share of the GPU's peak that is reached.  [default: 0.4]")
+@click.option("--tflops", type=FINITE, metavar="X", help="The TFLOP/s that the GPU reaches, in place of --efficiency.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="bf16", show_default=True, help="Weights and activations.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(list(OPTIMIZERS)),
+    default="adam-mixed",
+    show_default=True,
+    help="What is kept for each parameter; distributed divides it over the copies.",
+)
+@click.option("--flash/--no-flash", default=True, show_default=True, help="Attention in one kernel, which keeps no scores.")
+@click.option(
+    "--causal/--full-attention",
+    default=True,
+    show_default=True,
+    help="Count half of the scores of attention, those that are not masked, or all.",
+)
+@click.option(
+    "--recompute",
+    type=click.Choice(["none", "selective", "full"]),
+    default="full",
+    show_default=True,
+    help="What a layer may compute again for its backward: nothing, its attention, or all of it.",
+)
+@click.option("-o", "--output", metavar="FILE.yaml", help="Write the costs there.  [default: standard output]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    help="Print what was counted: parameters, FLOPs and kept bytes of each layer.",
+)
+@click.pass_context
+def estimate(
+    ctx: click.Context,
+    /,
+    config: str,
+    output: str | None,
+    form: str | None,
+    seq: int | None,
+    microbatch_size: int,
+    dtype: str,
+    causal: bool,
+    flash: bool,
+    gpu: str,
+    efficiency: float | None,
+    tflops: float | None,
+    **divided: Any,
+) -> None:
+    """Estimate the costs of training a model: a configuration of its layers, as all commands take it.
+
+    CONFIG is the config.json of a model as Hugging Face writes it, or its folder. Libraries build the model without
+    data and count its FLOPs and what it keeps; speeds are assumed (see docs/estimate.md).
+    """
+    from ppopt.estimation.division import Division
+    from ppopt.estimation.estimate import Speed, Workload
+    from ppopt.estimation.estimate import estimate as take_estimate
+    from ppopt.estimation.libraries import MissingLibrariesError
+    from ppopt.process.whole_files import check_outputs
+
+    check_outputs({"--output": output}, [config])
+    how = {name: divided.pop(name) for name in ("optimizer", "recompute")}
+    workload, speed = Workload(seq, microbatch_size, dtype, causal, flash), Speed(gpu, efficiency, tflops)
+    try:
+        found = take_estimate(config, workload, speed, Division(**divided), **how)
+    except MissingLibrariesError as error:
+        click.echo(f"error: {error}", err=True)
+        ctx.exit(1)
+    _show(found, form, output)
+
+
+def _show(found: Estimate, form: str | None, output: str | None) -> None:
+    import json
+
+    from ppopt.process.whole_files import written_whole
+
+    for note in found.model.notes:
+        click.echo(f"note: {note}", err=True)
+    if form == "json":
+        click.echo(json.dumps(found.to_dict()))
+    elif form == "table" or output is not None:
+        from ppopt.estimation.counts_table import counts_table
+
+        click.echo(counts_table(found.model))
+    if output is not None:
+        as_json = output.lower().endswith(".json")
+        with written_whole(output) as file:
+            file.write(json.dumps(found.to_mapping(), indent=2) + "\n" if as_json else found.to_yaml())
+        click.echo(f"costs: {output}", err=form == "json")
+    elif form is None:
+        click.echo(found.to_yaml(), nl=False)
