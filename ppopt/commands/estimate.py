@@ -18,8 +18,12 @@ COUNT = click.IntRange(min=1, max=10**6)
 
 @click.command()
 @click.argument("config", metavar="CONFIG")
-@click.option("--seq", type=click.IntRange(1, 10**8), metavar="N", help="Tokens of a sequence.  [default: at most 4096]")
-@click.option("--microbatch-size", type=COUNT, default=1, show_default=True, metavar="N", help="Sequences of a microbatch.")
+@click.option(
+    "--seq", type=click.IntRange(1, 10**8), metavar="N", help="Tokens of a sequence.  [default: at most 4096]"
+)
+@click.option(
+    "--microbatch-size", type=COUNT, default=1, show_default=True, metavar="N", help="Sequences of a microbatch."
+)
 @click.option(
     "--tensor-parallel",
     "tensor",
@@ -30,18 +34,46 @@ COUNT = click.IntRange(min=1, max=10**6)
     help="GPUs that share each layer, with sequence parallelism.",
 )
 @click.option(
-    "--context-parallel", "context", type=COUNT, default=1, show_default=True, metavar="N", help="GPUs that share each sequence."
+    "--context-parallel",
+    "context",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="GPUs that share each sequence.",
 )
 @click.option(
-    "--expert-parallel", "expert", type=COUNT, default=1, show_default=True, metavar="N", help="GPUs that share the experts of a layer."
+    "--expert-parallel",
+    "expert",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="GPUs that share the experts of a layer.",
 )
 @click.option(
     "--data-parallel", "data", type=COUNT, default=1, show_default=True, metavar="N", help="Copies of the pipeline."
 )
+@click.option(
+    "--pipeline-parallel",
+    "pipeline",
+    type=COUNT,
+    metavar="N",
+    help="Stages for which to estimate what follows a step, gradients and optimizer.  [default: left out]",
+)
 @click.option("--gpu", type=click.Choice(GPUS), default="h100", show_default=True, help="The GPU.")
-@click.option("--efficiency", type=FINITE, metavar="X", help="The share of the GPU's peak that is reached.  [default: 0.4]")
-@click.option("--tflops", type=FINITE, metavar="X", help="The TFLOP/s that the GPU reaches, in place of --efficiency.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="bf16", show_default=True, help="Weights and activations.")
+@click.option(
+    "--efficiency",
+    type=FINITE,
+    metavar="X",
+    help="The share of the GPU's peak that products of matrices reach.  [default: 0.5]",
+)
+@click.option(
+    "--tflops", type=FINITE, metavar="X", help="The TFLOP/s that the GPU reaches over all, in place of --efficiency."
+)
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), default="bf16", show_default=True, help="Weights and activations."
+)
 @click.option(
     "--optimizer",
     type=click.Choice(list(OPTIMIZERS)),
@@ -49,7 +81,9 @@ COUNT = click.IntRange(min=1, max=10**6)
     show_default=True,
     help="What is kept for each parameter; distributed divides it over the copies.",
 )
-@click.option("--flash/--no-flash", default=True, show_default=True, help="Attention in one kernel, which keeps no scores.")
+@click.option(
+    "--flash/--no-flash", default=True, show_default=True, help="Attention in one kernel, which keeps no scores."
+)
 @click.option(
     "--causal/--full-attention",
     default=True,
@@ -99,7 +133,7 @@ def estimate(
     from ppopt.process.whole_files import check_outputs
 
     check_outputs({"--output": output}, [config])
-    how = {name: divided.pop(name) for name in ("optimizer", "recompute")}
+    how = {name: divided.pop(name) for name in ("optimizer", "recompute", "pipeline")}
     workload, speed = Workload(seq, microbatch_size, dtype, causal, flash), Speed(gpu, efficiency, tflops)
     try:
         found = take_estimate(config, workload, speed, Division(**divided), **how)
@@ -114,7 +148,7 @@ def _show(found: Estimate, form: str | None, output: str | None) -> None:
 
     from ppopt.process.whole_files import written_whole
 
-    for note in found.model.notes:
+    for note in found.notes:
         click.echo(f"note: {note}", err=True)
     if form == "json":
         click.echo(json.dumps(found.to_dict()))

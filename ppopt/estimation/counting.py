@@ -88,9 +88,10 @@ class Attention:
         self, module: Any, query: Any, key: Any, value: Any, _mask: Any = None, dropout: float = 0.0, **options: Any
     ) -> tuple[Any, None]:
         """Stand in for an attention function of transformers: shapes are (batch, heads, tokens, size of a head)."""
-        seq = key.shape[2]
-        self.window = self._window(module, seq, options.get("sliding_window"))
-        flops = self._flops(query, key, value)
+        seq = int(key.shape[2])
+        window, chunk = _shorter(seq, options.get("sliding_window")), _shorter(seq, _chunk(module))
+        self.window = window or chunk
+        flops = self._flops(query, key, value, window, chunk)
         self.forward += flops
 
         def on_backward() -> None:
@@ -107,19 +108,18 @@ class Attention:
 
         return Kernel(run, keeps, on_backward)(query, key, value), None
 
-    def _window(self, module: Any, seq: int, window: object) -> int | None:
-        if window is None:
-            window = _chunk(module)
-        return window if isinstance(window, int) and 0 < window < seq else None
-
-    def _flops(self, query: Any, key: Any, value: Any) -> int:
+    def _flops(self, query: Any, key: Any, value: Any, window: int | None, chunk: int | None) -> int:
         """Count the products with keys and with values; the kernel skips what lies outside the window or is masked."""
-        full = int(sdpa_flop_count(query.shape, key.shape, value.shape))
-        seq = key.shape[2]
-        window = self.window if self.window is not None and self.flash else seq
-        share = window * (2 * seq - window)  # of seq², both ways from each token
-        masked = 2 if self.causal and self.flash else 1
-        return full * share // (masked * seq * seq)
+        seq = int(key.shape[2])
+        full: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+        if not self.flash:
+            return full
+        scores = seq * seq
+        if window is not None:
+            scores = window * (2 * seq - window)  # both ways from each token
+        elif chunk is not None:
+            scores = seq * chunk
+        return full * scores // (seq * seq * (2 if self.causal else 1))
 
     def _scores(self, query: Any, seq: int, dropout: float) -> list[Any]:
         batch, heads, tokens, _ = query.shape
@@ -128,6 +128,10 @@ class Attention:
         scores = (batch, heads, tokens, seq)
         after_dropout = [query.new_empty(scores, dtype=torch.bool), query.new_empty(scores)] if dropout else []
         return [query.new_empty(scores), *after_dropout]
+
+
+def _shorter(seq: int, window: object) -> int | None:
+    return window if isinstance(window, int) and 0 < window < seq else None
 
 
 def _chunk(module: Any) -> object:
@@ -176,11 +180,6 @@ def _keeper_of_input(attention: Attention) -> Callable[[tuple[Any, ...], Any], l
         return list(inputs)
 
     return keep
-
-
-def _grouped_product(first: Any, second: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """Count a product of groups of rows, each with a matrix of its own: every row is in one group."""
-    return int(mm_flop(first[-2:], second[-2:]))
 
 
 @dataclass(frozen=True)
@@ -234,6 +233,7 @@ class _Counter:
         self.layers = _rows_of_modules(model)
         self.order: list[_Kind] = []
         self.calls: dict[_Kind, _Call] = {}
+        self.routed = 0
         self.given = {storage_of(each) for each in (*model.parameters(), *model.buffers())}
 
     def counted(self) -> CountedModel:
@@ -243,7 +243,7 @@ class _Counter:
         known = {id(each) for layer in self.layers for each in layer.parameters()}
         embedding = self._count(before, known)
         known |= {id(each) for each in self._kept(before).parameters}
-        head = self._count(behind, known)
+        head = replace(self._count(behind, known), passed=0)
         known |= {id(each) for each in self._kept(behind).parameters}
         unreached = sum(each.numel() for each in self.model.parameters() if id(each) not in known)
         embedding = replace(embedding, parameters=embedding.parameters + unreached)
@@ -261,7 +261,7 @@ class _Counter:
 
     def _notes(self) -> Iterator[str]:
         longest = getattr(self.model.config, "max_position_embeddings", None)
-        if isinstance(longest, int) and self.shape[1] > longest:
+        if isinstance(longest, int) and 0 < longest < self.shape[1]:
             yield f"the sequence of {self.shape[1]:,} tokens is longer than the {longest:,} that the model is made for"
         if not self.attention.forward:
             yield "this architecture computes attention in its own way, which is counted as it is written"
@@ -313,20 +313,24 @@ class _Counter:
                 rows.append(Row(name, 1, counts[kind][0]))
         return rows
 
-    def _count_layer(self, call: _Call, before: Callable[[Any], Any] = lambda hidden: hidden) -> tuple[Count, int | None]:
+    def _count_layer(
+        self, call: _Call, before: Callable[[Any], Any] = lambda hidden: hidden
+    ) -> tuple[Count, int | None]:
         """Count a layer, and what comes before it; return the window of its attention as well."""
         hidden = call.hidden.detach().requires_grad_()
-        self.attention.window = None
+        self.attention.window, self.routed = None, 0
         attention = self.attention.forward
         with self._flops() as counter:
             result = _hidden_of(call.on(before(hidden)))
         attention = self.attention.forward - attention
+        routed = self.routed * hidden.element_size()
         part = _Part([result], hidden, counter.get_total_flops() + attention)
         shared = {storage_of(each) for each in _tensors(call) if each is not call.hidden}
         counted = replace(
             self._count(part, (), shared),
             attention=attention,
             experts=_experts(call.layer),
+            routed=routed,
             parameters=sum(each.numel() for each in call.layer.parameters()),
         )
         return counted, self.attention.window
@@ -383,12 +387,21 @@ class _Counter:
         before = self.attention.backward
         with self._flops() as counter:
             torch.autograd.grad(
-                part.results, inputs, [torch.empty_like(each) for each in part.results], retain_graph=True, allow_unused=True
+                part.results,
+                inputs,
+                [torch.empty_like(each) for each in part.results],
+                retain_graph=True,
+                allow_unused=True,
             )
         return int(counter.get_total_flops()) + self.attention.backward - before
 
     def _flops(self) -> Any:
-        return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: _grouped_product})
+        return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: self._grouped_product})
+
+    def _grouped_product(self, first: Any, second: Any, *_: Any, **__: Any) -> int:
+        """Count a product of groups of rows, each with a matrix of its own: every row is in one group."""
+        self.routed = self.routed or first[-2] * first[-1]
+        return int(mm_flop(first[-2:], second[-2:]))
 
 
 def _predicted_further(config: Mapping[str, Any], model: Any) -> int:
@@ -425,7 +438,7 @@ def _rows_of_modules(model: Any) -> list[Any]:
 
 
 def _kind_of(layer: Any) -> _Kind:
-    """Describe a layer by its modules, their plain settings and their parameters' shapes: what is equal costs the same."""
+    """Describe a layer by its modules, their plain settings and the shapes of parameters; equal ones cost the same."""
     return tuple(
         (
             name,

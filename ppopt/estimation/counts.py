@@ -29,6 +29,8 @@ class Count:
         Those of them that the attention itself keeps beside queries, keys, values and its result.
     passed : int
         Bytes of the result, which the next layer takes.
+    routed : int
+        Bytes of the tokens that go to experts, once for each expert that is chosen.
     """
 
     parameters: int
@@ -42,6 +44,7 @@ class Count:
     held_for_weight: int
     of_attention: int
     passed: int
+    routed: int = 0
 
     def repeated(self, times: int) -> Count:
         """Return what it costs to run it several times on one microbatch, with the same parameters."""

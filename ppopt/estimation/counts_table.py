@@ -18,15 +18,15 @@ def counts_table(model: CountedModel) -> str:
             row.name,
             str(row.count),
             f"{row.cost.parameters:,}",
-            *(number(flops / 1e12, 4) for flops in (row.cost.forward, row.cost.backward_input, row.cost.backward_weight)),
+            *(
+                number(flops / 1e12, 4)
+                for flops in (row.cost.forward, row.cost.backward_input, row.cost.backward_weight)
+            ),
             number(row.cost.activation / GIGA, 4),
         )
         for row in model.rows
     ]
     sizes = f"{model.microbatch_size} × {model.seq:,} tokens"
-    return "\n".join(
-        [
-            *aligned([_TITLES, _UNITS, *rows], None),
-            f"{model.architecture}: {model.parameters:,} parameters; one layer and one microbatch of {sizes}, undivided",
-        ]
-    )
+    about = f"one layer and one microbatch of {sizes}, undivided"
+    lines = aligned([_TITLES, _UNITS, *rows], None)
+    return "\n".join([*lines, f"{model.architecture}: {model.parameters:,} parameters; {about}"])

@@ -1,15 +1,16 @@
 """How Megatron divides work and memory over GPUs.
 
 - Tensor parallelism with sequence parallelism (Korthikanti et al. 2022, "Reducing Activation Recomputation in Large
-  Transformer Models", sections 4.2 and 5): every rank of t holds 1/t of the weights, computes 1/t of the products, and keeps
-  1/t of all activations; between stages it passes 1/t of the result.
-- Context parallelism (Megatron-Core, ``context_parallel``): every rank of c has 1/c of a sequence's tokens and all weights.
+  Transformer Models", sections 4.2 and 5): every rank of t holds 1/t of the weights, computes 1/t of the products, and
+  keeps 1/t of all activations; between stages it passes 1/t of the result.
+- Context parallelism (Megatron-Core, ``context_parallel``): every rank of c has 1/c of a sequence's tokens, and all
+  weights.
 - Expert parallelism (Megatron-Core, ``moe``; here the expert tensor parallelism is t): every rank of e holds 1/e of the
   experts. Each token goes to the same number of experts, so with tokens spread evenly the work of a rank is the same.
   The ranks are those of data and context parallelism: e divides d·c.
-- Data parallelism with the distributed optimizer (Rajbhandari et al. 2020, ZeRO stage 1; Megatron-Core, ``dist_optimizer``):
-  weights and gradients are whole on each of the d·c ranks that hold them, optimizer states are divided over them;
-  over d·c/e for experts.
+- Data parallelism with the distributed optimizer (Rajbhandari et al. 2020, ZeRO stage 1; Megatron-Core,
+  ``dist_optimizer``): weights and gradients are whole on each of the d·c ranks that hold them, optimizer states are
+  divided over them; over d·c/e for experts.
 
 What is not divided (norms, routers, the down-projections of multi-head latent attention) is small and counted as if it
 were.
@@ -72,6 +73,10 @@ class Division:
     def of_work(self) -> int:
         """Into how many parts FLOPs, activations and results of stages are divided."""
         return self.tensor * self.context
+
+    def held_parameters(self, cost: Count) -> float:
+        """Return the parameters of a layer that one GPU holds."""
+        return (cost.parameters + cost.shared - cost.experts + cost.experts / self.expert) / self.tensor
 
     def static_bytes(self, cost: Count, optimizer: str, dtype: str) -> float:
         """Return the bytes of weights, gradients and optimizer state on one GPU."""

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ppopt.estimation.assumptions import Assumptions
 from ppopt.estimation.counts import CountedModel
 from ppopt.estimation.division import Division
 from ppopt.estimation.gpus import DTYPES, Gpu, read_gpus
-from ppopt.estimation.layers_file import EFFICIENCY, Assumptions, layers_file, layers_mapping
+from ppopt.estimation.layers_file import layers_file, layers_mapping, too_large
 from ppopt.estimation.libraries import quiet_libraries, require_libraries
-from ppopt.estimation.model_config import read_model_config
+from ppopt.estimation.model_config import config_file, read_model_config
 from solver.errors import InputError
 from strategies.model.numbers import in_one_line
+
+EFFICIENCY = 0.5
+"""The share of the peak that products of matrices reach where nothing else is said."""
 
 USUAL_SEQUENCE = 4096
 MOST_TOKENS = 10**9
@@ -52,7 +56,8 @@ class Speed:
     gpu : str
         Its name.
     efficiency, tflops : float or None
-        What it reaches: a share of its peak, or TFLOP/s; one of them at most.
+        What its products of matrices reach, as a share of its peak; or the TFLOP/s that it reaches over all. At most
+        one of them.
     """
 
     gpu: str = "h100"
@@ -72,19 +77,27 @@ class Estimate:
         Everything else.
     title : str
         What to call the model.
+    pipeline : int or None
+        The number of stages for which the time after a step is estimated.
     """
 
     model: CountedModel
     assumed: Assumptions
     title: str
+    pipeline: int | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for the reader."""
+        return [*self.model.notes, *too_large(self.model, self.assumed)]
 
     def to_yaml(self) -> str:
         """Write a layers file."""
-        return layers_file(self.model, self.assumed, self.title)
+        return layers_file(self.model, self.assumed, self.title, self.pipeline)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return what the layers file says."""
-        return layers_mapping(self.model, self.assumed)
+        return layers_mapping(self.model, self.assumed, self.pipeline)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was counted, of one layer and one microbatch before it is divided."""
@@ -96,9 +109,7 @@ class Estimate:
                     "count": row.count,
                     "parameters": row.cost.parameters,
                     "shared_parameters": row.cost.shared,
-                    "flops": {
-                        key: getattr(row.cost, key) for key in ("forward", "backward_input", "backward_weight")
-                    },
+                    "flops": {key: getattr(row.cost, key) for key in ("forward", "backward_input", "backward_weight")},
                     "activation_bytes": row.cost.activation,
                     "held_for_weight_bytes": row.cost.held_for_weight,
                 }
@@ -135,7 +146,7 @@ def count(path: str | Path, workload: Workload) -> CountedModel:
                 flash=workload.flash,
             )
         except InputError as error:
-            raise InputError(f"{in_one_line(path)}: {error}") from None
+            raise InputError(f"{in_one_line(config_file(path))}: {error}") from None
 
 
 def estimate(
@@ -146,6 +157,7 @@ def estimate(
     *,
     optimizer: str = "adam-mixed",
     recompute: str = "full",
+    pipeline: int | None = None,
 ) -> Estimate:
     """Estimate the costs of training a model.
 
@@ -161,6 +173,8 @@ def estimate(
         How it is divided over GPUs, apart from its stages.
     optimizer, recompute : str
         As for `Assumptions`.
+    pipeline : int or None
+        The number of stages for which the time after a step is estimated; None leaves it out.
 
     Raises
     ------
@@ -173,9 +187,17 @@ def estimate(
     model = count(path, workload)
     division.check(model.heads, model.seq, sum(row.cost.experts for row in model.rows))
     assumed = Assumptions(
-        gpu, tflops, division, DTYPES[workload.dtype], optimizer, recompute, workload.causal, workload.flash
+        gpu=gpu,
+        tflops=tflops,
+        is_overall=speed.tflops is not None,
+        division=division,
+        dtype=DTYPES[workload.dtype],
+        optimizer=optimizer,
+        recompute=recompute,
+        causal=workload.causal,
+        flash=workload.flash,
     )
-    return Estimate(model, assumed, in_one_line(path))
+    return Estimate(model, assumed, in_one_line(path), pipeline)
 
 
 def reached(speed: Speed, dtype: str) -> tuple[Gpu, float]:

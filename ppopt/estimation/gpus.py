@@ -40,6 +40,10 @@ class Gpu:
     network_bandwidth: float
     gpus_per_node: int
 
+    def link(self, ranks: int) -> float:
+        """Return the bandwidth between so many neighbouring GPUs."""
+        return self.node_bandwidth if ranks <= self.gpus_per_node else self.network_bandwidth
+
 
 GPUS = ("a100", "h100", "h200", "b200", "mi300x")
 """The names of all; a test holds them against the file."""

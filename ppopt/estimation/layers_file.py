@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from ppopt.estimation.assumptions import Assumptions
 from ppopt.estimation.counts import Count, CountedModel, Row
-from ppopt.estimation.division import OPTIMIZERS, Division, bytes_per_parameter
-from ppopt.estimation.gpus import BYTES, GIGA, Gpu
+from ppopt.estimation.division import OPTIMIZERS, bytes_per_parameter
+from ppopt.estimation.gpus import GIGA
+from ppopt.estimation.times import MEMORY_SHARE, time_after_step, times_of
 from reports.numbers import number
-from strategies.model.pipeline import Pipeline
+from solver.counted import counted
 
 RECOMPUTATIONS = ("none", "selective", "full")
 USABLE = 0.9
 """The share of a GPU's memory that is left to a model; the rest is workspace of kernels and of communication."""
-
-EFFICIENCY = 0.4
-"""The share of the peak that is reached where nothing else is said: between half (dense models) and a third."""
 
 LATENCY = 0.01
 """Milliseconds from the last byte of a message to its use."""
@@ -31,38 +31,6 @@ DIGITS = 4
 
 
 @dataclass(frozen=True)
-class Assumptions:
-    """What costs are made of, besides the model.
-
-    Attributes
-    ----------
-    gpu : Gpu
-        The GPU.
-    tflops : float
-        What it reaches, in TFLOP/s.
-    division : Division
-        How the model is divided, apart from its stages.
-    dtype : str
-        The name of torch's data type.
-    optimizer : str
-        Of `OPTIMIZERS`.
-    recompute : str
-        Of `RECOMPUTATIONS`: what a layer may make anew for its backward.
-    causal, flash : bool
-        As for `count_model`.
-    """
-
-    gpu: Gpu
-    tflops: float
-    division: Division = field(default_factory=Division)
-    dtype: str = "bfloat16"
-    optimizer: str = "adam-mixed"
-    recompute: str = "full"
-    causal: bool = True
-    flash: bool = True
-
-
-@dataclass(frozen=True)
 class Entry:
     """A number of the file, with where it comes from."""
 
@@ -71,10 +39,12 @@ class Entry:
     why: str = ""
 
 
-def layers_mapping(model: CountedModel, assumed: Assumptions) -> dict[str, Any]:
+def layers_mapping(model: CountedModel, assumed: Assumptions, pipeline: int | None = None) -> dict[str, Any]:
     """Return what the file says, without comments; the numbers of devices and microbatches are left open."""
+    after = {each.key: each.value for each in _after(model, assumed, pipeline)}
     return {
-        **{each.key: each.value for each in _head(model, assumed)},
+        **{each.key: each.value for each in _head(model)},
+        **({"step": after} if after else {}),
         "communication": {each.key: each.value for each in _communication(model, assumed)},
         "layers": [_layer_mapping(row, assumed) for row in model.rows],
         "memory": {"unit": "GB", "limit": _limit(assumed)},
@@ -91,7 +61,7 @@ def _layer_mapping(row: Row, assumed: Assumptions) -> dict[str, Any]:
     }
 
 
-def layers_file(model: CountedModel, assumed: Assumptions, title: str) -> str:
+def layers_file(model: CountedModel, assumed: Assumptions, title: str, pipeline: int | None = None) -> str:
     """Write the file.
 
     Parameters
@@ -102,10 +72,13 @@ def layers_file(model: CountedModel, assumed: Assumptions, title: str) -> str:
         Everything else.
     title : str
         What the first line calls the model.
+    pipeline : int or None
+        The number of stages for which the time after a step is estimated; None leaves it out.
     """
-    Pipeline.from_mapping(layers_mapping(model, assumed) | {"devices": 1, "microbatches": 1})
     about = (line for text in _about(model, assumed, title) for line in textwrap.wrap(text, WIDTH) or [""])
-    lines = [*(f"# {line}".rstrip() for line in about), *_written(_head(model, assumed), "")]
+    lines = [*(f"# {line}".rstrip() for line in about), *_written(_head(model), "")]
+    if after := _after(model, assumed, pipeline):
+        lines += ["step:", *_written(after, "  ")]
     lines += ["communication:", *_written(_communication(model, assumed), "  "), "layers:"]
     for row in model.rows:
         lines += [f"  - name: {row.name}", f"    count: {row.count}", *_written(_layer(row, assumed), "    ")]
@@ -126,13 +99,11 @@ def _about(model: CountedModel, assumed: Assumptions, title: str) -> Iterator[st
     division, gpu = assumed.division, assumed.gpu
     share = assumed.tflops / gpu.peak[assumed.dtype]
     yield f"{title}: {model.architecture}, {model.parameters:,} parameters."
-    yield "ESTIMATED: FLOPs and bytes are counted, speeds are assumed, and nothing was measured. Times are in ms, memory in GB."
+    yield "ESTIMATED: FLOPs and bytes are counted, speeds assumed, nothing was measured. Times are in ms, memory in GB."
     yield ""
     yield f"ASSUMED: {model.microbatch_size} × {model.seq:,} tokens per microbatch, in {assumed.dtype}."
-    yield (
-        f"GPU: {gpu.title}, at {number(assumed.tflops)} TFLOP/s, {share:.1%} of its peak. That includes all that is not "
-        "counted: norms, communication of tensor and context parallelism, routing of experts."
-    )
+    speed = f"{number(assumed.tflops, 4)} TFLOP/s, {share:.1%} of its peak"
+    yield f"GPU: {gpu.title}, at {speed}, {_what_it_includes(assumed)}."
     yield (
         f"Divided as Megatron does: tensor parallel {division.tensor} with sequence parallelism, context parallel "
         f"{division.context}, expert parallel {division.expert}, data parallel {division.data}."
@@ -148,7 +119,35 @@ def _about(model: CountedModel, assumed: Assumptions, title: str) -> Iterator[st
         yield "The head has a copy of the embedding's weights, as it lies on another stage."
 
 
-def _head(model: CountedModel, assumed: Assumptions) -> list[Entry]:
+def _what_it_includes(assumed: Assumptions) -> str:
+    if assumed.is_overall:
+        return "which includes all that is not counted: norms, and communication within a stage"
+    return (
+        f"for products of matrices; other operations and weights at {MEMORY_SHARE:.0%} of the memory's bandwidth, "
+        "communication within a stage at shares of the links', and none of it at the same time"
+    )
+
+
+def _after(model: CountedModel, assumed: Assumptions, pipeline: int | None) -> list[Entry]:
+    if pipeline is None:
+        return []
+    time = time_after_step(even_stages(model, pipeline), assumed)
+    return [
+        Entry("after", _rounded(time.value), f"{time.why}, on the GPU of {counted(pipeline, 'stage')} that holds most")
+    ]
+
+
+def even_stages(model: CountedModel, stages: int) -> list[list[Count]]:
+    """Cut the layers between the ends evenly, the first and the last stage with the ends."""
+    embedding, *inner, head = [row.cost for row in model.rows for _ in range(row.count)]
+    cuts = [len(inner) * stage // stages for stage in range(stages + 1)]
+    parts = [inner[first:last] for first, last in pairwise(cuts)]
+    parts[0] = [embedding, *parts[0]]
+    parts[-1] = [*parts[-1], head]
+    return parts
+
+
+def _head(model: CountedModel) -> list[Entry]:
     tokens = model.microbatch_size * model.seq
     return [
         Entry("unit", "ms"),
@@ -167,18 +166,36 @@ def _communication(model: CountedModel, assumed: Assumptions) -> list[Entry]:
     ]
 
 
-def _limit(assumed: Assumptions) -> float:
+def too_large(model: CountedModel, assumed: Assumptions) -> list[str]:
+    """Say which layers no GPU can hold."""
+    limit = _limit(assumed)
+    held = {
+        row.name: assumed.division.static_bytes(row.cost, assumed.optimizer, assumed.dtype) / GIGA for row in model.rows
+    }
+    return [
+        f"one layer of {name} holds {number(each, DIGITS)} GB before any activation, and a GPU has {number(limit)}: divide "
+        "it further (--tensor-parallel, --expert-parallel, --optimizer distributed)"
+        for name, each in held.items()
+        if each > limit
+    ]
+
+
+def _limit(assumed: Assumptions) -> float | int:
     return _rounded(USABLE * assumed.gpu.memory)
 
 
 def _layer(row: Row, assumed: Assumptions) -> list[Entry]:
     cost, division = row.cost, assumed.division
     static = division.static_bytes(cost, assumed.optimizer, assumed.dtype)
-    times = _looked_up(cost, assumed) if not cost.forward else _computed(cost, assumed)
+    times = [Entry(key, _rounded(time.value), time.why) for key, time in times_of(cost, assumed).items()]
     pin = {"embedding": [Entry("latest_stage", 0)], "head": [Entry("earliest_stage", -1)]}
     return [
         *times,
-        Entry("activation", _memory(cost.activation, division.of_work), f"{_bytes(cost.activation)}{_divided(division.of_work)}"),
+        Entry(
+            "activation",
+            _memory(cost.activation, division.of_work),
+            f"{_bytes(cost.activation)}{_divided(division.of_work)}",
+        ),
         Entry(
             "held_for_weight",
             _memory(_held(cost), division.of_work),
@@ -194,24 +211,6 @@ def _held(cost: Count) -> int:
     return cost.held_for_weight if cost.backward_input else cost.activation
 
 
-def _computed(cost: Count, assumed: Assumptions) -> list[Entry]:
-    divided = _divided(assumed.division.of_work)
-    flops = {key: getattr(cost, key) for key in ("forward", "backward_input", "backward_weight")}
-    return [
-        Entry(key, _milliseconds(value, assumed), f"{number(value / 1e12, 4)} TFLOP{divided} ÷ {number(assumed.tflops)} TFLOP/s")
-        for key, value in flops.items()
-    ]
-
-
-def _looked_up(cost: Count, assumed: Assumptions) -> list[Entry]:
-    """Return the times of an embedding: rows are read and written, and the same for their gradients."""
-    moved = 2 * cost.passed / assumed.division.context
-    bandwidth = assumed.gpu.memory_bandwidth
-    time = _rounded(moved / (bandwidth * GIGA) * 1000)
-    why = f"{_bytes(int(moved))} read and written at {number(bandwidth)} GB/s"
-    return [Entry("forward", time, why), Entry("backward_input", 0), Entry("backward_weight", _rounded(2 * time), why + ", twice")]
-
-
 def _recompute(row: Row, assumed: Assumptions) -> list[Entry]:
     cost, division = row.cost, assumed.division
     if row.name in ("embedding", "head") or assumed.recompute == "none":
@@ -220,7 +219,7 @@ def _recompute(row: Row, assumed: Assumptions) -> list[Entry]:
         return [Entry("activation", _memory(cost.passed, division.of_work), "its input; its forward again")]
     kept = cost.activation - cost.of_attention
     return [
-        Entry("time", _milliseconds(cost.attention, assumed), "its attention again"),
+        Entry("time", _rounded(cost.attention / division.of_work / assumed.tflops / GIGA), "its attention again"),
         Entry("activation", _memory(kept, division.of_work), "all but what attention itself keeps"),
     ]
 
@@ -231,7 +230,9 @@ def _static(cost: Count, assumed: Assumptions) -> str:
     all_of_them = cost.parameters + cost.shared
     text = f"{all_of_them:,} parameters{_divided(division.tensor)} × {number(size)} bytes"
     if cost.experts and division.expert > 1:
-        experts = bytes_per_parameter(assumed.optimizer, assumed.dtype, division.data * division.context // division.expert)
+        experts = bytes_per_parameter(
+            assumed.optimizer, assumed.dtype, division.data * division.context // division.expert
+        )
         text += f"; {cost.experts:,} of them in experts ÷ {division.expert} × {number(experts)}"
     return text
 
@@ -244,13 +245,10 @@ def _bytes(value: int) -> str:
     return f"{number(value / GIGA, DIGITS)} GB"
 
 
-def _milliseconds(flops: int, assumed: Assumptions) -> float:
-    return _rounded(flops / assumed.division.of_work / assumed.tflops / GIGA)
-
-
-def _memory(value: int, parts: int) -> float:
+def _memory(value: int, parts: int) -> float | int:
     return _rounded(value / parts / GIGA)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _rounded(value: float) -> float | int:
+    rounded = float(f"{value:.{DIGITS}g}")
+    return int(rounded) if rounded.is_integer() else rounded

@@ -13,15 +13,19 @@ from strategies.model.numbers import as_said, in_one_line
 from strategies.model.text_file import read_text_file
 
 LARGEST_FILE = 1_000_000
-LARGEST_SIZE = 10**9
-"""No size of a model is larger, and no tensor of that length is ever made."""
+LARGEST_SIZE = 20_000_000
+"""No size of a model is larger: vocabularies have hundreds of thousands of entries, contexts ten million tokens."""
+
 MOST_LAYERS = 4096
 MOST_EXPERTS = 4096
 MOST_MODULES = 500_000
 """Layers times experts: a library makes a Python object of each."""
 DEEPEST = 20
-NOT_THE_MODELS = ("quantization_config", "attn_implementation", "experts_implementation", "dtype", "torch_dtype")
-"""Keys that say how to run a model; ``--dtype`` and ``--flash`` say it here."""
+NOT_THE_MODELS = {
+    *("quantization_config", "attn_implementation", "experts_implementation", "dtype", "torch_dtype"),
+    *("num_labels", "id2label", "label2id", "task_specific_params"),
+}
+"""Keys that say how to run a model, which ``--dtype`` and ``--flash`` say here, or for other tasks than training it."""
 
 
 def read_model_config(path: str | Path) -> dict[str, Any]:
@@ -32,11 +36,9 @@ def read_model_config(path: str | Path) -> dict[str, Any]:
     InputError
         If it cannot be read, is no configuration of a model, names code to run, or has sizes that no model has.
     """
-    file = Path(path)
     if "\0" in str(path) or not str(path):
         raise InputError(f"CONFIG: {str(path)!r} names no file")
-    if file.is_dir():
-        file /= "config.json"
+    file = config_file(path)
     text = read_text_file(file, "the config.json of a model", LARGEST_FILE, _cure)
     name = in_one_line(file)
     try:
@@ -51,6 +53,11 @@ def read_model_config(path: str | Path) -> dict[str, Any]:
         return _checked(config)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+
+
+def config_file(path: str | Path) -> Path:
+    """Return the file itself, or that of a folder."""
+    return Path(path) / "config.json" if Path(path).is_dir() else Path(path)
 
 
 def _cure(path: Path) -> str:
@@ -99,12 +106,12 @@ def _check_entry(key: str, value: Any) -> None:
             "auto_map: names code to run with the model, which ppopt never runs; remove the key if transformers has "
             "this architecture itself"
         )
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or key in NOT_THE_MODELS:
         return
     most = MOST_LAYERS if _counts(key, "layer") else MOST_EXPERTS if _counts(key, "expert") else LARGEST_SIZE
     if value > most:
         raise InputError(f"{key[:40]}: must be at most {most:,}; found {in_one_line(value)[:24]}")
-    if (most != LARGEST_SIZE or key in ("hidden_size", "vocab_size", "intermediate_size")) and value < 0:
+    if (most != LARGEST_SIZE or key == "intermediate_size") and value < 0:
         raise InputError(f"{key[:40]}: must not be negative; found {in_one_line(value)[:24]}")
 
 
@@ -117,7 +124,8 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     """Check the sizes of a model, or of its text part, against each other."""
     for part in [config, *(each for each in config.values() if isinstance(each, Mapping))]:
         hidden, heads = part.get("hidden_size", part.get("n_embd")), part.get("num_attention_heads", part.get("n_head"))
-        for key, value in (("hidden_size", hidden), ("num_attention_heads", heads)):
+        sizes = {"hidden_size": hidden, "num_attention_heads": heads, "vocab_size": part.get("vocab_size")}
+        for key, value in sizes.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InputError(f"{key}: must be a whole number of at least 1; found {in_one_line(value)[:24]}")
         if hidden and heads and part.get("head_dim") is None and part.get("kv_lora_rank") is None and hidden % heads:
