@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.charts.timeline_layout import memory_scale
 from reports.content import Presented, Section
 from reports.numbers import digits_of, grouped, percent, with_unit
+from reports.source import on_costs
 from reports.verdict import by_framework, excess
 from reports.verdict import verdict as say_verdict
 
@@ -12,7 +13,7 @@ from reports.verdict import verdict as say_verdict
 def verdict(section: Section) -> str:
     """Say which schedule wins, how it compares, and what prevents a faster one."""
     rows = [each.summary for each in section.schedules]
-    return say_verdict(
+    told = say_verdict(
         rows,
         section.bound,
         section.baseline,
@@ -20,6 +21,7 @@ def verdict(section: Section) -> str:
         framework=section.framework,
         has_cuts="layers" in section.pipeline,
     )
+    return on_costs(told, section.pipeline.get("source"))
 
 
 def frameworks(section: Section) -> str:
