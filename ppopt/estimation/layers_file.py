@@ -173,8 +173,8 @@ def too_large(model: CountedModel, assumed: Assumptions) -> list[str]:
         row.name: assumed.division.static_bytes(row.cost, assumed.optimizer, assumed.dtype) / GIGA for row in model.rows
     }
     return [
-        f"one layer of {name} holds {number(each, DIGITS)} GB before any activation, and a GPU has {number(limit)}: divide "
-        "it further (--tensor-parallel, --expert-parallel, --optimizer distributed)"
+        f"one layer of {name} holds {number(each, DIGITS)} GB before any activation, and a GPU has {number(limit)}: "
+        "divide it further (--tensor-parallel, --expert-parallel, --optimizer distributed)"
         for name, each in held.items()
         if each > limit
     ]

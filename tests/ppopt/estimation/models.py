@@ -1,4 +1,4 @@
-"""Models by what their ``config.json`` says, as Hugging Face publishes it, and what one layer of each is in closed form."""
+"""Models as their published ``config.json`` describes them, and one layer of each in closed form."""
 
 from __future__ import annotations
 

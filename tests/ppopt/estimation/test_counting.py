@@ -71,7 +71,9 @@ def test_parameters_and_flops_of_a_layer_are_exactly_those_of_its_architecture(n
         assert row.cost.backward_weight == matrices
         assert row.cost.attention == attention
     hidden, vocabulary = config.get("hidden_size", config.get("n_embd")), config["vocab_size"]
-    assert {head.cost.forward, head.cost.backward_input, head.cost.backward_weight} == {2 * hidden * vocabulary * tokens}
+    assert {head.cost.forward, head.cost.backward_input, head.cost.backward_weight} == {
+        2 * hidden * vocabulary * tokens
+    }
     assert embedding.cost.parameters == hidden * (vocabulary + config.get("n_positions", 0))
     is_shared = name in ("Gemma 7B", "GPT-2")
     assert head.cost.shared == (hidden * vocabulary if is_shared else 0)
@@ -124,7 +126,7 @@ KORTHIKANTI = {
     "the mask of its dropout ": 1,
     "two norms take": 4,
 }
-"""Bytes for each token and hidden unit (Korthikanti et al. 2022, section 4.1), without what attention keeps of scores."""
+"""Bytes for each token and hidden unit (Korthikanti et al. 2022, section 4.1), less what attention keeps of scores."""
 
 
 @pytest.mark.parametrize("heads", [12, 16, 96])
@@ -145,7 +147,9 @@ def test_kept_bytes_are_those_of_korthikanti_with_and_without_flash_attention(he
 def test_kept_bytes_of_a_gated_layer_follow_tensor_by_tensor(tmp_path: Path) -> None:
     found = decoder(tmp_path, LLAMA | {"num_hidden_layers": 1})
     h, f, narrow = 8192, 28672, 8 * 128
-    kept = 2 * h + h + h + 2 * narrow + h + h + 3 * f  # norms, their two results, queries, keys and values, result, block
+    kept = (
+        2 * h + h + h + 2 * narrow + h + h + 3 * f
+    )  # norms, their two results, queries, keys and values, result, block
     assert found.activation == 2 * SEQ * kept + 4 * SEQ * 64 + 2 * 4 * SEQ
     assert found.held_for_weight == 2 * SEQ * (3 * h + f)
 

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def test_all_commands_take_the_file_and_say_that_costs_are_estimated(tmp_path: P
     ):
         result = call_ppopt(*command)
         assert result.returncode == 0, result.stderr
+        assert "on estimated costs" in result.stdout.lower()
     assert "layers_per_stage" not in pipeline.to_mapping()
     assert pipeline.to_mapping()["source"] == "estimated"
 
@@ -155,13 +157,15 @@ def test_a_division_that_megatron_refuses_is_one_line(tmp_path: Path) -> None:
 def test_without_the_libraries_one_line_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import importlib.util, sys; found = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *more: None if name in ('torch', 'transformers') else found(name, *more)\n"
+        "absent = ('torch', 'transformers')\n"
+        "importlib.util.find_spec = lambda name, *more: None if name in absent else found(name, *more)\n"
         "from ppopt.commands.cli import main; sys.argv[0] = 'ppopt'; main()"
     )
     result = run_code(code, "estimate", str(write(tmp_path, TINY)))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "error: PyTorch and transformers are not installed, which build and count the model: pip install 'ppopt[model]'\n"
+        "error: PyTorch and transformers are not installed, which build and count the model: "
+        "pip install 'ppopt[model]'\n"
     )
 
 
@@ -184,7 +188,10 @@ def test_no_network_is_tried(tmp_path: Path) -> None:
 
 
 def test_help_needs_no_library() -> None:
-    code = "import sys; from ppopt.commands.cli import cli; cli(['estimate', '--help'], standalone_mode=False); print(sorted(sys.modules))"
+    code = (
+        "import sys; from ppopt.commands.cli import cli\n"
+        "cli(['estimate', '--help'], standalone_mode=False); print(sorted(sys.modules))"
+    )
     loaded = run_code(code).stdout
     assert "Estimate the costs" in loaded
     assert "'torch'" not in loaded
@@ -196,7 +203,7 @@ def test_gpus_are_those_of_the_file_and_faster_where_they_are_newer() -> None:
     assert tuple(gpus) == GPUS
     assert all(gpu.peak.keys() == set(DTYPES.values()) for gpu in gpus.values())
     newer = [gpus[name] for name in ("a100", "h100", "b200")]
-    for older, new in zip(newer, newer[1:], strict=False):
+    for older, new in pairwise(newer):
         assert new.peak["bfloat16"] > older.peak["bfloat16"]
         assert new.memory_bandwidth > older.memory_bandwidth
 
@@ -212,8 +219,15 @@ def test_optimizers_keep_what_megatron_documents() -> None:
 
 MEASURED = Path(__file__).parents[2] / "data" / "simumax_b200_pp2.csv"
 OF_DEEPSEEK_V2 = {
-    **{"model_type": "deepseek_v2", "hidden_size": 5120, "intermediate_size": 12288, "moe_intermediate_size": 1536},
-    **{"n_routed_experts": 160, "n_shared_experts": 2, "num_experts_per_tok": 6, "topk_group": 3, "vocab_size": 102400},
+    "model_type": "deepseek_v2",
+    "hidden_size": 5120,
+    "intermediate_size": 12288,
+    "moe_intermediate_size": 1536,
+    "n_routed_experts": 160,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 6,
+    "topk_group": 3,
+    "vocab_size": 102400,
 }
 MODELS: dict[str, Config] = {
     "llama3-70b": LLAMA,
@@ -240,7 +254,9 @@ def predicted(folder: Path, row: dict[str, str]) -> ppopt.Schedule:
     cut = [layers // stages] * stages
     cut[0], cut[-1] = cut[0] + 1, cut[-1] + 1
     more = {"devices": pipeline, "microbatches": int(row["microbatches"]), "layers_per_stage": cut}
-    return ppopt.evaluate(ppopt.Pipeline.from_mapping(costs | more), "1f1b" if chunks == 1 else f"interleaved:stages={stages}")
+    return ppopt.evaluate(
+        ppopt.Pipeline.from_mapping(costs | more), "1f1b" if chunks == 1 else f"interleaved:stages={stages}"
+    )
 
 
 @needs_libraries
